@@ -1,0 +1,118 @@
+"""What flows through questream: a record becomes a question, a question gets a decision, clusters change state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+Matrix = NDArray[np.float32]
+Headers = tuple[tuple[str, bytes], ...]
+Outcome = Literal["joined", "created", "replayed"]
+ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a record stood in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A consumed Kafka record; key, value and headers are the bytes that were read, untouched."""
+
+    source: Source
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A decoded record: something to cluster."""
+
+    id: str
+    text: str
+    namespace: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """The second nearest cluster of a question; for a created cluster the nearest one that was not near enough."""
+
+    cluster_id: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The one decision a question ever gets. Similarities are cosines in [-1, 1]; `decided_at` in ms since the epoch.
+
+    `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough.
+    """
+
+    cluster_id: int | None
+    similarity: float | None
+    outcome: Outcome
+    cluster_size: int
+    runner_up: RunnerUp | None
+    label: str | None
+    route: str | None
+    model: str
+    threshold: float
+    truncated: bool
+    decided_at: int
+
+    @property
+    def margin(self) -> float | None:
+        """Similarity minus the runner-up's, or None where there is no runner-up."""
+        if self.runner_up is None or self.similarity is None:
+            return None
+        return self.similarity - self.runner_up.similarity
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """A cluster as its compacted topic tells it; `vector_sum` is the raw sum (d,) of its `members` centroid members.
+
+    `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
+    """
+
+    cluster_id: int
+    namespace: str
+    event: ClusterEvent
+    size: int
+    members: int
+    vector_sum: Vector | None
+    merged_into: int | None
+    representative: str | None
+    label: str | None
+    route: str | None
+    created_at: int
+    last_seen_at: int
+    model: str
+    revision: int
+
+
+def format_cluster_id(number: int) -> str:
+    """The public form of a cluster number: `c17`. Lower numbers are older clusters."""
+    return f"c{number}"
+
+
+def parse_cluster_id(text: str) -> int:
+    """The number behind a public cluster id.
+
+    Raises ValueError if `text` is not the letter c and a positive number.
+    """
+    if text[:1] != "c" or not text[1:].isdigit() or int(text[1:]) < 1:
+        raise ValueError("a cluster id is the letter c and a positive number, like c17")
+    return int(text[1:])

@@ -1,0 +1,61 @@
+"""Every error that questream raises on purpose, and what each means for the stream.
+
+    QuestreamError
+    ├── SettingsError        stop: a setting is wrong; names its key and the allowed range
+    ├── ModelError           stop: the model cannot be loaded or must not be
+    ├── IdentityMismatch     stop: the namespace was built with another model
+    ├── BadRecord            dead-letter: this record can never be processed
+    ├── StoreUnavailable     retry: Redis did not answer
+    ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
+    ├── Contended            retry: other workers kept winning
+    └── KafkaUnavailable     retry: the broker did not answer within its deadline
+
+No message carries question text, a credential or a URL with a password.
+"""
+
+from __future__ import annotations
+
+
+class QuestreamError(Exception):
+    """Base of all errors that questream raises on purpose."""
+
+
+class SettingsError(QuestreamError):
+    """A setting is missing, unknown or out of range; the message names the key and what is allowed."""
+
+
+class ModelError(QuestreamError):
+    """The model cannot be loaded, or its licence has not been accepted."""
+
+
+class IdentityMismatch(QuestreamError):
+    """The namespace was built with another model, revision or dimension than this worker has."""
+
+
+class BadRecord(QuestreamError):
+    """A record that can never be processed.
+
+    `stage` is where it failed (`decode`, `tokenise`, `embed`); `reason` is a short stable code of a fixed vocabulary,
+    used as metric label and dead-letter header; the message is for people and never quotes the record.
+    """
+
+    def __init__(self, stage: str, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.reason = reason
+
+
+class StoreUnavailable(QuestreamError):
+    """The store did not answer in time; the same call may succeed later."""
+
+
+class StoreRefused(QuestreamError):
+    """The store answered that it will not do this: out of memory, no rights, read-only."""
+
+
+class Contended(QuestreamError):
+    """Other workers kept committing first; the batch was not applied."""
+
+
+class KafkaUnavailable(QuestreamError):
+    """The broker did not answer within its deadline."""
