@@ -1,0 +1,210 @@
+"""Assign a micro-batch: one matrix product against the mirror, one within the batch, then decisions in arrival order.
+
+The result equals taking the questions one by one: clusters opened in the batch, centroids that moved in it and the
+mean that learns in it are all seen by the questions that come later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.clustering.scores import Products
+from questream.domain import Matrix, RunnerUp, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
+
+    For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
+    """
+
+    cluster_id: int
+    similarity: float
+    created: bool
+    rank: int
+    runner_up: RunnerUp | None
+
+
+@dataclass(slots=True)
+class Touched:
+    """A cluster that the batch touches: who joined, and the centroid after it (`vector_sum` None: frozen)."""
+
+    cluster_id: int
+    expected_members: int
+    questions: list[int] = field(default_factory=list)
+    learned: list[int] = field(default_factory=list)
+
+    @property
+    def created(self) -> bool:
+        """Whether the batch opened this cluster."""
+        return self.expected_members == 0
+
+    @property
+    def members(self) -> int:
+        """Centroid members after the batch."""
+        return self.expected_members + len(self.learned)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decisions for a batch against the mirror at one `seq`, and what they do to the clusters.
+
+    `mean_learned` is how many of the batch's first questions the mean learns from.
+    """
+
+    choices: list[Choice]
+    touched: dict[int, Touched]
+    mean_learned: int
+
+    @property
+    def creates(self) -> bool:
+        """Whether any cluster is opened."""
+        return any(choice.created for choice in self.choices)
+
+    @property
+    def moved(self) -> list[int]:
+        """Clusters that existed for at least one question before they learned: those which may now be one with another.
+
+        A cluster of one question stood below the threshold of all others when it was opened.
+        """
+        return [t.cluster_id for t in self.touched.values() if t.learned and t.members > 1]
+
+
+class BatchAssigner:
+    """Scores of one batch of unit vectors (n, d) against a mirror, kept so that a retry rescores only what changed."""
+
+    def __init__(self, vectors: Matrix, mirror: Mirror, rules: Rules) -> None:
+        self._vectors = vectors
+        self._mirror = mirror
+        self._rules = rules
+        self._within: Matrix = vectors @ vectors.T
+        self._dots: Matrix = np.empty((len(vectors), 0), np.float32)
+        self._stale: set[int] = set()
+        self._score(mirror.count)
+
+    def rescore(self, rows: Iterable[int]) -> None:
+        """The mirror moved on: score its changed or added `rows` again before the next plan."""
+        self._stale.update(rows)
+
+    def plan(self) -> Plan:
+        """Decide for every question in order, against the mirror as it stands."""
+        self._bring_up_to_date()
+        size = len(self._vectors)
+        mirror, dots, within = self._mirror, self._dots, self._within
+        products = Products(mirror, self._rules, room=size)
+        dot_mean_sum = (self._vectors @ mirror.mean_sum).astype(np.float64)
+        ids = np.concatenate([mirror.ids, np.arange(mirror.next_id, mirror.next_id + size)])
+        scores = np.empty(products.count + size, np.float32)
+        scratch = np.empty_like(scores)
+        touched: dict[int, Touched] = {}
+        choices: list[Choice] = []
+        learned = 0
+        for i in range(size):
+            constant, length = products.question_terms(float(dot_mean_sum[i]))
+            view = _score_row(products, dots[i], constant, scores, scratch)
+            choice_row, choice = self._choose(view, length, ids, products)
+            cluster = touched.get(choice_row)
+            if cluster is None:
+                expected = 0 if choice.created else int(mirror.members[choice_row])
+                cluster = touched[choice_row] = Touched(choice.cluster_id, expected)
+            self._join(i, choice_row, cluster, products, float(dot_mean_sum[i]))
+            choices.append(
+                Choice(choice.cluster_id, choice.similarity, choice.created, len(cluster.questions), choice.runner_up)
+            )
+            if products.mean_questions < self._rules.learning_questions:
+                products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
+                dot_mean_sum += within[i]
+                learned += 1
+        self._stale.update(row for row, cluster in touched.items() if cluster.learned)
+        return Plan(choices, {t.cluster_id: t for t in touched.values()}, learned)
+
+    def vector_sum(self, touched: Touched) -> Vector:
+        """The raw sum (d,) of a touched cluster after the batch."""
+        total: Vector = self._vectors[touched.learned].sum(axis=0)
+        if not touched.created:
+            total += self._mirror.vector_sum(touched.cluster_id)
+        return total
+
+    def mean_sum(self, plan: Plan) -> Vector:
+        """The raw sum (d,) of the mean after the batch."""
+        total: Vector = self._mirror.mean_sum + self._vectors[: plan.mean_learned].sum(axis=0)
+        return total
+
+    def _choose(
+        self, scores: Matrix, length: float, ids: np.ndarray[tuple[int], np.dtype[np.int64]], products: Products
+    ) -> tuple[int, Choice]:
+        best, best_similarity = _take_best(scores, length)
+        if best is not None and best_similarity >= self._rules.threshold:
+            second, second_similarity = _take_best(scores, length)
+            runner_up = None if second is None else RunnerUp(int(ids[second]), second_similarity)
+            return best, Choice(int(ids[best]), best_similarity, False, 0, runner_up)
+        runner_up = None if best is None else RunnerUp(int(ids[best]), best_similarity)
+        row = products.count
+        return row, Choice(int(ids[row]), 1.0, True, 0, runner_up)
+
+    def _join(self, i: int, row: int, cluster: Touched, products: Products, dot_mean_sum: float) -> None:
+        """Question `i` joins `row`: from here on the later questions see the moved centroid."""
+        cluster.questions.append(i)
+        if cluster.members >= self._rules.learning_members:
+            return
+        cluster.learned.append(i)
+        dots, within = self._dots, self._within
+        if len(cluster.learned) == 1 and cluster.created:
+            dots[:, row] = within[:, i]
+            products.count += 1
+            products.members[row] = 1.0
+            products.dot_mean[row] = dot_mean_sum
+            products.dot_self[row] = 1.0
+        else:
+            products.dot_self[row] += 2.0 * float(dots[i, row]) + 1.0
+            products.dot_mean[row] += dot_mean_sum
+            products.members[row] += 1.0
+            dots[i:, row] += within[i:, i]
+        products.refresh(row)
+
+    def _bring_up_to_date(self) -> None:
+        """Rows changed by the log or by an earlier plan get their products anew; all others keep them."""
+        count = self._mirror.count
+        if count + len(self._vectors) > self._dots.shape[1]:
+            self._score(count)
+            return
+        rows = sorted(row for row in self._stale if row < count)
+        if rows:
+            self._dots[:, rows] = self._vectors @ self._mirror.sums[rows].T
+        self._stale.clear()
+
+    def _score(self, count: int) -> None:
+        # Room beyond this batch's own creations, so that a retry after others created need not score all again.
+        self._dots = np.empty((len(self._vectors), count + 2 * len(self._vectors) + 64), np.float32)
+        np.matmul(self._vectors, self._mirror.sums.T, out=self._dots[:, :count])
+        self._stale.clear()
+
+
+def _score_row(products: Products, dots: Matrix, constant: float, scores: Matrix, scratch: Matrix) -> Matrix:
+    """Scores of one question against all clusters, but for the division by its own length."""
+    count = products.count
+    view = scores[:count]
+    np.multiply(dots[:count], products.scale[:count], out=view)
+    if products.centred:
+        view += products.shift[:count]
+        np.multiply(products.inverse[:count], constant, out=scratch[:count])
+        view += scratch[:count]
+    return view
+
+
+def _take_best(scores: Matrix, length: float) -> tuple[int | None, float]:
+    """The best row and its similarity; the row is then out of the running."""
+    if not len(scores):
+        return None, -1.0
+    best = int(scores.argmax())
+    similarity = float(scores[best])
+    if similarity == -np.inf:
+        return None, -1.0
+    scores[best] = -np.inf
+    return best, min(1.0, max(-1.0, similarity / length))

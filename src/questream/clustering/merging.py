@@ -1,0 +1,124 @@
+"""Which clusters have become one: those whose centroids moved, scored against all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.clustering.scores import Products
+from questream.domain import Matrix, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two clusters become one: the older id survives. Member counts are those the proposal was made at."""
+
+    survivor: int
+    loser: int
+    survivor_members: int
+    loser_members: int
+    vector_sum: Vector
+
+    @property
+    def members(self) -> int:
+        """Centroid members of the survivor after the merge."""
+        return self.survivor_members + self.loser_members
+
+
+def propose_merges(mirror: Mirror, moved: Sequence[int], rules: Rules) -> list[Merge]:
+    """Merges among clusters that score at or above `merge_threshold`, best pair first, until none is left.
+
+    Each pair has a cluster of `moved` in it, or one that a merge before it has moved. Later merges build on earlier
+    ones: apply them in order. The mirror is not changed.
+    """
+    rows = mirror.rows(moved)
+    if not rows or mirror.count < 2:
+        return []
+    return _Merger(mirror, rows, rules).run()
+
+
+class _Merger:
+    """Scores of `moved` rows (m) against all clusters (count), updated as merges add rows together."""
+
+    def __init__(self, mirror: Mirror, rows: list[int], rules: Rules) -> None:
+        self._rules = rules
+        self._mirror = mirror
+        self._rows = rows
+        self._products = Products(mirror, rules, room=0)
+        self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
+        self._alive = np.ones(mirror.count, bool)
+        self._members = mirror.members.copy()
+        dots = mirror.sums[rows] @ mirror.sums.T
+        self._scores: Matrix = np.stack([self._score(row, dots[at]) for at, row in enumerate(rows)])
+
+    def run(self) -> list[Merge]:
+        """Best pair first until no pair is near enough."""
+        merges: list[Merge] = []
+        while True:
+            best = self._scores.max(axis=1)
+            at = int(best.argmax())
+            if best[at] < self._rules.merge_threshold:
+                return merges
+            merges.append(self._merge(self._rows[at], int(self._scores[at].argmax())))
+
+    def _merge(self, one: int, other: int) -> Merge:
+        ids = self._mirror.ids
+        survivor, loser = (one, other) if ids[one] < ids[other] else (other, one)
+        total: Vector = self._sum(survivor) + self._sum(loser)
+        merge = Merge(
+            int(ids[survivor]), int(ids[loser]), int(self._members[survivor]), int(self._members[loser]), total
+        )
+        self._add_products(survivor, loser)
+        self._sums[survivor] = total
+        self._members[survivor] = merge.members
+        self._alive[loser] = False
+        self._replace_rows(survivor, loser)
+        return merge
+
+    def _add_products(self, survivor: int, loser: int) -> None:
+        products = self._products
+        products.dot_mean[survivor] += products.dot_mean[loser]
+        cross = float(self._sum(survivor) @ self._sum(loser))
+        products.dot_self[survivor] += 2.0 * cross + products.dot_self[loser]
+        products.members[survivor] += products.members[loser]
+        products.refresh(survivor)
+
+    def _replace_rows(self, survivor: int, loser: int) -> None:
+        """The survivor counts as moved; the loser is out."""
+        dots = self._sums[survivor] @ self._mirror.sums.T
+        for row, vector_sum in self._sums.items():
+            dots[row] = self._sums[survivor] @ vector_sum
+        kept = [at for at, row in enumerate(self._rows) if row not in (survivor, loser)]
+        scores = self._score(survivor, dots)
+        self._rows = [self._rows[at] for at in kept]
+        self._scores = self._scores[kept]
+        # Scores are symmetric: what the survivor scores against a row is what that row scores against it.
+        self._scores[:, survivor] = scores[self._rows]
+        self._scores[:, loser] = -np.inf
+        self._rows.append(survivor)
+        self._scores = np.vstack([self._scores, scores])
+
+    def _score(self, row: int, dots: Vector) -> Vector:
+        """Scores of a cluster against all (count,): the formula of `scores.py`, a cluster in the question's place."""
+        products, count = self._products, self._mirror.count
+        members = products.members[row]
+        dot_mean = products.dot_mean[row] / (members * products.mean_weight) if products.centred else 0.0
+        constant = products.mean_norm_square - dot_mean
+        scores: Vector = dots * (products.scale[:count] / np.float32(members))
+        if products.centred:
+            scores += products.shift[:count] + np.float32(constant) * products.inverse[:count]
+        scores *= products.inverse[row]
+        scores[~self._alive] = -np.inf
+        scores[row] = -np.inf
+        return scores
+
+    def _sum(self, row: int) -> Vector:
+        known = self._sums.get(row)
+        if known is not None:
+            return known
+        total: Vector = self._mirror.sums[row]
+        return total

@@ -1,0 +1,139 @@
+"""A worker's copy of one namespace's centroids, in rows that one matrix product can score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from questream.domain import Matrix, Vector
+
+_FIRST_CAPACITY = 256
+_GROWTH = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMoved:
+    """A cluster is new or its centroid moved: the sum (d,) of its `members` centroid members."""
+
+    cluster_id: int
+    members: int
+    vector_sum: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRemoved:
+    """A cluster left the index: merged into another or retired."""
+
+    cluster_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeanMoved:
+    """The stream's mean learned: the sum (d,) over its first `questions` questions."""
+
+    questions: int
+    vector_sum: Vector
+
+
+Change = ClusterMoved | ClusterRemoved | MeanMoved
+
+
+class Mirror:
+    """The centroids of one namespace as raw sums, exactly as the store holds them at `seq`.
+
+    Rows are unordered; `row_of` maps a cluster id to its row. Everything a score needs derives from the raw sums, so
+    the mean can move without rewriting a row.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self.seq = 0
+        self.next_id = 1
+        self.count = 0
+        self.row_of: dict[int, int] = {}
+        self.mean_questions = 0
+        self.mean_sum: Vector = np.zeros(dimension, np.float32)
+        self._ids = np.zeros(_FIRST_CAPACITY, np.int64)
+        self._members = np.zeros(_FIRST_CAPACITY, np.int64)
+        self._sums: Matrix = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
+
+    @property
+    def ids(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Cluster ids by row, (count,)."""
+        return self._ids[: self.count]
+
+    @property
+    def members(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Centroid members by row, (count,)."""
+        return self._members[: self.count]
+
+    @property
+    def sums(self) -> Matrix:
+        """Raw sums by row, (count, dimension)."""
+        return self._sums[: self.count]
+
+    def vector_sum(self, cluster_id: int) -> Vector:
+        """The raw sum (dimension,) of a cluster. Raises KeyError if it is not in the index."""
+        row: Vector = self._sums[self.row_of[cluster_id]]
+        return row
+
+    def member_count(self, cluster_id: int) -> int:
+        """The centroid members of a cluster. Raises KeyError if it is not in the index."""
+        return int(self._members[self.row_of[cluster_id]])
+
+    def reserve(self, count: int) -> None:
+        """Make room for `count` clusters at once, as before a load of known size."""
+        if count <= len(self._ids):
+            return
+        capacity = max(count, int(len(self._ids) * _GROWTH))
+        self._ids = np.resize(self._ids, capacity)
+        self._members = np.resize(self._members, capacity)
+        sums = np.empty((capacity, self.dimension), np.float32)
+        sums[: self.count] = self._sums[: self.count]
+        self._sums = sums
+
+    def apply(self, changes: Iterable[Change]) -> set[int]:
+        """Follow the log; returns the rows whose content changed, as far as they are still in use."""
+        rows: set[int] = set()
+        for change in changes:
+            match change:
+                case ClusterMoved():
+                    rows.add(self._put(change))
+                case ClusterRemoved():
+                    rows.update(self._remove(change.cluster_id))
+                case MeanMoved():
+                    self.mean_questions = change.questions
+                    self.mean_sum = change.vector_sum
+        return {row for row in rows if row < self.count}
+
+    def rows(self, cluster_ids: Sequence[int]) -> list[int]:
+        """The rows of those of `cluster_ids` that are in the index."""
+        return [self.row_of[cluster_id] for cluster_id in cluster_ids if cluster_id in self.row_of]
+
+    def _put(self, change: ClusterMoved) -> int:
+        row = self.row_of.get(change.cluster_id)
+        if row is None:
+            self.reserve(self.count + 1)
+            row = self.count
+            self.count += 1
+            self.row_of[change.cluster_id] = row
+            self._ids[row] = change.cluster_id
+            self.next_id = max(self.next_id, change.cluster_id + 1)
+        self._members[row] = change.members
+        self._sums[row] = change.vector_sum
+        return row
+
+    def _remove(self, cluster_id: int) -> set[int]:
+        row = self.row_of.pop(cluster_id, None)
+        if row is None:
+            return set()
+        self.count -= 1
+        last = self.count
+        if row != last:
+            self._ids[row] = self._ids[last]
+            self._members[row] = self._members[last]
+            self._sums[row] = self._sums[last]
+            self.row_of[int(self._ids[row])] = row
+        return {row}

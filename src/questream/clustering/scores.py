@@ -1,0 +1,92 @@
+"""Similarity from raw sums: one formula for every linkage, centred or not.
+
+With unit questions q, a cluster's raw sum S over n members, s = S/n and the stream's mean m:
+
+    score(q, S) = (q - m).(s - m) / (|q - m| w)      w^2 = |s|^2_linkage - 2 s.m + m.m
+
+where |s|^2_linkage is 1 for average linkage (each member has length 1, so w^2 is the members' mean |x - m|^2 and the
+score is the mean centred cosine: UPGMA, Sokal & Michener 1958) and s.s for the normalised centroid. With m = 0 this is
+the plain cosine. Every term is a product of raw sums, hence linear in what a join or a merge adds: a question that
+joins adds its row of products to a column, and the mean can move without touching a vector.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
+
+Floats = NDArray[np.float64]
+Scale = NDArray[np.float32]
+
+# Below this a squared length is rounding error.
+_SMALLEST_SQUARE = 1e-9
+
+
+class Products:
+    """The products of raw sums that scores need, for `count` clusters with room for `room` more.
+
+    `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
+    """
+
+    def __init__(self, mirror: Mirror, rules: Rules, room: int) -> None:
+        self.rules = rules
+        self.count = mirror.count
+        capacity = mirror.count + room
+        self.members = np.ones(capacity, np.float64)
+        self.members[: self.count] = mirror.members
+        self.mean_questions = mirror.mean_questions
+        self.mean_square = float(mirror.mean_sum @ mirror.mean_sum)
+        self.dot_mean = np.zeros(capacity, np.float64)
+        if self.centred:
+            self.dot_mean[: self.count] = mirror.sums @ mirror.mean_sum
+        self.dot_self = np.ones(capacity, np.float64)
+        if rules.linkage == "centroid":
+            self.dot_self[: self.count] = np.einsum("ij,ij->i", mirror.sums, mirror.sums)
+        # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m|
+        self.scale: Scale = np.zeros(capacity, np.float32)
+        self.shift: Scale = np.zeros(capacity, np.float32)
+        self.inverse: Scale = np.zeros(capacity, np.float32)
+        self.refresh(slice(0, self.count))
+
+    @property
+    def centred(self) -> bool:
+        """Whether a mean is subtracted at all."""
+        return self.rules.similarity == "centred"
+
+    @property
+    def mean_weight(self) -> float:
+        """What the mean's sum is divided by."""
+        return float(self.mean_questions + MEAN_PRIOR_QUESTIONS)
+
+    @property
+    def mean_norm_square(self) -> float:
+        """m.m"""
+        return self.mean_square / self.mean_weight**2 if self.centred else 0.0
+
+    def refresh(self, rows: slice | int | NDArray[np.int64]) -> None:
+        """Derive the factors of `rows` anew after their products or the mean changed."""
+        members = self.members[rows]
+        dot_mean = self.dot_mean[rows] / (members * self.mean_weight)
+        square = 1.0 if self.rules.linkage != "centroid" else self.dot_self[rows] / members**2
+        inverse = 1.0 / np.sqrt(np.maximum(square - 2.0 * dot_mean + self.mean_norm_square, _SMALLEST_SQUARE))
+        self.inverse[rows] = inverse
+        self.scale[rows] = inverse / members
+        self.shift[rows] = -dot_mean * inverse
+
+    def question_terms(self, dot_mean_sum: float) -> tuple[float, float]:
+        """(m.m - q.m, |q - m|) of a question whose product with the mean's sum is `dot_mean_sum`."""
+        if not self.centred:
+            return 0.0, 1.0
+        dot_mean = dot_mean_sum / self.mean_weight
+        square = self.mean_norm_square
+        return square - dot_mean, max(1.0 - 2.0 * dot_mean + square, _SMALLEST_SQUARE) ** 0.5
+
+    def learn_mean(self, dot_question: NDArray[np.float32], dot_mean_sum: float) -> None:
+        """The mean learns a question: `dot_question` are its products with all `count` sums (its own join included)."""
+        self.dot_mean[: self.count] += dot_question
+        self.mean_square += 2.0 * dot_mean_sum + 1.0
+        self.mean_questions += 1
+        self.refresh(slice(0, self.count))

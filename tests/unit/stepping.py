@@ -1,0 +1,52 @@
+"""Drive the product's pure core over a stream in micro-batches, applying each plan to the mirror as a store would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from questream.clustering.assignment import BatchAssigner, Choice
+from questream.clustering.merging import propose_merges
+from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
+from questream.clustering.rules import Rules
+from questream.domain import Matrix
+
+
+@dataclass
+class Stepper:
+    rules: Rules
+    dimension: int
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.mirror = Mirror(self.dimension)
+
+    def assign(self, vectors: Matrix) -> tuple[list[Choice], list[int]]:
+        """Choices of one batch, and each question's cluster size at its decision."""
+        assigner = BatchAssigner(vectors, self.mirror, self.rules)
+        plan = assigner.plan()
+        sizes = [self.sizes.get(choice.cluster_id, 0) + choice.rank for choice in plan.choices]
+        mean = MeanMoved(self.mirror.mean_questions + plan.mean_learned, assigner.mean_sum(plan))
+        moves = [
+            ClusterMoved(t.cluster_id, t.members, assigner.vector_sum(t)) for t in plan.touched.values() if t.learned
+        ]
+        self.mirror.apply([*moves, mean])
+        for cluster in plan.touched.values():
+            self.sizes[cluster.cluster_id] = self.sizes.get(cluster.cluster_id, 0) + len(cluster.questions)
+        self.moved = plan.moved
+        return plan.choices, sizes
+
+    def merge(self) -> list[tuple[int, int]]:
+        merges = propose_merges(self.mirror, self.moved, self.rules)
+        for merge in merges:
+            self.mirror.apply(
+                [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
+            )
+            self.sizes[merge.survivor] += self.sizes.pop(merge.loser)
+        return [(merge.survivor, merge.loser) for merge in merges]
+
+
+def unit_rows(matrix: Matrix) -> Matrix:
+    rows: Matrix = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
+    return rows

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from questream.clustering.assignment import BatchAssigner
+from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
+from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.domain import Matrix
+from tests.unit.reference import Reference
+from tests.unit.stepping import Stepper, unit_rows
+
+TIE = 2e-4  # nearer than this, float32 and float64 may rightly differ
+
+
+def stream(seed: int, questions: int, topics: int, dimension: int, spread: float, background: float) -> Matrix:
+    """Questions around topics, all sharing a background direction, as the questions of one subject do."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(topics, dimension))
+    shared = background * random.normal(size=dimension) * np.sqrt(dimension)
+    chosen = centres[random.integers(topics, size=questions)]
+    return unit_rows(chosen + spread * random.normal(size=(questions, dimension)) + shared)
+
+
+def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rules) -> float:
+    reference = Reference(rules, vectors.shape[1])
+    stepper = Stepper(rules, vectors.shape[1])
+    for start in range(0, len(vectors), batch_questions):
+        batch = vectors[start : start + batch_questions]
+        choices, sizes = stepper.assign(batch)
+        for question, choice, size in zip(batch, choices, sizes, strict=True):
+            answer = reference.assign(question.astype(np.float64))
+            if reference.closest_call < TIE:
+                return reference.closest_call
+            assert (choice.cluster_id, choice.created, size) == (answer.cluster_id, answer.created, answer.size)
+            assert choice.similarity == pytest.approx(answer.similarity, abs=5e-5)
+            if answer.runner_up is None:
+                assert choice.runner_up is None
+            else:
+                assert choice.runner_up is not None
+                assert choice.runner_up.cluster_id == answer.runner_up[0]
+                assert choice.runner_up.similarity == pytest.approx(answer.runner_up[1], abs=5e-5)
+        expected_merges = reference.merge()
+        if reference.closest_call < TIE:
+            return reference.closest_call
+        assert stepper.merge() == expected_merges
+        assert stepper.sizes == {cluster.id: cluster.size for cluster in reference.clusters}
+    return reference.closest_call
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    questions=st.integers(1, 60),
+    topics=st.integers(1, 12),
+    spread=st.floats(0.05, 1.2),
+    background=st.sampled_from([0.0, 0.5, 1.0]),
+    batch_questions=st.integers(1, 60),
+    similarity=st.sampled_from(["centred", "cosine"]),
+    linkage=st.sampled_from(["average", "centroid", "first"]),
+    threshold=st.floats(0.2, 0.9),
+    merge_above=st.floats(-0.1, 0.2),
+    centroid_members=st.sampled_from([1, 2, 5, 256]),
+    mean_questions=st.sampled_from([0, 7, 1000]),
+)
+def test_a_batch_decides_as_one_by_one_does(
+    seed: int,
+    questions: int,
+    topics: int,
+    spread: float,
+    background: float,
+    batch_questions: int,
+    similarity: Similarity,
+    linkage: Linkage,
+    threshold: float,
+    merge_above: float,
+    centroid_members: int,
+    mean_questions: int,
+) -> None:
+    rules = Rules(threshold, threshold + merge_above, similarity, linkage, centroid_members, mean_questions)
+    vectors = stream(seed, questions, topics, 16, spread, background)
+    assume(assert_same_as_one_by_one(vectors, batch_questions, rules) >= TIE)
+
+
+def test_the_same_question_again_and_again_is_one_cluster() -> None:
+    vectors = np.repeat(unit_rows(np.ones((1, 8), np.float32)), 40, axis=0)
+    choices, sizes = Stepper(Rules(0.55, 0.55), 8).assign(vectors)
+    assert {choice.cluster_id for choice in choices} == {1}
+    assert sizes == list(range(1, 41))
+
+
+def test_a_frozen_centroid_counts_without_moving() -> None:
+    stepper = Stepper(Rules(0.5, 0.9, similarity="cosine", centroid_members=2), 4)
+    vectors = unit_rows(np.array([[1, 0, 0, 0], [1, 0.1, 0, 0], [1, 0.6, 0, 0]], np.float32))
+    _, sizes = stepper.assign(vectors)
+    assert sizes == [1, 2, 3]
+    np.testing.assert_allclose(stepper.mirror.vector_sum(1), vectors[0] + vectors[1], rtol=1e-6)
+
+
+def test_a_retry_after_others_committed_equals_a_fresh_batch() -> None:
+    rules = Rules(0.5, 0.5)
+    earlier = stream(1, 80, 10, 16, 0.4, 0.5)
+    batch = stream(1, 120, 10, 16, 0.4, 0.5)[80:]
+    stepper = Stepper(rules, 16)
+    stepper.assign(earlier)
+    assigner = BatchAssigner(batch, stepper.mirror, rules)
+    assigner.plan()
+    removed = int(stepper.mirror.ids[0])
+    changes: list[Change] = [ClusterRemoved(removed), ClusterMoved(stepper.mirror.next_id, 1, batch[5])]
+    assigner.rescore(stepper.mirror.apply(changes))
+    retried = assigner.plan()
+    fresh = BatchAssigner(batch, stepper.mirror, rules).plan()
+    assert [c.cluster_id for c in retried.choices] == [c.cluster_id for c in fresh.choices]
+    np.testing.assert_allclose(
+        [c.similarity for c in retried.choices], [c.similarity for c in fresh.choices], atol=1e-6
+    )
+
+
+def test_the_mirror_keeps_its_rows_when_clusters_leave() -> None:
+    mirror = Mirror(3)
+    mirror.apply([ClusterMoved(i, 1, np.full(3, i, np.float32)) for i in range(1, 6)])
+    changed = mirror.apply([ClusterRemoved(2)])
+    assert changed == {1}
+    assert {int(i): float(s[0]) for i, s in zip(mirror.ids, mirror.sums, strict=True)} == {1: 1, 3: 3, 4: 4, 5: 5}
+    assert mirror.next_id == 6
