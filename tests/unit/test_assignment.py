@@ -61,7 +61,7 @@ def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rule
     similarity=st.sampled_from(["centred", "cosine"]),
     linkage=st.sampled_from(["average", "centroid", "first"]),
     threshold=st.floats(0.2, 0.9),
-    merge_above=st.floats(-0.1, 0.2),
+    merge_above=st.floats(-0.6, 0.2),
     centroid_members=st.sampled_from([1, 2, 5, 256]),
     mean_questions=st.sampled_from([0, 7, 1000]),
 )
