@@ -1,0 +1,114 @@
+-- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
+-- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters
+-- ARGV: 1 JSON {seq, log_entries, mean: [expected, questions] or false,
+--               partitions: [[first, last, prune_below, [slot in touches, from 1]] * P],
+--               touches: [[id, joins, expected members, members, seen_at] * T]}
+--       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
+-- Replies: {'replayed', {entries} * P}   an offset is not above its ledger
+--          {'stale', seq, tail}          a cluster is to be opened and the log moved, or a joined one moved or is gone
+--          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative} * T}
+-- tail: entries of the log after ARGV.seq, or false where it was trimmed
+local batch = cjson.decode(ARGV[1])
+local partitions, touches = batch.partitions, batch.touches
+local clusters_at = 4 + #partitions
+local vectors_at = 2 + #partitions
+
+local replayed = false
+for p, partition in ipairs(partitions) do
+  local newest = redis.call('LINDEX', KEYS[4 + p], -1)
+  if newest and partition[1] <= tonumber(string.match(newest, '^%d+ (%d+) ')) then
+    replayed = true
+  end
+end
+if replayed then
+  local ledgers = {}
+  for p = 1, #partitions do
+    ledgers[p] = redis.call('LRANGE', KEYS[4 + p], 0, -1)
+  end
+  return {'replayed', ledgers}
+end
+
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
+if not meta[1] then
+  return redis.error_reply('NAMESPACE is gone: the store has lost it')
+end
+local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
+
+local function tail()
+  if seq == batch.seq then return {} end
+  local first = string.format('%.0f', batch.seq + 1)
+  local entries = redis.call('XRANGE', KEYS[2], first .. '-0', '+')
+  if not entries[1] or entries[1][1] ~= first .. '-1' then return false end
+  return entries
+end
+
+local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3])
+for t, touch in ipairs(touches) do
+  if touch[3] == 0 then
+    stale = stale or seq ~= batch.seq or touch[1] < next_id
+  else
+    local members = redis.call('HGET', KEYS[clusters_at + t], 'members')
+    stale = stale or not members or (ARGV[vectors_at + 2 * t - 1] ~= '' and tonumber(members) ~= touch[3])
+  end
+end
+local missed = tail()
+if stale then
+  return {'stale', seq, missed}
+end
+
+local seq_before, entry = seq, 0
+local function log(...)
+  if entry == 0 then seq = seq + 1 end
+  entry = entry + 1
+  redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
+end
+
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local standings, recorded = {}, {}
+for t, touch in ipairs(touches) do
+  local key, id, seen_at = KEYS[clusters_at + t], string.format('%.0f', touch[1]), touch[5]
+  local vector_sum, representative = ARGV[vectors_at + 2 * t - 1], ARGV[vectors_at + 2 * t]
+  if touch[3] == 0 then
+    redis.call('HSET', key, 'created', string.format('%.0f', seen_at))
+    if representative ~= '' then redis.call('HSET', key, 'representative', representative) end
+    next_id = math.max(next_id, touch[1] + 1)
+  end
+  if vector_sum ~= '' then
+    local members = string.format('%.0f', touch[4])
+    redis.call('HSET', key, 'members', members, 'sum', vector_sum)
+    log('moved', id, 'members', members, 'sum', vector_sum)
+  end
+  local size = redis.call('HINCRBY', key, 'size', touch[2])
+  local revision = redis.call('HINCRBY', key, 'revision', 1)
+  local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative')
+  local seen = math.max(tonumber(known[4] or 0), seen_at)
+  redis.call('HSET', key, 'seen', string.format('%.0f', seen))
+  redis.call('ZADD', KEYS[3], string.format('%.0f', seen), id)
+  redis.call('ZADD', KEYS[4], now_ms, id)
+  standings[t] = {size, revision, known[1], known[2], known[3], string.format('%.0f', seen), known[5]}
+  recorded[t] = {id, {size - touch[2], known[1] or '', known[2] or ''}}
+end
+if batch.mean then
+  redis.call('HSET', KEYS[1], 'mean_questions', string.format('%.0f', batch.mean[2]), 'mean_sum', ARGV[2])
+  redis.call('ZADD', KEYS[4], now_ms, '0')
+  log('mean', string.format('%.0f', batch.mean[2]), 'sum', ARGV[2])
+end
+redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'next', string.format('%.0f', next_id))
+if entry > 0 then
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
+end
+
+for p, partition in ipairs(partitions) do
+  local clusters = {}
+  for _, slot in ipairs(partition[4]) do
+    clusters[recorded[slot][1]] = recorded[slot][2]
+  end
+  redis.call('RPUSH', KEYS[4 + p], ARGV[2 + p] .. cjson.encode(clusters) .. '}')
+  while redis.call('LLEN', KEYS[4 + p]) > 1 do
+    local oldest = redis.call('LINDEX', KEYS[4 + p], 0)
+    if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= partition[3] then break end
+    redis.call('LPOP', KEYS[4 + p])
+  end
+end
+return {'committed', seq_before, missed, seq, standings}

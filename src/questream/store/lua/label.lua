@@ -1,0 +1,16 @@
+-- Set or remove a cluster's label and route.
+-- KEYS: 1 cluster, 2 outbox
+-- ARGV: 1 id, then pairs of (field, text); an empty text removes the field
+-- Replies: 0 if there is no such live cluster, else 1
+if redis.call('HEXISTS', KEYS[1], 'members') == 0 then return 0 end
+for i = 2, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  else
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], 'labelled', redis.call('HINCRBY', KEYS[1], 'revision', 1))
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[2], now[1] * 1000 + math.floor(now[2] / 1000), ARGV[1])
+return 1

@@ -1,0 +1,64 @@
+-- Merge pairs of clusters, each only if both still have the members that it was proposed at.
+-- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser)
+-- ARGV: 1 JSON {seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
+-- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
+--           {false where refused, else {survivor standing, loser standing}} * N}
+--          a standing is {size, revision, label, route, created, seen, representative}
+local batch = cjson.decode(ARGV[1])
+local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
+if not seq then
+  return redis.error_reply('NAMESPACE is gone: the store has lost it')
+end
+
+local missed = {}
+if seq ~= batch.seq then
+  local first = string.format('%.0f', batch.seq + 1)
+  missed = redis.call('XRANGE', KEYS[2], first .. '-0', '+')
+  if not missed[1] or missed[1][1] ~= first .. '-1' then missed = false end
+end
+
+local seq_before, entry = seq, 0
+local function log(...)
+  if entry == 0 then seq = seq + 1 end
+  entry = entry + 1
+  redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
+end
+
+local FIELDS = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative'}
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local results = {}
+for i, merge in ipairs(batch.merges) do
+  local survivor, loser = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
+  local survivor_id, loser_id = string.format('%.0f', merge[1]), string.format('%.0f', merge[2])
+  local survivor_members = tonumber(redis.call('HGET', survivor, 'members') or -1)
+  local loser_members = tonumber(redis.call('HGET', loser, 'members') or -1)
+  if survivor_members ~= merge[3] or loser_members ~= merge[4] then
+    results[i] = false
+  else
+    local lost = redis.call('HMGET', loser, unpack(FIELDS))
+    local kept = redis.call('HMGET', survivor, unpack(FIELDS))
+    local members = string.format('%.0f', merge[3] + merge[4])
+    local seen = math.max(tonumber(kept[6]), tonumber(lost[6]))
+    redis.call('HSET', survivor, 'members', members, 'sum', ARGV[1 + i], 'seen', string.format('%.0f', seen),
+      'created', string.format('%.0f', math.min(tonumber(kept[5]), tonumber(lost[5]))))
+    redis.call('HINCRBY', survivor, 'size', lost[1])
+    redis.call('HINCRBY', survivor, 'revision', 1)
+    if not kept[3] and lost[3] then redis.call('HSET', survivor, 'label', lost[3]) end
+    if not kept[4] and lost[4] then redis.call('HSET', survivor, 'route', lost[4]) end
+    redis.call('HDEL', loser, 'members', 'sum')
+    redis.call('HSET', loser, 'merged_into', survivor_id)
+    redis.call('HINCRBY', loser, 'revision', 1)
+    redis.call('ZADD', KEYS[3], string.format('%.0f', seen), survivor_id)
+    redis.call('ZREM', KEYS[3], loser_id)
+    redis.call('ZADD', KEYS[4], now_ms, survivor_id, now_ms, loser_id)
+    log('removed', loser_id)
+    log('moved', survivor_id, 'members', members, 'sum', ARGV[1 + i])
+    results[i] = {redis.call('HMGET', survivor, unpack(FIELDS)), redis.call('HMGET', loser, unpack(FIELDS))}
+  end
+end
+if entry > 0 then
+  redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
+end
+return {seq_before, missed, seq, results}

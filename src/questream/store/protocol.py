@@ -1,0 +1,246 @@
+"""What a store promises. Both stores pass tests/contract/test_store.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from questream.clustering.merging import Merge
+from questream.clustering.mirror import Change, Mirror
+from questream.domain import ClusterState, Decision, RunnerUp, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a namespace is built with. Vectors of another model, revision or dimension cannot join its clusters."""
+
+    model: str
+    revision: str
+    dimension: int
+    similarity: str
+    linkage: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """What a batch does to one cluster: `joins` questions join.
+
+    `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
+    `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
+    `seen_at` is the newest record timestamp of the questions that joined.
+    """
+
+    cluster_id: int
+    joins: int
+    expected_members: int
+    members: int
+    vector_sum: Vector | None
+    seen_at: int
+    representative: str | None = None
+
+    @property
+    def creates(self) -> bool:
+        """Whether the batch opens this cluster."""
+        return self.expected_members == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`."""
+
+    offset: int
+    cluster_id: int
+    similarity: float
+    created: bool
+    rank: int
+    runner_up: RunnerUp | None
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBatch:
+    """A batch's rows of one partition in order of offset. Ledger entries wholly below `prune_below` may go."""
+
+    topic: str
+    partition: int
+    rows: list[LedgerRow]
+    prune_below: int
+
+    @property
+    def first(self) -> int:
+        """The first offset."""
+        return self.rows[0].offset
+
+    @property
+    def last(self) -> int:
+        """The last offset."""
+        return self.rows[-1].offset
+
+
+@dataclass(frozen=True, slots=True)
+class MeanUpdate:
+    """The stream's mean learns: from a sum over `expected_questions` to `vector_sum` (d,) over `questions`."""
+
+    expected_questions: int
+    questions: int
+    vector_sum: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A micro-batch of one namespace, decided against the mirror at `seq`. `decided_at` in ms since the epoch."""
+
+    seq: int
+    partitions: list[PartitionBatch]
+    touches: list[Touch]
+    mean: MeanUpdate | None
+    threshold: float
+    decided_at: int
+
+    @property
+    def creates(self) -> bool:
+        """Whether any cluster is opened."""
+        return any(touch.creates for touch in self.touches)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What the log says after a seq: `changes` up to `seq`, or None where the log no longer reaches back so far."""
+
+    seq: int
+    changes: list[Change] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a cluster stands after a commit; the part of its state that vectors do not tell."""
+
+    cluster_id: int
+    size: int
+    revision: int
+    label: str | None
+    route: str | None
+    created_at: int
+    last_seen_at: int
+    representative: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """All of the batch happened. `missed` is what others did between the proposal's seq and this commit."""
+
+    seq: int
+    missed: Tail
+    standings: dict[int, Standing]
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Nothing happened: the clusters moved on. Apply `missed`, decide again."""
+
+    missed: Tail
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned."""
+
+    head: int = -1
+    decisions: dict[int, Decision] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Nothing happened: some offsets were decided before. Their ledgers by (topic, partition)."""
+
+    ledgers: dict[tuple[str, int], Ledger]
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMerge:
+    """A merge that happened, with the survivor's standing after it and the loser's at its end."""
+
+    merge: Merge
+    survivor: Standing
+    loser: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Those of the proposed merges that happened; a merge whose clusters had moved did not."""
+
+    seq: int
+    missed: Tail
+    applied: list[AppliedMerge]
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceState:
+    """A namespace as a whole, as the cluster topic tells it once its mean has moved."""
+
+    namespace: str
+    identity: Identity
+    seq: int
+    next_cluster_id: int
+    mean_questions: int
+    mean_sum: Vector
+
+
+class Store(Protocol):
+    """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not)."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable if the store does not answer."""
+
+    def open(self, namespace: str, identity: Identity) -> None:
+        """Create the namespace, or check that it was built with the same model.
+
+        Raises IdentityMismatch if model, revision or dimension differ. Similarity, linkage and threshold may change.
+        """
+
+    def load(self, namespace: str) -> Mirror:
+        """A fresh mirror of all live clusters."""
+
+    def tail(self, namespace: str, seq: int) -> Tail:
+        """What changed after `seq`."""
+
+    def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
+        """The recorded decisions of a partition."""
+
+    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+        """Apply a micro-batch, all of it or nothing.
+
+        Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
+        """
+
+    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        """Apply each merge whose two clusters still stand as proposed."""
+
+    def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
+        """Set a cluster's label and route; None leaves it as it is, an empty text removes it.
+
+        Follows merges. Raises KeyError if there is no such cluster.
+        """
+
+    def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
+        """One cluster, live or merged, or None."""
+
+    def clusters(self, namespace: str) -> Iterator[ClusterState]:
+        """All live clusters."""
+
+    def namespaces(self) -> list[str]:
+        """The names of all namespaces."""
+
+    def namespace_state(self, namespace: str) -> NamespaceState | None:
+        """The namespace as a whole, or None if it was never opened."""
+
+    def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
+        """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
+
+    def confirm(self, namespace: str, published: Sequence[tuple[int, int]]) -> None:
+        """These (cluster id, revision) stand in the cluster topic; for id 0 the revision is the mean's question count.
+
+        A cluster that has moved on since stays to be published: two workers may publish it in either order.
+        """

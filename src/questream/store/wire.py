@@ -1,0 +1,95 @@
+"""The form of a namespace in Redis: key names, and what the fields of hashes and log entries hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
+from questream.domain import ClusterEvent, ClusterState, Vector
+from questream.store.protocol import Standing, Tail
+
+_FLOAT32 = np.dtype("<f4")
+STATE_FIELDS = (
+    "members sum size revision label route created seen representative merged_into labelled".split()  # noqa: SIM905 - a list of names reads better
+)
+
+
+def key(namespace: str, name: str) -> str:
+    """The braces are Redis Cluster's hash tag: all keys of a namespace live in one slot."""
+    return f"questream:{{{namespace}}}:{name}"
+
+
+def cluster_key(namespace: str, cluster_id: int) -> str:
+    return f"questream:{{{namespace}}}:cluster:{cluster_id}"
+
+
+def ledger_key(namespace: str, topic: str, partition: int) -> str:
+    return f"questream:{{{namespace}}}:ledger:{topic}:{partition}"
+
+
+def to_bytes(vector: Vector) -> bytes:
+    return vector.astype(_FLOAT32, copy=False).tobytes()
+
+
+def from_bytes(raw: bytes) -> Vector:
+    return np.frombuffer(raw, _FLOAT32).astype(np.float32, copy=False)
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode()
+
+
+def parse_standing(cluster_id: int, fields: Sequence[Any]) -> Standing:
+    size, revision, label, route, created, seen, representative = fields
+    return Standing(
+        cluster_id,
+        int(size),
+        int(revision),
+        _text(label),
+        _text(route),
+        int(created),
+        int(seen),
+        _text(representative),
+    )
+
+
+def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
+    members, vector_sum, size, revision, label, route, created, seen, representative, merged_into, labelled = fields
+    event: ClusterEvent = "updated"
+    if merged_into is not None:
+        event = "merged"
+    elif labelled is not None and labelled == revision:
+        event = "labelled"
+    return ClusterState(
+        cluster_id=cluster_id,
+        namespace=namespace,
+        event=event,
+        size=int(size or 0),
+        members=int(members or 0),
+        vector_sum=None if vector_sum is None else from_bytes(vector_sum),
+        merged_into=None if merged_into is None else int(merged_into),
+        representative=_text(representative),
+        label=_text(label),
+        route=_text(route),
+        created_at=int(created or 0),
+        last_seen_at=int(seen or 0),
+        model=model,
+        revision=int(revision or 0),
+    )
+
+
+def parse_tail(seq: int, entries: Sequence[Any] | None) -> Tail:
+    if entries is None:
+        return Tail(seq, None)
+    return Tail(seq, [parse_change(dict(zip(fields[::2], fields[1::2], strict=True))) for _, fields in entries])
+
+
+def parse_change(fields: dict[bytes, bytes]) -> Change:
+    if b"moved" in fields:
+        return ClusterMoved(int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]))
+    if b"removed" in fields:
+        return ClusterRemoved(int(fields[b"removed"]))
+    return MeanMoved(int(fields[b"mean"]), from_bytes(fields[b"sum"]))

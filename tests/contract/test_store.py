@@ -1,0 +1,367 @@
+"""What both stores promise: the in-memory one and Redis, on redis-server and on the embedded Valkey."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import redis
+
+from questream.clustering.merging import Merge
+from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
+from questream.domain import RunnerUp, Vector
+from questream.errors import IdentityMismatch, StoreRefused, StoreUnavailable
+from questream.store.ledger import decide
+from questream.store.memory import MemoryStore
+from questream.store.protocol import (
+    Committed,
+    Identity,
+    LedgerRow,
+    MeanUpdate,
+    PartitionBatch,
+    Proposal,
+    Replayed,
+    Stale,
+    Store,
+    Touch,
+)
+from questream.store.redis import RedisStore
+
+DIMENSION = 4
+IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
+
+
+@pytest.fixture(params=["memory", "redis", "valkey"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    if request.param == "redis":
+        url = request.getfixturevalue("redis_server").url
+        yield RedisStore(redis.Redis.from_url(url))
+        return
+    from questream.embedded import embedded_store
+
+    with embedded_store() as url:
+        yield RedisStore(redis.Redis.from_url(url))
+
+
+@pytest.fixture
+def namespace(store: Store) -> str:
+    name = f"contract-{uuid.uuid4().hex[:8]}"
+    store.open(name, IDENTITY)
+    return name
+
+
+def vector(*parts: float) -> Vector:
+    return np.array(parts, np.float32)
+
+
+def row(offset: int, cluster_id: int, *, created: bool = False, rank: int = 1) -> LedgerRow:
+    return LedgerRow(offset, cluster_id, 1.0 if created else 0.75, created, rank, RunnerUp(9, 0.25), False)
+
+
+def batch(*rows: LedgerRow, prune_below: int = 0, partition: int = 0) -> PartitionBatch:
+    return PartitionBatch("questions", partition, list(rows), prune_below)
+
+
+def creation(cluster_id: int, total: Vector, joins: int = 1, seen_at: int = 1000) -> Touch:
+    return Touch(cluster_id, joins, 0, joins, total, seen_at, f"question {cluster_id}?")
+
+
+def proposal(*touches: Touch, rows: PartitionBatch, seq: int = 0, mean: MeanUpdate | None = None) -> Proposal:
+    return Proposal(seq, [rows], list(touches), mean, 0.55, 123_456)
+
+
+def create_two(store: Store, namespace: str) -> Committed:
+    """Clusters 1 (two questions) and 2 (one), offsets 0 to 2."""
+    reply = store.commit(
+        namespace,
+        proposal(
+            creation(1, vector(2, 0, 0, 0), joins=2),
+            creation(2, vector(0, 1, 0, 0)),
+            rows=batch(row(0, 1, created=True), row(1, 2, created=True), row(2, 1, rank=2)),
+            mean=MeanUpdate(0, 3, vector(2, 1, 0, 0)),
+        ),
+    )
+    assert isinstance(reply, Committed)
+    return reply
+
+
+def join(cluster_id: int, expected: int, total: Vector, seen_at: int = 2000) -> Touch:
+    return Touch(cluster_id, 1, expected, expected + 1, total, seen_at)
+
+
+def test_a_commit_is_what_a_fresh_mirror_shows(store: Store, namespace: str) -> None:
+    reply = create_two(store, namespace)
+    assert reply.missed.changes == []
+    assert {i: (s.size, s.created_at, s.last_seen_at) for i, s in reply.standings.items()} == {
+        1: (2, 1000, 1000),
+        2: (1, 1000, 1000),
+    }
+    mirror = store.load(namespace)
+    assert (mirror.seq, mirror.next_id, mirror.count, mirror.mean_questions) == (reply.seq, 3, 2, 3)
+    np.testing.assert_array_equal(mirror.vector_sum(1), vector(2, 0, 0, 0))
+    np.testing.assert_array_equal(mirror.mean_sum, vector(2, 1, 0, 0))
+    assert mirror.member_count(1) == 2
+
+
+def test_committing_twice_answers_the_recorded_decisions_and_counts_once(store: Store, namespace: str) -> None:
+    first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(5, 1, created=True)))
+    reply = store.commit(namespace, first)
+    assert isinstance(reply, Committed)
+    again = store.commit(namespace, first)
+    assert isinstance(again, Replayed)
+    ledger = again.ledgers["questions", 0]
+    assert ledger.head == 5
+    assert ledger.decisions[5] == decide(first.partitions[0].rows[0], reply.standings[1], 1, first, "model")
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.size == 1
+
+
+def test_a_batch_that_overlaps_the_ledger_changes_nothing(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    overlapping = proposal(
+        join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(2, 1), row(3, 1, rank=2)), seq=store.load(namespace).seq
+    )
+    reply = store.commit(namespace, overlapping)
+    assert isinstance(reply, Replayed)
+    assert set(reply.ledgers["questions", 0].decisions) == {0, 1, 2}
+    assert store.load(namespace).member_count(1) == 2
+
+
+def test_the_ledger_of_each_partition_is_its_own(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    reply = store.commit(
+        namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(0, 1), partition=7), seq=seq)
+    )
+    assert isinstance(reply, Committed)
+    assert set(store.ledger(namespace, "questions", 7).decisions) == {0}
+    assert store.ledger(namespace, "questions", 8).head == -1
+
+
+def test_sizes_of_replayed_decisions_are_those_of_the_moment(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    sizes = {offset: d.cluster_size for offset, d in store.ledger(namespace, "questions", 0).decisions.items()}
+    assert sizes == {0: 1, 1: 1, 2: 2}
+
+
+def test_creating_after_others_committed_is_stale_and_tells_what_was_missed(store: Store, namespace: str) -> None:
+    committed = create_two(store, namespace)
+    late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
+    reply = store.commit(namespace, late)
+    assert isinstance(reply, Stale)
+    assert reply.missed.seq == committed.seq
+    assert reply.missed.changes is not None
+    moved = {c.cluster_id: c.members for c in reply.missed.changes if isinstance(c, ClusterMoved)}
+    means = [c.questions for c in reply.missed.changes if isinstance(c, MeanMoved)]
+    assert (moved, means) == ({1: 2, 2: 1}, [3])
+    assert store.ledger(namespace, "questions", 1).head == -1
+
+
+def test_joining_a_cluster_that_moved_is_stale(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    assert isinstance(
+        store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)), Committed
+    )
+    late = proposal(join(1, 2, vector(2, 0, 1, 0)), rows=batch(row(0, 1), partition=1), seq=seq)
+    assert isinstance(store.commit(namespace, late), Stale)
+
+
+def test_joining_another_cluster_than_the_one_that_moved_is_not_stale(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    late = proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(0, 2), partition=1), seq=seq)
+    reply = store.commit(namespace, late)
+    assert isinstance(reply, Committed)
+    assert reply.missed.changes is not None
+    assert [c.cluster_id for c in reply.missed.changes if isinstance(c, ClusterMoved)] == [1]
+
+
+def test_a_frozen_cluster_is_only_counted(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    frozen = Touch(1, 3, 2, 2, None, 5000)
+    rows = batch(row(3, 1), row(4, 1, rank=2), row(5, 1, rank=3))
+    reply = store.commit(namespace, proposal(frozen, rows=rows, seq=seq))
+    assert isinstance(reply, Committed)
+    assert reply.seq == seq
+    assert (reply.standings[1].size, reply.standings[1].last_seen_at) == (5, 5000)
+    assert store.load(namespace).member_count(1) == 2
+
+
+def test_a_mean_that_moved_is_stale(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    late = replace(
+        proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq),
+        mean=MeanUpdate(0, 1, vector(1, 0, 0, 0)),
+    )
+    assert isinstance(store.commit(namespace, late), Stale)
+
+
+def test_last_seen_is_the_newest_timestamp_whatever_the_order(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    older = join(1, 2, vector(3, 0, 0, 0), seen_at=10)
+    reply = store.commit(namespace, proposal(older, rows=batch(row(3, 1)), seq=seq))
+    assert isinstance(reply, Committed)
+    assert reply.standings[1].last_seen_at == 1000
+
+
+def test_the_ledger_is_pruned_by_offset_and_never_below_its_head(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    total = 2
+    for offset in (3, 4, 5):
+        total += 1
+        seq = store.load(namespace).seq
+        touch = join(1, total - 1, vector(total, 0, 0, 0))
+        store.commit(namespace, proposal(touch, rows=batch(row(offset, 1), prune_below=offset), seq=seq))
+    ledger = store.ledger(namespace, "questions", 0)
+    assert (ledger.head, set(ledger.decisions)) == (5, {5})
+
+
+def merge_one_and_two(store: Store, namespace: str, survivor_members: int = 2) -> Merge:
+    return Merge(1, 2, survivor_members, 1, vector(2, 1, 0, 0))
+
+
+def test_a_merge_keeps_the_survivor_and_points_the_loser_to_it(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    merged = store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    (applied,) = merged.applied
+    assert (applied.survivor.size, applied.loser.size) == (3, 1)
+    loser, survivor = store.cluster(namespace, 2), store.cluster(namespace, 1)
+    assert loser is not None
+    assert survivor is not None
+    assert (loser.event, loser.merged_into, loser.vector_sum) == ("merged", 1, None)
+    assert (survivor.size, survivor.members, survivor.merged_into) == (3, 3, None)
+    assert [state.cluster_id for state in store.clusters(namespace)] == [1]
+    changes = store.tail(namespace, seq).changes
+    assert changes is not None
+    assert ClusterRemoved(2) in changes
+
+
+def test_a_merge_of_clusters_that_moved_is_refused(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    merged = store.merge(namespace, seq, [merge_one_and_two(store, namespace, survivor_members=5)])
+    assert (merged.applied, merged.seq) == ([], seq)
+
+
+def test_merges_in_one_call_build_on_each_other(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(store.commit(namespace, third), Committed)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
+    assert len(store.merge(namespace, seq + 1, chain).applied) == 2
+    survivor = store.cluster(namespace, 1)
+    assert survivor is not None
+    assert (survivor.size, survivor.members) == (4, 4)
+
+
+def test_a_question_for_a_cluster_merged_away_is_stale(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    frozen_join = Touch(2, 1, 1, 1, None, 5000)
+    assert isinstance(store.commit(namespace, proposal(frozen_join, rows=batch(row(3, 2)), seq=seq)), Stale)
+
+
+def test_a_label_binds_later_decisions_and_survives_a_merge(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    state = store.label(namespace, 2, "lost card", "team-cards")
+    assert (state.event, state.label, state.route) == ("labelled", "lost card", "team-cards")
+    store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    store.label(namespace, 2, None, "team-fraud")
+    seq = store.load(namespace).seq
+    reply = store.commit(namespace, proposal(join(1, 3, vector(3, 1, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    assert isinstance(reply, Committed)
+    assert (reply.standings[1].label, reply.standings[1].route) == ("lost card", "team-fraud")
+    decision = store.ledger(namespace, "questions", 0).decisions[3]
+    assert (decision.label, decision.route) == ("lost card", "team-fraud")
+    assert store.label(namespace, 1, "", "").label is None
+
+
+def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespace: str) -> None:
+    with pytest.raises(KeyError):
+        store.label(namespace, 77, "x", None)
+
+
+def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: str) -> None:
+    reply = create_two(store, namespace)
+    assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
+    store.confirm(namespace, [(0, 3), (1, reply.standings[1].revision), (2, reply.standings[2].revision)])
+    assert store.unpublished(namespace, 0, 10) == []
+    assert store.unpublished(namespace, 60, 10) == []
+
+
+def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store: Store, namespace: str) -> None:
+    reply = create_two(store, namespace)
+    published = [(0, 3), (1, reply.standings[1].revision), (2, reply.standings[2].revision)]
+    seq = reply.seq
+    later = store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    assert isinstance(later, Committed)
+    store.confirm(namespace, [(1, later.standings[1].revision)])
+    store.confirm(namespace, published)
+    assert store.unpublished(namespace, 0, 10) == [1]
+
+
+def test_another_model_is_refused(store: Store, namespace: str) -> None:
+    for wrong in (
+        replace(IDENTITY, model="other"),
+        replace(IDENTITY, revision="r2"),
+        replace(IDENTITY, dimension=8),
+    ):
+        with pytest.raises(IdentityMismatch, match="was built with model 'model' revision 'r1'"):
+            store.open(namespace, wrong)
+    store.open(namespace, replace(IDENTITY, threshold=0.7, linkage="centroid"))
+    state = store.namespace_state(namespace)
+    assert state is not None
+    assert (state.identity.threshold, state.identity.linkage) == (0.7, "centroid")
+
+
+def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    other = f"{namespace}-other"
+    store.open(other, IDENTITY)
+    assert {namespace, other} <= set(store.namespaces())
+    assert store.load(other).count == 0
+
+
+def test_a_namespace_that_is_not_there_takes_no_commit(store: Store) -> None:
+    with pytest.raises(StoreRefused):
+        store.commit("nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))
+
+
+def test_a_log_that_no_longer_reaches_back_says_so(
+    request: pytest.FixtureRequest, store: Store, namespace: str
+) -> None:
+    makers: dict[type, Callable[[], Store]] = {
+        MemoryStore: lambda: MemoryStore(log_commits=2),
+        RedisStore: lambda: RedisStore(store._client, log_entries=2),  # type: ignore[attr-defined]  # same server
+    }
+    trimmed = makers[type(store)]()
+    trimmed.open(namespace, IDENTITY)
+    create_two(trimmed, namespace)
+    for i in range(300):
+        seq = trimmed.load(namespace).seq
+        rows = batch(row(3 + i, 1))
+        trimmed.commit(namespace, proposal(join(1, 2 + i, vector(3 + i, 0, 0, 0)), rows=rows, seq=seq))
+    assert trimmed.tail(namespace, 1).changes is None
+    latest = trimmed.load(namespace)
+    assert (latest.seq, latest.member_count(1)) == (301, 302)
+    stale = trimmed.commit(
+        namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(999, 3, created=True)), seq=1)
+    )
+    assert isinstance(stale, Stale)
+    assert stale.missed.changes is None
+
+
+def test_a_store_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(StoreUnavailable):
+        RedisStore(redis.Redis(port=1, socket_connect_timeout=0.2)).ping()
