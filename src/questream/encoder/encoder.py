@@ -1,0 +1,75 @@
+"""The encoder: what the rest of questream knows of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.domain import Matrix
+from questream.encoder.batching import cut_by_length
+from questream.encoder.presets import Preset
+from questream.encoder.tokens import Tokeniser, Tokens
+
+
+class Forward(Protocol):
+    """The model itself, from token ids to unit rows; `batch_tokens` is how many tokens at once suit its device."""
+
+    batch_tokens: int
+
+    def __call__(self, batches: Sequence[Sequence[NDArray[np.int32]]]) -> Matrix:
+        """Run the sub-batches one after the other: float32 (texts, d), rows in the order given."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A loaded model: texts in, unit vectors of `dimension` float32 out.
+
+    `name` and `revision` say which model it is (a hub commit, or a digest of a folder's weights): workers that share
+    clusters must agree on them. `folder` is where its files lie. `max_tokens` counts the special tokens.
+    `device` and `dtype` are torch's names of what the model runs on and in. `preset` is what the model's card fixes
+    for clustering, where it does.
+    """
+
+    name: str
+    revision: str
+    folder: Path
+    dimension: int
+    max_tokens: int
+    device: str
+    dtype: str
+    preset: Preset | None
+    tokeniser: Tokeniser
+    forward: Forward
+
+    @property
+    def preset_threshold(self) -> float | None:
+        """The threshold that the model's card measured, in the preset's own similarity, or None."""
+        return None if self.preset is None else self.preset.threshold
+
+    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids of each text, cut at `max_tokens`; `len()` of one is what it costs.
+
+        Raises BadRecord (stage `tokenise`) if a text cannot be tokenised; one text at a time tells which.
+        """
+        return self.tokeniser(texts)
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Matrix:
+        """Embed tokenised texts: float32 (n, d), C-contiguous, unit rows, in the order given; (0, d) for none.
+
+        A row that the model made non-finite comes back as it is, so that one bad text does not cost the batch:
+        the caller checks `np.isfinite`.
+        """
+        vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
+        if tokens:
+            cuts = cut_by_length([len(t) for t in tokens], self.forward.batch_tokens)
+            vectors[np.concatenate(cuts)] = self.forward([[tokens[row].ids for row in cut] for cut in cuts])
+        return vectors
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """Tokenise and embed: float32 (n, d) unit rows, in order. Raises BadRecord as `tokenise` does."""
+        return self.encode_tokens(self.tokenise(texts))

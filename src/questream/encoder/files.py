@@ -1,0 +1,133 @@
+"""Where a model's files lie: a folder, or a pinned commit of the hub. Only safetensors weights are let in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from questream.encoder.presets import (
+    DEFAULT_ORGANISATION,
+    Preset,
+    known_by_name,
+    known_by_weights,
+    require_licence,
+)
+from questream.errors import ModelError
+
+if TYPE_CHECKING:
+    from questream.settings import ModelSettings
+
+logger = logging.getLogger(__name__)
+
+# What a model needs and nothing else: no pickles, no ONNX or OpenVINO copies, no code.
+HUB_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
+HUB_IGNORED = ["onnx/*", "openvino/*"]
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on this machine's disk: which one it is, and the folder of its modules.json."""
+
+    name: str
+    revision: str
+    folder: Path
+    preset: Preset | None
+
+
+def locate_model(settings: ModelSettings) -> ModelFiles:
+    """Find the model that the settings name, and check that its files may be loaded.
+
+    Downloads from the hub what is not in its cache yet. Raises ModelError if the licence is not accepted, the model
+    is nowhere, or its files are incomplete or pickled.
+    """
+    known = known_by_name(settings.name)
+    preset = known.preset if known else None
+    require_licence(settings.name, preset, settings.accept_license)
+    folder = Path(settings.name).expanduser()
+    if folder.is_dir():
+        _require_loadable(folder)
+        name, revision = _identify(folder)
+        return ModelFiles(name, settings.revision or revision, folder, preset)
+    if folder.exists() or settings.name.startswith((".", "/", "~")) or settings.name.count("/") > 1:
+        raise ModelError(
+            f"model.name is {settings.name}, which is not a folder here; give the folder that holds "
+            "the model's modules.json, or a hub name such as sentence-transformers/all-mpnet-base-v2."
+        )
+    name = settings.name if "/" in settings.name else f"{DEFAULT_ORGANISATION}/{settings.name}"
+    snapshot = _download(name, settings.revision or (known.revision if known else None))
+    _require_loadable(snapshot)
+    # The hub's cache keeps each snapshot in a folder named by its commit.
+    return ModelFiles(name, snapshot.name, snapshot, preset)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    if revision is None:
+        logger.warning("model %s is unpinned: set model.revision to a commit, or it may change under you", name)
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED)
+        )
+    # Its errors (HTTP, no connection, nothing in the cache) are OSErrors, but for a malformed name.
+    except (OSError, HFValidationError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise ModelError(
+            f"The model {name}{at} could not be had from the hub ({type(error).__name__}). Check model.name, "
+            "model.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once elsewhere "
+            "and set model.name to its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
+        ) from error
+
+
+def _require_loadable(folder: Path) -> None:
+    """Raise ModelError unless every module in `folder` can be loaded without pickles and without foreign code."""
+    if (folder / "adapter_config.json").exists():
+        raise ModelError(f"The model in {folder} is an adapter; merge it into its base model and save that.")
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        module_folders = [folder / module["path"] for module in modules]
+        foreign = [module["type"] for module in modules if not module["type"].startswith("sentence_transformers.")]
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"The folder {folder} is not a sentence-transformers model: it has no modules.json. Give the folder "
+            "that SentenceTransformer.save wrote."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"The modules.json in {folder} cannot be read; fetch the model again.") from error
+    if foreign:
+        raise ModelError(f"The model in {folder} needs code of its own ({foreign[0]}), which is never run.")
+    for module_folder in module_folders:
+        _require_safetensors(module_folder, weights_needed=module_folder == module_folders[0])
+
+
+def _require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:
+    files = [path for path in module_folder.iterdir() if path.is_file()] if module_folder.is_dir() else []
+    if any(path.suffix == ".safetensors" for path in files):
+        return
+    pickles = [path.name for path in files if path.suffix in PICKLE_SUFFIXES]
+    if pickles or weights_needed:
+        what = f"only pickled weights ({pickles[0]}), which can run code" if pickles else "no weights"
+        raise ModelError(
+            f"The folder {module_folder} holds {what}; questream loads model.safetensors alone. If you trust the "
+            "model, convert it once: SentenceTransformer(MODEL).save(FOLDER), and set model.name to that folder."
+        )
+
+
+def _identify(folder: Path) -> tuple[str, str]:
+    """Name and revision of a model that comes without: those of the published model whose weights it has, else the
+    folder's name and a digest of its weights, so that workers with different disks agree on what they run.
+    """
+    digests = []
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    known = known_by_weights(digests[0])
+    if len(digests) == 1 and known and known.revision:
+        return known.name, known.revision
+    return folder.resolve().name, "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()[:16]

@@ -1,0 +1,81 @@
+"""Models that questream knows by name: the revision it pins, and what a model's card says about clustering with it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+from questream.errors import ModelError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_ORGANISATION = "sentence-transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a model's card fixes for clustering: a cosine threshold, the similarity it is measured in, a licence.
+
+    `licence` is None where the model may be used without asking.
+    """
+
+    threshold: float
+    similarity: Literal["centred", "cosine"]
+    licence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A hub model by name. `revision` is a commit; `weights_sha256` is the digest of its model.safetensors at it."""
+
+    name: str
+    revision: str | None
+    weights_sha256: str | None = None
+    preset: Preset | None = None
+
+
+KNOWN_MODELS = (
+    KnownModel(
+        "sentence-transformers/all-mpnet-base-v2",
+        revision="e8c3b32edf5434bc2275fc9bab85f82640a19130",
+        weights_sha256="78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    ),
+    KnownModel(
+        "sentence-transformers/all-MiniLM-L6-v2",
+        revision="c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    KnownModel(
+        "aiknowyou/all-mpnet-base-questions-clustering-en",
+        revision=None,
+        # The card's cossim_accuracy_threshold on WikiAnswers: a raw cosine, 0.35143423.
+        preset=Preset(threshold=0.3514, similarity="cosine", licence="CC BY-NC-SA 4.0"),
+    ),
+)
+
+
+def known_by_name(name: str) -> KnownModel | None:
+    """The known model of this hub name or, for a folder, the one whose last name part the folder bears."""
+    last_part = name.rstrip("/").rsplit("/", 1)[-1]
+    return next((model for model in KNOWN_MODELS if name == model.name or last_part == model.name.split("/")[1]), None)
+
+
+def known_by_weights(sha256: str) -> KnownModel | None:
+    """The known model whose published weights have this digest."""
+    return next((model for model in KNOWN_MODELS if model.weights_sha256 == sha256), None)
+
+
+def require_licence(name: str, preset: Preset | None, accepted: bool) -> None:
+    """Let a model with a restrictive licence through only if the operator accepted it.
+
+    Raises ModelError that says what is asked and how to say yes.
+    """
+    if preset is None or preset.licence is None or accepted:
+        return
+    raise ModelError(
+        f"The model {name} is licensed under {preset.licence}: no commercial use, credit to its authors, "
+        "and what is built from it shared under the same licence. If you may use it on these terms, "
+        "set model.accept_license = true; otherwise choose another model, such as the default "
+        f"{KNOWN_MODELS[0].name} (Apache-2.0)."
+    )
