@@ -1,0 +1,101 @@
+"""Files of questions, in each format and with each mistake."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import pytest
+
+from questream.records.files import FileQuestion, QuestionFileError, read_questions
+
+SECRET = "why was my card stolen"
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_text_lines_are_questions_named_by_their_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.txt", "Where is my card?\n\n   \n  ¿Dónde está? \r\nlast, without a newline")
+    assert list(read_questions(path)) == [
+        FileQuestion("mine-1", "Where is my card?", None),
+        FileQuestion("mine-4", "¿Dónde está?", None),
+        FileQuestion("mine-5", "last, without a newline", None),
+    ]
+
+
+@pytest.mark.parametrize("name", ["q.jsonl", "q.ndjson", "q.json", "q", "q.log"])
+def test_json_lines_are_known_by_suffix_or_first_character(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, name, '\n{"id": "a", "text": "one", "gold": "g", "more": 1}\n\n{"text": "two", "id": 7}\n')
+    assert list(read_questions(path)) == [FileQuestion("a", "one", "g"), FileQuestion("7", "two", None)]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("q.csv", ","), ("q.csv", ";"), ("q.tsv", "\t")])
+def test_tables_are_read_by_their_header_whatever_their_delimiter(tmp_path: Path, name: str, delimiter: str) -> None:
+    rows = [["gold", "Text", "id"], ["g", '"one, two; three\nfour"', "a"], ["", "five", ""]]
+    path = written(tmp_path, name, "\r\n".join(delimiter.join(row) for row in rows) + "\r\n\r\n")
+    assert list(read_questions(path)) == [
+        FileQuestion("a", "one, two; three\nfour", "g"),
+        FileQuestion("q-4", "five", None),
+    ]
+
+
+def test_a_table_with_one_column_is_a_table(tmp_path: Path) -> None:
+    assert list(read_questions(written(tmp_path, "q.csv", 'text\n"one, two"\n'))) == [
+        FileQuestion("q-2", "one, two", None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("q.txt", "one"), ("q.jsonl", '{"text": "one"}'), ("q.csv", "text\none")]
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_question(tmp_path: Path, name: str, content: str) -> None:
+    assert [q.text for q in read_questions(written(tmp_path, name, b"\xef\xbb\xbf" + content.encode()))] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["q.jsonl", "q.csv"])
+def test_an_empty_text_is_left_to_the_stream(tmp_path: Path, name: str) -> None:
+    content = '{"id": "a", "text": ""}' if name == "q.jsonl" else "id,text\na,"
+    assert list(read_questions(written(tmp_path, name, content))) == [FileQuestion("a", "", None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("q.txt", b"fine\n" + SECRET.encode() + b"\xff\n", 2),
+        ("q.jsonl", f'{{"text": "fine"}}\n{{"text": "{SECRET}"\n', 2),
+        ("q.jsonl", f'["{SECRET}"]\n', 1),
+        ("q.jsonl", f'{{"text": ["{SECRET}"]}}\n', 1),
+        ("q.jsonl", f'{{"question": "{SECRET}"}}\n', 1),
+        ("q.jsonl", f'{{"text": "{SECRET}", "id": ["{SECRET}"]}}\n', 1),
+        ("q.jsonl", f'{{"text": "{SECRET}", "gold": true}}\n', 1),
+        ("q.csv", f"id,question\n1,{SECRET}\n", 1),
+        ("q.csv", "", 1),
+        ("q.csv", f"id,text\n1,fine\n2,{SECRET},3\n", 3),
+        ("q.csv", f'id,text\n1,fine\n2,"two\nlines"\n3,"{SECRET}\n', 5),
+        ("q.csv", b"id,text\n1,fine\n2," + SECRET.encode() + b"\xff\n", 3),
+    ],
+)
+def test_a_mistake_is_named_by_its_line_and_never_quoted(
+    tmp_path: Path, name: str, content: str | bytes, line: int
+) -> None:
+    with pytest.raises(QuestionFileError, match=f"{name}, line {line}:") as caught:
+        list(read_questions(written(tmp_path, name, content)))
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_what_was_read_before_a_mistake_has_been_yielded(tmp_path: Path) -> None:
+    reading = read_questions(written(tmp_path, "q.jsonl", '{"text": "one"}\nnonsense\n'))
+    assert next(reading).text == "one"
+    with pytest.raises(QuestionFileError):
+        next(reading)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder"])
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path if kind == "folder" else tmp_path / "missing.txt"
+    with pytest.raises(QuestionFileError, match=path.name):
+        next(read_questions(path))
