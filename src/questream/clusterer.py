@@ -1,0 +1,445 @@
+"""Decide micro-batches against a store: plan on the mirror, commit, follow the log, retry where others came first."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from questream.clustering.assignment import BatchAssigner, Choice, Plan
+from questream.clustering.merging import propose_merges
+from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
+from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.clustering.rules import Rules
+from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, RunnerUp, Source, Vector
+from questream.errors import Contended
+from questream.store.ledger import decide
+from questream.store.protocol import (
+    AppliedMerge,
+    Committed,
+    Identity,
+    Ledger,
+    LedgerRow,
+    MeanUpdate,
+    NamespaceState,
+    PartitionBatch,
+    Proposal,
+    Replayed,
+    Stale,
+    Standing,
+    Store,
+    Tail,
+    Touch,
+)
+
+logger = logging.getLogger(__name__)
+
+# Losing a race is normal at a cold start and costs a rescore of what the winner moved. Every loss is somebody's commit,
+# so after a few in a row it pays to let the others finish.
+_PATIENT_ATTEMPTS = 3
+_ATTEMPTS = 200
+_BACKOFF_SECONDS = 0.002
+_LONGEST_BACKOFF_SECONDS = 0.1
+_SIMILARITY_DIGITS = 6
+_REPRESENTATIVE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster."""
+
+    source: Source
+    text: str
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class Decided:
+    """What came of a batch: decisions in the order of the arrivals, and the state of every cluster it touched.
+
+    `commit_seconds` is the part of the time that the store took.
+    """
+
+    decisions: list[Decision]
+    states: list[ClusterState]
+    namespace_state: NamespaceState | None
+    merges: int
+    stale_retries: int
+    commit_seconds: float
+
+    @property
+    def published(self) -> list[tuple[int, int]]:
+        """(cluster id, revision) of all states, to confirm once they are published."""
+        pairs = [(state.cluster_id, state.revision) for state in self.states]
+        if self.namespace_state is not None:
+            pairs.append((0, self.namespace_state.mean_questions))
+        return pairs
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of `decide` as it goes along."""
+
+    namespace: str
+    decisions: list[Decision | None]
+    states: dict[int, ClusterState] = field(default_factory=dict)
+    namespace_state: NamespaceState | None = None
+    merges: int = 0
+    stale_retries: int = 0
+    commit_seconds: float = 0.0
+
+
+class Clusterer:
+    """Online clustering of any number of namespaces in one store. Not for more than one thread at a time.
+
+    `dimension` and model name belong to the vectors that `decide` gets. `keep_texts` keeps the founder's text of a
+    cluster in the store as its representative. `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        rules: Rules,
+        *,
+        keep_texts: bool = True,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._rules = rules
+        self._keep_texts = keep_texts
+        self._clock = clock
+        self._sleep = sleep
+        self._mirrors: dict[str, Mirror] = {}
+        self._opened: set[str] = set()
+        self._opening = threading.Lock()
+
+    @property
+    def rules(self) -> Rules:
+        """How questions are clustered."""
+        return self._rules
+
+    @property
+    def mirrors(self) -> dict[str, Mirror]:
+        """The mirrors of the namespaces in use."""
+        return self._mirrors
+
+    def open(self, namespace: str) -> None:
+        """Create the namespace or check that its model is ours; safe from any thread.
+
+        Raises IdentityMismatch if it was built with another model.
+        """
+        with self._opening:
+            if namespace not in self._opened:
+                self._store.open(namespace, self._identity)
+                self._opened.add(namespace)
+
+    def recorded(self, namespace: str, topic: str, partition: int) -> Ledger:
+        """The decisions that a partition already has; safe from any thread."""
+        self.open(namespace)
+        return self._store.ledger(namespace, topic, partition)
+
+    def decide(
+        self,
+        namespace: str,
+        arrivals: Sequence[Arrival],
+        vectors: Matrix,
+        published_below: dict[tuple[str, int], int] | None = None,
+    ) -> Decided:
+        """Give every arrival its one decision, committed in the store; `vectors` are unit rows (n, d).
+
+        Arrivals of one partition are in order of offset. One that was decided before gets its recorded decision; one
+        whose record is pruned is scored without learning (outcome `replayed`). `published_below` names, per partition,
+        the offset below which everything is published, so that the ledger may forget it.
+        Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
+        call may then be made again.
+        """
+        run = _Run(namespace, [None] * len(arrivals))
+        self.follow(namespace)
+        pending = list(range(len(arrivals)))
+        while pending:
+            pending = self._commit(run, arrivals, vectors, pending, published_below or {})
+        return Decided(
+            decisions=[decision for decision in run.decisions if decision is not None],
+            states=list(run.states.values()),
+            namespace_state=run.namespace_state,
+            merges=run.merges,
+            stale_retries=run.stale_retries,
+            commit_seconds=run.commit_seconds,
+        )
+
+    def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
+        """The clusters nearest to a unit vector (d,), read-only."""
+        return nearest_clusters(self.follow(namespace), self._rules, vector, limit)
+
+    def follow(self, namespace: str) -> Mirror:
+        """The namespace's mirror, loaded where need be."""
+        mirror = self._mirrors.get(namespace)
+        if mirror is None:
+            self.open(namespace)
+            mirror = self._mirrors[namespace] = self._store.load(namespace)
+        return mirror
+
+    def catch_up(self, namespace: str) -> None:
+        """Follow what others committed while there was nothing to decide."""
+        mirror = self.follow(namespace)
+        self._apply(namespace, mirror, self._store.tail(namespace, mirror.seq))
+
+    def _commit(
+        self,
+        run: _Run,
+        arrivals: Sequence[Arrival],
+        vectors: Matrix,
+        pending: list[int],
+        published_below: dict[tuple[str, int], int],
+    ) -> list[int]:
+        """Commit the pending arrivals; returns those that are still pending because others had been decided before."""
+        mirror = self.follow(run.namespace)
+        batch = vectors[pending]
+        assigner = BatchAssigner(batch, mirror, self._rules)
+        members = [arrivals[i] for i in pending]
+        for attempt in range(_ATTEMPTS):
+            plan = assigner.plan()
+            rows = [_ledger_row(arrival, choice) for arrival, choice in zip(members, plan.choices, strict=True)]
+            proposal = self._propose(mirror, assigner, plan, members, rows, published_below)
+            started = time.perf_counter()
+            reply = self._store.commit(run.namespace, proposal)
+            run.commit_seconds += time.perf_counter() - started
+            match reply:
+                case Committed():
+                    self._adopt(run, pending, rows, proposal, plan, reply)
+                    return []
+                case Replayed():
+                    return self._recall(run, arrivals, vectors, pending, reply)
+                case Stale():
+                    run.stale_retries += 1
+                    changed = self._apply(run.namespace, mirror, reply.missed)
+                    if changed is None:
+                        mirror = self.follow(run.namespace)
+                        assigner = BatchAssigner(batch, mirror, self._rules)
+                    else:
+                        assigner.rescore(changed)
+                    self._back_off(attempt)
+        raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+
+    def _back_off(self, attempt: int) -> None:
+        if attempt >= _PATIENT_ATTEMPTS:
+            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** (attempt - _PATIENT_ATTEMPTS))
+            self._sleep(random.uniform(0, longest))  # noqa: S311 - spreads retries, guards nothing
+
+    def _propose(
+        self,
+        mirror: Mirror,
+        assigner: BatchAssigner,
+        plan: Plan,
+        arrivals: Sequence[Arrival],
+        rows: Sequence[LedgerRow],
+        published_below: dict[tuple[str, int], int],
+    ) -> Proposal:
+        partitions: dict[tuple[str, int], list[LedgerRow]] = {}
+        for arrival, row in zip(arrivals, rows, strict=True):
+            partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
+        touches = [
+            Touch(
+                cluster_id=touched.cluster_id,
+                joins=len(touched.questions),
+                expected_members=touched.expected_members,
+                members=touched.members,
+                vector_sum=assigner.vector_sum(touched) if touched.learned else None,
+                seen_at=max(max(0, arrivals[i].source.timestamp) for i in touched.questions),
+                representative=self._representative(arrivals[touched.questions[0]]) if touched.created else None,
+            )
+            for touched in plan.touched.values()
+        ]
+        mean = None
+        if plan.mean_learned:
+            questions = mirror.mean_questions + plan.mean_learned
+            mean = MeanUpdate(mirror.mean_questions, questions, assigner.mean_sum(plan))
+        return Proposal(
+            seq=mirror.seq,
+            partitions=[
+                PartitionBatch(topic, partition, of_partition, published_below.get((topic, partition), 0))
+                for (topic, partition), of_partition in partitions.items()
+            ],
+            touches=touches,
+            mean=mean,
+            threshold=self._rules.threshold,
+            decided_at=int(self._clock() * 1000),
+        )
+
+    def _representative(self, arrival: Arrival) -> str | None:
+        return arrival.text[:_REPRESENTATIVE_CHARACTERS] if self._keep_texts else None
+
+    def _adopt(
+        self,
+        run: _Run,
+        pending: Sequence[int],
+        rows: Sequence[LedgerRow],
+        proposal: Proposal,
+        plan: Plan,
+        reply: Committed,
+    ) -> None:
+        """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
+        mirror = self._advance(run.namespace, reply.missed, reply.seq, _changes(proposal))
+        joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
+        for i, row in zip(pending, rows, strict=True):
+            standing = reply.standings[row.cluster_id]
+            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal, self._identity.model)
+        self._merge(run, mirror, plan.moved)
+        mirror = self._mirrors[run.namespace]
+        for touch in proposal.touches:
+            # A cluster that others have merged away meanwhile is theirs to tell.
+            if touch.cluster_id not in run.states and touch.cluster_id in mirror.row_of:
+                event: ClusterEvent = "created" if touch.creates else "updated"
+                standing = reply.standings[touch.cluster_id]
+                run.states[touch.cluster_id] = self._state(run.namespace, standing, event, mirror)
+        if proposal.mean is not None:
+            run.namespace_state = NamespaceState(
+                run.namespace, self._identity, mirror.seq, mirror.next_id, mirror.mean_questions, mirror.mean_sum
+            )
+
+    def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
+        merges = propose_merges(mirror, moved, self._rules)
+        if not merges:
+            return
+        started = time.perf_counter()
+        reply = self._store.merge(run.namespace, mirror.seq, merges)
+        run.commit_seconds += time.perf_counter() - started
+        changes: list[Change] = []
+        for applied in reply.applied:
+            merge = applied.merge
+            changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
+        mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
+        for applied in reply.applied:
+            run.states[applied.merge.loser] = self._merged_state(run.namespace, applied)
+            if applied.merge.survivor in mirror.row_of:
+                run.states[applied.merge.survivor] = self._state(run.namespace, applied.survivor, "updated", mirror)
+        run.merges += len(reply.applied)
+
+    def _recall(
+        self, run: _Run, arrivals: Sequence[Arrival], vectors: Matrix, pending: Sequence[int], reply: Replayed
+    ) -> list[int]:
+        """Some arrivals were decided before: they get what is recorded, or a look at today's clusters."""
+        fresh = []
+        for i in pending:
+            source = arrivals[i].source
+            ledger = reply.ledgers[source.topic, source.partition]
+            if source.offset > ledger.head:
+                fresh.append(i)
+            else:
+                run.decisions[i] = ledger.decisions.get(source.offset) or self._look(
+                    run.namespace, arrivals[i], vectors[i]
+                )
+        return fresh
+
+    def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
+        """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
+        best = self.nearest(namespace, vector, 2)
+        near = bool(best) and best[0].similarity >= self._rules.threshold
+        others = best[1:] if near else best[:1]
+        state = self._store.cluster(namespace, best[0].cluster_id) if near else None
+        return Decision(
+            cluster_id=best[0].cluster_id if near else None,
+            similarity=round(best[0].similarity, _SIMILARITY_DIGITS) if near else None,
+            outcome="replayed",
+            cluster_size=state.size if state else 0,
+            runner_up=_rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
+            label=state.label if state else None,
+            route=state.route if state else None,
+            model=self._identity.model,
+            threshold=self._rules.threshold,
+            truncated=arrival.truncated,
+            decided_at=int(self._clock() * 1000),
+        )
+
+    def _advance(self, namespace: str, missed: Tail, seq: int, own: Sequence[Change]) -> Mirror:
+        """What others did, then what we did: the mirror stands at `seq`."""
+        mirror = self.follow(namespace)
+        if self._apply(namespace, mirror, missed) is None:
+            return self.follow(namespace)
+        mirror.apply(own)
+        mirror.seq = seq
+        return mirror
+
+    def _apply(self, namespace: str, mirror: Mirror, missed: Tail) -> set[int] | None:
+        """Follow the log; returns the changed rows, or None where the mirror fell behind and was loaded anew."""
+        if missed.changes is None:
+            logger.warning("fell behind the log, loading the mirror again", extra={"namespace": namespace})
+            self._mirrors[namespace] = self._store.load(namespace)
+            return None
+        rows = mirror.apply(missed.changes)
+        mirror.seq = missed.seq
+        return rows
+
+    def _state(self, namespace: str, standing: Standing, event: ClusterEvent, mirror: Mirror) -> ClusterState:
+        cluster_id = standing.cluster_id
+        return ClusterState(
+            cluster_id=cluster_id,
+            namespace=namespace,
+            event=event,
+            size=standing.size,
+            members=mirror.member_count(cluster_id),
+            vector_sum=mirror.vector_sum(cluster_id).copy(),
+            merged_into=None,
+            representative=standing.representative,
+            label=standing.label,
+            route=standing.route,
+            created_at=standing.created_at,
+            last_seen_at=standing.last_seen_at,
+            model=self._identity.model,
+            revision=standing.revision,
+        )
+
+    def _merged_state(self, namespace: str, applied: AppliedMerge) -> ClusterState:
+        loser = applied.loser
+        return ClusterState(
+            cluster_id=loser.cluster_id,
+            namespace=namespace,
+            event="merged",
+            size=loser.size,
+            members=0,
+            vector_sum=None,
+            merged_into=applied.merge.survivor,
+            representative=loser.representative,
+            label=loser.label,
+            route=loser.route,
+            created_at=loser.created_at,
+            last_seen_at=loser.last_seen_at,
+            model=self._identity.model,
+            revision=loser.revision,
+        )
+
+
+def _changes(proposal: Proposal) -> list[Change]:
+    """What a committed proposal did to the mirror."""
+    changes: list[Change] = [
+        ClusterMoved(touch.cluster_id, touch.members, touch.vector_sum)
+        for touch in proposal.touches
+        if touch.vector_sum is not None
+    ]
+    if proposal.mean is not None:
+        changes.append(MeanMoved(proposal.mean.questions, proposal.mean.vector_sum))
+    return changes
+
+
+def _ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
+    return LedgerRow(
+        arrival.source.offset,
+        choice.cluster_id,
+        round(choice.similarity, _SIMILARITY_DIGITS),
+        choice.created,
+        choice.rank,
+        _rounded(choice.runner_up),
+        arrival.truncated,
+    )
+
+
+def _rounded(runner_up: RunnerUp | None) -> RunnerUp | None:
+    if runner_up is None:
+        return None
+    return RunnerUp(runner_up.cluster_id, round(runner_up.similarity, _SIMILARITY_DIGITS))
