@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib.resources import files
@@ -102,6 +102,31 @@ def bundled_model() -> Path:
     return folder
 
 
+def start_tied(
+    command: Sequence[str], output: IO[bytes], environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process that is killed, with its children, when this one dies, or closes the `stdin` of the result.
+
+    Its stdout and stderr go to `output`. It runs in a session of its own: Ctrl-C in the terminal does not reach it.
+    """
+    return subprocess.Popen(  # noqa: S603 - a command of questream's own, never one from outside
+        ["/bin/sh", "-c", _TIED_TO_PARENT, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 on which nothing listens now; another process may still take it."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def _server(name: str, command: Callable[[int], list[str]], answers: Callable[[int, int], bool]) -> Iterator[int]:
     """Run `command(port)` on a free port; yields the port once `answers(port, pid)`."""
@@ -118,8 +143,8 @@ def _start(
     # Between finding a free port and listening on it another process may take it: then on to the next one.
     for attempt in Retrying(retry=retry_if_exception_type(_StartError), stop=stop_after_attempt(3), reraise=True):
         with attempt, tempfile.TemporaryFile() as output:
-            port = _free_port()
-            process = _spawn(command(port), output)
+            port = free_port()
+            process = start_tied(command(port), output)
             try:
                 _wait_until(partial(answers, port, process.pid), name, process, output)
             except BaseException:
@@ -127,17 +152,6 @@ def _start(
                 raise
             return process, port
     raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _spawn(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C in the terminal reaches the worker alone, which still needs its servers to stop well.
-    return subprocess.Popen(  # noqa: S603 - the command is built in this module
-        ["/bin/sh", "-c", _TIED_TO_PARENT, "sh", *command],
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -159,13 +173,6 @@ def _wait_until(answers: Callable[[], bool], name: str, process: subprocess.Pope
     output.seek(0)
     said = output.read(2000).decode(errors="replace").strip()
     raise _StartError(f"the embedded {name} ended with code {process.returncode} while starting: {said}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _embedded_package(name: str) -> ModuleType:

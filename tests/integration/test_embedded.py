@@ -187,9 +187,9 @@ def test_a_taken_port_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         occupied = taken.getsockname()[1]
-        free_port = embedded._free_port
+        free_port = embedded.free_port
         candidates = iter([occupied, free_port(), occupied, free_port()])
-        monkeypatch.setattr(embedded, "_free_port", lambda: next(candidates))
+        monkeypatch.setattr(embedded, "free_port", lambda: next(candidates))
         with embedded_broker() as bootstrap, embedded_store() as url:
             assert occupied not in (port_of(bootstrap), port_of(url))
 
