@@ -1,0 +1,148 @@
+"""Fixtures that hand out real servers, topics and the model. What is missing skips on a laptop and fails in CI."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from tests.servers import KafkaServer, MissingServer, RedisCluster, RedisSentinel, RedisServer, Topics, create_topics
+
+if TYPE_CHECKING:
+    from questream.encoder import Encoder
+
+Built = TypeVar("Built")
+
+# Fixture to marker, so that no test has to say twice what it needs.
+MARKERS = {
+    "kafka": "kafka",
+    "kafka_factory": "kafka",
+    "redis_server": "redis",
+    "redis_factory": "redis",
+    "redis_sentinel": "redis",
+    "redis_cluster": "redis",
+    "minilm": "model",
+    "mpnet": "mpnet",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the servers its fixtures start."""
+    for item in items:
+        for name in {MARKERS[name] for name in getattr(item, "fixturenames", ()) if name in MARKERS}:
+            item.add_marker(name)
+
+
+def built(build: Callable[[], Built]) -> Built:
+    """What `build` returns; what is missing for it skips the test, or fails it where CI is set."""
+    try:
+        return build()
+    except MissingServer as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"missing in CI: {missing}")
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The Apache Kafka that tests share; never stop it, take `kafka_factory` for that."""
+    with built(lambda: KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
+        yield server
+
+
+@pytest.fixture
+def kafka_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., KafkaServer]]:
+    """Starts a Kafka of the test's own; takes what KafkaServer takes after the folder."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> KafkaServer:
+            folder = tmp_path_factory.mktemp("own-kafka")
+            return started.enter_context(built(lambda: KafkaServer(folder, **options)))
+
+        yield start
+
+
+@pytest.fixture
+def topics(kafka: KafkaServer) -> Callable[..., Topics]:
+    """`topics(partitions=1)` creates one stream's topics on the shared Kafka, under fresh names."""
+
+    def create(partitions: int = 1) -> Topics:
+        return create_topics(kafka.bootstrap_servers, partitions)
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """The Redis that tests share; never stop it, take `redis_factory` for that."""
+    with built(lambda: RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _databases() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, _databases: Iterator[int]) -> str:
+    """URL of an empty database of the shared Redis that no other test uses."""
+    return redis_server.database_url(next(_databases))
+
+
+@pytest.fixture
+def redis_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
+    """Starts a Redis of the test's own; takes what RedisServer takes after the folder."""
+    with ExitStack() as started:
+
+        def start(**options: Any) -> RedisServer:
+            folder = tmp_path_factory.mktemp("own-redis")
+            return started.enter_context(built(lambda: RedisServer(folder, **options)))
+
+        yield start
+
+
+@pytest.fixture
+def redis_sentinel(tmp_path: Path) -> Iterator[RedisSentinel]:
+    """A master, a replica and a sentinel of the test's own."""
+    with built(lambda: RedisSentinel(tmp_path / "sentinel")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def redis_cluster(tmp_path: Path) -> Iterator[RedisCluster]:
+    """A Redis Cluster of three masters of the test's own."""
+    with built(lambda: RedisCluster(tmp_path / "cluster")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Folder of all-MiniLM-L6-v2 (384-d)."""
+    from questream.embedded import bundled_model
+
+    return bundled_model()
+
+
+@pytest.fixture(scope="session")
+def mpnet() -> Path:
+    """Folder of all-mpnet-base-v2 (768-d); skips without, also in CI, for no package carries it."""
+    folder = os.environ.get("QUESTREAM_TEST_MPNET")
+    if not folder:
+        pytest.skip("QUESTREAM_TEST_MPNET names no folder with all-mpnet-base-v2")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def encoder(minilm: Path) -> Encoder:
+    """The encoder that the worker would load for MiniLM on this machine."""
+    # Not at the top: the import takes seconds, and most tests need no model.
+    from questream.encoder import load_encoder
+    from questream.settings import ModelSettings
+
+    return load_encoder(ModelSettings(name=str(minilm)))

@@ -1,0 +1,204 @@
+"""Redis as operators run it: one server with an append-only file, Sentinel with a replica, and Redis Cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, needed_program
+
+AppendFsync = Literal["always", "everysec"]
+REMEDY = "install redis-server, redis-sentinel and redis-tools"
+SETTLE_SECONDS = 30.0
+
+
+class RedisServer(Server):
+    """A redis-server with an append-only file that survives `restart` and `kill`, and noeviction.
+
+    `directives` are lines of redis.conf on top of those, such as `{"maxmemory": "8mb"}`.
+    Raises MissingServer if redis-server is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, *, appendfsync: AppendFsync = "everysec", directives: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(folder)
+        self._program = needed_program("redis-server", REMEDY)
+        self.port = free_port()
+        self._configuration = folder / "redis.conf"
+        own = {
+            "bind": LOOPBACK,
+            "port": str(self.port),
+            "dir": str(folder),
+            # A fresh database for each of many tests; an unused one costs next to nothing.
+            "databases": "4096",
+            "save": '""',
+            "appendonly": "yes",
+            "appendfsync": appendfsync,
+            "maxmemory-policy": "noeviction",
+        }
+        # Written once: Sentinel and Cluster rewrite it while they run, and a restart must find what they wrote.
+        self._configuration.write_text(
+            "".join(f"{key} {value}\n" for key, value in {**own, **(directives or {})}.items())
+        )
+
+    @property
+    def url(self) -> str:
+        """`redis://127.0.0.1:port/0`."""
+        return self.database_url(0)
+
+    def database_url(self, database: int) -> str:
+        """URL of one of the 4,096 databases."""
+        return f"redis://{LOOPBACK}:{self.port}/{database}"
+
+    def client(self) -> redis.Redis:
+        """A client that fails at once instead of trying again; close it after use."""
+        return redis.Redis(port=self.port, socket_timeout=2, retry=Retry(NoBackoff(), 0), decode_responses=True)
+
+    def command(self) -> list[str]:
+        return [self._program, str(self._configuration)]
+
+    def answers(self) -> bool:
+        if not listens(self.port):
+            return False
+        with self.client() as client:
+            try:
+                # PING alone is not enough: it answers while the data are still being read from disk.
+                return bool(client.info()["process_id"] == self.pid and client.ping())
+            except redis.RedisError:
+                return False
+
+
+class SentinelProcess(RedisServer):
+    """One redis-sentinel that watches a master under the name `service`."""
+
+    def __init__(self, folder: Path, service: str, master_port: int) -> None:
+        super().__init__(folder)
+        self._program = needed_program("redis-sentinel", REMEDY)
+        self._configuration.write_text(
+            f"bind {LOOPBACK}\nport {self.port}\ndir {folder}\n"
+            f"sentinel monitor {service} {LOOPBACK} {master_port} 1\n"
+            f"sentinel down-after-milliseconds {service} 1000\n"
+            f"sentinel failover-timeout {service} 5000\n"
+        )
+
+
+class RedisSentinel:
+    """A master, a replica and one sentinel, which makes the replica master within about 2 s of the master's death."""
+
+    def __init__(self, folder: Path, *, appendfsync: AppendFsync = "everysec") -> None:
+        self.service = "questream-test"
+        # Else a master waits 5 s for more replicas before it sends the first one its data.
+        at_once = {"repl-diskless-sync-delay": "0"}
+        self.master = RedisServer(folder / "master", appendfsync=appendfsync, directives=at_once)
+        follow = {**at_once, "replicaof": f"{LOOPBACK} {self.master.port}"}
+        self.replica = RedisServer(folder / "replica", appendfsync=appendfsync, directives=follow)
+        self.sentinel = SentinelProcess(folder / "sentinel", self.service, self.master.port)
+        self._started = ExitStack()
+
+    @property
+    def sentinels(self) -> list[str]:
+        """`host:port` of each sentinel."""
+        return [f"{LOOPBACK}:{self.sentinel.port}"]
+
+    def master_port(self) -> int:
+        """Port of the master as Sentinel sees it now."""
+        with self.sentinel.client() as client:
+            return int(client.sentinel_get_master_addr_by_name(self.service)[1])
+
+    def start(self) -> None:
+        """Start the three and wait until a failover would succeed; raises ServerFailed if that does not come."""
+        for server in (self.master, self.replica, self.sentinel):
+            self._started.enter_context(server)
+        wait_until(self._can_fail_over, "the replica follows the master and Sentinel knows it")
+
+    def stop(self) -> None:
+        """End all three at once. Idempotent."""
+        self._started.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _can_fail_over(self) -> bool:
+        with self.replica.client() as replica, self.sentinel.client() as sentinel:
+            if replica.info("replication")["master_link_status"] != "up":
+                return False
+            return [known["port"] for known in sentinel.sentinel_slaves(self.service)] == [self.replica.port]
+
+
+class RedisCluster:
+    """Three masters that share the slots; no replicas, so a dead node's slots are down until it is started again."""
+
+    def __init__(self, folder: Path, *, appendfsync: AppendFsync = "everysec") -> None:
+        self._cli = needed_program("redis-cli", REMEDY)
+        self.nodes = [
+            RedisServer(
+                folder / f"node-{number}",
+                appendfsync=appendfsync,
+                # The default bus port, 10,000 above the other, lies where outgoing connections take theirs.
+                directives={"cluster-enabled": "yes", "cluster-port": str(free_port()), "databases": "1"},
+            )
+            for number in range(3)
+        ]
+        self._started = ExitStack()
+
+    @property
+    def url(self) -> str:
+        """URL of the first node, from which a client finds the others."""
+        return self.nodes[0].url
+
+    def start(self) -> None:
+        """Start the nodes, join them, and wait until each sees all slots; raises ServerFailed if that does not come."""
+        for node in self.nodes:
+            self._started.enter_context(node)
+        addresses = [f"{LOOPBACK}:{node.port}" for node in self.nodes]
+        command = [self._cli, "--cluster", "create", *addresses, "--cluster-yes"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=SETTLE_SECONDS)
+        if result.returncode != 0:
+            raise ServerFailed(f"the Redis Cluster cannot be created:\n{result.stdout}{result.stderr}")
+        wait_until(lambda: all(map(_sees_all_slots, self.nodes)), "every node sees all slots")
+
+    def stop(self) -> None:
+        """End all nodes at once. Idempotent."""
+        self._started.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def wait_until(condition: Callable[[], bool], promise: str, seconds: float = SETTLE_SECONDS) -> None:
+    """Return as soon as `condition` holds; raises ServerFailed with the promise that was not kept."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"not within {seconds:.0f} s: {promise}")
+        time.sleep(0.05)
+
+
+def _sees_all_slots(node: RedisServer) -> bool:
+    with node.client() as client:
+        return bool(client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")

@@ -1,0 +1,43 @@
+"""Topics as a worker expects them, under names that no other test uses."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The four topics of one stream; the field names are those of the settings `kafka.*`."""
+
+    input_topic: str
+    output_topic: str
+    cluster_topic: str
+    dead_letter_topic: str
+
+    def settings(self) -> dict[str, str]:
+        """Setting name to topic name, to spread into `KafkaSettings(...)`."""
+        return asdict(self)
+
+
+def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
+    """Create one stream's topics under fresh names; input and output with `partitions`, the cluster topic compacted."""
+    suffix = uuid.uuid4().hex[:10]
+    topics = Topics(f"questions-{suffix}", f"decisions-{suffix}", f"clusters-{suffix}", f"dead-letters-{suffix}")
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        admin.create_topics(
+            [
+                NewTopic(topics.input_topic, partitions, 1),
+                NewTopic(topics.output_topic, partitions, 1),
+                NewTopic(topics.cluster_topic, 1, 1, topic_configs={"cleanup.policy": "compact"}),
+                NewTopic(topics.dead_letter_topic, 1, 1),
+            ],
+            wait_for_metadata=True,
+        )
+    finally:
+        admin.close()
+    return topics
