@@ -1,0 +1,37 @@
+"""The bytes of Kafka: consumed records in, decisions, cluster states and dead letters out."""
+
+from questream.records.decode import QuestionDecoder
+from questream.records.encode import encode_decision
+from questream.records.headers import (
+    Origin,
+    dead_letter_headers,
+    dead_letter_origin,
+    passthrough_headers,
+    strip_dead_letter_headers,
+)
+from questream.records.reasons import Reason
+from questream.records.schemas import load_schema
+from questream.records.states import (
+    decode_cluster_state,
+    decode_namespace_state,
+    encode_cluster_state,
+    encode_namespace_state,
+    is_namespace_key,
+)
+
+__all__ = [
+    "Origin",
+    "QuestionDecoder",
+    "Reason",
+    "dead_letter_headers",
+    "dead_letter_origin",
+    "decode_cluster_state",
+    "decode_namespace_state",
+    "encode_cluster_state",
+    "encode_decision",
+    "encode_namespace_state",
+    "is_namespace_key",
+    "load_schema",
+    "passthrough_headers",
+    "strip_dead_letter_headers",
+]

@@ -1,0 +1,87 @@
+"""Record headers: what passes through to a decision, and what a dead letter adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from questream.domain import Headers, Record
+from questream.errors import BadRecord
+from questream.records.reasons import Reason
+
+_TOPIC = "questream-topic"
+_PARTITION = "questream-partition"
+_OFFSET = "questream-offset"
+DEAD_LETTER_HEADERS = frozenset(
+    {
+        "questream-stage",
+        "questream-error",
+        "questream-reason",
+        _TOPIC,
+        _PARTITION,
+        _OFFSET,
+        "questream-attempts",
+    }
+)
+
+
+class Origin(NamedTuple):
+    """The place in the input topic that a dead letter came from."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def passthrough_headers(record: Record) -> list[tuple[str, bytes]]:
+    """The headers of a decision: those of its input in their order, `traceparent` and `tracestate` among them.
+
+    `content-type` and `ce_*` stay behind: they would declare the decision to be the event, or to have the media type,
+    that its input was. A null header value becomes empty, since kafka-python's producer refuses null.
+    """
+    return [
+        (name, value or b"")
+        for name, value in record.headers
+        if (lowered := name.lower()) != "content-type" and not lowered.startswith("ce_")
+    ]
+
+
+def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list[tuple[str, bytes]]:
+    """The headers of a dead letter: the record's own in their order, then the seven of `DEAD_LETTER_HEADERS`.
+
+    Those of an earlier dead-lettering are replaced. Other names that begin with `questream-` are the user's and stay.
+    A null header value becomes empty, since kafka-python's producer refuses null.
+    """
+    source = record.source
+    return [
+        *strip_dead_letter_headers(record.headers),
+        ("questream-stage", error.stage.encode()),
+        ("questream-error", type(error).__name__.encode()),
+        ("questream-reason", error.reason.encode()),
+        (_TOPIC, source.topic.encode()),
+        (_PARTITION, b"%d" % source.partition),
+        (_OFFSET, b"%d" % source.offset),
+        ("questream-attempts", b"%d" % attempts),
+    ]
+
+
+def strip_dead_letter_headers(headers: Headers | Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The headers that the record had before it became a dead letter, in their order."""
+    return [(name, value or b"") for name, value in headers if name not in DEAD_LETTER_HEADERS]
+
+
+def dead_letter_origin(headers: Headers | Iterable[tuple[str, bytes]]) -> Origin:
+    """Where a dead letter came from.
+
+    Raises BadRecord with stage `replay` and reason `invalid_origin` if the headers do not say.
+    """
+    found = {name: value for name, value in headers if name in DEAD_LETTER_HEADERS}
+    try:
+        origin = Origin(found[_TOPIC].decode(), int(found[_PARTITION]), int(found[_OFFSET]))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        origin = None
+    if origin is None or not origin.topic or origin.partition < 0 or origin.offset < 0:
+        raise BadRecord(
+            "replay", Reason.INVALID_ORIGIN.value, f"a dead letter has the headers {_TOPIC}, {_PARTITION} and {_OFFSET}"
+        )
+    return origin

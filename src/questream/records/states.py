@@ -1,0 +1,236 @@
+"""The compacted cluster topic: one record for each cluster, and one for its namespace.
+
+A cluster's key is `namespace/c17`, its namespace's `namespace`: a namespace has no slash. Together they hold all that
+a lost Redis is restored from. The schemas are `load_schema("cluster-state")` and `load_schema("namespace-state")`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from questream.domain import ClusterState, NamespaceState, Vector, format_cluster_id, parse_cluster_id
+from questream.errors import BadRecord
+from questream.records.reasons import Reason
+from questream.records.times import format_time, parse_time
+
+_FLOAT32 = np.dtype("<f4")
+
+
+def is_namespace_key(key: bytes) -> bool:
+    """Whether a key of the cluster topic is a namespace's and not a cluster's."""
+    return b"/" not in key
+
+
+def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
+    """Key and JSON value of a cluster; the value of a retired one is None, the tombstone that compaction removes it by.
+
+    Without a vector a cluster has no centroid members, whatever `members` says. Times are cut to the years 1 to 9999.
+    """
+    cluster_id = format_cluster_id(state.cluster_id)
+    key = f"{state.namespace}/{cluster_id}".encode()
+    if state.event == "retired":
+        return key, None
+    vector_sum = state.vector_sum
+    return key, orjson.dumps(
+        {
+            "cluster_id": cluster_id,
+            "namespace": state.namespace,
+            "event": state.event,
+            "size": state.size,
+            "merged_into": None if state.merged_into is None else format_cluster_id(state.merged_into),
+            "representative": state.representative,
+            "label": state.label,
+            "route": state.route,
+            "created_at": format_time(state.created_at),
+            "last_seen_at": format_time(state.last_seen_at),
+            "model": state.model,
+            "revision": state.revision,
+            "vector": None
+            if vector_sum is None
+            else {"dimension": len(vector_sum), "members": state.members, "sum": _to_base64(vector_sum)},
+        }
+    )
+
+
+def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
+    """The inverse of `encode_cluster_state`; of a tombstone only namespace and id are known, the rest is empty.
+
+    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state.
+    """
+    namespace, cluster_id = _split_key(key)
+    if value is None:
+        return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)
+    read = _validated(_ClusterValue, value)
+    if (read.namespace, read.cluster_id) != (namespace, cluster_id):
+        raise _invalid_state()
+    vector = read.vector
+    return ClusterState(
+        cluster_id=cluster_id,
+        namespace=namespace,
+        event=read.event,
+        size=read.size,
+        members=0 if vector is None else vector.members,
+        vector_sum=None if vector is None else _to_vector(vector.sum, vector.dimension),
+        merged_into=read.merged_into,
+        representative=read.representative,
+        label=read.label,
+        route=read.route,
+        created_at=read.created_at,
+        last_seen_at=read.last_seen_at,
+        model=read.model,
+        revision=read.revision,
+    )
+
+
+def encode_namespace_state(state: NamespaceState) -> tuple[bytes, bytes]:
+    """Key and JSON value of a namespace."""
+    value = orjson.dumps(
+        {
+            "cluster_id": None,
+            "namespace": state.namespace,
+            "event": "namespace",
+            "model": state.model,
+            "model_revision": state.model_revision,
+            "dimension": state.dimension,
+            "similarity": state.similarity,
+            "linkage": state.linkage,
+            "threshold": state.threshold,
+            "next_cluster": state.next_cluster,
+            "mean": {"questions": state.mean_questions, "sum": _to_base64(state.mean_sum)},
+            "seq": state.seq,
+        }
+    )
+    return state.namespace.encode(), value
+
+
+def decode_namespace_state(key: bytes, value: bytes) -> NamespaceState:
+    """The inverse of `encode_namespace_state`.
+
+    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state.
+    """
+    read = _validated(_NamespaceValue, value)
+    if read.namespace.encode() != key:
+        raise _invalid_state()
+    return NamespaceState(
+        namespace=read.namespace,
+        model=read.model,
+        model_revision=read.model_revision,
+        similarity=read.similarity,
+        linkage=read.linkage,
+        threshold=read.threshold,
+        next_cluster=read.next_cluster,
+        mean_questions=read.mean.questions,
+        mean_sum=_to_vector(read.mean.sum, read.dimension),
+        seq=read.seq,
+    )
+
+
+def _read_cluster_id(text: object) -> int:
+    if not isinstance(text, str):
+        raise ValueError("a cluster id is a string")
+    return parse_cluster_id(text)
+
+
+def _read_time(text: object) -> int:
+    if not isinstance(text, str):
+        raise ValueError("a time is a string")
+    return parse_time(text)
+
+
+_Count = Annotated[int, Field(ge=0)]
+_Number = Annotated[int, BeforeValidator(_read_cluster_id)]
+_Milliseconds = Annotated[int, BeforeValidator(_read_time)]
+
+
+class _Value(BaseModel):
+    # Unknown fields are ignored, so that a worker can be rolled back past the one that added a field.
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+
+class _Centroid(_Value):
+    dimension: Annotated[int, Field(ge=1)]
+    members: _Count
+    sum: str
+
+
+class _ClusterValue(_Value):
+    cluster_id: _Number
+    namespace: str
+    event: Literal["created", "updated", "merged", "labelled"]
+    size: _Count
+    merged_into: _Number | None
+    representative: str | None
+    label: str | None
+    route: str | None
+    created_at: _Milliseconds
+    last_seen_at: _Milliseconds
+    model: str
+    revision: _Count
+    vector: _Centroid | None
+
+
+class _Mean(_Value):
+    questions: _Count
+    sum: str
+
+
+class _NamespaceValue(_Value):
+    cluster_id: None
+    namespace: str
+    event: Literal["namespace"]
+    model: str
+    model_revision: str
+    dimension: Annotated[int, Field(ge=1)]
+    similarity: Literal["centred", "cosine"]
+    linkage: Literal["average", "centroid", "first"]
+    threshold: float
+    next_cluster: Annotated[int, Field(ge=1)]
+    mean: _Mean
+    seq: _Count
+
+
+_Read = TypeVar("_Read", bound=_Value)
+
+
+def _validated(kind: type[_Read], value: bytes) -> _Read:
+    try:
+        return kind.model_validate_json(value)
+    except ValidationError:
+        # Not chained: its message quotes the value, the representative question included.
+        pass
+    raise _invalid_state()
+
+
+def _split_key(key: bytes) -> tuple[str, int]:
+    try:
+        namespace, _, cluster_id = key.decode().partition("/")
+        return namespace, parse_cluster_id(cluster_id)
+    except ValueError:
+        pass
+    raise _invalid_state()
+
+
+def _to_base64(vector: Vector) -> str:
+    return base64.b64encode(vector.astype(_FLOAT32, copy=False).tobytes()).decode("ascii")
+
+
+def _to_vector(encoded: str, dimension: int) -> Vector:
+    try:
+        vector = np.frombuffer(base64.b64decode(encoded, validate=True), _FLOAT32)
+    except ValueError:
+        vector = np.empty(0, _FLOAT32)
+    if len(vector) != dimension or not np.isfinite(vector).all():
+        raise _invalid_state()
+    # A copy: the buffer is read-only and need not be in this machine's byte order.
+    return vector.astype(np.float32)
+
+
+def _invalid_state() -> BadRecord:
+    return BadRecord(
+        "restore", Reason.INVALID_STATE.value, "the record must be a state of the cluster topic under its own key"
+    )

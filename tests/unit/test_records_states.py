@@ -1,0 +1,264 @@
+"""The compacted cluster topic: what is written comes back, bit by bit, and what is broken is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from jsonschema import Draft202012Validator
+
+from questream.domain import ClusterState, NamespaceState, Vector
+from questream.errors import BadRecord
+from questream.records import (
+    decode_cluster_state,
+    decode_namespace_state,
+    encode_cluster_state,
+    encode_namespace_state,
+    is_namespace_key,
+    load_schema,
+)
+
+CLUSTER_SCHEMA = Draft202012Validator(load_schema("cluster-state"))
+NAMESPACE_SCHEMA = Draft202012Validator(load_schema("namespace-state"))
+REPRESENTATIVE = "Where is my new card?"
+CLUSTER = ClusterState(
+    cluster_id=17,
+    namespace="acme",
+    event="updated",
+    size=300,
+    members=256,
+    vector_sum=np.array([11.0, 4.5], np.float32),
+    merged_into=None,
+    representative=REPRESENTATIVE,
+    label="Card has not arrived",
+    route="cards",
+    created_at=1_795_486_680_456,
+    last_seen_at=1_795_486_690_001,
+    model="all-mpnet-base-v2",
+    revision=12,
+)
+NAMESPACE = NamespaceState(
+    namespace="acme",
+    model="all-mpnet-base-v2",
+    model_revision="e8c3b32",
+    similarity="centred",
+    linkage="average",
+    threshold=0.55,
+    next_cluster=22,
+    mean_questions=1000,
+    mean_sum=np.array([100.0, 50.0], np.float32),
+    seq=1311,
+)
+
+namespaces = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
+vectors = npst.arrays(
+    np.float32, st.integers(1, 40), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)
+)
+counts = st.integers(0, 2**53)
+moments = st.integers(-62_135_596_800_000, 253_402_300_799_999)
+clusters = st.builds(
+    ClusterState,
+    cluster_id=st.integers(1, 2**53),
+    namespace=namespaces,
+    event=st.sampled_from(["created", "updated", "merged", "labelled"]),
+    size=counts,
+    members=counts,
+    vector_sum=vectors,
+    merged_into=st.none() | st.integers(1, 2**53),
+    representative=st.none() | st.text(),
+    label=st.none() | st.text(),
+    route=st.none() | st.text(),
+    created_at=moments,
+    last_seen_at=moments,
+    model=st.text(),
+    revision=counts,
+)
+states = clusters | clusters.map(lambda state: replace(state, vector_sum=None, members=0))
+
+
+def assert_equal(one: Any, other: Any) -> None:
+    for field in fields(one):
+        mine, its = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(mine, np.ndarray):
+            assert its.dtype == np.float32
+            assert mine.tobytes() == its.tobytes()
+        else:
+            assert mine == its
+            assert type(mine) is type(its)
+
+
+@given(states)
+def test_cluster_state_comes_back_as_it_was(state: ClusterState) -> None:
+    key, value = encode_cluster_state(state)
+    assert key == f"{state.namespace}/c{state.cluster_id}".encode()
+    assert not is_namespace_key(key)
+    assert value is not None
+    CLUSTER_SCHEMA.validate(orjson.loads(value))
+    assert_equal(state, decode_cluster_state(key, value))
+
+
+@given(
+    st.builds(
+        NamespaceState,
+        namespace=namespaces,
+        model=st.text(),
+        model_revision=st.text(),
+        similarity=st.sampled_from(["centred", "cosine"]),
+        linkage=st.sampled_from(["average", "centroid", "first"]),
+        threshold=st.floats(-1, 1),
+        next_cluster=st.integers(1, 2**53),
+        mean_questions=counts,
+        mean_sum=vectors,
+        seq=counts,
+    )
+)
+def test_namespace_state_comes_back_as_it_was(state: NamespaceState) -> None:
+    key, value = encode_namespace_state(state)
+    assert key == state.namespace.encode()
+    assert is_namespace_key(key)
+    document = orjson.loads(value)
+    NAMESPACE_SCHEMA.validate(document)
+    assert document["dimension"] == state.dimension == len(state.mean_sum)
+    assert_equal(state, decode_namespace_state(key, value))
+
+
+def test_cluster_value_holds_the_published_fields() -> None:
+    _, value = encode_cluster_state(CLUSTER)
+    assert value is not None
+    assert orjson.loads(value) == {
+        "cluster_id": "c17",
+        "namespace": "acme",
+        "event": "updated",
+        "size": 300,
+        "merged_into": None,
+        "representative": REPRESENTATIVE,
+        "label": "Card has not arrived",
+        "route": "cards",
+        "created_at": "2026-11-24T02:18:00.456Z",
+        "last_seen_at": "2026-11-24T02:18:10.001Z",
+        "model": "all-mpnet-base-v2",
+        "revision": 12,
+        "vector": {"dimension": 2, "members": 256, "sum": "AAAwQQAAkEA="},
+    }
+
+
+@pytest.mark.parametrize("of", [np.float64, ">f4"])
+def test_vector_of_any_float_type_is_written_as_little_endian_float32(of: Any) -> None:
+    key, value = encode_cluster_state(replace(CLUSTER, vector_sum=np.array([11.0, 4.5], of)))
+    assert_equal(CLUSTER, decode_cluster_state(key, value))
+
+
+def test_decoded_vector_can_be_added_to() -> None:
+    key, value = encode_cluster_state(CLUSTER)
+    vector = decode_cluster_state(key, value).vector_sum
+    assert vector is not None
+    vector += 1.0
+    assert vector.tolist() == [12.0, 5.5]
+
+
+def test_retired_cluster_is_a_tombstone() -> None:
+    key, value = encode_cluster_state(replace(CLUSTER, event="retired"))
+    assert (key, value) == (b"acme/c17", None)
+    state = decode_cluster_state(key, value)
+    assert (state.namespace, state.cluster_id, state.event, state.vector_sum) == ("acme", 17, "retired", None)
+
+
+def test_field_of_a_newer_worker_is_ignored() -> None:
+    key, value = encode_cluster_state(CLUSTER)
+    assert value is not None
+    assert_equal(CLUSTER, decode_cluster_state(key, orjson.dumps(orjson.loads(value) | {"colour": "red"})))
+
+
+def changed(value: bytes | None, **members: Any) -> bytes:
+    assert value is not None
+    return orjson.dumps(orjson.loads(value) | members)
+
+
+def vector_of(numbers: list[float], dimension: int = 2) -> dict[str, Any]:
+    _, value = encode_cluster_state(replace(CLUSTER, vector_sum=np.array(numbers, np.float32)))
+    vector: dict[str, Any] = orjson.loads(value or b"")["vector"]
+    return vector | {"dimension": dimension}
+
+
+CLUSTER_KEY, CLUSTER_VALUE = encode_cluster_state(CLUSTER)
+NAMESPACE_KEY, NAMESPACE_VALUE = encode_namespace_state(NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"", CLUSTER_VALUE),
+        (b"\xff/c17", CLUSTER_VALUE),
+        (b"acme", CLUSTER_VALUE),
+        (b"acme/17", CLUSTER_VALUE),
+        (b"acme/c0", CLUSTER_VALUE),
+        (b"acme/c18", CLUSTER_VALUE),
+        (b"other/c17", CLUSTER_VALUE),
+        (b"acme/c" + b"9" * 10_000, None),
+        (CLUSTER_KEY, b""),
+        (CLUSTER_KEY, b"\xff"),
+        (CLUSTER_KEY, b"[]"),
+        (CLUSTER_KEY, b"[" * 100_000),
+        (CLUSTER_KEY, NAMESPACE_VALUE),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, cluster_id=17)),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, event="retired")),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, size="300")),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, size=-1)),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, merged_into="17")),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, created_at=1_795_486_680_456)),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, created_at="yesterday")),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector={})),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector=vector_of([1.0]))),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector=vector_of([1.0, float("nan")]))),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector=vector_of([1.0, 2.0]) | {"sum": "AAA"})),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector=vector_of([1.0, 2.0]) | {"sum": "AAAw*QAAkEA="})),
+        (CLUSTER_KEY, changed(CLUSTER_VALUE, vector=vector_of([1.0, 2.0]) | {"sum": "é"})),
+    ],
+)
+def test_what_is_no_cluster_state_is_refused_and_never_quoted(key: bytes, value: bytes | None) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_cluster_state(key, value)
+    assert (caught.value.stage, caught.value.reason) == ("restore", "invalid_state")
+    assert caught.value.__context__ is None
+    assert REPRESENTATIVE not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"other", NAMESPACE_VALUE),
+        (b"\xff", NAMESPACE_VALUE),
+        (NAMESPACE_KEY, b""),
+        (NAMESPACE_KEY, CLUSTER_VALUE),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, cluster_id="c1")),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, dimension=3)),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, linkage="complete")),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, threshold=None)),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, next_cluster=0)),
+        (NAMESPACE_KEY, changed(NAMESPACE_VALUE, mean=None)),
+    ],
+)
+def test_what_is_no_namespace_state_is_refused(key: bytes, value: bytes) -> None:
+    with pytest.raises(BadRecord) as caught:
+        decode_namespace_state(key, value)
+    assert (caught.value.stage, caught.value.reason) == ("restore", "invalid_state")
+    assert caught.value.__context__ is None
+
+
+@given(key=st.binary(max_size=20) | st.just(CLUSTER_KEY), value=st.binary(max_size=60))
+def test_any_bytes_are_a_state_or_a_bad_record(key: bytes, value: bytes) -> None:
+    for decode in (decode_cluster_state, decode_namespace_state):
+        with pytest.raises(BadRecord):
+            decode(key, value)
+
+
+def test_mean_before_the_first_question_is_zeros() -> None:
+    zeros: Vector = np.zeros(3, np.float32)
+    key, value = encode_namespace_state(replace(NAMESPACE, mean_questions=0, mean_sum=zeros))
+    assert decode_namespace_state(key, value).mean_sum.tolist() == [0.0, 0.0, 0.0]
