@@ -14,7 +14,7 @@ from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
-from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, RunnerUp, Source, Vector
+from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Source, Vector
 from questream.errors import Contended
 from questream.store.ledger import decide
 from questream.store.protocol import (
@@ -24,7 +24,6 @@ from questream.store.protocol import (
     Ledger,
     LedgerRow,
     MeanUpdate,
-    NamespaceState,
     PartitionBatch,
     Proposal,
     Replayed,
@@ -60,14 +59,16 @@ class Arrival:
 class Decided:
     """What came of a batch: decisions in the order of the arrivals, and the state of every cluster it touched.
 
-    `commit_seconds` is the part of the time that the store took.
+    `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had been missed.
     """
 
+    namespace: str
     decisions: list[Decision]
     states: list[ClusterState]
     namespace_state: NamespaceState | None
     merges: int
     stale_retries: int
+    missed_changes: int
     commit_seconds: float
 
     @property
@@ -89,6 +90,7 @@ class _Run:
     namespace_state: NamespaceState | None = None
     merges: int = 0
     stale_retries: int = 0
+    missed_changes: int = 0
     commit_seconds: float = 0.0
 
 
@@ -165,11 +167,13 @@ class Clusterer:
         while pending:
             pending = self._commit(run, arrivals, vectors, pending, published_below or {})
         return Decided(
+            namespace=namespace,
             decisions=[decision for decision in run.decisions if decision is not None],
             states=list(run.states.values()),
             namespace_state=run.namespace_state,
             merges=run.merges,
             stale_retries=run.stale_retries,
+            missed_changes=run.missed_changes,
             commit_seconds=run.commit_seconds,
         )
 
@@ -218,6 +222,7 @@ class Clusterer:
                     return self._recall(run, arrivals, vectors, pending, reply)
                 case Stale():
                     run.stale_retries += 1
+                    run.missed_changes += len(reply.missed.changes or ())
                     changed = self._apply(run.namespace, mirror, reply.missed)
                     if changed is None:
                         mirror = self.follow(run.namespace)
@@ -285,6 +290,7 @@ class Clusterer:
         reply: Committed,
     ) -> None:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
+        run.missed_changes += len(reply.missed.changes or ())
         mirror = self._advance(run.namespace, reply.missed, reply.seq, _changes(proposal))
         joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
         for i, row in zip(pending, rows, strict=True):
@@ -299,9 +305,7 @@ class Clusterer:
                 standing = reply.standings[touch.cluster_id]
                 run.states[touch.cluster_id] = self._state(run.namespace, standing, event, mirror)
         if proposal.mean is not None:
-            run.namespace_state = NamespaceState(
-                run.namespace, self._identity, mirror.seq, mirror.next_id, mirror.mean_questions, mirror.mean_sum
-            )
+            run.namespace_state = self._namespace_state(run.namespace, mirror)
 
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
         merges = propose_merges(mirror, moved, self._rules)
@@ -375,6 +379,21 @@ class Clusterer:
         rows = mirror.apply(missed.changes)
         mirror.seq = missed.seq
         return rows
+
+    def _namespace_state(self, namespace: str, mirror: Mirror) -> NamespaceState:
+        identity = self._identity
+        return NamespaceState(
+            namespace=namespace,
+            model=identity.model,
+            model_revision=identity.revision,
+            similarity=identity.similarity,
+            linkage=identity.linkage,
+            threshold=identity.threshold,
+            next_cluster=mirror.next_id,
+            mean_questions=mirror.mean_questions,
+            mean_sum=mirror.mean_sum,
+            seq=mirror.seq,
+        )
 
     def _state(self, namespace: str, standing: Standing, event: ClusterEvent, mirror: Mirror) -> ClusterState:
         cluster_id = standing.cluster_id

@@ -103,6 +103,31 @@ class ClusterState:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceState:
+    """A namespace as the compacted cluster topic tells it: what it was built with, and how far it has come.
+
+    `mean_sum` is the raw sum (d,) of the embeddings of its first `mean_questions` questions, zeros before the first.
+    `next_cluster` is the number the next cluster gets, `seq` the head of its log.
+    """
+
+    namespace: str
+    model: str
+    model_revision: str
+    similarity: str
+    linkage: str
+    threshold: float
+    next_cluster: int
+    mean_questions: int
+    mean_sum: Vector
+    seq: int
+
+    @property
+    def dimension(self) -> int:
+        """The model's dimension d."""
+        return int(self.mean_sum.shape[0])
+
+
 def format_cluster_id(number: int) -> str:
     """The public form of a cluster number: `c17`. Lower numbers are older clusters."""
     return f"c{number}"

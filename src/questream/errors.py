@@ -8,7 +8,9 @@
     ├── StoreUnavailable     retry: Redis did not answer
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
     ├── Contended            retry: other workers kept winning
-    └── KafkaUnavailable     retry: the broker did not answer within its deadline
+    ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
+    ├── KafkaRefused         stop: the broker will not (rights, record size)
+    └── Superseded           drop: the partitions went to another worker, which publishes what is recorded
 
 No message carries question text, a credential or a URL with a password.
 """
@@ -58,4 +60,12 @@ class Contended(QuestreamError):
 
 
 class KafkaUnavailable(QuestreamError):
-    """The broker did not answer within its deadline."""
+    """The broker failed a call or did not answer; the same may succeed with new clients."""
+
+
+class KafkaRefused(QuestreamError):
+    """The broker answered that it will not: no rights, or a record larger than its topic takes."""
+
+
+class Superseded(QuestreamError):
+    """The batch's partitions have gone to another worker; its offsets were not committed and nothing was published."""

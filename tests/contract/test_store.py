@@ -322,7 +322,7 @@ def test_another_model_is_refused(store: Store, namespace: str) -> None:
     store.open(namespace, replace(IDENTITY, threshold=0.7, linkage="centroid"))
     state = store.namespace_state(namespace)
     assert state is not None
-    assert (state.identity.threshold, state.identity.linkage) == (0.7, "centroid")
+    assert (state.threshold, state.linkage) == (0.7, "centroid")
 
 
 def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
-from questream.domain import ClusterState, Vector
+from questream.domain import ClusterState, NamespaceState, Vector
 from questream.errors import IdentityMismatch, StoreRefused
 from questream.store.ledger import decide
 from questream.store.protocol import (
@@ -20,7 +20,6 @@ from questream.store.protocol import (
     Identity,
     Ledger,
     Merged,
-    NamespaceState,
     Proposal,
     Replayed,
     Stale,
@@ -191,7 +190,19 @@ class MemoryStore:
             if state is None:
                 return None
             mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
-            return NamespaceState(namespace, state.identity, state.seq, state.next_id, mean.questions, mean.vector_sum)
+            identity = state.identity
+            return NamespaceState(
+                namespace=namespace,
+                model=identity.model,
+                model_revision=identity.revision,
+                similarity=identity.similarity,
+                linkage=identity.linkage,
+                threshold=identity.threshold,
+                next_cluster=state.next_id,
+                mean_questions=mean.questions,
+                mean_sum=mean.vector_sum,
+                seq=state.seq,
+            )
 
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         with self._lock:

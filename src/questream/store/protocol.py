@@ -8,7 +8,7 @@ from typing import Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import ClusterState, Decision, RunnerUp, Vector
+from questream.domain import ClusterState, Decision, NamespaceState, RunnerUp, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +174,6 @@ class Merged:
     seq: int
     missed: Tail
     applied: list[AppliedMerge]
-
-
-@dataclass(frozen=True, slots=True)
-class NamespaceState:
-    """A namespace as a whole, as the cluster topic tells it once its mean has moved."""
-
-    namespace: str
-    identity: Identity
-    seq: int
-    next_cluster_id: int
-    mean_questions: int
-    mean_sum: Vector
 
 
 class Store(Protocol):

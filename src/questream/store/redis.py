@@ -15,7 +15,7 @@ import redis.exceptions
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, Mirror
-from questream.domain import ClusterState
+from questream.domain import ClusterState, NamespaceState
 from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable
 from questream.store.ledger import entry_prefix, parse_ledger
 from questream.store.protocol import (
@@ -24,7 +24,6 @@ from questream.store.protocol import (
     Identity,
     Ledger,
     Merged,
-    NamespaceState,
     Proposal,
     Replayed,
     Stale,
@@ -230,18 +229,18 @@ class RedisStore:
         meta = {name.decode(): value for name, value in self._client.hgetall(key(namespace, "meta")).items()}
         if not meta:
             return None
-        identity = Identity(
-            meta["model"].decode(),
-            meta["revision"].decode(),
-            int(meta["dimension"]),
-            meta["similarity"].decode(),
-            meta["linkage"].decode(),
-            float(meta["threshold"]),
-        )
         mean = meta.get("mean_sum")
-        mean_sum = np.zeros(identity.dimension, np.float32) if mean is None else from_bytes(mean)
         return NamespaceState(
-            namespace, identity, int(meta["seq"]), int(meta["next"]), int(meta["mean_questions"]), mean_sum
+            namespace=namespace,
+            model=meta["model"].decode(),
+            model_revision=meta["revision"].decode(),
+            similarity=meta["similarity"].decode(),
+            linkage=meta["linkage"].decode(),
+            threshold=float(meta["threshold"]),
+            next_cluster=int(meta["next"]),
+            mean_questions=int(meta["mean_questions"]),
+            mean_sum=np.zeros(int(meta["dimension"]), np.float32) if mean is None else from_bytes(mean),
+            seq=int(meta["seq"]),
         )
 
     @_translated()

@@ -1,0 +1,200 @@
+"""Publish a batch and its offsets: in one transaction, or offsets after the acknowledgement."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kafka import KafkaProducer, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata
+
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, Superseded
+from questream.kafka.deadline import Watchdog
+
+logger = logging.getLogger(__name__)
+
+_SUPERSEDED = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.FencedInstanceIdError,
+)
+_REFUSED = (
+    kafka_errors.TopicAuthorizationFailedError,
+    kafka_errors.GroupAuthorizationFailedError,
+    kafka_errors.ClusterAuthorizationFailedError,
+    kafka_errors.TransactionalIdAuthorizationFailedError,
+    kafka_errors.MessageSizeTooLargeError,
+    kafka_errors.RecordListTooLargeError,
+    kafka_errors.InvalidTopicError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to publish."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+Offsets = Mapping[tuple[str, int], int]
+
+
+class Publisher(Protocol):
+    """Publishes batches. Both kinds pass tests/contract/test_publisher.py."""
+
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+        """Publish the records and commit the offsets (next to read, by topic and partition).
+
+        Returns once all is acknowledged. Raises Superseded if the partitions are another worker's by now,
+        KafkaUnavailable if the broker failed (what was published is unknown: start anew from the committed offsets),
+        KafkaRefused if it never will.
+        """
+
+    def close(self) -> None:
+        """Let the producer go."""
+
+
+class TransactionalPublisher:
+    """Records and offsets in one Kafka transaction: a read_committed reader sees each exactly once.
+
+    `make_producer` builds a producer with a transactional id; `deadline_seconds` bounds each step.
+    """
+
+    def __init__(self, make_producer: Callable[[], KafkaProducer], watchdog: Watchdog, deadline_seconds: float) -> None:
+        self._make_producer = make_producer
+        self._watchdog = watchdog
+        self._deadline_seconds = deadline_seconds
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+        try:
+            producer = self._ready_producer()
+            with self._watchdog.limit("transaction", self._deadline_seconds):
+                producer.begin_transaction()
+                futures = [_send(producer, record) for record in records]
+                if offsets:
+                    producer.send_offsets_to_transaction(_kafka_offsets(offsets), membership)
+                producer.commit_transaction()
+                for future in futures:
+                    future.get(timeout=0)
+        except Exception as error:
+            # After a failed offset commit and an abort, kafka-python commits the old offsets with the next transaction:
+            # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
+            self._discard()
+            raise _translate(error) from error
+
+    def close(self) -> None:
+        self._discard()
+
+    def _ready_producer(self) -> KafkaProducer:
+        if self._producer is None:
+            with self._watchdog.limit("init_transactions", self._deadline_seconds):
+                self._producer = self._make_producer()
+                self._producer.init_transactions()
+        return self._producer
+
+    def _discard(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close_aside(producer)
+
+
+class AtLeastOncePublisher:
+    """Records first, then offsets: after a crash a record may be published again, with the same cluster id.
+
+    `commit_offsets` is called once all records are acknowledged.
+    """
+
+    def __init__(
+        self,
+        make_producer: Callable[[], KafkaProducer],
+        commit_offsets: Callable[[Offsets, Any], None],
+        watchdog: Watchdog,
+        deadline_seconds: float,
+    ) -> None:
+        self._make_producer = make_producer
+        self._commit_offsets = commit_offsets
+        self._watchdog = watchdog
+        self._deadline_seconds = deadline_seconds
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+        try:
+            with self._watchdog.limit("publish", self._deadline_seconds):
+                if self._producer is None:
+                    self._producer = self._make_producer()
+                futures = [_send(self._producer, record) for record in records]
+                self._producer.flush(timeout=self._deadline_seconds)
+                for future in futures:
+                    future.get(timeout=0)
+                self._commit_offsets(offsets, membership)
+        except Exception as error:
+            self.close()
+            raise _translate(error) from error
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close_aside(producer)
+
+
+class _Nothing:
+    """Stands for a null key: kafka-python refuses a record whose key and value are both None before it serialises."""
+
+
+NULL_KEY = _Nothing()
+
+
+def serialize_key(key: bytes | _Nothing | None) -> bytes | None:
+    """The producer's key serializer."""
+    return None if isinstance(key, _Nothing) else key
+
+
+def _send(producer: KafkaProducer, record: Outgoing) -> Any:
+    key: Any = record.key
+    if key is None and record.value is None:
+        key = NULL_KEY
+    return producer.send(record.topic, value=record.value, key=key, headers=list(record.headers))
+
+
+def _kafka_offsets(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
+        for (topic, partition), offset in offsets.items()
+    }
+
+
+def _translate(error: Exception) -> QuestreamError | Exception:
+    if isinstance(error, QuestreamError):
+        return error
+    if isinstance(error, _SUPERSEDED):
+        return Superseded(f"another worker has the partitions: {type(error).__name__}")
+    if isinstance(error, _REFUSED):
+        return KafkaRefused(
+            f"the broker refused to publish ({type(error).__name__}): check the worker's rights, and that"
+            " max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
+        )
+    if isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError):
+        return KafkaUnavailable(f"publishing failed: {type(error).__name__}")
+    return error
+
+
+def _close_aside(producer: KafkaProducer) -> None:
+    """Close in a thread of its own: a producer whose broker is gone may never come back from it."""
+    threading.Thread(target=_close_quietly, args=(producer,), name="producer-close", daemon=True).start()
+
+
+def _close_quietly(producer: KafkaProducer) -> None:
+    try:
+        producer.close(timeout=0)
+    except Exception as error:  # whatever it is, the producer is of no use any more
+        logger.debug("closing a producer failed", extra={"error": type(error).__name__})

@@ -1,0 +1,100 @@
+"""Every metric, declared once. No label takes a value from a record: question text, ids and namespaces stay out."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+# From a forward pass of one short question on a GPU to a batch on a loaded CPU.
+_STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+_QUESTION_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_TOKEN_BUCKETS = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+_SIMILARITY_BUCKETS = (-0.5, 0.0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 1.0)
+
+STAGES = ("decode", "queue", "tokenise", "embed", "assign", "commit", "publish")
+
+
+class Metrics:
+    """One worker's metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.consumed = Counter("questream_consumed", "Records read from the input topic.", registry=registry)
+        self.published = Counter(
+            "questream_published", "Decisions published and acknowledged by Kafka.", registry=registry
+        )
+        self.dead_lettered = Counter(
+            "questream_dead_lettered", "Records sent to the dead-letter topic.", ["reason"], registry=registry
+        )
+        self.replayed = Counter(
+            "questream_replayed",
+            "Decisions published again from the ledger, or scored without learning because theirs is pruned.",
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "questream_dropped",
+            "Records dropped unpublished because their partition went to another worker, which publishes them.",
+            registry=registry,
+        )
+        self.assignments = Counter(
+            "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
+        )
+        self.merges = Counter("questream_merges", "Clusters merged into an older one.", registry=registry)
+        self.stale_retries = Counter(
+            "questream_stale_retries", "Commits decided again because other workers came first.", registry=registry
+        )
+        self.sessions = Counter(
+            "questream_kafka_sessions", "Times that consumer and producer were (re)built.", registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "questream_stage_seconds",
+            "Seconds per micro-batch and stage.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.end_to_end_seconds = Histogram(
+            "questream_end_to_end_seconds",
+            "Seconds from a record's timestamp to its acknowledged publish.",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.batch_questions = Histogram(
+            "questream_batch_questions", "Records per micro-batch.", buckets=_QUESTION_BUCKETS, registry=registry
+        )
+        self.batch_tokens = Histogram(
+            "questream_batch_tokens", "Tokens per micro-batch.", buckets=_TOKEN_BUCKETS, registry=registry
+        )
+        self.similarity = Histogram(
+            "questream_similarity",
+            "Similarity of joined questions to their cluster.",
+            buckets=_SIMILARITY_BUCKETS,
+            registry=registry,
+        )
+        self.device_busy_seconds = Counter(
+            "questream_device_busy_seconds", "Seconds that the device spent embedding.", registry=registry
+        )
+        self.consumer_lag = Gauge(
+            "questream_consumer_lag",
+            "Records of an assigned partition that this worker has yet to fetch.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.clusters = Gauge("questream_clusters", "Live clusters in this worker's mirrors.", registry=registry)
+        self.mirror_lag = Gauge(
+            "questream_mirror_lag_changes",
+            "Changes of the log that the mirrors had missed at their last commit.",
+            registry=registry,
+        )
+        self.backlog = Gauge(
+            "questream_backlog_questions", "Records fetched and waiting for the device.", registry=registry
+        )
+        self.ready = Gauge(
+            "questream_ready", "1 where Kafka, Redis and the model are there, else 0.", registry=registry
+        )
+        self.build = Info("questream_build", "Version of questream.", registry=registry)
+        self.model = Info("questream_model", "The model, its device and the rules it clusters by.", registry=registry)
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for outcome in ("joined", "created", "replayed"):
+            self.assignments.labels(outcome)

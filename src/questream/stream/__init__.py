@@ -1,0 +1,1 @@
+"""The worker: records in, decisions out, exactly once."""

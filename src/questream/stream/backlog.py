@@ -1,0 +1,124 @@
+"""What is decoded and tokenised and waits for the device."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from questream.domain import Decision, Question, Record
+from questream.encoder import Tokens
+from questream.errors import BadRecord
+
+
+@dataclass(slots=True)
+class Item:
+    """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector."""
+
+    record: Record
+    question: Question | None = None
+    tokens: Tokens | None = None
+    recorded: Decision | None = None
+    error: BadRecord | None = None
+    put_at: float = 0.0
+
+    @property
+    def token_count(self) -> int:
+        """Real tokens that the device has to take."""
+        return len(self.tokens) if self.tokens is not None else 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Items in the order of their arrival, with the consumer group membership that they were fetched under.
+
+    `oldest_put_at` is when the first of them was put (time.perf_counter).
+    """
+
+    items: list[Item]
+    epoch: int
+    membership: Any
+    oldest_put_at: float
+
+
+class Backlog:
+    """A queue between the thread that fetches and the one that feeds the device.
+
+    Whoever takes gets all that waits, up to the budgets of tokens and questions; nobody waits for more to come.
+    An epoch is a stretch of time with the same assigned partitions: a new one empties the backlog.
+    """
+
+    def __init__(self, batch_questions: int, batch_tokens: int) -> None:
+        self._batch_questions = batch_questions
+        self._batch_tokens = batch_tokens
+        self._items: deque[Item] = deque()
+        self._changed = threading.Condition()
+        self._epoch = 0
+        self._membership: Any = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the current assignment."""
+        return self._epoch
+
+    @property
+    def full(self) -> bool:
+        """Whether two batches wait already: time to stop fetching."""
+        return len(self._items) >= 2 * self._batch_questions
+
+    @property
+    def room(self) -> int:
+        """How many records to ask for at once."""
+        return self._batch_questions
+
+    def begin_epoch(self) -> int:
+        """The assignment changed: what waits belongs to others now. Returns how many records are dropped."""
+        with self._changed:
+            dropped = len(self._items)
+            self._items.clear()
+            self._epoch += 1
+            return dropped
+
+    def put(self, items: Sequence[Item], membership: Any) -> None:
+        """Add items that were fetched under `membership`."""
+        now = time.perf_counter()
+        for item in items:
+            item.put_at = now
+        with self._changed:
+            self._items.extend(items)
+            self._membership = membership
+            self._changed.notify()
+
+    def take(self, timeout_seconds: float) -> Batch | None:
+        """All that waits within the budgets, at least one item; None after `timeout_seconds` or once closed."""
+        with self._changed:
+            if not self._items and not self._closed:
+                self._changed.wait(timeout_seconds)
+            if not self._items or self._closed:
+                return None
+            taken: list[Item] = []
+            tokens = 0
+            while self._items and len(taken) < self._batch_questions:
+                tokens += self._items[0].token_count
+                if taken and tokens > self._batch_tokens:
+                    break
+                taken.append(self._items.popleft())
+            return Batch(taken, self._epoch, self._membership, taken[0].put_at)
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is to be taken any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """Nothing is taken any more; what waits stays in Kafka."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,246 @@
+"""Fetch, decode, recall and tokenise: everything before the device. All calls to the consumer are made here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata
+
+from questream.clusterer import Clusterer
+from questream.domain import Record, Source
+from questream.encoder import Encoder
+from questream.errors import BadRecord, KafkaUnavailable
+from questream.kafka.publisher import Offsets
+from questream.metrics import Metrics
+from questream.records import QuestionDecoder
+from questream.store.protocol import Ledger
+from questream.stream.backlog import Backlog, Item
+from questream.stream.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+_POLL_MS = 100
+_LAG_SECONDS = 5.0
+
+
+class Intake:
+    """Feeds the backlog from one consumer. Everything but `acknowledge` belongs to the thread that calls `step`.
+
+    `stall_seconds` is how long a partition with lag may stand still before the consumer is given up.
+    """
+
+    def __init__(
+        self,
+        consumer: KafkaConsumer,
+        topic: str,
+        decoder: QuestionDecoder,
+        encoder: Encoder,
+        clusterer: Clusterer,
+        backlog: Backlog,
+        metrics: Metrics,
+        retry: Retry,
+        stall_seconds: float,
+    ) -> None:
+        self._consumer = consumer
+        self._decoder = decoder
+        self._encoder = encoder
+        self._clusterer = clusterer
+        self._backlog = backlog
+        self._metrics = metrics
+        self._retry = retry
+        self._assignment = _Assignment()
+        self._ledgers: dict[tuple[str, str, int], Ledger] = {}
+        self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
+        self._watch = _ProgressWatch(stall_seconds)
+        self._next_lag_report = 0.0
+        self._superseded_at: float | None = None
+        self._superseded_epoch = -1
+        self._stall_seconds = stall_seconds
+        consumer.subscribe(topics=[topic], listener=self._assignment)
+
+    @property
+    def assigned(self) -> bool:
+        """Whether this worker has joined the group; it may still have no partition."""
+        return self._assignment.joined
+
+    def acknowledge(self, offsets: Offsets, membership: Any) -> None:
+        """These offsets are published: commit them at the next step (at-least-once); safe from any thread."""
+        self._acknowledged.put((offsets, membership))
+
+    def superseded(self, epoch: int) -> None:
+        """The broker refused a batch of this epoch; safe from any thread. The group must be about to rebalance."""
+        if self._superseded_epoch != epoch:
+            self._superseded_epoch, self._superseded_at = epoch, time.monotonic()
+
+    def step(self) -> None:
+        """One poll and all that follows from it.
+
+        Raises KafkaUnavailable where the consumer has to be built anew.
+        """
+        self.commit_acknowledged()
+        self._balance_backpressure()
+        fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._backlog.room)
+        if self._assignment.take_change():
+            self._begin_epoch()
+        if fetched:
+            self._take(fetched)
+        self._watch_over()
+
+    def commit_acknowledged(self) -> None:
+        """Commit what was published, unless its partitions have been given away since."""
+        newest: dict[tuple[str, int], int] = {}
+        generation = self._consumer.group_metadata().generation_id
+        while not self._acknowledged.empty():
+            offsets, membership = self._acknowledged.get()
+            if membership.generation_id == generation:
+                newest.update(offsets)
+        if not newest:
+            return
+        try:
+            self._consumer.commit(
+                {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in newest.items()}
+            )
+        except kafka_errors.CommitFailedError:
+            logger.info("offsets not committed: the group has rebalanced; the next owner publishes again")
+
+    def _balance_backpressure(self) -> None:
+        """A full backlog pauses fetching; polling goes on, which keeps the membership."""
+        assigned = self._consumer.assignment()
+        if self._backlog.full:
+            self._consumer.pause(*assigned)
+        else:
+            paused = self._consumer.paused()
+            if paused:
+                self._consumer.resume(*paused)
+
+    def _begin_epoch(self) -> None:
+        dropped = self._backlog.begin_epoch()
+        self._metrics.dropped.inc(dropped)
+        self._metrics.consumer_lag.clear()
+        self._ledgers.clear()
+        self._watch.clear()
+        self._superseded_at = None
+        logger.info("partitions assigned", extra={"partitions": len(self._consumer.assignment())})
+
+    def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
+        membership = self._consumer.group_metadata()
+        if membership.generation_id < 0:
+            # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
+            raise KafkaUnavailable("the consumer has lost its group")
+        started = time.perf_counter()
+        items = [self._decode(_to_record(message)) for messages in fetched.values() for message in messages]
+        self._metrics.consumed.inc(len(items))
+        decoded = time.perf_counter()
+        self._metrics.stage_seconds.labels("decode").observe(decoded - started)
+        self._tokenise([item for item in items if item.error is None and item.recorded is None])
+        self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - decoded)
+        self._backlog.put(items, membership)
+        self._metrics.backlog.set(len(self._backlog))
+
+    def _decode(self, record: Record) -> Item:
+        try:
+            question = self._decoder.decode(record)
+        except BadRecord as error:
+            return Item(record, error=error)
+        source = record.source
+        ledger = self._ledger(question.namespace, source)
+        return Item(record, question, recorded=ledger.decisions.get(source.offset))
+
+    def _ledger(self, namespace: str, source: Source) -> Ledger:
+        """What this namespace has decided of this partition before it came to us."""
+        at = (namespace, source.topic, source.partition)
+        ledger = self._ledgers.get(at)
+        if ledger is None:
+            ledger = self._ledgers[at] = self._retry.store(self._clusterer.recorded, *at)
+        elif ledger.decisions and source.offset > ledger.head:
+            ledger = self._ledgers[at] = Ledger(ledger.head)
+        return ledger
+
+    def _tokenise(self, items: Sequence[Item]) -> None:
+        questions = [item.question for item in items if item.question is not None]
+        try:
+            tokens = self._encoder.tokenise([question.text for question in questions])
+        except BadRecord:
+            for item, question in zip(items, questions, strict=True):
+                try:
+                    (item.tokens,) = self._encoder.tokenise([question.text])
+                except BadRecord as error:
+                    item.error = error
+            return
+        for item, its_tokens in zip(items, tokens, strict=True):
+            item.tokens = its_tokens
+
+    def _watch_over(self) -> None:
+        now = time.monotonic()
+        if self._superseded_at is not None and now - self._superseded_at > self._stall_seconds:
+            # The broker said the partitions are another's, yet no rebalance came: what was dropped must be read again.
+            raise KafkaUnavailable("the broker refused our membership and the consumer did not notice")
+        if now < self._next_lag_report:
+            return
+        self._next_lag_report = now + _LAG_SECONDS
+        for partition in self._consumer.assignment():
+            highwater = self._consumer.highwater(partition)
+            if highwater is None:
+                continue
+            position = self._consumer.position(partition, timeout_ms=1000)
+            lag = max(0, highwater - (position or 0))
+            self._metrics.consumer_lag.labels(partition.topic, partition.partition).set(lag)
+            held_back = partition in self._consumer.paused()
+            if self._watch.stands_still(partition, position, lag > 0 and not held_back, now):
+                raise KafkaUnavailable(f"partition {partition.partition} has lag and does not move")
+
+
+class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
+    """Notes that the assignment changed. It is called on the IO thread, where nothing may block."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Event()
+        self.joined = False
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self._changed.set()
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self.joined = True
+        self._changed.set()
+
+    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self._changed.set()
+
+    def take_change(self) -> bool:
+        """Whether anything changed since the last call."""
+        changed = self._changed.is_set()
+        self._changed.clear()
+        return changed
+
+
+class _ProgressWatch:
+    """Knows for how long each partition has stood still although there is something to fetch."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        self._stall_seconds = stall_seconds
+        self._since: dict[TopicPartition, tuple[int | None, float]] = {}
+
+    def clear(self) -> None:
+        """Another assignment, another start."""
+        self._since.clear()
+
+    def stands_still(self, partition: TopicPartition, position: int | None, waiting: bool, now: float) -> bool:
+        """Whether `position` has not moved for too long with records `waiting` behind it."""
+        seen = self._since.get(partition)
+        if not waiting or seen is None or seen[0] != position:
+            self._since[partition] = (position, now)
+            return False
+        return now - seen[1] > self._stall_seconds
+
+
+def _to_record(message: Any) -> Record:
+    source = Source(message.topic, message.partition, message.offset, message.timestamp)
+    return Record(source, message.key, message.value, tuple(message.headers))

@@ -1,0 +1,129 @@
+"""One life of the Kafka clients: from joining the group to leaving it or losing it.
+
+Three threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `processor` commits and
+publishes. While a batch is on the device the next is fetched and the last is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from questream.domain import Matrix
+from questream.encoder import Encoder
+from questream.metrics import Metrics
+from questream.stream.backlog import Backlog, Batch
+from questream.stream.intake import Intake
+from questream.stream.processor import Processor
+
+logger = logging.getLogger(__name__)
+
+_TAKE_SECONDS = 0.2
+
+
+class Session:
+    """Runs intake, device and processor until `stopping` is set or one of them fails."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        backlog: Backlog,
+        encoder: Encoder,
+        processor: Processor,
+        metrics: Metrics,
+        stopping: threading.Event,
+    ) -> None:
+        self._intake = intake
+        self._backlog = backlog
+        self._encoder = encoder
+        self._processor = processor
+        self._metrics = metrics
+        self._stopping = stopping
+        self._embedded: queue.Queue[tuple[Batch, Matrix]] = queue.Queue(maxsize=1)
+        self._device_done = threading.Event()
+        self._failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._feed_device,), name="device", daemon=True),
+            threading.Thread(target=self._guard, args=(self._process,), name="processor", daemon=True),
+        ]
+        self.last_step_at = time.monotonic()
+        self.processing_since: float | None = None
+
+    def run(self) -> None:
+        """Until stopped; raises what any of the threads raised."""
+        for thread in self._threads:
+            thread.start()
+        while not self._stopping.is_set() and self._failures.empty():
+            self._intake.step()
+            self.last_step_at = time.monotonic()
+        if not self._failures.empty():
+            raise self._failures.get()
+
+    def finish(self, timeout_seconds: float) -> bool:
+        """Finish the batches in hand, fetch no more; returns whether that was done in time."""
+        self._backlog.close()
+        deadline = time.monotonic() + timeout_seconds
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        finished = not any(thread.is_alive() for thread in self._threads)
+        if finished and self._failures.empty():
+            self._intake.commit_acknowledged()
+        return finished
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # carried to the caller of run()
+            self._failures.put(error)
+            self._backlog.close()
+
+    def _feed_device(self) -> None:
+        try:
+            while not self._backlog.closed:
+                batch = self._backlog.take(_TAKE_SECONDS)
+                if batch is not None:
+                    self._hand_on(batch, self._embed(batch))
+        finally:
+            self._device_done.set()
+
+    def _hand_on(self, batch: Batch, vectors: Matrix) -> None:
+        while True:
+            try:
+                self._embedded.put((batch, vectors), timeout=_TAKE_SECONDS)
+            except queue.Full:
+                if self._failures.empty():
+                    continue
+            return
+
+    def _embed(self, batch: Batch) -> Matrix:
+        started = time.perf_counter()
+        self._metrics.stage_seconds.labels("queue").observe(started - batch.oldest_put_at)
+        tokens = [item.tokens for item in batch.items if item.tokens is not None]
+        if not tokens:
+            return np.empty((0, self._encoder.dimension), np.float32)
+        vectors = self._encoder.encode_tokens(tokens)
+        seconds = time.perf_counter() - started
+        self._metrics.stage_seconds.labels("embed").observe(seconds)
+        self._metrics.device_busy_seconds.inc(seconds)
+        self._metrics.batch_questions.observe(len(batch.items))
+        self._metrics.batch_tokens.observe(sum(map(len, tokens)))
+        return vectors
+
+    def _process(self) -> None:
+        while True:
+            try:
+                batch, vectors = self._embedded.get(timeout=_TAKE_SECONDS)
+            except queue.Empty:
+                if self._device_done.is_set() and self._embedded.empty():
+                    return
+                self._processor.idle()
+                continue
+            self.processing_since = time.monotonic()
+            self._processor.process(batch, vectors)
+            self.processing_since = None

@@ -1,0 +1,242 @@
+"""The worker: builds everything from settings, and a new session with Kafka whenever the last one is lost."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import uuid
+from importlib.metadata import version
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka import errors as kafka_errors
+
+from questream.clusterer import Clusterer
+from questream.clustering.rules import Rules
+from questream.encoder import Encoder
+from questream.errors import KafkaUnavailable, QuestreamError, StoreUnavailable
+from questream.kafka.clients import consumer_config, producer_config
+from questream.kafka.deadline import Watchdog
+from questream.kafka.publisher import (
+    AtLeastOncePublisher,
+    Publisher,
+    TransactionalPublisher,
+    serialize_key,
+)
+from questream.metrics import Metrics
+from questream.records import QuestionDecoder
+from questream.settings import Settings
+from questream.store.connect import connect_redis
+from questream.store.protocol import Identity
+from questream.store.redis import RedisStore
+from questream.stream.backlog import Backlog
+from questream.stream.health import HealthServer
+from questream.stream.intake import Intake
+from questream.stream.processor import Processor, Topics
+from questream.stream.retry import Retry
+from questream.stream.session import Session
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+_LEAVE_SECONDS = 10.0
+
+
+def rules_of(settings: Settings, encoder: Encoder) -> Rules:
+    """How questions are clustered: the settings, or the model's preset where they leave the threshold open."""
+    clusters = settings.clusters
+    threshold, similarity = clusters.effective_threshold, clusters.similarity
+    if encoder.preset is not None and clusters.threshold is None:
+        threshold, similarity = encoder.preset.threshold, encoder.preset.similarity
+    merge_threshold = clusters.merge_threshold if clusters.merge_threshold is not None else threshold
+    return Rules(
+        threshold=threshold,
+        merge_threshold=merge_threshold,
+        similarity=similarity,
+        linkage=clusters.linkage,
+        centroid_members=clusters.centroid_members,
+        mean_questions=clusters.mean_questions,
+    )
+
+
+def identity_of(encoder: Encoder, rules: Rules) -> Identity:
+    """What a namespace is built with."""
+    return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
+
+
+class Worker:
+    """Consumes, clusters and publishes until stopped. Raises SettingsError or StoreRefused where it cannot start."""
+
+    def __init__(self, settings: Settings, encoder: Encoder) -> None:
+        self._settings = settings
+        self._encoder = encoder
+        self.metrics = Metrics()
+        self._stopping = threading.Event()
+        self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        rules = rules_of(settings, encoder)
+        self._store = RedisStore(connect_redis(settings.redis), log_entries=settings.clusters.log_entries)
+        self._clusterer = Clusterer(
+            self._store, identity_of(encoder, rules), rules, keep_texts=settings.clusters.keep_texts
+        )
+        self._watchdog = Watchdog()
+        self._session: Session | None = None
+        self._intake: Intake | None = None
+        self._retry = Retry(self._stopping)
+        self._describe(rules)
+
+    def run(self) -> None:
+        """Blocks until `stop`; raises whatever cannot be mended by trying again."""
+        settings = self._settings
+        health = HealthServer(
+            settings.metrics.host, settings.metrics.port, self.metrics.registry, self.live, self.ready
+        )
+        self.metrics_port = health.port
+        logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
+        try:
+            self._retry.store(self._clusterer.follow, settings.clusters.namespace)
+            self._run_sessions()
+        except StoreUnavailable:
+            if not self._stopping.is_set():
+                raise
+        finally:
+            health.close()
+            self._watchdog.stop()
+        logger.info("worker stopped", extra={"worker": self._worker_id})
+
+    def stop(self) -> None:
+        """Finish the batch in hand and leave; safe from any thread and from a signal handler."""
+        self._stopping.set()
+
+    def live(self) -> str | None:
+        """None while the loop turns, else what stalls."""
+        session, limit = self._session, self._settings.kafka.max_poll_interval_seconds
+        if session is None:
+            return None
+        now = time.monotonic()
+        if now - session.last_step_at > limit:
+            return "the intake has not polled for longer than kafka.max_poll_interval_seconds"
+        since = session.processing_since
+        if since is not None and self._retry.available and now - since > limit:
+            return "a batch has been in work for longer than kafka.max_poll_interval_seconds"
+        return None
+
+    def ready(self) -> str | None:
+        """None while Kafka, Redis and the model are there, else what is missing."""
+        trouble = None
+        if not self._retry.available:
+            trouble = "Redis does not answer"
+        elif self._intake is None or not self._intake.assigned:
+            trouble = "not a member of the consumer group yet"
+        self.metrics.ready.set(trouble is None)
+        return trouble
+
+    def _run_sessions(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                self._run_session()
+            except (KafkaUnavailable, kafka_errors.KafkaError) as error:
+                if isinstance(error, kafka_errors.KafkaError) and not _may_pass(error):
+                    raise
+                reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
+                logger.warning("session with Kafka lost; starting anew", extra={"reason": reason})
+            if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
+                pause = _FIRST_PAUSE_SECONDS
+            self._stopping.wait(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _run_session(self) -> None:
+        settings = self._settings
+        ending = threading.Event()
+        retry = self._retry = Retry(ending)
+        backlog = Backlog(settings.batch_questions, settings.batch_tokens)
+        deadline_seconds = settings.kafka.call_deadline_seconds
+        consumer = KafkaConsumer(**consumer_config(settings, self._worker_id))
+        self.metrics.sessions.inc()
+        intake = Intake(
+            consumer,
+            settings.kafka.input_topic,
+            QuestionDecoder(settings.input, settings.clusters.namespace),
+            self._encoder,
+            self._clusterer,
+            backlog,
+            self.metrics,
+            retry,
+            stall_seconds=deadline_seconds,
+        )
+        publisher = self._publisher(intake)
+        topics = Topics(settings.kafka.output_topic, settings.kafka.cluster_topic, settings.kafka.dead_letter_topic)
+        processor = Processor(
+            self._clusterer,
+            self._store,
+            publisher,
+            topics,
+            self.metrics,
+            retry,
+            current_epoch=lambda: backlog.epoch,
+            on_superseded=intake.superseded,
+        )
+        session = Session(intake, backlog, self._encoder, processor, self.metrics, self._stopping)
+        self._intake, self._session = intake, session
+        try:
+            session.run()
+        finally:
+            ending.set()
+            finished = session.finish(settings.shutdown_seconds)
+            self._intake = self._session = None
+            with self._watchdog.limit("close", _LEAVE_SECONDS + deadline_seconds):
+                publisher.close()
+                consumer.close(autocommit=False, timeout_ms=int(_LEAVE_SECONDS * 1000))
+            if not finished:
+                raise QuestreamError(
+                    "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
+                )
+
+    def _publisher(self, intake: Intake) -> Publisher:
+        settings, worker_id = self._settings, self._worker_id
+        deadline_seconds = settings.kafka.call_deadline_seconds
+        if settings.delivery == "exactly-once":
+            transactional_id = f"{settings.kafka.group_id}-{worker_id}"
+            return TransactionalPublisher(
+                lambda: KafkaProducer(
+                    **producer_config(settings, worker_id, transactional_id), key_serializer=serialize_key
+                ),
+                self._watchdog,
+                deadline_seconds,
+            )
+        return AtLeastOncePublisher(
+            lambda: KafkaProducer(**producer_config(settings, worker_id), key_serializer=serialize_key),
+            intake.acknowledge,
+            self._watchdog,
+            deadline_seconds,
+        )
+
+    def _describe(self, rules: Rules) -> None:
+        encoder = self._encoder
+        self.metrics.build.info({"version": version("questream")})
+        self.metrics.model.info(
+            {
+                "name": encoder.name,
+                "revision": encoder.revision,
+                "dimension": str(encoder.dimension),
+                "device": encoder.device,
+                "dtype": encoder.dtype,
+                "similarity": rules.similarity,
+                "linkage": rules.linkage,
+                "threshold": f"{rules.threshold:.4f}",
+            }
+        )
+
+
+def _may_pass(error: kafka_errors.KafkaError) -> bool:
+    """Whether new clients may fare better: not where the broker denies the right to."""
+    return not isinstance(
+        error,
+        kafka_errors.AuthorizationError
+        | kafka_errors.AuthenticationFailedError
+        | kafka_errors.KafkaConfigurationError
+        | kafka_errors.UnsupportedVersionError,
+    )
