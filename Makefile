@@ -1,0 +1,71 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv, pinned by version and hash.
+# `make` alone lists the targets. ARGS goes to the command behind a target: make demo ARGS="--questions my.txt"
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.setup-done
+
+# Where it is set, importing sentence-transformers costs 20 s every time.
+unexport PYTHONDONTWRITEBYTECODE
+# The locks alone say what is installed, and .venv alone is where; not what the caller's shell happens to hold.
+unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FIND_LINKS UV_CONSTRAINT
+unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench faults lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install questream and its tools into .venv
+
+$(STAMP): requirements.lock bootstrap.lock pyproject.toml
+	@$(PYTHON) --version >/dev/null 2>&1 || { echo "questream needs Python 3.11 or newer, and there is no '$(PYTHON)'; name one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "questream needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version); name a newer one: make setup PYTHON=python3.12" >&2; exit 1; }
+	@echo "[1/3] An environment of its own in .venv, and the installer"
+	@# A folder that an interrupted run left behind is made anew.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@echo "[2/3] The packages; PyTorch is most of the download, 2 to 3 GB on Linux"
+	@# Without --no-build a package that has no wheel here would be built with tools that no hash pins.
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-build --compile-bytecode -r requirements.lock
+	@echo "[3/3] questream"
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "Ready: 'make demo' shows it at work, 'make' lists the rest"
+
+demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server needed
+	@$(BIN)/questream demo $(ARGS)
+
+test: $(STAMP) ## All checks: lint, types, unit tests, then those on real servers (Kafka, Redis)
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/python -m tests.servers
+	$(BIN)/pytest tests/contract tests/integration tests/fault $(ARGS)
+
+lint: $(STAMP) ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Rewrite the code in the one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure the pipeline on this machine
+	@$(BIN)/questream bench pipeline $(ARGS)
+
+faults: $(STAMP) ## Only the tests that kill, freeze and restart workers and servers
+	$(BIN)/pytest tests/fault $(ARGS)
+
+lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)
+	echo uv | $(BIN)/uv pip compile - -o bootstrap.lock $(COMPILE) $(ARGS)
+
+# The locks hold for every platform and Python, and name no registry.
+COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
+
+clean: ## Remove .venv, the cached servers and everything else that can be made again
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
