@@ -9,30 +9,36 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from questream.clustering.assignment import BatchAssigner, Choice, Plan
+from questream.clustering.assignment import BatchAssigner, Plan
 from questream.clustering.merging import propose_merges
-from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
+from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
-from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Source, Vector
+from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
 from questream.errors import Contended
 from questream.store.ledger import decide
+from questream.store.proposing import (
+    SIMILARITY_DIGITS,
+    Arrival,
+    changes_of,
+    ledger_row,
+    propose,
+    rounded,
+)
 from questream.store.protocol import (
-    AppliedMerge,
     Committed,
     Identity,
     Ledger,
     LedgerRow,
-    MeanUpdate,
-    PartitionBatch,
     Proposal,
     Replayed,
     Stale,
-    Standing,
     Store,
     Tail,
-    Touch,
 )
+from questream.store.states import live_state, merged_state, namespace_state
+
+__all__ = ["Arrival", "Clusterer", "Decided"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,17 +48,6 @@ _PATIENT_ATTEMPTS = 3
 _ATTEMPTS = 200
 _BACKOFF_SECONDS = 0.002
 _LONGEST_BACKOFF_SECONDS = 0.1
-_SIMILARITY_DIGITS = 6
-_REPRESENTATIVE_CHARACTERS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster."""
-
-    source: Source
-    text: str
-    truncated: bool = False
 
 
 @dataclass(slots=True)
@@ -209,8 +204,18 @@ class Clusterer:
         members = [arrivals[i] for i in pending]
         for attempt in range(_ATTEMPTS):
             plan = assigner.plan()
-            rows = [_ledger_row(arrival, choice) for arrival, choice in zip(members, plan.choices, strict=True)]
-            proposal = self._propose(mirror, assigner, plan, members, rows, published_below)
+            rows = [ledger_row(arrival, choice) for arrival, choice in zip(members, plan.choices, strict=True)]
+            proposal = propose(
+                mirror,
+                assigner,
+                plan,
+                members,
+                rows,
+                published_below,
+                threshold=self._rules.threshold,
+                decided_at=int(self._clock() * 1000),
+                keep_texts=self._keep_texts,
+            )
             started = time.perf_counter()
             reply = self._store.commit(run.namespace, proposal)
             run.commit_seconds += time.perf_counter() - started
@@ -237,49 +242,6 @@ class Clusterer:
             longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** (attempt - _PATIENT_ATTEMPTS))
             self._sleep(random.uniform(0, longest))  # noqa: S311 - spreads retries, guards nothing
 
-    def _propose(
-        self,
-        mirror: Mirror,
-        assigner: BatchAssigner,
-        plan: Plan,
-        arrivals: Sequence[Arrival],
-        rows: Sequence[LedgerRow],
-        published_below: dict[tuple[str, int], int],
-    ) -> Proposal:
-        partitions: dict[tuple[str, int], list[LedgerRow]] = {}
-        for arrival, row in zip(arrivals, rows, strict=True):
-            partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
-        touches = [
-            Touch(
-                cluster_id=touched.cluster_id,
-                joins=len(touched.questions),
-                expected_members=touched.expected_members,
-                members=touched.members,
-                vector_sum=assigner.vector_sum(touched) if touched.learned else None,
-                seen_at=max(max(0, arrivals[i].source.timestamp) for i in touched.questions),
-                representative=self._representative(arrivals[touched.questions[0]]) if touched.created else None,
-            )
-            for touched in plan.touched.values()
-        ]
-        mean = None
-        if plan.mean_learned:
-            questions = mirror.mean_questions + plan.mean_learned
-            mean = MeanUpdate(mirror.mean_questions, questions, assigner.mean_sum(plan))
-        return Proposal(
-            seq=mirror.seq,
-            partitions=[
-                PartitionBatch(topic, partition, of_partition, published_below.get((topic, partition), 0))
-                for (topic, partition), of_partition in partitions.items()
-            ],
-            touches=touches,
-            mean=mean,
-            threshold=self._rules.threshold,
-            decided_at=int(self._clock() * 1000),
-        )
-
-    def _representative(self, arrival: Arrival) -> str | None:
-        return arrival.text[:_REPRESENTATIVE_CHARACTERS] if self._keep_texts else None
-
     def _adopt(
         self,
         run: _Run,
@@ -291,11 +253,12 @@ class Clusterer:
     ) -> None:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
         run.missed_changes += len(reply.missed.changes or ())
-        mirror = self._advance(run.namespace, reply.missed, reply.seq, _changes(proposal))
+        mirror = self._advance(run.namespace, reply.missed, reply.seq, changes_of(proposal))
+        model = self._identity.model
         joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
         for i, row in zip(pending, rows, strict=True):
             standing = reply.standings[row.cluster_id]
-            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal, self._identity.model)
+            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal, model)
         self._merge(run, mirror, plan.moved)
         mirror = self._mirrors[run.namespace]
         for touch in proposal.touches:
@@ -303,9 +266,9 @@ class Clusterer:
             if touch.cluster_id not in run.states and touch.cluster_id in mirror.row_of:
                 event: ClusterEvent = "created" if touch.creates else "updated"
                 standing = reply.standings[touch.cluster_id]
-                run.states[touch.cluster_id] = self._state(run.namespace, standing, event, mirror)
+                run.states[touch.cluster_id] = live_state(run.namespace, model, standing, event, mirror)
         if proposal.mean is not None:
-            run.namespace_state = self._namespace_state(run.namespace, mirror)
+            run.namespace_state = namespace_state(run.namespace, self._identity, mirror)
 
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
         merges = propose_merges(mirror, moved, self._rules)
@@ -319,10 +282,13 @@ class Clusterer:
             merge = applied.merge
             changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
+        model = self._identity.model
         for applied in reply.applied:
-            run.states[applied.merge.loser] = self._merged_state(run.namespace, applied)
+            run.states[applied.merge.loser] = merged_state(run.namespace, model, applied)
             if applied.merge.survivor in mirror.row_of:
-                run.states[applied.merge.survivor] = self._state(run.namespace, applied.survivor, "updated", mirror)
+                run.states[applied.merge.survivor] = live_state(
+                    run.namespace, model, applied.survivor, "updated", mirror
+                )
         run.merges += len(reply.applied)
 
     def _recall(
@@ -349,10 +315,10 @@ class Clusterer:
         state = self._store.cluster(namespace, best[0].cluster_id) if near else None
         return Decision(
             cluster_id=best[0].cluster_id if near else None,
-            similarity=round(best[0].similarity, _SIMILARITY_DIGITS) if near else None,
+            similarity=round(best[0].similarity, SIMILARITY_DIGITS) if near else None,
             outcome="replayed",
             cluster_size=state.size if state else 0,
-            runner_up=_rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
+            runner_up=rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
             label=state.label if state else None,
             route=state.route if state else None,
             model=self._identity.model,
@@ -379,86 +345,3 @@ class Clusterer:
         rows = mirror.apply(missed.changes)
         mirror.seq = missed.seq
         return rows
-
-    def _namespace_state(self, namespace: str, mirror: Mirror) -> NamespaceState:
-        identity = self._identity
-        return NamespaceState(
-            namespace=namespace,
-            model=identity.model,
-            model_revision=identity.revision,
-            similarity=identity.similarity,
-            linkage=identity.linkage,
-            threshold=identity.threshold,
-            next_cluster=mirror.next_id,
-            mean_questions=mirror.mean_questions,
-            mean_sum=mirror.mean_sum,
-            seq=mirror.seq,
-        )
-
-    def _state(self, namespace: str, standing: Standing, event: ClusterEvent, mirror: Mirror) -> ClusterState:
-        cluster_id = standing.cluster_id
-        return ClusterState(
-            cluster_id=cluster_id,
-            namespace=namespace,
-            event=event,
-            size=standing.size,
-            members=mirror.member_count(cluster_id),
-            vector_sum=mirror.vector_sum(cluster_id).copy(),
-            merged_into=None,
-            representative=standing.representative,
-            label=standing.label,
-            route=standing.route,
-            created_at=standing.created_at,
-            last_seen_at=standing.last_seen_at,
-            model=self._identity.model,
-            revision=standing.revision,
-        )
-
-    def _merged_state(self, namespace: str, applied: AppliedMerge) -> ClusterState:
-        loser = applied.loser
-        return ClusterState(
-            cluster_id=loser.cluster_id,
-            namespace=namespace,
-            event="merged",
-            size=loser.size,
-            members=0,
-            vector_sum=None,
-            merged_into=applied.merge.survivor,
-            representative=loser.representative,
-            label=loser.label,
-            route=loser.route,
-            created_at=loser.created_at,
-            last_seen_at=loser.last_seen_at,
-            model=self._identity.model,
-            revision=loser.revision,
-        )
-
-
-def _changes(proposal: Proposal) -> list[Change]:
-    """What a committed proposal did to the mirror."""
-    changes: list[Change] = [
-        ClusterMoved(touch.cluster_id, touch.members, touch.vector_sum)
-        for touch in proposal.touches
-        if touch.vector_sum is not None
-    ]
-    if proposal.mean is not None:
-        changes.append(MeanMoved(proposal.mean.questions, proposal.mean.vector_sum))
-    return changes
-
-
-def _ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
-    return LedgerRow(
-        arrival.source.offset,
-        choice.cluster_id,
-        round(choice.similarity, _SIMILARITY_DIGITS),
-        choice.created,
-        choice.rank,
-        _rounded(choice.runner_up),
-        arrival.truncated,
-    )
-
-
-def _rounded(runner_up: RunnerUp | None) -> RunnerUp | None:
-    if runner_up is None:
-        return None
-    return RunnerUp(runner_up.cluster_id, round(runner_up.similarity, _SIMILARITY_DIGITS))

@@ -1,0 +1,103 @@
+"""From a plan to a proposal: what a batch asks of the store, and what it does to a mirror once it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from questream.clustering.assignment import BatchAssigner, Choice, Plan
+from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
+from questream.domain import RunnerUp, Source
+from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Touch
+
+SIMILARITY_DIGITS = 6
+_REPRESENTATIVE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster."""
+
+    source: Source
+    text: str
+    truncated: bool = False
+
+
+def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
+    """What the ledger keeps of a choice."""
+    return LedgerRow(
+        arrival.source.offset,
+        choice.cluster_id,
+        round(choice.similarity, SIMILARITY_DIGITS),
+        choice.created,
+        choice.rank,
+        rounded(choice.runner_up),
+        arrival.truncated,
+    )
+
+
+def rounded(runner_up: RunnerUp | None) -> RunnerUp | None:
+    """A runner-up as it is recorded."""
+    if runner_up is None:
+        return None
+    return RunnerUp(runner_up.cluster_id, round(runner_up.similarity, SIMILARITY_DIGITS))
+
+
+def propose(
+    mirror: Mirror,
+    assigner: BatchAssigner,
+    plan: Plan,
+    arrivals: Sequence[Arrival],
+    rows: Sequence[LedgerRow],
+    published_below: Mapping[tuple[str, int], int],
+    *,
+    threshold: float,
+    decided_at: int,
+    keep_texts: bool,
+) -> Proposal:
+    """The batch as the store takes it; `rows` are those of the arrivals, in their order."""
+    partitions: dict[tuple[str, int], list[LedgerRow]] = {}
+    for arrival, row in zip(arrivals, rows, strict=True):
+        partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
+    touches = []
+    for touched in plan.touched.values():
+        founder = arrivals[touched.questions[0]].text if touched.created and keep_texts else None
+        touches.append(
+            Touch(
+                cluster_id=touched.cluster_id,
+                joins=len(touched.questions),
+                expected_members=touched.expected_members,
+                members=touched.members,
+                vector_sum=assigner.vector_sum(touched) if touched.learned else None,
+                # A record without a timestamp has -1.
+                seen_at=max(0, *(arrivals[i].source.timestamp for i in touched.questions)),
+                representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],
+            )
+        )
+    mean = None
+    if plan.mean_learned:
+        questions = mirror.mean_questions + plan.mean_learned
+        mean = MeanUpdate(mirror.mean_questions, questions, assigner.mean_sum(plan))
+    return Proposal(
+        seq=mirror.seq,
+        partitions=[
+            PartitionBatch(topic, partition, of_partition, published_below.get((topic, partition), 0))
+            for (topic, partition), of_partition in partitions.items()
+        ],
+        touches=touches,
+        mean=mean,
+        threshold=threshold,
+        decided_at=decided_at,
+    )
+
+
+def changes_of(proposal: Proposal) -> list[Change]:
+    """What a committed proposal did to the clusters."""
+    changes: list[Change] = [
+        ClusterMoved(touch.cluster_id, touch.members, touch.vector_sum)
+        for touch in proposal.touches
+        if touch.vector_sum is not None
+    ]
+    if proposal.mean is not None:
+        changes.append(MeanMoved(proposal.mean.questions, proposal.mean.vector_sum))
+    return changes
