@@ -1,0 +1,201 @@
+"""Settings from their sources: flags over environment over TOML file over defaults. Only here `os.environ` is read."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from questream.errors import SettingsError
+from questream.settings.describe import ENV_DELIMITER, ENV_PREFIX, Setting, all_settings, mask_given
+from questream.settings.tree import Settings
+
+DEFAULT_CONFIG = Path("questream.toml")
+CONFIG_ENV_NAME = f"{ENV_PREFIX}CONFIG"
+
+# The test suite's own, such as where a model lies.
+_TEST_PREFIX = f"{ENV_PREFIX}TEST_"
+# Kubernetes puts these into every container for a Service whose name begins with `questream`.
+_KUBERNETES_NAME = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$")
+_KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+_FILE_SUFFIX = "_file"
+_MOST_SECRET_BYTES = 65536
+
+
+class _Environment(BaseSettings, Settings):
+    """What pydantic-settings needs to know to find the tree in the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+        # `VARIABLE=` is how compose files and manifests leave one unset.
+        env_ignore_empty=True,
+        # Lists and tables are decoded by their fields, so that a mistake is named by its key.
+        enable_decoding=False,
+    )
+
+
+class _Source(NamedTuple):
+    """A tree of given values, and where it is in words."""
+
+    place: str
+    values: dict[str, Any]
+
+
+def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """The effective settings: `overrides` (dotted key to value) over environment over TOML file over defaults.
+
+    `config` is the TOML file; None means the one that QUESTREAM_CONFIG names, else ./questream.toml if it exists.
+    Secrets named by a `*_file` key are read. Raises SettingsError with a line for each mistake: the key, its
+    environment variable, the given value (never a secret's) and what is allowed; for an unknown key the nearest one.
+    """
+    known = {setting.key: setting for setting in all_settings()}
+    _check_environment(known)
+    toml_file = _find_config(config)
+    sources = [
+        _Source("given as a flag", _nest(overrides or {}, known)),
+        _Source("in the environment", EnvSettingsSource(_Environment)()),
+    ]
+    if toml_file is not None:
+        sources.append(_Source(f"in {toml_file}", _read_toml(toml_file)))
+    merged: dict[str, Any] = {}
+    for source in reversed(sources):
+        _merge(merged, source.values)
+    _read_secret_files(merged, known)
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        lines = [_explain(mistake, known, sources) for mistake in error.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+    _check_options(settings)
+    return settings
+
+
+def _check_environment(known: Mapping[str, Setting]) -> None:
+    names = {setting.env_name for setting in known.values()} | {CONFIG_ENV_NAME}
+    tables = tuple(f"{setting.env_name}{ENV_DELIMITER}" for setting in known.values() if setting.is_table)
+    for given, value in os.environ.items():
+        name = given.upper()
+        if not name.startswith(ENV_PREFIX) or name in names or name.startswith((*tables, _TEST_PREFIX)):
+            continue
+        if _KUBERNETES_NAME.search(name) or (name.endswith("_PORT") and _KUBERNETES_ADDRESS.match(value)):
+            continue
+        raise SettingsError(f"environment variable {given} is not a setting{_nearest(name, names)}")
+
+
+def _find_config(config: Path | None) -> Path | None:
+    named = config or Path(os.environ.get(CONFIG_ENV_NAME, ""))
+    if named != Path():
+        return named
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        path.open("rb").close()
+        return TomlConfigSettingsSource(_Environment, path)()
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # tomllib's messages tell a place and a rule, and do not quote the line.
+        reason = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
+        raise SettingsError(f"the settings file {path} is not TOML: {reason}") from None
+
+
+def _nest(overrides: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
+    """Dotted keys as a tree; an empty text leaves a setting unset."""
+    tree: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if key not in known and not any(s.is_table and key.startswith(f"{name}.") for name, s in known.items()):
+            raise SettingsError(f"{key} is not a setting{_nearest(key, known)}")
+        *groups, name = key.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[name] = None if value == "" else value
+    return tree
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _read_secret_files(merged: dict[str, Any], known: Mapping[str, Setting]) -> None:
+    """Put what a `*_file` key leads to in the place of the secret that it stands for."""
+    for setting in known.values():
+        group = merged.get(setting.group)
+        file_name = setting.name + _FILE_SUFFIX
+        if not setting.is_secret or not isinstance(group, dict) or group.get(file_name) is None:
+            continue
+        key = setting.key + _FILE_SUFFIX
+        if group.get(setting.name) is not None:
+            raise SettingsError(f"{setting.key} and {key} are both given; give one")
+        group[setting.name] = _read_secret(Path(str(group[file_name])), key)
+
+
+def _read_secret(path: Path, key: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_SECRET_BYTES + 1)
+        if len(content) > _MOST_SECRET_BYTES:
+            raise SettingsError(f"{key} is {path}, which is longer than {_MOST_SECRET_BYTES} bytes")
+        return content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{key} is {path}, which cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{key} is {path}, which is not UTF-8") from None
+
+
+def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> str:
+    """One validation error in a line."""
+    location = tuple(str(part) for part in mistake["loc"])
+    setting = next(
+        (known[key] for end in range(len(location), 0, -1) if (key := ".".join(location[:end])) in known), None
+    )
+    path = tuple(setting.key.split(".")) if setting else location
+    place = next((source.place for source in sources if _has(source.values, path)), "read from its file")
+    if setting is not None:
+        shown = mask_given(setting, mistake["input"])
+        return f"{setting.key} ({setting.env_name}) is {shown}, {place}; allowed: {setting.allowed}"
+    key = ".".join(location)
+    if mistake["type"] == "extra_forbidden":
+        return f"{key}, {place}, is not a setting{_nearest(key, known)}"
+    if mistake["type"] == "value_error":
+        return str(mistake["ctx"]["error"])
+    return f"{key}, {place}, must be a table of settings"
+
+
+def _has(values: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _nearest(name: str, known: Any) -> str:
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _check_options(settings: Settings) -> None:
+    # Not at the top: both clients take long to import, and few settings have options.
+    if settings.kafka.options:
+        from questream.kafka.clients import check_options as check_kafka_options
+
+        check_kafka_options(settings.kafka.options)
+    if settings.redis.options:
+        from questream.store.connect import check_options as check_redis_options
+
+        check_redis_options(settings.redis.options)

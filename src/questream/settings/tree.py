@@ -1,0 +1,331 @@
+"""Every setting: its name, type, range, unit and default. Documentation and error messages are made from these."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+Delivery = Literal["exactly-once", "at-least-once"]
+Granularity = Literal["intent", "question", "duplicate"]
+
+NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+# Kafka's own rule for names of topics, and a sane one for what becomes part of them.
+TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
+HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
+
+# Thresholds of centred average-link similarity that carry over between streams and models.
+GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.40, "question": 0.55, "duplicate": 0.65}
+
+
+class Allowed(NamedTuple):
+    """What a setting may be, in words, where its type and range do not say it well."""
+
+    words: str
+
+
+def _split(value: object) -> object:
+    """A list out of an environment variable or a flag: JSON, or parts between commas."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _parse_table(value: object) -> object:
+    """A table out of an environment variable or a flag: a JSON object."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _check_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError
+    return url
+
+
+_TOPIC_WORDS = Allowed("1 to 249 letters, digits, dots, hyphens and underscores")
+Topic = Annotated[str, Field(pattern=TOPIC_PATTERN), _TOPIC_WORDS]
+HostPort = Annotated[str, Field(pattern=HOST_PORT_PATTERN)]
+Options = Annotated[dict[str, Any], BeforeValidator(_parse_table)]
+RedisUrl = Annotated[
+    SecretStr, AfterValidator(_check_url), Allowed("a URL that begins with redis://, rediss:// or unix://")
+]
+
+
+class Group(BaseModel):
+    """Settings that belong together; immutable, and closed to keys that it does not know."""
+
+    # An error message must not quote the input: it may be a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth_for_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would take true for 1.
+        if isinstance(value, bool) and info.field_name and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError
+        return value
+
+
+class KafkaSettings(Group):
+    """How to reach Kafka, and which topics to use."""
+
+    bootstrap_servers: str = Field(
+        default="127.0.0.1:9092", min_length=1, description="Brokers to ask first, `host:port`, several between commas."
+    )
+    group_id: str = Field(
+        default="questream",
+        min_length=1,
+        max_length=249,
+        description="Consumer group that the workers share; their transactional ids begin with it.",
+    )
+    input_topic: Topic = Field(default="questions", description="Topic that questions are read from.")
+    output_topic: Topic = Field(default="question-clusters", description="Topic that decisions are published to.")
+    cluster_topic: Topic = Field(
+        default="clusters", description="Compacted topic that cluster states are published to."
+    )
+    dead_letter_topic: Topic = Field(
+        default="questions-dead-letters", description="Topic for records that cannot be processed."
+    )
+    worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
+        default=None,
+        pattern=TOPIC_PATTERN,
+        description="Name of this worker, unique in its group; unset: host name and a random part.",
+    )
+    auto_offset_reset: Literal["earliest", "latest"] = Field(
+        default="earliest", description="Where a group without committed offsets starts."
+    )
+    session_timeout_seconds: float = Field(
+        default=45.0, ge=1, le=1800, description="Silence, in seconds, after which the group gives up a worker."
+    )
+    max_poll_interval_seconds: float = Field(
+        default=300.0,
+        ge=1,
+        le=86400,
+        description="Time between two polls, in seconds, after which a worker counts as stuck.",
+    )
+    transaction_timeout_seconds: float = Field(
+        default=30.0,
+        ge=1,
+        le=900,
+        description="Seconds after which the broker aborts a transaction that was left open.",
+    )
+    call_deadline_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds that a call to the broker may take before the client is given up.",
+    )
+    compression: Literal["none", "gzip", "lz4", "zstd", "snappy"] = Field(
+        default="none", description="Compression of published records; lz4, zstd and snappy need their Python package."
+    )
+    sasl_plain_password: SecretStr | None = Field(
+        default=None, description="Password for SASL PLAIN and SCRAM; the user name is `options.sasl_plain_username`."
+    )
+    sasl_plain_password_file: Path | None = Field(default=None, description="File that holds `sasl_plain_password`.")
+    ssl_password: SecretStr | None = Field(default=None, description="Passphrase of the key in `options.ssl_keyfile`.")
+    ssl_password_file: Path | None = Field(default=None, description="File that holds `ssl_password`.")
+    options: Options = Field(
+        default_factory=dict,
+        description="Any other connection or security setting of kafka-python, by its name there.",
+    )
+
+
+class RedisSettings(Group):
+    """How to reach Redis, where the clusters live."""
+
+    url: RedisUrl = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="`redis://`, `rediss://` (TLS) or `unix://`, with user, password and database where needed. "
+        "In mode `cluster` any node's; in mode `sentinel` its user, password and database alone are used.",
+    )
+    url_file: Path | None = Field(default=None, description="File that holds `url`.")
+    password: SecretStr | None = Field(default=None, description="Password, where it is not part of `url`.")
+    password_file: Path | None = Field(default=None, description="File that holds `password`.")
+    mode: Literal["single", "sentinel", "cluster"] = Field(default="single", description="What `url` leads to.")
+    sentinels: Annotated[list[HostPort], BeforeValidator(_split), Allowed("a list of host:port")] = Field(
+        default_factory=list, description="Sentinels to ask for the master, `host:port` each."
+    )
+    sentinel_service: str = Field(
+        default="mymaster", min_length=1, description="Name under which Sentinel knows the master."
+    )
+    sentinel_password: SecretStr | None = Field(
+        default=None, description="Password of the Sentinels, if they have one."
+    )
+    sentinel_password_file: Path | None = Field(default=None, description="File that holds `sentinel_password`.")
+    timeout_seconds: float = Field(
+        default=5.0, ge=0.01, le=300, description="Seconds to wait for a connection, and for each answer."
+    )
+    options: Options = Field(
+        default_factory=dict, description="Any other connection setting of redis-py, by its name there."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> RedisSettings:
+        if self.mode == "sentinel" and not self.sentinels:
+            raise ValueError("redis.sentinels must name at least one sentinel where redis.mode is sentinel")
+        return self
+
+
+class ModelSettings(Group):
+    """The embedding model."""
+
+    name: str = Field(
+        default="sentence-transformers/all-mpnet-base-v2",
+        min_length=1,
+        description="A sentence-transformers model: its name on the hub, or its folder.",
+    )
+    revision: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Commit of the model on the hub; unset: the one that questream pins, if any.",
+    )
+    accept_license: bool = Field(
+        default=False, description="Whether you accept the licence of a model that restricts its use."
+    )
+    device: Annotated[str, Allowed("auto, cpu, cuda, cuda:1, mps or another of torch's device names")] = Field(
+        default="auto", pattern=r"^[a-z]+(:[0-9]+)?$", description="Where it runs; `auto`: a GPU if there is one."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="Number format of the forward pass; `auto`: bfloat16 where the device is fast with it.",
+    )
+    max_tokens: int | None = Field(
+        default=None, ge=3, le=65536, description="Tokens kept of a text; unset: the model's own limit, at most 384."
+    )
+
+
+class ClusterSettings(Group):
+    """What makes two questions the same."""
+
+    namespace: Annotated[
+        str, Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
+    ] = Field(
+        default="default",
+        pattern=NAMESPACE_PATTERN,
+        description="Clusters that questions without a namespace belong to.",
+    )
+    similarity: Literal["centred", "cosine"] = Field(
+        default="centred", description="`centred` takes the stream's mean embedding off first; `cosine` does not."
+    )
+    linkage: Literal["average", "centroid", "first"] = Field(
+        default="average",
+        description="What a question is compared with: a cluster's members on average, its normalised centroid, or its "
+        "first question.",
+    )
+    granularity: Granularity = Field(
+        default="question", description="How alike questions of one cluster are: similarity .40, .55 or .65."
+    )
+    threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."
+    )
+    merge_threshold: float | None = Field(
+        default=None, ge=-1, le=1, description="Least similarity of two clusters to merge; unset: that of joining."
+    )
+    centroid_members: int = Field(
+        default=256,
+        ge=1,
+        le=1_000_000,
+        description="Questions that a cluster's centroid learns from before it is frozen.",
+    )
+    mean_questions: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Questions that the stream's mean learns from before it is frozen.",
+    )
+    keep_texts: bool = Field(
+        default=True, description="Whether the first question of each cluster is kept to show for it."
+    )
+    log_entries: int = Field(
+        default=8192, ge=1, le=10_000_000, description="Changes kept for other workers; one further behind reloads."
+    )
+
+    @property
+    def effective_threshold(self) -> float:
+        """The least similarity to join a cluster: `threshold`, or what `granularity` stands for."""
+        return GRANULARITY_THRESHOLDS[self.granularity] if self.threshold is None else self.threshold
+
+    @property
+    def effective_merge_threshold(self) -> float:
+        """The least similarity of two clusters to merge: `merge_threshold`, or `effective_threshold`."""
+        return self.effective_threshold if self.merge_threshold is None else self.merge_threshold
+
+
+class InputSettings(Group):
+    """What a record of the input topic looks like."""
+
+    format: Literal["auto", "json", "text", "cloudevents"] = Field(
+        default="auto", description="Format of values; `auto` tells JSON, CloudEvents and text apart record by record."
+    )
+    id_field: str = Field(default="id", min_length=1, description="Dotted path of the question's id in JSON.")
+    text_field: str = Field(default="text", min_length=1, description="Dotted path of the question's text in JSON.")
+    namespace_field: str | None = Field(
+        default=None, min_length=1, description="Dotted path of the namespace in JSON; unset: not read."
+    )
+    namespace_header: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Record header with the namespace, which goes before the field; unset: not read.",
+    )
+    max_text_bytes: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Longest text, in bytes of UTF-8; a longer one is dead-lettered.",
+    )
+
+
+class MetricsSettings(Group):
+    """Where Prometheus and health checks ask."""
+
+    host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on.")  # noqa: S104 - scraped from other hosts
+    port: int = Field(
+        default=9464, ge=0, le=65535, description="TCP port of /metrics, /livez and /readyz; 0: a free one."
+    )
+
+
+class LogSettings(Group):
+    """What is logged, to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="One JSON object a line, or text; `auto`: text on a terminal."
+    )
+
+
+class Settings(Group):
+    """All settings of a worker. Built from their sources by `load_settings`; plain defaults otherwise."""
+
+    delivery: Delivery = Field(
+        default="exactly-once",
+        description="`exactly-once`: decisions and offsets in one transaction; `at-least-once`: after a crash a "
+        "decision may appear twice, with the same cluster id.",
+    )
+    batch_questions: int = Field(default=256, ge=1, le=4096, description="Most questions in a micro-batch.")
+    batch_tokens: int = Field(default=16384, ge=256, le=1_000_000, description="Most tokens in a micro-batch.")
+    shutdown_seconds: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds that the batch in hand gets to finish after SIGTERM."
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    clusters: ClusterSettings = Field(default_factory=ClusterSettings)
+    input: InputSettings = Field(default_factory=InputSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
