@@ -1,1 +1,54 @@
-"""Real-time question clustering for Kafka."""
+"""Real-time question clustering for Kafka.
+
+In a notebook:
+
+    from questream import ModelSettings, QuestionClusterer, load_encoder
+
+    clusterer = QuestionClusterer(load_encoder(ModelSettings(name="sentence-transformers/all-MiniLM-L6-v2")))
+    clusterer.assign(["Where is my card?", "My card has not arrived"]).ids
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from questream.domain import ClusterState, Decision, RunnerUp
+    from questream.encoder import Encoder, load_encoder
+    from questream.errors import QuestreamError
+    from questream.library import Assigned, Neighbour, QuestionClusterer
+    from questream.settings import ModelSettings
+
+# Names are imported when they are first asked for: the commands that need no model must start at once.
+_HOMES = {
+    "Assigned": "questream.library",
+    "ClusterState": "questream.domain",
+    "Decision": "questream.domain",
+    "Encoder": "questream.encoder",
+    "ModelSettings": "questream.settings",
+    "Neighbour": "questream.library",
+    "QuestionClusterer": "questream.library",
+    "QuestreamError": "questream.errors",
+    "RunnerUp": "questream.domain",
+    "load_encoder": "questream.encoder",
+}
+
+__all__ = [
+    "Assigned",
+    "ClusterState",
+    "Decision",
+    "Encoder",
+    "ModelSettings",
+    "Neighbour",
+    "QuestionClusterer",
+    "QuestreamError",
+    "RunnerUp",
+    "load_encoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'questream' has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
+from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.memory import MemoryStore
 from questream.store.protocol import Identity, Store
 
+__all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
+
 _TOPIC = "library"
-THRESHOLDS = {"intent": 0.40, "question": 0.55, "duplicate": 0.65}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class QuestionClusterer:
         encoder: Encoder | None = None,
         *,
         dimension: int | None = None,
-        granularity: str = "question",
+        granularity: Granularity = "question",
         threshold: float | None = None,
         merge_threshold: float | None = None,
         similarity: Similarity = "centred",
@@ -63,13 +64,13 @@ class QuestionClusterer:
         namespace: str = "default",
         store: Store | None = None,
     ) -> None:
-        if granularity not in THRESHOLDS:
-            raise ValueError(f"granularity is one of {', '.join(THRESHOLDS)}")
+        if granularity not in GRANULARITY_THRESHOLDS:
+            raise ValueError(f"granularity is one of {', '.join(GRANULARITY_THRESHOLDS)}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
         self.encoder = encoder
         self.dimension = encoder.dimension if encoder is not None else int(dimension or 0)
-        chosen = THRESHOLDS[granularity] if threshold is None else threshold
+        chosen = GRANULARITY_THRESHOLDS[granularity] if threshold is None else threshold
         self.rules = Rules(
             chosen,
             chosen if merge_threshold is None else merge_threshold,
@@ -92,7 +93,7 @@ class QuestionClusterer:
         self._clusterer.open(namespace)
         # Another clusterer may share the store: its questions must not look like ours again.
         self._partition = time.time_ns()
-        self._offsets = itertools.count()
+        self._next_offset = 0
 
     def assign(self, questions: Sequence[str] | ArrayLike) -> Assigned:
         """Assign texts, or vectors (n, dimension), in order; they learn, count and may open or merge clusters.
@@ -100,9 +101,14 @@ class QuestionClusterer:
         Raises ValueError if vectors have another shape or are not finite, QuestreamError for texts without an encoder.
         """
         texts, vectors = self._embed(questions)
-        now = int(time.time() * 1000)
-        arrivals = [Arrival(Source(_TOPIC, self._partition, next(self._offsets), now), text) for text in texts]
-        decided = self._clusterer.decide(self.namespace, arrivals, vectors)
+        now, first = int(time.time() * 1000), self._next_offset
+        self._next_offset += len(texts)
+        arrivals = [
+            Arrival(Source(_TOPIC, self._partition, offset, now), text) for offset, text in enumerate(texts, start=first)
+        ]
+        # What went before has been handed over: its ledger may be forgotten.
+        handed_over = {(_TOPIC, self._partition): first}
+        decided = self._clusterer.decide(self.namespace, arrivals, vectors, handed_over)
         return Assigned(decided.decisions, decided.states)
 
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:

@@ -24,7 +24,8 @@ def stream(seed: int, questions: int, topics: int, dimension: int, spread: float
     return unit_rows(chosen + spread * random.normal(size=(questions, dimension)) + shared)
 
 
-def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rules) -> float:
+def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rules, tie: float = TIE) -> bool:
+    """Whether the comparison reached the end; it stops at a call too close for float32 and float64 to agree on."""
     reference = Reference(rules, vectors.shape[1])
     stepper = Stepper(rules, vectors.shape[1])
     for start in range(0, len(vectors), batch_questions):
@@ -32,8 +33,8 @@ def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rule
         choices, sizes = stepper.assign(batch)
         for question, choice, size in zip(batch, choices, sizes, strict=True):
             answer = reference.assign(question.astype(np.float64))
-            if reference.closest_call < TIE:
-                return reference.closest_call
+            if reference.closest_call < tie:
+                return False
             assert (choice.cluster_id, choice.created, size) == (answer.cluster_id, answer.created, answer.size)
             assert choice.similarity == pytest.approx(answer.similarity, abs=5e-5)
             if answer.runner_up is None:
@@ -43,11 +44,11 @@ def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rule
                 assert choice.runner_up.cluster_id == answer.runner_up[0]
                 assert choice.runner_up.similarity == pytest.approx(answer.runner_up[1], abs=5e-5)
         expected_merges = reference.merge()
-        if reference.closest_call < TIE:
-            return reference.closest_call
+        if reference.closest_call < tie:
+            return False
         assert stepper.merge() == expected_merges
         assert stepper.sizes == {cluster.id: cluster.size for cluster in reference.clusters}
-    return reference.closest_call
+    return True
 
 
 @settings(max_examples=150, deadline=None)
@@ -81,7 +82,7 @@ def test_a_batch_decides_as_one_by_one_does(
 ) -> None:
     rules = Rules(threshold, threshold + merge_above, similarity, linkage, centroid_members, mean_questions)
     vectors = stream(seed, questions, topics, 16, spread, background)
-    assume(assert_same_as_one_by_one(vectors, batch_questions, rules) >= TIE)
+    assume(assert_same_as_one_by_one(vectors, batch_questions, rules))
 
 
 def test_the_same_question_again_and_again_is_one_cluster() -> None:
