@@ -172,7 +172,11 @@ class RedisCluster:
         result = subprocess.run(command, capture_output=True, text=True, timeout=SETTLE_SECONDS)
         if result.returncode != 0:
             raise ServerFailed(f"the Redis Cluster cannot be created:\n{result.stdout}{result.stderr}")
-        wait_until(lambda: all(map(_sees_all_slots, self.nodes)), "every node sees all slots")
+        wait_until(self.is_whole, "every node sees all slots")
+
+    def is_whole(self) -> bool:
+        """Whether every node sees every slot served."""
+        return all(map(_sees_all_slots, self.nodes))
 
     def stop(self) -> None:
         """End all nodes at once. Idempotent."""

@@ -1,0 +1,249 @@
+"""The test servers themselves: what they promise is what every other test stands on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+from tests.conftest import built
+from tests.servers import KafkaServer, MissingServer, RedisCluster, RedisSentinel, RedisServer, Topics, create_topics
+from tests.servers.kafka import PASSWORD
+from tests.servers.process import ServerFailed, listens
+from tests.servers.redis import wait_until
+
+# A parent that starts a server, says where it is, and waits to be killed.
+PARENT = """
+import sys, time
+from pathlib import Path
+from tests.servers import RedisServer
+server = RedisServer(Path(sys.argv[1]))
+server.start()
+print(server.port, flush=True)
+time.sleep(60)
+"""
+
+
+def produce(kafka: KafkaServer, topic: str, value: bytes) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    try:
+        producer.send(topic, value, partition=0).get(30)
+    finally:
+        producer.close()
+
+
+def values(kafka: KafkaServer, topic: str) -> list[bytes]:
+    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers, isolation_level="read_committed")
+    try:
+        partition = TopicPartition(topic, 0)
+        consumer.assign([partition])
+        consumer.seek_to_beginning()
+        end = consumer.end_offsets([partition])[partition]
+        read: list[bytes] = []
+        deadline = time.monotonic() + 30
+        while consumer.position(partition) < end and time.monotonic() < deadline:
+            read += [record.value for batch in consumer.poll(500).values() for record in batch]
+        return read
+    finally:
+        consumer.close()
+
+
+def test_kafka_keeps_its_records_through_a_restart_and_a_crash(kafka_factory: Callable[..., KafkaServer]) -> None:
+    kafka = kafka_factory()
+    address = kafka.bootstrap_servers
+    topics = create_topics(address)
+    produce(kafka, topics.input_topic, b"before the restart")
+    kafka.restart()
+    produce(kafka, topics.input_topic, b"before the crash")
+    kafka.kill()
+    assert not listens(int(address.rpartition(":")[2]))
+    kafka.start()
+    assert kafka.bootstrap_servers == address
+    assert values(kafka, topics.input_topic) == [b"before the restart", b"before the crash"]
+
+
+def test_topics_of_two_tests_differ_and_the_cluster_topic_is_compacted(
+    kafka: KafkaServer, topics: Callable[..., Topics]
+) -> None:
+    first, second = topics(), topics(partitions=3)
+    assert not set(first.settings().values()) & set(second.settings().values())
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    partitions = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+    resource = ConfigResource(ConfigResourceType.TOPIC, second.cluster_topic)
+    configuration = str(admin.describe_configs([resource]))
+    admin.close()
+    assert [partitions[name] for name in second.settings().values()] == [3, 3, 1, 1]
+    assert re.search(r"cleanup\.policy.{0,40}compact", configuration)
+
+
+def test_kafka_over_sasl_knows_who_asks_and_checks_rights(kafka: KafkaServer, topics: Callable[..., Topics]) -> None:
+    topic = topics().input_topic
+    rights = {user: sasl_producer(kafka, user, PASSWORD) for user in ("owner", "guest")}
+    assert rights["owner"].send(topic, b"allowed").get(30).offset == 0
+    with pytest.raises(KafkaError, match="Authorization"):
+        rights["guest"].send(topic, b"refused").get(30)
+    for producer in rights.values():
+        producer.close()
+    with pytest.raises(KafkaError):
+        sasl_producer(kafka, "owner", "wrong")
+
+
+def sasl_producer(kafka: KafkaServer, user: str, password: str) -> KafkaProducer:
+    return KafkaProducer(
+        bootstrap_servers=kafka.sasl_bootstrap_servers,
+        security_protocol="SASL_PLAINTEXT",
+        sasl_mechanism="PLAIN",
+        sasl_plain_username=user,
+        sasl_plain_password=password,
+        max_block_ms=10_000,
+        bootstrap_timeout_ms=5_000,
+    )
+
+
+@pytest.mark.parametrize("appendfsync", ["always", "everysec"])
+def test_redis_keeps_its_keys_through_a_restart_and_a_crash(
+    redis_factory: Callable[..., RedisServer], appendfsync: str
+) -> None:
+    server = redis_factory(appendfsync=appendfsync)
+    url = server.url
+    with redis.Redis.from_url(url) as client:
+        assert client.config_get("appendfsync") == {"appendfsync": appendfsync}
+        client.set("before the restart", 1)
+        server.restart()
+        client.set("before the crash", 2)
+        server.kill()
+        assert not listens(server.port)
+        server.start()
+        assert (server.url, client.get("before the restart"), client.get("before the crash")) == (url, b"1", b"2")
+
+
+def test_redis_refuses_writes_beyond_its_memory_instead_of_forgetting(
+    redis_factory: Callable[..., RedisServer],
+) -> None:
+    server = redis_factory(directives={"maxmemory": "16mb"})
+    with server.client() as client:
+        client.set("first", "x" * 8 * 1024 * 1024)
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("second", "x" * 16 * 1024 * 1024)
+        assert client.strlen("first") == 8 * 1024 * 1024
+
+
+def test_a_paused_server_does_not_answer_until_it_goes_on(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory()
+    server.pause()
+    with server.client() as client:
+        with pytest.raises(redis.exceptions.TimeoutError):
+            client.ping()
+        server.resume()
+        assert client.ping()
+
+
+def test_each_test_gets_an_empty_database_of_its_own(redis_url: str, redis_server: RedisServer) -> None:
+    assert redis_url != redis_server.url
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 0
+
+
+def test_sentinel_names_the_replica_as_master_after_the_master_died(redis_sentinel: RedisSentinel) -> None:
+    addresses = [(host, int(port)) for host, port in (address.split(":") for address in redis_sentinel.sentinels)]
+    sentinel = redis.Sentinel(addresses)  # type: ignore[no-untyped-call] # redis-py leaves it untyped
+    assert redis_sentinel.master_port() == redis_sentinel.master.port
+    client = sentinel.master_for(redis_sentinel.service)  # type: ignore[no-untyped-call] # as above
+    client.set("key", b"kept")
+    assert client.wait(1, 5000) == 1
+    redis_sentinel.master.kill()
+    wait_until(lambda: redis_sentinel.master_port() == redis_sentinel.replica.port, "a failover")
+    # The old master comes back as a replica of the new one, not as a second master.
+    redis_sentinel.master.start()
+    wait_until(lambda: role(redis_sentinel.master) == "slave", "the old master follows")
+    assert client.get("key") == b"kept"
+    assert role(redis_sentinel.replica) == "master"
+    client.close()
+
+
+def role(server: RedisServer) -> str:
+    with server.client() as client:
+        return str(client.info("replication")["role"])
+
+
+def test_cluster_spreads_keys_and_takes_a_node_back_after_its_crash(redis_cluster: RedisCluster) -> None:
+    client = redis.RedisCluster.from_url(redis_cluster.url)
+    for number in range(60):
+        client.set(f"questream:{{{number}}}:meta", number)
+    held = []
+    for node in redis_cluster.nodes:
+        with node.client() as direct:
+            held.append(direct.dbsize())
+    assert sum(held) == 60
+    assert min(held) > 0
+    redis_cluster.nodes[1].kill()
+    redis_cluster.nodes[1].start()
+    wait_until(redis_cluster.is_whole, "the cluster is whole again")
+    assert [client.get(f"questream:{{{number}}}:meta") for number in range(60)] == [b"%d" % n for n in range(60)]
+    client.close()
+
+
+def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    port = int(parent.stdout.readline())
+    assert listens(port)
+    parent.kill()
+    parent.wait(10)
+    parent.stdout.close()
+    wait_until(lambda: not listens(port), "the server is gone", 10)
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ServerFailed, match="no-such-directive"),
+        RedisServer(tmp_path, directives={"no-such-directive": "1"}),
+    ):
+        pass
+
+
+def test_a_server_whose_port_is_taken_does_not_pass_for_the_other_one(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "first") as first:
+        second = RedisServer(tmp_path / "second", directives={"port": str(first.port)})
+        second.port = first.port
+        with pytest.raises(ServerFailed, match="in use"):
+            second.start()
+
+
+@pytest.mark.parametrize("server", [KafkaServer, RedisServer, RedisSentinel, RedisCluster])
+def test_a_missing_program_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: Callable[[Path], object]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingServer, match="is not on PATH; install"):
+        server(tmp_path)
+
+
+def test_kafka_without_maven_and_without_jars_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "java").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("QUESTREAM_TEST_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(MissingServer, match="mvn is not on PATH"):
+        KafkaServer(tmp_path / "kafka")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["kafka.lock"]
+
+
+def test_what_is_missing_skips_on_a_laptop_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build() -> object:
+        raise MissingServer("no such server")
+
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no such server"):
+        built(build)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="no such server"):
+        built(build)
