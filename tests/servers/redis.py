@@ -21,8 +21,9 @@ SETTLE_SECONDS = 30.0
 
 
 class RedisServer(Server):
-    """A redis-server with an append-only file that survives `restart` and `kill`, and noeviction.
+    """A redis-server with noeviction and an append-only file, so that it keeps its data through a restart.
 
+    What was written last before a `kill` is kept for certain only with `appendfsync="always"`.
     `directives` are lines of redis.conf on top of those, such as `{"maxmemory": "8mb"}`.
     Raises MissingServer if redis-server is not installed.
     """
