@@ -67,6 +67,7 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
         sources.append(_Source(f"in {toml_file}", _read_toml(toml_file)))
     merged: dict[str, Any] = {}
     for source in reversed(sources):
+        _choose_secrets(merged, source, known)
         _merge(merged, source.values)
     _read_secret_files(merged, known)
     try:
@@ -131,17 +132,29 @@ def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
             into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
+def _choose_secrets(merged: Mapping[str, Any], source: _Source, known: Mapping[str, Setting]) -> None:
+    """A secret that `source` gives goes before the file with it that a lower source names, and the other way round."""
+    for setting in known.values():
+        names = {setting.name, setting.name + _FILE_SUFFIX}
+        group, lower = source.values.get(setting.group), merged.get(setting.group)
+        if not setting.is_secret or not isinstance(group, dict):
+            continue
+        if names <= group.keys():
+            raise SettingsError(f"{setting.key} and {setting.key}{_FILE_SUFFIX} are both {source.place}; give one")
+        if names & group.keys() and isinstance(lower, dict):
+            for name in names:
+                lower.pop(name, None)
+
+
 def _read_secret_files(merged: dict[str, Any], known: Mapping[str, Setting]) -> None:
     """Put what a `*_file` key leads to in the place of the secret that it stands for."""
     for setting in known.values():
         group = merged.get(setting.group)
-        file_name = setting.name + _FILE_SUFFIX
-        if not setting.is_secret or not isinstance(group, dict) or group.get(file_name) is None:
+        if not setting.is_secret or not isinstance(group, dict):
             continue
-        key = setting.key + _FILE_SUFFIX
-        if group.get(setting.name) is not None:
-            raise SettingsError(f"{setting.key} and {key} are both given; give one")
-        group[setting.name] = _read_secret(Path(str(group[file_name])), key)
+        path = group.get(setting.name + _FILE_SUFFIX)
+        if path is not None:
+            group[setting.name] = _read_secret(Path(str(path)), setting.key + _FILE_SUFFIX)
 
 
 def _read_secret(path: Path, key: str) -> str:

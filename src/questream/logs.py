@@ -1,0 +1,135 @@
+"""Logging: one JSON object or one line of text per record on stderr, in UTC, without any secret.
+
+Question text stays out because nothing logs it. The Kafka client would: at debug it logs whole requests, records
+included, so its loggers never go below WARNING, whatever `log.level` is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from questream.settings import LogSettings, Settings
+
+MASK = "***"
+
+# Masking a shorter one would blacken half the log and still tell what it is.
+_SHORTEST_SECRET = 4
+_URL_USER = re.compile(r"(?<=://)[^/\s@]*:[^\s@]*(?=@)")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CLIENT_LOGGERS = ("kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub")
+
+
+class Redactor:
+    """Takes the given secrets, and the user part of any URL, out of whatever is logged."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # Longest first: one secret may be the beginning of another.
+        known = sorted({s for s in secrets if len(s) >= _SHORTEST_SECRET}, key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(secret) for secret in known)) if known else None
+
+    def redact(self, value: Any) -> Any:
+        """The value with its texts cleaned; mappings and sequences in depth, other objects as their text."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, dict):
+            return {self.redact(key): self.redact(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.redact(inner) for inner in value]
+        text = str(value)
+        if self._known is not None:
+            text = self._known.sub(MASK, text)
+        return _URL_USER.sub(MASK, text)
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def parts(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What a record says, cleaned: time, level, logger, message, extra fields, exception."""
+        told = {
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS},
+        }
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        cleaned: dict[str, Any] = self._redactor.redact(told)
+        return {"time": _utc(record.created)} | cleaned
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object per line: time, level, logger, message and whatever the record carries as extra."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.parts(record))
+
+
+class ConsoleFormatter(_Formatter):
+    """A line for people: time, level, message, `name=value` of the extra fields; a traceback on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        parts = self.parts(record)
+        exception = parts.pop("exception", None)
+        time, level, logger, message = (parts.pop(name) for name in ("time", "level", "logger", "message"))
+        extra = "".join(f" {name}={value}" for name, value in parts.items())
+        line = f"{time[11:]} {level.upper():<8}{logger.removeprefix('questream.')}: {message}{extra}"
+        return f"{line}\n{exception}" if exception else line
+
+
+def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | None = None) -> None:
+    """Send every log record to `stream` (default: stderr), questream's own from `log.level` up, others' from WARNING.
+
+    Replaces handlers of an earlier call.
+    """
+    stream = stream or sys.stderr
+    as_json = log.format == "json" or (log.format == "auto" and not stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(redactor) if as_json else ConsoleFormatter(redactor))
+    level = logging.getLevelName(log.level.upper())
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger("questream").setLevel(level)
+    for name in _CLIENT_LOGGERS:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    logging.captureWarnings(True)
+    # What cannot be written must not be printed raw instead.
+    logging.raiseExceptions = False
+
+
+def quiet_clients() -> None:
+    """Keep the clients' own warnings out of the terminal, for a command that reports what fails by itself."""
+    for name in _CLIENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def secrets_of(settings: Settings) -> Iterator[str]:
+    """Every secret in the settings, as given and as it stands decoded in a URL."""
+    kafka, redis = settings.kafka, settings.redis
+    for secret in (kafka.sasl_plain_password, kafka.ssl_password, redis.password, redis.sentinel_password):
+        if secret is not None:
+            yield secret.get_secret_value()
+    texts = [redis.url.get_secret_value(), *(str(value) for value in kafka.options.values())]
+    for text in texts:
+        try:
+            password = urlsplit(text).password
+        except ValueError:
+            # Not a URL; as a whole it may still hold one.
+            yield text
+            continue
+        if password:
+            yield from (password, unquote(password))
+    yield from (str(value) for name, value in redis.options.items() if "password" in name)
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
