@@ -200,6 +200,7 @@ def test_cluster_spreads_keys_and_takes_a_node_back_after_its_crash(redis_cluste
     client.close()
 
 
+@pytest.mark.usefixtures("redis_server")
 def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
@@ -211,6 +212,7 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     wait_until(lambda: not listens(port), "the server is gone", 10)
 
 
+@pytest.mark.usefixtures("redis_server")
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(ServerFailed, match="no-such-directive"),
@@ -219,12 +221,13 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
         pass
 
 
-def test_a_server_whose_port_is_taken_does_not_pass_for_the_other_one(tmp_path: Path) -> None:
-    with RedisServer(tmp_path / "first") as first:
-        second = RedisServer(tmp_path / "second", directives={"port": str(first.port)})
-        second.port = first.port
-        with pytest.raises(ServerFailed, match="in use"):
-            second.start()
+def test_a_server_whose_port_is_taken_does_not_pass_for_the_other_one(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    second = RedisServer(tmp_path, directives={"port": str(redis_server.port)})
+    second.port = redis_server.port
+    with pytest.raises(ServerFailed, match="in use"):
+        second.start()
 
 
 @pytest.mark.parametrize("server", [KafkaServer, RedisServer, RedisSentinel, RedisCluster])
