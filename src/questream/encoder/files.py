@@ -93,17 +93,18 @@ def _require_loadable(folder: Path) -> None:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         module_folders = [folder / module["path"] for module in modules]
         foreign = [module["type"] for module in modules if not module["type"].startswith("sentence_transformers.")]
+        first = module_folders[0]
     except FileNotFoundError as error:
         raise ModelError(
             f"The folder {folder} is not a sentence-transformers model: it has no modules.json. Give the folder "
             "that SentenceTransformer.save wrote."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(f"The modules.json in {folder} cannot be read; fetch the model again.") from error
     if foreign:
         raise ModelError(f"The model in {folder} needs code of its own ({foreign[0]}), which is never run.")
     for module_folder in module_folders:
-        _require_safetensors(module_folder, weights_needed=module_folder == module_folders[0])
+        _require_safetensors(module_folder, weights_needed=module_folder == first)
 
 
 def _require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:

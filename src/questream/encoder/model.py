@@ -1,166 +1,106 @@
-"""The model in torch: its files opened, its device and dtype chosen, and its forward pass as the library does it."""
+"""From a folder to a model that runs: packed where that is faithful to the library, else as the library runs it."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
-from torch.nn.functional import normalize
-from transformers.utils import logging as transformers_logging
 
-from questream.domain import Matrix
+from questream.encoder.device import choose_device, choose_dtype
 from questream.encoder.encoder import Forward
+from questream.encoder.library import LibraryForward, open_library, require_every_weight
+from questream.encoder.packed import PACKED_FAMILIES, PackedForward
+from questream.encoder.tokens import Tokeniser, Tokens
 from questream.errors import ModelError
 
-# How many tokens at once: small enough for a CPU's caches, large enough to fill a GPU.
-CPU_BATCH_TOKENS = 512
-GPU_BATCH_TOKENS = 16_384
+if TYPE_CHECKING:
+    from questream.settings import ModelSettings
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+logger = logging.getLogger(__name__)
+
+# Of different lengths, one of them of several dozen tokens, so that positions far out are compared too.
+PROBE_TEXTS = ("What?", "How do I reset my password?", "Why was my payment of 25.00 declined twice? " * 6)
+FAITHFUL_COSINE = 0.999
+
+
+DEFAULT_MAX_TOKENS = 384
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """An open model: `max_tokens` is its own limit; `prompt` goes before every text; `tokenizer` is a private copy."""
+class OpenModel:
+    """A model ready to run, and what it runs on and in."""
 
+    tokeniser: Tokeniser
     forward: Forward
-    tokenizer: Tokenizer
-    prompt: str
     dimension: int
     max_tokens: int
+    device: torch.device
     dtype: torch.dtype
 
 
-def choose_device(asked: str) -> torch.device:
-    """The device of this name; for `auto` CUDA, else MPS, else the CPU. Raises ModelError if it is not there."""
-    if asked == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(asked)
-        torch.empty(1, device=device)
-    # A device that is not there is a RuntimeError, AssertionError or NotImplementedError, by its kind.
-    except Exception as error:
-        raise ModelError(
-            f"model.device is {asked}, which this machine does not have; auto takes what is there."
-        ) from error
-    return device
+def open_model(folder: Path, settings: ModelSettings) -> OpenModel:
+    """Load the sentence-transformers model in `folder`: its transformer in the chosen dtype, what follows in float32.
 
-
-def choose_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """The dtype of this name; for `auto` bfloat16 where the device computes in it natively, else float32."""
-    if asked != "auto":
-        return DTYPES[asked]
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        # Without these instructions bfloat16 is emulated, and slower than float32.
-        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        fast = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    else:
-        fast = False
-    return torch.bfloat16 if fast else torch.float32
-
-
-def open_model(folder: Path, device: torch.device, dtype: torch.dtype) -> LoadedModel:
-    """Load the sentence-transformers model in `folder`, its transformer in `dtype` and the rest in float32.
-
-    Raises ModelError if its files are broken or incomplete, or it does not begin with a transformer.
+    Raises ModelError if the device or `max_tokens` asked for cannot be had, the model's files are broken or
+    incomplete, or it does not begin with a transformer.
     """
-    library = _open_library(folder)
+    device = choose_device(settings.device)
+    library = open_library(folder)
+    tokenizer = _private_tokenizer(library, folder)
+    max_tokens = _max_tokens(settings.max_tokens, library.max_seq_length or sys.maxsize, tokenizer)
+    prompt = library.prompts.get(library.default_prompt_name) or ""
+    # Only the models that keep the prompt out of their pooling look at it.
+    features = {"prompt_length": library.preprocess([""], prompt=prompt)["prompt_length"]} if prompt else {}
+    tokeniser = Tokeniser(tokenizer, max_tokens, prompt)
+    family = library.transformers_model.config.model_type
+    dtype = choose_dtype(settings.dtype, device, family)
+    forward: Forward
+    if device.type == "cpu" and family in PACKED_FAMILIES:
+        require_every_weight(library.transformers_model, folder)
+        forward, dtype = _packed_if_faithful(library, dtype, features, tokeniser(PROBE_TEXTS))
+    else:
+        library[0].to(dtype)
+        forward = LibraryForward(library.to(device), features)
+    return OpenModel(tokeniser, forward, library.get_embedding_dimension(), max_tokens, device, dtype)
+
+
+def _private_tokenizer(library: SentenceTransformer, folder: Path) -> Tokenizer:
+    """A copy of the model's tokenizer, whose limits can be set without the library's changing."""
     transformer = library.transformers_model
-    fast_tokenizer = getattr(library.tokenizer, "backend_tokenizer", None)
-    if transformer is None or fast_tokenizer is None:
+    tokenizer = getattr(library.tokenizer, "backend_tokenizer", None)
+    if transformer is None or tokenizer is None:
         raise ModelError(f"The model in {folder} is not a transformer with a fast tokenizer, which questream needs.")
-    library[0].to(dtype)
-    library.to(device)
-    return LoadedModel(
-        forward=LibraryForward(library, device),
-        tokenizer=Tokenizer.from_str(fast_tokenizer.to_str()),
-        prompt=default_prompt(library),
-        dimension=library.get_embedding_dimension(),
-        max_tokens=library.max_seq_length or sys.maxsize,
-        dtype=dtype,
-    )
+    if tokenizer.get_vocab_size() < transformer.config.vocab_size // 2:
+        # Without its files the library makes a tokenizer of the special tokens alone: all texts become the same.
+        raise ModelError(f"The model in {folder} lacks its tokenizer's files, such as tokenizer.json: fetch it again.")
+    return Tokenizer.from_str(tokenizer.to_str())
 
 
-def default_prompt(library: SentenceTransformer) -> str:
-    """What the model's configuration puts before every text; empty for most models."""
-    return library.prompts.get(library.default_prompt_name) or ""
+def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer) -> int:
+    if asked is None:
+        return min(limit, DEFAULT_MAX_TOKENS)
+    special = tokenizer.num_special_tokens_to_add(is_pair=False)
+    if not special < asked <= limit:
+        raise ModelError(f"model.max_tokens is {asked}; this model takes {special + 1} to {limit}.")
+    return asked
 
 
-def _open_library(folder: Path) -> SentenceTransformer:
-    progress_bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
-    try:
-        library = SentenceTransformer(
-            str(folder),
-            device="cpu",
-            trust_remote_code=False,
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        )
-    # Broken files come as anything: OSError, SafetensorError, KeyError, JSONDecodeError, RuntimeError.
-    except Exception as error:
-        raise ModelError(
-            f"The model in {folder} cannot be loaded ({type(error).__name__}: {error}). Its files are incomplete "
-            "or broken, or of a kind that the installed sentence-transformers does not know: fetch it again."
-        ) from error
-    finally:
-        if progress_bar:
-            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
-    return library.eval()
-
-
-class LibraryForward:
-    """The model's own modules, one after the other, on sub-batches padded to their longest text."""
-
-    def __init__(self, library: SentenceTransformer, device: torch.device) -> None:
-        self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
-        self._modules = list(library.children())
-        self._device = device
-        self._pad_id = library.tokenizer.pad_token_id or 0
-        self._pad_left = library.tokenizer.padding_side == "left"
-        # Only for the models that keep the prompt out of pooling; the others pass it by.
-        prompt = default_prompt(library)
-        self._prompt = {"prompt_length": library.preprocess([""], prompt=prompt)["prompt_length"]} if prompt else {}
-
-    @torch.inference_mode()
-    def __call__(self, batches: Sequence[Sequence[NDArray[np.int32]]]) -> Matrix:
-        """Run the sub-batches one after the other: float32 (texts, d) unit rows, in the order given."""
-        rows = [self._embed(batch) for batch in batches]
-        # One copy at the end: a GPU computes the next sub-batch while this one is still under way.
-        return cast(Matrix, torch.cat(rows).cpu().numpy())
-
-    def _embed(self, batch: Sequence[NDArray[np.int32]]) -> torch.Tensor:
-        features = self._pad(batch) | self._prompt
-        for module in self._modules:
-            features = module(features)
-            # Pooling in float32: a sum over bfloat16 tokens loses the digits that similarities differ in.
-            features = {
-                key: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-                for key, value in features.items()
-            }
-        return normalize(features["sentence_embedding"], dim=1)
-
-    def _pad(self, batch: Sequence[NDArray[np.int32]]) -> dict[str, Any]:
-        longest = max(len(ids) for ids in batch)
-        input_ids = np.full((len(batch), longest), self._pad_id, dtype=np.int64)
-        attention_mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(batch):
-            columns = slice(longest - len(ids), None) if self._pad_left else slice(len(ids))
-            input_ids[row, columns] = ids
-            attention_mask[row, columns] = 1
-        return {
-            "input_ids": torch.from_numpy(input_ids).to(self._device),
-            "attention_mask": torch.from_numpy(attention_mask).to(self._device),
-        }
+def _packed_if_faithful(
+    library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any], probe: Sequence[Tokens]
+) -> tuple[Forward, torch.dtype]:
+    """The packed forward pass and its dtype; the library's own if a variant of the architecture makes them differ."""
+    exact = LibraryForward(library, features)
+    packed = PackedForward(library, dtype, features)
+    batches = [[tokens.ids for tokens in probe]]
+    cosine = float((exact(batches) * packed(batches)).sum(axis=1).min())
+    if cosine >= FAITHFUL_COSINE:
+        return packed, dtype
+    logger.warning("the packed forward pass in %s has cosine %.4f to the library's, which is used", dtype, cosine)
+    return exact, torch.float32

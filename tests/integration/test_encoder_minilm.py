@@ -1,0 +1,182 @@
+"""The encoder on the real all-MiniLM-L6-v2, held to sentence-transformers' own vectors of the same texts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from questream.domain import Matrix
+from questream.encoder import Encoder, load_encoder
+from questream.errors import BadRecord, ModelError
+from questream.settings import ModelSettings
+
+TEXTS = (
+    "What?",
+    "How do I reset my password?",
+    "I forgot my password, how can I get a new one?",
+    "Why was my card payment declined?",
+    "Por qué no puedo iniciar sesión?",
+    "パスワードを忘れました",
+    "Ist die Überweisung schon da? 🤔",
+    "[PAD] [CLS] literally [SEP]",
+    "a\tb\nc\u200bd\x00e",
+    "tokens " * 100,
+    "far more tokens than the model takes " * 100,
+)
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def encoder(request: pytest.FixtureRequest, minilm: Path) -> Encoder:
+    return load_encoder(ModelSettings(name=str(minilm), device="cpu", dtype=request.param))
+
+
+@pytest.fixture(scope="module")
+def exact(minilm: Path) -> Encoder:
+    """The encoder in float32, in which rounding is far below what these tests look at."""
+    return load_encoder(ModelSettings(name=str(minilm), device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def library_vectors(minilm: Path) -> Matrix:
+    """TEXTS as sentence-transformers embeds them, one at a time."""
+    library = SentenceTransformer(str(minilm), device="cpu", local_files_only=True)
+    return np.stack([library.encode(text) for text in TEXTS])
+
+
+def symlinked(model: Path, to: Path, *left_out: str) -> Path:
+    """A folder of links to the model's files, but for some."""
+    to.mkdir()
+    for path in model.iterdir():
+        if path.name not in left_out:
+            (to / path.name).symlink_to(path)
+    return to
+
+
+def test_vectors_are_those_of_sentence_transformers(encoder: Encoder, library_vectors: Matrix) -> None:
+    cosines = (encoder.encode(TEXTS) * library_vectors).sum(axis=1)
+    assert cosines.min() >= 0.9999
+
+
+def test_rows_are_contiguous_float32_of_length_one(encoder: Encoder) -> None:
+    vectors = encoder.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), encoder.dimension) == (len(TEXTS), 384)
+    assert vectors.dtype == np.float32
+    assert vectors.flags.c_contiguous
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+
+
+def test_no_texts_make_no_rows(encoder: Encoder) -> None:
+    assert encoder.tokenise([]) == []
+    assert encoder.encode([]).shape == (0, 384)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=40))
+def test_a_text_has_the_same_vector_in_every_batch(exact: Encoder, library_vectors: Matrix, batch: list[int]) -> None:
+    vectors = exact.encode([TEXTS[number] for number in batch])
+    np.testing.assert_allclose(vectors, library_vectors[batch], atol=1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(max_size=200))
+def test_any_unicode_text_gets_a_finite_vector(exact: Encoder, text: str) -> None:
+    (tokens,) = exact.tokenise([text])
+    assert 2 <= len(tokens) <= exact.max_tokens
+    assert np.isfinite(exact.encode_tokens([tokens])).all()
+
+
+def test_truncation_begins_at_one_token_too_many(encoder: Encoder) -> None:
+    # "a" is one token, and [CLS] and [SEP] are two.
+    fits, full, over = encoder.tokenise(["a " * 253, "a " * 254, "a " * 255])
+    assert [len(tokens) for tokens in (fits, full, over)] == [255, 256, 256]
+    assert [tokens.truncated for tokens in (fits, full, over)] == [False, False, True]
+    vectors = encoder.encode_tokens([full, over])
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+
+
+def test_the_limit_is_the_models_own_unless_a_setting_lowers_it(encoder: Encoder, minilm: Path) -> None:
+    assert encoder.max_tokens == 256
+    short = load_encoder(ModelSettings(name=str(minilm), device="cpu", max_tokens=8))
+    (tokens,) = short.tokenise(["one two three four five six seven"])
+    assert (len(tokens), tokens.truncated) == (8, True)
+
+
+def test_a_limit_above_the_models_own_is_refused_with_the_range(minilm: Path) -> None:
+    with pytest.raises(ModelError, match="takes 3 to 256"):
+        load_encoder(ModelSettings(name=str(minilm), device="cpu", max_tokens=257))
+
+
+def test_a_lone_surrogate_is_a_bad_record(encoder: Encoder) -> None:
+    with pytest.raises(BadRecord) as refused:
+        encoder.tokenise(["fine", "not \ud800 fine"])
+    assert (refused.value.stage, refused.value.reason) == ("tokenise", "text_not_encodable")
+    assert "fine" not in str(refused.value)
+
+
+def test_published_weights_are_known_whatever_their_folder_is_called(encoder: Encoder) -> None:
+    assert encoder.name == "sentence-transformers/all-MiniLM-L6-v2"
+    assert len(encoder.revision) == 40
+    assert encoder.preset_threshold is None
+
+
+def test_the_model_comes_out_of_the_hubs_cache_at_its_pinned_commit(
+    minilm: Path, exact: Encoder, tmp_path: Path
+) -> None:
+    repository = tmp_path / "hub" / "models--sentence-transformers--all-MiniLM-L6-v2" / "snapshots"
+    repository.mkdir(parents=True)
+    symlinked(minilm, repository / exact.revision)
+    program = (
+        "from questream.encoder import load_encoder; from questream.settings import ModelSettings\n"
+        "encoder = load_encoder(ModelSettings(name='all-MiniLM-L6-v2', device='cpu'))\n"
+        "print(encoder.name, exact.revision, encoder.encode(['What?']).shape)\n"
+    )
+    # A process of its own: the hub's client reads these variables once, when it is imported.
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["sentence-transformers/all-MiniLM-L6-v2", exact.revision, "(1,", "384)"]
+
+
+def test_the_licensed_models_preset_is_on_the_encoder(minilm: Path, tmp_path: Path) -> None:
+    folder = symlinked(minilm, tmp_path / "all-mpnet-base-questions-clustering-en")
+    encoder = load_encoder(ModelSettings(name=str(folder), device="cpu", accept_license=True))
+    assert encoder.preset_threshold == 0.3514
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 7, 1000, 80_000_000])
+def test_a_weights_file_cut_short_is_refused(minilm: Path, tmp_path: Path, kept_bytes: int) -> None:
+    folder = symlinked(minilm, tmp_path / "broken", "model.safetensors")
+    with (minilm / "model.safetensors").open("rb") as whole:
+        (folder / "model.safetensors").write_bytes(whole.read(kept_bytes))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_encoder(ModelSettings(name=str(folder)))
+
+
+def test_weights_that_lack_a_layer_are_refused_rather_than_made_up(minilm: Path, tmp_path: Path) -> None:
+    folder = symlinked(minilm, tmp_path / "partial", "model.safetensors")
+    weights = load_file(minilm / "model.safetensors")
+    del weights["encoder.layer.3.attention.self.query.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 are missing, encoder\.layer\.3\.attention\.self\.query\.weight"):
+        load_encoder(ModelSettings(name=str(folder), device="cpu"))
+
+
+@pytest.mark.parametrize("missing", ["config.json", "1_Pooling", "tokenizer.json"])
+def test_a_folder_that_lacks_a_file_is_refused(minilm: Path, tmp_path: Path, missing: str) -> None:
+    folder = symlinked(minilm, tmp_path / "partial", missing, "vocab.txt")
+    with pytest.raises(ModelError):
+        load_encoder(ModelSettings(name=str(folder)))
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "xpu:9", "nonsense"])
+def test_a_device_that_is_not_there_is_refused(minilm: Path, device: str) -> None:
+    with pytest.raises(ModelError, match=f"model.device is {device}"):
+        load_encoder(ModelSettings(name=str(minilm), device=device))
