@@ -29,7 +29,8 @@ class Stepper:
         sizes = [self.sizes.get(choice.cluster_id, 0) + choice.rank for choice in plan.choices]
         mean = MeanMoved(self.mirror.mean_questions + plan.mean_learned, assigner.mean_sum(plan))
         moves = [
-            ClusterMoved(t.cluster_id, t.members, assigner.vector_sum(t)) for t in plan.touched.values() if t.learned
+            ClusterMoved(cluster_id, plan.touched[cluster_id].members, vector_sum)
+            for cluster_id, vector_sum in assigner.vector_sums(plan).items()
         ]
         self.mirror.apply([*moves, mean])
         for cluster in plan.touched.values():

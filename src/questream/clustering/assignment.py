@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
@@ -108,15 +109,14 @@ class BatchAssigner:
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
             view = _score_row(products, dots[i], constant, scores, scratch)
-            choice_row, choice = self._choose(view, length, ids, products)
-            cluster = touched.get(choice_row)
+            row, similarity, runner_up = self._choose(view, length, ids)
+            cluster = touched.get(row)
             if cluster is None:
-                expected = 0 if choice.created else int(mirror.members[choice_row])
-                cluster = touched[choice_row] = Touched(choice.cluster_id, expected)
-            self._join(i, choice_row, cluster, products, float(dot_mean_sum[i]))
-            choices.append(
-                Choice(choice.cluster_id, choice.similarity, choice.created, len(cluster.questions), choice.runner_up)
-            )
+                expected = int(mirror.members[row]) if row < mirror.count else 0
+                cluster = touched[row] = Touched(int(ids[row]), expected)
+            self._join(i, row, cluster, products, float(dot_mean_sum[i]))
+            rank = len(cluster.questions)
+            choices.append(Choice(cluster.cluster_id, similarity, cluster.created and rank == 1, rank, runner_up))
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
                 dot_mean_sum += within[i]
@@ -124,29 +124,30 @@ class BatchAssigner:
         self._stale.update(row for row, cluster in touched.items() if cluster.learned)
         return Plan(choices, {t.cluster_id: t for t in touched.values()}, learned)
 
-    def vector_sum(self, touched: Touched) -> Vector:
-        """The raw sum (d,) of a touched cluster after the batch."""
-        total: Vector = self._vectors[touched.learned].sum(axis=0)
-        if not touched.created:
-            total += self._mirror.vector_sum(touched.cluster_id)
-        return total
+    def vector_sums(self, plan: Plan) -> dict[int, Vector]:
+        """The raw sums (d,) after the batch, by cluster id, of the clusters that learned in it."""
+        learners = [touched for touched in plan.touched.values() if touched.learned]
+        joined = np.zeros((len(learners), len(self._vectors)), np.float32)
+        for at, touched in enumerate(learners):
+            joined[at, touched.learned] = 1.0
+        sums: Matrix = joined @ self._vectors
+        for at, touched in enumerate(learners):
+            if not touched.created:
+                sums[at] += self._mirror.vector_sum(touched.cluster_id)
+        return {touched.cluster_id: sums[at] for at, touched in enumerate(learners)}
 
     def mean_sum(self, plan: Plan) -> Vector:
         """The raw sum (d,) of the mean after the batch."""
         total: Vector = self._mirror.mean_sum + self._vectors[: plan.mean_learned].sum(axis=0)
         return total
 
-    def _choose(
-        self, scores: Matrix, length: float, ids: np.ndarray[tuple[int], np.dtype[np.int64]], products: Products
-    ) -> tuple[int, Choice]:
-        best, best_similarity = _take_best(scores, length)
-        if best is not None and best_similarity >= self._rules.threshold:
+    def _choose(self, scores: Matrix, length: float, ids: NDArray[np.int64]) -> tuple[int, float, RunnerUp | None]:
+        """The row to join or, at len(scores), to open; its similarity; and the nearest of the others."""
+        row, similarity = _take_best(scores, length)
+        if row is not None and similarity >= self._rules.threshold:
             second, second_similarity = _take_best(scores, length)
-            runner_up = None if second is None else RunnerUp(int(ids[second]), second_similarity)
-            return best, Choice(int(ids[best]), best_similarity, False, 0, runner_up)
-        runner_up = None if best is None else RunnerUp(int(ids[best]), best_similarity)
-        row = products.count
-        return row, Choice(int(ids[row]), 1.0, True, 0, runner_up)
+            return row, similarity, None if second is None else RunnerUp(int(ids[second]), second_similarity)
+        return len(scores), 1.0, None if row is None else RunnerUp(int(ids[row]), similarity)
 
     def _join(self, i: int, row: int, cluster: Touched, products: Products, dot_mean_sum: float) -> None:
         """Question `i` joins `row`: from here on the later questions see the moved centroid."""
@@ -166,7 +167,7 @@ class BatchAssigner:
             products.dot_mean[row] += dot_mean_sum
             products.members[row] += 1.0
             dots[i:, row] += within[i:, i]
-        products.refresh(row)
+        products.refresh_row(row)
 
     def _bring_up_to_date(self) -> None:
         """Rows changed by the log or by an earlier plan get their products anew; all others keep them."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
@@ -52,8 +53,7 @@ class _Merger:
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._alive = np.ones(mirror.count, bool)
         self._members = mirror.members.copy()
-        dots = mirror.sums[rows] @ mirror.sums.T
-        self._scores: Matrix = np.stack([self._score(row, dots[at]) for at, row in enumerate(rows)])
+        self._scores = self._score(np.array(rows), mirror.sums[rows] @ mirror.sums.T)
 
     def run(self) -> list[Merge]:
         """Best pair first until no pair is near enough."""
@@ -85,7 +85,7 @@ class _Merger:
         cross = float(self._sum(survivor) @ self._sum(loser))
         products.dot_self[survivor] += 2.0 * cross + products.dot_self[loser]
         products.members[survivor] += products.members[loser]
-        products.refresh(survivor)
+        products.refresh_row(survivor)
 
     def _replace_rows(self, survivor: int, loser: int) -> None:
         """The survivor counts as moved; the loser is out."""
@@ -93,27 +93,30 @@ class _Merger:
         for row, vector_sum in self._sums.items():
             dots[row] = self._sums[survivor] @ vector_sum
         kept = [at for at, row in enumerate(self._rows) if row not in (survivor, loser)]
-        scores = self._score(survivor, dots)
+        scores = self._score(np.array([survivor]), dots[None, :])
         self._rows = [self._rows[at] for at in kept]
         self._scores = self._scores[kept]
         # Scores are symmetric: what the survivor scores against a row is what that row scores against it.
-        self._scores[:, survivor] = scores[self._rows]
+        self._scores[:, survivor] = scores[0, self._rows]
         self._scores[:, loser] = -np.inf
         self._rows.append(survivor)
         self._scores = np.vstack([self._scores, scores])
 
-    def _score(self, row: int, dots: Vector) -> Vector:
-        """Scores of a cluster against all (count,): the formula of `scores.py`, a cluster in the question's place."""
+    def _score(self, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
+        """Scores (m, count) of clusters against all: the formula of `scores.py`, a cluster in the question's place."""
         products, count = self._products, self._mirror.count
-        members = products.members[row]
-        dot_mean = products.dot_mean[row] / (members * products.mean_weight) if products.centred else 0.0
-        constant = products.mean_norm_square - dot_mean
-        scores: Vector = dots * (products.scale[:count] / np.float32(members))
+        members = products.members[rows]
+        constants = np.zeros(len(rows))
         if products.centred:
-            scores += products.shift[:count] + np.float32(constant) * products.inverse[:count]
-        scores *= products.inverse[row]
-        scores[~self._alive] = -np.inf
-        scores[row] = -np.inf
+            constants += products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
+        scores: Matrix = dots * products.scale[:count]
+        scores *= (1.0 / members).astype(np.float32)[:, None]
+        if products.centred:
+            scores += products.shift[:count]
+            scores += constants.astype(np.float32)[:, None] * products.inverse[:count]
+        scores *= products.inverse[rows][:, None]
+        scores[:, ~self._alive] = -np.inf
+        scores[np.arange(len(rows)), rows] = -np.inf
         return scores
 
     def _sum(self, row: int) -> Vector:

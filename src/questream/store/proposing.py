@@ -59,6 +59,7 @@ def propose(
     partitions: dict[tuple[str, int], list[LedgerRow]] = {}
     for arrival, row in zip(arrivals, rows, strict=True):
         partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
+    sums = assigner.vector_sums(plan)
     touches = []
     for touched in plan.touched.values():
         founder = arrivals[touched.questions[0]].text if touched.created and keep_texts else None
@@ -68,7 +69,7 @@ def propose(
                 joins=len(touched.questions),
                 expected_members=touched.expected_members,
                 members=touched.members,
-                vector_sum=assigner.vector_sum(touched) if touched.learned else None,
+                vector_sum=sums.get(touched.cluster_id),
                 # A record without a timestamp has -1.
                 seen_at=max(0, *(arrivals[i].source.timestamp for i in touched.questions)),
                 representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],

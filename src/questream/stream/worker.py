@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
+from threadpoolctl import threadpool_limits
 
 from questream.clusterer import Clusterer
 from questream.clustering.rules import Rules
@@ -95,8 +96,10 @@ class Worker:
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
-            self._retry.store(self._clusterer.follow, settings.clusters.namespace)
-            self._run_sessions()
+            # On a CPU the model has the cores: a second BLAS thread spins beside it and costs ten times what it saves.
+            with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
+                self._retry.store(self._clusterer.follow, settings.clusters.namespace)
+                self._run_sessions()
         except StoreUnavailable:
             if not self._stopping.is_set():
                 raise
