@@ -137,7 +137,7 @@ def test_the_model_comes_out_of_the_hubs_cache_at_its_pinned_commit(
     program = (
         "from questream.encoder import load_encoder; from questream.settings import ModelSettings\n"
         "encoder = load_encoder(ModelSettings(name='all-MiniLM-L6-v2', device='cpu'))\n"
-        "print(encoder.name, exact.revision, encoder.encode(['What?']).shape)\n"
+        "print(encoder.name, encoder.revision, encoder.encode(['What?']).shape)\n"
     )
     # A process of its own: the hub's client reads these variables once, when it is imported.
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
