@@ -27,8 +27,8 @@ class Board:
         self._stages.append(Stage(name, detail, 0.0, finished=False))
         self.draw()
 
-    def update(self, detail: str, done_share: float) -> None:
-        """How far the stage is, in [0, 1]."""
+    def update(self, detail: str, done_share: float | None = None) -> None:
+        """What the stage is at; `done_share` in [0, 1] where it is known how far."""
         self._change(detail=detail, done_share=done_share)
 
     def end(self, detail: str) -> None:

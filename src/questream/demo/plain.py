@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from questream.demo.screen import printable, summary_lines
+from questream.demo.screen import latency, printable, summary_lines
 from questream.demo.snapshot import Figures, Snapshot, Summary
 
 _SECONDS_BETWEEN_LINES = 1.0
@@ -50,10 +50,8 @@ class PlainLines:
 
 
 def _figures(figures: Figures) -> str:
-    p50 = 0.0 if figures.p50_ms is None else figures.p50_ms
-    p99 = 0.0 if figures.p99_ms is None else figures.p99_ms
     return (
-        f"{figures.decided:,} questions, {figures.questions_per_second:,.0f}/s, p50 {p50:,.0f} ms, p99 {p99:,.0f} ms; "
-        f"{figures.clusters:,} clusters ({figures.joined:,} joined, {figures.created:,} created, "
-        f"{figures.merged:,} merged)"
+        f"{figures.decided:,} questions, {figures.questions_per_second:,.0f}/s, "
+        f"p50 {latency(figures.p50_ms)}, p99 {latency(figures.p99_ms)}; {figures.clusters:,} clusters "
+        f"({figures.joined:,} joined, {figures.created:,} created, {figures.merged:,} merged)"
     )

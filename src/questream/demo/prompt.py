@@ -13,7 +13,7 @@ from rich.text import Text
 from questream.demo.screen import render_answer
 from questream.demo.snapshot import Answer
 from questream.demo.stream import Asker
-from questream.demo.tally import Tally
+from questream.demo.tally import Place, Tally
 
 _ANSWER_SECONDS = 30.0
 _POLL_SECONDS = 0.01
@@ -33,17 +33,25 @@ def converse(console: Console, asker: Asker, tally: Tally, check: Callable[[], N
     while text := _read_line():
         number += 1
         place = asker.ask(f"typed-{number}", text)
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while (decision := tally.decision_at(place)) is None and not tally.is_dead_letter(place):
-            check()
-            if time.monotonic() > deadline:
-                console.print(f"  no decision within {_ANSWER_SECONDS:.0f} s", style="red")
-                break
-            time.sleep(_POLL_SECONDS)
+        decision = _await_decision(place, tally, check)
         if decision is not None:
-            console.print(render_answer(_answer(decision, tally)))
+            console.print(render_answer(_answer(decision, tally), console.width))
         elif tally.is_dead_letter(place):
             console.print("  refused: it went to the dead-letter topic", style="red")
+        else:
+            console.print(f"  no decision within {_ANSWER_SECONDS:.0f} s", style="red")
+
+
+def _await_decision(place: Place, tally: Tally, check: Callable[[], None]) -> dict[str, Any] | None:
+    """The decision about the question at `place`, once its cluster has been read too; None if it gets none in time."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while time.monotonic() < deadline and not tally.is_dead_letter(place):
+        check()
+        decision = tally.decision_at(place)
+        if decision is not None and tally.representative(decision["cluster_id"]):
+            return decision
+        time.sleep(_POLL_SECONDS)
+    return tally.decision_at(place)
 
 
 def _read_line() -> str:

@@ -30,7 +30,7 @@ TOPICS = Topics("questions", "question-clusters", "clusters", "questions-dead-le
 MODEL = "all-MiniLM-L6-v2"
 
 _SAMPLE = "banking77.jsonl"
-_SAMPLE_ATTRIBUTION = "BANKING77, PolyAI, Casanueva et al. 2020, CC BY 4.0"
+_SAMPLE_ATTRIBUTION = "BANKING77 by PolyAI, CC BY 4.0 (github.com/PolyAI-LDN/task-specific-datasets)"
 # BANKING77's gold groups are intents; a user's own questions are grouped as the worker does by default.
 _SAMPLE_GRANULARITY = "intent"
 _OWN_GRANULARITY = "question"
@@ -159,13 +159,14 @@ def _create_topics(bootstrap: str) -> None:
 @contextmanager
 def _worker(board: Board, bootstrap: str, store_url: str, granularity: str) -> Iterator[DemoWorker]:
     """Yields a worker that has its model and its partitions."""
-    board.begin("Worker", f"{MODEL} loads")
+    board.begin("Worker", "starts")
     settings = {"clusters.granularity": granularity}
     with DemoWorker(bootstrap, store_url, bundled_model(), settings) as worker:
         deadline = time.monotonic() + _WORKER_START_SECONDS
-        while not worker.is_ready():
+        while (missing := worker.missing()) is not None:
             if time.monotonic() > deadline:
-                raise QuestreamError(f"the worker was not ready within {_WORKER_START_SECONDS:.0f} s")
+                raise QuestreamError(f"the worker was not ready within {_WORKER_START_SECONDS:.0f} s: {missing}")
+            board.update(missing)
             board.draw()
             time.sleep(_FRAME_SECONDS)
         board.end(f"questream run, {MODEL}, granularity {granularity}")
@@ -199,7 +200,7 @@ def _summary(
     return Summary(
         figures=tally.final_figures(feeder.started_at, 0),
         stream_seconds=tally.last_at - feeder.started_at,
-        in_flight=in_flight,
+        in_flight=min(in_flight, source.total),
         first_cluster_seconds=tally.first_at - started_at,
         agreement=tally.agreement(feeder.gold),
         metrics_url=worker.metrics_url,

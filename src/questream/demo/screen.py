@@ -102,8 +102,8 @@ def _stage_progress(stage: Stage, width: int) -> RenderableType:
 def _figures(figures: Figures, width: int) -> Table:
     named = [
         (f"{figures.questions_per_second:,.0f}", "questions/s", "bold"),
-        (_milliseconds(figures.p50_ms), "p50", "bold"),
-        (_milliseconds(figures.p99_ms), "p99", "bold"),
+        (latency(figures.p50_ms), "p50", "bold"),
+        (latency(figures.p99_ms), "p99", "bold"),
         (f"{figures.clusters:,}", "clusters", f"bold {_ACCENT}"),
         (f"{figures.joined:,}", "joined", "bold green"),
         (f"{figures.created:,}", "created", "bold yellow"),
@@ -112,8 +112,10 @@ def _figures(figures: Figures, width: int) -> Table:
     if figures.dead_lettered:
         named.append((f"{figures.dead_lettered:,}", "refused", "bold red"))
     table = Table.grid(padding=0, expand=False)
-    for _ in named:
-        table.add_column(width=width // len(named), justify="center", no_wrap=True)
+    # The first name is the longest; at 80 columns each of the others has room for 8 characters and a gap.
+    table.add_column(width=13, justify="center", no_wrap=True)
+    for _ in named[1:]:
+        table.add_column(width=(width - 13) // (len(named) - 1), justify="center", no_wrap=True)
     table.add_row(*(Text(number, style=style) for number, _, style in named))
     table.add_row(*(Text(name, style="dim") for _, name, _ in named))
     return table
@@ -122,10 +124,10 @@ def _figures(figures: Figures, width: int) -> Table:
 def _biggest(clusters: tuple[ClusterView, ...], width: int) -> RenderableType:
     bar_width = max(width // 6, 8)
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=6, justify="right")
-    table.add_column(width=5, justify="right", style="bold")
+    table.add_column(width=7, justify="right")
+    table.add_column(width=6, justify="right", style="bold")
     table.add_column(width=bar_width, style=_ACCENT, no_wrap=True)
-    table.add_column(width=width - bar_width - 16, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=width - bar_width - 18, no_wrap=True, overflow="ellipsis")
     table.add_row("", "", Text("questions", style="dim"), Text("biggest clusters, by a question of each", style="dim"))
     largest = max((cluster.size for cluster in clusters), default=1)
     for cluster in clusters:
@@ -166,8 +168,8 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
         (
             "Speed",
             f"{figures.questions_per_second:,.0f} questions/s in {summary.stream_seconds:.1f} s; "
-            f"p50 {_milliseconds(figures.p50_ms)}, p99 {_milliseconds(figures.p99_ms)} "
-            f"from record to decision, with {summary.in_flight} questions under way",
+            f"p50 {latency(figures.p50_ms)}, p99 {latency(figures.p99_ms)} "
+            f"to a decision, {summary.in_flight} under way at once",
         ),
     ]
     if (found := summary.agreement) is not None:
@@ -185,13 +187,13 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
     return lines
 
 
-def render_answer(answer: Answer) -> RenderableType:
-    """The decision about a typed question, and the clusters it was between."""
+def render_answer(answer: Answer, width: int) -> RenderableType:
+    """The decision about a typed question, and the clusters it was between, in `width` columns."""
     table = Table.grid(padding=(0, 1))
     table.add_column(width=11, justify="right")
     table.add_column(width=5, justify="right")
-    table.add_column(width=6, style=f"bold {_ACCENT}")
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(width=7, style=f"bold {_ACCENT}")
+    table.add_column(width=min(width, _WIDEST) - 28, no_wrap=True, overflow="ellipsis")
     table.add_row(
         Text(answer.outcome, style="bold green" if answer.outcome == "joined" else "bold yellow"),
         f"{answer.similarity:.3f}",
@@ -214,5 +216,8 @@ def printable(text: str) -> Text:
     return Text("".join(character if character.isprintable() else " " for character in text))
 
 
-def _milliseconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f} ms"
+def latency(milliseconds: float | None) -> str:
+    """Milliseconds as a figure of at most 8 characters up to 27 hours."""
+    if milliseconds is None:
+        return "–"
+    return f"{milliseconds:,.0f} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:,.1f} s"

@@ -22,7 +22,7 @@ from questream.embedded import (
 )
 from questream.errors import QuestreamError
 
-_COMMAND = (sys.executable, "-m", "questream", "run")
+_COMMAND = (sys.executable, "-c", "from questream.cli import main; main()", "run")
 _PREFIX = "QUESTREAM_"
 _STOP_SECONDS = 10.0
 _PROBE_SECONDS = 1.0
@@ -58,6 +58,7 @@ class DemoWorker:
     def __enter__(self) -> Self:
         # The user's own settings are for the user's own servers: none of them may lead the demo there.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+        environment[f"{_PREFIX}CONFIG"] = os.devnull
         environment |= {_PREFIX + path.upper().replace(".", "__"): value for path, value in self._settings.items()}
         self._process = start_tied(_COMMAND, self._log, environment)
         return self
@@ -79,18 +80,21 @@ class DemoWorker:
                 process.stdin.close()
             self._log.close()
 
-    def is_ready(self) -> bool:
-        """Whether it has its model, its servers and its partitions.
+    def missing(self) -> str | None:
+        """What it still waits for, or None when it has its model, its servers and its partitions.
 
         Raises QuestreamError with the end of its log if it has ended.
         """
         self.check()
         url = f"http://{LOOPBACK}:{self._metrics_port}/readyz"
         try:
-            with urllib.request.urlopen(url, timeout=_PROBE_SECONDS) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+            urllib.request.urlopen(url, timeout=_PROBE_SECONDS).close()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.read().decode().strip()
+        except OSError:
+            return "the model loads"
+        return None
 
     def check(self) -> None:
         """Raise QuestreamError with the end of its log if it has ended."""
