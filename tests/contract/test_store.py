@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -32,21 +32,6 @@ from questream.store.redis import RedisStore
 
 DIMENSION = 4
 IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
-
-
-@pytest.fixture(params=["memory", "redis", "valkey"])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    if request.param == "redis":
-        url = request.getfixturevalue("redis_server").url
-        yield RedisStore(redis.Redis.from_url(url))
-        return
-    from questream.embedded import embedded_store
-
-    with embedded_store() as url:
-        yield RedisStore(redis.Redis.from_url(url))
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable
+from questream.settings import RedisSettings
+from questream.store.connect import connect_redis
 from questream.store.ledger import entry_prefix, parse_ledger
 from questream.store.protocol import (
     AppliedMerge,
@@ -35,7 +37,6 @@ from questream.store.wire import (
     from_bytes,
     key,
     ledger_key,
-    parse_change,
     parse_standing,
     parse_state,
     parse_tail,
@@ -79,6 +80,16 @@ def _translated() -> Iterator[None]:
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
 
 
+def open_store(settings: RedisSettings, log_entries: int = 8192) -> RedisStore:
+    """The store that the settings lead to.
+
+    Raises SettingsError if they cannot be used, StoreUnavailable if a Redis Cluster does not answer; any other Redis is
+    first asked when it is first used.
+    """
+    with _translated():
+        return RedisStore(connect_redis(settings), log_entries=log_entries)
+
+
 class RedisStore:
     """The Store on Redis 6.2 or newer, or Valkey: single node, Sentinel or Cluster.
 
@@ -90,7 +101,7 @@ class RedisStore:
         self._client = client
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
-        for name in ("open", "commit", "merge", "label", "confirm", "unpublished"):
+        for name in ("open", "commit", "merge", "label", "confirm", "unpublished", "tail"):
             script = client.register_script((folder / f"{name}.lua").read_text("utf-8"))
             setattr(self, f"_{name}_script", script)
         self._dimensions: dict[str, int] = {}
@@ -102,6 +113,7 @@ class RedisStore:
     _label_script: Any
     _confirm_script: Any
     _unpublished_script: Any
+    _tail_script: Any
 
     @_translated()
     def ping(self) -> None:
@@ -306,16 +318,8 @@ class RedisStore:
         return mirror
 
     def _read_tail(self, namespace: str, seq: int) -> Tail:
-        pipeline = self._client.pipeline(transaction=True)
-        pipeline.hget(key(namespace, "meta"), "seq")
-        pipeline.xrange(key(namespace, "log"), min=f"{seq + 1}-0")
-        current, entries = pipeline.execute()
-        current = int(current or 0)
-        if current == seq:
-            return Tail(seq, [])
-        if not entries or entries[0][0] != b"%d-1" % (seq + 1):
-            return Tail(current, None)
-        return Tail(current, [parse_change(fields) for _, fields in entries])
+        keys = [key(namespace, "meta"), key(namespace, "log")]
+        return parse_tail(*self._tail_script(keys=keys, args=[seq]))
 
     def _live_ids(self, namespace: str) -> list[int]:
         return sorted(int(member) for member in self._client.zrange(key(namespace, "idle"), 0, -1))

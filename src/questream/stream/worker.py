@@ -28,9 +28,8 @@ from questream.kafka.publisher import (
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.settings import Settings
-from questream.store.connect import connect_redis
 from questream.store.protocol import Identity
-from questream.store.redis import RedisStore
+from questream.store.redis import open_store
 from questream.stream.backlog import Backlog
 from questream.stream.health import HealthServer
 from questream.stream.intake import Intake
@@ -68,7 +67,10 @@ def identity_of(encoder: Encoder, rules: Rules) -> Identity:
 
 
 class Worker:
-    """Consumes, clusters and publishes until stopped. Raises SettingsError or StoreRefused where it cannot start."""
+    """Consumes, clusters and publishes until stopped.
+
+    Raises SettingsError where the settings cannot be used, StoreUnavailable where a Redis Cluster does not answer.
+    """
 
     def __init__(self, settings: Settings, encoder: Encoder) -> None:
         self._settings = settings
@@ -77,7 +79,7 @@ class Worker:
         self._stopping = threading.Event()
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         rules = rules_of(settings, encoder)
-        self._store = RedisStore(connect_redis(settings.redis), log_entries=settings.clusters.log_entries)
+        self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._clusterer = Clusterer(
             self._store, identity_of(encoder, rules), rules, keep_texts=settings.clusters.keep_texts
         )

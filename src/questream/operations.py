@@ -1,0 +1,95 @@
+"""What people do with clusters from outside the stream: look up a question, merge two clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from questream.clustering.merging import Merge
+from questream.clustering.nearest import nearest_clusters
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState
+from questream.encoder import Encoder
+from questream.errors import Contended, QuestreamError
+from questream.store.protocol import AppliedMerge, Store
+
+_MERGE_ATTEMPTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A cluster near a question, and how near."""
+
+    state: ClusterState
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where a question would go: the nearest clusters, best first, and whether the first is near enough to join."""
+
+    candidates: list[Candidate]
+    joins: bool
+    truncated: bool
+
+
+def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, limit: int = 6) -> Answer:
+    """Where `text` would go if it came now. Nothing is learned, counted or opened.
+
+    Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if the text cannot be
+    tokenised.
+    """
+    whole = store.namespace_state(namespace)
+    if whole is None:
+        raise QuestreamError(
+            f"there is no namespace {namespace!r} yet; `questream clusters list` shows those there are"
+        )
+    if (whole.model, whole.model_revision, whole.dimension) != (encoder.name, encoder.revision, encoder.dimension):
+        raise QuestreamError(
+            f"namespace {namespace!r} was built with {whole.model!r} revision {whole.model_revision!r}, not"
+            f" {encoder.name!r} revision {encoder.revision!r}: set model.name and model.revision"
+        )
+    (tokens,) = encoder.tokenise([text])
+    neighbours = nearest_clusters(store.load(namespace), rules, encoder.encode_tokens([tokens])[0], limit)
+    candidates = [
+        Candidate(state, neighbour.similarity)
+        for neighbour in neighbours
+        if (state := store.cluster(namespace, neighbour.cluster_id)) is not None
+    ]
+    joins = bool(candidates) and candidates[0].similarity >= rules.threshold
+    return Answer(candidates, joins, tokens.truncated)
+
+
+def merge_clusters(store: Store, namespace: str, one: int, other: int) -> AppliedMerge:
+    """Merge two clusters because an operator says so, whatever their similarity; the older id survives.
+
+    Ids that were merged away stand for what they were merged into. Workers publish the merge within seconds.
+    Raises KeyError if there is no such cluster, ValueError if both are the same, Contended if they never stood still.
+    """
+    for _ in range(_MERGE_ATTEMPTS):
+        states = sorted((_live(store, namespace, one), _live(store, namespace, other)), key=lambda s: s.cluster_id)
+        survivor, loser = states
+        if survivor.cluster_id == loser.cluster_id:
+            raise ValueError("the two are one cluster already")
+        if survivor.vector_sum is None or loser.vector_sum is None:
+            continue
+        merge = Merge(
+            survivor.cluster_id,
+            loser.cluster_id,
+            survivor.members,
+            loser.members,
+            survivor.vector_sum + loser.vector_sum,
+        )
+        whole = store.namespace_state(namespace)
+        merged = store.merge(namespace, whole.seq if whole else 0, [merge])
+        if merged.applied:
+            return merged.applied[0]
+    raise Contended("the clusters kept moving; try again")
+
+
+def _live(store: Store, namespace: str, cluster_id: int) -> ClusterState:
+    state = store.cluster(namespace, cluster_id)
+    while state is not None and state.merged_into is not None:
+        state = store.cluster(namespace, state.merged_into)
+    if state is None:
+        raise KeyError(cluster_id)
+    return state
