@@ -92,7 +92,7 @@ def run_demo(
         board.finish(summary)
         if picture is not None:
             picture.write_text(draw_picture(board.snapshot(), summary), encoding="utf-8")
-        if console.is_terminal:
+        if _is_interactive(console):
             converse(console, asker, board.tally, check)
 
 
@@ -126,9 +126,14 @@ def _source(questions: Path | None, granularity: str | None) -> Iterator[Source]
         )
 
 
+def _is_interactive(console: Console) -> bool:
+    # Not `is_terminal`: FORCE_COLOR, which build machines set, makes it true for a log file too.
+    return console.file.isatty() and not console.is_dumb_terminal
+
+
 @contextmanager
 def _board(console: Console, title: str) -> Iterator[Board]:
-    if console.is_terminal:
+    if _is_interactive(console):
         with LiveScreen(console) as screen:
             yield Board(screen, title, clusters_that_fit(console))
     else:

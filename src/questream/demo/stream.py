@@ -21,6 +21,7 @@ from questream.records.files import FileQuestion
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _SEND_SECONDS = 10.0
 _POLL_MS = 50
+_JOIN_SECONDS = 5.0
 
 
 class Topics(NamedTuple):
@@ -48,7 +49,8 @@ class _Task:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._thread.join()
+        # A client may wait for a broker that is gone; as a daemon its thread ends with the process.
+        self._thread.join(_JOIN_SECONDS)
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did."""

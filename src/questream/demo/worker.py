@@ -22,7 +22,7 @@ from questream.embedded import (
 )
 from questream.errors import QuestreamError
 
-_COMMAND = (sys.executable, "-c", "from questream.cli import main; main()", "run")
+_COMMAND = (sys.executable, "-m", "questream", "run")
 _PREFIX = "QUESTREAM_"
 _STOP_SECONDS = 10.0
 _PROBE_SECONDS = 1.0
