@@ -17,6 +17,7 @@ CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 _MAX_REQUEST_BYTES = 2**31 - 1
 _BATCH_BYTES = 262_144
 _LINGER_MS = 5
+_REQUEST_TIMEOUT_MS = 30_000
 
 # Options that are not the user's to set, and what to set instead or why not.
 _FIXED = {
@@ -108,6 +109,8 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
         "delivery_timeout_ms": give_up_ms,
         "max_block_ms": give_up_ms,
     }
+    # kafka-python refuses to wait for one answer longer than for the whole delivery.
+    config.setdefault("request_timeout_ms", min(_REQUEST_TIMEOUT_MS, give_up_ms - config["linger_ms"]))
     if transactional_id is not None:
         config |= {
             "transactional_id": transactional_id,

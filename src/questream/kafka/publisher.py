@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, Superseded
@@ -51,12 +52,12 @@ Offsets = Mapping[tuple[str, int], int]
 class Publisher(Protocol):
     """Publishes batches. Both kinds pass tests/contract/test_publisher.py."""
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         """Publish the records and commit the offsets (next to read, by topic and partition).
 
-        Returns once all is acknowledged. Raises Superseded if the partitions are another worker's by now,
-        KafkaUnavailable if the broker failed (what was published is unknown: start anew from the committed offsets),
-        KafkaRefused if it never will.
+        Returns once all records are acknowledged, with the offsets that are committed by then.
+        Raises Superseded if the partitions are another worker's by now, KafkaUnavailable if the broker failed (what was
+        published is unknown: start anew from the committed offsets), KafkaRefused if it never will.
         """
 
     def close(self) -> None:
@@ -75,12 +76,12 @@ class TransactionalPublisher:
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         try:
             producer = self._ready_producer()
             with self._watchdog.limit("transaction", self._deadline_seconds):
                 producer.begin_transaction()
-                futures = [_send(producer, record) for record in records]
+                futures = [send(producer, record) for record in records]
                 if offsets:
                     producer.send_offsets_to_transaction(_kafka_offsets(offsets), membership)
                 producer.commit_transaction()
@@ -91,6 +92,7 @@ class TransactionalPublisher:
             # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
             self._discard()
             raise _translate(error) from error
+        return offsets
 
     def close(self) -> None:
         self._discard()
@@ -111,13 +113,13 @@ class TransactionalPublisher:
 class AtLeastOncePublisher:
     """Records first, then offsets: after a crash a record may be published again, with the same cluster id.
 
-    `commit_offsets` is called once all records are acknowledged.
+    `commit_offsets` is called once all records are acknowledged; it answers what is committed by now.
     """
 
     def __init__(
         self,
         make_producer: Callable[[], KafkaProducer],
-        commit_offsets: Callable[[Offsets, Any], None],
+        commit_offsets: Callable[[Offsets, Any], Offsets],
         watchdog: Watchdog,
         deadline_seconds: float,
     ) -> None:
@@ -127,16 +129,16 @@ class AtLeastOncePublisher:
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> None:
+    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         try:
             with self._watchdog.limit("publish", self._deadline_seconds):
                 if self._producer is None:
                     self._producer = self._make_producer()
-                futures = [_send(self._producer, record) for record in records]
+                futures = [send(self._producer, record) for record in records]
                 self._producer.flush(timeout=self._deadline_seconds)
                 for future in futures:
                     future.get(timeout=0)
-                self._commit_offsets(offsets, membership)
+                return self._commit_offsets(offsets, membership) if offsets else {}
         except Exception as error:
             self.close()
             raise _translate(error) from error
@@ -151,18 +153,22 @@ class _Nothing:
     """Stands for a null key: kafka-python refuses a record whose key and value are both None before it serialises."""
 
 
-NULL_KEY = _Nothing()
+_NULL_KEY = _Nothing()
 
 
-def serialize_key(key: bytes | _Nothing | None) -> bytes | None:
-    """The producer's key serializer."""
-    return None if isinstance(key, _Nothing) else key
+class KeySerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no types
+    """The `key_serializer` of a producer for `send`."""
+
+    def serialize(self, topic: str, headers: Any, data: Any) -> bytes | None:  # noqa: ARG002 - the serializer's signature
+        """The key's bytes, or None."""
+        return None if isinstance(data, _Nothing) else data
 
 
-def _send(producer: KafkaProducer, record: Outgoing) -> Any:
+def send(producer: KafkaProducer, record: Outgoing) -> Any:
+    """Send a record, whatever of it is null; returns kafka-python's future."""
     key: Any = record.key
     if key is None and record.value is None:
-        key = NULL_KEY
+        key = _NULL_KEY
     return producer.send(record.topic, value=record.value, key=key, headers=list(record.headers))
 
 
@@ -183,7 +189,8 @@ def _translate(error: Exception) -> QuestreamError | Exception:
             f"the broker refused to publish ({type(error).__name__}): check the worker's rights, and that"
             " max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
         )
-    if isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError):
+    may_pass = isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError)
+    if may_pass and not isinstance(error, kafka_errors.KafkaConfigurationError):
         return KafkaUnavailable(f"publishing failed: {type(error).__name__}")
     return error
 

@@ -33,7 +33,8 @@ _LAG_SECONDS = 5.0
 class Intake:
     """Feeds the backlog from one consumer. Everything but `acknowledge` belongs to the thread that calls `step`.
 
-    `stall_seconds` is how long a partition with lag may stand still before the consumer is given up.
+    `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to tell what is
+    committed, before the consumer is given up.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Intake:
         self._assignment = _Assignment()
         self._ledgers: dict[tuple[str, str, int], Ledger] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
+        self._committed: Offsets = {}
+        self._first_fetched: dict[TopicPartition, int] = {}
         self._watch = _ProgressWatch(stall_seconds)
         self._next_lag_report = 0.0
         self._superseded_at: float | None = None
@@ -70,9 +73,13 @@ class Intake:
         """Whether this worker has joined the group; it may still have no partition."""
         return self._assignment.joined
 
-    def acknowledge(self, offsets: Offsets, membership: Any) -> None:
-        """These offsets are published: commit them at the next step (at-least-once); safe from any thread."""
+    def acknowledge(self, offsets: Offsets, membership: Any) -> Offsets:
+        """These offsets are published: commit them at the next step (at-least-once); safe from any thread.
+
+        Returns what has been committed so.
+        """
         self._acknowledged.put((offsets, membership))
+        return self._committed
 
     def superseded(self, epoch: int) -> None:
         """The broker refused a batch of this epoch; safe from any thread. The group must be about to rebalance."""
@@ -87,9 +94,13 @@ class Intake:
         self.commit_acknowledged()
         self._balance_backpressure()
         fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._backlog.room)
+        for partition, messages in fetched.items():
+            self._first_fetched.setdefault(partition, messages[0].offset)
         if self._assignment.take_change():
             self._begin_epoch()
-        if fetched:
+        if self._assignment.take_assigned():
+            self._rewind()
+        elif fetched:
             self._take(fetched)
         self._watch_over()
 
@@ -107,8 +118,10 @@ class Intake:
             self._consumer.commit(
                 {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in newest.items()}
             )
-        except kafka_errors.CommitFailedError:
+        except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError):
             logger.info("offsets not committed: the group has rebalanced; the next owner publishes again")
+            return
+        self._committed = {**self._committed, **newest}
 
     def _balance_backpressure(self) -> None:
         """A full backlog pauses fetching; polling goes on, which keeps the membership."""
@@ -127,7 +140,20 @@ class Intake:
         self._ledgers.clear()
         self._watch.clear()
         self._superseded_at = None
-        logger.info("partitions assigned", extra={"partitions": len(self._consumer.assignment())})
+
+    def _rewind(self) -> None:
+        """Start each partition where the group stands, or where this consumer began if nothing is committed yet.
+
+        kafka-python keeps the position of a partition that it is assigned again; what was fetched before it and
+        dropped would never be read. A transaction under way is waited for: its offsets are not committed yet.
+        """
+        assigned = self._consumer.assignment()
+        for partition in assigned:
+            committed = self._consumer.committed(partition, timeout_ms=int(self._stall_seconds * 1000))
+            start = self._first_fetched.get(partition) if committed is None else committed
+            if start is not None:
+                self._consumer.seek(partition, start)
+        logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
     def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         membership = self._consumer.group_metadata()
@@ -202,6 +228,7 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyt
 
     def __init__(self) -> None:
         self._changed = threading.Event()
+        self._assigned = threading.Event()
         self.joined = False
 
     def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the listener's signature
@@ -209,9 +236,11 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyt
 
     def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002 - the listener's signature
         self.joined = True
+        self._assigned.set()
         self._changed.set()
 
     def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self.joined = False
         self._changed.set()
 
     def take_change(self) -> bool:
@@ -219,6 +248,12 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyt
         changed = self._changed.is_set()
         self._changed.clear()
         return changed
+
+    def take_assigned(self) -> bool:
+        """Whether partitions have been assigned since the last call, the same ones included."""
+        assigned = self._assigned.is_set()
+        self._assigned.clear()
+        return assigned
 
 
 class _ProgressWatch:

@@ -86,14 +86,15 @@ class Processor:
         offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
         started = time.perf_counter()
         try:
-            self._publisher.publish(records, offsets, batch.membership)
+            committed = self._publisher.publish(records, offsets, batch.membership)
         except Superseded:
             # What was decided is in the ledger; the new owner publishes it.
             self._on_superseded(batch.epoch)
             self._drop(batch)
             return
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
-        self._published_below.update(offsets)
+        # Only what is committed is never asked for again, so that the ledger may forget it.
+        self._published_below.update(committed)
         self._confirm(decided)
         self._measure(batch)
 

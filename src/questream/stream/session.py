@@ -46,7 +46,8 @@ class Session:
         self._stopping = stopping
         self._embedded: queue.Queue[tuple[Batch, Matrix]] = queue.Queue(maxsize=1)
         self._device_done = threading.Event()
-        self._failures: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+        self._failed = threading.Event()
+        self._failure: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(self._feed_device,), name="device", daemon=True),
             threading.Thread(target=self._guard, args=(self._process,), name="processor", daemon=True),
@@ -58,11 +59,11 @@ class Session:
         """Until stopped; raises what any of the threads raised."""
         for thread in self._threads:
             thread.start()
-        while not self._stopping.is_set() and self._failures.empty():
+        while not self._stopping.is_set() and not self._failed.is_set():
             self._intake.step()
             self.last_step_at = time.monotonic()
-        if not self._failures.empty():
-            raise self._failures.get()
+        if self._failure is not None:
+            raise self._failure
 
     def finish(self, timeout_seconds: float) -> bool:
         """Finish the batches in hand, fetch no more; returns whether that was done in time."""
@@ -72,7 +73,7 @@ class Session:
             if thread.ident is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
         finished = not any(thread.is_alive() for thread in self._threads)
-        if finished and self._failures.empty():
+        if finished and not self._failed.is_set():
             self._intake.commit_acknowledged()
         return finished
 
@@ -80,7 +81,8 @@ class Session:
         try:
             work()
         except BaseException as error:  # carried to the caller of run()
-            self._failures.put(error)
+            self._failure = self._failure or error
+            self._failed.set()
             self._backlog.close()
 
     def _feed_device(self) -> None:
@@ -97,7 +99,7 @@ class Session:
             try:
                 self._embedded.put((batch, vectors), timeout=_TAKE_SECONDS)
             except queue.Full:
-                if self._failures.empty():
+                if not self._failed.is_set():
                     continue
             return
 

@@ -21,9 +21,9 @@ from questream.kafka.clients import consumer_config, producer_config
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import (
     AtLeastOncePublisher,
+    KeySerializer,
     Publisher,
     TransactionalPublisher,
-    serialize_key,
 )
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
@@ -207,13 +207,13 @@ class Worker:
             transactional_id = f"{settings.kafka.group_id}-{worker_id}"
             return TransactionalPublisher(
                 lambda: KafkaProducer(
-                    **producer_config(settings, worker_id, transactional_id), key_serializer=serialize_key
+                    **producer_config(settings, worker_id, transactional_id), key_serializer=KeySerializer()
                 ),
                 self._watchdog,
                 deadline_seconds,
             )
         return AtLeastOncePublisher(
-            lambda: KafkaProducer(**producer_config(settings, worker_id), key_serializer=serialize_key),
+            lambda: KafkaProducer(**producer_config(settings, worker_id), key_serializer=KeySerializer()),
             intake.acknowledge,
             self._watchdog,
             deadline_seconds,

@@ -1,0 +1,133 @@
+"""A worker as a process: `python -m tests.fault.worker_process JSON`, with a fault built in where the test wants one.
+
+The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py stands for the model; `port_file`, where to
+write the port of the metrics page; `record`, a file for every commit and merge that the store accepted, or null;
+`fault`, or null: `POINT:WHEN:CALL:SIGNAL`, such as `commit:after:3:KILL`. At its CALL-th call, before or after, the
+process sends itself SIGKILL or SIGSTOP. The points are those of `POINTS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+
+import questream.clusterer
+from questream.encoder import load_encoder
+from questream.kafka.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.logs import Redactor, configure_logging
+from questream.settings import load_settings
+from questream.store.protocol import Committed
+from questream.store.redis import RedisStore
+from questream.stream.worker import Worker
+from tests.vectors import hash_encoder
+
+POINTS: dict[str, tuple[type, str]] = {
+    "commit": (RedisStore, "commit"),
+    "publish": (TransactionalPublisher, "publish"),
+    "publish-at-least-once": (AtLeastOncePublisher, "publish"),
+    # Everything is sent, the offsets too; only the word that makes it count is missing.
+    "commit-transaction": (KafkaProducer, "commit_transaction"),
+    "confirm": (RedisStore, "confirm"),
+}
+
+
+def main(arguments: dict[str, Any]) -> None:
+    """Run until SIGTERM; a second SIGTERM ends at once."""
+    settings = load_settings(Path(os.devnull), arguments["settings"])
+    configure_logging(settings.log, Redactor())
+    if arguments["record"]:
+        record_commits(Path(arguments["record"]))
+    if arguments["fault"]:
+        build_in(arguments["fault"])
+    encoder = hash_encoder() if arguments["hash_encoder"] else load_encoder(settings.model)
+    worker = Worker(settings, encoder)
+
+    def on_signal(*_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    threading.Thread(target=tell_port, args=(worker, Path(arguments["port_file"])), daemon=True).start()
+    worker.run()
+
+
+def tell_port(worker: Worker, port_file: Path) -> None:
+    """Write the port of the metrics page as soon as there is one; the file appears whole."""
+    while not hasattr(worker, "metrics_port"):
+        time.sleep(0.02)
+    beside = port_file.with_suffix(".tmp")
+    beside.write_text(str(worker.metrics_port))
+    beside.rename(port_file)
+
+
+def build_in(fault: str) -> None:
+    """Have the named call end or freeze this process."""
+    point, when, call, name = fault.split(":")
+    owner, method = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, method)
+    calls = itertools.count(1)
+
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        due = next(calls) == int(call)
+        if due and when == "before":
+            end_or_freeze(name)
+        answer = original(*args, **kwargs)
+        if due and when == "after":
+            end_or_freeze(name)
+        return answer
+
+    setattr(owner, method, faulty)
+
+
+def end_or_freeze(name: str) -> None:
+    """Send this process SIGKILL or SIGSTOP; returns only after a SIGCONT."""
+    os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+
+
+def record_commits(path: Path) -> None:
+    """Append a line of JSON for each accepted commit, with its arrivals in the order they were decided, and merge."""
+    # Its `propose` is watched because a proposal itself tells the order within a partition only.
+    clusterer: Any = questream.clusterer
+    propose, commit, merge = clusterer.propose, RedisStore.commit, RedisStore.merge
+    lines = path.open("a", buffering=1)
+    arrived: list[list[int]] = []
+
+    def recording_propose(mirror: Any, assigner: Any, plan: Any, arrivals: Any, *more: Any, **named: Any) -> Any:
+        arrived[:] = [
+            [arrival.source.partition, arrival.source.offset, choice.cluster_id, int(choice.created)]
+            for arrival, choice in zip(arrivals, plan.choices, strict=True)
+        ]
+        return propose(mirror, assigner, plan, arrivals, *more, **named)
+
+    def recording_commit(self: RedisStore, namespace: str, proposal: Any) -> Any:
+        reply = commit(self, namespace, proposal)
+        if isinstance(reply, Committed):
+            lines.write(json.dumps({"namespace": namespace, "seq": reply.seq, "arrivals": arrived}) + "\n")
+        return reply
+
+    def recording_merge(self: RedisStore, namespace: str, seq: int, merges: Any) -> Any:
+        reply = merge(self, namespace, seq, merges)
+        pairs = [[applied.merge.survivor, applied.merge.loser] for applied in reply.applied]
+        if pairs:
+            lines.write(json.dumps({"namespace": namespace, "seq": reply.seq, "merges": pairs}) + "\n")
+        return reply
+
+    clusterer.propose = recording_propose
+    RedisStore.commit = recording_commit  # type: ignore[method-assign]  # the same call, watched
+    RedisStore.merge = recording_merge  # type: ignore[method-assign]  # the same call, watched
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main(json.loads(sys.argv[1]))

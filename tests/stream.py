@@ -1,0 +1,381 @@
+"""A stream for tests: send records, run workers, read what they committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.serializer import Serializer
+
+from questream.embedded import start_tied
+from questream.encoder import Encoder
+from questream.settings import Settings, load_settings
+from questream.store.redis import RedisStore
+from questream.stream.worker import Worker
+from tests.servers import Topics
+
+WAIT_SECONDS = 40.0
+# Short enough for a test to wait for, long enough for a loaded machine to keep.
+SESSION_TIMEOUT_SECONDS = 4.0
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to send."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int | None = None
+    timestamp_ms: int | None = None
+
+
+def question(number: int | str, text: str, **more: Any) -> Message:
+    """A question in JSON with id and key `q<number>`; `more` are fields of the record."""
+    return Message(json.dumps({"id": f"q{number}", "text": text}).encode(), f"q{number}".encode(), **more)
+
+
+@dataclass
+class Stream:
+    """One stream's topics, on one broker, with its clusters in one Redis database.
+
+    `options` are settings by their dotted keys, on top of what makes a worker quick to test.
+    """
+
+    bootstrap_servers: str
+    topics: Topics
+    redis_url: str
+    options: dict[str, Any] = field(default_factory=dict)
+    group_id: str = field(default_factory=lambda: f"group-{uuid.uuid4().hex[:8]}")
+
+    def overrides(self, **more: Any) -> dict[str, Any]:
+        """Settings by dotted key; in `more` two underscores stand for the dot."""
+        return {
+            "kafka.bootstrap_servers": self.bootstrap_servers,
+            "kafka.group_id": self.group_id,
+            **{f"kafka.{name}": topic for name, topic in self.topics.settings().items()},
+            "kafka.session_timeout_seconds": SESSION_TIMEOUT_SECONDS,
+            "kafka.transaction_timeout_seconds": 5,
+            "kafka.call_deadline_seconds": 12,
+            "redis.url": self.redis_url,
+            "redis.timeout_seconds": 2,
+            "metrics.host": "127.0.0.1",
+            "metrics.port": 0,
+            "shutdown_seconds": 15,
+            **self.options,
+            **{name.replace("__", "."): value for name, value in more.items()},
+        }
+
+    def settings(self, **more: Any) -> Settings:
+        """The settings of one worker."""
+        return load_settings(Path(os.devnull), self.overrides(**more))
+
+    def send(self, messages: Iterable[Message]) -> list[tuple[int, int]]:
+        """Send to the input topic; returns partition and offset of each, once the broker has them."""
+        return send(self.bootstrap_servers, self.topics.input_topic, messages)
+
+    def decisions(self) -> Reader:
+        """A reader of the output topic."""
+        return Reader(self.bootstrap_servers, self.topics.output_topic)
+
+    def dead_letters(self) -> Reader:
+        """A reader of the dead-letter topic."""
+        return Reader(self.bootstrap_servers, self.topics.dead_letter_topic)
+
+    def cluster_states(self) -> Reader:
+        """A reader of the cluster topic."""
+        return Reader(self.bootstrap_servers, self.topics.cluster_topic)
+
+    def redis(self) -> redis.Redis:
+        """A client of the stream's Redis that answers bytes."""
+        return redis.Redis.from_url(self.redis_url)
+
+    def store(self) -> RedisStore:
+        """The stream's clusters."""
+        return RedisStore(self.redis())
+
+    def committed(self) -> dict[int, int]:
+        """The group's committed offset by partition of the input topic."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
+        )
+        try:
+            topic = self.topics.input_topic
+            partitions = sorted(consumer.partitions_for_topic(topic) or ())
+            found = {p: consumer.committed(TopicPartition(topic, p)) for p in partitions}
+            return {p: offset for p, offset in found.items() if offset is not None}
+        finally:
+            consumer.close(autocommit=False)
+
+
+def send(bootstrap_servers: str, topic: str, messages: Iterable[Message]) -> list[tuple[int, int]]:
+    """Send records; returns partition and offset of each, once the broker has them."""
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap_servers, linger_ms=5, max_request_size=MAX_REQUEST_BYTES, key_serializer=_Keys()
+    )
+    try:
+        futures = [
+            producer.send(
+                topic,
+                value=message.value,
+                # A null key beside a null value is refused before it is serialised, and only then.
+                key=_NULL if message.key is None and message.value is None else message.key,
+                headers=list(message.headers),
+                partition=message.partition,
+                timestamp_ms=message.timestamp_ms,
+            )
+            for message in messages
+        ]
+        producer.flush(timeout=WAIT_SECONDS)
+        return [(sent.partition, sent.offset) for sent in (future.get(timeout=WAIT_SECONDS) for future in futures)]
+    finally:
+        producer.close(timeout=5)
+
+
+_NULL: Any = object()
+
+
+class _Keys(Serializer):  # type: ignore[misc]  # kafka-python ships no types
+    def serialize(self, topic: str, headers: Any, data: Any) -> bytes | None:  # noqa: ARG002 - the base's signature
+        return None if data is _NULL else data
+
+
+class Reader:
+    """Reads all partitions of a topic from their beginning, committed records only."""
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=50,
+        )
+        self._partitions = [TopicPartition(topic, p) for p in sorted(self._consumer.partitions_for_topic(topic) or ())]
+        self._consumer.assign(self._partitions)
+        self.records: list[Any] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close(autocommit=False)
+
+    def poll(self) -> list[Any]:
+        """What has come since, if anything."""
+        fetched = [record for records in self._consumer.poll(timeout_ms=200).values() for record in records]
+        self.records += fetched
+        return fetched
+
+    def until(self, count: int, seconds: float = WAIT_SECONDS) -> list[Any]:
+        """All records so far, once there are `count` of them; fails after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while len(self.records) < count:
+            self.poll()
+            assert time.monotonic() < deadline, f"{len(self.records)} of {count} records after {seconds:.0f} s"
+        return self.records
+
+    def rest(self) -> list[Any]:
+        """All records up to what is committed now."""
+        ends = self._consumer.end_offsets(self._partitions)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while any(self._consumer.position(p) < end for p, end in ends.items()):
+            self.poll()
+            assert time.monotonic() < deadline, "the end of the topic is not in reach"
+        return self.records
+
+    def values(self, count: int | None = None, seconds: float = WAIT_SECONDS) -> list[Any]:
+        """The JSON values of at least `count` records, or of all there are."""
+        records = self.rest() if count is None else self.until(count, seconds)
+        return [json.loads(record.value) for record in records]
+
+
+def ids_of(decisions: Sequence[dict[str, Any]]) -> Counter[str]:
+    """How many decisions each question has."""
+    return Counter(decision["question_id"] for decision in decisions)
+
+
+def assert_one_decision_each(decisions: Sequence[dict[str, Any]], expected: Iterable[str]) -> None:
+    """Fail unless each of the expected question ids has exactly one decision."""
+    counts, wanted = ids_of(decisions), set(expected)
+    twice = {name: count for name, count in counts.items() if count > 1}
+    missing, strange = wanted - counts.keys(), counts.keys() - wanted
+    wrong = {"twice": sorted(twice), "missing": sorted(missing), "strange": sorted(strange)}
+    assert not any(wrong.values()), {name: (len(ids), ids[:5]) for name, ids in wrong.items()}
+
+
+def live_sizes(store: RedisStore, namespace: str = "default") -> dict[str, int]:
+    """Size by public id of the live clusters."""
+    return {f"c{state.cluster_id}": state.size for state in store.clusters(namespace)}
+
+
+def wait_until(condition: Callable[[], bool], promise: str, seconds: float = WAIT_SECONDS) -> None:
+    """Return as soon as `condition` holds; fails with the promise that was not kept."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {promise}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_worker(settings: Settings, encoder: Encoder) -> Iterator[Worker]:
+    """A worker in a thread of this process; stopped at the end, and what it raised is raised here."""
+    worker = Worker(settings, encoder)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            worker.run()
+        except BaseException as error:  # raised again in the test's own thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(WAIT_SECONDS)
+    assert not thread.is_alive(), "the worker did not stop"
+    if errors:
+        raise errors[0]
+
+
+class WorkerProcess:
+    """A worker as a process of its own: `python -m tests.fault.worker_process`.
+
+    `model` is a model's folder, or None for the encoder of tests/vectors.py. `fault` is where it shall end or freeze
+    itself, as tests/fault/worker_process.py describes; `record` a file for what it commits.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        overrides: dict[str, Any],
+        *,
+        model: Path | None = None,
+        fault: str | None = None,
+        record: Path | None = None,
+    ) -> None:
+        self.name = f"worker-{uuid.uuid4().hex[:6]}"
+        self.log = folder / f"{self.name}.log"
+        self.port_file = folder / f"{self.name}.port"
+        options = {"kafka.worker_id": self.name, **overrides}
+        if model is not None:
+            options["model.name"] = str(model)
+        self._arguments = {
+            "settings": options,
+            "port_file": str(self.port_file),
+            "hash_encoder": model is None,
+            "fault": fault,
+            "record": str(record) if record else None,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start it, for the first time or again."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
+        # Set, it would have every process compile sentence-transformers anew.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.port_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "tests.fault.worker_process", json.dumps(self._arguments)]
+        with self.log.open("ab") as output:
+            self._process = start_tied(command, output, environment)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def port(self) -> int:
+        """The port of its metrics page; waits for it."""
+        wait_until(self.port_file.exists, f"{self.name} serves its metrics")
+        return int(self.port_file.read_text())
+
+    def wait(self, seconds: float = WAIT_SECONDS) -> int:
+        """Its exit code; a signal's number is negative. Fails if it does not end."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {seconds:.0f} s:\n{self.end_of_log()}") from None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL. Idempotent."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process = None
+
+    def is_frozen(self) -> bool:
+        """Whether it is stopped (SIGSTOP)."""
+        assert self._process is not None
+        return "\nState:\tT" in Path(f"/proc/{self._process.pid}/status").read_text()
+
+    def end_of_log(self) -> str:
+        """The last lines it logged."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
+
+    def restarting(self) -> Supervisor:
+        """A supervisor that starts it again whenever it gives up a stuck call."""
+        return Supervisor(self)
+
+
+class Supervisor:
+    """What systemd or Kubernetes does: starts a worker again that ended because a call to Kafka was stuck (code 75)."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self.restarts = 0
+
+    def __enter__(self) -> Self:
+        self._worker.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._worker.kill()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(0.1):
+            if not self._worker.running and self._worker.wait(1) == EXIT_STUCK:
+                self.restarts += 1
+                self._worker.kill()
+                self._worker.start()
+
+
+EXIT_STUCK = 75
