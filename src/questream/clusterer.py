@@ -126,6 +126,11 @@ class Clusterer:
         """The mirrors of the namespaces in use."""
         return self._mirrors
 
+    @property
+    def cluster_count(self) -> int:
+        """Live clusters in all mirrors."""
+        return sum(mirror.count for mirror in list(self._mirrors.values()))
+
     def open(self, namespace: str) -> None:
         """Create the namespace or check that its model is ours; safe from any thread.
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 # Whoever commits also publishes, at once; what waits for longer than this was left behind by a worker that died.
 _LEFT_BEHIND_SECONDS = 10.0
-_SWEEP_SECONDS = 2.0
+_IDLE_SECONDS = 2.0
 _SWEEP_CLUSTERS = 256
 
 
@@ -42,8 +42,16 @@ class Topics:
     dead_letters: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A batch whose items have their decisions, and what deciding them did to each namespace."""
+
+    batch: Batch
+    decided: list[Decided]
+
+
 class Processor:
-    """Takes embedded batches, in order; for one thread.
+    """Takes embedded batches, in order. One thread decides, another publishes, so that neither waits for the other.
 
     `current_epoch` tells the number of the assignment in force, `on_superseded` is told of a batch that Kafka refused.
     """
@@ -69,22 +77,29 @@ class Processor:
         self._on_superseded = on_superseded
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
-        self._next_sweep = 0.0
+        self._next_follow = self._next_sweep = 0.0
 
-    def process(self, batch: Batch, vectors: Matrix) -> None:
-        """Give each item its decision and publish; `vectors` (n, d) are those of the items with tokens, in order."""
+    def decide(self, batch: Batch, vectors: Matrix) -> Answered | None:
+        """Give each item its decision; `vectors` (n, d) are those of the items with tokens, in order.
+
+        None if the batch's partitions have gone to another worker.
+        """
         if batch.epoch != self._current_epoch():
             self._drop(batch)
-            return
+            return None
         if batch.epoch != self._epoch:
             self._epoch = batch.epoch
             self._published_below.clear()
         for item in batch.items:
             self._published_below.setdefault(_partition(item), item.record.source.offset)
-        decided = self._decide(batch, vectors)
+        return Answered(batch, self._decide(batch, vectors))
+
+    def publish(self, answered: Answered) -> None:
+        """Publish decisions, cluster states, dead letters and offsets as one."""
+        batch, decided = answered.batch, answered.decided
+        started = time.perf_counter()
         records = self._records(batch.items, decided)
         offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
-        started = time.perf_counter()
         try:
             committed = self._publisher.publish(records, offsets, batch.membership)
         except Superseded:
@@ -98,16 +113,22 @@ class Processor:
         self._confirm(decided)
         self._measure(batch)
 
-    def idle(self) -> None:
-        """Between batches: follow what others did, publish what a dead worker left behind."""
+    def follow(self) -> None:
+        """While there is nothing to decide: follow what others do."""
         now = time.monotonic()
-        if now < self._next_sweep:
-            return
-        self._next_sweep = now + _SWEEP_SECONDS
-        for namespace in list(self._clusterer.mirrors):
-            self._retry.store(self._clusterer.catch_up, namespace)
-            self._sweep(namespace)
-        self._metrics.clusters.set(sum(mirror.count for mirror in self._clusterer.mirrors.values()))
+        if now >= self._next_follow:
+            self._next_follow = now + _IDLE_SECONDS
+            for namespace in list(self._clusterer.mirrors):
+                self._retry.store(self._clusterer.catch_up, namespace)
+            self._metrics.clusters.set(self._clusterer.cluster_count)
+
+    def sweep(self) -> None:
+        """While there is nothing to publish: publish what a dead worker left behind."""
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + _IDLE_SECONDS
+            for namespace in list(self._clusterer.mirrors):
+                self._sweep(namespace)
 
     def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
@@ -205,7 +226,7 @@ class Processor:
             if item.record.source.timestamp > 0:
                 metrics.end_to_end_seconds.observe(max(0.0, now - item.record.source.timestamp / 1000))
         metrics.published.inc(published)
-        metrics.clusters.set(sum(mirror.count for mirror in self._clusterer.mirrors.values()))
+        metrics.clusters.set(self._clusterer.cluster_count)
 
     def _measure_decision(self, item: Item, decision: Decision) -> None:
         if item.tokens is None or decision.outcome == "replayed":

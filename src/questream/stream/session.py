@@ -1,7 +1,7 @@
 """One life of the Kafka clients: from joining the group to leaving it or losing it.
 
-Three threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `processor` commits and
-publishes. While a batch is on the device the next is fetched and the last is committed.
+Four threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `decider` assigns and commits,
+`publisher` publishes. Between two of them stands one batch at most.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -19,11 +20,13 @@ from questream.encoder import Encoder
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
 from questream.stream.intake import Intake
-from questream.stream.processor import Processor
+from questream.stream.processor import Answered, Processor
 
 logger = logging.getLogger(__name__)
 
 _TAKE_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 class Session:
@@ -44,13 +47,14 @@ class Session:
         self._processor = processor
         self._metrics = metrics
         self._stopping = stopping
-        self._embedded: queue.Queue[tuple[Batch, Matrix]] = queue.Queue(maxsize=1)
-        self._device_done = threading.Event()
+        self._embedded: _Handover[tuple[Batch, Matrix]] = _Handover(self._is_failed)
+        self._answered: _Handover[Answered] = _Handover(self._is_failed)
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(self._feed_device,), name="device", daemon=True),
-            threading.Thread(target=self._guard, args=(self._process,), name="processor", daemon=True),
+            threading.Thread(target=self._guard, args=(self._decide,), name="decider", daemon=True),
+            threading.Thread(target=self._guard, args=(self._publish,), name="publisher", daemon=True),
         ]
         self.last_step_at = time.monotonic()
         self.processing_since: float | None = None
@@ -85,23 +89,17 @@ class Session:
             self._failed.set()
             self._backlog.close()
 
+    def _is_failed(self) -> bool:
+        return self._failed.is_set()
+
     def _feed_device(self) -> None:
         try:
             while not self._backlog.closed:
                 batch = self._backlog.take(_TAKE_SECONDS)
                 if batch is not None:
-                    self._hand_on(batch, self._embed(batch))
+                    self._embedded.put((batch, self._embed(batch)))
         finally:
-            self._device_done.set()
-
-    def _hand_on(self, batch: Batch, vectors: Matrix) -> None:
-        while True:
-            try:
-                self._embedded.put((batch, vectors), timeout=_TAKE_SECONDS)
-            except queue.Full:
-                if not self._failed.is_set():
-                    continue
-            return
+            self._embedded.end()
 
     def _embed(self, batch: Batch) -> Matrix:
         started = time.perf_counter()
@@ -117,15 +115,59 @@ class Session:
         self._metrics.batch_tokens.observe(sum(map(len, tokens)))
         return vectors
 
-    def _process(self) -> None:
-        while True:
+    def _decide(self) -> None:
+        try:
+            while not self._embedded.ended:
+                embedded = self._embedded.take()
+                if embedded is None:
+                    self._processor.follow()
+                    continue
+                self.processing_since = time.monotonic()
+                answered = self._processor.decide(*embedded)
+                self.processing_since = None
+                if answered is not None:
+                    self._answered.put(answered)
+        finally:
+            self._answered.end()
+
+    def _publish(self) -> None:
+        while not self._answered.ended:
+            answered = self._answered.take()
+            if answered is None:
+                self._processor.sweep()
+            else:
+                self._processor.publish(answered)
+
+
+class _Handover(Generic[T]):
+    """One batch on its way from one thread to the next."""
+
+    def __init__(self, given_up: Callable[[], bool]) -> None:
+        self._queue: queue.Queue[T] = queue.Queue(maxsize=1)
+        self._given_up = given_up
+        self._ended = threading.Event()
+
+    def put(self, batch: T) -> None:
+        """Wait until the next thread takes the one before; a session that has failed takes none."""
+        while not self._given_up():
             try:
-                batch, vectors = self._embedded.get(timeout=_TAKE_SECONDS)
-            except queue.Empty:
-                if self._device_done.is_set() and self._embedded.empty():
-                    return
-                self._processor.idle()
+                self._queue.put(batch, timeout=_TAKE_SECONDS)
+            except queue.Full:
                 continue
-            self.processing_since = time.monotonic()
-            self._processor.process(batch, vectors)
-            self.processing_since = None
+            return
+
+    def take(self) -> T | None:
+        """The next batch, or None if none came for a while."""
+        try:
+            return self._queue.get(timeout=_TAKE_SECONDS)
+        except queue.Empty:
+            return None
+
+    def end(self) -> None:
+        """No more will be put."""
+        self._ended.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more will come and all were taken."""
+        return self._ended.is_set() and self._queue.empty()
