@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 100
 _LAG_SECONDS = 5.0
+_ANSWER_MS = 1000
 
 
 class Intake:
@@ -50,6 +51,7 @@ class Intake:
         stall_seconds: float,
     ) -> None:
         self._consumer = consumer
+        self._topic = topic
         self._decoder = decoder
         self._encoder = encoder
         self._clusterer = clusterer
@@ -63,6 +65,7 @@ class Intake:
         self._first_fetched: dict[TopicPartition, int] = {}
         self._watch = _ProgressWatch(stall_seconds)
         self._next_lag_report = 0.0
+        self._answered = True
         self._superseded_at: float | None = None
         self._superseded_epoch = -1
         self._stall_seconds = stall_seconds
@@ -72,6 +75,11 @@ class Intake:
     def assigned(self) -> bool:
         """Whether this worker has joined the group; it may still have no partition."""
         return self._assignment.joined
+
+    @property
+    def answered(self) -> bool:
+        """Whether the broker answered when it was last asked, a few seconds ago at most."""
+        return self._answered
 
     def acknowledge(self, offsets: Offsets, membership: Any) -> Offsets:
         """These offsets are published: commit them at the next step (at-least-once); safe from any thread.
@@ -211,16 +219,30 @@ class Intake:
         if now < self._next_lag_report:
             return
         self._next_lag_report = now + _LAG_SECONDS
-        for partition in self._consumer.assignment():
-            highwater = self._consumer.highwater(partition)
-            if highwater is None:
-                continue
-            position = self._consumer.position(partition, timeout_ms=1000)
-            lag = max(0, highwater - (position or 0))
+        assigned = self._consumer.assignment()
+        ends = self._ask_ends(assigned)
+        for partition in assigned & ends.keys():
+            position = self._consumer.position(partition, timeout_ms=_ANSWER_MS)
+            lag = max(0, ends[partition] - (position or 0))
             self._metrics.consumer_lag.labels(partition.topic, partition.partition).set(lag)
             held_back = partition in self._consumer.paused()
             if self._watch.stands_still(partition, position, lag > 0 and not held_back, now):
                 raise KafkaUnavailable(f"partition {partition.partition} has lag and does not move")
+
+    def _ask_ends(self, assigned: set[TopicPartition]) -> dict[TopicPartition, int]:
+        """Where each partition ends for a read_committed reader: before the first open transaction.
+
+        The consumer's own `highwater` lies behind such a transaction, and is as old as the last fetch that worked.
+        """
+        try:
+            ends: dict[TopicPartition, int] = self._consumer.end_offsets(
+                assigned or {TopicPartition(self._topic, 0)}, timeout_ms=_ANSWER_MS
+            )
+        except kafka_errors.KafkaTimeoutError:
+            self._answered = False
+            return {}
+        self._answered = True
+        return ends
 
 
 class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types

@@ -129,11 +129,13 @@ class Worker:
 
     def ready(self) -> str | None:
         """None while Kafka, Redis and the model are there, else what is missing."""
-        trouble = None
+        trouble, intake = None, self._intake
         if not self._retry.available:
             trouble = "Redis does not answer"
-        elif self._intake is None or not self._intake.assigned:
+        elif intake is None or not intake.assigned:
             trouble = "not a member of the consumer group yet"
+        elif not intake.answered:
+            trouble = "Kafka does not answer"
         self.metrics.ready.set(trouble is None)
         return trouble
 
