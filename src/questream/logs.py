@@ -100,7 +100,9 @@ def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | Non
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger("questream").setLevel(level)
     for name in _CLIENT_LOGGERS:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        client = logging.getLogger(name)
+        client.setLevel(max(level, logging.WARNING))
+        client.propagate = True
     logging.captureWarnings(True)
     # What cannot be written must not be printed raw instead.
     logging.raiseExceptions = False
@@ -109,7 +111,10 @@ def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | Non
 def quiet_clients() -> None:
     """Keep the clients' own warnings out of the terminal, for a command that reports what fails by itself."""
     for name in _CLIENT_LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        client = logging.getLogger(name)
+        # Not by level: whoever wants the cause of a failed connection hears it from these loggers.
+        client.propagate = False
+        client.addHandler(logging.NullHandler())
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:

@@ -31,6 +31,7 @@ def _restored_logging() -> Iterator[None]:
     root.setLevel(level)
     for name, before in levels.items():
         logging.getLogger(name).setLevel(before)
+        logging.getLogger(name).propagate = True
     logging.captureWarnings(False)
     logging.raiseExceptions = True
 

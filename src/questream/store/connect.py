@@ -14,7 +14,7 @@ from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from questream.errors import SettingsError
+from questream.errors import SettingsError, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings
 
 _HEALTH_CHECK_SECONDS = 30
@@ -53,8 +53,10 @@ def connect_redis(settings: RedisSettings) -> Any:
     """A client that answers bytes: redis.Redis, or redis.RedisCluster where `mode` is `cluster`.
 
     It connects with its first command, the one to a cluster at once; each connection and answer may take
-    `timeout_seconds`. A command whose connection breaks is sent once more, on a new one. Raises SettingsError if the
-    URL or the options cannot be used, and redis.RedisError if a cluster does not answer. No message holds a password.
+    `timeout_seconds`. A command whose connection breaks is sent once more, on a new one.
+
+    Raises SettingsError if the URL or the options cannot be used, StoreUnavailable or StoreRefused if a cluster does
+    not answer or does not let us in. No message holds a password.
     """
     check_options(settings.options)
     url = settings.url.get_secret_value()
@@ -64,7 +66,7 @@ def connect_redis(settings: RedisSettings) -> Any:
         case "single":
             return redis.Redis.from_url(url, **arguments)
         case "cluster":
-            return redis.RedisCluster.from_url(url, **arguments)
+            return _connect_cluster(url, arguments)
         case "sentinel":
             return _behind_sentinel(url, settings, arguments)
 
@@ -108,6 +110,19 @@ def _check_url(url: str, settings: RedisSettings) -> None:
         raise SettingsError("redis.url and redis.password both give a password; give one")
     for name in sorted(in_query & _FIXED_IN_URL):
         raise SettingsError(f"redis.url must not have {name} in its query: {_FIXED[name]}")
+
+
+def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
+    try:
+        return redis.RedisCluster.from_url(url, **arguments)
+    except redis.RedisError as error:
+        # It tries every node and tells of the last failure as the cause.
+        cause = error.__cause__ or error
+        if isinstance(cause, redis.AuthenticationError):
+            raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
+        raise StoreUnavailable(
+            f"no node of the Redis Cluster answered ({type(cause).__name__}); check redis.url and redis.mode"
+        ) from error
 
 
 def _behind_sentinel(url: str, settings: RedisSettings, arguments: dict[str, Any]) -> redis.Redis:

@@ -1,0 +1,5 @@
+"""`python -m questream` is the command `questream`."""
+
+from questream.cli import main
+
+main()

@@ -1,0 +1,81 @@
+"""`questream ask`: where a question would go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+
+if TYPE_CHECKING:
+    from questream.operations import Answer, Candidate
+
+
+def ask(
+    text: Annotated[str, typer.Argument(help="The question.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Namespace to ask; default: clusters.namespace of the settings.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which cluster a question would join and the five next ones; nothing is learned or counted.
+
+    Example: questream ask "How do I reset my PIN?"
+    """
+    from questream.encoder import load_encoder
+    from questream.operations import ask as look_up
+    from questream.store.connect import connect_redis
+    from questream.store.redis import RedisStore
+    from questream.stream.worker import rules_of
+
+    settings = load(config, set_)
+    # Before the model, which takes seconds to load.
+    store = RedisStore(connect_redis(settings.redis))
+    store.ping()
+    encoder = load_encoder(settings.model)
+    answer = look_up(store, namespace or settings.clusters.namespace, encoder, rules_of(settings, encoder), text)
+    if as_json:
+        print_json(_document(answer))
+        return
+    _print(answer)
+
+
+def _document(answer: Answer) -> dict[str, Any]:
+    rows = [_row(candidate) for candidate in answer.candidates]
+    return {"cluster": rows[0] if answer.joins else None, "nearest": rows, "truncated": answer.truncated}
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    from questream.domain import format_cluster_id
+
+    state = candidate.state
+    return {
+        "cluster_id": format_cluster_id(state.cluster_id),
+        "similarity": round(candidate.similarity, 4),
+        "size": state.size,
+        "label": state.label,
+        "route": state.route,
+        "representative": state.representative,
+    }
+
+
+def _print(answer: Answer) -> None:
+    rows = [_row(candidate) for candidate in answer.candidates]
+    if answer.joins:
+        print_line(f"It would join {rows[0]['cluster_id']}.")
+    else:
+        print_line("It would open a new cluster.")
+    print_table(
+        ["cluster", "similarity#", "size#", "label", "question"],
+        ([row["cluster_id"], f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),
+    )
+    if answer.truncated:
+        remark("the text is longer than the model reads; its end was left out")
+
+
+def _texts(row: dict[str, Any]) -> list[str]:
+    return [printable(row["label"] or ""), printable(row["representative"] or "")]

@@ -1,0 +1,266 @@
+"""`questream clusters`: see and steer what has formed."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.errors import QuestreamError
+
+if TYPE_CHECKING:
+    from questream.domain import ClusterState
+    from questream.settings import Settings
+    from questream.store.redis import RedisStore
+
+clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
+
+NamespaceOption = Annotated[
+    str | None, typer.Option(help="Namespace of the clusters; default: clusters.namespace of the settings.")
+]
+ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster id, such as c17.")]
+
+
+class ExportFormat(StrEnum):
+    """What a file of clusters looks like."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@clusters.command("list")
+def list_(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the biggest clusters.
+
+    Example: questream clusters list --limit 50
+    """
+    settings = load(config, set_)
+    store, chosen = _open(settings, namespace)
+    biggest = heapq.nlargest(limit, store.clusters(chosen), key=lambda state: (state.size, -state.cluster_id))
+    rows = [_row(state) for state in biggest]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    print_table(
+        ["cluster", "size#", "label", "route", "last seen", "question"],
+        (
+            [
+                row["cluster_id"],
+                f"{row['size']:,}",
+                *(printable(row[name] or "") for name in ("label", "route")),
+                row["last_seen_at"][:19].replace("T", " "),
+                printable(row["representative"] or ""),
+            ]
+            for row in rows
+        ),
+    )
+
+
+@clusters.command("show")
+def show(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a cluster; of one that was merged away, what it was merged into.
+
+    Example: questream clusters show c17
+    """
+    settings = load(config, set_)
+    store, chosen = _open(settings, namespace)
+    state = store.cluster(chosen, _number(cluster))
+    while state is not None and state.merged_into is not None:
+        remark(f"c{state.cluster_id} was merged into c{state.merged_into}")
+        state = store.cluster(chosen, state.merged_into)
+    if state is None:
+        raise _no_cluster(cluster, chosen)
+    row = _row(state)
+    if as_json:
+        print_json(row)
+        return
+    for name, value in row.items():
+        print_line(f"{name:<15} {printable('' if value is None else str(value))}".rstrip())
+
+
+@clusters.command("export")
+def export(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    format: Annotated[
+        ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
+    ] = None,
+) -> None:
+    """Write all clusters as JSON Lines or CSV.
+
+    Example: questream clusters export --output clusters.csv
+    """
+    settings = load(config, set_)
+    store, chosen = _open(settings, namespace)
+    rows = (_row(state) for state in store.clusters(chosen))
+    with _destination(output) as file:
+        if _format(output, format) is ExportFormat.CSV:
+            _write_csv(file, rows)
+        else:
+            _write_json_lines(file, rows)
+
+
+@clusters.command("label")
+def label(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    label: Annotated[str | None, typer.Option(help="Name of the cluster; an empty one removes it.")] = None,
+    route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a cluster or set its route; decisions carry both from then on.
+
+    Example: questream clusters label c17 --label "card arrival" --route cards-team
+    """
+    if label is None and route is None:
+        raise typer.BadParameter("give --label, --route or both")
+    settings = load(config, set_)
+    store, chosen = _open(settings, namespace)
+    try:
+        state = store.label(chosen, _number(cluster), label, route)
+    except KeyError:
+        raise _no_cluster(cluster, chosen) from None
+    row = _row(state)
+    if as_json:
+        print_json(row)
+    else:
+        print_line(
+            f"{row['cluster_id']}: label {printable(row['label'] or '-')}, route {printable(row['route'] or '-')}"
+        )
+
+
+@clusters.command("merge")
+def merge(
+    cluster: ClusterArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means the same.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge two clusters for ever, whatever their similarity; the older id survives.
+
+    Example: questream clusters merge c17 c42
+    """
+    from questream.operations import merge_clusters
+
+    settings = load(config, set_)
+    store, chosen = _open(settings, namespace)
+    try:
+        applied = merge_clusters(store, chosen, _number(cluster), _number(other))
+    except KeyError as error:
+        raise _no_cluster(f"c{error.args[0]}", chosen) from None
+    except ValueError as error:
+        raise QuestreamError(str(error)) from None
+    survivor, loser = applied.survivor, applied.loser
+    if as_json:
+        print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})
+    else:
+        print_line(f"c{loser.cluster_id} is c{survivor.cluster_id} now, {survivor.size:,} questions")
+
+
+def _open(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
+    """The store, and the namespace asked for. Raises QuestreamError if there is no such namespace."""
+    from questream.store.connect import connect_redis
+    from questream.store.redis import RedisStore
+
+    store = RedisStore(connect_redis(settings.redis), log_entries=settings.clusters.log_entries)
+    chosen = namespace or settings.clusters.namespace
+    if store.namespace_state(chosen) is None:
+        known = ", ".join(store.namespaces()) or "none yet"
+        raise QuestreamError(f"there is no namespace {chosen!r}; there are: {known}")
+    return store, chosen
+
+
+def _number(cluster: str) -> int:
+    from questream.domain import parse_cluster_id
+
+    try:
+        return parse_cluster_id(cluster)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _no_cluster(cluster: str, namespace: str) -> QuestreamError:
+    return QuestreamError(f"there is no cluster {printable(cluster)} in namespace {namespace!r}")
+
+
+def _row(state: ClusterState) -> dict[str, Any]:
+    from questream.domain import format_cluster_id
+
+    return {
+        "cluster_id": format_cluster_id(state.cluster_id),
+        "namespace": state.namespace,
+        "size": state.size,
+        "members": state.members,
+        "label": state.label,
+        "route": state.route,
+        "created_at": _iso(state.created_at),
+        "last_seen_at": _iso(state.last_seen_at),
+        "model": state.model,
+        "representative": state.representative,
+    }
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
+    if format is not None:
+        return format
+    return ExportFormat.CSV if output is not None and output.suffix.lower() == ".csv" else ExportFormat.JSONL
+
+
+@contextmanager
+def _destination(output: Path | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with output.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise QuestreamError(f"{output} cannot be written: {error.strerror}") from None
+
+
+def _write_json_lines(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
+    import orjson
+
+    for row in rows:
+        file.write(orjson.dumps(row).decode() + "\n")
+
+
+def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
+    columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
+    columns += ["created_at", "last_seen_at", "model", "representative"]
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)

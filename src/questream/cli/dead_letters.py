@@ -1,0 +1,163 @@
+"""`questream dead-letters`: what could not be processed, and sending it back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+
+if TYPE_CHECKING:
+    from questream.kafka.dead_letters import DeadLetter, ReplayCount
+    from questream.settings import Settings
+
+dead_letters = typer.Typer(help="See and replay what could not be processed.", no_args_is_help=True)
+
+ReasonOption = Annotated[str | None, typer.Option(help="Only those with this reason, such as empty_text.")]
+
+
+@dead_letters.command("list")
+def list_(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    reason: ReasonOption = None,
+    show_values: Annotated[
+        bool, typer.Option("--show-values", help="Show what was sent, question texts included.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the dead letters: when, why and where from; values only if asked for.
+
+    Example: questream dead-letters list --reason empty_text
+    """
+    from questream.kafka.connect import open_reader
+    from questream.kafka.dead_letters import begin, read_dead_letters, replay_group
+
+    settings = load(config, set_)
+    with open_reader(settings, group_id=replay_group(settings.kafka.group_id)) as consumer:
+        settled = begin(consumer, settings.kafka.dead_letter_topic)
+        rows = [
+            _row(letter, letter.offset in settled[letter.partition], show_values)
+            for letter in read_dead_letters(consumer)
+            if reason is None or letter.reason == reason
+        ]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    _print_table(rows, show_values)
+
+
+@dead_letters.command("replay")
+def replay(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    reason: ReasonOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send dead letters back to the input topic, each once: a second replay sends only what is new.
+
+    Example: questream dead-letters replay --reason text_too_long --dry-run
+    """
+    settings = load(config, set_)
+    count = _count_replayable(settings, reason) if dry_run else _replay(settings, reason)
+    if as_json:
+        print_json({**asdict(count), "dry_run": dry_run})
+        return
+    verb = "would be sent" if dry_run else "sent"
+    print_line(f"{count.sent:,} dead letters {verb} back to {settings.kafka.input_topic}")
+    if count.other_topic:
+        remark(f"{count.other_topic:,} came from another topic; name it with --kafka.input_topic to replay them")
+    if count.no_origin:
+        remark(f"{count.no_origin:,} do not say where they came from and stay where they are")
+
+
+def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
+    from questream.kafka.connect import open_reader
+    from questream.kafka.dead_letters import ReplayCount, begin, read_dead_letters, replay_group, select
+
+    kafka, count = settings.kafka, ReplayCount()
+    with open_reader(settings, group_id=replay_group(kafka.group_id)) as consumer:
+        settled = begin(consumer, kafka.dead_letter_topic)
+        letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
+        count.sent = sum(1 for _ in letters)
+    return count
+
+
+def _replay(settings: Settings, reason: str | None) -> ReplayCount:
+    from questream.kafka.connect import open_producer, open_reader
+    from questream.kafka.dead_letters import (
+        ReplayCount,
+        begin,
+        read_dead_letters,
+        replay_group,
+        select,
+    )
+    from questream.kafka.dead_letters import replay as send_back
+    from questream.kafka.publisher import KeySerializer
+
+    kafka, count = settings.kafka, ReplayCount()
+    group = replay_group(kafka.group_id)
+
+    def on_sent(letters: int) -> None:
+        count.sent += letters
+
+    with (
+        open_reader(settings, group_id=group) as consumer,
+        open_producer(settings, transactional_id=group, key_serializer=KeySerializer()) as producer,
+    ):
+        # First of all: it ends a replay that died, or still runs elsewhere, before its offsets are read.
+        producer.init_transactions()
+        settled = begin(consumer, kafka.dead_letter_topic)
+        letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
+        send_back(letters, settled, kafka.dead_letter_topic, group, producer, kafka.call_deadline_seconds, on_sent)
+    return count
+
+
+def _row(letter: DeadLetter, replayed: bool, show_values: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "time": datetime.fromtimestamp(letter.timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        "reason": letter.reason,
+        "stage": letter.stage,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "origin": letter.origin._asdict() if letter.origin else None,
+        "bytes": len(letter.value or b""),
+        "replayed": replayed,
+    }
+    if show_values:
+        row["value"] = None if letter.value is None else letter.value.decode(errors="replace")
+    return row
+
+
+def _print_table(rows: list[dict[str, Any]], show_values: bool) -> None:
+    columns = ["time", "reason", "stage", "origin", "bytes#", "replayed", *(["value"] if show_values else [])]
+
+    def cells() -> Iterator[list[str]]:
+        for row in rows:
+            origin = row["origin"]
+            place = f"{origin['topic']}/{origin['partition']}/{origin['offset']}" if origin else "?"
+            told = [
+                row["time"],
+                row["reason"],
+                row["stage"],
+                place,
+                f"{row['bytes']:,}",
+                "yes" if row["replayed"] else "",
+            ]
+            yield [printable(cell) for cell in (*told, *([row["value"] or ""] if show_values else []))]
+
+    print_table(columns, cells())
+    reasons = Counter(row["reason"] for row in rows)
+    remark(
+        f"{len(rows):,} dead letters" + "".join(f", {number:,} {reason}" for reason, number in reasons.most_common())
+    )

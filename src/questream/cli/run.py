@@ -1,0 +1,109 @@
+"""`questream run`: the worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import SecretStr
+
+from questream.cli.options import ConfigOption, SetOption, load_with_logs
+from questream.cli.output import remark
+
+if TYPE_CHECKING:
+    from questream.settings import KafkaSettings, Settings
+    from questream.stream.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+_EMBEDDED_PARTITIONS = 4
+
+
+def run(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Start a broker and a store of its own, which forget all at the end.")
+    ] = False,
+) -> None:
+    """Run a worker until SIGTERM or Ctrl-C: it finishes the batch in hand and ends; a second signal ends it at once.
+
+    Example: questream run --config questream.toml
+    """
+    stopper = _Stopper()
+    settings = load_with_logs(config, set_)
+    if not embedded:
+        _run_worker(settings, stopper)
+        return
+    with _embedded_servers(settings) as changed:
+        _run_worker(changed, stopper)
+
+
+class _Stopper:
+    """Turns signals into a graceful stop. Before there is a worker nothing is in hand: the process just ends."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._signals = 0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def stop_on_signal(self, worker: Worker) -> None:
+        """From now on a first signal stops this worker."""
+        self._worker = worker
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self._signals += 1
+        if self._worker is None:
+            os._exit(0)
+        if self._signals > 1:
+            # At once: what is not committed is replayed at the next start.
+            os._exit(128 + number)
+        self._worker.stop()
+
+
+def _run_worker(settings: Settings, stopper: _Stopper) -> None:
+    from questream.encoder import load_encoder
+    from questream.stream.worker import Worker
+
+    worker = Worker(settings, load_encoder(settings.model))
+    stopper.stop_on_signal(worker)
+    worker.run()
+
+
+@contextmanager
+def _embedded_servers(settings: Settings) -> Iterator[Settings]:
+    """Yields the settings with servers of this process's own in the place of the user's."""
+    from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
+    from questream.kafka.admin import create_missing, wanted_topics
+    from questream.kafka.connect import open_admin
+    from questream.settings import RedisSettings
+
+    with embedded_broker() as bootstrap_servers, embedded_store() as url:
+        changed = settings.model_copy(
+            update={
+                "kafka": _embedded_kafka(settings.kafka, bootstrap_servers, EMBEDDED_SESSION_TIMEOUT_SECONDS),
+                "redis": RedisSettings(url=SecretStr(url)),
+                "model": settings.model
+                if "name" in settings.model.model_fields_set
+                else settings.model.model_copy(update={"name": str(bundled_model())}),
+            }
+        )
+        with open_admin(changed) as admin:
+            create_missing(admin, wanted_topics(changed, _EMBEDDED_PARTITIONS, 1, None))
+        remark(f"broker {bootstrap_servers}, store {url}; send questions with:")
+        remark(f"  questream produce FILE --kafka.bootstrap_servers={bootstrap_servers}")
+        yield changed
+
+
+def _embedded_kafka(kafka: KafkaSettings, bootstrap_servers: str, session_timeout_seconds: float) -> KafkaSettings:
+    """The user's names and times, without what only the user's broker understands."""
+    secrets = {"sasl_plain_password", "sasl_plain_password_file", "ssl_password", "ssl_password_file"}
+    own = {"bootstrap_servers": bootstrap_servers, "session_timeout_seconds": session_timeout_seconds}
+    return type(kafka).model_validate(kafka.model_dump(exclude={"options", *secrets}) | own)

@@ -1,0 +1,66 @@
+"""`questream topics`: the four topics of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.exit_codes import ExitCode
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from questream.kafka.admin import TopicReport
+
+topics = typer.Typer(help="Create and check the topics.", no_args_is_help=True)
+
+
+@topics.callback()
+def _group() -> None:
+    pass
+
+
+@topics.command("create")
+def create(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Partitions of the input, output and cluster topic: the most workers at once.")
+    ] = 6,
+    replication_factor: Annotated[
+        int, typer.Option(min=-1, help="Copies of each record; -1: the broker's default.")
+    ] = -1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the broker, but create nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Create those of the four topics that do not exist, and check the others; exit code 1 if one cannot be used.
+
+    Example: questream topics create --partitions 12 --replication-factor 3
+    """
+    from questream.kafka.admin import check_missing, create_missing, find_topics, message_bytes_limit, wanted_topics
+    from questream.kafka.connect import open_admin
+
+    settings = load(config, set_)
+    with open_admin(settings) as admin:
+        found_input = find_topics(admin, [settings.kafka.input_topic]).get(settings.kafka.input_topic)
+        limit = message_bytes_limit(admin, found_input)
+        wanted = wanted_topics(settings, partitions, replication_factor, limit)
+        reports = (check_missing if dry_run else create_missing)(admin, wanted)
+    _print(reports, as_json)
+    if any(report.problems for report in reports):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _print(reports: list[TopicReport], as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(report) for report in reports])
+        return
+    print_table(
+        ["role", "topic", "partitions#", "", "problems"],
+        (
+            [r.role, r.name, "" if r.partitions is None else str(r.partitions), r.outcome, "; ".join(r.problems)]
+            for r in reports
+        ),
+    )

@@ -1,0 +1,48 @@
+"""What a check found, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from kafka import KafkaAdminClient
+
+from questream.settings import Settings
+
+Status = Literal["ok", "warn", "fail", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report; `remedy` says what to do where the status is not ok."""
+
+    check: str
+    status: Status
+    told: str
+    remedy: str | None = None
+
+
+@dataclass(slots=True)
+class Patient:
+    """What the checks look at. The clients are there once the checks that open them have passed."""
+
+    settings: Settings
+    admin: KafkaAdminClient | None = None
+    redis: Any = None
+    model: tuple[str, str, int] | None = field(default=None)
+
+    @property
+    def kafka(self) -> KafkaAdminClient:
+        """The admin client that the check of the broker opened."""
+        assert self.admin is not None  # noqa: S101 - checks that need the broker run only after it was found
+        return self.admin
+
+
+class Check(NamedTuple):
+    """A function that yields findings; it runs after the checks in `needs` have passed, for so long at most."""
+
+    name: str
+    run: Callable[[Patient], Iterator[Finding]]
+    needs: tuple[str, ...] = ()
+    limit_seconds: float = 15.0

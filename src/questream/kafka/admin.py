@@ -1,0 +1,197 @@
+"""The four topics: what they must be like, creating them, and comparing those that exist with what they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kafka import KafkaAdminClient
+from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource
+
+from questream.errors import KafkaRefused
+from questream.settings import Settings
+
+Role = Literal["input", "output", "cluster", "dead-letter"]
+Outcome = Literal["created", "would be created", "exists", "failed"]
+
+# What a record grows by on its way: error headers, or a decision around passed-through headers.
+HEADROOM_BYTES = 65_536
+_READ_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "message.timestamp.type")
+_NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
+    "input": frozenset({"READ", "DESCRIBE"}),
+    "output": frozenset({"WRITE", "DESCRIBE"}),
+    "cluster": frozenset({"READ", "WRITE", "DESCRIBE"}),
+    "dead-letter": frozenset({"WRITE", "DESCRIBE"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTopic:
+    """A topic as it should be; -1 leaves partitions or replication to the broker's defaults."""
+
+    role: Role
+    name: str
+    partitions: int = -1
+    replication_factor: int = -1
+    configs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTopic:
+    """A topic as the broker has it; without rights to its configuration `configs` is empty."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    leaderless_partitions: int
+    configs: dict[str, str]
+    operations: frozenset[str] | None
+
+    @property
+    def max_message_bytes(self) -> int | None:
+        """Longest record, in bytes, that the topic takes."""
+        text = self.configs.get("max.message.bytes")
+        return int(text) if text else None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What was done about a topic, and what is wrong with it."""
+
+    role: Role
+    name: str
+    outcome: Outcome
+    partitions: int | None
+    problems: tuple[str, ...] = ()
+
+
+def wanted_topics(
+    settings: Settings, partitions: int, replication_factor: int, input_message_bytes: int | None
+) -> list[WantedTopic]:
+    """The four topics of these settings; what goes out may be longer than the `input_message_bytes` that come in."""
+    kafka = settings.kafka
+    room = {} if input_message_bytes is None else {"max.message.bytes": str(input_message_bytes + HEADROOM_BYTES)}
+    return [
+        WantedTopic("input", kafka.input_topic, partitions, replication_factor),
+        WantedTopic("output", kafka.output_topic, partitions, replication_factor, room),
+        WantedTopic(
+            "cluster", kafka.cluster_topic, partitions, replication_factor, {"cleanup.policy": "compact", **room}
+        ),
+        WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
+    ]
+
+
+def find_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, FoundTopic]:
+    """Those of the topics that exist. Raises KafkaRefused if one may not be seen, else kafka-python's errors."""
+    described = {}
+    for topic in admin.describe_topics(list(names)):
+        error = kafka_errors.for_code(topic["error_code"])
+        if issubclass(error, kafka_errors.AuthorizationError):
+            raise KafkaRefused(f"the right to DESCRIBE topic {topic['name']} is missing; grant it with an ACL")
+        if error is not kafka_errors.UnknownTopicOrPartitionError:
+            described[topic["name"]] = topic
+    if not described:
+        return {}
+    resources = [ConfigResource("TOPIC", name, dict.fromkeys(_READ_CONFIGS)) for name in described]
+    configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
+    return {
+        name: FoundTopic(
+            name=name,
+            partitions=len(topic["partitions"]),
+            replication_factor=min((len(p["replica_nodes"]) for p in topic["partitions"]), default=0),
+            leaderless_partitions=sum(p["leader_id"] < 0 for p in topic["partitions"]),
+            configs={key: config["value"] for key, config in configs.get(name, {}).items()},
+            operations=None if topic["authorized_operations"] is None else frozenset(topic["authorized_operations"]),
+        )
+        for name, topic in described.items()
+    }
+
+
+def message_bytes_limit(admin: KafkaAdminClient, found_input: FoundTopic | None) -> int | None:
+    """Longest record that the input topic takes: its own limit, or the broker's; None where that may not be read."""
+    if found_input is not None:
+        return found_input.max_message_bytes
+    brokers = admin.describe_cluster()["brokers"]
+    if not brokers:
+        return None
+    broker_id = str(brokers[0]["broker_id"])
+    resource = ConfigResource("BROKER", broker_id, {"message.max.bytes": None})
+    try:
+        configs = admin.describe_configs([resource], config_filter="all").get("broker", {}).get(broker_id, {})
+    except kafka_errors.KafkaError:
+        # Some hosted brokers show no one their own configuration.
+        return None
+    text = configs.get("message.max.bytes", {}).get("value")
+    return int(text) if text else None
+
+
+def create_missing(admin: KafkaAdminClient, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
+    """Create those that do not exist, wait until they can be used, and compare the others with what they must be.
+
+    Raises KafkaRefused without the right to create, else kafka-python's errors.
+    """
+    reports = _reports(admin, wanted, "created")
+    admin.wait_for_topics([report.name for report in reports if report.outcome == "created"])
+    return reports
+
+
+def check_missing(admin: KafkaAdminClient, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
+    """What `create_missing` would do and raise: the broker is asked whether it would take each new topic."""
+    return _reports(admin, wanted, "would be created")
+
+
+def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[str]:
+    """What keeps the topic from its role, in words, each with its remedy."""
+    problems = []
+    policy = topic.configs.get("cleanup.policy")
+    if role == "cluster" and policy is not None and policy != "compact":
+        problems.append(f"cleanup.policy is {policy}; set it to compact, or cluster states are lost with time")
+    if role != "cluster" and policy is not None and "compact" in policy:
+        problems.append(f"cleanup.policy is {policy}; set it to delete, or records of one key replace each other")
+    limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
+    if role != "input" and limit is not None and input_limit is not None and limit < input_limit:
+        problems.append(
+            f"max.message.bytes is {limit}, the input topic's {input_limit}; set it to at least "
+            f"{input_limit + HEADROOM_BYTES}, or the longest records stop the stream"
+        )
+    if topic.leaderless_partitions:
+        problems.append(f"{topic.leaderless_partitions} of {topic.partitions} partitions have no leader")
+    missing = _NEEDED_OPERATIONS[role] - topic.operations if topic.operations is not None else frozenset()
+    if missing:
+        problems.append(f"the right to {' and '.join(sorted(missing))} is missing; grant it with an ACL")
+    return problems
+
+
+def _reports(admin: KafkaAdminClient, wanted: Sequence[WantedTopic], outcome: Outcome) -> list[TopicReport]:
+    found = find_topics(admin, [topic.name for topic in wanted])
+    found_input = next((found.get(topic.name) for topic in wanted if topic.role == "input"), None)
+    return [
+        _compare(topic, found[topic.name], found_input) if topic.name in found else _create(admin, topic, outcome)
+        for topic in wanted
+    ]
+
+
+def _compare(wanted: WantedTopic, found: FoundTopic, found_input: FoundTopic | None) -> TopicReport:
+    problems = problems_of(wanted.role, found, found_input)
+    return TopicReport(wanted.role, wanted.name, "exists", found.partitions, tuple(problems))
+
+
+def _create(admin: KafkaAdminClient, topic: WantedTopic, outcome: Outcome) -> TopicReport:
+    asked = {
+        "num_partitions": topic.partitions,
+        "replication_factor": topic.replication_factor,
+        "configs": topic.configs,
+    }
+    reply = admin.create_topics({topic.name: asked}, raise_errors=False, validate_only=outcome != "created")["topics"][
+        0
+    ]
+    error = kafka_errors.for_code(reply["error_code"])
+    if error is kafka_errors.NoError:
+        partitions = max(reply.get("num_partitions", -1), topic.partitions)
+        return TopicReport(topic.role, topic.name, outcome, partitions if partitions > 0 else None)
+    if issubclass(error, kafka_errors.AuthorizationError):
+        raise KafkaRefused(f"the broker denies the right to create topic {topic.name} ({error.__name__})")
+    reason = reply.get("error_message") or error.__name__
+    return TopicReport(topic.role, topic.name, "failed", None, (reason,))

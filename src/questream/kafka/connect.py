@@ -1,0 +1,139 @@
+"""Clients for commands and checks: connected within seconds, closed after use, with the cause of what fails."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import errors as kafka_errors
+
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
+from questream.kafka.clients import admin_config, producer_config, reader_config
+from questream.settings import Settings
+
+CONNECT_SECONDS = 5.0
+
+_CLIENT_ID = "questream-command"
+_CLOSE_SECONDS = 5.0
+_LOGIN_ERRORS = (
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.IllegalSaslStateError,
+)
+
+
+@contextmanager
+def open_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
+    """A connected admin client; what fails inside is raised as KafkaUnavailable or KafkaRefused."""
+    admin = connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID))
+    try:
+        with translated():
+            yield admin
+    finally:
+        admin.close()
+
+
+@contextmanager
+def open_reader(settings: Settings, **overrides: Any) -> Iterator[KafkaConsumer]:
+    """A connected consumer without a group that creates no topic; errors as with `open_admin`.
+
+    `overrides` are arguments of KafkaConsumer.
+    """
+    config = reader_config(settings, _CLIENT_ID) | {"allow_auto_create_topics": False} | overrides
+    consumer = connect(KafkaConsumer, config)
+    try:
+        with translated():
+            yield consumer
+    finally:
+        consumer.close(autocommit=False, timeout_ms=int(_CLOSE_SECONDS * 1000))
+
+
+@contextmanager
+def open_producer(settings: Settings, transactional_id: str | None = None, **overrides: Any) -> Iterator[KafkaProducer]:
+    """A connected idempotent producer that creates no topic; errors as with `open_admin`.
+
+    `overrides` are arguments of KafkaProducer. What was not flushed before the end is given up.
+    """
+    config = producer_config(settings, _CLIENT_ID, transactional_id) | {"allow_auto_create_topics": False} | overrides
+    producer = connect(KafkaProducer, config)
+    try:
+        with translated():
+            yield producer
+    finally:
+        producer.close(timeout=0)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn kafka-python's errors into ours. Its texts are dropped where they may quote what was sent."""
+    try:
+        yield
+    except _LOGIN_ERRORS as error:
+        raise _refused_login(error) from error
+    except kafka_errors.AuthorizationError as error:
+        raise KafkaRefused(
+            f"the broker denies the right to this ({type(error).__name__}); `questream doctor` shows what is missing"
+        ) from error
+    except kafka_errors.UnknownTopicOrPartitionError as error:
+        raise KafkaUnavailable("a topic does not exist; create it with: questream topics create") from error
+    except kafka_errors.KafkaError as error:
+        raise KafkaUnavailable(f"the broker failed a call: {type(error).__name__}") from error
+
+
+def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
+    """A client, once it is connected; kafka-python itself tells a refused login and a dead host alike as a timeout."""
+    timeout_ms = config.get("bootstrap_timeout_ms", int(CONNECT_SECONDS * 1000))
+    with _Witness() as witness:
+        try:
+            return client(**{**config, "bootstrap_timeout_ms": timeout_ms})
+        except kafka_errors.KafkaError as error:
+            raise _explain(witness.cause or error, config, timeout_ms) from error
+        except (ValueError, RuntimeError, OSError) as error:
+            # A missing file of a certificate, a missing package of a compression or login.
+            raise KafkaRefused(f"a client for Kafka cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
+    if isinstance(cause, _LOGIN_ERRORS):
+        return _refused_login(cause)
+    if isinstance(cause, ssl.SSLError):
+        return KafkaUnavailable(
+            f"TLS with the broker failed ({cause.reason or type(cause).__name__}); "
+            "check kafka.options.security_protocol and its ssl_ options"
+        )
+    servers = ", ".join(config["bootstrap_servers"])
+    return KafkaUnavailable(
+        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({type(cause).__name__}); "
+        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs"
+    )
+
+
+def _refused_login(cause: BaseException) -> KafkaRefused:
+    return KafkaRefused(
+        f"the broker refused the login ({type(cause).__name__}); check kafka.options.sasl_mechanism, "
+        "kafka.options.sasl_plain_username and kafka.sasl_plain_password"
+    )
+
+
+class _Witness(logging.Handler):
+    """Hears why kafka-python's connections fail: it logs the cause and raises a timeout."""
+
+    cause: BaseException | None = None
+
+    def __enter__(self) -> _Witness:
+        logging.getLogger("kafka").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("kafka").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        told = record.args if isinstance(record.args, tuple) else ()
+        causes = [part for part in told if isinstance(part, BaseException)]
+        # The first login or TLS error says more than the timeouts that follow it.
+        if causes and not isinstance(self.cause, (*_LOGIN_ERRORS, ssl.SSLError)):
+            self.cause = causes[0]

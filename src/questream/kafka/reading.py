@@ -1,0 +1,63 @@
+"""Reading a topic outside of the stream: from one of its ends, on and on or up to where it ends now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+
+from questream.errors import KafkaUnavailable
+
+_POLL_MS = 200
+_STANDSTILL_SECONDS = 15.0
+
+
+def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic. Raises KafkaUnavailable if it does not exist."""
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end"]) -> int:
+    """Assign all partitions of a topic, at one end of each; returns how many there are.
+
+    What is written after the return is read. Raises KafkaUnavailable if the topic does not exist.
+    """
+    partitions = partitions_of(consumer, topic)
+    consumer.assign(partitions)
+    offsets = consumer.end_offsets(partitions) if end == "end" else consumer.beginning_offsets(partitions)
+    for partition, offset in offsets.items():
+        consumer.seek(partition, offset)
+    return len(partitions)
+
+
+def follow(consumer: KafkaConsumer) -> Iterator[Any]:
+    """The records of the assigned partitions as they come, for ever."""
+    while True:
+        for messages in consumer.poll(timeout_ms=_POLL_MS).values():
+            yield from messages
+
+
+def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
+    """The records of the assigned partitions from their positions up to where the topic ends now.
+
+    Raises KafkaUnavailable if that end is not reached: the broker fails, or a transaction is open before it.
+    """
+    ends = consumer.end_offsets(list(consumer.assignment()))
+    positions = {partition: consumer.position(partition) for partition in ends}
+    moved_at = time.monotonic()
+    while any(positions[partition] < end for partition, end in ends.items()):
+        for partition, messages in consumer.poll(timeout_ms=_POLL_MS).items():
+            yield from (message for message in messages if message.offset < ends[partition])
+        # Not the records' offsets: the markers of transactions take offsets too, and no record passes them.
+        before, positions = positions, {partition: consumer.position(partition) for partition in ends}
+        if positions != before:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > _STANDSTILL_SECONDS:
+            raise KafkaUnavailable(
+                f"reading stood still for {_STANDSTILL_SECONDS:.0f} s: the broker fails, or a transaction is open"
+            )
