@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from questream.clustering.merging import propose_merges
-from questream.clustering.mirror import ClusterMoved, Mirror
+from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Linkage, Rules
 from tests.unit.reference import Cluster, Reference
 from tests.unit.stepping import unit_rows
@@ -27,7 +27,7 @@ def test_merges_cascade_as_the_plain_way_does(
     vectors = stream(seed, clusters, 4, 8, 0.6, 0.5)
     reference, mirror = Reference(rules, 8), Mirror(8)
     reference.mean_members = list(vectors.astype(np.float64))
-    mirror.mean_questions, mirror.mean_sum = clusters, vectors.sum(axis=0)
+    mirror.apply([MeanMoved(clusters, vectors.sum(axis=0))])
     for number, vector in enumerate(vectors, start=1):
         reference.clusters.append(Cluster(number, [vector.astype(np.float64)], 1))
         mirror.apply([ClusterMoved(number, 1, vector)])

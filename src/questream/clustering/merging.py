@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import Products
 from questream.domain import Matrix, Vector
+
+_ROWS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +41,23 @@ def propose_merges(mirror: Mirror, moved: Sequence[int], rules: Rules) -> list[M
     rows = mirror.rows(moved)
     if not rows or mirror.count < 2:
         return []
-    return _Merger(mirror, rows, rules).run()
+    products = Products(mirror, rules, room=0)
+    if not any(
+        _scores(products, np.array(chunk), mirror.sums[chunk] @ mirror.sums.T).max() >= rules.merge_threshold
+        for chunk in _chunks(rows)
+    ):
+        return []
+    return _Merger(mirror, products, rows, rules).run()
 
 
 class _Merger:
     """Scores of `moved` rows (m) against all clusters (count), updated as merges add rows together."""
 
-    def __init__(self, mirror: Mirror, rows: list[int], rules: Rules) -> None:
+    def __init__(self, mirror: Mirror, products: Products, rows: list[int], rules: Rules) -> None:
         self._rules = rules
         self._mirror = mirror
         self._rows = rows
-        self._products = Products(mirror, rules, room=0)
+        self._products = products
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._alive = np.ones(mirror.count, bool)
         self._members = mirror.members.copy()
@@ -103,20 +111,8 @@ class _Merger:
         self._scores = np.vstack([self._scores, scores])
 
     def _score(self, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
-        """Scores (m, count) of clusters against all: the formula of `scores.py`, a cluster in the question's place."""
-        products, count = self._products, self._mirror.count
-        members = products.members[rows]
-        constants = np.zeros(len(rows))
-        if products.centred:
-            constants += products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
-        scores: Matrix = dots * products.scale[:count]
-        scores *= (1.0 / members).astype(np.float32)[:, None]
-        if products.centred:
-            scores += products.shift[:count]
-            scores += constants.astype(np.float32)[:, None] * products.inverse[:count]
-        scores *= products.inverse[rows][:, None]
+        scores = _scores(self._products, rows, dots)
         scores[:, ~self._alive] = -np.inf
-        scores[np.arange(len(rows)), rows] = -np.inf
         return scores
 
     def _sum(self, row: int) -> Vector:
@@ -125,3 +121,24 @@ class _Merger:
             return known
         total: Vector = self._mirror.sums[row]
         return total
+
+
+def _chunks(rows: list[int]) -> Iterator[list[int]]:
+    """Most batches merge nothing: finding that out takes the scores of a few rows at a time, not of all at once."""
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        yield rows[start : start + _ROWS_AT_ONCE]
+
+
+def _scores(products: Products, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
+    """Scores (m, count) of clusters against all: the formula of `scores.py`, a cluster in the question's place."""
+    count = products.count
+    members = products.members[rows]
+    scores: Matrix = dots * products.scale[:count]
+    scores *= (1.0 / members).astype(np.float32)[:, None]
+    if products.centred:
+        constants = products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
+        scores += products.shift[:count]
+        scores += constants.astype(np.float32)[:, None] * products.inverse[:count]
+    scores *= products.inverse[rows][:, None]
+    scores[np.arange(len(rows)), rows] = -np.inf
+    return scores

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from questream.domain import Matrix, Vector
 
@@ -53,19 +54,21 @@ class Mirror:
         self.next_id = 1
         self.count = 0
         self.row_of: dict[int, int] = {}
-        self.mean_questions = 0
-        self.mean_sum: Vector = np.zeros(dimension, np.float32)
+        self._mean = MeanMoved(0, np.zeros(dimension, np.float32))
         self._ids = np.zeros(_FIRST_CAPACITY, np.int64)
         self._members = np.zeros(_FIRST_CAPACITY, np.int64)
         self._sums: Matrix = np.zeros((_FIRST_CAPACITY, dimension), np.float32)
+        # Kept beside the sums, since deriving them for all rows would read every sum for each batch.
+        self._dot_mean = np.zeros(_FIRST_CAPACITY, np.float64)
+        self._dot_self = np.zeros(_FIRST_CAPACITY, np.float64)
 
     @property
-    def ids(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def ids(self) -> NDArray[np.int64]:
         """Cluster ids by row, (count,)."""
         return self._ids[: self.count]
 
     @property
-    def members(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def members(self) -> NDArray[np.int64]:
         """Centroid members by row, (count,)."""
         return self._members[: self.count]
 
@@ -73,6 +76,26 @@ class Mirror:
     def sums(self) -> Matrix:
         """Raw sums by row, (count, dimension)."""
         return self._sums[: self.count]
+
+    @property
+    def dot_mean(self) -> NDArray[np.float64]:
+        """Products of the sums with the mean's sum, by row (count,)."""
+        return self._dot_mean[: self.count]
+
+    @property
+    def dot_self(self) -> NDArray[np.float64]:
+        """Products of the sums with themselves, by row (count,)."""
+        return self._dot_self[: self.count]
+
+    @property
+    def mean_questions(self) -> int:
+        """How many questions the mean has learned from."""
+        return self._mean.questions
+
+    @property
+    def mean_sum(self) -> Vector:
+        """The raw sum (dimension,) of the questions that the mean has learned from."""
+        return self._mean.vector_sum
 
     def vector_sum(self, cluster_id: int) -> Vector:
         """The raw sum (dimension,) of a cluster. Raises KeyError if it is not in the index."""
@@ -90,6 +113,8 @@ class Mirror:
         capacity = max(count, int(len(self._ids) * _GROWTH))
         self._ids = np.resize(self._ids, capacity)
         self._members = np.resize(self._members, capacity)
+        self._dot_mean = np.resize(self._dot_mean, capacity)
+        self._dot_self = np.resize(self._dot_self, capacity)
         sums = np.empty((capacity, self.dimension), np.float32)
         sums[: self.count] = self._sums[: self.count]
         self._sums = sums
@@ -104,8 +129,8 @@ class Mirror:
                 case ClusterRemoved():
                     rows.update(self._remove(change.cluster_id))
                 case MeanMoved():
-                    self.mean_questions = change.questions
-                    self.mean_sum = change.vector_sum
+                    self._mean = change
+                    self._dot_mean[: self.count] = self.sums @ change.vector_sum
         return {row for row in rows if row < self.count}
 
     def rows(self, cluster_ids: Sequence[int]) -> list[int]:
@@ -123,6 +148,8 @@ class Mirror:
             self.next_id = max(self.next_id, change.cluster_id + 1)
         self._members[row] = change.members
         self._sums[row] = change.vector_sum
+        self._dot_mean[row] = change.vector_sum @ self._mean.vector_sum
+        self._dot_self[row] = change.vector_sum @ change.vector_sum
         return row
 
     def _remove(self, cluster_id: int) -> set[int]:
@@ -134,6 +161,8 @@ class Mirror:
         if row != last:
             self._ids[row] = self._ids[last]
             self._members[row] = self._members[last]
+            self._dot_mean[row] = self._dot_mean[last]
+            self._dot_self[row] = self._dot_self[last]
             self._sums[row] = self._sums[last]
             self.row_of[int(self._ids[row])] = row
         return {row}

@@ -41,10 +41,10 @@ class Products:
         self.mean_square = float(mirror.mean_sum @ mirror.mean_sum)
         self.dot_mean = np.zeros(capacity, np.float64)
         if self.centred:
-            self.dot_mean[: self.count] = mirror.sums @ mirror.mean_sum
+            self.dot_mean[: self.count] = mirror.dot_mean
         self.dot_self = np.ones(capacity, np.float64)
         if rules.linkage == "centroid":
-            self.dot_self[: self.count] = np.einsum("ij,ij->i", mirror.sums, mirror.sums)
+            self.dot_self[: self.count] = mirror.dot_self
         # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m|
         self.scale: Scale = np.zeros(capacity, np.float32)
         self.shift: Scale = np.zeros(capacity, np.float32)

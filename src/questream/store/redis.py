@@ -14,7 +14,7 @@ import redis
 import redis.exceptions
 
 from questream.clustering.merging import Merge
-from questream.clustering.mirror import ClusterMoved, Mirror
+from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings
@@ -302,7 +302,7 @@ class RedisStore:
         mirror.seq = int(seq or 0)
         mirror.next_id = int(next_id or 1)
         if mean_sum is not None:
-            mirror.mean_questions, mirror.mean_sum = int(mean_questions), from_bytes(mean_sum)
+            mirror.apply([MeanMoved(int(mean_questions), from_bytes(mean_sum))])
         ids = self._live_ids(namespace)
         mirror.reserve(len(ids))
         for start in range(0, len(ids), _LOAD_CHUNK):
