@@ -13,7 +13,7 @@ from questream.clustering.rules import Rules
 from questream.clustering.scores import Products
 from questream.domain import Matrix, Vector
 
-_ROWS_AT_ONCE = 16
+_CLUSTERS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,19 @@ def propose_merges(mirror: Mirror, moved: Sequence[int], rules: Rules) -> list[M
     if not rows or mirror.count < 2:
         return []
     products = Products(mirror, rules, room=0)
+    moved_rows = np.array(rows)
     if not any(
-        _scores(products, np.array(chunk), mirror.sums[chunk] @ mirror.sums.T).max() >= rules.merge_threshold
-        for chunk in _chunks(rows)
+        (_scores(products, moved_rows, block, mirror.sums[rows] @ mirror.sums[block].T) >= rules.merge_threshold).any()
+        for block in _blocks(mirror.count)
     ):
         return []
     return _Merger(mirror, products, rows, rules).run()
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Most batches merge nothing: finding that out takes scores that fit the cache, not all of them at once."""
+    for start in range(0, count, _CLUSTERS_AT_ONCE):
+        yield slice(start, min(start + _CLUSTERS_AT_ONCE, count))
 
 
 class _Merger:
@@ -111,7 +118,7 @@ class _Merger:
         self._scores = np.vstack([self._scores, scores])
 
     def _score(self, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
-        scores = _scores(self._products, rows, dots)
+        scores = _scores(self._products, rows, slice(0, self._mirror.count), dots)
         scores[:, ~self._alive] = -np.inf
         return scores
 
@@ -123,22 +130,17 @@ class _Merger:
         return total
 
 
-def _chunks(rows: list[int]) -> Iterator[list[int]]:
-    """Most batches merge nothing: finding that out takes the scores of a few rows at a time, not of all at once."""
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        yield rows[start : start + _ROWS_AT_ONCE]
-
-
-def _scores(products: Products, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
-    """Scores (m, count) of clusters against all: the formula of `scores.py`, a cluster in the question's place."""
-    count = products.count
+def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Matrix) -> Matrix:
+    """Scores of clusters (m,) against a block of all: the formula of `scores.py`, a cluster in the question's place."""
     members = products.members[rows]
-    scores: Matrix = dots * products.scale[:count]
+    scores: Matrix = dots
+    scores *= products.scale[block]
     scores *= (1.0 / members).astype(np.float32)[:, None]
     if products.centred:
         constants = products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
-        scores += products.shift[:count]
-        scores += constants.astype(np.float32)[:, None] * products.inverse[:count]
+        scores += products.shift[block]
+        scores += constants.astype(np.float32)[:, None] * products.inverse[block]
     scores *= products.inverse[rows][:, None]
-    scores[np.arange(len(rows)), rows] = -np.inf
+    within = np.flatnonzero((rows >= block.start) & (rows < block.stop))
+    scores[within, rows[within] - block.start] = -np.inf
     return scores
