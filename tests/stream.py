@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
@@ -219,9 +220,24 @@ def assert_one_decision_each(decisions: Sequence[dict[str, Any]], expected: Iter
     assert not any(wrong.values()), {name: (len(ids), ids[:5]) for name, ids in wrong.items()}
 
 
+def assert_sizes_have_no_gap(decisions: Sequence[dict[str, Any]]) -> None:
+    """The decisions of each cluster count 1, 2, 3... Only for streams where nothing merges."""
+    sizes: dict[str, list[int]] = {}
+    for decision in decisions:
+        sizes.setdefault(decision["cluster_id"], []).append(decision["cluster_size"])
+    for cluster_id, counted in sizes.items():
+        assert sorted(counted) == list(range(1, len(counted) + 1)), f"{cluster_id} counted {sorted(counted)}"
+
+
 def live_sizes(store: RedisStore, namespace: str = "default") -> dict[str, int]:
     """Size by public id of the live clusters."""
     return {f"c{state.cluster_id}": state.size for state in store.clusters(namespace)}
+
+
+def real_questions(count: int) -> list[str]:
+    """Questions of BANKING77, as the demo streams them."""
+    lines = (files("questream.demo") / "banking77.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["text"] for line in lines[:count]]
 
 
 def wait_until(condition: Callable[[], bool], promise: str, seconds: float = WAIT_SECONDS) -> None:

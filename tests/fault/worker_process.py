@@ -2,8 +2,8 @@
 
 The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py stands for the model; `port_file`, where to
 write the port of the metrics page; `record`, a file for every commit and merge that the store accepted, or null;
-`fault`, or null: `POINT:WHEN:CALL:SIGNAL`, such as `commit:after:3:KILL`. At its CALL-th call, before or after, the
-process sends itself SIGKILL or SIGSTOP. The points are those of `POINTS`.
+`fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
+before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer
 
 import questream.clusterer
 from questream.encoder import load_encoder
@@ -38,7 +38,7 @@ POINTS: dict[str, tuple[type, str]] = {
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.
     "commit-transaction": (KafkaProducer, "commit_transaction"),
-    "confirm": (RedisStore, "confirm"),
+    "commit-offsets": (KafkaConsumer, "commit"),
 }
 
 
@@ -49,7 +49,8 @@ def main(arguments: dict[str, Any]) -> None:
     if arguments["record"]:
         record_commits(Path(arguments["record"]))
     if arguments["fault"]:
-        build_in(arguments["fault"])
+        for fault in arguments["fault"].split(","):
+            build_in(fault)
     encoder = hash_encoder() if arguments["hash_encoder"] else load_encoder(settings.model)
     worker = Worker(settings, encoder)
 
@@ -72,8 +73,8 @@ def tell_port(worker: Worker, port_file: Path) -> None:
 
 
 def build_in(fault: str) -> None:
-    """Have the named call end or freeze this process."""
-    point, when, call, name = fault.split(":")
+    """Have the named call end or freeze this process, or hang."""
+    point, when, call, deed = fault.split(":")
     owner, method = POINTS[point]
     original: Callable[..., Any] = getattr(owner, method)
     calls = itertools.count(1)
@@ -81,18 +82,20 @@ def build_in(fault: str) -> None:
     def faulty(*args: Any, **kwargs: Any) -> Any:
         due = next(calls) == int(call)
         if due and when == "before":
-            end_or_freeze(name)
+            do(deed)
         answer = original(*args, **kwargs)
         if due and when == "after":
-            end_or_freeze(name)
+            do(deed)
         return answer
 
     setattr(owner, method, faulty)
 
 
-def end_or_freeze(name: str) -> None:
-    """Send this process SIGKILL or SIGSTOP; returns only after a SIGCONT."""
-    os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+def do(deed: str) -> None:
+    """End, freeze or hang; returns only from being frozen, after a SIGCONT."""
+    if deed == "HANG":
+        threading.Event().wait()
+    os.kill(os.getpid(), signal.Signals[f"SIG{deed}"])
 
 
 def record_commits(path: Path) -> None:

@@ -101,6 +101,7 @@ class Intake:
         """
         self.commit_acknowledged()
         self._balance_backpressure()
+        self._keep_joining()
         fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._backlog.room)
         for partition, messages in fetched.items():
             self._first_fetched.setdefault(partition, messages[0].offset)
@@ -140,6 +141,16 @@ class Intake:
             paused = self._consumer.paused()
             if paused:
                 self._consumer.resume(*paused)
+
+    def _keep_joining(self) -> None:
+        """Have the next poll finish a join that the last one began.
+
+        kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then
+        has no partitions, sends no heartbeats, and waits for ever.
+        """
+        coordinator = self._consumer._coordinator
+        if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
 
     def _begin_epoch(self) -> None:
         dropped = self._backlog.begin_epoch()

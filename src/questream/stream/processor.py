@@ -123,7 +123,7 @@ class Processor:
             self._metrics.clusters.set(self._clusterer.cluster_count)
 
     def sweep(self) -> None:
-        """While there is nothing to publish: publish what a dead worker left behind."""
+        """Between batches: publish what a dead worker left behind, every other second at most."""
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + _IDLE_SECONDS

@@ -133,10 +133,10 @@ class Session:
     def _publish(self) -> None:
         while not self._answered.ended:
             answered = self._answered.take()
-            if answered is None:
-                self._processor.sweep()
-            else:
+            if answered is not None:
                 self._processor.publish(answered)
+            # Under load too: what a dead worker left behind must not wait for a quiet hour.
+            self._processor.sweep()
 
 
 class _Handover(Generic[T]):
