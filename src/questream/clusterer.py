@@ -15,7 +15,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mi
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended
+from questream.errors import Contended, StoreLost
 from questream.store.ledger import decide
 from questream.store.proposing import (
     SIMILARITY_DIGITS,
@@ -343,6 +343,11 @@ class Clusterer:
 
     def _apply(self, namespace: str, mirror: Mirror, missed: Tail) -> set[int] | None:
         """Follow the log; returns the changed rows, or None where the mirror fell behind and was loaded anew."""
+        if missed.seq < mirror.seq:
+            raise StoreLost(
+                f"the store has forgotten its last writes in namespace {namespace!r} (it stands at {missed.seq}, this"
+                f" worker saw {mirror.seq}): bring back its append-only file, or start anew in another namespace"
+            )
         if missed.changes is None:
             logger.warning("fell behind the log, loading the mirror again", extra={"namespace": namespace})
             self._mirrors[namespace] = self._store.load(namespace)

@@ -16,7 +16,7 @@ import redis.exceptions
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
-from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable
+from questream.errors import Contended, IdentityMismatch, StoreLost, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings
 from questream.store.connect import connect_redis
 from questream.store.ledger import entry_prefix, parse_ledger
@@ -76,7 +76,7 @@ def _translated() -> Iterator[None]:
         if _PASSING.search(str(error)):
             raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
         if "NAMESPACE is gone" in str(error):
-            raise StoreRefused("the namespace is gone from Redis: its data was lost or flushed") from error
+            raise StoreLost("the namespace is gone from Redis: its data was lost or flushed") from error
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
 
 
