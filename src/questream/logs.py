@@ -108,8 +108,9 @@ def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | Non
     logging.raiseExceptions = False
 
 
-def quiet_clients() -> None:
-    """Keep the clients' own warnings out of the terminal, for a command that reports what fails by itself."""
+def configure_quiet_logging(log: LogSettings, redactor: Redactor) -> None:
+    """As `configure_logging`, but from WARNING up and without the clients: for a command that reports what fails."""
+    configure_logging(log.model_copy(update={"level": "error" if log.level == "error" else "warning"}), redactor)
     for name in _CLIENT_LOGGERS:
         client = logging.getLogger(name)
         # Not by level: whoever wants the cause of a failed connection hears it from these loggers.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
-from questream.logs import Redactor, configure_logging, quiet_clients, secrets_of
+from questream.logs import Redactor, configure_logging, configure_quiet_logging, secrets_of
 from questream.settings import KafkaSettings, LogSettings, RedisSettings, Settings
 
 SECRET = "hunter2/open+sesame"
@@ -123,11 +123,13 @@ def test_the_kafka_client_stays_silent_at_debug_for_it_logs_whole_records() -> N
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["ours"]
 
 
-def test_quiet_clients_are_silent_about_lost_connections() -> None:
-    stream = configured(LogSettings(format="json"))
-    quiet_clients()
+def test_a_command_hears_warnings_of_questream_but_not_of_its_clients(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_quiet_logging(LogSettings(format="json"), Redactor())
     logging.getLogger("kafka.net.manager").error("connection refused")
-    assert stream.getvalue() == ""
+    logger.info("model loaded")
+    assert capsys.readouterr().err == ""
+    logger.warning("unpinned")
+    assert "unpinned" in capsys.readouterr().err
 
 
 def test_the_level_holds_for_questream() -> None:

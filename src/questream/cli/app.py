@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -47,10 +48,13 @@ app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(bench, name="bench")
 
 
-def main() -> None:
-    """Run the command that `sys.argv` names; ends the process with one of `ExitCode`."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name; ends with SystemExit and an `ExitCode`.
+
+    `arguments` default to those of the process.
+    """
     try:
-        app(args=expand_setting_flags(sys.argv[1:]), prog_name="questream")
+        app(args=expand_setting_flags(sys.argv[1:] if arguments is None else arguments), prog_name="questream")
     except QuestreamError as error:
         _report(error)
         sys.exit(exit_code_of(error))

@@ -85,9 +85,10 @@ def show(
 
     Example: questream clusters show c17
     """
+    number = _number(cluster)
     settings = load(config, set_)
     store, chosen = _open(settings, namespace)
-    state = store.cluster(chosen, _number(cluster))
+    state = store.cluster(chosen, number)
     while state is not None and state.merged_into is not None:
         remark(f"c{state.cluster_id} was merged into c{state.merged_into}")
         state = store.cluster(chosen, state.merged_into)
@@ -141,10 +142,11 @@ def label(
     """
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
+    number = _number(cluster)
     settings = load(config, set_)
     store, chosen = _open(settings, namespace)
     try:
-        state = store.label(chosen, _number(cluster), label, route)
+        state = store.label(chosen, number, label, route)
     except KeyError:
         raise _no_cluster(cluster, chosen) from None
     row = _row(state)
@@ -171,10 +173,11 @@ def merge(
     """
     from questream.operations import merge_clusters
 
+    one, another = _number(cluster), _number(other)
     settings = load(config, set_)
     store, chosen = _open(settings, namespace)
     try:
-        applied = merge_clusters(store, chosen, _number(cluster), _number(other))
+        applied = merge_clusters(store, chosen, one, another)
     except KeyError as error:
         raise _no_cluster(f"c{error.args[0]}", chosen) from None
     except ValueError as error:

@@ -53,15 +53,16 @@ def expand_setting_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def load(config: Path | None, assignments: list[str] | None) -> Settings:
-    """The settings of a command that reports by itself what fails; logging is set up, clients are kept quiet.
+    """The settings of a command that reports by itself what fails: it logs warnings only, or all at `log.level` debug.
 
     Raises SettingsError.
     """
-    from questream.logs import quiet_clients
+    from questream.logs import Redactor, configure_logging, configure_quiet_logging, secrets_of
+    from questream.settings import load_settings
 
-    settings = load_with_logs(config, assignments)
-    if not debugging():
-        quiet_clients()
+    settings = load_settings(config, _parse(assignments or []))
+    configure = configure_logging if settings.log.level == "debug" else configure_quiet_logging
+    configure(settings.log, Redactor(secrets_of(settings)))
     return settings
 
 

@@ -11,7 +11,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import SecretStr
 
 from questream.cli.options import ConfigOption, SetOption, load_with_logs
 from questream.cli.output import remark
@@ -80,6 +79,8 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
 @contextmanager
 def _embedded_servers(settings: Settings) -> Iterator[Settings]:
     """Yields the settings with servers of this process's own in the place of the user's."""
+    from pydantic import SecretStr
+
     from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
     from questream.kafka.admin import create_missing, wanted_topics
     from questream.kafka.connect import open_admin

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.admin import OffsetSpec
+from kafka.admin import MemberToRemove, OffsetSpec
 
 from questream.doctor.findings import Check, Finding, Patient
 from questream.errors import KafkaRefused, KafkaUnavailable
@@ -18,6 +18,7 @@ from questream.kafka.connect import connect, open_producer
 # From 2.5 on the broker fences transactional offsets by the group's generation (KIP-447).
 OLDEST_BROKER = (2, 5)
 _COORDINATOR_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
 _TOLERATED_SKEW_SECONDS = 2.0
 _LOCAL_HOSTS = ("127.", "localhost:", "[::1]")
 _PROTECTED = ("SSL", "SASL_SSL")
@@ -28,11 +29,9 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     try:
         patient.admin = connect(KafkaAdminClient, admin_config(settings, "questream-doctor"))
-    except KafkaUnavailable as error:
-        yield Finding("broker", "fail", str(error))
-        return
-    except KafkaRefused as error:
-        yield Finding("broker", "fail", str(error))
+    except (KafkaUnavailable, KafkaRefused) as error:
+        told, _, remedy = str(error).partition("; ")
+        yield Finding("broker", "fail", told, remedy or None)
         return
     brokers = patient.admin.describe_cluster()["brokers"]
     version = patient.admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
@@ -78,7 +77,8 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
         try:
             topic = find_topics(patient.kafka, [name]).get(name)
         except KafkaRefused as error:
-            yield Finding(check, "fail", str(error))
+            told, _, remedy = str(error).partition("; ")
+            yield Finding(check, "fail", told, remedy or None)
             continue
         if topic is None:
             yield Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
@@ -88,20 +88,20 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
 
 
 def check_group(patient: Patient) -> Iterator[Finding]:
-    """The right to read as the consumer group."""
+    """The right to read as the consumer group: a member that does not exist is asked to leave."""
     group_id = patient.settings.kafka.group_id
     try:
-        operations = _group_operations(patient.kafka, group_id)
-    except kafka_errors.GroupAuthorizationFailedError:
-        operations = set()
-    if operations is None:
-        yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
-    elif "READ" in operations:
-        yield Finding("consumer group", "ok", f"{group_id} may be used")
-    else:
-        yield Finding(
-            "consumer group", "fail", f"the right to READ group {group_id} is missing", "grant it with an ACL"
+        _once_there(
+            lambda: patient.kafka.remove_group_members(group_id, [MemberToRemove(member_id="questream-doctor")])
         )
+    except kafka_errors.GroupAuthorizationFailedError:
+        told = f"the right to READ group {group_id} is missing"
+        yield Finding("consumer group", "fail", told, "grant it with an ACL")
+        return
+    except kafka_errors.UnsupportedVersionError:
+        yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
+        return
+    yield Finding("consumer group", "ok", f"{group_id} may be used")
 
 
 def check_producing(patient: Patient) -> Iterator[Finding]:
@@ -124,7 +124,8 @@ def check_producing(patient: Patient) -> Iterator[Finding]:
             remedy = f"grant WRITE on transactional ids that begin with {settings.kafka.group_id}-"
         else:
             remedy = "set delivery to at-least-once if the broker has no transactions"
-        yield Finding("transactions", "fail", str(error), remedy)
+        reason = type(cause).__name__ if isinstance(cause, kafka_errors.KafkaError) else str(error)
+        yield Finding("transactions", "fail", f"a transaction of no record failed: {reason}", remedy)
         return
     yield Finding("transactions", "ok", "idempotent and transactional producing work")
 
@@ -167,19 +168,18 @@ def _judge(check: str, role: Role, topic: FoundTopic, found_input: FoundTopic | 
     return Finding(check, "ok", told)
 
 
-def _group_operations(admin: KafkaAdminClient, group_id: str) -> set[str] | None:
-    """What we may do with the group. A cluster's first use of any group takes a moment: the broker makes a topic."""
+def _once_there(call: Callable[[], object]) -> None:
+    """Call again until a coordinator is there: at a cluster's first use of any group the broker makes a topic."""
     deadline = time.monotonic() + _COORDINATOR_SECONDS
     while True:
         try:
-            described = admin.describe_groups([group_id], include_authorized_operations=True)
+            call()
         except kafka_errors.CoordinatorNotAvailableError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.5)
-            continue
-        operations = described[group_id].get("authorized_operations")
-        return None if operations is None else set(operations)
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 KAFKA_CHECKS = (
@@ -188,5 +188,5 @@ KAFKA_CHECKS = (
     Check("topics", check_topics, needs=("broker",)),
     Check("consumer group", check_group, needs=("broker",)),
     Check("transactions", check_producing, needs=("broker",), limit_seconds=30.0),
-    Check("clock of records", check_record_clock, needs=("broker",)),
+    Check("clock of records", check_record_clock, needs=("topics",)),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.kafka.clients import admin_config, producer_config, reader_config
 from questream.settings import Settings
 
@@ -24,6 +23,25 @@ _LOGIN_ERRORS = (
     kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.IllegalSaslStateError,
 )
+
+
+_CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
+
+
+def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
+    """A client, once it is connected; kafka-python itself tells a refused login and a dead host alike as a timeout.
+
+    Raises KafkaUnavailable or KafkaRefused with the cause.
+    """
+    timeout_ms = config.get("bootstrap_timeout_ms", int(CONNECT_SECONDS * 1000))
+    with _Witness() as witness:
+        try:
+            return client(**{**config, "bootstrap_timeout_ms": timeout_ms})
+        except kafka_errors.KafkaError as error:
+            raise _explain(witness.cause or error, config, timeout_ms) from error
+        except (ValueError, RuntimeError, OSError) as error:
+            # A missing file of a certificate, a missing package of a compression or login.
+            raise KafkaRefused(f"a client for Kafka cannot be made: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -84,39 +102,31 @@ def translated() -> Iterator[None]:
         raise KafkaUnavailable(f"the broker failed a call: {type(error).__name__}") from error
 
 
-def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
-    """A client, once it is connected; kafka-python itself tells a refused login and a dead host alike as a timeout."""
-    timeout_ms = config.get("bootstrap_timeout_ms", int(CONNECT_SECONDS * 1000))
-    with _Witness() as witness:
-        try:
-            return client(**{**config, "bootstrap_timeout_ms": timeout_ms})
-        except kafka_errors.KafkaError as error:
-            raise _explain(witness.cause or error, config, timeout_ms) from error
-        except (ValueError, RuntimeError, OSError) as error:
-            # A missing file of a certificate, a missing package of a compression or login.
-            raise KafkaRefused(f"a client for Kafka cannot be made: {type(error).__name__}: {error}") from error
-
-
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
+    # These texts of kafka-python tell of sockets; they hold no data and no login.
+    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else type(cause).__name__
+    told = told.removeprefix("KafkaConnectionError: ")
+    servers = ", ".join(config["bootstrap_servers"])
+    if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
+        return SettingsError(f"a file that kafka.options.ssl_* name cannot be read: {cause.strerror}")
     if isinstance(cause, _LOGIN_ERRORS):
         return _refused_login(cause)
-    if isinstance(cause, ssl.SSLError):
-        return KafkaUnavailable(
-            f"TLS with the broker failed ({cause.reason or type(cause).__name__}); "
-            "check kafka.options.security_protocol and its ssl_ options"
+    if "socket disconnected" in told and "sasl_mechanism" in config:
+        # A broker may close before its answer to a wrong login can be read.
+        return KafkaRefused(f"the broker at {servers} closed the connection during the login; {_CHECK_LOGIN}")
+    if "socket disconnected" in told:
+        return KafkaRefused(
+            f"the broker at {servers} closed the connection; if its listener wants TLS or a login, "
+            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT"
         )
-    servers = ", ".join(config["bootstrap_servers"])
     return KafkaUnavailable(
-        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({type(cause).__name__}); "
+        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({told}); "
         "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs"
     )
 
 
 def _refused_login(cause: BaseException) -> KafkaRefused:
-    return KafkaRefused(
-        f"the broker refused the login ({type(cause).__name__}); check kafka.options.sasl_mechanism, "
-        "kafka.options.sasl_plain_username and kafka.sasl_plain_password"
-    )
+    return KafkaRefused(f"the broker refused the login ({type(cause).__name__}); {_CHECK_LOGIN}")
 
 
 class _Witness(logging.Handler):
@@ -134,6 +144,6 @@ class _Witness(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         told = record.args if isinstance(record.args, tuple) else ()
         causes = [part for part in told if isinstance(part, BaseException)]
-        # The first login or TLS error says more than the timeouts that follow it.
-        if causes and not isinstance(self.cause, (*_LOGIN_ERRORS, ssl.SSLError)):
+        # The first failure says more than the timeouts that follow it, a refused login more than any other.
+        if causes and (self.cause is None or isinstance(causes[0], _LOGIN_ERRORS)):
             self.cause = causes[0]

@@ -18,7 +18,9 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """The partitions of a topic. Raises KafkaUnavailable if it does not exist."""
     numbers = consumer.partitions_for_topic(topic)
     if not numbers:
-        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
+        raise KafkaUnavailable(
+            f"topic {topic} does not exist, or may not be read; create it with: questream topics create"
+        )
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 
