@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from questream.encoder import load_encoder
-from questream.encoder.presets import KNOWN_MODELS
+from questream.encoder.presets import KNOWN_MODELS, known_by_name
 from questream.errors import ModelError
 from questream.settings import ModelSettings
 
@@ -46,6 +46,11 @@ def test_a_folder_that_bears_the_licensed_models_name_asks_for_its_licence_too(t
     folder = model_folder(tmp_path / LICENSED.split("/")[1], ("", TRANSFORMER))
     assert "CC BY-NC-SA 4.0" in refusal(folder)
     assert "CC BY-NC-SA 4.0" not in refusal(folder, accept_license=True)
+
+
+def test_a_pin_is_for_its_own_repository_not_for_namesakes() -> None:
+    assert known_by_name("sentence-transformers/all-MiniLM-L6-v2") is not None
+    assert known_by_name("someone-else/all-MiniLM-L6-v2") is None
 
 
 def test_the_licensed_models_preset_is_the_raw_cosine_of_its_card() -> None:

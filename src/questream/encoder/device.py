@@ -30,8 +30,8 @@ def choose_device(asked: str) -> torch.device:
 def choose_dtype(asked: str, device: torch.device, family: str) -> torch.dtype:
     """The dtype of this name; for `auto` bfloat16 where it is fast and keeps the vectors, else float32.
 
-    `family` is the transformer's model_type. On a CPU bfloat16 is taken only for the families whose vectors were
-    measured to keep a cosine of .9999 to those of float32, and only with the instructions that make it fast.
+    `family` is the transformer's model_type. On a CPU bfloat16 is taken only with the instructions that make it fast,
+    and only for the packed families, whose vectors are held to those of float32 when the model is opened.
     """
     if asked != "auto":
         return DTYPES[asked]

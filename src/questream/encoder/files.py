@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from questream.encoder.presets import (
     DEFAULT_ORGANISATION,
     Preset,
+    known_by_folder,
     known_by_name,
     known_by_weights,
     require_licence,
@@ -45,24 +46,35 @@ def locate_model(settings: ModelSettings) -> ModelFiles:
     Downloads from the hub what is not in its cache yet. Raises ModelError if the licence is not accepted, the model
     is nowhere, or its files are incomplete or pickled.
     """
-    known = known_by_name(settings.name)
-    preset = known.preset if known else None
-    require_licence(settings.name, preset, settings.accept_license)
     folder = Path(settings.name).expanduser()
     if folder.is_dir():
-        _require_loadable(folder)
-        name, revision = _identify(folder)
-        return ModelFiles(name, settings.revision or revision, folder, preset)
+        return _in_folder(folder, settings)
     if folder.exists() or settings.name.startswith((".", "/", "~")) or settings.name.count("/") > 1:
         raise ModelError(
             f"model.name is {settings.name}, which is not a folder here; give the folder that holds "
             "the model's modules.json, or a hub name such as sentence-transformers/all-mpnet-base-v2."
         )
+    return _on_hub(settings)
+
+
+def _in_folder(folder: Path, settings: ModelSettings) -> ModelFiles:
+    known = known_by_folder(folder)
+    preset = known.preset if known else None
+    require_licence(folder.name, preset, settings.accept_license)
+    _require_loadable(folder)
+    name, revision = _identify(folder)
+    return ModelFiles(name, settings.revision or revision, folder, preset)
+
+
+def _on_hub(settings: ModelSettings) -> ModelFiles:
     name = settings.name if "/" in settings.name else f"{DEFAULT_ORGANISATION}/{settings.name}"
-    snapshot = _download(name, settings.revision or (known.revision if known else None))
-    _require_loadable(snapshot)
+    known = known_by_name(name)
+    preset = known.preset if known else None
+    require_licence(name, preset, settings.accept_license)
+    folder = _download(name, settings.revision or (known.revision if known else None))
+    _require_loadable(folder)
     # The hub's cache keeps each snapshot in a folder named by its commit.
-    return ModelFiles(name, snapshot.name, snapshot, preset)
+    return ModelFiles(name, folder.name, folder, preset)
 
 
 def _download(name: str, revision: str | None) -> Path:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from questream.errors import ModelError
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_ORGANISATION = "sentence-transformers"
 
@@ -56,9 +54,13 @@ KNOWN_MODELS = (
 
 
 def known_by_name(name: str) -> KnownModel | None:
-    """The known model of this hub name or, for a folder, the one whose last name part the folder bears."""
-    last_part = name.rstrip("/").rsplit("/", 1)[-1]
-    return next((model for model in KNOWN_MODELS if name == model.name or last_part == model.name.split("/")[1]), None)
+    """The known model of this hub name."""
+    return next((model for model in KNOWN_MODELS if model.name == name), None)
+
+
+def known_by_folder(folder: Path) -> KnownModel | None:
+    """The known model that a folder is named after, as a clone of its repository is."""
+    return next((model for model in KNOWN_MODELS if model.name.split("/")[1] == folder.name), None)
 
 
 def known_by_weights(sha256: str) -> KnownModel | None:
