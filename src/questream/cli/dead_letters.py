@@ -92,7 +92,7 @@ def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
 
 
 def _replay(settings: Settings, reason: str | None) -> ReplayCount:
-    from questream.kafka.connect import open_producer, open_reader
+    from questream.kafka.connect import open_producer, open_reader, require_topic
     from questream.kafka.dead_letters import (
         ReplayCount,
         begin,
@@ -115,6 +115,7 @@ def _replay(settings: Settings, reason: str | None) -> ReplayCount:
     ):
         # First of all: it ends a replay that died, or still runs elsewhere, before its offsets are read.
         producer.init_transactions()
+        require_topic(producer, kafka.input_topic)
         settled = begin(consumer, kafka.dead_letter_topic)
         letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
         send_back(letters, settled, kafka.dead_letter_topic, group, producer, kafka.call_deadline_seconds, on_sent)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # How many records wait for their acknowledgement at once; bounds memory, and how late a failure is seen.
 _IN_FLIGHT = 5_000
+_CATCH_UP_SECONDS = 0.05
 
 
 def produce(
@@ -50,19 +51,20 @@ def produce(
 def _send_all(settings: Settings, file: Path, namespace: str | None, rate: float | None) -> int:
     """Send and wait until all is acknowledged; returns how many."""
     from questream.cli.question_records import question_encoder
-    from questream.kafka.connect import open_producer
+    from questream.kafka.connect import open_producer, require_topic
     from questream.records.files import read_questions
 
     encode = question_encoder(settings.input, namespace)
+    topic = settings.kafka.input_topic
+    if file.is_file():
+        # A first reading finds a mistake before anything is sent; a pipe can be read but once.
+        for _ in read_questions(file):
+            pass
     questions = read_questions(file)
-    pace = _Pace(rate)
-    # The first question before the connection: a wrong file is told at once.
-    first = next(questions, None)
-    if first is None:
-        return 0
     with open_producer(settings) as producer, _progress() as advance:
-        outbox = _Outbox(producer, settings.kafka.input_topic, advance)
-        outbox.send(*encode(first.id, first.text))
+        require_topic(producer, topic)
+        outbox = _Outbox(producer, topic, advance)
+        pace = _Pace(rate)
         for question in questions:
             pace.wait()
             outbox.send(*encode(question.id, question.text))
@@ -75,14 +77,16 @@ class _Pace:
 
     def __init__(self, rate: float | None) -> None:
         self._seconds = 1.0 / rate if rate else 0.0
-        self._next = time.monotonic()
+        self._next = time.monotonic() - self._seconds
 
     def wait(self) -> None:
         """Return when the next one is due."""
         if not self._seconds:
             return
-        self._next += self._seconds
-        time.sleep(max(0.0, self._next - time.monotonic()))
+        now = time.monotonic()
+        # What a pause has cost is not caught up in one burst.
+        self._next = max(self._next + self._seconds, now - _CATCH_UP_SECONDS)
+        time.sleep(max(0.0, self._next - now))
 
 
 class _Outbox:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -74,15 +74,26 @@ def open_reader(settings: Settings, **overrides: Any) -> Iterator[KafkaConsumer]
 def open_producer(settings: Settings, transactional_id: str | None = None, **overrides: Any) -> Iterator[KafkaProducer]:
     """A connected idempotent producer that creates no topic; errors as with `open_admin`.
 
-    `overrides` are arguments of KafkaProducer. What was not flushed before the end is given up.
+    `overrides` are arguments of KafkaProducer. What was not flushed or committed before the end is given up.
     """
-    config = producer_config(settings, _CLIENT_ID, transactional_id) | {"allow_auto_create_topics": False} | overrides
+    own = {"allow_auto_create_topics": False, "max_block_ms": int(CONNECT_SECONDS * 1000)}
+    config = producer_config(settings, _CLIENT_ID, transactional_id) | own | overrides
     producer = connect(KafkaProducer, config)
     try:
         with translated():
             yield producer
     finally:
-        producer.close(timeout=0)
+        # It complains of what it could not send, which hides the error that came before.
+        with suppress(kafka_errors.KafkaError):
+            producer.close(timeout=0)
+
+
+def require_topic(producer: KafkaProducer, topic: str) -> None:
+    """Raise KafkaUnavailable unless the topic exists."""
+    try:
+        producer.partitions_for(topic)
+    except kafka_errors.KafkaTimeoutError:
+        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create") from None
 
 
 @contextmanager
