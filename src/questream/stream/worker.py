@@ -42,6 +42,14 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
+# New clients would fare no better.
+_FINAL = (
+    kafka_errors.AuthorizationError,
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.KafkaConfigurationError,
+    kafka_errors.UnsupportedVersionError,
+)
 
 
 def rules_of(settings: Settings, encoder: Encoder) -> Rules:
@@ -146,7 +154,7 @@ class Worker:
             try:
                 self._run_session()
             except (KafkaUnavailable, kafka_errors.KafkaError) as error:
-                if isinstance(error, kafka_errors.KafkaError) and not _may_pass(error):
+                if isinstance(error, _FINAL):
                     raise
                 reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
                 logger.warning("session with Kafka lost; starting anew", extra={"reason": reason})
@@ -236,14 +244,3 @@ class Worker:
                 "threshold": f"{rules.threshold:.4f}",
             }
         )
-
-
-def _may_pass(error: kafka_errors.KafkaError) -> bool:
-    """Whether new clients may fare better: not where the broker denies the right to."""
-    return not isinstance(
-        error,
-        kafka_errors.AuthorizationError
-        | kafka_errors.AuthenticationFailedError
-        | kafka_errors.KafkaConfigurationError
-        | kafka_errors.UnsupportedVersionError,
-    )
