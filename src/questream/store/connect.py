@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import redis
+import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
@@ -115,7 +116,8 @@ def _check_url(url: str, settings: RedisSettings) -> None:
 def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
     try:
         return redis.RedisCluster.from_url(url, **arguments)
-    except redis.RedisError as error:
+    # The latter, raised when no node answers, is no RedisError.
+    except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
         # It tries every node and tells of the last failure as the cause.
         cause = error.__cause__ or error
         if isinstance(cause, redis.AuthenticationError):

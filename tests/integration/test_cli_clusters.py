@@ -1,0 +1,219 @@
+"""The commands that look at clusters and steer them, on Redis itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from questream import QuestionClusterer
+from questream.cli.exit_codes import ExitCode
+from questream.encoder import Encoder
+from questream.settings import RedisSettings
+from questream.store.connect import connect_redis
+from questream.store.redis import RedisStore
+from tests.command import questream
+from tests.servers import RedisCluster, RedisSentinel
+
+DIMENSION = 8
+
+
+def store_at(**settings: object) -> RedisStore:
+    return RedisStore(connect_redis(RedisSettings.model_validate(settings)))
+
+
+def fill(store: RedisStore, namespace: str = "default") -> None:
+    """Three clusters: c1 of three questions, c2 of two, c3 of one."""
+    clusterer = QuestionClusterer(
+        dimension=DIMENSION, threshold=0.9, similarity="cosine", namespace=namespace, store=store
+    )
+    clusterer.assign(np.eye(DIMENSION, dtype=np.float32)[[0, 0, 1, 0, 2, 1]])
+
+
+@pytest.fixture
+def filled(redis_url: str) -> str:
+    """URL of a Redis with three clusters in namespace `default`."""
+    fill(store_at(url=redis_url))
+    return redis_url
+
+
+def test_the_biggest_clusters_come_first(filled: str) -> None:
+    outcome = questream("clusters", "list", "--json", f"--redis.url={filled}")
+    assert outcome.code == 0
+    assert [(row["cluster_id"], row["size"]) for row in outcome.json_lines] == [("c1", 3), ("c2", 2), ("c3", 1)]
+    limited = questream("clusters", "list", "--json", "--limit", "2", f"--redis.url={filled}")
+    assert [row["cluster_id"] for row in limited.json_lines] == ["c1", "c2"]
+
+
+def test_the_list_is_a_table_for_people(filled: str) -> None:
+    lines = questream("clusters", "list", f"--redis.url={filled}").out.splitlines()
+    assert lines[0].split() == ["cluster", "size", "label", "route", "last", "seen", "question"]
+    assert lines[1].split()[:2] == ["c1", "3"]
+
+
+def test_a_namespace_that_is_not_there_is_told_with_those_that_are(filled: str) -> None:
+    outcome = questream("clusters", "list", "--namespace", "bank", f"--redis.url={filled}")
+    assert outcome.code == ExitCode.FAILED
+    assert outcome.err == "questream: there is no namespace 'bank'; there are: default\n"
+
+
+def test_looking_at_clusters_opens_no_namespace(redis_url: str) -> None:
+    for command in (["list"], ["show", "c1"], ["export"], ["label", "c1", "--label", "x"], ["merge", "c1", "c2"]):
+        assert questream("clusters", *command, f"--redis.url={redis_url}").code == ExitCode.FAILED
+    assert store_at(url=redis_url).namespaces() == []
+
+
+def test_a_cluster_is_shown(filled: str) -> None:
+    shown = questream("clusters", "show", "c2", "--json", f"--redis.url={filled}").json
+    assert (shown["cluster_id"], shown["size"], shown["namespace"], shown["model"]) == ("c2", 2, "default", "vectors")
+    assert shown["created_at"] <= shown["last_seen_at"]
+
+
+def test_a_cluster_that_is_not_there_is_told(filled: str) -> None:
+    for command in (["show", "c99"], ["label", "c99", "--label", "x"], ["merge", "c1", "c99"]):
+        outcome = questream("clusters", *command, f"--redis.url={filled}")
+        assert outcome.code == ExitCode.FAILED
+        assert outcome.err == "questream: there is no cluster c99 in namespace 'default'\n"
+
+
+def test_clusters_are_exported_as_json_lines_or_csv(filled: str, tmp_path: Path) -> None:
+    lines = questream("clusters", "export", f"--redis.url={filled}").json_lines
+    path = tmp_path / "clusters.csv"
+    assert questream("clusters", "export", "-o", str(path), f"--redis.url={filled}").code == 0
+    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+    assert [row["cluster_id"] for row in lines] == [row["cluster_id"] for row in rows] == ["c1", "c2", "c3"]
+    assert list(rows[0]) == list(lines[0])
+    printed = questream("clusters", "export", "--format", "csv", f"--redis.url={filled}").out
+    assert [row["size"] for row in csv.DictReader(io.StringIO(printed))] == ["3", "2", "1"]
+
+
+def test_an_export_that_cannot_be_written_is_told(filled: str, tmp_path: Path) -> None:
+    outcome = questream("clusters", "export", "-o", str(tmp_path / "no" / "folder"), f"--redis.url={filled}")
+    assert outcome.code == ExitCode.FAILED
+    assert "cannot be written: No such file or directory" in outcome.err
+
+
+def test_a_label_and_a_route_are_set_kept_and_removed(filled: str) -> None:
+    def label(*arguments: str) -> tuple[str | None, str | None]:
+        row = questream("clusters", "label", "c1", *arguments, "--json", f"--redis.url={filled}").json
+        return row["label"], row["route"]
+
+    assert label("--label", "card arrival", "--route", "cards") == ("card arrival", "cards")
+    assert label("--label", "card delivery") == ("card delivery", "cards")
+    assert label("--route", "") == ("card delivery", None)
+    assert questream("clusters", "label", "c1", f"--redis.url={filled}").code == ExitCode.USAGE
+
+
+def test_two_clusters_are_merged_for_ever(filled: str) -> None:
+    outcome = questream("clusters", "merge", "c3", "c1", "--json", f"--redis.url={filled}")
+    assert (outcome.code, outcome.json) == (0, {"cluster_id": "c1", "merged": "c3", "size": 4})
+    shown = questream("clusters", "show", "c3", "--json", f"--redis.url={filled}")
+    assert shown.json["cluster_id"] == "c1"
+    assert "c3 was merged into c1" in shown.err
+    again = questream("clusters", "merge", "c1", "c3", f"--redis.url={filled}")
+    assert (again.code, again.err) == (1, "questream: the two are one cluster already\n")
+
+
+def test_a_label_cannot_steer_a_terminal(filled: str) -> None:
+    questream("clusters", "label", "c1", "--label", "\x1b[2Jbold [red]move", f"--redis.url={filled}")
+    out = questream("clusters", "list", f"--redis.url={filled}").out
+    assert "\x1b" not in out
+    assert "[2Jbold [red]move" in out
+
+
+def test_clusters_are_found_behind_sentinel(redis_sentinel: RedisSentinel) -> None:
+    where = {
+        "mode": "sentinel",
+        "sentinels": redis_sentinel.sentinels,
+        "sentinel_service": redis_sentinel.service,
+        "url": "redis://ignored/0",
+    }
+    fill(store_at(**where))
+    flags = [f"--redis.{name}={','.join(value) if isinstance(value, list) else value}" for name, value in where.items()]
+    assert len(questream("clusters", "list", "--json", *flags).json_lines) == 3
+
+
+def test_clusters_are_found_in_a_redis_cluster(redis_cluster: RedisCluster) -> None:
+    fill(store_at(mode="cluster", url=redis_cluster.url))
+    flags = ["--redis.mode=cluster", f"--redis.url={redis_cluster.url}"]
+    assert len(questream("clusters", "list", "--json", *flags).json_lines) == 3
+
+
+def test_a_redis_cluster_that_is_down_is_told_in_one_line() -> None:
+    outcome = questream("clusters", "list", "--redis.mode=cluster", "--redis.url=redis://127.0.0.1:1")
+    assert outcome.code == ExitCode.UNREACHABLE
+    assert outcome.err.startswith("questream: no node of the Redis Cluster answered")
+
+
+QUESTIONS = [
+    "Where is my card?",
+    "My card has not arrived yet",
+    "When will my card arrive?",
+    "I forgot my PIN",
+    "How do I reset my PIN?",
+]
+
+
+@pytest.fixture
+def asked(redis_url: str, encoder: Encoder) -> str:
+    """URL of a Redis with questions about cards and PINs, clustered by intent."""
+    clusterer = QuestionClusterer(encoder, granularity="intent", store=store_at(url=redis_url))
+    clusterer.assign(QUESTIONS)
+    return redis_url
+
+
+def test_a_question_is_told_its_cluster_and_nothing_is_learned(asked: str, minilm: Path) -> None:
+    before = questream("clusters", "export", f"--redis.url={asked}").out
+    flags = [f"--redis.url={asked}", f"--model.name={minilm}", "--clusters.granularity=intent"]
+    outcome = questream("ask", "Where has my card got to?", "--json", *flags)
+    assert outcome.code == 0, outcome.err
+    answer = outcome.json
+    assert answer["cluster"]["representative"] == QUESTIONS[0]
+    assert answer["nearest"][0] == answer["cluster"]
+    assert [row["similarity"] for row in answer["nearest"]] == sorted(
+        (row["similarity"] for row in answer["nearest"]), reverse=True
+    )
+    assert questream("clusters", "export", f"--redis.url={asked}").out == before
+    assert "It would join c1." in questream("ask", "Where has my card got to?", *flags).out
+
+
+def test_a_question_unlike_all_others_would_open_a_cluster(asked: str, minilm: Path) -> None:
+    flags = [f"--redis.url={asked}", f"--model.name={minilm}", "--clusters.granularity=duplicate"]
+    outcome = questream("ask", "What is the capital of Mongolia?", *flags)
+    assert outcome.code == 0
+    assert "It would open a new cluster." in outcome.out
+
+
+def test_asking_a_namespace_of_another_model_is_refused(filled: str, minilm: Path) -> None:
+    outcome = questream("ask", "Why?", f"--redis.url={filled}", f"--model.name={minilm}")
+    assert outcome.code == ExitCode.FAILED
+    assert "was built with 'vectors'" in outcome.err
+
+
+def test_asking_with_a_model_that_is_not_there_has_its_own_exit_code(filled: str, tmp_path: Path) -> None:
+    outcome = questream("ask", "Why?", f"--redis.url={filled}", f"--model.name={tmp_path}/nowhere")
+    assert outcome.code == ExitCode.MODEL
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_namespaces_keep_apart(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    names = [f"ns-{uuid.uuid4().hex[:6]}" for _ in range(2)]
+    for name in names:
+        fill(store, name)
+    questream("clusters", "merge", "c1", "c2", "--namespace", names[0], f"--redis.url={redis_url}")
+    sizes = [
+        [
+            json.loads(line)["size"]
+            for line in questream(
+                "clusters", "list", "--json", "--namespace", name, f"--redis.url={redis_url}"
+            ).out.splitlines()
+        ]
+        for name in names
+    ]
+    assert sizes == [[5, 1], [3, 2, 1]]
