@@ -16,9 +16,9 @@ import typer.main
 
 from questream.cli import app
 from questream.cli.exit_codes import ExitCode, exit_code_of
-from questream.cli.options import expand_setting_flags
+from questream.cli.options import ROOT_KEYS, expand_setting_flags
 from questream.errors import KafkaUnavailable, ModelError, QuestreamError, SettingsError, StoreRefused
-from questream.settings import Settings, load_settings
+from questream.settings import Settings, all_settings, load_settings
 from tests.command import questream
 
 SECRET = "hunter2-open-sesame"
@@ -118,12 +118,17 @@ def test_each_kind_of_error_has_its_exit_code(error: QuestreamError, code: int) 
         (["run", "--kafka.group_id", "g", "-c", "x"], ["run", "--set", "kafka.group_id=g", "-c", "x"]),
         (["run", "--clusters.threshold="], ["run", "--set", "clusters.threshold="]),
         (["run", "--kafka.options.ssl_cafile=a=b"], ["run", "--set", "kafka.options.ssl_cafile=a=b"]),
+        (["run", "--delivery", "at-least-once"], ["run", "--set", "delivery=at-least-once"]),
         (["ask", "--", "--kafka.group_id=g"], ["ask", "--", "--kafka.group_id=g"]),
         (["tail", "--max", "3", "a.b"], ["tail", "--max", "3", "a.b"]),
     ],
 )
 def test_a_flag_with_the_name_of_a_setting_sets_it(given: list[str], expanded: list[str]) -> None:
     assert expand_setting_flags(given) == expanded
+
+
+def test_every_setting_outside_of_a_group_is_a_flag_too() -> None:
+    assert set(ROOT_KEYS) == {setting.key for setting in all_settings() if not setting.group}
 
 
 def test_a_flag_without_its_value_is_refused() -> None:
@@ -142,9 +147,8 @@ def test_flags_go_before_the_file_in_a_command(tmp_path: Path) -> None:
 def test_config_prints_a_file_that_leads_to_the_same_settings(tmp_path: Path) -> None:
     given = [
         *("--clusters.threshold=0.25", "--redis.sentinels=a:1,b:2", "--kafka.options.request_timeout_ms=20000"),
-        *("--input.namespace_header=tenant", "--batch_questions=9"),
+        *("--input.namespace_header=tenant", "--set", "batch_questions=9"),
     ]
-    given[-1:] = ["--set", "batch_questions=9"]
     printed = questream("config", *given)
     assert printed.code == 0
     path = tmp_path / "printed.toml"

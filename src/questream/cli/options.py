@@ -29,7 +29,9 @@ SetOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
-_SETTING_FLAG = re.compile(r"--([A-Za-z_]+(?:\.[A-Za-z_]+)+)(?:=(.*))?", re.DOTALL)
+# Settings that stand in no group, written out: to ask the tree would import it for every command.
+ROOT_KEYS = ("delivery", "batch_questions", "batch_tokens", "shutdown_seconds")
+_SETTING_FLAG = re.compile(rf"--([A-Za-z_]+(?:\.[A-Za-z_]+)+|{'|'.join(ROOT_KEYS)})(?:=(.*))?", re.DOTALL)
 
 
 def expand_setting_flags(arguments: Sequence[str]) -> list[str]:

@@ -56,7 +56,7 @@ def _send_all(settings: Settings, file: Path, namespace: str | None, rate: float
 
     encode = question_encoder(settings.input, namespace)
     topic = settings.kafka.input_topic
-    if file.is_file():
+    if file.is_file() or not file.exists():
         # A first reading finds a mistake before anything is sent; a pipe can be read but once.
         for _ in read_questions(file):
             pass

@@ -18,7 +18,6 @@ Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
 HEADROOM_BYTES = 65_536
-_READ_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "message.timestamp.type")
 _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "input": frozenset({"READ", "DESCRIBE"}),
     "output": frozenset({"WRITE", "DESCRIBE"}),
@@ -94,7 +93,8 @@ def find_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Foun
             described[topic["name"]] = topic
     if not described:
         return {}
-    resources = [ConfigResource("TOPIC", name, dict.fromkeys(_READ_CONFIGS)) for name in described]
+    # All of the configuration: the embedded broker closes the connection when it is asked for single keys.
+    resources = [ConfigResource("TOPIC", name) for name in described]
     configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
     return {
         name: FoundTopic(
@@ -102,7 +102,7 @@ def find_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Foun
             partitions=len(topic["partitions"]),
             replication_factor=min((len(p["replica_nodes"]) for p in topic["partitions"]), default=0),
             leaderless_partitions=sum(p["leader_id"] < 0 for p in topic["partitions"]),
-            configs={key: config["value"] for key, config in configs.get(name, {}).items()},
+            configs={key: config["value"] for key, config in configs.get(name, {}).items() if config["value"]},
             operations=None if topic["authorized_operations"] is None else frozenset(topic["authorized_operations"]),
         )
         for name, topic in described.items()

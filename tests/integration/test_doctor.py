@@ -1,0 +1,370 @@
+"""The doctor on real servers, sound ones and ailing ones."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+from questream import QuestionClusterer
+from questream.cli.exit_codes import ExitCode
+from questream.doctor.diagnosis import diagnose
+from questream.doctor.findings import Check, Finding, Patient
+from questream.embedded import embedded_broker, embedded_store
+from questream.settings import RedisSettings, Settings
+from questream.store.connect import connect_redis
+from questream.store.redis import RedisStore
+from tests.command import questream
+from tests.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
+from tests.servers.kafka import PASSWORD
+
+MakeTopics = Callable[..., Topics]
+NOWHERE = "127.0.0.1:1"
+
+
+def findings(*flags: str) -> dict[str, dict[str, Any]]:
+    """What the doctor finds, by the name of the check."""
+    outcome = questream("doctor", "--json", *flags)
+    found = {finding["check"]: finding for finding in outcome.json}
+    failed = any(finding["status"] == "fail" for finding in found.values())
+    assert outcome.code == (ExitCode.FAILED if failed else ExitCode.OK)
+    for finding in found.values():
+        assert finding["remedy"] or finding["status"] in ("ok", "skipped") or finding["told"], finding
+    return found
+
+
+def flags_of(kafka: KafkaServer, topics: Topics, redis_url: str, model: Path) -> list[str]:
+    return [
+        f"--kafka.bootstrap_servers={kafka.bootstrap_servers}",
+        f"--kafka.group_id=group-{topics.input_topic}",
+        *(f"--kafka.{name}={topic}" for name, topic in topics.settings().items()),
+        f"--redis.url={redis_url}",
+        f"--model.name={model}",
+    ]
+
+
+def redis_findings(url: str, **more: str) -> dict[str, dict[str, Any]]:
+    """What the doctor finds of a Redis; there is no Kafka."""
+    extra = [f"--redis.{name}={value}" for name, value in more.items()]
+    return findings(
+        f"--redis.url={url}",
+        *extra,
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+        "--model.name=/nowhere",
+    )
+
+
+def test_all_is_well_where_all_is_there(kafka: KafkaServer, topics: MakeTopics, redis_url: str, minilm: Path) -> None:
+    found = findings(*flags_of(kafka, topics(2), redis_url, minilm))
+    # The test's Redis has no memory limit, and its topics take no longer records than the input topic.
+    assert {name for name, finding in found.items() if finding["status"] not in ("ok", "warn")} == set()
+    assert found["redis eviction"]["status"] == "warn"
+    assert "Kafka 4." in found["broker"]["told"]
+    assert "384 dimensions" in found["model"]["told"]
+    assert "is new" in found["namespace"]["told"]
+    assert "cpu" in found["device"]["told"]
+    assert found["transactions"]["told"] == "idempotent and transactional producing work"
+    assert any("compact" in finding["told"] for finding in found.values())
+
+
+def test_a_line_is_told_for_each_check_with_its_remedy(redis_url: str) -> None:
+    outcome = questream(
+        *("doctor", f"--redis.url={redis_url}", f"--kafka.bootstrap_servers={NOWHERE}", "--model.name=/nowhere"),
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    lines = outcome.out.splitlines()
+    assert lines[0].startswith("ok      settings: ")
+    assert any(line.startswith("fail    broker: no broker answered at 127.0.0.1:1") for line in lines)
+    assert any(" -> check kafka.bootstrap_servers" in line for line in lines)
+    assert any(line.startswith("skipped topics: needs broker") for line in lines)
+
+
+def test_everything_down_is_told_in_time_and_not_raised() -> None:
+    started = time.monotonic()
+    found = findings(
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=200",
+        f"--redis.url=redis://me:hunter2-open-sesame@{NOWHERE}",
+        "--model.name=/nowhere",
+        "--model.device=nonsense",
+    )
+    assert time.monotonic() - started < 60
+    assert {name for name, finding in found.items() if finding["status"] == "fail"} == {
+        *("broker", "redis", "model", "device")
+    }
+    assert {name for name, finding in found.items() if finding["status"] == "skipped"} >= {"topics", "namespace"}
+    assert "hunter2-open-sesame" not in str(found)
+
+
+def test_a_wrong_setting_is_the_only_finding() -> None:
+    found = findings("--clusters.threshold=2")
+    assert list(found) == ["settings"]
+    assert "clusters.threshold" in found["settings"]["told"]
+
+
+def test_a_broker_that_does_not_answer_costs_no_more_than_the_limit(redis_url: str) -> None:
+    def hang(_: Patient) -> Iterator[Finding]:
+        threading.Event().wait()
+        yield Finding("hanging", "ok", "never")
+
+    def work(_: Patient) -> Iterator[Finding]:
+        yield Finding("working", "ok", "done")
+
+    checks = [
+        Check("hanging", hang, limit_seconds=0.2),
+        Check("after", work, needs=("hanging",)),
+        Check("working", work),
+    ]
+    found = list(diagnose(Settings(), checks))
+    assert [(finding.check, finding.status) for finding in found] == [
+        ("hanging", "fail"),
+        ("after", "skipped"),
+        ("working", "ok"),
+    ]
+    assert "no answer within 0.2 s" in found[0].told
+
+
+def test_a_check_that_breaks_tells_its_kind_and_not_its_text() -> None:
+    def broken(_: Patient) -> Iterator[Finding]:
+        raise RuntimeError("hunter2-open-sesame")
+        yield
+
+    (finding,) = diagnose(Settings(), [Check("broken", broken)])
+    assert (finding.status, finding.told) == ("fail", "the check failed: RuntimeError")
+
+
+# Kafka
+
+
+def kafka_findings(kafka: KafkaServer, topics: Topics, *more: str) -> dict[str, dict[str, Any]]:
+    """What the doctor finds of a broker; there is no Redis."""
+    return findings(*flags_of(kafka, topics, f"redis://{NOWHERE}", Path("/nowhere")), *more)
+
+
+def as_guest(kafka: KafkaServer) -> list[str]:
+    return [
+        f"--kafka.bootstrap_servers={kafka.sasl_bootstrap_servers}",
+        "--kafka.options.security_protocol=SASL_PLAINTEXT",
+        "--kafka.options.sasl_mechanism=PLAIN",
+        "--kafka.options.sasl_plain_username=guest",
+        f"--kafka.sasl_plain_password={PASSWORD}",
+    ]
+
+
+def test_topics_that_do_not_exist_are_told_with_the_command_that_creates_them(kafka: KafkaServer) -> None:
+    missing = Topics("no-q", "no-d", "no-c", "no-x")
+    found = kafka_findings(kafka, missing)
+    for topic in missing.settings().values():
+        assert found[f"topic {topic}"]["status"] == "fail"
+        assert found[f"topic {topic}"]["remedy"] == "questream topics create"
+
+
+def test_a_cluster_topic_that_forgets_is_told(kafka: KafkaServer, topics: MakeTopics) -> None:
+    mine = topics()
+    mistaken = Topics(mine.input_topic, mine.output_topic, mine.dead_letter_topic, mine.cluster_topic)
+    found = kafka_findings(kafka, mistaken)
+    assert "cleanup.policy is delete" in found[f"topic {mistaken.cluster_topic}"]["told"]
+    assert "compact" in found[f"topic {mistaken.cluster_topic}"]["remedy"]
+    assert "cleanup.policy is compact" in found[f"topic {mistaken.dead_letter_topic}"]["told"]
+
+
+def test_missing_rights_are_told_one_by_one(kafka: KafkaServer, topics: MakeTopics) -> None:
+    mine = topics()
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    rights = [
+        (ResourceType.TOPIC, mine.input_topic, ACLOperation.READ),
+        (ResourceType.TOPIC, mine.output_topic, ACLOperation.DESCRIBE),
+    ]
+    admin.create_acls(
+        [
+            ACL("User:guest", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(kind, name))
+            for kind, name, operation in rights
+        ]
+    )
+    admin.close()
+    found = kafka_findings(kafka, mine, *as_guest(kafka))
+    deadline = time.monotonic() + 10
+    while found[f"topic {mine.input_topic}"]["status"] != "ok" and time.monotonic() < deadline:
+        found = kafka_findings(kafka, mine, *as_guest(kafka))
+    assert "as guest" in found["authentication"]["told"]
+    assert found[f"topic {mine.input_topic}"]["status"] == "ok"
+    assert "the right to WRITE is missing" in found[f"topic {mine.output_topic}"]["told"]
+    assert "DESCRIBE" in found[f"topic {mine.cluster_topic}"]["told"]
+    assert "the right to READ group" in found["consumer group"]["told"]
+    assert "TransactionalIdAuthorizationFailedError" in found["transactions"]["told"]
+    assert PASSWORD not in str(found)
+
+
+def test_a_transaction_time_beyond_the_broker_s_is_told(kafka_factory: Callable[..., KafkaServer]) -> None:
+    kafka = kafka_factory(properties={"transaction.max.timeout.ms": "10000"})
+    found = kafka_findings(kafka, Topics("q", "d", "c", "x"))
+    assert found["transactions"]["status"] == "fail"
+    assert "kafka.transaction_timeout_seconds" in found["transactions"]["remedy"]
+    found = kafka_findings(kafka, Topics("q", "d", "c", "x"), "--kafka.transaction_timeout_seconds=5")
+    assert found["transactions"]["status"] == "ok"
+
+
+def test_transactions_are_not_asked_for_where_they_are_not_used(kafka: KafkaServer, topics: MakeTopics) -> None:
+    found = kafka_findings(kafka, topics(), "--delivery=at-least-once", *as_guest(kafka))
+    assert found["transactions"]["status"] == "ok"
+    assert "not used" in found["transactions"]["told"]
+
+
+def test_records_from_the_future_are_told(kafka: KafkaServer, topics: MakeTopics) -> None:
+    mine = topics()
+    assert kafka_findings(kafka, mine)["clock of records"]["told"] == "no record yet"
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    producer.send(mine.input_topic, b"x", timestamp_ms=int((time.time() + 600) * 1000)).get(timeout=20)
+    producer.close()
+    finding = kafka_findings(kafka, mine)["clock of records"]
+    assert finding["status"] == "warn"
+    assert "ahead of this machine's clock" in finding["told"]
+
+
+def test_the_embedded_pair_can_be_examined(minilm: Path) -> None:
+    with embedded_broker() as bootstrap_servers, embedded_store() as url:
+        flags = [f"--kafka.bootstrap_servers={bootstrap_servers}", f"--redis.url={url}", f"--model.name={minilm}"]
+        assert questream("topics", "create", *flags).code in (ExitCode.OK, ExitCode.FAILED)
+        found = findings(*flags)
+        assert {name for name, finding in found.items() if finding["status"] == "fail"} == set()
+        assert "Valkey" in found["redis"]["told"]
+        assert "a crash forgets all" in found["redis persistence"]["told"]
+
+
+# Redis
+
+
+def test_persistence_tells_the_guarantee(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory(appendfsync="always", directives={"maxmemory": "64mb"})
+    found = redis_findings(server.url)
+    assert found["redis persistence"]["told"] == "every committed batch survives a crash of Redis"
+    assert found["redis eviction"]["status"] == "ok"
+    assert "of 64 MiB used" in found["redis eviction"]["told"]
+    with server.client() as client:
+        client.config_set("appendfsync", "everysec")
+        assert "may forget the last second" in redis_findings(server.url)["redis persistence"]["told"]
+        client.config_set("appendfsync", "no")
+        assert redis_findings(server.url)["redis persistence"]["status"] == "warn"
+        client.config_set("appendonly", "no")
+        finding = redis_findings(server.url)["redis persistence"]
+    assert (finding["status"], finding["remedy"]) == ("warn", "set appendonly to yes")
+
+
+def test_a_redis_that_evicts_is_told(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory(directives={"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru"})
+    finding = redis_findings(server.url)["redis eviction"]
+    assert finding["status"] == "fail"
+    assert "allkeys-lru" in finding["told"]
+    assert "noeviction" in finding["remedy"]
+
+
+def test_a_user_without_rights_to_scripts_is_told(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory()
+    with server.client() as client:
+        client.acl_setuser(
+            "reader", enabled=True, passwords=["+hunter2-open-sesame"], keys=["*"], categories=["+@read", "+@admin"],
+            commands=["+info", "+time", "+config"],
+        )  # fmt: skip
+    found = redis_findings(server.url.replace("redis://", "redis://reader:hunter2-open-sesame@"))
+    assert found["redis"]["status"] == "ok"
+    assert found["redis rights"]["status"] == "fail"
+    assert "NoPermissionError" in found["redis rights"]["told"]
+    assert "hunter2-open-sesame" not in str(found)
+
+
+def test_a_wrong_password_of_redis_is_told_and_not_shown(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory()
+    with server.client() as client:
+        client.config_set("requirepass", "the-right-one")
+    for url in (server.url, server.url.replace("redis://", "redis://:a-wrong-one@")):
+        finding = redis_findings(url)["redis"]
+        assert finding["status"] == "fail"
+        assert "refused" in finding["told"]
+        assert "a-wrong-one" not in str(finding)
+
+
+def test_a_replica_is_told_that_it_cannot_be_written_to(redis_sentinel: RedisSentinel) -> None:
+    found = redis_findings(redis_sentinel.replica.url)
+    assert found["redis rights"]["status"] == "fail"
+
+
+def test_a_failover_is_named_where_there_are_replicas(redis_sentinel: RedisSentinel) -> None:
+    found = redis_findings(
+        "redis://ignored",
+        mode="sentinel",
+        sentinels=",".join(redis_sentinel.sentinels),
+        sentinel_service=redis_sentinel.service,
+    )
+    assert found["redis"]["status"] == "ok"
+    assert "a failover may lose the last writes" in found["redis persistence"]["told"]
+
+
+def test_every_primary_of_a_redis_cluster_is_looked_at(redis_cluster: RedisCluster) -> None:
+    found = redis_findings(redis_cluster.url, mode="cluster")
+    assert "cluster, 3 primaries" in found["redis"]["told"]
+    assert found["redis rights"]["status"] == "ok"
+    with redis_cluster.nodes[1].client() as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    assert redis_findings(redis_cluster.url, mode="cluster")["redis eviction"]["status"] == "fail"
+
+
+# Model
+
+
+def test_a_namespace_of_another_model_is_told(redis_url: str, minilm: Path) -> None:
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    QuestionClusterer(dimension=4, store=store).assign(np.eye(4, dtype=np.float32))
+    found = findings(
+        f"--redis.url={redis_url}",
+        f"--model.name={minilm}",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["namespace"]["status"] == "fail"
+    assert "was built with vectors" in found["namespace"]["told"]
+    assert "clusters.namespace" in found["namespace"]["remedy"]
+
+
+def test_a_namespace_of_this_model_is_fine(redis_url: str, minilm: Path, encoder: Any) -> None:
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    QuestionClusterer(encoder, store=store).assign(["Why?"])
+    found = findings(
+        f"--redis.url={redis_url}",
+        f"--model.name={minilm}",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["namespace"]["status"] == "ok"
+    assert "as this worker would" in found["namespace"]["told"]
+    # What is read from the files without torch is what the loaded model has.
+    assert f"{encoder.name} at {encoder.revision[:19]}, {encoder.dimension} dimensions" == found["model"]["told"]
+
+
+def test_a_model_that_is_still_to_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = findings(
+        "--model.name=somebody/some-model-that-is-not-here",
+        f"--redis.url=redis://{NOWHERE}",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["model"]["status"] == "warn"
+
+
+def test_a_licence_that_was_not_accepted_is_told() -> None:
+    found = findings(
+        "--model.name=aiknowyou/all-mpnet-base-questions-clustering-en",
+        f"--redis.url=redis://{NOWHERE}",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["model"]["status"] == "fail"
+    assert "accept_license" in found["model"]["told"]
