@@ -1,0 +1,203 @@
+"""`questream run` as a process: what signals do to it, and the servers of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from questream import QuestionClusterer
+from questream.cli.exit_codes import ExitCode
+from questream.settings import RedisSettings
+from questream.store.connect import connect_redis
+from questream.store.redis import RedisStore
+from tests.command import questream
+from tests.servers import KafkaServer, RedisServer, Topics
+
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
+ASSIGNED = re.compile(r"partitions assigned")
+STARTED = re.compile(r"worker started")
+
+
+class RunningWorker:
+    """`questream run` with these flags, and what it writes to stderr."""
+
+    def __init__(self, *flags: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "questream", "run", "--metrics.port=0", "--metrics.host=127.0.0.1", *flags],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def said(self) -> str:
+        """All of stderr so far."""
+        return "".join(self._lines)
+
+    def wait_for(self, pattern: re.Pattern[str]) -> re.Match[str]:
+        """Return once stderr holds the pattern; fails if it ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while (found := pattern.search(self.said)) is None:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.05)
+        return found
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Its exit code, once it has ended."""
+        code = self.process.wait(STOP_SECONDS)
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.append(line)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., RunningWorker]]:
+    """Starts workers; those that a test leaves running are killed."""
+    workers: list[RunningWorker] = []
+
+    def run(*flags: str) -> RunningWorker:
+        workers.append(RunningWorker(*flags))
+        return workers[-1]
+
+    yield run
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait()
+        if worker.process.stderr is not None:
+            worker.process.stderr.close()
+
+
+def flags_of(kafka: KafkaServer, topics: Topics, redis_url: str, model: Path) -> list[str]:
+    return [
+        f"--kafka.bootstrap_servers={kafka.bootstrap_servers}",
+        f"--kafka.group_id=group-{topics.input_topic}",
+        *(f"--kafka.{name}={topic}" for name, topic in topics.settings().items()),
+        f"--redis.url={redis_url}",
+        f"--model.name={model}",
+    ]
+
+
+def test_a_signal_ends_the_worker_in_good_order(
+    start: Callable[..., RunningWorker],
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    redis_url: str,
+    minilm: Path,
+    tmp_path: Path,
+) -> None:
+    flags = flags_of(kafka, topics(), redis_url, minilm)
+    worker = start(*flags)
+    worker.wait_for(ASSIGNED)
+    path = tmp_path / "questions.txt"
+    path.write_text("Where is my secret card?\n")
+    assert questream("produce", str(path), *flags).code == 0
+    decided = questream("tail", "--from-beginning", "--max", "1", "--json", *flags)
+    assert decided.json["outcome"] == "created"
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0, worker.said
+    assert "worker stopped" in worker.said
+    assert "secret card" not in worker.said
+
+
+def test_a_second_signal_ends_the_worker_at_once(
+    start: Callable[..., RunningWorker],
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    redis_factory: Callable[..., RedisServer],
+    minilm: Path,
+    tmp_path: Path,
+) -> None:
+    redis = redis_factory()
+    flags = flags_of(kafka, topics(), redis.url, minilm)
+    worker = start(*flags, "--shutdown_seconds=600", "--redis.timeout_seconds=30")
+    worker.wait_for(ASSIGNED)
+    # A batch is in hand that cannot be finished: the store hangs.
+    redis.pause()
+    path = tmp_path / "questions.txt"
+    path.write_text("Where is my card?\n")
+    assert questream("produce", str(path), *flags).code == 0
+    time.sleep(2)
+    worker.signal(signal.SIGINT)
+    time.sleep(1)
+    assert worker.process.poll() is None
+    worker.signal(signal.SIGINT)
+    assert worker.process.wait(5) == ExitCode.INTERRUPTED
+
+
+def test_a_signal_before_the_worker_has_begun_ends_it_at_once(
+    start: Callable[..., RunningWorker], redis_url: str, minilm: Path, tmp_path: Path
+) -> None:
+    worker = start(f"--model.name={minilm}", f"--redis.url={redis_url}", "--kafka.bootstrap_servers=127.0.0.1:1")
+    # Long enough for Python to be up, too short for the model.
+    time.sleep(1.5)
+    worker.signal(signal.SIGTERM)
+    assert worker.process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_loaded(start: Callable[..., RunningWorker]) -> None:
+    worker = start("--clusters.threshold=2")
+    assert worker.end() == 2
+    assert worker.said.startswith("questream: clusters.threshold")
+    assert len(worker.said.splitlines()) == 1
+
+
+@pytest.fixture
+def _restored_signals() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_restored_signals")
+def test_a_namespace_of_another_model_is_refused(redis_url: str, minilm: Path) -> None:
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    QuestionClusterer(dimension=4, store=store).assign(np.eye(4, dtype=np.float32))
+    # In this process, which has loaded torch already: it ends before it has touched Kafka.
+    outcome = questream("run", f"--redis.url={redis_url}", f"--model.name={minilm}", "--metrics.port=0")
+    assert outcome.code == ExitCode.REFUSED
+    assert "was built with" in outcome.err.splitlines()[-1]
+
+
+def test_embedded_servers_need_nothing_else(start: Callable[..., RunningWorker], tmp_path: Path) -> None:
+    # Settings for servers of the user's own are not followed to them.
+    config = tmp_path / "mine.toml"
+    config.write_text(
+        '[kafka]\nbootstrap_servers = "elsewhere:9092"\n[kafka.options]\nsecurity_protocol = "SSL"\n'
+        '[redis]\nurl = "redis://elsewhere"\n'
+    )
+    worker = start("--embedded", "--config", str(config))
+    bootstrap_servers = worker.wait_for(re.compile(r"--kafka\.bootstrap_servers=(\S+)"))[1]
+    worker.wait_for(STARTED)
+    path = tmp_path / "questions.txt"
+    path.write_text("Where is my card?\nWhere's my card?\n")
+    flag = f"--kafka.bootstrap_servers={bootstrap_servers}"
+    assert questream("produce", str(path), flag).code == 0
+    decided = questream("tail", "--from-beginning", "--max", "2", "--json", flag)
+    assert {decision["outcome"] for decision in decided.json_lines} == {"created", "joined"}
+    worker.signal(signal.SIGTERM)
+    assert worker.end() == 0, worker.said
