@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
 import threading
 import time
 import uuid
@@ -29,8 +30,10 @@ from questream.errors import BadRecord
 from questream.records import QuestionDecoder, dead_letter_headers
 from questream.settings import InputSettings
 from tests.command import Outcome, questream
+from tests.conftest import built
 from tests.servers import KafkaServer, Topics
 from tests.servers.kafka import PASSWORD
+from tests.servers.process import needed_program
 
 MakeTopics = Callable[..., Topics]
 
@@ -481,3 +484,53 @@ def test_reading_needs_no_more_than_the_right_to_read(
     while (outcome := questream(*arguments)).code != 0:
         assert time.monotonic() < deadline, outcome.err
     assert "q1" in outcome.out
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A key and a certificate for 127.0.0.1 that vouches for itself, as PEM files."""
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    openssl = built(lambda: needed_program("openssl", "install openssl"))
+    asked = ["-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    command = [openssl, "req", "-x509", *asked, *names, "-keyout", str(key), "-out", str(chain)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return key, chain
+
+
+def test_tls_with_a_login_passes_through_and_its_password_comes_from_a_file(
+    kafka_factory: Callable[..., KafkaServer], tmp_path: Path
+) -> None:
+    key, chain = certificate(tmp_path)
+
+    def one_line(pem: Path) -> str:
+        return pem.read_text().strip().replace("\n", "\\n")
+
+    kafka = kafka_factory(
+        properties={
+            "listener.security.protocol.map": "PLAIN:PLAINTEXT,SASL:SASL_SSL,CONTROLLER:PLAINTEXT",
+            "listener.name.sasl.ssl.keystore.type": "PEM",
+            "listener.name.sasl.ssl.keystore.key": one_line(key),
+            "listener.name.sasl.ssl.keystore.certificate.chain": one_line(chain),
+        }
+    )
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    config = tmp_path / "questream.toml"
+    config.write_text(
+        f'[kafka]\nbootstrap_servers = "{kafka.sasl_bootstrap_servers}"\nsasl_plain_password_file = "{password}"\n'
+        '[kafka.options]\nsecurity_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\nsasl_plain_username = "owner"\n'
+        f'ssl_cafile = "{chain}"\n'
+    )
+    outcome = questream("topics", "create", "--json", "--config", str(config))
+    assert outcome.code == 0, outcome.err
+    path = tmp_path / "questions.txt"
+    path.write_text("Where is my card?\n")
+    assert questream("produce", str(path), "--json", "--config", str(config)).json["sent"] == 1
+    # A broker whose certificate nobody vouches for is not spoken to.
+    short = "--kafka.options.bootstrap_timeout_ms=1500"
+    stranger = questream("topics", "create", short, "--config", str(config), "--kafka.options.ssl_cafile=")
+    assert stranger.code == ExitCode.UNREACHABLE
+    assert "CERTIFICATE_VERIFY_FAILED" in stranger.err
+    missing = questream("topics", "create", short, "--config", str(config), "--kafka.options.ssl_cafile=/nowhere")
+    assert missing.code == ExitCode.USAGE
+    assert "No such file" in missing.err
