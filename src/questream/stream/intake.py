@@ -187,7 +187,6 @@ class Intake:
         self._tokenise([item for item in items if item.error is None and item.recorded is None])
         self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - decoded)
         self._backlog.put(items, membership)
-        self._metrics.backlog.set(len(self._backlog))
 
     def _decode(self, record: Record) -> Item:
         try:

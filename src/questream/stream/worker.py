@@ -96,6 +96,7 @@ class Worker:
         self._intake: Intake | None = None
         self._retry = Retry(self._stopping)
         self._describe(rules)
+        self.metrics.ready.set_function(lambda: self.ready() is None)
 
     def run(self) -> None:
         """Blocks until `stop`; raises whatever cannot be mended by trying again."""
@@ -144,7 +145,6 @@ class Worker:
             trouble = "not a member of the consumer group yet"
         elif not intake.answered:
             trouble = "Kafka does not answer"
-        self.metrics.ready.set(trouble is None)
         return trouble
 
     def _run_sessions(self) -> None:
@@ -168,6 +168,7 @@ class Worker:
         ending = threading.Event()
         retry = self._retry = Retry(ending)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens)
+        self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
         consumer = KafkaConsumer(**consumer_config(settings, self._worker_id))
         self.metrics.sessions.inc()
