@@ -346,6 +346,8 @@ def test_a_namespace_of_this_model_is_fine(redis_url: str, minilm: Path, encoder
     assert "as this worker would" in found["namespace"]["told"]
     # What is read from the files without torch is what the loaded model has.
     assert f"{encoder.name} at {encoder.revision[:19]}, {encoder.dimension} dimensions" == found["model"]["told"]
+    assert found["device"]["told"].startswith(f"{encoder.device} (")
+    assert found["device"]["told"].endswith(f"dtype {encoder.dtype}")
 
 
 def test_a_model_that_is_still_to_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from kafka import KafkaAdminClient
@@ -23,6 +23,15 @@ class Finding:
     remedy: str | None = None
 
 
+class FoundModel(NamedTuple):
+    """The model as its files tell it; `family` is the transformer's model_type."""
+
+    name: str
+    revision: str
+    dimension: int
+    family: str
+
+
 @dataclass(slots=True)
 class Patient:
     """What the checks look at. The clients are there once the checks that open them have passed."""
@@ -30,7 +39,7 @@ class Patient:
     settings: Settings
     admin: KafkaAdminClient | None = None
     redis: Any = None
-    model: tuple[str, str, int] | None = field(default=None)
+    model: FoundModel | None = None
 
     @property
     def kafka(self) -> KafkaAdminClient:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from questream.doctor.findings import Check, Finding, Patient
+from questream.doctor.findings import Check, Finding, FoundModel, Patient
 from questream.errors import ModelError
 from questream.settings import ModelSettings
 from questream.store.redis import RedisStore
@@ -26,8 +26,8 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
         )
         return
     name, revision, folder = located
-    dimension = _dimension(folder)
-    patient.model = (name, revision, dimension)
+    dimension, family = _read_modules(folder)
+    patient.model = FoundModel(name, revision, dimension, family)
     yield Finding("model", "ok", f"{name} at {revision[:19]}, {dimension} dimensions")
 
 
@@ -41,7 +41,7 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
     told = f"{namespace} was built with {built.model} at {built.model_revision[:19]}, {built.dimension} dimensions"
     if patient.model is None:
         yield Finding("namespace", "ok", told)
-    elif patient.model == (built.model, built.model_revision, built.dimension):
+    elif patient.model[:3] == (built.model, built.model_revision, built.dimension):
         yield Finding("namespace", "ok", f"{told}, as this worker would")
     else:
         yield Finding(
@@ -57,12 +57,13 @@ def check_device(patient: Patient) -> Iterator[Finding]:
     # Here torch is loaded, which takes seconds: the last of the checks.
     import torch
 
-    from questream.encoder.device import choose_device
+    from questream.encoder.device import choose_device, choose_dtype
 
     settings = patient.settings.model
     device = choose_device(settings.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    yield Finding("device", "ok", f"{device} ({name}), dtype {settings.dtype}")
+    dtype = choose_dtype(settings.dtype, device, patient.model.family) if patient.model else settings.dtype
+    yield Finding("device", "ok", f"{device} ({name}), dtype {str(dtype).removeprefix('torch.')}")
 
 
 def _locate(settings: ModelSettings) -> tuple[str, str, Path] | None:
@@ -94,18 +95,19 @@ def _cached(name: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _dimension(folder: Path) -> int:
-    """The length of the vectors, from the configuration of the last module that sets it."""
-    dimension = 0
+def _read_modules(folder: Path) -> tuple[int, str]:
+    """The length of the vectors, from the configuration of the last module that sets it, and the model's family."""
+    dimension, family = 0, ""
     for module in _read(folder / "modules.json"):
         kind, path = module["type"].rpartition(".")[2], folder / module["path"]
         if kind == "Transformer":
-            dimension = int(_read(path / "config.json").get("hidden_size", 0))
+            transformer = _read(path / "config.json")
+            dimension, family = int(transformer.get("hidden_size", 0)), str(transformer.get("model_type", ""))
         elif kind == "Dense":
             dimension = int(_read(path / "config.json")["out_features"])
         elif kind == "Pooling":
             dimension = _pooled(_read(path / "config.json"), dimension)
-    return dimension
+    return dimension, family
 
 
 def _pooled(pooling: dict[str, Any], dimension: int) -> int:
