@@ -24,6 +24,7 @@ from questream.cli.run import run
 from questream.cli.tail import tail
 from questream.cli.topics import topics
 from questream.errors import QuestreamError
+from questream.settings.process import share_cores
 
 EPILOG = "\n\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
 
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     `arguments` default to those of the process.
     """
+    share_cores()
     try:
         app(args=expand_setting_flags(sys.argv[1:] if arguments is None else arguments), prog_name="questream")
     except QuestreamError as error:
