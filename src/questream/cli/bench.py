@@ -2,6 +2,216 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, remark
+
+if TYPE_CHECKING:
+    from questream.bench.suite import Part, Plan
+    from questream.settings import Settings
+
 bench = typer.Typer(help="Measure questream on this machine.", no_args_is_help=True)
+
+_ROUND_QUESTIONS = 4_000
+_ENCODER_TEXTS = 2_002
+
+
+class PipelinePart(StrEnum):
+    """What `bench pipeline` can measure."""
+
+    MODEL = "model"
+    PRECOMPUTED = "precomputed"
+    WORKERS = "workers"
+    LATENCY = "latency"
+    ASSIGN = "assign"
+    MEMORY = "memory"
+
+
+BrokerOption = Annotated[
+    str | None,
+    typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="Kafka to measure on; default: an embedded broker."),
+]
+RedisOption = Annotated[
+    str | None, typer.Option("--redis-url", metavar="URL", help="Redis to measure on; default: an embedded store.")
+]
+FileOption = Annotated[
+    Path | None, typer.Option("--texts", help="Questions for the model: text lines, CSV or JSON Lines; default: 2,002.")
+]
+DimensionsOption = Annotated[str, typer.Option(metavar="D,...", help="Dimensions of made-up vectors, such as 384,768.")]
+CountsOption = Annotated[str, typer.Option("--clusters", metavar="N,...", help="How many clusters to assign against.")]
+RunsOption = Annotated[int, typer.Option(min=1, help="Batches of 256 questions for each number of clusters.")]
+
+
+@bench.command("pipeline")
+def pipeline(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    bootstrap_servers: BrokerOption = None,
+    redis_url: RedisOption = None,
+    only: Annotated[
+        list[PipelinePart] | None, typer.Option("--only", help="Measure this part alone. May be repeated.")
+    ] = None,
+    precomputed: Annotated[
+        bool, typer.Option("--precomputed", help="No part with a model: vectors are made up beforehand.")
+    ] = False,
+    questions: Annotated[int, typer.Option(min=256, help="Measured questions of each part without a model.")] = 20_000,
+    warm_up: Annotated[int, typer.Option(min=256, help="Questions before the clock starts.")] = 4_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of the encoder alone and of the pipeline.")] = 3,
+    round_questions: Annotated[int, typer.Option(min=256, help="Questions of one turn.")] = _ROUND_QUESTIONS,
+    texts: FileOption = None,
+    workers: Annotated[str, typer.Option(metavar="N,...", help="Numbers of workers to compare.")] = "1,2,4",
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Questions per second for the latency; default: half the most.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long the latency is measured.")] = 20.0,
+    dimensions: DimensionsOption = "384",
+    cluster_counts: CountsOption = "0,1000,10000,100000",
+    runs: RunsOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the whole path, on the servers that the settings name or on embedded ones, and remove all traces.
+
+    Example: questream bench pipeline --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0
+    """
+    from questream.bench.questions import real_texts
+    from questream.bench.suite import PARTS, Plan
+
+    parts: Sequence[Part] = [part.value for part in only] if only else PARTS
+    if precomputed:
+        parts = [part for part in parts if part != "model"]
+    counts = _numbers("--clusters", cluster_counts)
+    plan = Plan(
+        parts=parts,
+        model_texts=real_texts(round_questions, texts) if "model" in parts else [],
+        questions=questions,
+        warm_up=warm_up,
+        rounds=rounds,
+        workers=_numbers("--workers", workers, least=1),
+        rate=rate,
+        latency_seconds=seconds,
+        dimensions=_numbers("--dimensions", dimensions, least=2),
+        cluster_counts=counts,
+        memory_counts=_ends_and_middle(counts),
+        runs=runs,
+    )
+    _measure(_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+
+
+@bench.command("assign")
+def assign(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    bootstrap_servers: BrokerOption = None,
+    redis_url: RedisOption = None,
+    dimensions: DimensionsOption = "384",
+    cluster_counts: CountsOption = "0,1000,10000,100000",
+    runs: RunsOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure assignment and commit of 256 questions against many clusters, and a worker's memory with them.
+
+    100,000 clusters of 384 dimensions take about 0.3 GB of the store while it runs.
+    Example: questream bench assign --dimensions 384,768
+    """
+    from questream.bench.suite import Plan
+
+    counts = _numbers("--clusters", cluster_counts)
+    plan = Plan(
+        parts=["assign", "memory"],
+        model_texts=[],
+        dimensions=_numbers("--dimensions", dimensions, least=2),
+        cluster_counts=counts,
+        memory_counts=_ends_and_middle(counts),
+        runs=runs,
+    )
+    _measure(_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+
+
+@bench.command("encoder")
+def encoder(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    texts: FileOption = None,
+    count: Annotated[int, typer.Option(min=1, help="How many texts to embed.")] = _ENCODER_TEXTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the model alone against sentence-transformers itself, and compare their vectors.
+
+    Example: questream bench encoder --model.name sentence-transformers/all-mpnet-base-v2
+    """
+    from questream.bench.encoder import bench_encoder
+    from questream.bench.questions import real_texts
+    from questream.encoder import load_encoder
+
+    settings = _settings(config, set_, None, None)
+    with _progress() as announce:
+        announce(f"encoder: {count:,} texts")
+        figures = bench_encoder(load_encoder(settings.model), real_texts(count, texts))
+    if as_json:
+        print_json(figures)
+        return
+    rows = [[name, f"{value:,.6g}" if isinstance(value, float) else str(value)] for name, value in figures.items()]
+    print_table(["figure", "value#"], rows)
+
+
+def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
+    from questream.bench.report import print_results
+    from questream.bench.servers import bench_servers
+    from questream.bench.suite import as_document, run_suite
+
+    with _progress() as announce, bench_servers(settings) as servers:
+        results = run_suite(servers, plan, announce)
+    if as_json:
+        print_json(as_document(results))
+    else:
+        print_results(results, print_line, print_table)
+
+
+def _settings(
+    config: Path | None, assignments: list[str] | None, bootstrap_servers: str | None, redis_url: str | None
+) -> Settings:
+    """Settings as of `run`; with the small model that the package embedded brings where none is named."""
+    own = list(assignments or [])
+    if bootstrap_servers is not None:
+        own.append(f"kafka.bootstrap_servers={bootstrap_servers}")
+    if redis_url is not None:
+        own.append(f"redis.url={redis_url}")
+    settings = load(config, own)
+    if "name" in settings.model.model_fields_set:
+        return settings
+    from questream.embedded import bundled_model
+
+    model = settings.model.model_copy(update={"name": str(bundled_model())})
+    return settings.model_copy(update={"model": model})
+
+
+def _numbers(option: str, text: str, least: int = 0) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise typer.BadParameter(f"{option} takes whole numbers from {least} up, with commas between them")
+    return [int(part) for part in parts]
+
+
+def _ends_and_middle(counts: Sequence[int]) -> list[int]:
+    """Those of the counts that a worker's memory is looked at with: none, and the two largest."""
+    return sorted({0, *sorted(counts)[-2:]})
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """What is under way, on stderr: a line that moves on a terminal, elsewhere a line each."""
+    if not sys.stderr.isatty():
+        yield remark
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("servers start") as status:
+        yield status.update

@@ -42,16 +42,16 @@ def list_(
     settings = load(config, set_)
     with open_reader(settings, group_id=replay_group(settings.kafka.group_id)) as consumer:
         settled = begin(consumer, settings.kafka.dead_letter_topic)
-        rows = [
+        rows = (
             _row(letter, letter.offset in settled[letter.partition], show_values)
             for letter in read_dead_letters(consumer)
             if reason is None or letter.reason == reason
-        ]
-    if as_json:
-        for row in rows:
-            print_json(row)
-        return
-    _print_table(rows, show_values)
+        )
+        if as_json:
+            for row in rows:
+                print_json(row)
+        else:
+            _print_table(list(rows), show_values)
 
 
 @dead_letters.command("replay")

@@ -18,13 +18,6 @@ def print_json(document: Any) -> None:
     sys.stdout.write(orjson.dumps(document, default=str).decode() + "\n")
 
 
-def print_json_lines(documents: Iterable[Any]) -> None:
-    """One JSON document per line, each written at once."""
-    for document in documents:
-        print_json(document)
-        sys.stdout.flush()
-
-
 def print_line(text: str) -> None:
     """A line on stdout."""
     sys.stdout.write(text + "\n")

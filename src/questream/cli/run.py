@@ -69,11 +69,13 @@ class _Stopper:
 
 def _run_worker(settings: Settings, stopper: _Stopper) -> None:
     from questream.encoder import load_encoder
+    from questream.kafka.connect import translated
     from questream.stream.worker import Worker
 
     worker = Worker(settings, load_encoder(settings.model))
     stopper.stop_on_signal(worker)
-    worker.run()
+    with translated():
+        worker.run()
 
 
 @contextmanager
