@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
 from kafka.serializer import Serializer
 
 from questream.embedded import start_tied
@@ -220,6 +223,14 @@ def assert_one_decision_each(decisions: Sequence[dict[str, Any]], expected: Iter
     assert not any(wrong.values()), {name: (len(ids), ids[:5]) for name, ids in wrong.items()}
 
 
+def assert_repetitions_agree(decisions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One decision of each question; fails where a repetition says something else."""
+    first: dict[str, dict[str, Any]] = {}
+    for decision in decisions:
+        assert first.setdefault(decision["question_id"], decision) == decision
+    return list(first.values())
+
+
 def assert_sizes_have_no_gap(decisions: Sequence[dict[str, Any]]) -> None:
     """The decisions of each cluster count 1, 2, 3... Only for streams where nothing merges."""
     sizes: dict[str, list[int]] = {}
@@ -227,6 +238,43 @@ def assert_sizes_have_no_gap(decisions: Sequence[dict[str, Any]]) -> None:
         sizes.setdefault(decision["cluster_id"], []).append(decision["cluster_size"])
     for cluster_id, counted in sizes.items():
         assert sorted(counted) == list(range(1, len(counted) + 1)), f"{cluster_id} counted {sorted(counted)}"
+
+
+def members(stream: Stream) -> dict[str, int]:
+    """Partitions by worker of the stream's group; empty while it rebalances."""
+    admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+    try:
+        group = admin.describe_groups([stream.group_id])[stream.group_id]
+    except KafkaError:
+        # The first group of a broker's life waits for the topic of the offsets.
+        return {}
+    finally:
+        admin.close()
+    if group["group_state"] != "Stable":
+        return {}
+    return {
+        member["client_id"]: sum(
+            len(topic["partitions"]) for topic in member["member_assignment"]["assigned_partitions"]
+        )
+        for member in group["members"]
+    }
+
+
+def metric_values(port: int) -> dict[str, float]:
+    """The metrics page's samples, labels written as on the page: `name{label="value"}`."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    pairs = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
+    return {name: float(value) for name, value in pairs}
+
+
+def probe(port: int, name: str) -> tuple[int, str]:
+    """Status and text of /livez or /readyz."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=5) as answer:
+            return answer.status, answer.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode().strip()
 
 
 def live_sizes(store: RedisStore, namespace: str = "default") -> dict[str, int]:
@@ -294,7 +342,7 @@ class WorkerProcess:
         options = {"kafka.worker_id": self.name, **overrides}
         if model is not None:
             options["model.name"] = str(model)
-        self._arguments = {
+        self._arguments: dict[str, Any] = {
             "settings": options,
             "port_file": str(self.port_file),
             "hash_encoder": model is None,
@@ -319,6 +367,8 @@ class WorkerProcess:
         command = [sys.executable, "-m", "tests.fault.worker_process", json.dumps(self._arguments)]
         with self.log.open("ab") as output:
             self._process = start_tied(command, output, environment)
+        # It happens once, not again in the life after it.
+        self._arguments["fault"] = None
 
     @property
     def running(self) -> bool:
@@ -362,36 +412,32 @@ class WorkerProcess:
         """The last lines it logged."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-30:])
 
-    def restarting(self) -> Supervisor:
-        """A supervisor that starts it again whenever it gives up a stuck call."""
-        return Supervisor(self)
-
 
 class Supervisor:
     """What systemd or Kubernetes does: starts a worker again that ended because a call to Kafka was stuck (code 75)."""
 
     def __init__(self, worker: WorkerProcess) -> None:
-        self._worker = worker
+        self.worker = worker
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self.restarts = 0
 
     def __enter__(self) -> Self:
-        self._worker.start()
+        self.worker.start()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
         self._thread.join()
-        self._worker.kill()
+        self.worker.kill()
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.1):
-            if not self._worker.running and self._worker.wait(1) == EXIT_STUCK:
+            if not self.worker.running and self.worker.wait(1) == EXIT_STUCK:
                 self.restarts += 1
-                self._worker.kill()
-                self._worker.start()
+                self.worker.kill()
+                self.worker.start()
 
 
 EXIT_STUCK = 75

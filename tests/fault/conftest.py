@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, WorkerProcess
+from tests.stream import Stream, Supervisor, WorkerProcess
 
 
 @pytest.fixture
@@ -30,5 +30,16 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
 
         def start(stream: Stream, **options: Any) -> WorkerProcess:
             return started.enter_context(WorkerProcess(tmp_path, stream.overrides(), **options))
+
+        yield start
+
+
+@pytest.fixture
+def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
+    """As `start_worker`, with a supervisor that starts it again when it gives up a stuck call."""
+    with ExitStack() as started:
+
+        def start(stream: Stream, **options: Any) -> Supervisor:
+            return started.enter_context(Supervisor(WorkerProcess(tmp_path, stream.overrides(), **options)))
 
         yield start

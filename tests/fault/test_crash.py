@@ -16,6 +16,7 @@ from tests.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
+    assert_repetitions_agree,
     assert_sizes_have_no_gap,
     live_sizes,
     question,
@@ -116,7 +117,9 @@ def test_at_least_once_repeats_decisions_and_never_changes_one(
     wait_until(lambda: sum(stream.committed().values()) >= QUESTIONS, "all offsets are committed")
     with stream.decisions() as reader:
         decisions = reader.values()
-    assert_repeated_unchanged(decisions)
+    decided = assert_repetitions_agree(decisions)
+    assert_one_decision_each(decided, (f"q{i}" for i in range(QUESTIONS)))
+    assert_sizes_have_no_gap(decided)
     assert sum(live_sizes(stream.store()).values()) == QUESTIONS
 
 
@@ -134,7 +137,9 @@ def test_at_least_once_keeps_decisions_for_as_long_as_their_offsets_are_not_comm
     with stream.decisions() as reader:
         decisions = reader.values()
     assert len(decisions) > QUESTIONS
-    assert_repeated_unchanged(decisions)
+    decided = assert_repetitions_agree(decisions)
+    assert_one_decision_each(decided, (f"q{i}" for i in range(QUESTIONS)))
+    assert_sizes_have_no_gap(decided)
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
 
 
@@ -182,12 +187,3 @@ def assert_published_as_recorded(decisions: list[dict[str, Any]], recorded: dict
         assert value["cluster_id"] == format_cluster_id(decision.cluster_id or 0)
         assert (value["cluster_size"], value["outcome"]) == (decision.cluster_size, decision.outcome)
         assert value["similarity"] == decision.similarity
-
-
-def assert_repeated_unchanged(decisions: list[dict[str, Any]]) -> None:
-    """All questions are there; a repetition says what the first time said."""
-    first: dict[str, dict[str, Any]] = {}
-    for decision in decisions:
-        assert first.setdefault(decision["question_id"], decision) == decision
-    assert_one_decision_each(list(first.values()), (f"q{i}" for i in range(QUESTIONS)))
-    assert_sizes_have_no_gap(list(first.values()))

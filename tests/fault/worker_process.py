@@ -116,14 +116,17 @@ def record_commits(path: Path) -> None:
     def recording_commit(self: RedisStore, namespace: str, proposal: Any) -> Any:
         reply = commit(self, namespace, proposal)
         if isinstance(reply, Committed):
-            lines.write(json.dumps({"namespace": namespace, "seq": reply.seq, "arrivals": arrived}) + "\n")
+            moved = reply.seq > reply.missed.seq
+            line = {"namespace": namespace, "seq": reply.seq, "moved": moved, "arrivals": arrived}
+            lines.write(json.dumps(line) + "\n")
         return reply
 
     def recording_merge(self: RedisStore, namespace: str, seq: int, merges: Any) -> Any:
         reply = merge(self, namespace, seq, merges)
         pairs = [[applied.merge.survivor, applied.merge.loser] for applied in reply.applied]
         if pairs:
-            lines.write(json.dumps({"namespace": namespace, "seq": reply.seq, "merges": pairs}) + "\n")
+            line = {"namespace": namespace, "seq": reply.seq, "moved": True, "merges": pairs}
+            lines.write(json.dumps(line) + "\n")
         return reply
 
     clusterer.propose = recording_propose
