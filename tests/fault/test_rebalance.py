@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+from kafka import KafkaAdminClient
+
+from questream.stream import intake
 from tests.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
     live_sizes,
     question,
+    running_worker,
     wait_until,
 )
+from tests.vectors import hash_encoder
 
 QUESTIONS = 6000
 
@@ -35,3 +41,19 @@ def test_workers_that_join_and_leave_in_mid_batch_cost_no_question(
     assert_one_decision_each(decisions, (f"q{i}" for i in range(QUESTIONS)))
     assert sum(live_sizes(stream.store()).values()) == QUESTIONS
     wait_until(lambda: sum(stream.committed().values()) >= QUESTIONS, "all offsets are committed")
+
+
+def test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts_many_polls(
+    make_stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without help kafka-python forgets a join that new metadata began and that a poll cut short."""
+    monkeypatch.setattr(intake, "_POLL_MS", 1)
+    stream = make_stream(1, **{"kafka.options": {"metadata_max_age_ms": 500}})
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        stream.send([question(0, "first partition", partition=0)])
+        reader.until(1)
+        admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+        admin.create_partitions({stream.topics.input_topic: 2})
+        admin.close()
+        stream.send([question(1, "second partition", partition=1)])
+        assert_one_decision_each(reader.values(2), ["q0", "q1"])
