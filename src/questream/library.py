@@ -104,7 +104,8 @@ class QuestionClusterer:
         now, first = int(time.time() * 1000), self._next_offset
         self._next_offset += len(texts)
         arrivals = [
-            Arrival(Source(_TOPIC, self._partition, offset, now), text) for offset, text in enumerate(texts, start=first)
+            Arrival(Source(_TOPIC, self._partition, offset, now), text)
+            for offset, text in enumerate(texts, start=first)
         ]
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
