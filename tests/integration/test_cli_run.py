@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -181,6 +182,18 @@ def test_a_namespace_of_another_model_is_refused(redis_url: str, minilm: Path) -
     outcome = questream("run", f"--redis.url={redis_url}", f"--model.name={minilm}", "--metrics.port=0")
     assert outcome.code == ExitCode.REFUSED
     assert "was built with" in outcome.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("_restored_signals")
+def test_a_metrics_port_that_is_taken_is_named(redis_url: str, minilm: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = questream(
+            *("run", f"--redis.url={redis_url}", f"--model.name={minilm}"),
+            *("--metrics.host=127.0.0.1", f"--metrics.port={port}"),
+        )
+    assert outcome.code == ExitCode.USAGE
+    assert "metrics.port" in outcome.err.splitlines()[-1]
 
 
 def test_embedded_servers_need_nothing_else(start: Callable[..., RunningWorker], tmp_path: Path) -> None:

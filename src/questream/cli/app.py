@@ -73,7 +73,9 @@ def _report(error: Exception) -> None:
         for line in str(error).splitlines() or [type(error).__name__]:
             remark(f"questream: {line}")
         return
-    remark(f"questream: {type(error).__name__}, a fault of its own; --log.level debug shows where")
+    # What the system says of a file, a port or a disk quotes no data.
+    told = f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
+    remark(f"questream: {told}, a fault of its own; --log.level debug shows where")
 
 
 def _print_version(asked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import typer
 
 from questream.cli.options import ConfigOption, SetOption, load_with_logs
 from questream.cli.output import remark
+from questream.errors import SettingsError
 
 if TYPE_CHECKING:
     from questream.settings import KafkaSettings, Settings
@@ -74,8 +76,15 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
 
     worker = Worker(settings, load_encoder(settings.model))
     stopper.stop_on_signal(worker)
-    with translated():
-        worker.run()
+    try:
+        with translated():
+            worker.run()
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            raise
+        raise SettingsError(
+            f"metrics.host and metrics.port cannot be listened on: {error.strerror}; metrics.port = 0 takes a free port"
+        ) from error
 
 
 @contextmanager
