@@ -311,6 +311,7 @@ def running_worker(settings: Settings, encoder: Encoder) -> Iterator[Worker]:
     thread = threading.Thread(target=run, name="worker", daemon=True)
     thread.start()
     try:
+        wait_until(lambda: hasattr(worker, "metrics_port") or not thread.is_alive(), "the worker serves its metrics")
         yield worker
     finally:
         worker.stop()

@@ -139,6 +139,26 @@ def test_a_transaction_of_a_member_that_was_replaced_publishes_nothing(member: M
     publisher.close()
 
 
+def test_offsets_of_a_failed_transaction_are_not_committed_by_the_next_one(member: Member) -> None:
+    """kafka-python's producer would: it keeps them through an abort."""
+    publisher = make("exactly-once", member.stream, member.commit)
+    before = member.consumer.group_metadata()
+    unknown = type(before)(
+        group_id=before.group_id,
+        generation_id=before.generation_id,
+        member_id="nobody",
+        group_instance_id=None,
+        state=before.state,
+    )
+    with pytest.raises(Superseded):
+        publisher.publish(outgoing(member, b"one"), member.offsets, unknown)
+    other = {(member.stream.topics.output_topic, 0): 7}
+    publisher.publish(outgoing(member, b"two"), other, before)
+    assert published(member) == [b"two"]
+    assert member.stream.committed() == {}
+    publisher.close()
+
+
 def test_a_broker_that_is_gone_is_unavailable(kafka_factory: Callable[..., KafkaServer]) -> None:
     """At-least-once alone: a transaction can wait for ever, and its watchdog ends the process (tests/fault)."""
     server = kafka_factory()
