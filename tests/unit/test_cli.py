@@ -276,3 +276,5 @@ def test_a_command_that_needs_no_model_imports_nothing_heavy(arguments: list[str
         assert "redis" not in loaded
     if arguments[0].startswith("--") or arguments[0] == "config":
         assert not {"numpy", "kafka"} & set(loaded)
+    if arguments[0].startswith("--"):
+        assert "pydantic" not in loaded

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from questream import settings as settings_package
 from questream.errors import SettingsError
 from questream.settings import (
     ClusterSettings,
@@ -47,6 +48,12 @@ def refusal(config: Path | None = None, overrides: dict[str, Any] | None = None)
         load_settings(config, overrides)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
     return str(caught.value)
+
+
+def test_all_that_the_package_offers_is_there() -> None:
+    assert {name for name in settings_package.__all__ if getattr(settings_package, name) is not None} == set(
+        settings_package.__all__
+    )
 
 
 def test_without_any_source_the_settings_are_the_defaults() -> None:

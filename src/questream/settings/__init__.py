@@ -1,20 +1,36 @@
 """Every setting of questream: one immutable tree, from flags, environment and a TOML file."""
 
-from questream.settings.describe import Setting, all_settings, env_name, mask_url, masked
-from questream.settings.load import CONFIG_ENV_NAME, DEFAULT_CONFIG, load_settings
-from questream.settings.tree import (
-    GRANULARITY_THRESHOLDS,
-    NAMESPACE_PATTERN,
-    ClusterSettings,
-    Granularity,
-    InputSettings,
-    KafkaSettings,
-    LogSettings,
-    MetricsSettings,
-    ModelSettings,
-    RedisSettings,
-    Settings,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from questream.settings.describe import Setting, all_settings, env_name, mask_url, masked
+    from questream.settings.load import CONFIG_ENV_NAME, DEFAULT_CONFIG, load_settings
+    from questream.settings.tree import (
+        GRANULARITY_THRESHOLDS,
+        NAMESPACE_PATTERN,
+        ClusterSettings,
+        Granularity,
+        InputSettings,
+        KafkaSettings,
+        LogSettings,
+        MetricsSettings,
+        ModelSettings,
+        RedisSettings,
+        Settings,
+    )
+
+# Names are imported when they are first asked for: `questream --help` needs none of them, and pydantic takes its time.
+_HOMES = {
+    "describe": ("Setting", "all_settings", "env_name", "mask_url", "masked"),
+    "load": ("CONFIG_ENV_NAME", "DEFAULT_CONFIG", "load_settings"),
+    "tree": (
+        *("GRANULARITY_THRESHOLDS", "NAMESPACE_PATTERN", "ClusterSettings", "Granularity", "InputSettings"),
+        *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "Settings"),
+    ),
+}
 
 __all__ = [
     "CONFIG_ENV_NAME",
@@ -37,3 +53,10 @@ __all__ = [
     "mask_url",
     "masked",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"questream.settings.{module}"), name)
+    raise AttributeError(f"module 'questream.settings' has no attribute {name!r}")
