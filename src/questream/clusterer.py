@@ -71,7 +71,7 @@ class Decided:
         """(cluster id, revision) of all states, to confirm once they are published."""
         pairs = [(state.cluster_id, state.revision) for state in self.states]
         if self.namespace_state is not None:
-            pairs.append((0, self.namespace_state.mean_questions))
+            pairs.append((0, self.namespace_state.revision))
         return pairs
 
 
@@ -114,6 +114,8 @@ class Clusterer:
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
         self._opened: set[str] = set()
+        # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
+        self._unmerged: dict[str, set[int]] = {}
         self._opening = threading.Lock()
 
     @property
@@ -125,6 +127,11 @@ class Clusterer:
     def mirrors(self) -> dict[str, Mirror]:
         """The mirrors of the namespaces in use."""
         return self._mirrors
+
+    @property
+    def namespaces(self) -> list[str]:
+        """The namespaces that were opened here."""
+        return sorted(self._opened)
 
     @property
     def cluster_count(self) -> int:
@@ -272,15 +279,19 @@ class Clusterer:
                 event: ClusterEvent = "created" if touch.creates else "updated"
                 standing = reply.standings[touch.cluster_id]
                 run.states[touch.cluster_id] = live_state(run.namespace, model, standing, event, mirror)
-        if proposal.mean is not None:
+        if proposal.tells_namespace:
             run.namespace_state = namespace_state(run.namespace, self._identity, mirror)
 
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
-        merges = propose_merges(mirror, moved, self._rules)
+        unmerged = self._unmerged.setdefault(run.namespace, set())
+        unmerged.update(moved)
+        merges = propose_merges(mirror, sorted(unmerged), self._rules)
         if not merges:
+            unmerged.clear()
             return
         started = time.perf_counter()
         reply = self._store.merge(run.namespace, mirror.seq, merges)
+        unmerged.clear()
         run.commit_seconds += time.perf_counter() - started
         changes: list[Change] = []
         for applied in reply.applied:
@@ -307,9 +318,11 @@ class Clusterer:
             if source.offset > ledger.head:
                 fresh.append(i)
             else:
-                run.decisions[i] = ledger.decisions.get(source.offset) or self._look(
-                    run.namespace, arrivals[i], vectors[i]
-                )
+                recorded = ledger.decisions.get(source.offset)
+                if recorded is not None and recorded.cluster_id is not None:
+                    # It may have been committed by a call that failed before it could merge.
+                    self._unmerged.setdefault(run.namespace, set()).add(recorded.cluster_id)
+                run.decisions[i] = recorded or self._look(run.namespace, arrivals[i], vectors[i])
         return fresh
 
     def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:

@@ -127,6 +127,11 @@ class NamespaceState:
         """The model's dimension d."""
         return int(self.mean_sum.shape[0])
 
+    @property
+    def revision(self) -> int:
+        """Grows whenever the mean learns or a cluster is opened."""
+        return self.mean_questions + self.next_cluster
+
 
 def format_cluster_id(number: int) -> str:
     """The public form of a cluster number: `c17`. Lower numbers are older clusters."""

@@ -250,6 +250,30 @@ def test_merges_in_one_call_build_on_each_other(store: Store, namespace: str) ->
     assert (survivor.size, survivor.members) == (4, 4)
 
 
+def test_a_merge_that_builds_on_a_refused_one_is_refused(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(store.commit(namespace, third), Committed)
+    # Cluster 1 has 3 members by now, as if 2 had been merged into it: the second merge's count fits by accident.
+    joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(4, 1)), seq=seq + 1)
+    assert isinstance(store.commit(namespace, joined), Committed)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
+    assert store.merge(namespace, seq, chain).applied == []
+    np.testing.assert_array_equal(store.load(namespace).vector_sum(1), vector(3, 0, 0, 0))
+
+
+def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    whole = store.namespace_state(namespace)
+    assert whole is not None
+    store.confirm(namespace, [(0, whole.revision)])
+    assert 0 not in store.unpublished(namespace, 0, 10)
+    store.commit(namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
+    assert 0 in store.unpublished(namespace, 0, 10)
+    store.confirm(namespace, [(0, whole.revision)])
+    assert 0 in store.unpublished(namespace, 0, 10)
+
+
 def test_a_question_for_a_cluster_merged_away_is_stale(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
@@ -280,14 +304,14 @@ def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespa
 def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(namespace, [(0, 3), (1, reply.standings[1].revision), (2, reply.standings[2].revision)])
+    store.confirm(namespace, [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)])
     assert store.unpublished(namespace, 0, 10) == []
     assert store.unpublished(namespace, 60, 10) == []
 
 
 def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
-    published = [(0, 3), (1, reply.standings[1].revision), (2, reply.standings[2].revision)]
+    published = [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)]
     seq = reply.seq
     later = store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(later, Committed)

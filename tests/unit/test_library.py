@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from questream import QuestionClusterer, QuestreamError
+from questream.clustering.merging import Merge
+from questream.errors import StoreUnavailable
 from questream.store.memory import MemoryStore
+from questream.store.protocol import Merged
 from tests.unit.stepping import unit_rows
 from tests.unit.test_assignment import stream
 
@@ -75,3 +80,28 @@ def test_the_ledger_of_a_notebook_does_not_grow() -> None:
         clusterer.assign(stream(seed, 10, 3, 16, 0.2, 0.5))
     (entries,) = (entries for state in store._namespaces.values() for entries in state.ledgers.values())
     assert len(entries) == 1
+
+
+class _MergesOnlyLater(MemoryStore):
+    """A store that does not answer the first merge."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailable("not now")
+        return super().merge(namespace, seq, merges)
+
+
+def test_a_merge_whose_call_failed_is_proposed_again() -> None:
+    store = _MergesOnlyLater()
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.95, merge_threshold=0.7, store=store)
+    clusterer.assign([[1.0, 0.5, 0.0], [1.0, -0.5, 0.0]])
+    with pytest.raises(StoreUnavailable):
+        clusterer.assign([[1.0, 0.4, 0.0], [1.0, -0.4, 0.0]])
+    assert len(clusterer.clusters()) == 2
+    clusterer.assign([[0.0, 0.0, 1.0], [0.0, 0.05, 1.0]])
+    assert sorted(state.cluster_id for state in clusterer.clusters()) == [1, 3]

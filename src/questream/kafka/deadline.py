@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 # EX_TEMPFAIL of sysexits.h: try again later.
 EXIT_STUCK = 75
 _CHECK_SECONDS = 0.5
+_LAST_WORDS_SECONDS = 2.0
 
 
 class Watchdog:
@@ -50,6 +51,12 @@ class Watchdog:
             now = time.monotonic()
             for call, deadline in list(self._calls.values()):
                 if now > deadline:
-                    logger.critical("a call to Kafka outlasted its deadline; ending the process", extra={"call": call})
-                    logging.shutdown()
+                    # Logging takes locks that a stuck thread may hold; it gets a moment, not a say.
+                    last_words = threading.Thread(target=_tell, args=(call,), daemon=True)
+                    last_words.start()
+                    last_words.join(_LAST_WORDS_SECONDS)
                     os._exit(EXIT_STUCK)
+
+
+def _tell(call: str) -> None:
+    logger.critical("a call to Kafka outlasted its deadline; ending the process", extra={"call": call})

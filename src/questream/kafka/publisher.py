@@ -52,6 +52,12 @@ Offsets = Mapping[tuple[str, int], int]
 class Publisher(Protocol):
     """Publishes batches. Both kinds pass tests/contract/test_publisher.py."""
 
+    def start(self) -> None:
+        """Be ready to publish, with nothing left open by an earlier producer of this worker.
+
+        Raises KafkaUnavailable or KafkaRefused.
+        """
+
     def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         """Publish the records and commit the offsets (next to read, by topic and partition).
 
@@ -76,6 +82,13 @@ class TransactionalPublisher:
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
 
+    def start(self) -> None:
+        try:
+            self._ready_producer()
+        except Exception as error:
+            self._discard()
+            raise _translate(error) from error
+
     def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         try:
             producer = self._ready_producer()
@@ -91,7 +104,11 @@ class TransactionalPublisher:
             # After a failed offset commit and an abort, kafka-python commits the old offsets with the next transaction:
             # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
             self._discard()
-            raise _translate(error) from error
+            translated = _translate(error)
+            if isinstance(translated, Superseded):
+                # The broker is well: abort now, or readers of committed records wait until the transaction times out.
+                self.start()
+            raise translated from error
         return offsets
 
     def close(self) -> None:
@@ -128,6 +145,13 @@ class AtLeastOncePublisher:
         self._watchdog = watchdog
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
+
+    def start(self) -> None:
+        try:
+            if self._producer is None:
+                self._producer = self._make_producer()
+        except Exception as error:
+            raise _translate(error) from error
 
     def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
         try:

@@ -123,8 +123,9 @@ class MemoryStore:
             ]
             if proposal.mean:
                 state.mean = MeanMoved(proposal.mean.questions, proposal.mean.vector_sum)
-                state.outbox[0] = self._clock()
                 changes.append(state.mean)
+            if proposal.tells_namespace:
+                state.outbox[0] = self._clock()
             self._log(state, changes)
             self._record(state, proposal, standings)
             return Committed(state.seq, missed, standings)
@@ -135,13 +136,17 @@ class MemoryStore:
             missed = _tail(state, seq)
             changes: list[Change] = []
             applied = []
+            refused: set[int] = set()
             for merge in merges:
                 survivor, loser = state.clusters.get(merge.survivor), state.clusters.get(merge.loser)
                 if (
                     survivor is None
                     or loser is None
                     or (survivor.members, loser.members) != (merge.survivor_members, merge.loser_members)
+                    or refused & {merge.survivor, merge.loser}
                 ):
+                    # Later sums build on earlier merges.
+                    refused |= {merge.survivor, merge.loser}
                     continue
                 applied.append(self._merge(state, merge, survivor, loser))
                 changes += [
@@ -215,7 +220,7 @@ class MemoryStore:
             state = self._get(namespace)
             for cluster_id, revision in published:
                 if cluster_id == 0:
-                    settled = state.mean is None or state.mean.questions == revision
+                    settled = (state.mean.questions if state.mean else 0) + state.next_id == revision
                 else:
                     cluster = state.clusters.get(cluster_id)
                     settled = cluster is None or cluster.standing.revision == revision

@@ -104,6 +104,11 @@ class Proposal:
         """Whether any cluster is opened."""
         return any(touch.creates for touch in self.touches)
 
+    @property
+    def tells_namespace(self) -> bool:
+        """Whether the namespace as a whole changes: its mean, or the number that its next cluster gets."""
+        return self.mean is not None or self.creates
+
 
 @dataclass(frozen=True, slots=True)
 class Tail:
@@ -228,7 +233,7 @@ class Store(Protocol):
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
 
     def confirm(self, namespace: str, published: Sequence[tuple[int, int]]) -> None:
-        """These (cluster id, revision) stand in the cluster topic; for id 0 the revision is the mean's question count.
+        """These (cluster id, revision) stand in the cluster topic; for id 0 it is NamespaceState.revision.
 
         A cluster that has moved on since stays to be published: two workers may publish it in either order.
         """

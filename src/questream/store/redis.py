@@ -59,6 +59,10 @@ _UNAVAILABLE = (
     redis.exceptions.TryAgainError,
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.MaxConnectionsError,
+    # These two are no RedisError: a cluster none of whose nodes answers, or that has a slot without a node.
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.SlotNotCoveredError,
+    redis.exceptions.ClusterError,
 )
 
 
@@ -208,20 +212,22 @@ class RedisStore:
 
     @_translated()
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
-        state = self._state(namespace, cluster_id)
-        while state is not None and state.merged_into is not None:
-            state = self._state(namespace, state.merged_into)
-        if state is None:
-            raise KeyError(cluster_id)
         fields = [
             part for name, text in (("label", label), ("route", route)) if text is not None for part in (name, text)
         ]
-        keys = [cluster_key(namespace, state.cluster_id), key(namespace, "outbox")]
-        self._label_script(keys=keys, args=[state.cluster_id, *fields])
-        labelled = self._state(namespace, state.cluster_id)
-        if labelled is None:
-            raise KeyError(cluster_id)
-        return labelled
+        while True:
+            state = self._state(namespace, cluster_id)
+            if state is None:
+                raise KeyError(cluster_id)
+            cluster_id = state.merged_into or cluster_id
+            if state.merged_into is not None:
+                continue
+            keys = [cluster_key(namespace, cluster_id), key(namespace, "outbox")]
+            # 0 where it was merged away in between: then its survivor is labelled.
+            if self._label_script(keys=keys, args=[cluster_id, *fields]):
+                labelled = self._state(namespace, cluster_id)
+                if labelled is not None:
+                    return labelled
 
     @_translated()
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
@@ -321,6 +327,7 @@ class RedisStore:
         keys = [key(namespace, "meta"), key(namespace, "log")]
         return parse_tail(*self._tail_script(keys=keys, args=[seq]))
 
+    @_translated()
     def _live_ids(self, namespace: str) -> list[int]:
         return sorted(int(member) for member in self._client.zrange(key(namespace, "idle"), 0, -1))
 

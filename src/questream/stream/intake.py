@@ -32,7 +32,7 @@ _ANSWER_MS = 1000
 
 
 class Intake:
-    """Feeds the backlog from one consumer. Everything but `acknowledge` belongs to the thread that calls `step`.
+    """Feeds the backlog from one consumer. All but `acknowledge` and `superseded` belongs to the thread of `step`.
 
     `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to tell what is
     committed, before the consumer is given up.
@@ -62,12 +62,10 @@ class Intake:
         self._ledgers: dict[tuple[str, str, int], Ledger] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
-        self._first_fetched: dict[TopicPartition, int] = {}
         self._watch = _ProgressWatch(stall_seconds)
         self._next_lag_report = 0.0
         self._answered = True
-        self._superseded_at: float | None = None
-        self._superseded_epoch = -1
+        self._superseded = (-1, 0.0)
         self._stall_seconds = stall_seconds
         consumer.subscribe(topics=[topic], listener=self._assignment)
 
@@ -91,8 +89,8 @@ class Intake:
 
     def superseded(self, epoch: int) -> None:
         """The broker refused a batch of this epoch; safe from any thread. The group must be about to rebalance."""
-        if self._superseded_epoch != epoch:
-            self._superseded_epoch, self._superseded_at = epoch, time.monotonic()
+        if self._superseded[0] != epoch:
+            self._superseded = (epoch, time.monotonic())
 
     def step(self) -> None:
         """One poll and all that follows from it.
@@ -103,8 +101,6 @@ class Intake:
         self._balance_backpressure()
         self._keep_joining()
         fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._backlog.room)
-        for partition, messages in fetched.items():
-            self._first_fetched.setdefault(partition, messages[0].offset)
         if self._assignment.take_change():
             self._begin_epoch()
         if self._assignment.take_assigned():
@@ -158,20 +154,29 @@ class Intake:
         self._metrics.consumer_lag.clear()
         self._ledgers.clear()
         self._watch.clear()
-        self._superseded_at = None
 
     def _rewind(self) -> None:
-        """Start each partition where the group stands, or where this consumer began if nothing is committed yet.
+        """Start each partition where the group stands.
 
         kafka-python keeps the position of a partition that it is assigned again; what was fetched before it and
         dropped would never be read. A transaction under way is waited for: its offsets are not committed yet.
+        Where the group stands nowhere, it does from here on: else whoever came next after a crash would begin at an end
+        (`auto_offset_reset = "latest"`) that has moved past what was read.
         """
         assigned = self._consumer.assignment()
+        answer_ms = int(self._stall_seconds * 1000)
+        first: dict[TopicPartition, OffsetAndMetadata] = {}
         for partition in assigned:
-            committed = self._consumer.committed(partition, timeout_ms=int(self._stall_seconds * 1000))
-            start = self._first_fetched.get(partition) if committed is None else committed
-            if start is not None:
-                self._consumer.seek(partition, start)
+            committed = self._consumer.committed(partition, timeout_ms=answer_ms)
+            if committed is None:
+                start = self._consumer.position(partition, timeout_ms=answer_ms)
+                if start is None:
+                    raise KafkaUnavailable("the broker does not tell where a partition begins")
+                first[partition] = OffsetAndMetadata(start, "", -1)
+            else:
+                self._consumer.seek(partition, committed)
+        if first:
+            self._consumer.commit(first, timeout_ms=answer_ms)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
     def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
@@ -223,7 +228,8 @@ class Intake:
 
     def _watch_over(self) -> None:
         now = time.monotonic()
-        if self._superseded_at is not None and now - self._superseded_at > self._stall_seconds:
+        epoch, since = self._superseded
+        if epoch == self._backlog.epoch and now - since > self._stall_seconds:
             # The broker said the partitions are another's, yet no rebalance came: what was dropped must be read again.
             raise KafkaUnavailable("the broker refused our membership and the consumer did not notice")
         if now < self._next_lag_report:

@@ -127,7 +127,7 @@ class Processor:
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + _IDLE_SECONDS
-            for namespace in list(self._clusterer.mirrors):
+            for namespace in self._clusterer.namespaces:
                 self._sweep(namespace)
 
     def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
@@ -192,7 +192,7 @@ class Processor:
                 whole = self._retry.store(self._store.namespace_state, namespace)
                 if whole is not None:
                     records.append(Outgoing(self._topics.clusters, *encode_namespace_state(whole)))
-                published.append((0, whole.mean_questions if whole is not None else 0))
+                published.append((0, whole.revision if whole is not None else 0))
             else:
                 state = self._retry.store(self._store.cluster, namespace, cluster_id)
                 if state is not None:

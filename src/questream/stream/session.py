@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import numpy as np
+from kafka import errors as kafka_errors
 
 from questream.domain import Matrix
 from questream.encoder import Encoder
@@ -30,7 +31,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """Runs intake, device and processor until `stopping` is set or one of them fails."""
+    """Runs intake, device and processor until `stopping` is set or one of them fails, which sets `ending`."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Session:
         processor: Processor,
         metrics: Metrics,
         stopping: threading.Event,
+        ending: threading.Event,
     ) -> None:
         self._intake = intake
         self._backlog = backlog
@@ -47,6 +49,7 @@ class Session:
         self._processor = processor
         self._metrics = metrics
         self._stopping = stopping
+        self._ending = ending
         self._embedded: _Handover[tuple[Batch, Matrix]] = _Handover(self._is_failed)
         self._answered: _Handover[Answered] = _Handover(self._is_failed)
         self._failed = threading.Event()
@@ -57,6 +60,7 @@ class Session:
             threading.Thread(target=self._guard, args=(self._publish,), name="publisher", daemon=True),
         ]
         self.last_step_at = time.monotonic()
+        self.embedding_since: float | None = None
         self.processing_since: float | None = None
 
     def run(self) -> None:
@@ -66,8 +70,7 @@ class Session:
         while not self._stopping.is_set() and not self._failed.is_set():
             self._intake.step()
             self.last_step_at = time.monotonic()
-        if self._failure is not None:
-            raise self._failure
+        self.raise_failure()
 
     def finish(self, timeout_seconds: float) -> bool:
         """Finish the batches in hand, fetch no more; returns whether that was done in time."""
@@ -78,8 +81,16 @@ class Session:
                 thread.join(max(0.0, deadline - time.monotonic()))
         finished = not any(thread.is_alive() for thread in self._threads)
         if finished and not self._failed.is_set():
-            self._intake.commit_acknowledged()
+            try:
+                self._intake.commit_acknowledged()
+            except kafka_errors.KafkaError as error:
+                logger.warning("last offsets not committed; published again", extra={"reason": type(error).__name__})
         return finished
+
+    def raise_failure(self) -> None:
+        """Raise what a thread raised while the session finished."""
+        if self._failure is not None:
+            raise self._failure
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -88,6 +99,8 @@ class Session:
             self._failure = self._failure or error
             self._failed.set()
             self._backlog.close()
+            # Whoever waits for the store waits no longer.
+            self._ending.set()
 
     def _is_failed(self) -> bool:
         return self._failed.is_set()
@@ -97,7 +110,10 @@ class Session:
             while not self._backlog.closed:
                 batch = self._backlog.take(_TAKE_SECONDS)
                 if batch is not None:
-                    self._embedded.put((batch, self._embed(batch)))
+                    self.embedding_since = time.monotonic()
+                    vectors = self._embed(batch)
+                    self.embedding_since = None
+                    self._embedded.put((batch, vectors))
         finally:
             self._embedded.end()
 

@@ -85,6 +85,7 @@ class Worker:
         self._encoder = encoder
         self.metrics = Metrics()
         self._stopping = threading.Event()
+        self._ending = threading.Event()  # of the session: nobody waits for the store any longer
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         rules = rules_of(settings, encoder)
         self._store = open_store(settings.redis, settings.clusters.log_entries)
@@ -122,18 +123,20 @@ class Worker:
     def stop(self) -> None:
         """Finish the batch in hand and leave; safe from any thread and from a signal handler."""
         self._stopping.set()
+        self._ending.set()
 
     def live(self) -> str | None:
         """None while the loop turns, else what stalls."""
         session, limit = self._session, self._settings.kafka.max_poll_interval_seconds
-        if session is None:
+        # A store that does not answer is no reason to start the worker again: it would only wait anew.
+        if session is None or not self._retry.available:
             return None
         now = time.monotonic()
         if now - session.last_step_at > limit:
             return "the intake has not polled for longer than kafka.max_poll_interval_seconds"
-        since = session.processing_since
-        if since is not None and self._retry.available and now - since > limit:
-            return "a batch has been in work for longer than kafka.max_poll_interval_seconds"
+        for since in (session.embedding_since, session.processing_since):
+            if since is not None and now - since > limit:
+                return "a batch has been in work for longer than kafka.max_poll_interval_seconds"
         return None
 
     def ready(self) -> str | None:
@@ -165,7 +168,7 @@ class Worker:
 
     def _run_session(self) -> None:
         settings = self._settings
-        ending = threading.Event()
+        ending = self._ending = threading.Event()
         retry = self._retry = Retry(ending)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens)
         self.metrics.backlog.set_function(lambda: len(backlog))
@@ -195,9 +198,10 @@ class Worker:
             current_epoch=lambda: backlog.epoch,
             on_superseded=intake.superseded,
         )
-        session = Session(intake, backlog, self._encoder, processor, self.metrics, self._stopping)
+        session = Session(intake, backlog, self._encoder, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session
         try:
+            publisher.start()
             session.run()
         finally:
             ending.set()
@@ -205,11 +209,13 @@ class Worker:
             self._intake = self._session = None
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline_seconds):
                 publisher.close()
+                # A consumer that is not closed stays in the group, and the group waits for it.
                 consumer.close(autocommit=False, timeout_ms=int(_LEAVE_SECONDS * 1000))
             if not finished:
                 raise QuestreamError(
                     "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
                 )
+        session.raise_failure()
 
     def _publisher(self, intake: Intake) -> Publisher:
         settings, worker_id = self._settings, self._worker_id

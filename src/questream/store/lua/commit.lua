@@ -91,10 +91,12 @@ for t, touch in ipairs(touches) do
 end
 if batch.mean then
   redis.call('HSET', KEYS[1], 'mean_questions', string.format('%.0f', batch.mean[2]), 'mean_sum', ARGV[2])
-  redis.call('ZADD', KEYS[4], now_ms, '0')
   log('mean', string.format('%.0f', batch.mean[2]), 'sum', ARGV[2])
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'next', string.format('%.0f', next_id))
+if batch.mean or next_id > tonumber(meta[2]) then
+  redis.call('ZADD', KEYS[4], now_ms, '0')
+end
 if entry > 0 then
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
 end

@@ -1,4 +1,5 @@
--- Merge pairs of clusters, each only if both still have the members that it was proposed at.
+-- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
+-- the call that names either was refused: later sums build on earlier merges.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser)
 -- ARGV: 1 JSON {seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
@@ -27,14 +28,15 @@ end
 local FIELDS = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative'}
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local results = {}
+local results, refused = {}, {}
 for i, merge in ipairs(batch.merges) do
   local survivor, loser = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
   local survivor_id, loser_id = string.format('%.0f', merge[1]), string.format('%.0f', merge[2])
   local survivor_members = tonumber(redis.call('HGET', survivor, 'members') or -1)
   local loser_members = tonumber(redis.call('HGET', loser, 'members') or -1)
-  if survivor_members ~= merge[3] or loser_members ~= merge[4] then
+  if survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[survivor_id] or refused[loser_id] then
     results[i] = false
+    refused[survivor_id], refused[loser_id] = true, true
   else
     local lost = redis.call('HMGET', loser, unpack(FIELDS))
     local kept = redis.call('HMGET', survivor, unpack(FIELDS))
