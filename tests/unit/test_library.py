@@ -98,10 +98,11 @@ class _MergesOnlyLater(MemoryStore):
 
 def test_a_merge_whose_call_failed_is_proposed_again() -> None:
     store = _MergesOnlyLater()
-    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.95, merge_threshold=0.7, store=store)
-    clusterer.assign([[1.0, 0.5, 0.0], [1.0, -0.5, 0.0]])
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, merge_threshold=0.8, store=store)
+    # Two that are two, until each has learned one that lies between them.
+    clusterer.assign([[1.0, 0.4, 0.0], [1.0, -0.4, 0.0]])
     with pytest.raises(StoreUnavailable):
-        clusterer.assign([[1.0, 0.4, 0.0], [1.0, -0.4, 0.0]])
+        clusterer.assign([[1.0, 0.2, 0.0], [1.0, -0.2, 0.0]])
     assert len(clusterer.clusters()) == 2
     clusterer.assign([[0.0, 0.0, 1.0], [0.0, 0.05, 1.0]])
     assert sorted(state.cluster_id for state in clusterer.clusters()) == [1, 3]

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -104,7 +104,7 @@ class Intake:
         if self._assignment.take_change():
             self._begin_epoch()
         if self._assignment.take_assigned():
-            self._rewind()
+            self._rewind({partition: messages[0].offset for partition, messages in fetched.items()})
         elif fetched:
             self._take(fetched)
         self._watch_over()
@@ -155,8 +155,8 @@ class Intake:
         self._ledgers.clear()
         self._watch.clear()
 
-    def _rewind(self) -> None:
-        """Start each partition where the group stands.
+    def _rewind(self, first_fetched: Mapping[TopicPartition, int]) -> None:
+        """Start each partition where the group stands; what the last poll fetched, from `first_fetched` on, is dropped.
 
         kafka-python keeps the position of a partition that it is assigned again; what was fetched before it and
         dropped would never be read. A transaction under way is waited for: its offsets are not committed yet.
@@ -167,14 +167,15 @@ class Intake:
         answer_ms = int(self._stall_seconds * 1000)
         first: dict[TopicPartition, OffsetAndMetadata] = {}
         for partition in assigned:
-            committed = self._consumer.committed(partition, timeout_ms=answer_ms)
-            if committed is None:
-                start = self._consumer.position(partition, timeout_ms=answer_ms)
+            start = self._consumer.committed(partition, timeout_ms=answer_ms)
+            if start is None:
+                start = first_fetched.get(partition)
+                if start is None:
+                    start = self._consumer.position(partition, timeout_ms=answer_ms)
                 if start is None:
                     raise KafkaUnavailable("the broker does not tell where a partition begins")
                 first[partition] = OffsetAndMetadata(start, "", -1)
-            else:
-                self._consumer.seek(partition, committed)
+            self._consumer.seek(partition, start)
         if first:
             self._consumer.commit(first, timeout_ms=answer_ms)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
