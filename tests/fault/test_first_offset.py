@@ -1,4 +1,4 @@
-"""A group that has committed nothing yet, and begins at the end: what came after it joined is not skipped by a crash."""
+"""A group that has committed nothing yet and begins at the end: a crash skips nothing that came after it joined."""
 
 from __future__ import annotations
 

@@ -116,6 +116,12 @@ def _embedded_servers(settings: Settings) -> Iterator[Settings]:
 
 def _embedded_kafka(kafka: KafkaSettings, bootstrap_servers: str, session_timeout_seconds: float) -> KafkaSettings:
     """The user's names and times, without what only the user's broker understands."""
+    from questream.embedded import EMBEDDED_FETCH_MAX_WAIT_MS
+
     secrets = {"sasl_plain_password", "sasl_plain_password_file", "ssl_password", "ssl_password_file"}
-    own = {"bootstrap_servers": bootstrap_servers, "session_timeout_seconds": session_timeout_seconds}
+    own = {
+        "bootstrap_servers": bootstrap_servers,
+        "session_timeout_seconds": session_timeout_seconds,
+        "options": {"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
+    }
     return type(kafka).model_validate(kafka.model_dump(exclude={"options", *secrets}) | own)
