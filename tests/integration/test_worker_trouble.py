@@ -55,8 +55,11 @@ def test_a_worker_is_not_ready_while_the_broker_does_not_answer(
 ) -> None:
     server = kafka_factory()
     stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    stream.send([question(1, "where is my card?")])
     with running_worker(stream.settings(), hash_encoder()) as worker:
-        wait_until(lambda: probe(worker.metrics_port, "readyz")[0] == 200, "ready")
+        # Its start is behind it.
+        wait_until(lambda: stream.committed() == {0: 1}, "the offset is committed")
+        assert probe(worker.metrics_port, "readyz") == (200, "ok")
         server.pause()
         wait_until(lambda: probe(worker.metrics_port, "readyz")[0] == 503, "not ready")
         assert probe(worker.metrics_port, "livez") == (200, "ok")

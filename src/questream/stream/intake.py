@@ -119,14 +119,17 @@ class Intake:
                 newest.update(offsets)
         if not newest:
             return
+        if self._commit({TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in newest.items()}):
+            self._committed = {**self._committed, **newest}
+
+    def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
+        """Commit, unless the group has rebalanced: whoever comes next begins where it stood."""
         try:
-            self._consumer.commit(
-                {TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in newest.items()}
-            )
+            self._consumer.commit(dict(offsets), timeout_ms=int(self._stall_seconds * 1000))
         except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError):
             logger.info("offsets not committed: the group has rebalanced; the next owner publishes again")
-            return
-        self._committed = {**self._committed, **newest}
+            return False
+        return True
 
     def _balance_backpressure(self) -> None:
         """A full backlog pauses fetching; polling goes on, which keeps the membership."""
@@ -177,7 +180,7 @@ class Intake:
                 first[partition] = OffsetAndMetadata(start, "", -1)
             self._consumer.seek(partition, start)
         if first:
-            self._consumer.commit(first, timeout_ms=answer_ms)
+            self._commit(first)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
     def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
