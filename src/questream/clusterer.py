@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from questream.clustering.assignment import BatchAssigner, Plan
@@ -15,7 +15,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mi
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, StoreLost
+from questream.errors import Contended, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.proposing import (
     SIMILARITY_DIGITS,
@@ -93,7 +93,8 @@ class Clusterer:
     """Online clustering of any number of namespaces in one store. Not for more than one thread at a time.
 
     `dimension` and model name belong to the vectors that `decide` gets. `keep_texts` keeps the founder's text of a
-    cluster in the store as its representative. `clock` gives seconds since the epoch.
+    cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory with
+    what was published; without it nothing is ever published elsewhere. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Clusterer:
         rules: Rules,
         *,
         keep_texts: bool = True,
+        settle: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -110,6 +112,7 @@ class Clusterer:
         self._identity = identity
         self._rules = rules
         self._keep_texts = keep_texts
+        self._settle = settle or self._settle_as_it_stands
         self._clock = clock
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
@@ -148,31 +151,50 @@ class Clusterer:
                 self._store.open(namespace, self._identity)
                 self._opened.add(namespace)
 
+    def settled(self, namespace: str) -> str:
+        """The incarnation that the namespace stands in, settled where need be; safe from any thread."""
+        self.open(namespace)
+        while True:
+            standing = self._store.incarnation(namespace)
+            if standing is not None:
+                return standing
+            self._settle_opened(namespace)
+
     def recorded(self, namespace: str, topic: str, partition: int) -> Ledger:
         """The decisions that a partition already has; safe from any thread."""
         self.open(namespace)
-        return self._store.ledger(namespace, topic, partition)
+        while True:
+            try:
+                return self._store.ledger(namespace, topic, partition)
+            except StoreUnsettled:
+                self._settle_opened(namespace)
 
     def decide(
         self,
         namespace: str,
+        incarnation: str,
         arrivals: Sequence[Arrival],
         vectors: Matrix,
-        published_below: dict[tuple[str, int], int] | None = None,
+        published_below: Mapping[tuple[str, int], int],
     ) -> Decided:
         """Give every arrival its one decision, committed in the store; `vectors` are unit rows (n, d).
 
         Arrivals of one partition are in order of offset. One that was decided before gets its recorded decision; one
         whose record is pruned is scored without learning (outcome `replayed`). `published_below` names, per partition,
-        the offset below which everything is published, so that the ledger may forget it.
+        the offset below which everything is published, so that the ledger may forget it. `incarnation` is the one that
+        the ledgers of the partitions were read under.
         Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
-        call may then be made again.
+        call may then be made again. Raises StoreUnsettled if another incarnation stands: what was decided before this
+        batch may be forgotten, and a later offset must not be recorded ahead of it.
         """
+        if self.follow(namespace).incarnation != incarnation:
+            self._mirrors.pop(namespace, None)
+            if self.follow(namespace).incarnation != incarnation:
+                raise StoreUnsettled(f"the store was settled anew since the ledgers of {namespace!r} were read")
         run = _Run(namespace, [None] * len(arrivals))
-        self.follow(namespace)
         pending = list(range(len(arrivals)))
         while pending:
-            pending = self._commit(run, arrivals, vectors, pending, published_below or {})
+            pending = self._commit(run, arrivals, vectors, pending, published_below)
         return Decided(
             namespace=namespace,
             decisions=[decision for decision in run.decisions if decision is not None],
@@ -199,7 +221,22 @@ class Clusterer:
     def catch_up(self, namespace: str) -> None:
         """Follow what others committed while there was nothing to decide."""
         mirror = self.follow(namespace)
-        self._apply(namespace, mirror, self._store.tail(namespace, mirror.seq))
+        try:
+            self._apply(namespace, mirror, self._store.tail(namespace, mirror.incarnation, mirror.seq))
+        except StoreUnsettled:
+            # Not left to the next question: what is in the store is shown to people.
+            self.settled(namespace)
+            self._mirrors[namespace] = self._store.load(namespace)
+
+    def _settle_opened(self, namespace: str) -> None:
+        # The store may have forgotten that there is such a namespace.
+        self._store.open(namespace, self._identity)
+        self._settle(namespace)
+        # Or it was built with another model than it is told by now.
+        self._store.open(namespace, self._identity)
+
+    def _settle_as_it_stands(self, namespace: str) -> None:
+        self._store.settle(namespace, None, {})
 
     def _commit(
         self,
@@ -207,7 +244,7 @@ class Clusterer:
         arrivals: Sequence[Arrival],
         vectors: Matrix,
         pending: list[int],
-        published_below: dict[tuple[str, int], int],
+        published_below: Mapping[tuple[str, int], int],
     ) -> list[int]:
         """Commit the pending arrivals; returns those that are still pending because others had been decided before."""
         mirror = self.follow(run.namespace)
@@ -290,7 +327,7 @@ class Clusterer:
             unmerged.clear()
             return
         started = time.perf_counter()
-        reply = self._store.merge(run.namespace, mirror.seq, merges)
+        reply = self._store.merge(run.namespace, mirror.incarnation, mirror.seq, merges)
         unmerged.clear()
         run.commit_seconds += time.perf_counter() - started
         changes: list[Change] = []
@@ -300,8 +337,10 @@ class Clusterer:
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
         model = self._identity.model
         for applied in reply.applied:
-            run.states[applied.merge.loser] = merged_state(run.namespace, model, applied)
+            # A merge is published with the cluster that it made, or a restore would find the loser's questions nowhere.
+            # Where that one has been merged away meanwhile, the outbox has both.
             if applied.merge.survivor in mirror.row_of:
+                run.states[applied.merge.loser] = merged_state(run.namespace, model, applied)
                 run.states[applied.merge.survivor] = live_state(
                     run.namespace, model, applied.survivor, "updated", mirror
                 )
@@ -356,14 +395,11 @@ class Clusterer:
 
     def _apply(self, namespace: str, mirror: Mirror, missed: Tail) -> set[int] | None:
         """Follow the log; returns the changed rows, or None where the mirror fell behind and was loaded anew."""
-        if missed.seq < mirror.seq:
-            raise StoreLost(
-                f"the store has forgotten its last writes in namespace {namespace!r} (it stands at {missed.seq}, this"
-                f" worker saw {mirror.seq}): bring back its append-only file, or start anew in another namespace"
-            )
         if missed.changes is None:
             logger.warning("fell behind the log, loading the mirror again", extra={"namespace": namespace})
-            self._mirrors[namespace] = self._store.load(namespace)
+            loaded = self._mirrors[namespace] = self._store.load(namespace)
+            if loaded.incarnation != mirror.incarnation:
+                raise StoreUnsettled(f"the store was settled anew while namespace {namespace!r} was decided in")
             return None
         rows = mirror.apply(missed.changes)
         mirror.seq = missed.seq

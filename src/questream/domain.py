@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -81,10 +82,22 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class InFlight:
+    """What a cluster counts that may not have been published yet when its state was written.
+
+    `joins` holds the offsets of its questions by (topic, partition), `absorbed` the clusters that were merged into it.
+    """
+
+    joins: Mapping[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
+    absorbed: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterState:
     """A cluster as its compacted topic tells it; `vector_sum` is the raw sum (d,) of its `members` centroid members.
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
+    `in_flight` is what its size has to be corrected by when it is put back from the topic.
     """
 
     cluster_id: int
@@ -101,6 +114,7 @@ class ClusterState:
     last_seen_at: int
     model: str
     revision: int
+    in_flight: InFlight = field(default_factory=InFlight)
 
 
 @dataclass(frozen=True, slots=True)

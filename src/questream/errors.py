@@ -7,7 +7,7 @@
     ├── BadRecord            dead-letter: this record can never be processed
     ├── StoreUnavailable     retry: Redis did not answer
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
-    │   └── StoreLost        stop: the store has forgotten what it had acknowledged
+    ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     ├── Contended            retry: other workers kept winning
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
     ├── KafkaRefused         stop: the broker will not (rights, record size)
@@ -56,8 +56,9 @@ class StoreRefused(QuestreamError):
     """The store answered that it will not do this: out of memory, no rights, read-only."""
 
 
-class StoreLost(StoreRefused):
-    """The store has forgotten writes that it had acknowledged: going on would give old ids to new clusters."""
+class StoreUnsettled(QuestreamError):
+    """The store was restarted, failed over to, emptied or restored: nothing is decided before it has been compared
+    with the cluster topic, since it may have forgotten writes that it had acknowledged."""
 
 
 class Contended(QuestreamError):

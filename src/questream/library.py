@@ -109,7 +109,8 @@ class QuestionClusterer:
         ]
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
-        decided = self._clusterer.decide(self.namespace, arrivals, vectors, handed_over)
+        incarnation = self._clusterer.settled(self.namespace)
+        decided = self._clusterer.decide(self.namespace, incarnation, arrivals, vectors, handed_over)
         return Assigned(decided.decisions, decided.states)
 
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:

@@ -63,7 +63,8 @@ def merge_clusters(store: Store, namespace: str, one: int, other: int) -> Applie
     """Merge two clusters because an operator says so, whatever their similarity; the older id survives.
 
     Ids that were merged away stand for what they were merged into. Workers publish the merge within seconds.
-    Raises KeyError if there is no such cluster, ValueError if both are the same, Contended if they never stood still.
+    Raises KeyError if there is no such cluster, ValueError if both are the same, Contended if they never stood still,
+    StoreUnsettled where a worker has to look first whether the store has lost anything.
     """
     for _ in range(_MERGE_ATTEMPTS):
         states = sorted((_live(store, namespace, one), _live(store, namespace, other)), key=lambda s: s.cluster_id)
@@ -79,8 +80,8 @@ def merge_clusters(store: Store, namespace: str, one: int, other: int) -> Applie
             loser.members,
             survivor.vector_sum + loser.vector_sum,
         )
-        whole = store.namespace_state(namespace)
-        merged = store.merge(namespace, whole.seq if whole else 0, [merge])
+        incarnation, whole = store.incarnation(namespace), store.namespace_state(namespace)
+        merged = store.merge(namespace, incarnation or "", whole.seq if whole else 0, [merge])
         if merged.applied:
             return merged.applied[0]
     raise Contended("the clusters kept moving; try again")

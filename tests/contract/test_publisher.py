@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from questream.errors import KafkaRefused, KafkaUnavailable, Superseded
+from questream.errors import KafkaRefused, KafkaUnavailable, StoreUnsettled, Superseded
 from questream.kafka.clients import producer_config
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import (
@@ -87,27 +87,33 @@ def outgoing(member: Member, *values: bytes) -> list[Outgoing]:
     return [Outgoing(member.stream.topics.output_topic, b"key", value, [("h", b"1")]) for value in values]
 
 
+def nothing_is_lost() -> None:
+    """What is published rests on a store that keeps its memory."""
+
+
 def published(member: Member) -> list[bytes]:
     with member.stream.decisions() as reader:
         return [record.value for record in reader.rest()]
 
 
 def test_what_was_acknowledged_is_there(member: Member, publisher: Publisher) -> None:
-    publisher.publish(outgoing(member, b"one", b"two"), member.offsets, member.consumer.group_metadata())
+    publisher.publish(
+        outgoing(member, b"one", b"two"), member.offsets, member.consumer.group_metadata(), nothing_is_lost
+    )
     assert published(member) == [b"one", b"two"]
     assert member.stream.committed() == {0: 1}
 
 
 def test_one_publisher_publishes_many_batches(member: Member, publisher: Publisher) -> None:
     for number in range(5):
-        publisher.publish(outgoing(member, b"%d" % number), {}, None)
+        publisher.publish(outgoing(member, b"%d" % number), {}, None, nothing_is_lost)
     assert published(member) == [b"0", b"1", b"2", b"3", b"4"]
     assert member.stream.committed() == {}
 
 
 def test_null_key_and_null_value_stay_null(member: Member, publisher: Publisher) -> None:
     topic = member.stream.topics.dead_letter_topic
-    publisher.publish([Outgoing(topic, None, None, [("questream-reason", b"null_value")])], {}, None)
+    publisher.publish([Outgoing(topic, None, None, [("questream-reason", b"null_value")])], {}, None, nothing_is_lost)
     with member.stream.dead_letters() as reader:
         (record,) = reader.until(1)
     assert (record.key, record.value, list(record.headers)) == (None, None, [("questream-reason", b"null_value")])
@@ -115,8 +121,8 @@ def test_null_key_and_null_value_stay_null(member: Member, publisher: Publisher)
 
 def test_a_record_that_the_topic_does_not_take_is_refused(member: Member, publisher: Publisher) -> None:
     with pytest.raises(KafkaRefused, match=r"max\.message\.bytes"):
-        publisher.publish(outgoing(member, b"x" * 3_000_000), {}, None)
-    publisher.publish(outgoing(member, b"the next one"), {}, None)
+        publisher.publish(outgoing(member, b"x" * 3_000_000), {}, None, nothing_is_lost)
+    publisher.publish(outgoing(member, b"the next one"), {}, None, nothing_is_lost)
     assert published(member)[-1] == b"the next one"
 
 
@@ -131,9 +137,9 @@ def test_a_transaction_of_a_member_that_was_replaced_publishes_nothing(member: M
         state=before.state,
     )
     with pytest.raises(Superseded):
-        publisher.publish(outgoing(member, b"a zombie's"), member.offsets, stale)
+        publisher.publish(outgoing(member, b"a zombie's"), member.offsets, stale, nothing_is_lost)
     assert member.stream.committed() == {}
-    publisher.publish(outgoing(member, b"the owner's"), member.offsets, before)
+    publisher.publish(outgoing(member, b"the owner's"), member.offsets, before, nothing_is_lost)
     assert published(member) == [b"the owner's"]
     assert member.stream.committed() == {0: 1}
     publisher.close()
@@ -151,9 +157,9 @@ def test_offsets_of_a_failed_transaction_are_not_committed_by_the_next_one(membe
         state=before.state,
     )
     with pytest.raises(Superseded):
-        publisher.publish(outgoing(member, b"one"), member.offsets, unknown)
+        publisher.publish(outgoing(member, b"one"), member.offsets, unknown, nothing_is_lost)
     other = {(member.stream.topics.output_topic, 0): 7}
-    publisher.publish(outgoing(member, b"two"), other, before)
+    publisher.publish(outgoing(member, b"two"), other, before, nothing_is_lost)
     assert published(member) == [b"two"]
     assert member.stream.committed() == {}
     publisher.close()
@@ -164,7 +170,20 @@ def test_a_broker_that_is_gone_is_unavailable(kafka_factory: Callable[..., Kafka
     server = kafka_factory()
     stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), "redis://127.0.0.1:1")
     publisher = make("at-least-once", stream, lambda offsets, _: offsets)
-    publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None)
+    publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None, nothing_is_lost)
     server.kill()
     with pytest.raises(KafkaUnavailable):
-        publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None)
+        publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None, nothing_is_lost)
+
+
+def test_what_rests_on_a_lost_store_is_not_published_and_the_next_is(member: Member, publisher: Publisher) -> None:
+    def it_is_lost() -> None:
+        raise StoreUnsettled("the store was emptied")
+
+    membership = member.consumer.group_metadata()
+    with pytest.raises(StoreUnsettled):
+        publisher.publish(outgoing(member, b"lost"), member.offsets, membership, it_is_lost)
+    assert published(member) == []
+    assert member.stream.committed() == {}
+    publisher.publish(outgoing(member, b"kept"), member.offsets, membership, nothing_is_lost)
+    assert published(member) == [b"kept"]

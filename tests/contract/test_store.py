@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +13,8 @@ import redis
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
-from questream.domain import RunnerUp, Vector
-from questream.errors import IdentityMismatch, StoreRefused, StoreUnavailable
+from questream.domain import ClusterState, InFlight, RunnerUp, Vector
+from questream.errors import IdentityMismatch, StoreUnavailable, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.memory import MemoryStore
 from questream.store.protocol import (
@@ -21,16 +22,21 @@ from questream.store.protocol import (
     Identity,
     LedgerRow,
     MeanUpdate,
+    Merged,
     PartitionBatch,
     Proposal,
     Replayed,
+    Restored,
     Stale,
     Store,
+    Tail,
     Touch,
 )
 from questream.store.redis import RedisStore
 
 DIMENSION = 4
+# Settling counts as a change.
+FIRST_SEQ = 1
 IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
 
 
@@ -38,6 +44,7 @@ IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
 def namespace(store: Store) -> str:
     name = f"contract-{uuid.uuid4().hex[:8]}"
     store.open(name, IDENTITY)
+    store.settle(name, None, {})
     return name
 
 
@@ -58,12 +65,27 @@ def creation(cluster_id: int, total: Vector, joins: int = 1, seen_at: int = 1000
 
 
 def proposal(*touches: Touch, rows: PartitionBatch, seq: int = 0, mean: MeanUpdate | None = None) -> Proposal:
-    return Proposal(seq, [rows], list(touches), mean, 0.55, 123_456)
+    return Proposal("", seq, [rows], list(touches), mean, 0.55, 123_456)
+
+
+def commit(store: Store, namespace: str, proposed: Proposal) -> Committed | Stale | Replayed:
+    """Commit under the incarnation that stands; a seq of 0 means that of the settled, still empty namespace."""
+    seq = proposed.seq or FIRST_SEQ
+    return store.commit(namespace, replace(proposed, incarnation=store.incarnation(namespace) or "", seq=seq))
+
+
+def merge(store: Store, namespace: str, seq: int, merges: list[Merge]) -> Merged:
+    return store.merge(namespace, store.incarnation(namespace) or "", seq, merges)
+
+
+def tail(store: Store, namespace: str, seq: int) -> Tail:
+    return store.tail(namespace, store.incarnation(namespace) or "", seq)
 
 
 def create_two(store: Store, namespace: str) -> Committed:
     """Clusters 1 (two questions) and 2 (one), offsets 0 to 2."""
-    reply = store.commit(
+    reply = commit(
+        store,
         namespace,
         proposal(
             creation(1, vector(2, 0, 0, 0), joins=2),
@@ -96,9 +118,9 @@ def test_a_commit_is_what_a_fresh_mirror_shows(store: Store, namespace: str) -> 
 
 def test_committing_twice_answers_the_recorded_decisions_and_counts_once(store: Store, namespace: str) -> None:
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(5, 1, created=True)))
-    reply = store.commit(namespace, first)
+    reply = commit(store, namespace, first)
     assert isinstance(reply, Committed)
-    again = store.commit(namespace, first)
+    again = commit(store, namespace, first)
     assert isinstance(again, Replayed)
     ledger = again.ledgers["questions", 0]
     assert ledger.head == 5
@@ -113,7 +135,7 @@ def test_a_batch_that_overlaps_the_ledger_changes_nothing(store: Store, namespac
     overlapping = proposal(
         join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(2, 1), row(3, 1, rank=2)), seq=store.load(namespace).seq
     )
-    reply = store.commit(namespace, overlapping)
+    reply = commit(store, namespace, overlapping)
     assert isinstance(reply, Replayed)
     assert set(reply.ledgers["questions", 0].decisions) == {0, 1, 2}
     assert store.load(namespace).member_count(1) == 2
@@ -122,9 +144,8 @@ def test_a_batch_that_overlaps_the_ledger_changes_nothing(store: Store, namespac
 def test_the_ledger_of_each_partition_is_its_own(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq
-    reply = store.commit(
-        namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(0, 1), partition=7), seq=seq)
-    )
+    elsewhere = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(0, 1), partition=7), seq=seq)
+    reply = commit(store, namespace, elsewhere)
     assert isinstance(reply, Committed)
     assert set(store.ledger(namespace, "questions", 7).decisions) == {0}
     assert store.ledger(namespace, "questions", 8).head == -1
@@ -139,7 +160,7 @@ def test_sizes_of_replayed_decisions_are_those_of_the_moment(store: Store, names
 def test_creating_after_others_committed_is_stale_and_tells_what_was_missed(store: Store, namespace: str) -> None:
     committed = create_two(store, namespace)
     late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
-    reply = store.commit(namespace, late)
+    reply = commit(store, namespace, late)
     assert isinstance(reply, Stale)
     assert reply.missed.seq == committed.seq
     assert reply.missed.changes is not None
@@ -153,18 +174,18 @@ def test_joining_a_cluster_that_moved_is_stale(store: Store, namespace: str) -> 
     create_two(store, namespace)
     seq = store.load(namespace).seq
     assert isinstance(
-        store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)), Committed
+        commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)), Committed
     )
     late = proposal(join(1, 2, vector(2, 0, 1, 0)), rows=batch(row(0, 1), partition=1), seq=seq)
-    assert isinstance(store.commit(namespace, late), Stale)
+    assert isinstance(commit(store, namespace, late), Stale)
 
 
 def test_joining_another_cluster_than_the_one_that_moved_is_not_stale(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq
-    store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     late = proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(0, 2), partition=1), seq=seq)
-    reply = store.commit(namespace, late)
+    reply = commit(store, namespace, late)
     assert isinstance(reply, Committed)
     assert reply.missed.changes is not None
     assert [c.cluster_id for c in reply.missed.changes if isinstance(c, ClusterMoved)] == [1]
@@ -175,7 +196,7 @@ def test_a_frozen_cluster_is_only_counted(store: Store, namespace: str) -> None:
     seq = store.load(namespace).seq
     frozen = Touch(1, 3, 2, 2, None, 5000)
     rows = batch(row(3, 1), row(4, 1, rank=2), row(5, 1, rank=3))
-    reply = store.commit(namespace, proposal(frozen, rows=rows, seq=seq))
+    reply = commit(store, namespace, proposal(frozen, rows=rows, seq=seq))
     assert isinstance(reply, Committed)
     assert reply.seq == seq
     assert (reply.standings[1].size, reply.standings[1].last_seen_at) == (5, 5000)
@@ -189,14 +210,14 @@ def test_a_mean_that_moved_is_stale(store: Store, namespace: str) -> None:
         proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq),
         mean=MeanUpdate(0, 1, vector(1, 0, 0, 0)),
     )
-    assert isinstance(store.commit(namespace, late), Stale)
+    assert isinstance(commit(store, namespace, late), Stale)
 
 
 def test_last_seen_is_the_newest_timestamp_whatever_the_order(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq
     older = join(1, 2, vector(3, 0, 0, 0), seen_at=10)
-    reply = store.commit(namespace, proposal(older, rows=batch(row(3, 1)), seq=seq))
+    reply = commit(store, namespace, proposal(older, rows=batch(row(3, 1)), seq=seq))
     assert isinstance(reply, Committed)
     assert reply.standings[1].last_seen_at == 1000
 
@@ -208,7 +229,7 @@ def test_the_ledger_is_pruned_by_offset_and_never_below_its_head(store: Store, n
         total += 1
         seq = store.load(namespace).seq
         touch = join(1, total - 1, vector(total, 0, 0, 0))
-        store.commit(namespace, proposal(touch, rows=batch(row(offset, 1), prune_below=offset), seq=seq))
+        commit(store, namespace, proposal(touch, rows=batch(row(offset, 1), prune_below=offset), seq=seq))
     ledger = store.ledger(namespace, "questions", 0)
     assert (ledger.head, set(ledger.decisions)) == (5, {5})
 
@@ -219,7 +240,7 @@ def merge_one_and_two(store: Store, namespace: str, survivor_members: int = 2) -
 
 def test_a_merge_keeps_the_survivor_and_points_the_loser_to_it(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
-    merged = store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
     (applied,) = merged.applied
     assert (applied.survivor.size, applied.loser.size) == (3, 1)
     loser, survivor = store.cluster(namespace, 2), store.cluster(namespace, 1)
@@ -228,23 +249,23 @@ def test_a_merge_keeps_the_survivor_and_points_the_loser_to_it(store: Store, nam
     assert (loser.event, loser.merged_into, loser.vector_sum) == ("merged", 1, None)
     assert (survivor.size, survivor.members, survivor.merged_into) == (3, 3, None)
     assert [state.cluster_id for state in store.clusters(namespace)] == [1]
-    changes = store.tail(namespace, seq).changes
+    changes = tail(store, namespace, seq).changes
     assert changes is not None
     assert ClusterRemoved(2) in changes
 
 
 def test_a_merge_of_clusters_that_moved_is_refused(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
-    merged = store.merge(namespace, seq, [merge_one_and_two(store, namespace, survivor_members=5)])
+    merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace, survivor_members=5)])
     assert (merged.applied, merged.seq) == ([], seq)
 
 
 def test_merges_in_one_call_build_on_each_other(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
-    assert isinstance(store.commit(namespace, third), Committed)
+    assert isinstance(commit(store, namespace, third), Committed)
     chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
-    assert len(store.merge(namespace, seq + 1, chain).applied) == 2
+    assert len(merge(store, namespace, seq + 1, chain).applied) == 2
     survivor = store.cluster(namespace, 1)
     assert survivor is not None
     assert (survivor.size, survivor.members) == (4, 4)
@@ -253,12 +274,12 @@ def test_merges_in_one_call_build_on_each_other(store: Store, namespace: str) ->
 def test_a_merge_that_builds_on_a_refused_one_is_refused(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
-    assert isinstance(store.commit(namespace, third), Committed)
+    assert isinstance(commit(store, namespace, third), Committed)
     # Cluster 1 has 3 members by now, as if 2 had been merged into it: the second merge's count fits by accident.
     joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(4, 1)), seq=seq + 1)
-    assert isinstance(store.commit(namespace, joined), Committed)
+    assert isinstance(commit(store, namespace, joined), Committed)
     chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
-    assert store.merge(namespace, seq, chain).applied == []
+    assert merge(store, namespace, seq, chain).applied == []
     np.testing.assert_array_equal(store.load(namespace).vector_sum(1), vector(3, 0, 0, 0))
 
 
@@ -266,29 +287,29 @@ def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namesp
     seq = create_two(store, namespace).seq
     whole = store.namespace_state(namespace)
     assert whole is not None
-    store.confirm(namespace, [(0, whole.revision)])
+    store.confirm(namespace, [(0, whole.revision)], {})
     assert 0 not in store.unpublished(namespace, 0, 10)
-    store.commit(namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
+    commit(store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
     assert 0 in store.unpublished(namespace, 0, 10)
-    store.confirm(namespace, [(0, whole.revision)])
+    store.confirm(namespace, [(0, whole.revision)], {})
     assert 0 in store.unpublished(namespace, 0, 10)
 
 
 def test_a_question_for_a_cluster_merged_away_is_stale(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
-    store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
     frozen_join = Touch(2, 1, 1, 1, None, 5000)
-    assert isinstance(store.commit(namespace, proposal(frozen_join, rows=batch(row(3, 2)), seq=seq)), Stale)
+    assert isinstance(commit(store, namespace, proposal(frozen_join, rows=batch(row(3, 2)), seq=seq)), Stale)
 
 
 def test_a_label_binds_later_decisions_and_survives_a_merge(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     state = store.label(namespace, 2, "lost card", "team-cards")
     assert (state.event, state.label, state.route) == ("labelled", "lost card", "team-cards")
-    store.merge(namespace, seq, [merge_one_and_two(store, namespace)])
+    merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
     store.label(namespace, 2, None, "team-fraud")
     seq = store.load(namespace).seq
-    reply = store.commit(namespace, proposal(join(1, 3, vector(3, 1, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    reply = commit(store, namespace, proposal(join(1, 3, vector(3, 1, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(reply, Committed)
     assert (reply.standings[1].label, reply.standings[1].route) == ("lost card", "team-fraud")
     decision = store.ledger(namespace, "questions", 0).decisions[3]
@@ -304,7 +325,7 @@ def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespa
 def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(namespace, [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)])
+    store.confirm(namespace, [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)], {})
     assert store.unpublished(namespace, 0, 10) == []
     assert store.unpublished(namespace, 60, 10) == []
 
@@ -313,10 +334,10 @@ def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store
     reply = create_two(store, namespace)
     published = [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)]
     seq = reply.seq
-    later = store.commit(namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    later = commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.standings[1].revision)])
-    store.confirm(namespace, published)
+    store.confirm(namespace, [(1, later.standings[1].revision)], {})
+    store.confirm(namespace, published, {})
     assert store.unpublished(namespace, 0, 10) == [1]
 
 
@@ -343,7 +364,7 @@ def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> N
 
 
 def test_a_namespace_that_is_not_there_takes_no_commit(store: Store) -> None:
-    with pytest.raises(StoreRefused):
+    with pytest.raises(StoreUnsettled):
         store.commit("nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))
 
 
@@ -356,17 +377,17 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     }
     trimmed = makers[type(store)]()
     trimmed.open(namespace, IDENTITY)
+    trimmed.settle(namespace, None, {})
     create_two(trimmed, namespace)
     for i in range(300):
         seq = trimmed.load(namespace).seq
         rows = batch(row(3 + i, 1))
-        trimmed.commit(namespace, proposal(join(1, 2 + i, vector(3 + i, 0, 0, 0)), rows=rows, seq=seq))
-    assert trimmed.tail(namespace, 1).changes is None
+        commit(trimmed, namespace, proposal(join(1, 2 + i, vector(3 + i, 0, 0, 0)), rows=rows, seq=seq))
+    assert tail(trimmed, namespace, 1).changes is None
     latest = trimmed.load(namespace)
-    assert (latest.seq, latest.member_count(1)) == (301, 302)
-    stale = trimmed.commit(
-        namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(999, 3, created=True)), seq=1)
-    )
+    assert (latest.seq, latest.member_count(1)) == (302, 302)
+    late = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(999, 3, created=True)), seq=1)
+    stale = commit(trimmed, namespace, late)
     assert isinstance(stale, Stale)
     assert stale.missed.changes is None
 
@@ -374,3 +395,109 @@ def test_a_log_that_no_longer_reaches_back_says_so(
 def test_a_store_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
         RedisStore(redis.Redis(port=1, socket_connect_timeout=0.2)).ping()
+
+
+def test_nothing_is_decided_in_a_namespace_that_is_not_settled(store: Store) -> None:
+    namespace = f"contract-{uuid.uuid4().hex[:8]}"
+    store.open(namespace, IDENTITY)
+    assert store.incarnation(namespace) is None
+    assert store.load(namespace).incarnation == ""
+    first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
+    for call in (
+        lambda: store.commit(namespace, first),
+        lambda: store.merge(namespace, "", 0, []),
+        lambda: store.tail(namespace, "", 0),
+        lambda: store.ledger(namespace, "questions", 0),
+        lambda: store.label(namespace, 1, "a label", None),
+    ):
+        with pytest.raises((StoreUnsettled, KeyError)):
+            call()
+    store.settle(namespace, None, {})
+    assert isinstance(commit(store, namespace, first), Committed)
+
+
+def test_a_proposal_of_an_earlier_incarnation_changes_nothing(store: Store, namespace: str) -> None:
+    before = store.incarnation(namespace)
+    assert before is not None
+    store.settle(namespace, None, {})
+    assert store.incarnation(namespace) == before, "a settled namespace is not settled again"
+    store.unsettle(namespace)
+    store.settle(namespace, None, {})
+    first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
+    with pytest.raises(StoreUnsettled):
+        store.commit(namespace, replace(first, incarnation=before, seq=store.load(namespace).seq))
+    assert store.load(namespace).count == 0
+
+
+def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Store, namespace: str) -> None:
+    reply = create_two(store, namespace)
+    assert reply.standings[1].in_flight.joins == {("questions", 0): (0, 2)}
+    elsewhere = proposal(
+        join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(40, 1), partition=7), seq=store.load(namespace).seq
+    )
+    later = commit(store, namespace, elsewhere)
+    assert isinstance(later, Committed)
+    assert later.standings[1].in_flight.joins == {("questions", 0): (0, 2), ("questions", 7): (40,)}
+    store.confirm(namespace, [(1, later.standings[1].revision)], {("questions", 0): 2, ("questions", 7): 41})
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.in_flight.joins == {("questions", 0): (2,)}
+
+
+def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    assert applied.survivor.in_flight.absorbed == (2,)
+    assert sorted(applied.survivor.in_flight.joins["questions", 0]) == [0, 1, 2]
+    store.confirm(namespace, [(1, applied.survivor.revision), (2, applied.loser.revision)], {("questions", 0): 3})
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.in_flight == InFlight()
+
+
+def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    whole, one, two = (store.namespace_state(namespace), store.cluster(namespace, 1), store.cluster(namespace, 2))
+    assert whole is not None
+    assert one is not None
+    assert two is not None
+    emptied = f"{namespace}-emptied"
+    store.open(emptied, IDENTITY)
+    newer = replace(one, size=7, revision=9, event="labelled", label="a label")
+    alias = replace(two, event="merged", members=0, vector_sum=None, merged_into=1)
+    assert store.restore(emptied, [Restored(one), Restored(newer, publish=True), Restored(alias)]) == 3
+    assert store.restore(emptied, [Restored(one)]) == 0, "an earlier revision replaces nothing"
+    store.settle(emptied, replace(whole, next_cluster=11), {("questions", 0): 5})
+    assert store.restore(emptied, [Restored(replace(one, revision=99))]) == 0, "it is settled"
+    mirror = store.load(emptied)
+    assert (mirror.count, mirror.next_id, mirror.mean_questions, mirror.member_count(1)) == (1, 11, 3, 2)
+    np.testing.assert_array_equal(mirror.vector_sum(1), vector(2, 0, 0, 0))
+    for put_back in (newer, alias):
+        found = store.cluster(emptied, put_back.cluster_id)
+        assert found is not None
+        assert told(found) == told(put_back)
+    assert store.unpublished(emptied, 0, 10) == [1]
+    assert store.ledger(emptied, "questions", 0).head == 5
+    late = proposal(creation(11, vector(0, 0, 1, 0)), rows=batch(row(5, 11, created=True)), seq=mirror.seq)
+    assert isinstance(commit(store, emptied, late), Replayed)
+
+
+def test_a_cluster_that_was_retired_is_gone_after_it_is_put_back(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    state = store.cluster(namespace, 2)
+    assert state is not None
+    assert store.revisions(namespace, [1, 2, 3]) == {1: 1, 2: 1}
+    assert store.heads(namespace, [("questions", 0), ("questions", 1)]) == {("questions", 0): 2, ("questions", 1): -1}
+    store.unsettle(namespace)
+    assert store.restore(namespace, [Restored(replace(state, event="retired"))]) == 1
+    store.settle(namespace, None, {})
+    assert store.cluster(namespace, 2) is None
+    assert list(store.load(namespace).ids) == [1]
+    assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1]
+
+
+def told(state: ClusterState) -> dict[str, object]:
+    """All that a state tells; vectors compare by their numbers."""
+    fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    vector_sum = fields.pop("vector_sum")
+    return {**fields, "namespace": None, "vector_sum": None if vector_sum is None else vector_sum.tolist()}

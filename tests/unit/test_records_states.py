@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from jsonschema import Draft202012Validator
 
-from questream.domain import ClusterState, NamespaceState, Vector
+from questream.domain import ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import BadRecord
 from questream.records import (
     decode_cluster_state,
@@ -42,6 +42,7 @@ CLUSTER = ClusterState(
     last_seen_at=1_795_486_690_001,
     model="all-mpnet-base-v2",
     revision=12,
+    in_flight=InFlight({("questions", 3): (7, 11)}, (21, 20)),
 )
 NAMESPACE = NamespaceState(
     namespace="acme",
@@ -144,6 +145,10 @@ def test_cluster_value_holds_the_published_fields() -> None:
         "last_seen_at": "2026-11-24T02:18:10.001Z",
         "model": "all-mpnet-base-v2",
         "revision": 12,
+        "in_flight": {
+            "joins": [{"topic": "questions", "partition": 3, "offsets": [7, 11]}],
+            "absorbed": ["c21", "c20"],
+        },
         "vector": {"dimension": 2, "members": 256, "sum": "AAAwQQAAkEA="},
     }
 

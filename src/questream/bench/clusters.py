@@ -139,14 +139,16 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
     With it the stream's mean has learned all that it learns, as in a namespace of that size.
     """
     store.open(namespace, identity)
-    now, seq = int(time.time() * 1000), 0
+    store.settle(namespace, None, {})
+    fresh = store.load(namespace)
+    now, seq = int(time.time() * 1000), fresh.seq
     for first in range(0, len(centres), _CREATED_AT_ONCE):
         touches = [
             Touch(number, 1, 0, 1, centre, now, f"How do I get matter {number} settled, please?")
             for number, centre in enumerate(centres[first : first + _CREATED_AT_ONCE], start=first + 1)
         ]
         mean = None if first else MeanUpdate(0, _MEAN_QUESTIONS, centres.mean(axis=0) * np.float32(_MEAN_QUESTIONS))
-        reply = store.commit(namespace, Proposal(seq, [], touches, mean, identity.threshold, now))
+        reply = store.commit(namespace, Proposal(fresh.incarnation, seq, [], touches, mean, identity.threshold, now))
         if not isinstance(reply, Committed):
             raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
         seq = reply.seq
@@ -167,7 +169,7 @@ class _Prepared:
 
     def __init__(self, clusterer: Clusterer, namespace: str) -> None:
         started = time.perf_counter()
-        clusterer.follow(namespace)
+        self._incarnation = clusterer.follow(namespace).incarnation
         self.load_seconds = time.perf_counter() - started
         self._clusterer = clusterer
         self._namespace = namespace
@@ -180,7 +182,9 @@ class _Prepared:
         self._offset = offsets.stop
         arrivals = [Arrival(Source(_TOPIC, 0, offset, now), f"Question number {offset}?") for offset in offsets]
         started, cpu_started = time.perf_counter(), time.process_time()
-        decided = self._clusterer.decide(self._namespace, arrivals, vectors, {(_TOPIC, 0): offsets.start})
+        decided = self._clusterer.decide(
+            self._namespace, self._incarnation, arrivals, vectors, {(_TOPIC, 0): offsets.start}
+        )
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         opened = sum(decision.outcome == "created" for decision in decided.decisions)
         return _Timing(seconds - decided.commit_seconds, cpu, decided.commit_seconds, opened)

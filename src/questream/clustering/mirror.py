@@ -42,7 +42,7 @@ Change = ClusterMoved | ClusterRemoved | MeanMoved
 
 
 class Mirror:
-    """The centroids of one namespace as raw sums, exactly as the store holds them at `seq`.
+    """The centroids of one namespace as raw sums, exactly as the store holds them at `seq` of an incarnation.
 
     Rows are unordered; `row_of` maps a cluster id to its row. Everything a score needs derives from the raw sums, so
     the mean can move without rewriting a row.
@@ -50,6 +50,7 @@ class Mirror:
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
+        self.incarnation = ""
         self.seq = 0
         self.next_id = 1
         self.count = 0

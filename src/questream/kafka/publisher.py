@@ -13,7 +13,14 @@ from kafka import errors as kafka_errors
 from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, Superseded
+from questream.errors import (
+    KafkaRefused,
+    KafkaUnavailable,
+    QuestreamError,
+    StoreUnavailable,
+    StoreUnsettled,
+    Superseded,
+)
 from questream.kafka.deadline import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -58,10 +65,14 @@ class Publisher(Protocol):
         Raises KafkaUnavailable or KafkaRefused.
         """
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
+    def publish(
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+    ) -> Offsets:
         """Publish the records and commit the offsets (next to read, by topic and partition).
 
-        Returns once all records are acknowledged, with the offsets that are committed by then.
+        `still_stands` raises where what the records rest on is gone; it is asked as late as the delivery allows, and
+        nothing counts as published then. Returns once all records are acknowledged, with the offsets that are committed
+        by then.
         Raises Superseded if the partitions are another worker's by now, KafkaUnavailable if the broker failed (what was
         published is unknown: start anew from the committed offsets), KafkaRefused if it never will.
         """
@@ -89,7 +100,9 @@ class TransactionalPublisher:
             self._discard()
             raise _translate(error) from error
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
+    def publish(
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+    ) -> Offsets:
         try:
             producer = self._ready_producer()
             with self._watchdog.limit("transaction", self._deadline_seconds):
@@ -97,15 +110,19 @@ class TransactionalPublisher:
                 futures = [send(producer, record) for record in records]
                 if offsets:
                     producer.send_offsets_to_transaction(_kafka_offsets(offsets), membership)
-                producer.commit_transaction()
+                producer.flush(timeout=self._deadline_seconds)
                 for future in futures:
                     future.get(timeout=0)
+                # Only now: whoever finds the store's memory gone after this sees these records in the log, and waits
+                # for what becomes of them.
+                still_stands()
+                producer.commit_transaction()
         except Exception as error:
             # After a failed offset commit and an abort, kafka-python commits the old offsets with the next transaction:
             # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
             self._discard()
             translated = _translate(error)
-            if isinstance(translated, Superseded):
+            if isinstance(translated, Superseded | StoreUnsettled | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
             raise translated from error
@@ -153,11 +170,14 @@ class AtLeastOncePublisher:
         except Exception as error:
             raise _translate(error) from error
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any) -> Offsets:
+    def publish(
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+    ) -> Offsets:
         try:
             with self._watchdog.limit("publish", self._deadline_seconds):
                 if self._producer is None:
                     self._producer = self._make_producer()
+                still_stands()
                 futures = [send(self._producer, record) for record in records]
                 self._producer.flush(timeout=self._deadline_seconds)
                 for future in futures:

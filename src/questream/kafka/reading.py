@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
@@ -49,7 +49,20 @@ def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
 
     Raises KafkaUnavailable if that end is not reached: the broker fails, or a transaction is open before it.
     """
-    ends = consumer.end_offsets(list(consumer.assignment()))
+    yield from read_up_to(consumer, consumer.end_offsets(list(consumer.assignment())))
+
+
+def read_up_to(
+    consumer: KafkaConsumer,
+    ends: Mapping[TopicPartition, int],
+    standstill_seconds: float = _STANDSTILL_SECONDS,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Iterator[Any]:
+    """The records of the assigned partitions from their positions up to `ends`.
+
+    Raises KafkaUnavailable if the ends are not reached: reading stood still for `standstill_seconds`, as it does before
+    an open transaction, or was `given_up`.
+    """
     positions = {partition: consumer.position(partition) for partition in ends}
     moved_at = time.monotonic()
     while any(positions[partition] < end for partition, end in ends.items()):
@@ -59,7 +72,9 @@ def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
         before, positions = positions, {partition: consumer.position(partition) for partition in ends}
         if positions != before:
             moved_at = time.monotonic()
-        elif time.monotonic() - moved_at > _STANDSTILL_SECONDS:
+        elif time.monotonic() - moved_at > standstill_seconds:
             raise KafkaUnavailable(
-                f"reading stood still for {_STANDSTILL_SECONDS:.0f} s: the broker fails, or a transaction is open"
+                f"reading stood still for {standstill_seconds:.0f} s: the broker fails, or a transaction is open"
             )
+        if given_up():
+            raise KafkaUnavailable("reading was given up")

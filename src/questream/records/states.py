@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from questream.domain import ClusterState, NamespaceState, Vector, format_cluster_id, parse_cluster_id
+from questream.domain import ClusterState, InFlight, NamespaceState, Vector, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
@@ -50,6 +50,13 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
             "last_seen_at": format_time(state.last_seen_at),
             "model": state.model,
             "revision": state.revision,
+            "in_flight": {
+                "joins": [
+                    {"topic": topic, "partition": partition, "offsets": offsets}
+                    for (topic, partition), offsets in state.in_flight.joins.items()
+                ],
+                "absorbed": [format_cluster_id(absorbed) for absorbed in state.in_flight.absorbed],
+            },
             "vector": None
             if vector_sum is None
             else {"dimension": len(vector_sum), "members": state.members, "sum": _to_base64(vector_sum)},
@@ -84,6 +91,10 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         last_seen_at=read.last_seen_at,
         model=read.model,
         revision=read.revision,
+        in_flight=InFlight(
+            {(join.topic, join.partition): tuple(join.offsets) for join in read.in_flight.joins},
+            tuple(read.in_flight.absorbed),
+        ),
     )
 
 
@@ -158,6 +169,17 @@ class _Centroid(_Value):
     sum: str
 
 
+class _Join(_Value):
+    topic: str
+    partition: _Count
+    offsets: list[_Count]
+
+
+class _InFlight(_Value):
+    joins: list[_Join]
+    absorbed: list[_Number]
+
+
 class _ClusterValue(_Value):
     cluster_id: _Number
     namespace: str
@@ -171,6 +193,7 @@ class _ClusterValue(_Value):
     last_seen_at: _Milliseconds
     model: str
     revision: _Count
+    in_flight: _InFlight
     vector: _Centroid | None
 
 

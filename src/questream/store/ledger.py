@@ -33,7 +33,18 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
-def parse_ledger(entries: Iterable[bytes], model: str) -> Ledger:
+def head_entry(offset: int) -> bytes:
+    """An entry without decisions: all offsets up to this one count as decided."""
+    body = {"decided_at": 0, "threshold": 0, "rows": [], "clusters": {}}
+    return f"{offset} {offset} ".encode() + orjson.dumps(body)
+
+
+def entry_head(entry: bytes) -> int:
+    """The last offset of an entry."""
+    return int(entry.split(b" ", 2)[1])
+
+
+def parse_ledger(entries: Iterable[bytes], model: str, incarnation: str) -> Ledger:
     """The recorded decisions behind the entries, oldest first."""
     head = -1
     decisions: dict[int, Decision] = {}
@@ -56,7 +67,7 @@ def parse_ledger(entries: Iterable[bytes], model: str) -> Ledger:
                 truncated=bool(truncated),
                 decided_at=body["decided_at"],
             )
-    return Ledger(head, decisions)
+    return Ledger(head, decisions, incarnation)
 
 
 def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal, model: str) -> Decision:

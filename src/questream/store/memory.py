@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
-from questream.domain import ClusterState, NamespaceState, Vector
-from questream.errors import IdentityMismatch, StoreRefused
+from questream.domain import ClusterState, InFlight, NamespaceState, Vector
+from questream.errors import IdentityMismatch, StoreRefused, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.protocol import (
     AppliedMerge,
@@ -22,6 +23,7 @@ from questream.store.protocol import (
     Merged,
     Proposal,
     Replayed,
+    Restored,
     Stale,
     Standing,
     Tail,
@@ -41,6 +43,7 @@ class _Cluster:
 @dataclass(slots=True)
 class _Namespace:
     identity: Identity
+    incarnation: str | None = None
     seq: int = 0
     next_id: int = 1
     mean: MeanMoved | None = None
@@ -81,10 +84,16 @@ class MemoryStore:
                 )
             state.identity = identity
 
+    def incarnation(self, namespace: str) -> str | None:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return None if state is None else state.incarnation
+
     def load(self, namespace: str) -> Mirror:
         with self._lock:
             state = self._get(namespace)
             mirror = Mirror(state.identity.dimension)
+            mirror.incarnation = state.incarnation or ""
             mirror.apply(
                 ClusterMoved(cluster_id, cluster.members, cluster.vector_sum)
                 for cluster_id, cluster in state.clusters.items()
@@ -95,19 +104,24 @@ class MemoryStore:
             mirror.seq, mirror.next_id = state.seq, state.next_id
             return mirror
 
-    def tail(self, namespace: str, seq: int) -> Tail:
+    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
         with self._lock:
-            return _tail(self._get(namespace), seq)
+            return _tail(self._get_settled(namespace, incarnation), seq)
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         with self._lock:
-            return _joined(self._get(namespace).ledgers.get((topic, partition), []))
+            state = self._get(namespace)
+            if state.incarnation is None:
+                raise _unsettled(namespace)
+            return replace(_joined(state.ledgers.get((topic, partition), [])), incarnation=state.incarnation)
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         with self._lock:
-            state = self._get(namespace)
+            state = self._get_settled(namespace, proposal.incarnation)
             ledgers = {
-                (b.topic, b.partition): _joined(state.ledgers.get((b.topic, b.partition), []))
+                (b.topic, b.partition): replace(
+                    _joined(state.ledgers.get((b.topic, b.partition), [])), incarnation=proposal.incarnation
+                )
                 for b in proposal.partitions
             }
             if any(b.first <= ledgers[b.topic, b.partition].head for b in proposal.partitions):
@@ -115,7 +129,7 @@ class MemoryStore:
             missed = _tail(state, proposal.seq)
             if self._is_stale(state, proposal):
                 return Stale(missed)
-            standings = {touch.cluster_id: self._touch(state, touch) for touch in proposal.touches}
+            standings = {touch.cluster_id: self._touch(state, touch, proposal) for touch in proposal.touches}
             changes: list[Change] = [
                 ClusterMoved(t.cluster_id, t.members, t.vector_sum)
                 for t in proposal.touches
@@ -130,9 +144,9 @@ class MemoryStore:
             self._record(state, proposal, standings)
             return Committed(state.seq, missed, standings)
 
-    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:
-            state = self._get(namespace)
+            state = self._get_settled(namespace, incarnation)
             missed = _tail(state, seq)
             changes: list[Change] = []
             applied = []
@@ -159,6 +173,8 @@ class MemoryStore:
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         with self._lock:
             state = self._get(namespace)
+            if state.incarnation is None:
+                raise _unsettled(namespace)
             cluster = state.clusters[cluster_id]
             while cluster.merged_into is not None:
                 cluster = state.clusters[cluster.merged_into]
@@ -215,9 +231,12 @@ class MemoryStore:
             waiting = sorted((since, i) for i, since in self._get(namespace).outbox.items() if since <= latest)
             return [cluster_id for _, cluster_id in waiting[:limit]]
 
-    def confirm(self, namespace: str, published: Sequence[tuple[int, int]]) -> None:
+    def confirm(
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+    ) -> None:
         with self._lock:
             state = self._get(namespace)
+            merges: set[int] = set()
             for cluster_id, revision in published:
                 if cluster_id == 0:
                     settled = (state.mean.questions if state.mean else 0) + state.next_id == revision
@@ -226,8 +245,68 @@ class MemoryStore:
                     settled = cluster is None or cluster.standing.revision == revision
                 if settled:
                     state.outbox.pop(cluster_id, None)
+                    if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
+                        merges.add(cluster_id)
                 else:
                     state.outbox.setdefault(cluster_id, self._clock())
+            for cluster_id, _ in published:
+                if cluster_id in state.clusters:
+                    cluster = state.clusters[cluster_id]
+                    left = _still_in_flight(cluster.standing.in_flight, committed, merges)
+                    cluster.standing = replace(cluster.standing, in_flight=left)
+
+    def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
+        with self._lock:
+            clusters = self._get(namespace).clusters
+            return {i: clusters[i].standing.revision for i in cluster_ids if i in clusters}
+
+    def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        with self._lock:
+            ledgers = self._get(namespace).ledgers
+            return {at: _joined(ledgers.get(at, [])).head for at in partitions}
+
+    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is not None:
+                return 0
+            return sum(self._restore(state, one) for one in restored)
+
+    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is not None:
+                return
+            if whole is not None:
+                state.identity = Identity(
+                    whole.model,
+                    whole.model_revision,
+                    whole.dimension,
+                    whole.similarity,
+                    whole.linkage,
+                    whole.threshold,
+                )
+                state.next_id = max(state.next_id, whole.next_cluster)
+                state.seq = max(state.seq, whole.seq)
+                if whole.mean_questions > (state.mean.questions if state.mean else 0):
+                    state.mean = MeanMoved(whole.mean_questions, whole.mean_sum)
+            state.log.clear()
+            state.seq += 1
+            for at, head in heads.items():
+                entries = state.ledgers.setdefault(at, [])
+                if _joined(entries).head < head:
+                    entries.append((head, Ledger(head)))
+            state.incarnation = uuid.uuid4().hex[:12]
+
+    def unsettle(self, namespace: str) -> None:
+        with self._lock:
+            self._get(namespace).incarnation = None
+
+    def _get_settled(self, namespace: str, incarnation: str) -> _Namespace:
+        state = self._namespaces.get(namespace)
+        if state is None or state.incarnation != incarnation:
+            raise _unsettled(namespace)
+        return state
 
     def _get(self, namespace: str) -> _Namespace:
         try:
@@ -251,7 +330,35 @@ class MemoryStore:
                 return True
         return False
 
-    def _touch(self, state: _Namespace, touch: Touch) -> Standing:
+    @staticmethod
+    def _restore(state: _Namespace, restored: Restored) -> bool:
+        told = restored.state
+        known = state.clusters.get(told.cluster_id)
+        if told.event == "retired":
+            state.outbox.pop(told.cluster_id, None)
+            return state.clusters.pop(told.cluster_id, None) is not None
+        if known is not None and known.standing.revision >= told.revision:
+            return False
+        standing = Standing(
+            told.cluster_id,
+            told.size,
+            told.revision,
+            told.label,
+            told.route,
+            told.created_at,
+            told.last_seen_at,
+            told.representative,
+            told.in_flight,
+        )
+        state.clusters[told.cluster_id] = _Cluster(
+            standing, told.members, told.vector_sum, told.merged_into, told.event == "labelled"
+        )
+        state.outbox.pop(told.cluster_id, None)
+        if restored.publish:
+            state.outbox[told.cluster_id] = 0.0
+        return True
+
+    def _touch(self, state: _Namespace, touch: Touch, proposal: Proposal) -> Standing:
         cluster = state.clusters.get(touch.cluster_id)
         if cluster is None:
             standing = Standing(
@@ -267,6 +374,7 @@ class MemoryStore:
             size=old.size + touch.joins,
             revision=old.revision + 1,
             last_seen_at=max(old.last_seen_at, touch.seen_at),
+            in_flight=_joining(old.in_flight, touch.cluster_id, proposal),
         )
         cluster.labelled = False
         state.outbox[touch.cluster_id] = self._clock()
@@ -283,10 +391,11 @@ class MemoryStore:
             route=kept.route or lost.route,
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
+            in_flight=_absorbing(kept.in_flight, merge.loser, lost.in_flight),
         )
         survivor.labelled = False
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
-        loser.standing = replace(lost, revision=lost.revision + 1)
+        loser.standing = replace(lost, revision=lost.revision + 1, in_flight=InFlight())
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
         return AppliedMerge(merge, survivor.standing, loser.standing)
 
@@ -309,6 +418,31 @@ class MemoryStore:
             entries.append((batch.first, Ledger(batch.last, decisions)))
             while len(entries) > 1 and entries[0][1].head < batch.prune_below:
                 entries.pop(0)
+
+
+def _unsettled(namespace: str) -> StoreUnsettled:
+    return StoreUnsettled(f"namespace {namespace!r} has to be compared with the cluster topic first")
+
+
+def _joining(before: InFlight, cluster_id: int, proposal: Proposal) -> InFlight:
+    joins = dict(before.joins)
+    for batch in proposal.partitions:
+        joined = tuple(row.offset for row in batch.rows if row.cluster_id == cluster_id)
+        if joined:
+            at = (batch.topic, batch.partition)
+            joins[at] = tuple(offset for offset in joins.get(at, ()) if offset >= batch.prune_below) + joined
+    return InFlight(joins, before.absorbed)
+
+
+def _absorbing(kept: InFlight, loser: int, lost: InFlight) -> InFlight:
+    joins = {at: kept.joins.get(at, ()) + lost.joins.get(at, ()) for at in {**kept.joins, **lost.joins}}
+    return InFlight(joins, (loser, *kept.absorbed, *lost.absorbed))
+
+
+def _still_in_flight(before: InFlight, committed: Mapping[tuple[str, int], int], merges: set[int]) -> InFlight:
+    joins = {at: tuple(o for o in offsets if o >= committed.get(at, 0)) for at, offsets in before.joins.items()}
+    absorbed = tuple(i for i in before.absorbed if i not in merges)
+    return InFlight({at: offsets for at, offsets in joins.items() if offsets}, absorbed)
 
 
 def _tail(state: _Namespace, seq: int) -> Tail:
@@ -343,4 +477,5 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
         last_seen_at=standing.last_seen_at,
         model=state.identity.model,
         revision=standing.revision,
+        in_flight=standing.in_flight,
     )

@@ -80,6 +80,7 @@ def propose(
         questions = mirror.mean_questions + plan.mean_learned
         mean = MeanUpdate(mirror.mean_questions, questions, assigner.mean_sum(plan))
     return Proposal(
+        incarnation=mirror.incarnation,
         seq=mirror.seq,
         partitions=[
             PartitionBatch(topic, partition, of_partition, published_below.get((topic, partition), 0))

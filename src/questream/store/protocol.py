@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import ClusterState, Decision, NamespaceState, RunnerUp, Vector
+from questream.domain import ClusterState, Decision, InFlight, NamespaceState, RunnerUp, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,12 @@ class MeanUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A micro-batch of one namespace, decided against the mirror at `seq`. `decided_at` in ms since the epoch."""
+    """A micro-batch of one namespace, decided against the mirror at `seq` of an incarnation of the namespace.
 
+    `decided_at` in ms since the epoch.
+    """
+
+    incarnation: str
     seq: int
     partitions: list[PartitionBatch]
     touches: list[Touch]
@@ -130,6 +134,7 @@ class Standing:
     created_at: int
     last_seen_at: int
     representative: str | None
+    in_flight: InFlight = field(default_factory=InFlight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +155,14 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned."""
+    """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned.
+
+    `incarnation` is the namespace's when they were read.
+    """
 
     head: int = -1
     decisions: dict[int, Decision] = field(default_factory=dict)
+    incarnation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +190,20 @@ class Merged:
     applied: list[AppliedMerge]
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A cluster to put back. `publish` asks for its state to be published again, since it is not what was read."""
+
+    state: ClusterState
+    publish: bool = False
+
+
 class Store(Protocol):
-    """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not)."""
+    """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
+
+    A namespace stands in an incarnation, which begins when it is settled: compared with the cluster topic. It ends when
+    the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise StoreUnsettled.
+    """
 
     def ping(self) -> None:
         """Raises StoreUnavailable if the store does not answer."""
@@ -193,28 +214,32 @@ class Store(Protocol):
         Raises IdentityMismatch if model, revision or dimension differ. Similarity, linkage and threshold may change.
         """
 
-    def load(self, namespace: str) -> Mirror:
-        """A fresh mirror of all live clusters."""
+    def incarnation(self, namespace: str) -> str | None:
+        """The incarnation that the namespace stands in, or None where it has to be settled first."""
 
-    def tail(self, namespace: str, seq: int) -> Tail:
-        """What changed after `seq`."""
+    def load(self, namespace: str) -> Mirror:
+        """A fresh mirror of all live clusters; `Mirror.incarnation` is empty where the namespace is not settled."""
+
+    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
+        """What changed after `seq`. Raises StoreUnsettled if another incarnation stands."""
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
-        """The recorded decisions of a partition."""
+        """The recorded decisions of a partition. Raises StoreUnsettled."""
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         """Apply a micro-batch, all of it or nothing.
 
         Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
+        Raises StoreUnsettled if another incarnation than the proposal's stands.
         """
 
-    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
-        """Apply each merge whose two clusters still stand as proposed."""
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        """Apply each merge whose two clusters still stand as proposed. Raises StoreUnsettled."""
 
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         """Set a cluster's label and route; None leaves it as it is, an empty text removes it.
 
-        Follows merges. Raises KeyError if there is no such cluster.
+        Follows merges. Raises KeyError if there is no such cluster, StoreUnsettled.
         """
 
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
@@ -232,8 +257,33 @@ class Store(Protocol):
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
 
-    def confirm(self, namespace: str, published: Sequence[tuple[int, int]]) -> None:
+    def confirm(
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+    ) -> None:
         """These (cluster id, revision) stand in the cluster topic; for id 0 it is NamespaceState.revision.
 
-        A cluster that has moved on since stays to be published: two workers may publish it in either order.
+        A cluster that has moved on since stays to be published: two workers may publish it in either order. What it
+        counts from below the `committed` offsets of partitions is no longer in flight.
         """
+
+    def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
+        """The revisions of those clusters that the store knows, settled or not."""
+
+    def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The heads of the partitions' ledgers, settled or not; -1 where nothing was decided."""
+
+    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+        """Put clusters back into a namespace that is not settled; returns how many were.
+
+        A state of event `retired` removes what the store has; any other replaces an earlier revision.
+        """
+
+    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
+        """Begin a new incarnation, unless one stands: decisions may be made.
+
+        `whole` is the namespace as it was published, which the store may be behind; offsets up to the `heads` of
+        partitions count as decided.
+        """
+
+    def unsettle(self, namespace: str) -> None:
+        """End the incarnation: nothing is decided until the namespace is settled again."""

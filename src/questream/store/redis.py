@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
@@ -16,18 +17,20 @@ import redis.exceptions
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
-from questream.errors import Contended, IdentityMismatch, StoreLost, StoreRefused, StoreUnavailable
+from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable, StoreUnsettled
 from questream.settings import RedisSettings
 from questream.store.connect import connect_redis
-from questream.store.ledger import entry_prefix, parse_ledger
+from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
 from questream.store.protocol import (
     AppliedMerge,
     Committed,
     Identity,
     Ledger,
     Merged,
+    PartitionBatch,
     Proposal,
     Replayed,
+    Restored,
     Stale,
     Tail,
 )
@@ -40,11 +43,17 @@ from questream.store.wire import (
     parse_standing,
     parse_state,
     parse_tail,
+    partition_name,
+    state_fields,
     to_bytes,
 )
 
 _NAMESPACES_KEY = "questream:namespaces"
+_SCRIPTS = (
+    "open commit merge label confirm unpublished tail standing ledger settle restore".split()  # noqa: SIM905 - a list of names reads better
+)
 _LOAD_CHUNK = 1000
+_RESTORE_CHUNK = 100
 _LOAD_ATTEMPTS = 5
 # Redis answers with these while it starts, fails over, is full or saves: the same call may succeed later.
 _PASSING = re.compile(
@@ -79,8 +88,8 @@ def _translated() -> Iterator[None]:
         code = str(error).split(" ", 1)[0]
         if _PASSING.search(str(error)):
             raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
-        if "NAMESPACE is gone" in str(error):
-            raise StoreLost("the namespace is gone from Redis: its data was lost or flushed") from error
+        if "UNSETTLED" in str(error):
+            raise StoreUnsettled("Redis was restarted, failed over to or emptied since it was last checked") from error
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
 
 
@@ -105,8 +114,9 @@ class RedisStore:
         self._client = client
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
-        for name in ("open", "commit", "merge", "label", "confirm", "unpublished", "tail"):
-            script = client.register_script((folder / f"{name}.lua").read_text("utf-8"))
+        first = (folder / "incarnation.lua").read_text("utf-8")
+        for name in _SCRIPTS:
+            script = client.register_script(first + (folder / f"{name}.lua").read_text("utf-8"))
             setattr(self, f"_{name}_script", script)
         self._dimensions: dict[str, int] = {}
         self._models: dict[str, str] = {}
@@ -118,6 +128,10 @@ class RedisStore:
     _confirm_script: Any
     _unpublished_script: Any
     _tail_script: Any
+    _standing_script: Any
+    _ledger_script: Any
+    _settle_script: Any
+    _restore_script: Any
 
     @_translated()
     def ping(self) -> None:
@@ -148,10 +162,17 @@ class RedisStore:
         self._remember(namespace, identity.model, identity.dimension)
 
     @_translated()
+    def incarnation(self, namespace: str) -> str | None:
+        standing = self._standing_script(keys=[key(namespace, "meta")])
+        return None if standing is None else str(standing.decode())
+
+    @_translated()
     def load(self, namespace: str) -> Mirror:
         for _ in range(_LOAD_ATTEMPTS):
             mirror = self._read_mirror(namespace)
-            tail = self._read_tail(namespace, mirror.seq)
+            if not mirror.incarnation:
+                return mirror
+            tail = self.tail(namespace, mirror.incarnation, mirror.seq)
             if tail.changes is not None:
                 mirror.apply(tail.changes)
                 mirror.seq = tail.seq
@@ -159,13 +180,15 @@ class RedisStore:
         raise Contended(f"the log of namespace {namespace!r} moves faster than its clusters load; raise log_entries")
 
     @_translated()
-    def tail(self, namespace: str, seq: int) -> Tail:
-        return self._read_tail(namespace, seq)
+    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
+        keys = [key(namespace, "meta"), key(namespace, "log")]
+        return parse_tail(*self._tail_script(keys=keys, args=[incarnation, seq]))
 
     @_translated()
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
-        entries = self._client.lrange(ledger_key(namespace, topic, partition), 0, -1)
-        return parse_ledger(entries, self._model(namespace))
+        keys = [key(namespace, "meta"), ledger_key(namespace, topic, partition)]
+        incarnation, entries = self._ledger_script(keys=keys)
+        return parse_ledger(entries, self._model(namespace), incarnation.decode())
 
     @_translated()
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
@@ -174,7 +197,7 @@ class RedisStore:
         match reply[0]:
             case b"replayed":
                 ledgers = {
-                    (batch.topic, batch.partition): parse_ledger(entries, self._model(namespace))
+                    (batch.topic, batch.partition): parse_ledger(entries, self._model(namespace), proposal.incarnation)
                     for batch, entries in zip(proposal.partitions, reply[1], strict=True)
                 }
                 return Replayed(ledgers)
@@ -192,8 +215,9 @@ class RedisStore:
                 )
 
     @_translated()
-    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
         header = {
+            "incarnation": incarnation,
             "seq": seq,
             "log_entries": self._log_entries,
             "merges": [[m.survivor, m.loser, m.survivor_members, m.loser_members] for m in merges],
@@ -222,7 +246,7 @@ class RedisStore:
             cluster_id = state.merged_into or cluster_id
             if state.merged_into is not None:
                 continue
-            keys = [cluster_key(namespace, cluster_id), key(namespace, "outbox")]
+            keys = [cluster_key(namespace, cluster_id), key(namespace, "outbox"), key(namespace, "meta")]
             # 0 where it was merged away in between: then its survivor is labelled.
             if self._label_script(keys=keys, args=[cluster_id, *fields]):
                 labelled = self._state(namespace, cluster_id)
@@ -269,22 +293,93 @@ class RedisStore:
         return [int(cluster_id) for cluster_id in waiting]
 
     @_translated()
-    def confirm(self, namespace: str, published: Sequence[tuple[int, int]]) -> None:
+    def confirm(
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+    ) -> None:
         if not published:
             return
         keys = [key(namespace, "outbox"), key(namespace, "meta")]
         keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
-        self._confirm_script(keys=keys, args=[part for pair in published for part in pair])
+        offsets = orjson.dumps({partition_name(*at): offset for at, offset in committed.items()})
+        self._confirm_script(keys=keys, args=[offsets, *(part for pair in published for part in pair)])
+
+    @_translated()
+    def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
+        known: dict[int, int] = {}
+        for start in range(0, len(cluster_ids), _LOAD_CHUNK):
+            chunk = cluster_ids[start : start + _LOAD_CHUNK]
+            pipeline = self._client.pipeline(transaction=False)
+            for cluster_id in chunk:
+                pipeline.hget(cluster_key(namespace, cluster_id), "revision")
+            known.update((i, int(revision)) for i, revision in zip(chunk, pipeline.execute(), strict=True) if revision)
+        return known
+
+    @_translated()
+    def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        newest = {at: self._client.lindex(ledger_key(namespace, *at), -1) for at in partitions}
+        return {at: -1 if entry is None else entry_head(entry) for at, entry in newest.items()}
+
+    @_translated()
+    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+        count = 0
+        for start in range(0, len(restored), _RESTORE_CHUNK):
+            chunk = restored[start : start + _RESTORE_CHUNK]
+            keys = [key(namespace, name) for name in ("meta", "idle", "outbox")]
+            keys += [cluster_key(namespace, one.state.cluster_id) for one in chunk]
+            header = [
+                {
+                    "id": one.state.cluster_id,
+                    "revision": one.state.revision,
+                    "retired": one.state.event == "retired",
+                    "publish": one.publish,
+                    "fields": state_fields(one.state),
+                }
+                for one in chunk
+            ]
+            sums = [b"" if one.state.vector_sum is None else to_bytes(one.state.vector_sum) for one in chunk]
+            put_back = self._restore_script(keys=keys, args=[orjson.dumps(header), *sums])
+            if put_back < 0:
+                break
+            count += put_back
+        return count
+
+    @_translated()
+    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
+        header = {
+            "nonce": uuid.uuid4().hex[:12],
+            "whole": whole is not None
+            and {
+                "model": whole.model,
+                "revision": whole.model_revision,
+                "similarity": whole.similarity,
+                "linkage": whole.linkage,
+                "dimension": whole.dimension,
+                "threshold": str(whole.threshold),
+                "next": whole.next_cluster,
+                "questions": whole.mean_questions,
+                "seq": whole.seq,
+            },
+            "heads": [[head, head_entry(head).decode()] for head in heads.values()],
+        }
+        keys = [key(namespace, "meta"), key(namespace, "log"), *(ledger_key(namespace, *at) for at in heads)]
+        mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
+        self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
+        self._client.sadd(_NAMESPACES_KEY, namespace)
+
+    @_translated()
+    def unsettle(self, namespace: str) -> None:
+        self._client.hdel(key(namespace, "meta"), "incarnation")
 
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
         slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
         mean = proposal.mean
         header = {
+            "incarnation": proposal.incarnation,
             "seq": proposal.seq,
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
             "partitions": [
-                [b.first, b.last, b.prune_below, sorted({slots[row.cluster_id] for row in b.rows})]
+                [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots)]
                 for b in proposal.partitions
             ],
             "touches": [[t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at] for t in proposal.touches],
@@ -300,10 +395,12 @@ class RedisStore:
         return keys, args
 
     def _read_mirror(self, namespace: str) -> Mirror:
+        standing = self.incarnation(namespace)
         seq, next_id, mean_questions, mean_sum = self._client.hmget(
             key(namespace, "meta"), ["seq", "next", "mean_questions", "mean_sum"]
         )
         mirror = Mirror(self._dimension(namespace))
+        mirror.incarnation = standing or ""
         # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, state by state.
         mirror.seq = int(seq or 0)
         mirror.next_id = int(next_id or 1)
@@ -322,10 +419,6 @@ class RedisStore:
                 if members is not None
             )
         return mirror
-
-    def _read_tail(self, namespace: str, seq: int) -> Tail:
-        keys = [key(namespace, "meta"), key(namespace, "log")]
-        return parse_tail(*self._tail_script(keys=keys, args=[seq]))
 
     @_translated()
     def _live_ids(self, namespace: str) -> list[int]:
@@ -365,3 +458,11 @@ class RedisStore:
         model, dimension = self._client.hmget(key(namespace, "meta"), ["model", "dimension"])
         if model is not None:
             self._remember(namespace, model.decode(), int(dimension))
+
+
+def _joins(batch: PartitionBatch, slots: Mapping[int, int]) -> list[tuple[int, list[int]]]:
+    """Which offsets joined each of the touches, by their slots."""
+    joins: dict[int, list[int]] = {}
+    for row in batch.rows:
+        joins.setdefault(slots[row.cluster_id], []).append(row.offset)
+    return list(joins.items())

@@ -25,6 +25,7 @@ def live_state(namespace: str, model: str, standing: Standing, event: ClusterEve
         last_seen_at=standing.last_seen_at,
         model=model,
         revision=standing.revision,
+        in_flight=standing.in_flight,
     )
 
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
-from questream.domain import ClusterEvent, ClusterState, Vector
+from questream.domain import ClusterEvent, ClusterState, InFlight, Vector
 from questream.store.protocol import Standing, Tail
 
 _FLOAT32 = np.dtype("<f4")
 STATE_FIELDS = (
-    "members sum size revision label route created seen representative merged_into labelled".split()  # noqa: SIM905 - a list of names reads better
+    "members sum size revision label route created seen representative merged_into labelled joins absorbed".split()  # noqa: SIM905 - a list of names reads better
 )
 
 
@@ -43,7 +44,7 @@ def _text(raw: bytes | None) -> str | None:
 
 
 def parse_standing(cluster_id: int, fields: Sequence[Any]) -> Standing:
-    size, revision, label, route, created, seen, representative = fields
+    size, revision, label, route, created, seen, representative, joins, absorbed = fields
     return Standing(
         cluster_id,
         int(size),
@@ -53,11 +54,50 @@ def parse_standing(cluster_id: int, fields: Sequence[Any]) -> Standing:
         int(created),
         int(seen),
         _text(representative),
+        parse_in_flight(joins, absorbed),
     )
 
 
+def partition_name(topic: str, partition: int) -> str:
+    """How a partition is called within a value: a topic's name has no slash."""
+    return f"{topic}/{partition}"
+
+
+def parse_in_flight(joins: bytes | None, absorbed: bytes | None) -> InFlight:
+    by_partition = {}
+    for name, offsets in (orjson.loads(joins) if joins else {}).items():
+        topic, partition = name.split("/")
+        # Lua's JSON has no empty list.
+        by_partition[topic, int(partition)] = tuple(map(int, offsets or ()))
+    return InFlight(by_partition, tuple(map(int, absorbed.split())) if absorbed else ())
+
+
+def _joins_text(in_flight: InFlight) -> str | None:
+    joins = {partition_name(*at): offsets for at, offsets in in_flight.joins.items()}
+    return orjson.dumps(joins).decode() if joins else None
+
+
+def state_fields(state: ClusterState) -> dict[str, str]:
+    """The fields of a cluster's hash, but for its revision and sum."""
+    fields = {
+        "size": state.size,
+        "members": state.members if state.vector_sum is not None else None,
+        "label": state.label,
+        "route": state.route,
+        "created": state.created_at,
+        "seen": state.last_seen_at,
+        "representative": state.representative,
+        "merged_into": state.merged_into,
+        "labelled": state.revision if state.event == "labelled" else None,
+        "joins": _joins_text(state.in_flight),
+        "absorbed": " ".join(map(str, state.in_flight.absorbed)) or None,
+    }
+    return {name: str(value) for name, value in fields.items() if value is not None}
+
+
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
-    members, vector_sum, size, revision, label, route, created, seen, representative, merged_into, labelled = fields
+    members, vector_sum, size, revision, label, route, created, seen = fields[:8]
+    representative, merged_into, labelled, joins, absorbed = fields[8:]
     event: ClusterEvent = "updated"
     if merged_into is not None:
         event = "merged"
@@ -78,6 +118,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         last_seen_at=int(seen or 0),
         model=model,
         revision=int(revision or 0),
+        in_flight=parse_in_flight(joins, absorbed),
     )
 
 

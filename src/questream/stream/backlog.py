@@ -16,12 +16,16 @@ from questream.errors import BadRecord
 
 @dataclass(slots=True)
 class Item:
-    """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector."""
+    """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
+
+    `incarnation` is that of the namespace in which its decision was recorded.
+    """
 
     record: Record
     question: Question | None = None
     tokens: Tokens | None = None
     recorded: Decision | None = None
+    incarnation: str = ""
     error: BadRecord | None = None
     put_at: float = 0.0
 

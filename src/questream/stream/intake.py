@@ -204,7 +204,8 @@ class Intake:
             return Item(record, error=error)
         source = record.source
         ledger = self._ledger(question.namespace, source)
-        return Item(record, question, recorded=ledger.decisions.get(source.offset))
+        recorded = ledger.decisions.get(source.offset)
+        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation)
 
     def _ledger(self, namespace: str, source: Source) -> Ledger:
         """What this namespace has decided of this partition before it came to us."""
@@ -213,7 +214,7 @@ class Intake:
         if ledger is None:
             ledger = self._ledgers[at] = self._retry.store(self._clusterer.recorded, *at)
         elif ledger.decisions and source.offset > ledger.head:
-            ledger = self._ledgers[at] = Ledger(ledger.head)
+            ledger = self._ledgers[at] = Ledger(ledger.head, incarnation=ledger.incarnation)
         return ledger
 
     def _tokenise(self, items: Sequence[Item]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix
-from questream.errors import BadRecord, Superseded
+from questream.errors import BadRecord, StoreUnsettled, Superseded
 from questream.kafka.publisher import Outgoing, Publisher
 from questream.metrics import Metrics
 from questream.records import (
@@ -101,7 +101,10 @@ class Processor:
         records = self._records(batch.items, decided)
         offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
         try:
-            committed = self._publisher.publish(records, offsets, batch.membership)
+            rests_on = {
+                (item.question.namespace, item.incarnation) for item in batch.items if item.question is not None
+            }
+            committed = self._publisher.publish(records, offsets, batch.membership, lambda: self._require(rests_on))
         except Superseded:
             # What was decided is in the ledger; the new owner publishes it.
             self._on_superseded(batch.epoch)
@@ -110,7 +113,8 @@ class Processor:
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
         self._published_below.update(committed)
-        self._confirm(decided)
+        for result in decided:
+            self._retry.store(self._store.confirm, result.namespace, result.published, self._published_below)
         self._measure(batch)
 
     def follow(self) -> None:
@@ -159,7 +163,12 @@ class Processor:
             for item in items
             if item.question is not None and item.tokens is not None
         ]
-        return self._retry.store(self._clusterer.decide, namespace, arrivals, vectors, dict(self._published_below))
+        incarnations = {item.incarnation for item in items}
+        if len(incarnations) > 1:
+            raise StoreUnsettled("the store was settled anew between the records of one batch")
+        return self._retry.store(
+            self._clusterer.decide, namespace, incarnations.pop(), arrivals, vectors, dict(self._published_below)
+        )
 
     def _records(self, items: Sequence[Item], decided: Sequence[Decided]) -> list[Outgoing]:
         records = [self._outgoing(item) for item in items]
@@ -178,29 +187,40 @@ class Processor:
         value = encode_decision(item.question, item.recorded)
         return Outgoing(self._topics.output, record.key, value, passthrough_headers(record))
 
-    def _confirm(self, decided: Sequence[Decided]) -> None:
-        for result in decided:
-            self._retry.store(self._store.confirm, result.namespace, result.published)
+    def _require(self, rests_on: Collection[tuple[str, str]]) -> None:
+        """Raises StoreUnsettled unless each namespace still stands in that incarnation."""
+        for namespace, incarnation in rests_on:
+            if self._store.incarnation(namespace) != incarnation:
+                raise StoreUnsettled("the store may have forgotten what this batch was decided on")
 
     def _sweep(self, namespace: str) -> None:
         """Publish the state of clusters whose last change nobody has published."""
+        incarnation = self._retry.store(self._store.incarnation, namespace)
         waiting = self._retry.store(self._store.unpublished, namespace, _LEFT_BEHIND_SECONDS, _SWEEP_CLUSTERS)
+        if incarnation is None or not waiting:
+            return
         records: list[Outgoing] = []
-        published: list[tuple[int, int]] = []
+        published: dict[int, int] = {}
         for cluster_id in waiting:
-            if cluster_id == 0:
-                whole = self._retry.store(self._store.namespace_state, namespace)
-                if whole is not None:
-                    records.append(Outgoing(self._topics.clusters, *encode_namespace_state(whole)))
-                published.append((0, whole.revision if whole is not None else 0))
-            else:
-                state = self._retry.store(self._store.cluster, namespace, cluster_id)
-                if state is not None:
-                    records.append(Outgoing(self._topics.clusters, *encode_cluster_state(state)))
-                published.append((cluster_id, state.revision if state is not None else 0))
-        if published:
-            self._publisher.publish(records, {}, None)
-            self._retry.store(self._store.confirm, namespace, published)
+            # A merge is told with the cluster that it made.
+            next_id: int | None = cluster_id
+            while next_id is not None and next_id not in published:
+                record, published[next_id], next_id = self._told(namespace, next_id)
+                records += record
+        self._publisher.publish(records, {}, None, lambda: self._require([(namespace, incarnation)]))
+        self._retry.store(self._store.confirm, namespace, list(published.items()), self._published_below)
+
+    def _told(self, namespace: str, cluster_id: int) -> tuple[list[Outgoing], int, int | None]:
+        """The record that tells how a cluster stands (0: the namespace), its revision, and what it was merged into."""
+        if cluster_id == 0:
+            whole = self._retry.store(self._store.namespace_state, namespace)
+            if whole is None:
+                return [], 0, None
+            return [Outgoing(self._topics.clusters, *encode_namespace_state(whole))], whole.revision, None
+        state = self._retry.store(self._store.cluster, namespace, cluster_id)
+        if state is None:
+            return [], 0, None
+        return [Outgoing(self._topics.clusters, *encode_cluster_state(state))], state.revision, state.merged_into
 
     def _drop(self, batch: Batch) -> None:
         self._metrics.dropped.inc(len(batch.items))
@@ -238,3 +258,8 @@ class Processor:
 
 def _partition(item: Item) -> tuple[str, int]:
     return item.record.source.topic, item.record.source.partition
+
+
+def _rests_on(batch: Batch) -> set[tuple[str, str]]:
+    """The namespaces that the batch was decided in, each with its incarnation."""
+    return {(item.question.namespace, item.incarnation) for item in batch.items if item.question is not None}

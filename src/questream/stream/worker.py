@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from questream.clusterer import Clusterer
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
-from questream.errors import KafkaUnavailable, QuestreamError, StoreUnavailable
+from questream.errors import KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
 from questream.kafka.clients import consumer_config, producer_config
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import (
@@ -27,6 +27,8 @@ from questream.kafka.publisher import (
 )
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
+from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.settling import Settler
 from questream.settings import Settings
 from questream.store.protocol import Identity
 from questream.store.redis import open_store
@@ -89,8 +91,13 @@ class Worker:
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         rules = rules_of(settings, encoder)
         self._store = open_store(settings.redis, settings.clusters.log_entries)
+        self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
         self._clusterer = Clusterer(
-            self._store, identity_of(encoder, rules), rules, keep_texts=settings.clusters.keep_texts
+            self._store,
+            identity_of(encoder, rules),
+            rules,
+            keep_texts=settings.clusters.keep_texts,
+            settle=Settler(self._store, self._cluster_topic).settle,
         )
         self._watchdog = Watchdog()
         self._session: Session | None = None
@@ -116,6 +123,7 @@ class Worker:
             if not self._stopping.is_set():
                 raise
         finally:
+            self._cluster_topic.close()
             health.close()
             self._watchdog.stop()
         logger.info("worker stopped", extra={"worker": self._worker_id})
@@ -156,7 +164,7 @@ class Worker:
             started = time.monotonic()
             try:
                 self._run_session()
-            except (KafkaUnavailable, kafka_errors.KafkaError) as error:
+            except (KafkaUnavailable, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
                 if isinstance(error, _FINAL):
                     raise
                 reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__

@@ -1,22 +1,26 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters
--- ARGV: 1 JSON {seq, log_entries, mean: [expected, questions] or false,
---               partitions: [[first, last, prune_below, [slot in touches, from 1]] * P],
+-- ARGV: 1 JSON {incarnation, seq, log_entries, mean: [expected, questions] or false,
+--               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]]] * P],
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
--- Replies: {'replayed', {entries} * P}   an offset is not above its ledger
+-- Replies: error UNSETTLED              the mirror's incarnation is not the one that stands
+--          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail}          a cluster is to be opened and the log moved, or a joined one moved or is gone
---          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative} * T}
+--          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
+--                                           joins, absorbed} * T}
 -- tail: entries of the log after ARGV.seq, or false where it was trimmed
 local batch = cjson.decode(ARGV[1])
 local partitions, touches = batch.partitions, batch.touches
 local clusters_at = 4 + #partitions
 local vectors_at = 2 + #partitions
 
+if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
+
 local replayed = false
 for p, partition in ipairs(partitions) do
   local newest = redis.call('LINDEX', KEYS[4 + p], -1)
-  if newest and partition[1] <= tonumber(string.match(newest, '^%d+ (%d+) ')) then
+  if newest and partition[2] <= tonumber(string.match(newest, '^%d+ (%d+) ')) then
     replayed = true
   end
 end
@@ -29,9 +33,6 @@ if replayed then
 end
 
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
-if not meta[1] then
-  return redis.error_reply('NAMESPACE is gone: the store has lost it')
-end
 local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
 
 local function tail()
@@ -66,6 +67,29 @@ end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local standings, recorded = {}, {}
+
+-- Which of the questions that a cluster counts may not be published: by partition, those not known to be committed.
+local joined = {}
+for t = 1, #touches do joined[t] = {} end
+for _, partition in ipairs(partitions) do
+  for _, join in ipairs(partition[5]) do
+    table.insert(joined[join[1]], {partition[1], partition[4], join[2]})
+  end
+end
+local function in_flight(known, slot)
+  local joins = known and cjson.decode(known) or {}
+  for _, join in ipairs(joined[slot]) do
+    local partition, published_below, offsets = unpack(join)
+    local open = {}
+    for _, offset in ipairs(joins[partition] or {}) do
+      if offset >= published_below then open[#open + 1] = offset end
+    end
+    for _, offset in ipairs(offsets) do open[#open + 1] = offset end
+    joins[partition] = open
+  end
+  return cjson.encode(joins)
+end
+
 for t, touch in ipairs(touches) do
   local key, id, seen_at = KEYS[clusters_at + t], string.format('%.0f', touch[1]), touch[5]
   local vector_sum, representative = ARGV[vectors_at + 2 * t - 1], ARGV[vectors_at + 2 * t]
@@ -81,12 +105,14 @@ for t, touch in ipairs(touches) do
   end
   local size = redis.call('HINCRBY', key, 'size', touch[2])
   local revision = redis.call('HINCRBY', key, 'revision', 1)
-  local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative')
+  local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
+    'absorbed')
   local seen = math.max(tonumber(known[4] or 0), seen_at)
-  redis.call('HSET', key, 'seen', string.format('%.0f', seen))
+  local joins = in_flight(known[6], t)
+  redis.call('HSET', key, 'seen', string.format('%.0f', seen), 'joins', joins)
   redis.call('ZADD', KEYS[3], string.format('%.0f', seen), id)
   redis.call('ZADD', KEYS[4], now_ms, id)
-  standings[t] = {size, revision, known[1], known[2], known[3], string.format('%.0f', seen), known[5]}
+  standings[t] = {size, revision, known[1], known[2], known[3], string.format('%.0f', seen), known[5], joins, known[7]}
   recorded[t] = {id, {size - touch[2], known[1] or '', known[2] or ''}}
 end
 if batch.mean then
@@ -103,13 +129,13 @@ end
 
 for p, partition in ipairs(partitions) do
   local clusters = {}
-  for _, slot in ipairs(partition[4]) do
-    clusters[recorded[slot][1]] = recorded[slot][2]
+  for _, join in ipairs(partition[5]) do
+    clusters[recorded[join[1]][1]] = recorded[join[1]][2]
   end
   redis.call('RPUSH', KEYS[4 + p], ARGV[2 + p] .. cjson.encode(clusters) .. '}')
   while redis.call('LLEN', KEYS[4 + p]) > 1 do
     local oldest = redis.call('LINDEX', KEYS[4 + p], 0)
-    if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= partition[3] then break end
+    if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= partition[4] then break end
     redis.call('LPOP', KEYS[4 + p])
   end
 end

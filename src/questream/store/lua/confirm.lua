@@ -1,13 +1,16 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
--- so whoever finds it changed leaves it there to be published again.
+-- so whoever finds it changed leaves it there to be published again. What a cluster counts is no longer in flight once
+-- the offset of the question is committed, or the merge is published.
 -- KEYS: 1 outbox, 2 meta, then N clusters
--- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
+-- ARGV: 1 JSON {topic/partition: committed offset}, then pairs of (id, revision) * N; for id 0, the namespace, its
+--       mean's question count + its next cluster's number
 -- Replies: how many are published as they stand
+local committed = cjson.decode(ARGV[1])
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local settled = 0
-for i = 1, #ARGV / 2 do
-  local id, revision = ARGV[2 * i - 1], ARGV[2 * i]
+local settled, merges = 0, {}
+for i = 1, (#ARGV - 1) / 2 do
+  local id, revision = ARGV[2 * i], ARGV[2 * i + 1]
   local current
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')
@@ -18,8 +21,36 @@ for i = 1, #ARGV / 2 do
   if not current or current == revision then
     redis.call('ZREM', KEYS[1], id)
     settled = settled + 1
+    if redis.call('HEXISTS', KEYS[2 + i], 'merged_into') == 1 then merges[id] = true end
   else
     redis.call('ZADD', KEYS[1], 'NX', now_ms, id)
+  end
+end
+
+local function put(key, field, text)
+  if text == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, text) end
+end
+
+for i = 3, #KEYS do
+  local joins, absorbed = unpack(redis.call('HMGET', KEYS[i], 'joins', 'absorbed'))
+  if joins then
+    local left, any = cjson.decode(joins), false
+    for partition, offsets in pairs(left) do
+      local open = {}
+      for _, offset in ipairs(offsets) do
+        if offset >= (committed[partition] or 0) then open[#open + 1] = offset end
+      end
+      left[partition] = open[1] and open or nil
+      any = any or open[1] ~= nil
+    end
+    put(KEYS[i], 'joins', any and cjson.encode(left) or '')
+  end
+  if absorbed then
+    local left = {}
+    for id in string.gmatch(absorbed, '%d+') do
+      if not merges[id] then left[#left + 1] = id end
+    end
+    put(KEYS[i], 'absorbed', table.concat(left, ' '))
   end
 end
 return settled

@@ -1,7 +1,8 @@
 -- Set or remove a cluster's label and route.
--- KEYS: 1 cluster, 2 outbox
+-- KEYS: 1 cluster, 2 outbox, 3 meta
 -- ARGV: 1 id, then pairs of (field, text); an empty text removes the field
--- Replies: 0 if there is no such live cluster, else 1
+-- Replies: 0 if there is no such live cluster, else 1; or error UNSETTLED
+if not standing_incarnation(KEYS[3]) then return unsettled() end
 if redis.call('HEXISTS', KEYS[1], 'members') == 0 then return 0 end
 for i = 2, #ARGV, 2 do
   if ARGV[i + 1] == '' then

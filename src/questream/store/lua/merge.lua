@@ -1,15 +1,13 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
 -- the call that names either was refused: later sums build on earlier merges.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser)
--- ARGV: 1 JSON {seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
+-- ARGV: 1 JSON {incarnation, seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
---           {false where refused, else {survivor standing, loser standing}} * N}
---          a standing is {size, revision, label, route, created, seen, representative}
+--           {false where refused, else {survivor standing, loser standing}} * N}, or error UNSETTLED
+--          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
+if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
-if not seq then
-  return redis.error_reply('NAMESPACE is gone: the store has lost it')
-end
 
 local missed = {}
 if seq ~= batch.seq then
@@ -25,7 +23,19 @@ local function log(...)
   redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
 end
 
-local FIELDS = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative'}
+local FIELDS = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed'}
+
+local function joined(one, other)
+  if not one or not other then return one or other end
+  local joins = cjson.decode(one)
+  for partition, offsets in pairs(cjson.decode(other)) do
+    local all = joins[partition] or {}
+    for _, offset in ipairs(offsets) do all[#all + 1] = offset end
+    joins[partition] = all
+  end
+  return cjson.encode(joins)
+end
+
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local results, refused = {}, {}
@@ -48,7 +58,14 @@ for i, merge in ipairs(batch.merges) do
     redis.call('HINCRBY', survivor, 'revision', 1)
     if not kept[3] and lost[3] then redis.call('HSET', survivor, 'label', lost[3]) end
     if not kept[4] and lost[4] then redis.call('HSET', survivor, 'route', lost[4]) end
-    redis.call('HDEL', loser, 'members', 'sum')
+    local joins = joined(kept[8], lost[8])
+    if joins then redis.call('HSET', survivor, 'joins', joins) end
+    local absorbed = loser_id
+    for _, ids in ipairs({kept[9] or '', lost[9] or ''}) do
+      if ids ~= '' then absorbed = absorbed .. ' ' .. ids end
+    end
+    redis.call('HSET', survivor, 'absorbed', absorbed)
+    redis.call('HDEL', loser, 'members', 'sum', 'joins', 'absorbed')
     redis.call('HSET', loser, 'merged_into', survivor_id)
     redis.call('HINCRBY', loser, 'revision', 1)
     redis.call('ZADD', KEYS[3], string.format('%.0f', seen), survivor_id)

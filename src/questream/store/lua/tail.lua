@@ -1,10 +1,11 @@
 -- What the log says after a seq.
 -- KEYS: 1 meta, 2 log
--- ARGV: 1 seq
--- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}
-local seq = redis.call('HGET', KEYS[1], 'seq') or '0'
-if seq == ARGV[1] then return {tonumber(seq), {}} end
-local first = string.format('%.0f', tonumber(ARGV[1]) + 1)
+-- ARGV: 1 incarnation, 2 seq
+-- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}, or error UNSETTLED
+if standing_incarnation(KEYS[1]) ~= ARGV[1] then return unsettled() end
+local seq = redis.call('HGET', KEYS[1], 'seq')
+if seq == ARGV[2] then return {tonumber(seq), {}} end
+local first = string.format('%.0f', tonumber(ARGV[2]) + 1)
 local entries = redis.call('XRANGE', KEYS[2], first .. '-0', '+')
 if not entries[1] or entries[1][1] ~= first .. '-1' then return {tonumber(seq), false} end
 return {tonumber(seq), entries}

@@ -1,0 +1,1 @@
+"""When the store has lost its memory: what was published is put back before anything is decided."""

@@ -1,0 +1,142 @@
+"""Settle namespaces: put back what the store has lost of what was published, then let decisions go on.
+
+A store loses its last writes when Redis is restarted without its whole append-only file, when a replica takes over that
+lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Three rules make
+that whole again:
+
+1. A published decision changed a cluster's state, which was published in the same transaction. So the store lost
+   something that counts exactly where the cluster topic has a later revision of a cluster than the store.
+2. Such a state may count questions of other batches that were never published, and come again: `InFlight` names them.
+   Those at or above the group's committed offset, and not in the ledger that is left, are taken off its size.
+3. What lies below the committed offset is decided, whether the ledger that is left knows how or not.
+
+A centroid keeps the vector of a question that comes again, and learns it a second time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+
+from questream.domain import ClusterState, InFlight
+from questream.recovery.cluster_topic import ClusterTopic, Published
+from questream.store.protocol import Restored, Store
+
+logger = logging.getLogger(__name__)
+
+Offsets = Mapping[tuple[str, int], int]
+
+
+class Settler:
+    """Settles namespaces of a store by what the cluster topic tells; safe from any thread."""
+
+    def __init__(self, store: Store, topic: ClusterTopic) -> None:
+        self._store = store
+        self._topic = topic
+        self._lock = threading.Lock()
+
+    def settle(self, namespace: str) -> None:
+        """Settle an opened namespace, and with it all others that were published and are not settled.
+
+        Raises KafkaUnavailable or KafkaRefused where the topic cannot be read, and what the store raises.
+        """
+        with self._lock:
+            if self._store.incarnation(namespace) is not None:
+                return
+            if namespace not in self._topic.namespaces():
+                self._store.settle(namespace, None, {})
+                return
+            for name, published in ({namespace: Published()} | self._topic.published()).items():
+                if self._store.incarnation(name) is None and (published.whole is not None or name == namespace):
+                    self._settle(name, published)
+
+    def restore(self) -> dict[str, int]:
+        """Put back what the store lacks in any published namespace, settled or not.
+
+        Returns how many clusters were put back, by namespace.
+        """
+        with self._lock:
+            return {name: self._restore(name, published) for name, published in self._topic.published().items()}
+
+    def _restore(self, namespace: str, published: Published) -> int:
+        if published.whole is None:
+            return 0
+        if self._store.incarnation(namespace) is not None:
+            if not self._behind(namespace, published):
+                return 0
+            self._store.unsettle(namespace)
+        return self._settle(namespace, published)
+
+    def _settle(self, namespace: str, published: Published) -> int:
+        behind = self._behind(namespace, published)
+        committed = self._topic.committed()
+        restored = self._corrected(namespace, published, behind, committed) if behind else []
+        count = self._store.restore(namespace, restored)
+        decided = {at: offset - 1 for at, offset in committed.items() if offset > 0}
+        self._store.settle(namespace, published.whole, decided)
+        logger.log(
+            logging.WARNING if count else logging.INFO,
+            "the store had lost clusters; they are put back" if count else "the store has all that was published",
+            extra={"namespace": namespace, "clusters": count},
+        )
+        return count
+
+    def _behind(self, namespace: str, published: Published) -> dict[int, int]:
+        """The store's revisions of those clusters that the topic knows better; 0 where it has none."""
+        known = self._store.revisions(namespace, [*published.revisions, *published.retired])
+        behind = {i: known.get(i, 0) for i, revision in published.revisions.items() if revision > known.get(i, 0)}
+        return behind | {i: known[i] for i in published.retired if i in known}
+
+    def _corrected(
+        self, namespace: str, published: Published, behind: Mapping[int, int], committed: Offsets
+    ) -> list[Restored]:
+        states = self._topic.states(namespace, {i for i in behind if i not in published.retired})
+        places = {at for state in states.values() for at in state.in_flight.joins}
+        heads = self._store.heads(namespace, places)
+        restored = {i: _without_lost_joins(state, committed, heads) for i, state in states.items()}
+        for survivor, state in states.items():
+            for loser in state.in_flight.absorbed:
+                merged = self._merged(namespace, loser, survivor, restored)
+                if merged is not None:
+                    restored[loser] = merged
+        retired = [Restored(_retired(namespace, i)) for i in behind if i in published.retired]
+        return [*restored.values(), *retired]
+
+    def _merged(self, namespace: str, loser: int, survivor: int, restored: Mapping[int, Restored]) -> Restored | None:
+        """A cluster whose merge was not published, though the one it became was."""
+        put_back = restored.get(loser)
+        state = put_back.state if put_back is not None else self._store.cluster(namespace, loser)
+        if state is None or state.merged_into is not None:
+            return None
+        state = replace(
+            state,
+            event="merged",
+            members=0,
+            vector_sum=None,
+            merged_into=survivor,
+            revision=state.revision + 1,
+            in_flight=InFlight(),
+        )
+        return Restored(state, publish=True)
+
+
+def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets) -> Restored:
+    """The state without the questions that are neither published nor recorded, and so will be decided again."""
+    lost, recorded = 0, {}
+    topics = {topic for topic, _ in committed}
+    for at, offsets in state.in_flight.joins.items():
+        # Of another group's topic nothing is known here.
+        unpublished = [o for o in offsets if o >= committed.get(at, 0)] if at[0] in topics else []
+        lost += sum(offset > heads.get(at, -1) for offset in unpublished)
+        recorded[at] = tuple(offset for offset in unpublished if offset <= heads.get(at, -1))
+    in_flight = InFlight({at: offsets for at, offsets in recorded.items() if offsets})
+    if not lost:
+        return Restored(replace(state, in_flight=in_flight))
+    corrected = replace(state, size=max(0, state.size - lost), revision=state.revision + 1, in_flight=in_flight)
+    return Restored(corrected, publish=True)
+
+
+def _retired(namespace: str, cluster_id: int) -> ClusterState:
+    return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)

@@ -1,0 +1,32 @@
+-- The namespace has been compared with the cluster topic, and what it had lost is put back: decisions may go on.
+-- All mirrors are void by that: the log begins anew.
+-- KEYS: 1 meta, 2 log, then P ledgers
+-- ARGV: 1 JSON {nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
+--               seq}, heads: [[offset up to which all is decided, as it stands in the ledger's entry] * P]}, 2 mean sum
+-- Replies: 0 if somebody else has settled it meanwhile, else 1
+if standing_incarnation(KEYS[1]) then return 0 end
+local settling = cjson.decode(ARGV[1])
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
+local whole = settling.whole
+if whole then
+  local function number(value) return string.format('%.0f', value) end
+  redis.call('HSET', KEYS[1], 'model', whole.model, 'revision', whole.revision, 'dimension', number(whole.dimension),
+    'similarity', whole.similarity, 'linkage', whole.linkage, 'threshold', whole.threshold,
+    'next', number(math.max(tonumber(meta[2] or 1), whole.next)), 'seq', number(math.max(tonumber(meta[1] or 0), whole.seq)))
+  if not meta[3] or tonumber(meta[3]) < whole.questions then
+    redis.call('HSET', KEYS[1], 'mean_questions', number(whole.questions), 'mean_sum', ARGV[2])
+  end
+elseif not meta[1] then
+  return unsettled()
+end
+redis.call('DEL', KEYS[2])
+redis.call('HINCRBY', KEYS[1], 'seq', 1)
+for p, head in ipairs(settling.heads) do
+  local newest = redis.call('LINDEX', KEYS[2 + p], -1)
+  if not newest or tonumber(string.match(newest, '^%d+ (%d+) ')) < head[1] then
+    redis.call('RPUSH', KEYS[2 + p], head[2])
+  end
+end
+redis.call('HSET', KEYS[1], 'incarnation',
+  string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') .. ':' .. settling.nonce)
+return 1
