@@ -236,7 +236,7 @@ class Clusterer:
         self._store.open(namespace, self._identity)
 
     def _settle_as_it_stands(self, namespace: str) -> None:
-        self._store.settle(namespace, None, {})
+        self._store.settle(namespace, self._store.begin_settling(namespace), None, {})
 
     def _commit(
         self,

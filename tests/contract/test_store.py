@@ -40,11 +40,15 @@ FIRST_SEQ = 1
 IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
 
 
+def settle(store: Store, namespace: str) -> None:
+    store.settle(namespace, store.begin_settling(namespace), None, {})
+
+
 @pytest.fixture
 def namespace(store: Store) -> str:
     name = f"contract-{uuid.uuid4().hex[:8]}"
     store.open(name, IDENTITY)
-    store.settle(name, None, {})
+    settle(store, name)
     return name
 
 
@@ -377,7 +381,7 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     }
     trimmed = makers[type(store)]()
     trimmed.open(namespace, IDENTITY)
-    trimmed.settle(namespace, None, {})
+    settle(trimmed, namespace)
     create_two(trimmed, namespace)
     for i in range(300):
         seq = trimmed.load(namespace).seq
@@ -412,17 +416,17 @@ def test_nothing_is_decided_in_a_namespace_that_is_not_settled(store: Store) -> 
     ):
         with pytest.raises((StoreUnsettled, KeyError)):
             call()
-    store.settle(namespace, None, {})
+    settle(store, namespace)
     assert isinstance(commit(store, namespace, first), Committed)
 
 
 def test_a_proposal_of_an_earlier_incarnation_changes_nothing(store: Store, namespace: str) -> None:
     before = store.incarnation(namespace)
     assert before is not None
-    store.settle(namespace, None, {})
+    settle(store, namespace)
     assert store.incarnation(namespace) == before, "a settled namespace is not settled again"
     store.unsettle(namespace)
-    store.settle(namespace, None, {})
+    settle(store, namespace)
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
     with pytest.raises(StoreUnsettled):
         store.commit(namespace, replace(first, incarnation=before, seq=store.load(namespace).seq))
@@ -465,10 +469,12 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
     store.open(emptied, IDENTITY)
     newer = replace(one, size=7, revision=9, event="labelled", label="a label")
     alias = replace(two, event="merged", members=0, vector_sum=None, merged_into=1)
-    assert store.restore(emptied, [Restored(one), Restored(newer, publish=True), Restored(alias)]) == 3
-    assert store.restore(emptied, [Restored(one)]) == 0, "an earlier revision replaces nothing"
-    store.settle(emptied, replace(whole, next_cluster=11), {("questions", 0): 5})
-    assert store.restore(emptied, [Restored(replace(one, revision=99))]) == 0, "it is settled"
+    token = store.begin_settling(emptied)
+    assert store.begin_settling(emptied) == token
+    assert store.restore(emptied, token, [Restored(one), Restored(newer, publish=True), Restored(alias)]) == 3
+    assert store.restore(emptied, token, [Restored(one)]) == 0, "an earlier revision replaces nothing"
+    store.settle(emptied, token, replace(whole, next_cluster=11), {("questions", 0): 5})
+    assert store.restore(emptied, token, [Restored(replace(one, revision=99))]) <= 0, "it is settled"
     mirror = store.load(emptied)
     assert (mirror.count, mirror.next_id, mirror.mean_questions, mirror.member_count(1)) == (1, 11, 3, 2)
     np.testing.assert_array_equal(mirror.vector_sum(1), vector(2, 0, 0, 0))
@@ -476,7 +482,7 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
         found = store.cluster(emptied, put_back.cluster_id)
         assert found is not None
         assert told(found) == told(put_back)
-    assert store.unpublished(emptied, 0, 10) == [1]
+    assert sorted(store.unpublished(emptied, 0, 10)) == [0, 1]
     assert store.ledger(emptied, "questions", 0).head == 5
     late = proposal(creation(11, vector(0, 0, 1, 0)), rows=batch(row(5, 11, created=True)), seq=mirror.seq)
     assert isinstance(commit(store, emptied, late), Replayed)
@@ -489,8 +495,9 @@ def test_a_cluster_that_was_retired_is_gone_after_it_is_put_back(store: Store, n
     assert store.revisions(namespace, [1, 2, 3]) == {1: 1, 2: 1}
     assert store.heads(namespace, [("questions", 0), ("questions", 1)]) == {("questions", 0): 2, ("questions", 1): -1}
     store.unsettle(namespace)
-    assert store.restore(namespace, [Restored(replace(state, event="retired"))]) == 1
-    store.settle(namespace, None, {})
+    retired = Restored(replace(state, event="retired"))
+    assert store.restore(namespace, store.begin_settling(namespace), [retired]) == 1
+    settle(store, namespace)
     assert store.cluster(namespace, 2) is None
     assert list(store.load(namespace).ids) == [1]
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1]
@@ -501,3 +508,34 @@ def told(state: ClusterState) -> dict[str, object]:
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     vector_sum = fields.pop("vector_sum")
     return {**fields, "namespace": None, "vector_sum": None if vector_sum is None else vector_sum.tolist()}
+
+
+def test_what_was_read_for_another_memory_settles_nothing(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    store.unsettle(namespace)
+    token = store.begin_settling(namespace)
+    settle(store, namespace)
+    store.unsettle(namespace)
+    assert store.begin_settling(namespace) != token
+    assert store.restore(namespace, token, [Restored(replace(state, revision=99))]) <= 0
+    store.settle(namespace, token, None, {})
+    assert store.incarnation(namespace) is None
+    assert store.revisions(namespace, [1]) == {1: 1}
+
+
+def test_a_cluster_that_moved_before_it_was_published_waits_to_be_published_again(store: Store, namespace: str) -> None:
+    told = create_two(store, namespace).standings[1].revision
+    later = commit(
+        store,
+        namespace,
+        proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq),
+    )
+    assert isinstance(later, Committed)
+    store.confirm(namespace, [(1, later.standings[1].revision), (2, 1), (0, 6)], {})
+    assert store.unpublished(namespace, 0, 10) == []
+    assert store.publishing(namespace, [(2, 1), (0, 6)]) == store.incarnation(namespace)
+    assert store.unpublished(namespace, 0, 10) == []
+    assert store.publishing(namespace, [(1, told)]) == store.incarnation(namespace)
+    assert store.unpublished(namespace, 0, 10) == [1]

@@ -139,7 +139,7 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
     With it the stream's mean has learned all that it learns, as in a namespace of that size.
     """
     store.open(namespace, identity)
-    store.settle(namespace, None, {})
+    store.settle(namespace, store.begin_settling(namespace), None, {})
     fresh = store.load(namespace)
     now, seq = int(time.time() * 1000), fresh.seq
     for first in range(0, len(centres), _CREATED_AT_ONCE):

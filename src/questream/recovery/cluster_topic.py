@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from questream.domain import ClusterState, NamespaceState, parse_cluster_id
 from questream.errors import BadRecord, KafkaUnavailable
 from questream.kafka.connect import open_reader, translated
-from questream.kafka.reading import read_up_to
+from questream.kafka.reading import partitions_of, read_up_to
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.settings import Settings
 
@@ -89,8 +89,8 @@ class ClusterTopic:
         consumer, _ = self._open()
         with translated():
             answers = {
-                (topic, number): consumer.committed(TopicPartition(topic, number), timeout_ms=_ANSWER_MS)
-                for number in consumer.partitions_for_topic(topic) or ()
+                (topic, partition.partition): consumer.committed(partition, timeout_ms=_ANSWER_MS)
+                for partition in partitions_of(consumer, topic)
             }
         return {at: offset or 0 for at, offset in answers.items()}
 
@@ -113,11 +113,9 @@ class ClusterTopic:
         reader, witness = self._open()
         try:
             with translated():
-                # A topic that does not exist has told nothing.
-                numbers = witness.partitions_for_topic(self._topic) or ()
-                partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
-                ends = witness.end_offsets(partitions) if partitions else {}
-                starts = witness.beginning_offsets(partitions) if partitions else {}
+                partitions = partitions_of(witness, self._topic)
+                ends = witness.end_offsets(partitions)
+                starts = witness.beginning_offsets(partitions)
                 reader.assign(partitions)
                 for partition in partitions:
                     reader.seek(partition, max(starts[partition], positions.get(partition, 0)))

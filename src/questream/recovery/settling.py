@@ -20,7 +20,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
-from questream.domain import ClusterState, InFlight
+from questream.domain import ClusterState, InFlight, NamespaceState
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.store.protocol import Restored, Store
 
@@ -45,12 +45,15 @@ class Settler:
         with self._lock:
             if self._store.incarnation(namespace) is not None:
                 return
+            token = self._store.begin_settling(namespace)
             if namespace not in self._topic.namespaces():
-                self._store.settle(namespace, None, {})
+                self._store.settle(namespace, token, None, {})
                 return
+            # The topic is read once for all namespaces: whoever lost one has lost them all.
+            tokens = {name: self._store.begin_settling(name) for name in self._store.namespaces()} | {namespace: token}
             for name, published in ({namespace: Published()} | self._topic.published()).items():
-                if self._store.incarnation(name) is None and (published.whole is not None or name == namespace):
-                    self._settle(name, published)
+                if name in tokens and self._store.incarnation(name) is None:
+                    self._settle(name, tokens[name], published)
 
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, settled or not.
@@ -58,24 +61,25 @@ class Settler:
         Returns how many clusters were put back, by namespace.
         """
         with self._lock:
-            return {name: self._restore(name, published) for name, published in self._topic.published().items()}
+            return {name: self._restore(name) for name in self._topic.namespaces()}
 
-    def _restore(self, namespace: str, published: Published) -> int:
-        if published.whole is None:
-            return 0
+    def _restore(self, namespace: str) -> int:
         if self._store.incarnation(namespace) is not None:
-            if not self._behind(namespace, published):
+            if not self._behind(namespace, self._topic.published().get(namespace, Published())):
                 return 0
+            # From here on nothing is decided; what was until now is read below.
             self._store.unsettle(namespace)
-        return self._settle(namespace, published)
+        token = self._store.begin_settling(namespace)
+        published = self._topic.published().get(namespace, Published())
+        return 0 if published.whole is None else self._settle(namespace, token, published)
 
-    def _settle(self, namespace: str, published: Published) -> int:
+    def _settle(self, namespace: str, token: str, published: Published) -> int:
         behind = self._behind(namespace, published)
         committed = self._topic.committed()
         restored = self._corrected(namespace, published, behind, committed) if behind else []
-        count = self._store.restore(namespace, restored)
+        count = self._store.restore(namespace, token, restored)
         decided = {at: offset - 1 for at, offset in committed.items() if offset > 0}
-        self._store.settle(namespace, published.whole, decided)
+        self._store.settle(namespace, token, _numbered_on(published), decided)
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",
@@ -102,7 +106,8 @@ class Settler:
                 if merged is not None:
                     restored[loser] = merged
         retired = [Restored(_retired(namespace, i)) for i in behind if i in published.retired]
-        return [*restored.values(), *retired]
+        # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
+        return sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None)
 
     def _merged(self, namespace: str, loser: int, survivor: int, restored: Mapping[int, Restored]) -> Restored | None:
         """A cluster whose merge was not published, though the one it became was."""
@@ -136,6 +141,14 @@ def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets)
         return Restored(replace(state, in_flight=in_flight))
     corrected = replace(state, size=max(0, state.size - lost), revision=state.revision + 1, in_flight=in_flight)
     return Restored(corrected, publish=True)
+
+
+def _numbered_on(published: Published) -> NamespaceState | None:
+    """The namespace as it was published; a cluster that others told of may be newer than what it tells itself."""
+    if published.whole is None:
+        return None
+    newest = max([*published.revisions, *published.retired], default=0)
+    return replace(published.whole, next_cluster=max(published.whole.next_cluster, newest + 1))
 
 
 def _retired(namespace: str, cluster_id: int) -> ClusterState:

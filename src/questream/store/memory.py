@@ -44,6 +44,7 @@ class _Cluster:
 class _Namespace:
     identity: Identity
     incarnation: str | None = None
+    settling: str | None = None
     seq: int = 0
     next_id: int = 1
     mean: MeanMoved | None = None
@@ -88,6 +89,16 @@ class MemoryStore:
         with self._lock:
             state = self._namespaces.get(namespace)
             return None if state is None else state.incarnation
+
+    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            if state is None:
+                return None
+            for cluster_id, revision in published:
+                if _revision(state, cluster_id) != revision:
+                    state.outbox.setdefault(cluster_id, self._clock())
+            return state.incarnation
 
     def load(self, namespace: str) -> Mirror:
         with self._lock:
@@ -238,12 +249,7 @@ class MemoryStore:
             state = self._get(namespace)
             merges: set[int] = set()
             for cluster_id, revision in published:
-                if cluster_id == 0:
-                    settled = (state.mean.questions if state.mean else 0) + state.next_id == revision
-                else:
-                    cluster = state.clusters.get(cluster_id)
-                    settled = cluster is None or cluster.standing.revision == revision
-                if settled:
+                if _revision(state, cluster_id) in (None, revision):
                     state.outbox.pop(cluster_id, None)
                     if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
                         merges.add(cluster_id)
@@ -265,17 +271,25 @@ class MemoryStore:
             ledgers = self._get(namespace).ledgers
             return {at: _joined(ledgers.get(at, [])).head for at in partitions}
 
-    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+    def begin_settling(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None:
+            state.settling = state.settling or uuid.uuid4().hex[:12]
+            return state.settling
+
+    def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is not None or state.settling != token:
                 return 0
             return sum(self._restore(state, one) for one in restored)
 
-    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
+    def settle(
+        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+    ) -> None:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None:
+            if state.incarnation is not None or state.settling != token:
                 return
             if whole is not None:
                 state.identity = Identity(
@@ -290,17 +304,20 @@ class MemoryStore:
                 state.seq = max(state.seq, whole.seq)
                 if whole.mean_questions > (state.mean.questions if state.mean else 0):
                     state.mean = MeanMoved(whole.mean_questions, whole.mean_sum)
+                # Its next number may be later than was told.
+                state.outbox[0] = self._clock()
             state.log.clear()
             state.seq += 1
             for at, head in heads.items():
                 entries = state.ledgers.setdefault(at, [])
                 if _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
-            state.incarnation = uuid.uuid4().hex[:12]
+            state.incarnation, state.settling = uuid.uuid4().hex[:12], None
 
     def unsettle(self, namespace: str) -> None:
         with self._lock:
-            self._get(namespace).incarnation = None
+            state = self._get(namespace)
+            state.incarnation = state.settling = None
 
     def _get_settled(self, namespace: str, incarnation: str) -> _Namespace:
         state = self._namespaces.get(namespace)
@@ -422,6 +439,14 @@ class MemoryStore:
 
 def _unsettled(namespace: str) -> StoreUnsettled:
     return StoreUnsettled(f"namespace {namespace!r} has to be compared with the cluster topic first")
+
+
+def _revision(state: _Namespace, cluster_id: int) -> int | None:
+    """The revision of a cluster, or of the namespace for 0; None if there is no such cluster."""
+    if cluster_id == 0:
+        return (state.mean.questions if state.mean else 0) + state.next_id
+    cluster = state.clusters.get(cluster_id)
+    return None if cluster is None else cluster.standing.revision
 
 
 def _joining(before: InFlight, cluster_id: int, proposal: Proposal) -> InFlight:

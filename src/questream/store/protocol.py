@@ -217,6 +217,12 @@ class Store(Protocol):
     def incarnation(self, namespace: str) -> str | None:
         """The incarnation that the namespace stands in, or None where it has to be settled first."""
 
+    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
+        """As `incarnation`, when these (cluster id, revision) have their place in the cluster topic.
+
+        What has moved on since waits to be published again: whoever moved it may have told the topic before.
+        """
+
     def load(self, namespace: str) -> Mirror:
         """A fresh mirror of all live clusters; `Mirror.incarnation` is empty where the namespace is not settled."""
 
@@ -272,14 +278,20 @@ class Store(Protocol):
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The heads of the partitions' ledgers, settled or not; -1 where nothing was decided."""
 
-    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+    def begin_settling(self, namespace: str) -> str:
+        """A token of the memory that the namespace has now; ask for it before the cluster topic is read."""
+
+    def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         """Put clusters back into a namespace that is not settled; returns how many were.
 
+        Nothing happens where the memory of that token is gone.
         A state of event `retired` removes what the store has; any other replaces an earlier revision.
         """
 
-    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
-        """Begin a new incarnation, unless one stands: decisions may be made.
+    def settle(
+        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Begin a new incarnation, unless one stands or the memory of that token is gone: decisions may be made.
 
         `whole` is the namespace as it was published, which the store may be behind; offsets up to the `heads` of
         partitions count as decided.

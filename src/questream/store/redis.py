@@ -50,7 +50,7 @@ from questream.store.wire import (
 
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
-    "open commit merge label confirm unpublished tail standing ledger settle restore".split()  # noqa: SIM905 - a list of names reads better
+    "open commit merge label confirm unpublished tail publishing ledger begin_settling settle restore".split()  # noqa: SIM905 - a list of names reads better
 )
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
@@ -128,7 +128,8 @@ class RedisStore:
     _confirm_script: Any
     _unpublished_script: Any
     _tail_script: Any
-    _standing_script: Any
+    _publishing_script: Any
+    _begin_settling_script: Any
     _ledger_script: Any
     _settle_script: Any
     _restore_script: Any
@@ -163,7 +164,13 @@ class RedisStore:
 
     @_translated()
     def incarnation(self, namespace: str) -> str | None:
-        standing = self._standing_script(keys=[key(namespace, "meta")])
+        return self.publishing(namespace, [])
+
+    @_translated()
+    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
+        keys = [key(namespace, "meta"), key(namespace, "outbox")]
+        keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
+        standing = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
         return None if standing is None else str(standing.decode())
 
     @_translated()
@@ -269,7 +276,7 @@ class RedisStore:
     @_translated()
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         meta = {name.decode(): value for name, value in self._client.hgetall(key(namespace, "meta")).items()}
-        if not meta:
+        if "model" not in meta:
             return None
         mean = meta.get("mean_sum")
         return NamespaceState(
@@ -320,7 +327,12 @@ class RedisStore:
         return {at: -1 if entry is None else entry_head(entry) for at, entry in newest.items()}
 
     @_translated()
-    def restore(self, namespace: str, restored: Sequence[Restored]) -> int:
+    def begin_settling(self, namespace: str) -> str:
+        token = self._begin_settling_script(keys=[key(namespace, "meta")], args=[_nonce()])
+        return str(token.decode())
+
+    @_translated()
+    def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         count = 0
         for start in range(0, len(restored), _RESTORE_CHUNK):
             chunk = restored[start : start + _RESTORE_CHUNK]
@@ -337,16 +349,19 @@ class RedisStore:
                 for one in chunk
             ]
             sums = [b"" if one.state.vector_sum is None else to_bytes(one.state.vector_sum) for one in chunk]
-            put_back = self._restore_script(keys=keys, args=[orjson.dumps(header), *sums])
+            put_back = self._restore_script(keys=keys, args=[token, orjson.dumps(header), *sums])
             if put_back < 0:
                 break
             count += put_back
         return count
 
     @_translated()
-    def settle(self, namespace: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]) -> None:
+    def settle(
+        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+    ) -> None:
         header = {
-            "nonce": uuid.uuid4().hex[:12],
+            "token": token,
+            "nonce": _nonce(),
             "whole": whole is not None
             and {
                 "model": whole.model,
@@ -361,14 +376,15 @@ class RedisStore:
             },
             "heads": [[head, head_entry(head).decode()] for head in heads.values()],
         }
-        keys = [key(namespace, "meta"), key(namespace, "log"), *(ledger_key(namespace, *at) for at in heads)]
+        keys = [key(namespace, name) for name in ("meta", "log", "outbox")]
+        keys += [ledger_key(namespace, *at) for at in heads]
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
         self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
         self._client.sadd(_NAMESPACES_KEY, namespace)
 
     @_translated()
     def unsettle(self, namespace: str) -> None:
-        self._client.hdel(key(namespace, "meta"), "incarnation")
+        self._client.hdel(key(namespace, "meta"), "incarnation", "settling")
 
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
         slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
@@ -458,6 +474,10 @@ class RedisStore:
         model, dimension = self._client.hmget(key(namespace, "meta"), ["model", "dimension"])
         if model is not None:
             self._remember(namespace, model.decode(), int(dimension))
+
+
+def _nonce() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def _joins(batch: PartitionBatch, slots: Mapping[int, int]) -> list[tuple[int, list[int]]]:

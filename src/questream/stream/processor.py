@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,21 +16,19 @@ from questream.kafka.publisher import Outgoing, Publisher
 from questream.metrics import Metrics
 from questream.records import (
     dead_letter_headers,
-    encode_cluster_state,
     encode_decision,
-    encode_namespace_state,
     passthrough_headers,
 )
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
 from questream.stream.retry import Retry
+from questream.stream.telling import TOLD_AT_ONCE, Teller, Telling
 
 logger = logging.getLogger(__name__)
 
 # Whoever commits also publishes, at once; what waits for longer than this was left behind by a worker that died.
 _LEFT_BEHIND_SECONDS = 10.0
 _IDLE_SECONDS = 2.0
-_SWEEP_CLUSTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,6 @@ class Processor:
         on_superseded: Callable[[int], None],
     ) -> None:
         self._clusterer = clusterer
-        self._store = store
         self._publisher = publisher
         self._topics = topics
         self._metrics = metrics
@@ -77,6 +74,8 @@ class Processor:
         self._on_superseded = on_superseded
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
+        self._teller = Teller(store, retry, topics.clusters)
+        self._told_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
 
     def decide(self, batch: Batch, vectors: Matrix) -> Answered | None:
@@ -98,13 +97,15 @@ class Processor:
         """Publish decisions, cluster states, dead letters and offsets as one."""
         batch, decided = answered.batch, answered.decided
         started = time.perf_counter()
-        records = self._records(batch.items, decided)
         offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
         try:
-            rests_on = {
-                (item.question.namespace, item.incarnation) for item in batch.items if item.question is not None
-            }
-            committed = self._publisher.publish(records, offsets, batch.membership, lambda: self._require(rests_on))
+            tellings = self._teller.of_batch(batch, decided)
+            self._tell_untold_first(tellings)
+            records = [self._outgoing(item) for item in batch.items]
+            records += [record for telling in tellings for record in telling.records]
+            committed = self._publisher.publish(
+                records, offsets, batch.membership, lambda: self._teller.require(tellings)
+            )
         except Superseded:
             # What was decided is in the ledger; the new owner publishes it.
             self._on_superseded(batch.epoch)
@@ -113,8 +114,7 @@ class Processor:
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
         self._published_below.update(committed)
-        for result in decided:
-            self._retry.store(self._store.confirm, result.namespace, result.published, self._published_below)
+        self._teller.confirm(tellings, self._published_below)
         self._measure(batch)
 
     def follow(self) -> None:
@@ -132,7 +132,7 @@ class Processor:
         if now >= self._next_sweep:
             self._next_sweep = now + _IDLE_SECONDS
             for namespace in self._clusterer.namespaces:
-                self._sweep(namespace)
+                self._tell_untold(namespace, _LEFT_BEHIND_SECONDS)
 
     def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
@@ -170,14 +170,6 @@ class Processor:
             self._clusterer.decide, namespace, incarnations.pop(), arrivals, vectors, dict(self._published_below)
         )
 
-    def _records(self, items: Sequence[Item], decided: Sequence[Decided]) -> list[Outgoing]:
-        records = [self._outgoing(item) for item in items]
-        for result in decided:
-            records += [Outgoing(self._topics.clusters, *encode_cluster_state(state)) for state in result.states]
-            if result.namespace_state is not None:
-                records.append(Outgoing(self._topics.clusters, *encode_namespace_state(result.namespace_state)))
-        return records
-
     def _outgoing(self, item: Item) -> Outgoing:
         record = item.record
         if item.error is not None or item.question is None or item.recorded is None:
@@ -187,40 +179,26 @@ class Processor:
         value = encode_decision(item.question, item.recorded)
         return Outgoing(self._topics.output, record.key, value, passthrough_headers(record))
 
-    def _require(self, rests_on: Collection[tuple[str, str]]) -> None:
-        """Raises StoreUnsettled unless each namespace still stands in that incarnation."""
-        for namespace, incarnation in rests_on:
-            if self._store.incarnation(namespace) != incarnation:
-                raise StoreUnsettled("the store may have forgotten what this batch was decided on")
+    def _tell_untold_first(self, tellings: Sequence[Telling]) -> None:
+        """Before anything is published in an incarnation, the topic knows what was put back at its beginning.
 
-    def _sweep(self, namespace: str) -> None:
-        """Publish the state of clusters whose last change nobody has published."""
-        incarnation = self._retry.store(self._store.incarnation, namespace)
-        waiting = self._retry.store(self._store.unpublished, namespace, _LEFT_BEHIND_SECONDS, _SWEEP_CLUSTERS)
-        if incarnation is None or not waiting:
-            return
-        records: list[Outgoing] = []
-        published: dict[int, int] = {}
-        for cluster_id in waiting:
-            # A merge is told with the cluster that it made.
-            next_id: int | None = cluster_id
-            while next_id is not None and next_id not in published:
-                record, published[next_id], next_id = self._told(namespace, next_id)
-                records += record
-        self._publisher.publish(records, {}, None, lambda: self._require([(namespace, incarnation)]))
-        self._retry.store(self._store.confirm, namespace, list(published.items()), self._published_below)
+        Else a second loss would find questions counted where they were before the first, and where they are now.
+        """
+        for telling in tellings:
+            if self._told_in.get(telling.namespace) != telling.incarnation:
+                since = time.monotonic()
+                while self._tell_untold(telling.namespace, time.monotonic() - since) >= TOLD_AT_ONCE:
+                    pass
+                self._told_in[telling.namespace] = telling.incarnation
 
-    def _told(self, namespace: str, cluster_id: int) -> tuple[list[Outgoing], int, int | None]:
-        """The record that tells how a cluster stands (0: the namespace), its revision, and what it was merged into."""
-        if cluster_id == 0:
-            whole = self._retry.store(self._store.namespace_state, namespace)
-            if whole is None:
-                return [], 0, None
-            return [Outgoing(self._topics.clusters, *encode_namespace_state(whole))], whole.revision, None
-        state = self._retry.store(self._store.cluster, namespace, cluster_id)
-        if state is None:
-            return [], 0, None
-        return [Outgoing(self._topics.clusters, *encode_cluster_state(state))], state.revision, state.merged_into
+    def _tell_untold(self, namespace: str, older_than_seconds: float) -> int:
+        """Publish states that nobody has published; returns how many."""
+        telling = self._teller.untold(namespace, older_than_seconds)
+        if telling is None:
+            return 0
+        self._publisher.publish(telling.records, {}, None, lambda: self._teller.require([telling]))
+        self._teller.confirm([telling], self._published_below)
+        return len(telling.revisions)
 
     def _drop(self, batch: Batch) -> None:
         self._metrics.dropped.inc(len(batch.items))
@@ -258,8 +236,3 @@ class Processor:
 
 def _partition(item: Item) -> tuple[str, int]:
     return item.record.source.topic, item.record.source.partition
-
-
-def _rests_on(batch: Batch) -> set[tuple[str, str]]:
-    """The namespaces that the batch was decided in, each with its incarnation."""
-    return {(item.question.namespace, item.incarnation) for item in batch.items if item.question is not None}

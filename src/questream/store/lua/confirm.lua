@@ -11,14 +11,14 @@ local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local settled, merges = 0, {}
 for i = 1, (#ARGV - 1) / 2 do
   local id, revision = ARGV[2 * i], ARGV[2 * i + 1]
-  local current
+  local current_revision
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')
-    current = meta[1] and string.format('%.0f', meta[1] + meta[2])
+    current_revision = meta[1] and string.format('%.0f', meta[1] + meta[2])
   else
-    current = redis.call('HGET', KEYS[2 + i], 'revision')
+    current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end
-  if not current or current == revision then
+  if not current_revision or current_revision == revision then
     redis.call('ZREM', KEYS[1], id)
     settled = settled + 1
     if redis.call('HEXISTS', KEYS[2 + i], 'merged_into') == 1 then merges[id] = true end

@@ -2,7 +2,7 @@
 -- KEYS: 1 meta
 -- ARGV: 1 model, 2 revision, 3 dimension, 4 similarity, 5 linkage, 6 threshold
 -- Replies: {model, revision, dimension} as the namespace has them
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if redis.call('HEXISTS', KEYS[1], 'model') == 0 then
   redis.call('HSET', KEYS[1], 'model', ARGV[1], 'revision', ARGV[2], 'dimension', ARGV[3],
     'seq', 0, 'next', 1, 'mean_questions', 0)
 end

@@ -1,26 +1,26 @@
 -- Put back clusters that the cluster topic knows in a later revision than the namespace does, or knows to be retired.
 -- KEYS: 1 meta, 2 idle, 3 outbox, then N clusters
--- ARGV: 1 JSON [{id, revision, retired, publish, fields: {field: text}}] * N, then N sums or ''
--- Replies: how many were put back, or -1 if somebody else has settled the namespace meanwhile
-if standing_incarnation(KEYS[1]) then return -1 end
+-- ARGV: 1 token of the memory that was compared, 2 JSON [{id, revision, retired, publish, fields: {field: text}}] * N, then N sums or ''
+-- Replies: how many were put back, or -1 if somebody else has settled the namespace, or its memory is another by now
+if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return -1 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local restored = 0
-for i, cluster in ipairs(cjson.decode(ARGV[1])) do
+for i, cluster in ipairs(cjson.decode(ARGV[2])) do
   local key, id = KEYS[3 + i], string.format('%.0f', cluster.id)
-  local current = redis.call('HGET', key, 'revision')
+  local known = redis.call('HGET', key, 'revision')
   if cluster.retired then
     restored = restored + redis.call('DEL', key)
     redis.call('ZREM', KEYS[2], id)
     redis.call('ZREM', KEYS[3], id)
-  elseif not current or tonumber(current) < cluster.revision then
+  elseif not known or tonumber(known) < cluster.revision then
     redis.call('DEL', key)
     redis.call('HSET', key, 'revision', string.format('%.0f', cluster.revision))
     for field, text in pairs(cluster.fields) do redis.call('HSET', key, field, text) end
-    if ARGV[1 + i] == '' then
+    if ARGV[2 + i] == '' then
       redis.call('ZREM', KEYS[2], id)
     else
-      redis.call('HSET', key, 'sum', ARGV[1 + i])
+      redis.call('HSET', key, 'sum', ARGV[2 + i])
       redis.call('ZADD', KEYS[2], cluster.fields.seen, id)
     end
     redis.call('ZREM', KEYS[3], id)

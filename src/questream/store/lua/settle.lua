@@ -1,11 +1,11 @@
 -- The namespace has been compared with the cluster topic, and what it had lost is put back: decisions may go on.
 -- All mirrors are void by that: the log begins anew.
--- KEYS: 1 meta, 2 log, then P ledgers
--- ARGV: 1 JSON {nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
+-- KEYS: 1 meta, 2 log, 3 outbox, then P ledgers
+-- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
 --               seq}, heads: [[offset up to which all is decided, as it stands in the ledger's entry] * P]}, 2 mean sum
--- Replies: 0 if somebody else has settled it meanwhile, else 1
-if standing_incarnation(KEYS[1]) then return 0 end
+-- Replies: 0 if somebody else has settled it meanwhile, or its memory is another by now, else 1
 local settling = cjson.decode(ARGV[1])
+if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= settling.token then return 0 end
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
 local whole = settling.whole
 if whole then
@@ -16,17 +16,18 @@ if whole then
   if not meta[3] or tonumber(meta[3]) < whole.questions then
     redis.call('HSET', KEYS[1], 'mean_questions', number(whole.questions), 'mean_sum', ARGV[2])
   end
-elseif not meta[1] then
-  return unsettled()
+  -- Its next number may be later than was told.
+  local now = redis.call('TIME')
+  redis.call('ZADD', KEYS[3], now[1] * 1000 + math.floor(now[2] / 1000), '0')
 end
 redis.call('DEL', KEYS[2])
 redis.call('HINCRBY', KEYS[1], 'seq', 1)
 for p, head in ipairs(settling.heads) do
-  local newest = redis.call('LINDEX', KEYS[2 + p], -1)
+  local newest = redis.call('LINDEX', KEYS[3 + p], -1)
   if not newest or tonumber(string.match(newest, '^%d+ (%d+) ')) < head[1] then
-    redis.call('RPUSH', KEYS[2 + p], head[2])
+    redis.call('RPUSH', KEYS[3 + p], head[2])
   end
 end
-redis.call('HSET', KEYS[1], 'incarnation',
-  string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') .. ':' .. settling.nonce)
+redis.call('HDEL', KEYS[1], 'settling')
+redis.call('HSET', KEYS[1], 'incarnation', this_process() .. ':' .. settling.nonce)
 return 1

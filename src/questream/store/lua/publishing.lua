@@ -1,0 +1,19 @@
+-- Asked when states of clusters have their place in the cluster topic, before they count as published there: a cluster
+-- that has moved on since has to be published again, since whoever moved it may have told the topic before.
+-- KEYS: 1 meta, 2 outbox, then N clusters
+-- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
+-- Replies: the incarnation that stands, or false where the namespace has to be settled first
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+for i = 1, #ARGV / 2 do
+  local id, revision = ARGV[2 * i - 1], ARGV[2 * i]
+  local current_revision
+  if id == '0' then
+    local meta = redis.call('HMGET', KEYS[1], 'mean_questions', 'next')
+    current_revision = meta[1] and string.format('%.0f', meta[1] + meta[2])
+  else
+    current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
+  end
+  if current_revision ~= revision then redis.call('ZADD', KEYS[2], 'NX', now_ms, id) end
+end
+return standing_incarnation(KEYS[1])

@@ -1,0 +1,113 @@
+"""What the cluster topic is told: with each batch the states that its decisions rest on, and what others left untold.
+
+A store that has lost its memory is made whole from that topic alone. So no decision is published without the state of
+its cluster, a merged cluster never without the one that it became, and neither unless the store still knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from questream.clusterer import Decided
+from questream.domain import ClusterState, NamespaceState
+from questream.errors import StoreUnsettled
+from questream.kafka.publisher import Outgoing
+from questream.records import encode_cluster_state, encode_namespace_state
+from questream.store.protocol import Store
+from questream.stream.backlog import Batch
+from questream.stream.retry import Retry
+
+TOLD_AT_ONCE = 256
+
+
+@dataclass(slots=True)
+class Telling:
+    """Records of one namespace for the cluster topic, which rest on one incarnation of it.
+
+    `revisions` are those told, by cluster id; 0 is the namespace itself.
+    """
+
+    namespace: str
+    incarnation: str
+    records: list[Outgoing] = field(default_factory=list)
+    revisions: dict[int, int] = field(default_factory=dict)
+
+
+class Teller:
+    """Gathers what the cluster topic has to be told, and tells the store what has been."""
+
+    def __init__(self, store: Store, retry: Retry, topic: str) -> None:
+        self._store = store
+        self._retry = retry
+        self._topic = topic
+
+    def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[Telling]:
+        """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
+        tellings = {
+            (item.question.namespace, item.incarnation): Telling(item.question.namespace, item.incarnation)
+            for item in batch.items
+            if item.question is not None
+        }
+        by_namespace = {telling.namespace: telling for telling in tellings.values()}
+        for result in decided:
+            telling = by_namespace[result.namespace]
+            for state in result.states:
+                self._tell_cluster(telling, state)
+            if result.namespace_state is not None:
+                self._tell_namespace(telling, result.namespace_state)
+        for item in batch.items:
+            if item.question is not None and item.recorded is not None and item.recorded.cluster_id is not None:
+                # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
+                self._look_up(by_namespace[item.question.namespace], item.recorded.cluster_id)
+        return list(tellings.values())
+
+    def untold(self, namespace: str, older_than_seconds: float) -> Telling | None:
+        """Some of what has waited that long to be told, or None if nothing has."""
+        incarnation = self._retry.store(self._store.incarnation, namespace)
+        waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, TOLD_AT_ONCE)
+        if incarnation is None or not waiting:
+            return None
+        telling = Telling(namespace, incarnation)
+        for cluster_id in waiting:
+            self._look_up(telling, cluster_id)
+        return telling
+
+    def require(self, tellings: Sequence[Telling]) -> None:
+        """Raises StoreUnsettled unless the store still knows what these rest on. Their records are in the topic."""
+        for telling in tellings:
+            standing = self._store.publishing(telling.namespace, list(telling.revisions.items()))
+            if standing != telling.incarnation:
+                raise StoreUnsettled("the store may have forgotten what this batch was decided on")
+
+    def confirm(self, tellings: Sequence[Telling], committed: Mapping[tuple[str, int], int]) -> None:
+        """These are published, and the offsets of questions are committed up to there."""
+        for telling in tellings:
+            revisions = list(telling.revisions.items())
+            self._retry.store(self._store.confirm, telling.namespace, revisions, committed)
+
+    def _look_up(self, telling: Telling, cluster_id: int) -> None:
+        """Tell how a cluster stands, and what it was merged into; 0 is the namespace."""
+        next_id: int | None = cluster_id
+        while next_id is not None and next_id not in telling.revisions:
+            looked_up, next_id = next_id, None
+            if looked_up == 0:
+                whole = self._retry.store(self._store.namespace_state, telling.namespace)
+                if whole is not None:
+                    self._tell_namespace(telling, whole)
+                continue
+            state = self._retry.store(self._store.cluster, telling.namespace, looked_up)
+            if state is None:
+                # It left the store for good: nothing of it waits to be told.
+                telling.revisions[looked_up] = 0
+            else:
+                self._tell_cluster(telling, state)
+                next_id = state.merged_into
+
+    def _tell_cluster(self, telling: Telling, state: ClusterState) -> None:
+        telling.records.append(Outgoing(self._topic, *encode_cluster_state(state)))
+        telling.revisions[state.cluster_id] = state.revision
+
+    def _tell_namespace(self, telling: Telling, whole: NamespaceState) -> None:
+        telling.records.append(Outgoing(self._topic, *encode_namespace_state(whole)))
+        telling.revisions[0] = whole.revision
