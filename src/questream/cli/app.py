@@ -20,6 +20,7 @@ from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.options import debugging, expand_setting_flags
 from questream.cli.output import print_line, remark
 from questream.cli.produce import produce
+from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.tail import tail
 from questream.cli.topics import topics
@@ -46,6 +47,8 @@ app.command("tail")(tail)
 app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
+app.command("verify")(verify)
+app.command("restore")(restore)
 app.add_typer(bench, name="bench")
 
 

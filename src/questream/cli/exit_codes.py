@@ -13,6 +13,7 @@ from questream.errors import (
     SettingsError,
     StoreRefused,
     StoreUnavailable,
+    StoreUnsettled,
 )
 
 
@@ -48,6 +49,7 @@ _CODES: tuple[tuple[type[QuestreamError], ExitCode], ...] = (
     (SettingsError, ExitCode.USAGE),
     (ModelError, ExitCode.MODEL),
     (StoreUnavailable, ExitCode.UNREACHABLE),
+    (StoreUnsettled, ExitCode.FAILED),
     (KafkaUnavailable, ExitCode.UNREACHABLE),
     (StoreRefused, ExitCode.REFUSED),
     (KafkaRefused, ExitCode.REFUSED),

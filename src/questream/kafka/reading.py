@@ -37,6 +37,18 @@ def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end
     return len(partitions)
 
 
+def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:
+    """Assign all partitions of a topic, so many offsets before the end of each.
+
+    Raises KafkaUnavailable if the topic does not exist.
+    """
+    partitions = partitions_of(consumer, topic)
+    consumer.assign(partitions)
+    starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], ends[partition] - records))
+
+
 def follow(consumer: KafkaConsumer) -> Iterator[Any]:
     """The records of the assigned partitions as they come, for ever."""
     while True:

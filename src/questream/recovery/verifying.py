@@ -1,0 +1,172 @@
+"""Compare a live system with what it published: the store, the cluster topic and the newest decisions.
+
+Workers may go on meanwhile. What the store holds is read before the topic and after it: the topic must know all that
+the store held before, but for what waits in the outbox, and the store must know all that the topic told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
+from questream.kafka.connect import open_reader
+from questream.kafka.reading import read_to_end, start_before_end
+from questream.recovery.cluster_topic import ClusterTopic, Published
+from questream.settings import Settings
+from questream.store.protocol import Store
+
+_ALL = 1_000_000_000
+_NAMED = 5
+# Sums are float32: adding in another order moves the last digits.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A promise that does not hold in a namespace, and what to do."""
+
+    namespace: str
+    promise: str
+    told: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was compared, and all that differs."""
+
+    namespaces: int
+    clusters: int
+    decisions: int
+    differences: list[Difference]
+
+
+def verify(settings: Settings, store: Store, topic: ClusterTopic, decisions: int) -> Verified:
+    """Compare all namespaces, and the newest `decisions` of each partition of the output topic.
+
+    Raises what the store raises, KafkaUnavailable and KafkaRefused.
+    """
+    before = {name: _Held(store, name) for name in store.namespaces()}
+    newest = list(_newest_decisions(settings, decisions))
+    published = topic.published()
+    differences: list[Difference] = []
+    for name in sorted(before.keys() | published.keys()):
+        held = before.get(name) or _Held(store, name)
+        told = published.get(name, Published())
+        states = topic.states(name, told.revisions.keys())
+        named = {cluster_id for namespace, cluster_id in newest if namespace == name}
+        differences += _compare(store, name, held, told, states, named)
+    clusters = sum(len(held.states) for held in before.values())
+    return Verified(len(before.keys() | published.keys()), clusters, len(newest), differences)
+
+
+class _Held:
+    """What the store held of a namespace at one moment, roughly."""
+
+    def __init__(self, store: Store, namespace: str) -> None:
+        self.settled = store.incarnation(namespace) is not None
+        self.states = (
+            {} if store.namespace_state(namespace) is None else {s.cluster_id: s for s in store.clusters(namespace)}
+        )
+        # After the states: what left the outbox before them is in the topic by now.
+        self.untold = set(store.unpublished(namespace, 0, _ALL)) if self.states else set()
+
+
+def _compare(
+    store: Store, namespace: str, held: _Held, told: Published, states: Mapping[int, ClusterState], named: set[int]
+) -> Iterator[Difference]:
+    def differs(promise: str, ids: list[int], words: str, remedy: str) -> Iterator[Difference]:
+        if ids:
+            some = [format_cluster_id(i) for i in sorted(ids)[:_NAMED]] + ["..."] * (len(ids) > _NAMED)
+            yield Difference(namespace, promise, f"{len(ids)} {words}: {', '.join(some)}", remedy)
+
+    known = store.revisions(namespace, list(told.revisions.keys() | told.retired | named))
+    if not held.settled and (told.revisions or held.states):
+        yield Difference(
+            namespace,
+            "the store is the one that was last compared with the cluster topic",
+            "it was restarted, failed over to or emptied since",
+            "start a worker, which settles it, or run: questream restore",
+        )
+    yield from differs(
+        "the store has all that was published",
+        [i for i, revision in told.revisions.items() if revision > known.get(i, 0)],
+        "clusters of the topic are missing or older in the store",
+        "questream restore",
+    )
+    yield from differs(
+        "what was retired is gone",
+        [i for i in told.retired if i in known],
+        "retired clusters are in the store",
+        "questream restore",
+    )
+    yield from differs(
+        "every change is published",
+        [
+            i
+            for i, state in held.states.items()
+            if i not in held.untold and state.revision > told.revisions.get(i, 0) and i not in told.retired
+        ],
+        "clusters of the store are missing or older in the topic, and do not wait to be published",
+        "label one of them, or send a question that joins it: either publishes it anew",
+    )
+    yield from differs(
+        "the topic tells what the store holds",
+        [i for i, state in states.items() if i in held.states and _disagree(held.states[i], state)],
+        "clusters have another size, centroid, label or route in the topic",
+        "stop the workers, set the store aside, and run: questream restore",
+    )
+    yield from differs(
+        "every merged id stands for a cluster",
+        [i for i, state in states.items() if not _ends_well(state, states, told)],
+        "merged ids lead nowhere",
+        "questream restore",
+    )
+    yield from differs(
+        "every published id is a cluster's",
+        [i for i in named if i not in known and i not in told.retired and i not in told.revisions],
+        "ids of the newest decisions are unknown",
+        "stop the workers, and run: questream restore",
+    )
+
+
+def _disagree(held: ClusterState, told: ClusterState) -> bool:
+    if held.revision != told.revision:
+        return False
+    if (held.size, held.members, held.label, held.route, held.merged_into) != (
+        told.size,
+        told.members,
+        told.label,
+        told.route,
+        told.merged_into,
+    ):
+        return True
+    if held.vector_sum is None or told.vector_sum is None:
+        return held.vector_sum is not told.vector_sum
+    return not np.allclose(held.vector_sum, told.vector_sum, atol=_TOLERANCE)
+
+
+def _ends_well(state: ClusterState, states: Mapping[int, ClusterState], told: Published) -> bool:
+    seen: set[int] = set()
+    while state.merged_into is not None:
+        if state.cluster_id in seen:
+            return False
+        seen.add(state.cluster_id)
+        if state.merged_into not in states:
+            return state.merged_into in told.retired
+        state = states[state.merged_into]
+    return True
+
+
+def _newest_decisions(settings: Settings, limit: int) -> Iterator[tuple[str, int]]:
+    """Namespace and cluster of the newest decisions that name one."""
+    with open_reader(settings) as reader:
+        start_before_end(reader, settings.kafka.output_topic, limit)
+        for message in read_to_end(reader):
+            decision = orjson.loads(message.value)
+            if decision["cluster_id"] is not None:
+                yield decision["namespace"], parse_cluster_id(decision["cluster_id"])
