@@ -23,10 +23,11 @@ from typing import Any, Self
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.serializer import Serializer
 
 from questream.embedded import start_tied
 from questream.encoder import Encoder
+from questream.kafka.consumer import RecordConsumer
+from questream.kafka.publisher import NULL, KeySerializer
 from questream.settings import Settings, load_settings
 from questream.store.redis import RedisStore
 from questream.stream.worker import Worker
@@ -44,7 +45,7 @@ class Message:
 
     value: bytes | None
     key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     partition: int | None = None
     timestamp_ms: int | None = None
 
@@ -130,7 +131,10 @@ class Stream:
 def send(bootstrap_servers: str, topic: str, messages: Iterable[Message]) -> list[tuple[int, int]]:
     """Send records; returns partition and offset of each, once the broker has them."""
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap_servers, linger_ms=5, max_request_size=MAX_REQUEST_BYTES, key_serializer=_Keys()
+        bootstrap_servers=bootstrap_servers,
+        linger_ms=5,
+        max_request_size=MAX_REQUEST_BYTES,
+        key_serializer=KeySerializer(),
     )
     try:
         futures = [
@@ -138,8 +142,8 @@ def send(bootstrap_servers: str, topic: str, messages: Iterable[Message]) -> lis
                 topic,
                 value=message.value,
                 # A null key beside a null value is refused before it is serialised, and only then.
-                key=_NULL if message.key is None and message.value is None else message.key,
-                headers=list(message.headers),
+                key=NULL if message.key is None and message.value is None else message.key,
+                headers=[(name, NULL if value is None else value) for name, value in message.headers],
                 partition=message.partition,
                 timestamp_ms=message.timestamp_ms,
             )
@@ -151,19 +155,27 @@ def send(bootstrap_servers: str, topic: str, messages: Iterable[Message]) -> lis
         producer.close(timeout=5)
 
 
-_NULL: Any = object()
+class RawName(str):
+    """A header's name that is these bytes, UTF-8 or not."""
 
+    raw: bytes
 
-class _Keys(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, topic: str, headers: Any, data: Any) -> bytes | None:  # noqa: ARG002 - the base's signature
-        return None if data is _NULL else data
+    def __new__(cls, raw: bytes) -> Self:
+        """A name that kafka-python's producer encodes to `raw`."""
+        name = super().__new__(cls, raw.decode(errors="surrogateescape"))
+        name.raw = raw
+        return name
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002 - the base's signature
+        """The bytes."""
+        return self.raw
 
 
 class Reader:
     """Reads all partitions of a topic from their beginning, committed records only."""
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
-        self._consumer = KafkaConsumer(
+        self._consumer = RecordConsumer(
             bootstrap_servers=bootstrap_servers,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
@@ -408,6 +420,13 @@ class WorkerProcess:
         """Whether it is stopped (SIGSTOP)."""
         assert self._process is not None
         return "\nState:\tT" in Path(f"/proc/{self._process.pid}/status").read_text()
+
+    @property
+    def peak_resident_bytes(self) -> int:
+        """The most memory it ever had resident."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
     def end_of_log(self) -> str:
         """The last lines it logged."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
 Outcome = Literal["joined", "created", "replayed"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
@@ -34,6 +34,12 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of key, value and header values."""
+        size = len(self.key or b"") + len(self.value or b"")
+        return size + sum(len(value or b"") for _, value in self.headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     ├── Contended            retry: other workers kept winning
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
-    ├── KafkaRefused         stop: the broker will not (rights, record size)
+    ├── KafkaRefused         stop: the broker will not (login, rights, record size)
+    │   └── KafkaHungUp      retry in a worker: the broker closed the connection and did not say why
     └── Superseded           drop: the partitions went to another worker, which publishes what is recorded
 
 No message carries question text, a credential or a URL with a password.
@@ -71,6 +72,10 @@ class KafkaUnavailable(QuestreamError):
 
 class KafkaRefused(QuestreamError):
     """The broker answered that it will not: no rights, or a record larger than its topic takes."""
+
+
+class KafkaHungUp(KafkaRefused):
+    """The broker closed the connection before it answered: another protocol, a refused login, or its own end."""
 
 
 class Superseded(QuestreamError):

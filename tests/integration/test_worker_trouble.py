@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +13,13 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from questream.cli.exit_codes import ExitCode, exit_code_of
+from questream.errors import KafkaRefused
+from questream.settings import load_settings
 from questream.stream import intake
+from questream.stream.worker import Worker
 from tests.servers import KafkaServer, Topics, create_topics
+from tests.servers.kafka import PASSWORD
 from tests.stream import (
     Stream,
     WorkerProcess,
@@ -114,3 +122,57 @@ def test_an_open_transaction_in_the_input_is_waited_for_and_an_aborted_one_is_no
         assert_one_decision_each(reader.values(1), ["q1"])
         wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "everything is read")
         assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 1
+
+
+def over_sasl(kafka: KafkaServer, stream: Stream, password: str) -> dict[str, Any]:
+    return stream.overrides() | {
+        "kafka.bootstrap_servers": kafka.sasl_bootstrap_servers,
+        "kafka.options": {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": "owner",
+        },
+        "kafka.sasl_plain_password": password,
+    }
+
+
+def test_a_wrong_password_ends_the_worker_and_names_the_setting(
+    kafka: KafkaServer, stream: Stream, tmp_path: Path
+) -> None:
+    right = load_settings(Path(os.devnull), over_sasl(kafka, stream, PASSWORD))
+    stream.send([question(1, "where is my card?")])
+    with running_worker(right, hash_encoder()), stream.decisions() as reader:
+        reader.until(1)
+    wrong = load_settings(Path(os.devnull), over_sasl(kafka, stream, "not-the-password"))
+    started = time.monotonic()
+    with pytest.raises(KafkaRefused, match=r"refused the login.*kafka\.sasl_plain_password") as caught:
+        Worker(wrong, hash_encoder()).run()
+    # Not after the call deadline, and not after a second try.
+    assert time.monotonic() - started < 30
+    assert exit_code_of(caught.value) == ExitCode.REFUSED
+    assert "not-the-password" not in str(caught.value)
+
+
+def test_a_password_that_is_changed_ends_a_worker_whose_connections_were_cut(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str
+) -> None:
+    server = kafka_factory()
+    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    stream.send([question(1, "where is my card?")])
+    settings = load_settings(Path(os.devnull), over_sasl(server, stream, PASSWORD))
+    worker, errors = Worker(settings, hash_encoder()), []
+
+    def run() -> None:
+        with pytest.raises(KafkaRefused, match=r"kafka\.sasl_plain_password") as caught:
+            worker.run()
+        errors.append(caught.value)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    with stream.decisions() as reader:
+        reader.until(1)
+    server.stop()
+    server.change_password("another")
+    server.start()
+    thread.join(120)
+    assert errors, "the worker goes on"

@@ -211,7 +211,7 @@ class TestHeaders:
     )
     def test_of_any_dead_letter_meet_the_schema(self, headers: Headers, reason: Reason, attempts: int) -> None:
         sent = dead_letter_headers(record(headers), BadRecord("decode", reason.value, "message"), attempts)
-        document = {name: value.decode("utf-8", "replace") for name, value in sent}
+        document = {name: (value or b"").decode("utf-8", "replace") for name, value in sent}
         Draft202012Validator(load_schema("dead-letter")).validate(document)
 
 

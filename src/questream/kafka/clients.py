@@ -17,6 +17,7 @@ CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 _MAX_REQUEST_BYTES = 2**31 - 1
 _BATCH_BYTES = 262_144
 _LINGER_MS = 5
+_PARTITION_FETCH_BYTES = 1_048_576
 _REQUEST_TIMEOUT_MS = 30_000
 
 # Options that are not the user's to set, and what to set instead or why not.
@@ -66,7 +67,13 @@ def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
     """
     kafka = settings.kafka
     session_timeout_ms = _ms(kafka.session_timeout_seconds)
-    return _options_for(KafkaConsumer, kafka.options) | _connection(settings, client_id) | {
+    # What is fetched ahead is as bounded as what waits; a single record or compressed batch may exceed it.
+    fetched = {
+        "fetch_max_bytes": settings.batch_bytes,
+        "max_partition_fetch_bytes": min(_PARTITION_FETCH_BYTES, settings.batch_bytes),
+    }
+    own = fetched | _options_for(KafkaConsumer, kafka.options)
+    return own | _connection(settings, client_id) | {
         "group_id": kafka.group_id,
         "auto_offset_reset": kafka.auto_offset_reset,
         "session_timeout_ms": session_timeout_ms,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
+from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.kafka.clients import admin_config, producer_config, reader_config
+from questream.kafka.consumer import RecordConsumer
 from questream.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -56,13 +57,13 @@ def open_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
 
 
 @contextmanager
-def open_reader(settings: Settings, **overrides: Any) -> Iterator[KafkaConsumer]:
+def open_reader(settings: Settings, **overrides: Any) -> Iterator[RecordConsumer]:
     """A connected consumer without a group that creates no topic; errors as with `open_admin`.
 
     `overrides` are arguments of KafkaConsumer.
     """
     config = reader_config(settings, _CLIENT_ID) | {"allow_auto_create_topics": False} | overrides
-    consumer = connect(KafkaConsumer, config)
+    consumer = connect(RecordConsumer, config)
     try:
         with translated():
             yield consumer
@@ -109,6 +110,11 @@ def translated() -> Iterator[None]:
         ) from error
     except kafka_errors.UnknownTopicOrPartitionError as error:
         raise KafkaUnavailable("a topic does not exist; create it with: questream topics create") from error
+    except kafka_errors.UnsupportedCodecError as error:
+        raise KafkaRefused(
+            "the records of a topic are compressed in a way that no package here can read; install lz4, python-snappy"
+            " and zstandard beside questream"
+        ) from error
     except kafka_errors.KafkaError as error:
         raise KafkaUnavailable(f"the broker failed a call: {type(error).__name__}") from error
 
@@ -124,9 +130,9 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
         return _refused_login(cause)
     if "socket disconnected" in told and "sasl_mechanism" in config:
         # A broker may close before its answer to a wrong login can be read.
-        return KafkaRefused(f"the broker at {servers} closed the connection during the login; {_CHECK_LOGIN}")
+        return KafkaHungUp(f"the broker at {servers} closed the connection during the login; {_CHECK_LOGIN}")
     if "socket disconnected" in told:
-        return KafkaRefused(
+        return KafkaHungUp(
             f"the broker at {servers} closed the connection; if its listener wants TLS or a login, "
             "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT"
         )

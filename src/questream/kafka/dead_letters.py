@@ -37,7 +37,7 @@ class DeadLetter:
     attempts: str
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: list[tuple[str, bytes | None]]
 
 
 @dataclass(slots=True)

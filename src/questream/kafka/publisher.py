@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.producer import record_accumulator
+from kafka.record.memory_records import MemoryRecordsBuilder
 from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
@@ -50,7 +52,7 @@ class Outgoing:
     topic: str
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 Offsets = Mapping[tuple[str, int], int]
@@ -193,11 +195,12 @@ class AtLeastOncePublisher:
             _close_aside(producer)
 
 
-class _Nothing:
-    """Stands for a null key: kafka-python refuses a record whose key and value are both None before it serialises."""
+class _Null(bytes):
+    """The kind of `NULL`."""
 
 
-_NULL_KEY = _Nothing()
+# Stands for null where kafka-python refuses None: as a header's value, and as a key beside a null value.
+NULL = _Null()
 
 
 class KeySerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no types
@@ -205,15 +208,28 @@ class KeySerializer(Serializer):  # type: ignore[misc]  # kafka-python ships no 
 
     def serialize(self, topic: str, headers: Any, data: Any) -> bytes | None:  # noqa: ARG002 - the serializer's signature
         """The key's bytes, or None."""
-        return None if isinstance(data, _Nothing) else data
+        return None if isinstance(data, _Null) else data
+
+
+class _RecordsBuilder(MemoryRecordsBuilder):  # type: ignore[misc]  # kafka-python ships no types
+    """Writes `NULL` as null."""
+
+    __slots__ = ()
+
+    def append(self, timestamp: Any, key: Any, value: Any, headers: Any = ()) -> Any:
+        values = [(name, None if isinstance(header, _Null) else header) for name, header in headers]
+        return super().append(timestamp, key, value, values)
+
+
+# All that leads here asks each value for its length; a producer offers no other place to say null.
+record_accumulator.MemoryRecordsBuilder = _RecordsBuilder
 
 
 def send(producer: KafkaProducer, record: Outgoing) -> Any:
     """Send a record, whatever of it is null; returns kafka-python's future."""
-    key: Any = record.key
-    if key is None and record.value is None:
-        key = _NULL_KEY
-    return producer.send(record.topic, value=record.value, key=key, headers=list(record.headers))
+    key = NULL if record.key is None and record.value is None else record.key
+    headers = [(name, NULL if value is None else value) for name, value in record.headers]
+    return producer.send(record.topic, value=record.value, key=key, headers=headers)
 
 
 def _kafka_offsets(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -41,8 +41,8 @@ def read_declared(value: bytes, headers: Headers) -> Event | None:
     attributes as `ce_` headers (binary mode). Names match in any case; of equal names the last one counts.
     Raises BadRecord `invalid_cloudevent`, or what is wrong with the data.
     """
-    attributes = {name.lower(): header for name, header in headers}
-    declared = attributes.get("content-type") or b""
+    attributes = {name.lower(): header or b"" for name, header in headers}
+    declared = attributes.get("content-type", b"")
     # Structured first: such a record may carry the `ce_` headers too.
     if declared[:23].lower() == b"application/cloudevents":
         if _media_of(declared[:_MEDIA_TYPE_CHARACTERS].decode("latin-1")) != "event":

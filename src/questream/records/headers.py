@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from questream.domain import Headers, Record
+from questream.domain import Record
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 
@@ -33,24 +33,23 @@ class Origin(NamedTuple):
     offset: int
 
 
-def passthrough_headers(record: Record) -> list[tuple[str, bytes]]:
+def passthrough_headers(record: Record) -> list[tuple[str, bytes | None]]:
     """The headers of a decision: those of its input in their order, `traceparent` and `tracestate` among them.
 
     `content-type` and `ce_*` stay behind: they would declare the decision to be the event, or to have the media type,
-    that its input was. A null header value becomes empty, since kafka-python's producer refuses null.
+    that its input was.
     """
     return [
-        (name, value or b"")
+        (name, value)
         for name, value in record.headers
         if (lowered := name.lower()) != "content-type" and not lowered.startswith("ce_")
     ]
 
 
-def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list[tuple[str, bytes]]:
+def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list[tuple[str, bytes | None]]:
     """The headers of a dead letter: the record's own in their order, then the seven of `DEAD_LETTER_HEADERS`.
 
     Those of an earlier dead-lettering are replaced. Other names that begin with `questream-` are the user's and stay.
-    A null header value becomes empty, since kafka-python's producer refuses null.
     """
     source = record.source
     return [
@@ -65,20 +64,20 @@ def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list
     ]
 
 
-def strip_dead_letter_headers(headers: Headers | Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+def strip_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
     """The headers that the record had before it became a dead letter, in their order."""
-    return [(name, value or b"") for name, value in headers if name not in DEAD_LETTER_HEADERS]
+    return [(name, value) for name, value in headers if name not in DEAD_LETTER_HEADERS]
 
 
-def dead_letter_origin(headers: Headers | Iterable[tuple[str, bytes]]) -> Origin:
+def dead_letter_origin(headers: Iterable[tuple[str, bytes | None]]) -> Origin:
     """Where a dead letter came from.
 
     Raises BadRecord with stage `replay` and reason `invalid_origin` if the headers do not say.
     """
-    found = {name: value for name, value in headers if name in DEAD_LETTER_HEADERS}
+    found = {name: value for name, value in headers if name in DEAD_LETTER_HEADERS and value is not None}
     try:
         origin = Origin(found[_TOPIC].decode(), int(found[_PARTITION]), int(found[_OFFSET]))
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError):
         origin = None
     if origin is None or not origin.topic or origin.partition < 0 or origin.offset < 0:
         raise BadRecord(

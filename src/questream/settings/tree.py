@@ -130,7 +130,7 @@ class KafkaSettings(Group):
         description="Seconds that a call to the broker may take before the client is given up.",
     )
     compression: Literal["none", "gzip", "lz4", "zstd", "snappy"] = Field(
-        default="none", description="Compression of published records; lz4, zstd and snappy need their Python package."
+        default="none", description="Compression of published records; whatever producers use is read."
     )
     sasl_plain_password: SecretStr | None = Field(
         default=None, description="Password for SASL PLAIN and SCRAM; the user name is `options.sasl_plain_username`."
@@ -319,6 +319,13 @@ class Settings(Group):
     )
     batch_questions: int = Field(default=256, ge=1, le=4096, description="Most questions in a micro-batch.")
     batch_tokens: int = Field(default=16384, ge=256, le=1_000_000, description="Most tokens in a micro-batch.")
+    batch_bytes: int = Field(
+        default=8_388_608,
+        ge=65_536,
+        le=1_073_741_824,
+        description="Most bytes of keys, values and header values in a micro-batch; one record may be larger. A "
+        "worker's memory follows it: about ten such batches are in its queues, fetches and transactions at once.",
+    )
     shutdown_seconds: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that the batch in hand gets to finish after SIGTERM."
     )

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from questream.domain import Decision, Question, Record
@@ -28,6 +28,10 @@ class Item:
     incarnation: str = ""
     error: BadRecord | None = None
     put_at: float = 0.0
+    byte_count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.byte_count = self.record.byte_count
 
     @property
     def token_count(self) -> int:
@@ -51,13 +55,15 @@ class Batch:
 class Backlog:
     """A queue between the thread that fetches and the one that feeds the device.
 
-    Whoever takes gets all that waits, up to the budgets of tokens and questions; nobody waits for more to come.
+    Whoever takes gets all that waits, up to the budgets of tokens, questions and bytes; nobody waits for more to come.
     An epoch is a stretch of time with the same assigned partitions: a new one empties the backlog.
     """
 
-    def __init__(self, batch_questions: int, batch_tokens: int) -> None:
+    def __init__(self, batch_questions: int, batch_tokens: int, batch_bytes: int) -> None:
         self._batch_questions = batch_questions
         self._batch_tokens = batch_tokens
+        self._batch_bytes = batch_bytes
+        self._bytes = 0
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
         self._epoch = 0
@@ -74,8 +80,8 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """Whether two batches wait already: time to stop fetching."""
-        return len(self._items) >= 2 * self._batch_questions
+        """Whether two batches wait already, by records or by bytes: time to stop fetching."""
+        return len(self._items) >= 2 * self._batch_questions or self._bytes >= 2 * self._batch_bytes
 
     @property
     def room(self) -> int:
@@ -87,6 +93,7 @@ class Backlog:
         with self._changed:
             dropped = len(self._items)
             self._items.clear()
+            self._bytes = 0
             self._epoch += 1
             return dropped
 
@@ -97,6 +104,7 @@ class Backlog:
             item.put_at = now
         with self._changed:
             self._items.extend(items)
+            self._bytes += sum(item.byte_count for item in items)
             self._membership = membership
             self._changed.notify()
 
@@ -108,12 +116,15 @@ class Backlog:
             if not self._items or self._closed:
                 return None
             taken: list[Item] = []
-            tokens = 0
+            tokens = byte_count = 0
             while self._items and len(taken) < self._batch_questions:
-                tokens += self._items[0].token_count
-                if taken and tokens > self._batch_tokens:
+                item = self._items[0]
+                tokens += item.token_count
+                byte_count += item.byte_count
+                if taken and (tokens > self._batch_tokens or byte_count > self._batch_bytes):
                     break
                 taken.append(self._items.popleft())
+            self._bytes -= sum(item.byte_count for item in taken)
             return Batch(taken, self._epoch, self._membership, taken[0].put_at)
 
     @property

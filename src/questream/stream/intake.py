@@ -201,7 +201,7 @@ class Intake:
         try:
             question = self._decoder.decode(record)
         except BadRecord as error:
-            return Item(record, error=error)
+            return Item(record, error=_untraced(error))
         source = record.source
         ledger = self._ledger(question.namespace, source)
         recorded = ledger.decisions.get(source.offset)
@@ -226,7 +226,7 @@ class Intake:
                 try:
                     (item.tokens,) = self._encoder.tokenise([question.text])
                 except BadRecord as error:
-                    item.error = error
+                    item.error = _untraced(error)
             return
         for item, its_tokens in zip(items, tokens, strict=True):
             item.tokens = its_tokens
@@ -317,6 +317,11 @@ class _ProgressWatch:
             self._since[partition] = (position, now)
             return False
         return now - seen[1] > self._stall_seconds
+
+
+def _untraced(error: BadRecord) -> BadRecord:
+    """The error without its traceback, whose frames hold all that was fetched with it: a cycle that is freed late."""
+    return error.with_traceback(None)
 
 
 def _to_record(message: Any) -> Record:

@@ -9,15 +9,17 @@ import time
 import uuid
 from importlib.metadata import version
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from threadpoolctl import threadpool_limits
 
 from questream.clusterer import Clusterer
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
-from questream.errors import KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
+from questream.errors import KafkaHungUp, KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
 from questream.kafka.clients import consumer_config, producer_config
+from questream.kafka.connect import connect
+from questream.kafka.consumer import RecordConsumer
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import (
     AtLeastOncePublisher,
@@ -44,6 +46,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
+_CONNECT_MS = 10_000
 # New clients would fare no better.
 _FINAL = (
     kafka_errors.AuthorizationError,
@@ -51,6 +54,7 @@ _FINAL = (
     kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.KafkaConfigurationError,
     kafka_errors.UnsupportedVersionError,
+    kafka_errors.UnsupportedCodecError,
 )
 
 
@@ -178,10 +182,10 @@ class Worker:
         settings = self._settings
         ending = self._ending = threading.Event()
         retry = self._retry = Retry(ending)
-        backlog = Backlog(settings.batch_questions, settings.batch_tokens)
+        backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
-        consumer = KafkaConsumer(**consumer_config(settings, self._worker_id))
+        consumer = self._connect()
         self.metrics.sessions.inc()
         intake = Intake(
             consumer,
@@ -224,6 +228,19 @@ class Worker:
                     "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
                 )
         session.raise_failure()
+
+    def _connect(self) -> RecordConsumer:
+        """A consumer that has reached the broker.
+
+        Raises KafkaRefused where the broker refuses the login, KafkaUnavailable where it may answer later.
+        """
+        config = {"bootstrap_timeout_ms": _CONNECT_MS, **consumer_config(self._settings, self._worker_id)}
+        try:
+            consumer: RecordConsumer = connect(RecordConsumer, config)
+        except KafkaHungUp as error:
+            # Nothing that a restarting broker does may end a worker.
+            raise KafkaUnavailable(str(error)) from error
+        return consumer
 
     def _publisher(self, intake: Intake) -> Publisher:
         settings, worker_id = self._settings, self._worker_id

@@ -1,0 +1,88 @@
+"""A consumer that no record stops: what Kafka takes and kafka-python 3.0.12 does not is read all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+from kafka.consumer.fetcher import Fetcher
+from kafka.record.default_records import DefaultRecordBatch
+
+
+class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships no types
+    """A KafkaConsumer that reads headers whose names are not UTF-8.
+
+    `poll` raises CorruptRecordError with partition and offset, and nothing of their content, for records that cannot be
+    read at all: damaged on disk or on the way. UnsupportedCodecError says that they are compressed in a way that this
+    process has no package for.
+    """
+
+    def __init__(self, *topics: str, **config: Any) -> None:
+        super().__init__(*topics, **config)
+        self._fetcher.PartitionRecords = _PartitionRecords
+
+
+class HeaderName(str):
+    """A header's name that is not UTF-8: its undecodable bytes are surrogates, and `encode` gives them back."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "surrogateescape") -> bytes:  # noqa: ARG002
+        """The bytes that were read, whatever `errors` says: kafka-python's producer asks for strict UTF-8."""
+        return super().encode(encoding, "surrogateescape")
+
+
+class _PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
+    def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Iterator[Any]:
+        try:
+            yield from super()._unpack_records(tp, _Batches(records), *deserializers)
+        except (MemoryError, kafka_errors.UnsupportedCodecError):
+            raise
+        except Exception as error:
+            # Each codec has an exception of its own, and the texts of some quote what they could not read.
+            at = f"{type(error).__name__} in partition {tp.partition} at offset {self.next_fetch_offset}"
+            raise kafka_errors.CorruptRecordError(at) from None
+
+
+class _Batches:
+    """kafka-python's batches of a fetch, with ours in place of its own where the format has headers."""
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+
+    def next_batch(self) -> Any:
+        batch = self._records.next_batch()
+        if type(batch) is DefaultRecordBatch:
+            # The same slots, another way to read them; made anew it would be copied once more.
+            batch.__class__ = _Batch
+        return batch
+
+
+class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no types
+    __slots__ = ()
+
+    def _read_msg(self) -> Any:
+        try:
+            return super()._read_msg()
+        except UnicodeDecodeError:
+            # For the rest of the batch: one copy, not one for each such record.
+            self._buffer = _LenientBuffer(self._buffer)  # type: ignore[misc, has-type]  # a slot of the base
+            return super()._read_msg()
+
+
+class _LenientBuffer(bytearray):
+    """A buffer whose slices decode to a HeaderName where they are not UTF-8."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        return _LenientSlice(found) if isinstance(at, slice) else found
+
+
+class _LenientSlice(bytearray):
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        try:
+            return super().decode(encoding, errors)
+        except UnicodeDecodeError:
+            return HeaderName(super().decode(encoding, "surrogateescape"))
