@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -151,28 +150,3 @@ def test_a_wrong_password_ends_the_worker_and_names_the_setting(
     assert time.monotonic() - started < 30
     assert exit_code_of(caught.value) == ExitCode.REFUSED
     assert "not-the-password" not in str(caught.value)
-
-
-def test_a_password_that_is_changed_ends_a_worker_whose_connections_were_cut(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str
-) -> None:
-    server = kafka_factory()
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
-    stream.send([question(1, "where is my card?")])
-    settings = load_settings(Path(os.devnull), over_sasl(server, stream, PASSWORD))
-    worker, errors = Worker(settings, hash_encoder()), []
-
-    def run() -> None:
-        with pytest.raises(KafkaRefused, match=r"kafka\.sasl_plain_password") as caught:
-            worker.run()
-        errors.append(caught.value)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    with stream.decisions() as reader:
-        reader.until(1)
-    server.stop()
-    server.change_password("another")
-    server.start()
-    thread.join(120)
-    assert errors, "the worker goes on"

@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.kafka.clients import admin_config, producer_config, reader_config
@@ -27,6 +28,20 @@ _LOGIN_ERRORS = (
 
 
 _CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
+
+
+def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
+    def received(transport: Any) -> tuple[bytes, Any]:
+        data, error = receive(transport)
+        return data, None if data else error
+
+    return received
+
+
+# kafka-python 3.0.12 drops what arrives together with the end of a connection: a broker says why it refuses a login, and
+# closes. The next read sees the end again.
+for _transport in (KafkaTCPTransport, KafkaSSLTransport):
+    _transport._sock_recv = _data_first(_transport._sock_recv)
 
 
 def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:

@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
-_CONNECT_MS = 10_000
 # New clients would fare no better.
 _FINAL = (
     kafka_errors.AuthorizationError,
@@ -234,9 +233,8 @@ class Worker:
 
         Raises KafkaRefused where the broker refuses the login, KafkaUnavailable where it may answer later.
         """
-        config = {"bootstrap_timeout_ms": _CONNECT_MS, **consumer_config(self._settings, self._worker_id)}
         try:
-            consumer: RecordConsumer = connect(RecordConsumer, config)
+            consumer: RecordConsumer = connect(RecordConsumer, consumer_config(self._settings, self._worker_id))
         except KafkaHungUp as error:
             # Nothing that a restarting broker does may end a worker.
             raise KafkaUnavailable(str(error)) from error

@@ -73,10 +73,6 @@ class KafkaServer(Server):
             admin.close()
         return cluster["cluster_id"] == self.cluster_id and len(cluster["brokers"]) == 1
 
-    def change_password(self, password: str) -> None:
-        """From its next start on both users have this password."""
-        self._properties.write_text(self._properties.read_text().replace(PASSWORD, password))
-
     def _format(self) -> None:
         tool = self._java_command("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", self.cluster_id)
         result = subprocess.run([*tool, "-c", str(self._properties)], capture_output=True, text=True, timeout=120)
