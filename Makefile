@@ -13,7 +13,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults lock clean
+.PHONY: help setup demo test lint format bench faults fuzz lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ bench: $(STAMP) ## Measure the pipeline on this machine
 
 faults: $(STAMP) ## Only the tests that kill, freeze and restart workers and servers
 	$(BIN)/pytest tests/fault $(ARGS)
+
+fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through a worker; ARGS="--seed 7" repeats
+	$(BIN)/python -m tests.fuzz decoder $(ARGS)
+	$(BIN)/python -m tests.fuzz settings $(ARGS)
+	$(BIN)/python -m tests.fuzz worker $(ARGS)
 
 lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)

@@ -38,8 +38,8 @@ def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], 
     return received
 
 
-# kafka-python 3.0.12 drops what arrives together with the end of a connection: a broker says why it refuses a login, and
-# closes. The next read sees the end again.
+# kafka-python 3.0.12 drops what arrives together with the end of a connection: a broker says why it refuses a login,
+# and closes. The next read sees the end again.
 for _transport in (KafkaTCPTransport, KafkaSSLTransport):
     _transport._sock_recv = _data_first(_transport._sock_recv)
 

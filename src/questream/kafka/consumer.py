@@ -12,7 +12,7 @@ from kafka.record.default_records import DefaultRecordBatch
 
 
 class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships no types
-    """A KafkaConsumer that reads headers whose names are not UTF-8.
+    """A KafkaConsumer that reads headers whose names are not UTF-8, and timestamps that do not fit into 64 bits.
 
     `poll` raises CorruptRecordError with partition and offset, and nothing of their content, for records that cannot be
     read at all: damaged on disk or on the way. UnsupportedCodecError says that they are compressed in a way that this
@@ -65,11 +65,14 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
 
     def _read_msg(self) -> Any:
         try:
-            return super()._read_msg()
+            record = super()._read_msg()
         except UnicodeDecodeError:
             # For the rest of the batch: one copy, not one for each such record.
             self._buffer = _LenientBuffer(self._buffer)  # type: ignore[misc, has-type]  # a slot of the base
-            return super()._read_msg()
+            record = super()._read_msg()
+        # A producer may send a sum that has no 64 bits; it wraps, as it does in Kafka's own clients.
+        record._timestamp = (record._timestamp + 2**63) % 2**64 - 2**63
+        return record
 
 
 class _LenientBuffer(bytearray):

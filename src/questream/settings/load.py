@@ -168,6 +168,9 @@ def _read_secret(path: Path, key: str) -> str:
         raise SettingsError(f"{key} is {path}, which cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{key} is {path}, which is not UTF-8") from None
+    except ValueError:
+        # No file has such a name: a null character is in it, or half a surrogate pair.
+        raise SettingsError(f"{key} is {str(path)!r}, which cannot be the path of a file") from None
 
 
 def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> str:

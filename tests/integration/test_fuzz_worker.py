@@ -1,0 +1,22 @@
+"""A few of the hostile records that `make fuzz` sends through a worker; another seed each time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.fuzz.worker import BROKER_PROPERTIES, fuzz_worker
+from tests.servers import KafkaServer, create_topics
+from tests.stream import Stream
+
+
+def test_hostile_records_pass_a_worker_untouched(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path
+) -> None:
+    server = kafka_factory(properties=BROKER_PROPERTIES)
+    topics = create_topics(server.bootstrap_servers, partitions=3)
+    stream = Stream(server.bootstrap_servers, topics, redis_url)
+    outcomes = fuzz_worker(stream, tmp_path, secrets.randbelow(2**31), 0, 3_000, seconds=150)
+    assert outcomes["decided"] > 500
+    assert outcomes["not_json"] > 100
