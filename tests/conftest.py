@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import hypothesis
 import pytest
 
 from tests.servers import KafkaServer, MissingServer, RedisCluster, RedisSentinel, RedisServer, Topics, create_topics
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from questream.encoder import Encoder
 
 Built = TypeVar("Built")
+
+# On a loaded machine examples are drawn slowly; that says nothing about the code.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
 
 # Fixture to marker, so that no test has to say twice what it needs.
 MARKERS = {

@@ -253,6 +253,7 @@ def test_a_merge_keeps_the_survivor_and_points_the_loser_to_it(store: Store, nam
     assert (loser.event, loser.merged_into, loser.vector_sum) == ("merged", 1, None)
     assert (survivor.size, survivor.members, survivor.merged_into) == (3, 3, None)
     assert [state.cluster_id for state in store.clusters(namespace)] == [1]
+    assert list(store.summaries(namespace)) == [replace(survivor, vector_sum=None)]
     changes = tail(store, namespace, seq).changes
     assert changes is not None
     assert ClusterRemoved(2) in changes

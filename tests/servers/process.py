@@ -126,12 +126,13 @@ class Server(ABC):
         deadline = time.monotonic() + self.start_seconds
         while not self.answers():
             if process.poll() is not None:
-                raise ServerFailed(f"{self} ended with code {process.returncode}:\n{self._end_of_log()}")
+                raise ServerFailed(f"{self} ended with code {process.returncode}:\n{self.end_of_log()}")
             if time.monotonic() > deadline:
-                raise ServerFailed(f"{self} did not answer in {self.start_seconds:.0f} s:\n{self._end_of_log()}")
+                raise ServerFailed(f"{self} did not answer in {self.start_seconds:.0f} s:\n{self.end_of_log()}")
             time.sleep(0.02)
 
-    def _end_of_log(self) -> str:
+    def end_of_log(self) -> str:
+        """The last lines it logged."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
 

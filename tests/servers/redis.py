@@ -18,6 +18,10 @@ from tests.servers.process import LOOPBACK, Server, ServerFailed, free_port, lis
 AppendFsync = Literal["always", "everysec"]
 REMEDY = "install redis-server, redis-sentinel and redis-tools"
 SETTLE_SECONDS = 30.0
+# A Sentinel that was not scheduled for 2 s, as on a loaded machine, does nothing for the next 30 s (its TILT mode);
+# and before it makes a replica of a master that came back, that one must have called itself master, undisturbed, for
+# 8 s, in answers to an INFO sent every 10 s. Twice that, and some.
+SENTINEL_SECONDS = 120.0
 
 
 class RedisServer(Server):
@@ -87,13 +91,18 @@ class SentinelProcess(RedisServer):
         self._configuration.write_text(
             f"bind {LOOPBACK}\nport {self.port}\ndir {folder}\n"
             f"sentinel monitor {service} {LOOPBACK} {master_port} 1\n"
-            f"sentinel down-after-milliseconds {service} 1000\n"
+            # Who does not answer for so long counts as down, and a master that came back must not have been down for 8 s
+            # before it is made a replica: with 1 s a machine that stalls now and then never gets there.
+            f"sentinel down-after-milliseconds {service} 3000\n"
             f"sentinel failover-timeout {service} 5000\n"
         )
 
 
 class RedisSentinel:
-    """A master, a replica and one sentinel, which makes the replica master within about 2 s of the master's death."""
+    """A master, a replica and one sentinel, which makes the replica master within about 4 s of the master's death.
+
+    What Sentinel shall do is awaited with `wait_until`: it may rest for half a minute.
+    """
 
     def __init__(self, folder: Path, *, appendfsync: AppendFsync = "everysec") -> None:
         self.service = "questream-test"
@@ -115,11 +124,18 @@ class RedisSentinel:
         with self.sentinel.client() as client:
             return int(client.sentinel_get_master_addr_by_name(self.service)[1])
 
+    def wait_until(self, condition: Callable[[], bool], promise: str) -> None:
+        """Return once Sentinel has seen to `condition`; raises ServerFailed with its log after SENTINEL_SECONDS."""
+        try:
+            wait_until(condition, promise, SENTINEL_SECONDS)
+        except ServerFailed as failed:
+            raise ServerFailed(f"{failed}\n{self.sentinel.end_of_log()}") from None
+
     def start(self) -> None:
         """Start the three and wait until a failover would succeed; raises ServerFailed if that does not come."""
         for server in (self.master, self.replica, self.sentinel):
             self._started.enter_context(server)
-        wait_until(self._can_fail_over, "the replica follows the master and Sentinel knows it")
+        self.wait_until(self._can_fail_over, "the replica follows the master and Sentinel knows it")
 
     def stop(self) -> None:
         """End all three at once. Idempotent."""

@@ -20,6 +20,7 @@ from questream.settings import (
     mask_url,
     masked,
 )
+from questream.settings.table import render_tables
 from questream.settings.template import render_template
 
 SECRET = "hunter2-open-sesame"
@@ -103,6 +104,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "kafka.options": '{"request_timeout_ms": 20000}',
         "redis.options": '{"client_name": "q"}',
         "delivery": "at-least-once",
+        "batch_bytes": "65536",
         "kafka.auto_offset_reset": "latest",
         "kafka.compression": "gzip",
         "model.accept_license": "true",
@@ -408,3 +410,12 @@ def test_the_default_file_has_every_key_with_its_default() -> None:
 
 def test_the_default_file_loads_to_the_defaults() -> None:
     assert load_settings(DEFAULT_FILE) == Settings()
+
+
+def test_the_page_of_settings_is_what_the_tree_says_and_the_readme_quotes_it() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "settings.md").read_text("utf-8")
+    assert page == render_tables(), "run: questream config --markdown > docs/settings.md"
+    rows = re.findall(r"^\| `[a-z_.]+` \|.*$", (root / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert len(rows) >= 12
+    assert [row for row in rows if row not in page.splitlines()] == []

@@ -7,7 +7,6 @@ import heapq
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -52,7 +51,7 @@ def list_(
     """
     settings = load(config, set_)
     store, chosen = _open(settings, namespace)
-    biggest = heapq.nlargest(limit, store.clusters(chosen), key=lambda state: (state.size, -state.cluster_id))
+    biggest = heapq.nlargest(limit, store.summaries(chosen), key=lambda state: (state.size, -state.cluster_id))
     rows = [_row(state) for state in biggest]
     if as_json:
         for row in rows:
@@ -118,7 +117,7 @@ def export(
     """
     settings = load(config, set_)
     store, chosen = _open(settings, namespace)
-    rows = (_row(state) for state in store.clusters(chosen))
+    rows = (_row(state) for state in store.summaries(chosen))
     with _destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
             _write_csv(file, rows)
@@ -217,6 +216,7 @@ def _no_cluster(cluster: str, namespace: str) -> QuestreamError:
 
 def _row(state: ClusterState) -> dict[str, Any]:
     from questream.domain import format_cluster_id
+    from questream.records.times import format_time
 
     return {
         "cluster_id": format_cluster_id(state.cluster_id),
@@ -225,15 +225,11 @@ def _row(state: ClusterState) -> dict[str, Any]:
         "members": state.members,
         "label": state.label,
         "route": state.route,
-        "created_at": _iso(state.created_at),
-        "last_seen_at": _iso(state.last_seen_at),
+        "created_at": format_time(state.created_at),
+        "last_seen_at": format_time(state.last_seen_at),
         "model": state.model,
         "representative": state.representative,
     }
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:

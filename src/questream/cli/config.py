@@ -21,17 +21,16 @@ def show_config(
     set_: SetOption = None,
     as_json: JsonOption = False,
     template: Annotated[bool, typer.Option("--template", help="Print a settings file with every default.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables of all settings, for people.")] = False,
 ) -> None:
     """Print the settings as they hold in the end, with passwords masked.
 
     Example: questream config --config questream.toml --set clusters.threshold=0.5
     """
-    if template:
-        from questream.settings.template import render_template
-
-        if as_json:
-            raise SettingsError("--template is TOML; leave out --json")
-        print_line(render_template().rstrip("\n"))
+    if template or markdown:
+        if as_json or (template and markdown):
+            raise SettingsError("--template is TOML, --markdown is Markdown, --json is JSON; give one")
+        print_line((_template() if template else _tables()).rstrip("\n"))
         return
     from questream.settings import masked
 
@@ -41,6 +40,18 @@ def show_config(
         return
     for line in _toml_lines(settings):
         print_line(line)
+
+
+def _template() -> str:
+    from questream.settings.template import render_template
+
+    return render_template()
+
+
+def _tables() -> str:
+    from questream.settings.table import render_tables
+
+    return render_tables()
 
 
 def _toml_lines(settings: Settings) -> Iterator[str]:

@@ -30,7 +30,7 @@ SetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 
 # Settings that stand in no group, written out: to ask the tree would import it for every command.
-ROOT_KEYS = ("delivery", "batch_questions", "batch_tokens", "shutdown_seconds")
+ROOT_KEYS = ("delivery", "batch_questions", "batch_tokens", "batch_bytes", "shutdown_seconds")
 _SETTING_FLAG = re.compile(rf"--([A-Za-z_]+(?:\.[A-Za-z_]+)+|{'|'.join(ROOT_KEYS)})(?:=(.*))?", re.DOTALL)
 
 

@@ -212,6 +212,9 @@ class MemoryStore:
             states = [_state(namespace, state, cluster_id) for cluster_id in live]
         yield from states
 
+    def summaries(self, namespace: str) -> Iterator[ClusterState]:
+        return (replace(state, vector_sum=None) for state in self.clusters(namespace))
+
     def namespaces(self) -> list[str]:
         with self._lock:
             return sorted(self._namespaces)

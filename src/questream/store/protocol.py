@@ -254,6 +254,9 @@ class Store(Protocol):
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         """All live clusters."""
 
+    def summaries(self, namespace: str) -> Iterator[ClusterState]:
+        """All live clusters, without their vectors: for people, and much quicker."""
+
     def namespaces(self) -> list[str]:
         """The names of all namespaces."""
 

@@ -36,6 +36,7 @@ from questream.store.protocol import (
 )
 from questream.store.wire import (
     STATE_FIELDS,
+    SUMMARY_FIELDS,
     cluster_key,
     from_bytes,
     key,
@@ -265,9 +266,10 @@ class RedisStore:
         return self._state(namespace, cluster_id)
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
-        ids = self._live_ids(namespace)
-        for start in range(0, len(ids), _LOAD_CHUNK):
-            yield from self._states(namespace, ids[start : start + _LOAD_CHUNK])
+        return self._live_states(namespace, STATE_FIELDS)
+
+    def summaries(self, namespace: str) -> Iterator[ClusterState]:
+        return self._live_states(namespace, SUMMARY_FIELDS)
 
     @_translated()
     def namespaces(self) -> list[str]:
@@ -441,19 +443,24 @@ class RedisStore:
         return sorted(int(member) for member in self._client.zrange(key(namespace, "idle"), 0, -1))
 
     def _state(self, namespace: str, cluster_id: int) -> ClusterState | None:
-        states = self._states(namespace, [cluster_id])
+        states = self._states(namespace, [cluster_id], STATE_FIELDS)
         return states[0] if states else None
 
+    def _live_states(self, namespace: str, fields: list[str]) -> Iterator[ClusterState]:
+        ids = self._live_ids(namespace)
+        for start in range(0, len(ids), _LOAD_CHUNK):
+            yield from self._states(namespace, ids[start : start + _LOAD_CHUNK], fields)
+
     @_translated()
-    def _states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+    def _states(self, namespace: str, cluster_ids: Sequence[int], fields: list[str]) -> list[ClusterState]:
         pipeline = self._client.pipeline(transaction=False)
         for cluster_id in cluster_ids:
-            pipeline.hmget(cluster_key(namespace, cluster_id), STATE_FIELDS)
+            pipeline.hmget(cluster_key(namespace, cluster_id), fields)
         model = self._model(namespace)
         return [
-            parse_state(namespace, cluster_id, model, fields)
-            for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True)
-            if fields[2] is not None
+            parse_state(namespace, cluster_id, model, values)
+            for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True)
+            if values[2] is not None
         ]
 
     def _remember(self, namespace: str, model: str, dimension: int) -> None:

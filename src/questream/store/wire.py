@@ -16,6 +16,8 @@ _FLOAT32 = np.dtype("<f4")
 STATE_FIELDS = (
     "members sum size revision label route created seen representative merged_into labelled joins absorbed".split()  # noqa: SIM905 - a list of names reads better
 )
+# No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
+SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
 
 
 def key(namespace: str, name: str) -> str:
