@@ -99,7 +99,7 @@ class SentinelProcess(RedisServer):
 
 
 class RedisSentinel:
-    """A master, a replica and one sentinel, which makes the replica master within about 4 s of the master's death.
+    """A master, a replica and one sentinel, which makes the replica master some 4 s after that one's death.
 
     What Sentinel shall do is awaited with `wait_until`: it may rest for half a minute.
     """
