@@ -91,8 +91,8 @@ class SentinelProcess(RedisServer):
         self._configuration.write_text(
             f"bind {LOOPBACK}\nport {self.port}\ndir {folder}\n"
             f"sentinel monitor {service} {LOOPBACK} {master_port} 1\n"
-            # Who does not answer for so long counts as down, and a master that came back must not have been down for 8 s
-            # before it is made a replica: with 1 s a machine that stalls now and then never gets there.
+            # Who does not answer for so long counts as down, and a master that came back must not have been down for
+            # 8 s before it is made a replica: with 1 s a machine that stalls now and then never gets there.
             f"sentinel down-after-milliseconds {service} 3000\n"
             f"sentinel failover-timeout {service} 5000\n"
         )
