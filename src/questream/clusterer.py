@@ -94,7 +94,8 @@ class Clusterer:
 
     `dimension` and model name belong to the vectors that `decide` gets. `keep_texts` keeps the founder's text of a
     cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory with
-    what was published; without it nothing is ever published elsewhere. `clock` gives seconds since the epoch.
+    what was published; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at most.
+    `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Clusterer:
         *,
         keep_texts: bool = True,
         settle: Callable[[str], None] | None = None,
+        max_namespaces: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -113,6 +115,7 @@ class Clusterer:
         self._rules = rules
         self._keep_texts = keep_texts
         self._settle = settle or self._settle_as_it_stands
+        self._max_namespaces = max_namespaces
         self._clock = clock
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
@@ -128,7 +131,7 @@ class Clusterer:
 
     @property
     def mirrors(self) -> dict[str, Mirror]:
-        """The mirrors of the namespaces in use."""
+        """The mirrors of the namespaces in use, the one used last at the end."""
         return self._mirrors
 
     @property
@@ -192,6 +195,7 @@ class Clusterer:
             if self.follow(namespace).incarnation != incarnation:
                 raise StoreUnsettled(f"the store was settled anew since the ledgers of {namespace!r} were read")
         run = _Run(namespace, [None] * len(arrivals))
+        self._make_room(namespace)
         pending = list(range(len(arrivals)))
         while pending:
             pending = self._commit(run, arrivals, vectors, pending, published_below)
@@ -285,6 +289,12 @@ class Clusterer:
                         assigner.rescore(changed)
                     self._back_off(attempt)
         raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+
+    def _make_room(self, namespace: str) -> None:
+        """Let the mirrors go that were not used for longest; they can be loaded again."""
+        self._mirrors[namespace] = self._mirrors.pop(namespace)
+        while self._max_namespaces is not None and len(self._mirrors) > self._max_namespaces:
+            del self._mirrors[next(iter(self._mirrors))]
 
     def _back_off(self, attempt: int) -> None:
         if attempt >= _PATIENT_ATTEMPTS:

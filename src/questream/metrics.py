@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from questream.store.retention import REASONS
+
 # From a forward pass of one short question on a GPU to a batch on a loaded CPU.
 _STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -40,6 +42,12 @@ class Metrics:
             "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
         )
         self.merges = Counter("questream_merges", "Clusters merged into an older one.", registry=registry)
+        self.retired = Counter(
+            "questream_retired",
+            "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",
+            ["reason"],
+            registry=registry,
+        )
         self.stale_retries = Counter(
             "questream_stale_retries", "Commits decided again because other workers came first.", registry=registry
         )
@@ -96,5 +104,7 @@ class Metrics:
         self.model = Info("questream_model", "The model, its device and the rules it clusters by.", registry=registry)
         for stage in STAGES:
             self.stage_seconds.labels(stage)
+        for reason in REASONS:
+            self.retired.labels(reason)
         for outcome in ("joined", "created", "replayed"):
             self.assignments.labels(outcome)

@@ -91,6 +91,6 @@ def _live(store: Store, namespace: str, cluster_id: int) -> ClusterState:
     state = store.cluster(namespace, cluster_id)
     while state is not None and state.merged_into is not None:
         state = store.cluster(namespace, state.merged_into)
-    if state is None:
+    if state is None or state.event == "retired":
         raise KeyError(cluster_id)
     return state

@@ -91,7 +91,7 @@ def show(
     while state is not None and state.merged_into is not None:
         remark(f"c{state.cluster_id} was merged into c{state.merged_into}")
         state = store.cluster(chosen, state.merged_into)
-    if state is None:
+    if state is None or state.event == "retired":
         raise _no_cluster(cluster, chosen)
     row = _row(state)
     if as_json:

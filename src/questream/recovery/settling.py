@@ -91,7 +91,10 @@ class Settler:
         """The store's revisions of those clusters that the topic knows better; 0 where it has none."""
         known = self._store.revisions(namespace, [*published.revisions, *published.retired])
         behind = {i: known.get(i, 0) for i, revision in published.revisions.items() if revision > known.get(i, 0)}
-        return behind | {i: known[i] for i in published.retired if i in known}
+        lingering = [i for i in published.retired if i in known]
+        # For a while something of a retired cluster is left in the store.
+        left = {s.cluster_id for s in self._store.states(namespace, lingering) if s.event == "retired"}
+        return behind | {i: known[i] for i in lingering if i not in left}
 
     def _corrected(
         self, namespace: str, published: Published, behind: Mapping[int, int], committed: Offsets

@@ -30,6 +30,9 @@ HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.40, "question": 0.55, "duplicate": 0.65}
 
 
+_CENTURY_SECONDS = 100 * 365 * 86_400
+
+
 class Allowed(NamedTuple):
     """What a setting may be, in words, where its type and range do not say it well."""
 
@@ -252,6 +255,41 @@ class ClusterSettings(Group):
     )
     log_entries: int = Field(
         default=8192, ge=1, le=10_000_000, description="Changes kept for other workers; one further behind reloads."
+    )
+
+    retention_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=_CENTURY_SECONDS,
+        description="Seconds of stream time (the newest record timestamp, never the clock) after which a cluster that "
+        "no question came to is retired; one with a label or a route stays; unset: for ever.",
+    )
+    singleton_retention_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=_CENTURY_SECONDS,
+        description="Seconds of stream time after which a cluster of a single question is retired, in the same way; "
+        "unset: as any other.",
+    )
+    alias_retention_seconds: float | None = Field(
+        default=None,
+        ge=1,
+        le=_CENTURY_SECONDS,
+        description="Seconds of stream time for which an id that was merged away stays an alias; unset: for ever.",
+    )
+    max_clusters: int | None = Field(
+        default=None,
+        ge=2,
+        le=100_000_000,
+        description="Most clusters of a namespace; with more, those idle for longest in stream time are retired within "
+        "seconds, of the older half single questions first, but none with a label or a route; unset: no limit.",
+    )
+    max_namespaces: int = Field(
+        default=1000,
+        ge=1,
+        le=1_000_000,
+        description="Namespaces whose clusters a worker holds at once; the one used least recently is let go, and "
+        "loaded again when it is asked for.",
     )
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
-from questream.domain import ClusterState, InFlight, NamespaceState, Vector
+from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import IdentityMismatch, StoreRefused, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.protocol import (
@@ -29,6 +29,10 @@ from questream.store.protocol import (
     Tail,
     Touch,
 )
+from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
+
+# How long what a retired cluster leaves behind tells whoever publishes an earlier state of it that it has changed.
+_STUB_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -37,7 +41,10 @@ class _Cluster:
     members: int
     vector_sum: Vector | None
     merged_into: int | None = None
+    merged_at: int = 0  # in stream time
     labelled: bool = False
+    retired: bool = False
+    forgotten_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -181,6 +188,21 @@ class MemoryStore:
             self._log(state, changes)
             return Merged(state.seq, missed, applied)
 
+    def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is None:
+                raise _unsettled(namespace)
+            self._forget(state)
+            retired = Retired()
+            live = sorted(seen for seen, _ in _members(state, "idle"))
+            for due in due_by_age(retention, live[-1] if live else 0):
+                retired.add(due.reason, self._retire(state, due, limit, retention))
+            while gone := self._make_room(state, retention, limit):
+                retired.add("full", gone)
+                limit -= len(gone)
+            return retired
+
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         with self._lock:
             state = self._get(namespace)
@@ -189,6 +211,8 @@ class MemoryStore:
             cluster = state.clusters[cluster_id]
             while cluster.merged_into is not None:
                 cluster = state.clusters[cluster.merged_into]
+            if cluster.retired:
+                raise KeyError(cluster_id)
             old = cluster.standing
             cluster.standing = replace(
                 old,
@@ -204,6 +228,11 @@ class MemoryStore:
         with self._lock:
             state = self._get(namespace)
             return _state(namespace, state, cluster_id) if cluster_id in state.clusters else None
+
+    def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+        with self._lock:
+            state = self._get(namespace)
+            return [_state(namespace, state, i) for i in cluster_ids if i in state.clusters]
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         with self._lock:
@@ -256,6 +285,8 @@ class MemoryStore:
                     state.outbox.pop(cluster_id, None)
                     if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
                         merges.add(cluster_id)
+                    if cluster_id in state.clusters and state.clusters[cluster_id].retired:
+                        state.clusters[cluster_id].forgotten_at = self._clock() + _STUB_SECONDS
                 else:
                     state.outbox.setdefault(cluster_id, self._clock())
             for cluster_id, _ in published:
@@ -342,6 +373,8 @@ class MemoryStore:
             return True
         for touch in proposal.touches:
             if touch.creates:
+                if touch.cluster_id < state.next_id:
+                    return True
                 continue
             cluster = state.clusters.get(touch.cluster_id)
             if cluster is None or cluster.vector_sum is None:
@@ -371,7 +404,12 @@ class MemoryStore:
             told.in_flight,
         )
         state.clusters[told.cluster_id] = _Cluster(
-            standing, told.members, told.vector_sum, told.merged_into, told.event == "labelled"
+            standing,
+            told.members,
+            told.vector_sum,
+            told.merged_into,
+            merged_at=told.last_seen_at,
+            labelled=told.event == "labelled",
         )
         state.outbox.pop(told.cluster_id, None)
         if restored.publish:
@@ -415,9 +453,37 @@ class MemoryStore:
         )
         survivor.labelled = False
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
+        loser.merged_at = survivor.standing.last_seen_at
         loser.standing = replace(lost, revision=lost.revision + 1, in_flight=InFlight())
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
         return AppliedMerge(merge, survivor.standing, loser.standing)
+
+    def _make_room(self, state: _Namespace, retention: Retention, limit: int) -> list[int]:
+        live = sorted(seen for seen, _ in _members(state, "idle"))
+        too_many = min(limit, excess(retention, len(live)))
+        for due in due_for_room(Index(len(live), live[-1], live[(len(live) - 1) // 2])) if too_many else ():
+            gone = self._retire(state, due, too_many, retention)
+            if gone:
+                return gone
+        return []
+
+    def _retire(self, state: _Namespace, due: Due, most: int, retention: Retention) -> list[int]:
+        """Retire `most` of what is due, those last seen the longest ago first."""
+        oldest = 0 if due.timeless else 1
+        found = sorted((seen, i) for seen, i in _members(state, due.among) if oldest <= seen <= due.until)
+        ids = [i for _, i in found if due.among == "aliases" or not _is_kept(state.clusters[i])][:most]
+        for i in ids:
+            cluster, old = state.clusters[i], state.clusters[i].standing
+            cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
+            cluster.standing = replace(old, revision=old.revision + 1, representative=None, in_flight=InFlight())
+            state.outbox[i] = self._clock() + retention.tombstone_seconds
+        self._log(state, [] if due.among == "aliases" else [ClusterRemoved(i) for i in ids])
+        return ids
+
+    def _forget(self, state: _Namespace) -> None:
+        now = self._clock()
+        for i in [i for i, c in state.clusters.items() if c.forgotten_at is not None and c.forgotten_at <= now]:
+            del state.clusters[i]
 
     def _log(self, state: _Namespace, changes: list[Change]) -> None:
         if changes:
@@ -482,9 +548,31 @@ def _tail(state: _Namespace, seq: int) -> Tail:
     return Tail(state.seq, [change for _, changes in entries for change in changes])
 
 
+def _members(state: _Namespace, among: Members) -> Iterator[tuple[int, int]]:
+    """(time last seen, id) of the live clusters, of those with one question, or of the ids that were merged away."""
+    for i, cluster in state.clusters.items():
+        if among == "aliases":
+            if cluster.merged_into is not None:
+                yield cluster.merged_at, i
+        elif cluster.vector_sum is not None and (among == "idle" or cluster.standing.size == 1):
+            yield cluster.standing.last_seen_at, i
+
+
+def _is_kept(cluster: _Cluster) -> bool:
+    return cluster.standing.label is not None or cluster.standing.route is not None
+
+
 def _joined(entries: list[tuple[int, Ledger]]) -> Ledger:
     decisions = {offset: decision for _, ledger in entries for offset, decision in ledger.decisions.items()}
     return Ledger(max((ledger.head for _, ledger in entries), default=-1), decisions)
+
+
+def _event(cluster: _Cluster) -> ClusterEvent:
+    if cluster.retired:
+        return "retired"
+    if cluster.merged_into is not None:
+        return "merged"
+    return "labelled" if cluster.labelled else "updated"
 
 
 def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
@@ -493,7 +581,7 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
     return ClusterState(
         cluster_id=cluster_id,
         namespace=namespace,
-        event="merged" if cluster.merged_into is not None else "labelled" if cluster.labelled else "updated",
+        event=_event(cluster),
         size=standing.size,
         members=cluster.members,
         vector_sum=cluster.vector_sum,

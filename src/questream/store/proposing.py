@@ -9,6 +9,7 @@ from questream.clustering.assignment import BatchAssigner, Choice, Plan
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
 from questream.domain import RunnerUp, Source
 from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Touch
+from questream.store.retention import FUTURE_ALLOWANCE_SECONDS
 
 SIMILARITY_DIGITS = 6
 _REPRESENTATIVE_CHARACTERS = 500
@@ -60,6 +61,8 @@ def propose(
     for arrival, row in zip(arrivals, rows, strict=True):
         partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
     sums = assigner.vector_sums(plan)
+    # A producer whose clock is ahead must not move stream time, by which clusters are retired.
+    latest = decided_at + FUTURE_ALLOWANCE_SECONDS * 1000
     touches = []
     for touched in plan.touched.values():
         founder = arrivals[touched.questions[0]].text if touched.created and keep_texts else None
@@ -71,7 +74,7 @@ def propose(
                 members=touched.members,
                 vector_sum=sums.get(touched.cluster_id),
                 # A record without a timestamp has -1.
-                seen_at=max(0, *(arrivals[i].source.timestamp for i in touched.questions)),
+                seen_at=min(latest, max(0, *(arrivals[i].source.timestamp for i in touched.questions))),
                 representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],
             )
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import ClusterState, Decision, InFlight, NamespaceState, RunnerUp, Vector
+from questream.store.retention import Retention, Retired
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Touch:
 
     `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
     `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
-    `seen_at` is the newest record timestamp of the questions that joined.
+    `seen_at` is the newest record timestamp of the questions that joined, five minutes ahead of the clock at most.
     """
 
     cluster_id: int
@@ -242,6 +243,14 @@ class Store(Protocol):
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
         """Apply each merge whose two clusters still stand as proposed. Raises StoreUnsettled."""
 
+    def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
+        """Take clusters, and ids that were merged away, out of the index that are due by `retention`.
+
+        About `limit` of each kind at most: call again for more. A cluster that is seen anew, or has a label or a route,
+        stays. What left is in `unpublished` once `tombstone_seconds` have passed, and its state is `retired` until ten
+        minutes after that is confirmed. No number is ever given again.
+        """
+
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         """Set a cluster's label and route; None leaves it as it is, an empty text removes it.
 
@@ -249,7 +258,10 @@ class Store(Protocol):
         """
 
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
-        """One cluster, live or merged, or None."""
+        """One cluster, live, merged or lately retired, or None."""
+
+    def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+        """Those of the clusters that `cluster` knows, in this order."""
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         """All live clusters."""

@@ -34,6 +34,8 @@ from questream.store.protocol import (
     Stale,
     Tail,
 )
+from questream.store.retention import Retention, Retired
+from questream.store.retiring import RedisRetirement
 from questream.store.wire import (
     STATE_FIELDS,
     SUMMARY_FIELDS,
@@ -51,7 +53,7 @@ from questream.store.wire import (
 
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
-    "open commit merge label confirm unpublished tail publishing ledger begin_settling settle restore".split()  # noqa: SIM905 - a list of names reads better
+    "open commit merge label retire confirm unpublished tail publishing ledger begin_settling settle restore".split()  # noqa: SIM905 - a list of names reads better
 )
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
@@ -119,6 +121,7 @@ class RedisStore:
         for name in _SCRIPTS:
             script = client.register_script(first + (folder / f"{name}.lua").read_text("utf-8"))
             setattr(self, f"_{name}_script", script)
+        self._retirement = RedisRetirement(client, self._retire_script, log_entries)
         self._dimensions: dict[str, int] = {}
         self._models: dict[str, str] = {}
 
@@ -129,6 +132,7 @@ class RedisStore:
     _confirm_script: Any
     _unpublished_script: Any
     _tail_script: Any
+    _retire_script: Any
     _publishing_script: Any
     _begin_settling_script: Any
     _ledger_script: Any
@@ -233,6 +237,7 @@ class RedisStore:
         keys = [key(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         for merge in merges:
             keys += [cluster_key(namespace, merge.survivor), cluster_key(namespace, merge.loser)]
+        keys += [key(namespace, name) for name in ("singletons", "aliases")]
         sums = [to_bytes(merge.vector_sum) for merge in merges]
         seq_before, missed, seq_after, results = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
         applied = [
@@ -249,7 +254,7 @@ class RedisStore:
         ]
         while True:
             state = self._state(namespace, cluster_id)
-            if state is None:
+            if state is None or state.event == "retired":
                 raise KeyError(cluster_id)
             cluster_id = state.merged_into or cluster_id
             if state.merged_into is not None:
@@ -262,8 +267,15 @@ class RedisStore:
                     return labelled
 
     @_translated()
+    def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
+        return self._retirement.retire(namespace, retention, limit)
+
+    @_translated()
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
         return self._state(namespace, cluster_id)
+
+    def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+        return self._states(namespace, cluster_ids, STATE_FIELDS)
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         return self._live_states(namespace, STATE_FIELDS)
@@ -340,6 +352,7 @@ class RedisStore:
             chunk = restored[start : start + _RESTORE_CHUNK]
             keys = [key(namespace, name) for name in ("meta", "idle", "outbox")]
             keys += [cluster_key(namespace, one.state.cluster_id) for one in chunk]
+            keys += [key(namespace, name) for name in ("singletons", "aliases")]
             header = [
                 {
                     "id": one.state.cluster_id,
@@ -410,6 +423,7 @@ class RedisStore:
         keys = [key(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         keys += [ledger_key(namespace, batch.topic, batch.partition) for batch in proposal.partitions]
         keys += [cluster_key(namespace, touch.cluster_id) for touch in proposal.touches]
+        keys.append(key(namespace, "singletons"))
         return keys, args
 
     def _read_mirror(self, namespace: str) -> Mirror:

@@ -13,9 +13,10 @@ from questream.domain import ClusterEvent, ClusterState, InFlight, Vector
 from questream.store.protocol import Standing, Tail
 
 _FLOAT32 = np.dtype("<f4")
-STATE_FIELDS = (
-    "members sum size revision label route created seen representative merged_into labelled joins absorbed".split()  # noqa: SIM905 - a list of names reads better
-)
+STATE_FIELDS = [
+    *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
+    *("labelled", "joins", "absorbed", "retired"),
+]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
 
@@ -99,9 +100,11 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired = fields[8:]
     event: ClusterEvent = "updated"
-    if merged_into is not None:
+    if retired is not None:
+        event = "retired"
+    elif merged_into is not None:
         event = "merged"
     elif labelled is not None and labelled == revision:
         event = "labelled"

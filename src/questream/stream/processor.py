@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from questream.records import (
 )
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
+from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
 from questream.stream.telling import TOLD_AT_ONCE, Teller, Telling
 
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 # Whoever commits also publishes, at once; what waits for longer than this was left behind by a worker that died.
 _LEFT_BEHIND_SECONDS = 10.0
 _IDLE_SECONDS = 2.0
+_SWEEP_PAGES = 16
+_SWEEP_NAMESPACES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Processor:
         topics: Topics,
         metrics: Metrics,
         retry: Retry,
+        retirement: Retirement,
         current_epoch: Callable[[], int],
         on_superseded: Callable[[int], None],
     ) -> None:
@@ -70,6 +75,7 @@ class Processor:
         self._topics = topics
         self._metrics = metrics
         self._retry = retry
+        self._retirement = retirement
         self._current_epoch = current_epoch
         self._on_superseded = on_superseded
         self._epoch = -1
@@ -77,6 +83,7 @@ class Processor:
         self._teller = Teller(store, retry, topics.clusters)
         self._told_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
+        self._last_swept = ""
 
     def decide(self, batch: Batch, vectors: Matrix) -> Answered | None:
         """Give each item its decision; `vectors` (n, d) are those of the items with tokens, in order.
@@ -127,12 +134,15 @@ class Processor:
             self._metrics.clusters.set(self._clusterer.cluster_count)
 
     def sweep(self) -> None:
-        """Between batches: publish what a dead worker left behind, every other second at most."""
+        """Between batches, every other second at most: retire what is due, publish what nobody has published."""
         now = time.monotonic()
         if now >= self._next_sweep:
             self._next_sweep = now + _IDLE_SECONDS
-            for namespace in self._clusterer.namespaces:
-                self._tell_untold(namespace, _LEFT_BEHIND_SECONDS)
+            for namespace in self._next_turn():
+                self._retirement.sweep(namespace)
+                for _ in range(_SWEEP_PAGES):
+                    if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
+                        break
 
     def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
@@ -199,6 +209,14 @@ class Processor:
         self._publisher.publish(telling.records, {}, None, lambda: self._teller.require([telling]))
         self._teller.confirm([telling], self._published_below)
         return len(telling.revisions)
+
+    def _next_turn(self) -> list[str]:
+        """The namespaces to sweep now: each comes round, however many there are."""
+        names = self._clusterer.namespaces
+        start = bisect_right(names, self._last_swept)
+        turn = (names[start:] + names[:start])[:_SWEEP_NAMESPACES]
+        self._last_swept = turn[-1] if turn else ""
+        return turn
 
     def _drop(self, batch: Batch) -> None:
         self._metrics.dropped.inc(len(batch.items))

@@ -38,6 +38,7 @@ from questream.stream.backlog import Backlog
 from questream.stream.health import HealthServer
 from questream.stream.intake import Intake
 from questream.stream.processor import Processor, Topics
+from questream.stream.retirement import Retirement, retention_of
 from questream.stream.retry import Retry
 from questream.stream.session import Session
 
@@ -101,6 +102,7 @@ class Worker:
             rules,
             keep_texts=settings.clusters.keep_texts,
             settle=Settler(self._store, self._cluster_topic).settle,
+            max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
         self._session: Session | None = None
@@ -206,6 +208,7 @@ class Worker:
             topics,
             self.metrics,
             retry,
+            Retirement(self._store, retention_of(settings), self.metrics, retry),
             current_epoch=lambda: backlog.epoch,
             on_superseded=intake.superseded,
         )

@@ -1,5 +1,5 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
--- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters
+-- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
 -- ARGV: 1 JSON {incarnation, seq, log_entries, mean: [expected, questions] or false,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]]] * P],
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
@@ -116,6 +116,11 @@ for t, touch in ipairs(touches) do
   local joins = in_flight(known[6], t)
   redis.call('HSET', key, 'seen', string.format('%.0f', seen), 'joins', joins)
   redis.call('ZADD', KEYS[3], string.format('%.0f', seen), id)
+  if size == 1 then
+    redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', seen), id)
+  elseif size - touch[2] == 1 then
+    redis.call('ZREM', KEYS[#KEYS], id)
+  end
   redis.call('ZADD', KEYS[4], now_ms, id)
   standings[t] = {size, revision, known[1], known[2], known[3], string.format('%.0f', seen), known[5], joins, known[7]}
   recorded[t] = {id, {size - touch[2], known[1] or '', known[2] or ''}}

@@ -1,6 +1,7 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
 -- so whoever finds it changed leaves it there to be published again. What a cluster counts is no longer in flight once
--- the offset of the question is committed, or the merge is published.
+-- the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is published goes
+-- for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
 -- KEYS: 1 outbox, 2 meta, then N clusters
 -- ARGV: 1 JSON {topic/partition: committed offset}, then pairs of (id, revision) * N; for id 0, the namespace, its
 --       mean's question count + its next cluster's number
@@ -20,6 +21,7 @@ for i = 1, (#ARGV - 1) / 2 do
   end
   if not current_revision or current_revision == revision then
     redis.call('ZREM', KEYS[1], id)
+    if redis.call('HEXISTS', KEYS[2 + i], 'retired') == 1 then redis.call('EXPIRE', KEYS[2 + i], 600) end
     settled = settled + 1
     if redis.call('HEXISTS', KEYS[2 + i], 'merged_into') == 1 then merges[id] = true end
   else

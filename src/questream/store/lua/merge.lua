@@ -1,6 +1,6 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
 -- the call that names either was refused: later sums build on earlier merges.
--- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser)
+-- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
 -- ARGV: 1 JSON {incarnation, seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing}} * N}, or error UNSETTLED
@@ -70,6 +70,8 @@ for i, merge in ipairs(batch.merges) do
     redis.call('HINCRBY', loser, 'revision', 1)
     redis.call('ZADD', KEYS[3], string.format('%.0f', seen), survivor_id)
     redis.call('ZREM', KEYS[3], loser_id)
+    redis.call('ZREM', KEYS[#KEYS - 1], survivor_id, loser_id)
+    redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', seen), loser_id)
     redis.call('ZADD', KEYS[4], now_ms, survivor_id, now_ms, loser_id)
     log('removed', loser_id)
     log('moved', survivor_id, 'members', members, 'sum', ARGV[1 + i])
