@@ -71,6 +71,16 @@ def resident_bytes(pid: int) -> int | None:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def thread_count(pid: int) -> int | None:
+    """Threads of a process; None where the system does not tell."""
+    return _entries(Path(f"/proc/{pid}/task"))
+
+
+def open_file_count(pid: int) -> int | None:
+    """Open files and sockets of a process; None where the system does not tell."""
+    return _entries(Path(f"/proc/{pid}/fd"))
+
+
 def peak_resident_bytes(pid: int) -> int | None:
     """The most memory that a process has ever had in RAM; None where the system does not tell."""
     try:
@@ -78,6 +88,13 @@ def peak_resident_bytes(pid: int) -> int | None:
     except OSError:
         return None
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _entries(folder: Path) -> int | None:
+    try:
+        return sum(1 for _ in folder.iterdir())
+    except OSError:
+        return None
 
 
 def _cpu_info() -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -77,8 +77,13 @@ def _broker(settings: Settings) -> Iterator[tuple[KafkaSettings, str]]:
 
 
 @contextmanager
-def own_stream(settings: Settings, partitions: int) -> Iterator[Settings]:
-    """Settings with topics, a group and a namespace of its own, all gone again at the end."""
+def own_stream(
+    settings: Settings, partitions: int, topic_configs: Mapping[str, str] | None = None
+) -> Iterator[Settings]:
+    """Settings with topics, a group and a namespace of its own, all gone again at the end.
+
+    `topic_configs` are added to what each topic is created with.
+    """
     name = f"questream-bench-{uuid.uuid4().hex[:10]}"
     kafka = settings.kafka.model_copy(
         update={
@@ -101,7 +106,11 @@ def own_stream(settings: Settings, partitions: int) -> Iterator[Settings]:
         }
     )
     with open_admin(own) as admin:
-        for report in create_missing(admin, wanted_topics(own, partitions, _DEFAULT_REPLICATION, None)):
+        wanted = [
+            replace(topic, configs={**topic.configs, **(topic_configs or {})})
+            for topic in wanted_topics(own, partitions, _DEFAULT_REPLICATION, None)
+        ]
+        for report in create_missing(admin, wanted):
             if report.outcome == "failed":
                 raise QuestreamError(f"topic {report.name} cannot be created: {' '.join(report.problems)}")
     try:

@@ -29,6 +29,7 @@ _START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 _PROBE_SECONDS = 2.0
 _POLL_SECONDS = 0.1
+_LABELS = ("stage", "outcome", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Counts:
     stale_retries: int
     merges: int
     clusters: int
+    retired: int
     stage_seconds: Mapping[str, float]
     cpu_seconds: float | None
     resident_bytes: int | None
@@ -75,6 +77,11 @@ class WorkerProcess:
             self._process.kill()
             self._process.join()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
+
     def check(self) -> None:
         """Raise QuestreamError if it has ended."""
         if not self._process.is_alive():
@@ -97,17 +104,18 @@ class WorkerProcess:
         except (urllib.error.URLError, OSError) as error:
             raise QuestreamError(f"a worker's metrics page does not answer: {type(error).__name__}") from error
         samples = {
-            (sample.name, sample.labels.get("stage") or sample.labels.get("outcome")): sample.value
+            (sample.name, next((sample.labels[name] for name in _LABELS if name in sample.labels), None)): sample.value
             for family in text_string_to_metric_families(page)
             for sample in family.samples
         }
-        pid = self._process.pid or 0
+        pid = self.pid
         return Counts(
             decided=int(sum(value for (name, _), value in samples.items() if name == "questream_assignments_total")),
             batches=int(samples["questream_batch_questions_count", None]),
             stale_retries=int(samples["questream_stale_retries_total", None]),
             merges=int(samples["questream_merges_total", None]),
             clusters=int(samples["questream_clusters", None]),
+            retired=int(sum(value for (name, _), value in samples.items() if name == "questream_retired_total")),
             stage_seconds={stage: samples["questream_stage_seconds_sum", stage] for stage in STAGES},
             cpu_seconds=cpu_seconds(pid),
             resident_bytes=resident_bytes(pid),
@@ -155,6 +163,7 @@ def total_counts(workers: Sequence[WorkerProcess]) -> Counts:
         stale_retries=sum(counts.stale_retries for counts in each),
         merges=sum(counts.merges for counts in each),
         clusters=max(counts.clusters for counts in each),
+        retired=sum(counts.retired for counts in each),
         stage_seconds={stage: sum(counts.stage_seconds[stage] for counts in each) for stage in STAGES},
         cpu_seconds=sum(seconds) if seconds else None,
         resident_bytes=_largest(counts.resident_bytes for counts in each),

@@ -162,6 +162,69 @@ def encoder(
     print_table(["figure", "value#"], rows)
 
 
+@bench.command("soak")
+def soak(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    bootstrap_servers: BrokerOption = None,
+    redis_url: RedisOption = None,
+    questions: Annotated[int, typer.Option(min=10_000, help="Questions to send.")] = 10_000_000,
+    hours: Annotated[float, typer.Option(min=1, help="Hours of stream time that they are spread over.")] = 24.0,
+    workers: Annotated[int, typer.Option(min=1, help="How many workers share them.")] = 2,
+    dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 384,
+    warm_up: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the questions before the window of the verdict.")
+    ] = 0.4,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two samples.")] = 5.0,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw all figures into this file, such as soak.png; needs matplotlib.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a day of a drifting stream as fast as it goes, and tell whether memory or anything else grows; 1 if so.
+
+    Clusters retire after 2 hours of stream time, single questions after 1, merged ids after 4, or as settings say.
+    Example: questream bench soak --questions 1000000 --plot soak.png
+    """
+    from dataclasses import asdict
+
+    from questream.bench.drift import DriftingQuestions
+    from questream.bench.servers import bench_servers
+    from questream.bench.soak import SoakPlan, measure_soak
+    from questream.bench.soak_plot import draw
+
+    settings = _retiring(_settings(config, set_, bootstrap_servers, redis_url))
+    plan = SoakPlan(DriftingQuestions(questions, dimension, hours), workers, warm_up, every)
+    with _progress() as announce, bench_servers(settings) as servers:
+        result = measure_soak(servers.settings, plan, announce)
+    if plot is not None:
+        draw(result, plot)
+    if as_json:
+        print_json({**asdict(result), "flat": result.is_flat})
+    else:
+        print_line(
+            f"{result.decided:,} questions in {result.seconds:,.0f} s, {result.questions_per_second:,.0f}/s;"
+            f" {result.opened:,} clusters opened, {result.retired:,} retired (merged ids among them)"
+        )
+        print_table(
+            ["figure", "median#", "rise#", "allowed#", "verdict"],
+            [
+                [name, f"{t.median:,.1f}", f"{t.rise:+,.1f}", f"{t.allowed:,.1f}", "flat" if t.is_flat else "GROWS"]
+                for name, t in result.trends.items()
+            ],
+        )
+    if not result.is_flat:
+        raise typer.Exit(1)
+
+
+def _retiring(settings: Settings) -> Settings:
+    """Settings by which clusters retire within a soak, where they do not say so themselves."""
+    hours = {"retention_seconds": 2, "singleton_retention_seconds": 1, "alias_retention_seconds": 4}
+    chosen = {name: count * 3600.0 for name, count in hours.items()}
+    own = {name: value for name, value in chosen.items() if name not in settings.clusters.model_fields_set}
+    return settings.model_copy(update={"clusters": settings.clusters.model_copy(update=own)})
+
+
 def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
     from questream.bench.report import print_results
     from questream.bench.servers import bench_servers
