@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterRemoved
-from questream.store.protocol import Committed, Replayed, Stale, Store, Touch
+from questream.errors import StoreUnsettled
+from questream.store.protocol import Committed, Replayed, Restored, Stale, Store, Touch
 from questream.store.retention import Retention
 from tests.contract.test_store import (
     IDENTITY,
@@ -254,3 +256,33 @@ def test_many_go_in_one_call_and_the_mirror_follows(store: Store, namespace: str
     assert late.changes is not None
     mirror.apply(late.changes)
     assert sorted(mirror.row_of) == live(store, namespace) == [1, *range(803, 902)]
+
+
+def test_what_is_put_back_retires_as_if_it_had_never_been_lost(store: Store, namespace: str) -> None:
+    create(store, namespace, MINUTE, 2 * MINUTE, 3 * MINUTE, 9 * MINUTE)
+    merge_two_into_one(store, namespace)
+    kept = [Restored(replace(state, revision=state.revision + 1)) for state in store.states(namespace, [1, 2, 3])]
+    other = f"{namespace}-again"
+    store.open(other, IDENTITY)
+    assert store.restore(other, kept) == 3
+    store.settle(other, store.namespace_state(namespace), {})
+    create(store, other, 9 * MINUTE)
+    assert store.retire(other, Retention(singleton_seconds=60, alias_seconds=60), 100).ids == {
+        "singleton": [3],
+        "alias": [2],
+    }
+    assert live(store, other) == [1, 5]
+
+
+def test_a_tombstone_takes_what_a_store_had_forgotten_to_retire(store: Store, namespace: str) -> None:
+    create(store, namespace, MINUTE, 2 * MINUTE, 9 * MINUTE)
+    merge_two_into_one(store, namespace)
+    create(store, namespace, 9 * MINUTE)
+    store.unsettle(namespace)
+    with pytest.raises(StoreUnsettled):
+        store.retire(namespace, IDLE_TWO_MINUTES, 100)
+    (one, two, three) = store.states(namespace, [1, 2, 3])
+    assert store.restore(namespace, [Restored(replace(state, event="retired")) for state in (one, two, three)]) == 3
+    store.settle(namespace, None, {})
+    assert live(store, namespace) == [4]
+    assert store.retire(namespace, Retention(singleton_seconds=1, alias_seconds=1, max_clusters=2), 100).count == 0

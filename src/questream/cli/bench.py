@@ -168,7 +168,7 @@ def soak(
     set_: SetOption = None,
     bootstrap_servers: BrokerOption = None,
     redis_url: RedisOption = None,
-    questions: Annotated[int, typer.Option(min=10_000, help="Questions to send.")] = 10_000_000,
+    questions: Annotated[int, typer.Option(min=1000, help="Questions to send.")] = 10_000_000,
     hours: Annotated[float, typer.Option(min=1, help="Hours of stream time that they are spread over.")] = 24.0,
     workers: Annotated[int, typer.Option(min=1, help="How many workers share them.")] = 2,
     dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 384,
