@@ -10,23 +10,8 @@ from tests.command import questream
 
 def test_a_soak_ends_with_a_verdict_and_a_picture(tmp_path: Path) -> None:
     picture = tmp_path / "soak.png"
-    ran = questream(
-        *(
-            "bench",
-            "soak",
-            "--questions",
-            "12000",
-            "--workers",
-            "1",
-            "--dimension",
-            "32",
-            "--every",
-            "0.5",
-            "--warm-up",
-            "0",
-        ),
-        *("--plot", str(picture), "--json"),
-    )
+    short = "--questions 12000 --workers 1 --dimension 32 --every 0.5 --warm-up 0"
+    ran = questream("bench", "soak", *short.split(), "--plot", str(picture), "--json")
     assert ran.out, ran.err
     told = ran.json
     assert ran.code == (0 if told["flat"] else 1)
