@@ -264,8 +264,9 @@ def test_what_is_put_back_retires_as_if_it_had_never_been_lost(store: Store, nam
     kept = [Restored(replace(state, revision=state.revision + 1)) for state in store.states(namespace, [1, 2, 3])]
     other = f"{namespace}-again"
     store.open(other, IDENTITY)
-    assert store.restore(other, kept) == 3
-    store.settle(other, store.namespace_state(namespace), {})
+    token = store.begin_settling(other)
+    assert store.restore(other, token, kept) == 3
+    store.settle(other, token, store.namespace_state(namespace), {})
     create(store, other, 9 * MINUTE)
     assert store.retire(other, Retention(singleton_seconds=60, alias_seconds=60), 100).ids == {
         "singleton": [3],
@@ -282,7 +283,9 @@ def test_a_tombstone_takes_what_a_store_had_forgotten_to_retire(store: Store, na
     with pytest.raises(StoreUnsettled):
         store.retire(namespace, IDLE_TWO_MINUTES, 100)
     (one, two, three) = store.states(namespace, [1, 2, 3])
-    assert store.restore(namespace, [Restored(replace(state, event="retired")) for state in (one, two, three)]) == 3
-    store.settle(namespace, None, {})
+    retired = [Restored(replace(state, event="retired")) for state in (one, two, three)]
+    token = store.begin_settling(namespace)
+    assert store.restore(namespace, token, retired) == 3
+    store.settle(namespace, token, None, {})
     assert live(store, namespace) == [4]
     assert store.retire(namespace, Retention(singleton_seconds=1, alias_seconds=1, max_clusters=2), 100).count == 0
