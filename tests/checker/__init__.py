@@ -1,0 +1,13 @@
+"""An independent checker of a run: what Kafka and Redis hold, held against what questream promises.
+
+It shares no code with the product, so that a mistake there cannot hide here: records, keys and scores are read from
+DESIGN and from the heads of the Lua files anew. Collect once the stream is at rest: every question answered, no
+transaction open, the outbox empty.
+"""
+
+from tests.checker.check import check
+from tests.checker.evidence import Evidence, collect
+from tests.checker.rules import Rules
+from tests.checker.violation import Promise, Violation
+
+__all__ = ["Evidence", "Promise", "Rules", "Violation", "check", "collect"]

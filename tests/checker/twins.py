@@ -1,0 +1,183 @@
+"""No twins: what every founder scored against the older clusters when it opened its own, in float64 from DESIGN.
+
+With the stream's mean m (of its first questions, shrunk as if `mean_prior` of mean zero had come before), S the sum and
+n the number of a cluster's members, s = S/n:
+
+    score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
+
+Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
+not told: an older cluster is called a twin only if it was near enough before it and after it. Where the log was trimmed
+or lost, it is called one if it was near enough in every state that was ever published of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.checker.published import Decision, Run, Told
+from tests.checker.rules import Floats, Rules
+from tests.checker.stored import MeanMoved, Moved, Stored
+from tests.checker.violation import Promise, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Centroid:
+    """The raw sum (d,) of a cluster's centroid members, and their number."""
+
+    members: int
+    vector_sum: Floats
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a namespace stands: its live clusters by number, and its mean (sum, questions)."""
+
+    clusters: dict[int, Centroid] = field(default_factory=dict)
+    mean: Centroid | None = None
+
+    def copy(self) -> Standing:
+        """The same, to be left as it is."""
+        return Standing(dict(self.clusters), self.mean)
+
+
+def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
+    """Every founder stood below the threshold of every older cluster, and every other question at or above it."""
+    for namespace in run.namespaces:
+        decisions = run.decided_in(namespace)
+        yield from _check_published_scores(namespace, decisions, rules)
+        if rules.embed is None:
+            continue
+        founders = {
+            decision.number: np.asarray(rules.embed(run.text(decision.place)), np.float64)
+            for decision in decisions
+            if decision.outcome == "created" and decision.number is not None and decision.place in run.asked
+        }
+        stored = run.evidence.stored.get(namespace) or Stored()
+        told = run.told.get(namespace) or Told()
+        by_log = dict(_twins_by_log(stored, founders, rules))
+        opened = _opened_in_log(stored)
+        by_topic = dict(_twins_by_topic(told, {n: v for n, v in founders.items() if n not in opened}, rules))
+        for number, older in sorted({**by_log, **by_topic}.items()):
+            yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
+
+
+def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None, rules: Rules) -> Floats:
+    """The similarity of a unit question (d,) to each centroid, (k,)."""
+    clusters = list(centroids)
+    s = np.stack([cluster.vector_sum / cluster.members for cluster in clusters])
+    m = np.zeros_like(question)
+    if mean is not None and rules.similarity == "centred":
+        m = mean.vector_sum / (mean.members + rules.mean_prior)
+    square = np.sum(s * s, axis=1) if rules.linkage == "centroid" else 1.0
+    lengths = np.sqrt(np.maximum(square - 2 * s @ m + m @ m, 1e-9)) * max(float(np.linalg.norm(question - m)), 1e-9)
+    scores: Floats = (s - m) @ (question - m) / lengths
+    return scores
+
+
+def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules: Rules) -> Iterator[Violation]:
+    for decision in decisions:
+        subject = f"{namespace}/c{decision.number}"
+        if decision.outcome == "created" and decision.runner_up and decision.runner_up[1] >= decision.threshold:
+            detail = f"was opened with c{decision.runner_up[0]} within the threshold"
+            yield Violation(Promise.NO_TWINS, subject, detail)
+        if decision.outcome == "joined" and (decision.similarity is None or decision.similarity < decision.threshold):
+            yield Violation(Promise.NO_TWINS, subject, "was joined from below the threshold")
+        if abs(decision.threshold - rules.threshold) > rules.tolerance:
+            yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
+
+
+def _twins_by_log(stored: Stored, founders: dict[int, Floats], rules: Rules) -> Iterator[tuple[int, int]]:
+    """(cluster, an older one that was within the threshold), for the clusters that the log saw opened."""
+    opened = _opened_in_log(stored)
+    standing = Standing()
+    for _, changes in _by_seq(stored):
+        before = standing.copy()
+        new = []
+        for change in changes:
+            if isinstance(change, MeanMoved):
+                standing.mean = Centroid(change.questions, change.vector_sum)
+            elif change.vector_sum is None:
+                standing.clusters.pop(change.number, None)
+            else:
+                if change.number in opened and change.number not in before.clusters and change.number not in new:
+                    new.append(change.number)
+                standing.clusters[change.number] = Centroid(change.members, change.vector_sum)
+        for number in new:
+            if number in founders:
+                near = _near_throughout(number, founders, before, standing, rules)
+                if near is not None:
+                    yield number, near
+
+
+def _near_throughout(
+    number: int, founders: dict[int, Floats], before: Standing, after: Standing, rules: Rules
+) -> int | None:
+    """An older cluster that the founder scored at or above the threshold before the commit and after it."""
+    founder = founders[number]
+    # A cluster opened in the same commit stood, until another question joined it, at its founder.
+    first = {n: Centroid(1, founders[n]) for n in after.clusters if n not in before.clusters and n in founders}
+    known = {**before.clusters, **first}
+    older = [n for n in known if n < number]
+    if not older:
+        return None
+    lowest = np.full(len(older), np.inf)
+    for mean in (before.mean, after.mean):
+        for clusters in (known, {**known, **after.clusters}):
+            lowest = np.minimum(lowest, score(founder, (clusters[n] for n in older), mean, rules))
+    best = int(lowest.argmax())
+    return older[best] if lowest[best] >= rules.threshold + rules.tolerance else None
+
+
+def _twins_by_topic(told: Told, founders: dict[int, Floats], rules: Rules) -> Iterator[tuple[int, int]]:
+    """The same for clusters that the log does not tell of: near enough in every published state of the older one."""
+    if not founders:
+        return
+    histories = {
+        number: [Centroid(s.members, s.vector_sum) for s in states if s.vector_sum is not None and s.members]
+        for number, states in told.states.items()
+        if states and not any(state.merged_into is not None or state.retired for state in states)
+    }
+    means = [Centroid(whole.mean_questions, whole.mean_sum) for whole in told.whole]
+    for number, founder in founders.items():
+        opened_at = min((s.entry.timestamp for s in told.states.get(number, ())), default=None)
+        around = _means_around(told, means, opened_at)
+        for older, history in histories.items():
+            if older >= number or not history:
+                continue
+            lowest = min(float(score(founder, history, mean, rules).min()) for mean in around)
+            if lowest >= rules.threshold + rules.tolerance:
+                yield number, older
+                break
+
+
+def _means_around(told: Told, means: list[Centroid], at_ms: int | None) -> list[Centroid | None]:
+    """The mean as it was published last before a moment and first after it."""
+    if at_ms is None or not means:
+        return [*means] or [None]
+    after = next((i for i, whole in enumerate(told.whole) if whole.entry.timestamp >= at_ms), len(means) - 1)
+    return [means[max(after - 1, 0)] if after else None, means[after]]
+
+
+def _opened_in_log(stored: Stored) -> set[int]:
+    """The clusters whose opening the log still tells; a log that was trimmed does not tell of what it lost."""
+    first: dict[int, Moved] = {}
+    for change in stored.log:
+        if isinstance(change, Moved):
+            first.setdefault(change.number, change)
+    if not stored.log or stored.log[0].seq != 1:
+        return set()
+    return {number for number, moved in first.items() if moved.vector_sum is not None}
+
+
+def _by_seq(stored: Stored) -> Iterator[tuple[int, list[Moved | MeanMoved]]]:
+    changes: list[Moved | MeanMoved] = []
+    for change in stored.log:
+        if changes and changes[0].seq != change.seq:
+            yield changes[0].seq, changes
+            changes = []
+        changes.append(change)
+    if changes:
+        yield changes[0].seq, changes
