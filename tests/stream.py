@@ -337,7 +337,8 @@ class WorkerProcess:
     """A worker as a process of its own: `python -m tests.fault.worker_process`.
 
     `model` is a model's folder, or None for the encoder of tests/vectors.py. `fault` is where it shall end or freeze
-    itself, as tests/fault/worker_process.py describes; `record` a file for what it commits.
+    itself, as tests/fault/worker_process.py describes; `record` a file for what it commits; `bug` one to plant in it,
+    and `left_behind_seconds` after how long it publishes what a dead worker left behind.
     """
 
     def __init__(
@@ -348,6 +349,8 @@ class WorkerProcess:
         model: Path | None = None,
         fault: str | None = None,
         record: Path | None = None,
+        bug: str | None = None,
+        left_behind_seconds: float | None = None,
     ) -> None:
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
         self.log = folder / f"{self.name}.log"
@@ -361,6 +364,8 @@ class WorkerProcess:
             "hash_encoder": model is None,
             "fault": fault,
             "record": str(record) if record else None,
+            "bug": bug,
+            "left_behind_seconds": left_behind_seconds,
         }
         self._process: subprocess.Popen[bytes] | None = None
 

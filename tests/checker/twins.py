@@ -7,16 +7,18 @@ n the number of a cluster's members, s = S/n:
 
 Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
 not told: an older cluster is called a twin only if it was near enough before it and after it. Where the log was trimmed
-or lost, it is called one if it was near enough in every state that was ever published of it.
+or lost, the states that were published last before the new cluster's first and first after it stand for the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tests.checker.evidence import Entry
 from tests.checker.published import Decision, Run, Told
 from tests.checker.rules import Floats, Rules
 from tests.checker.stored import MeanMoved, Moved, Stored
@@ -50,17 +52,17 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         yield from _check_published_scores(namespace, decisions, rules)
         if rules.embed is None:
             continue
+        created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
         founders = {
-            decision.number: np.asarray(rules.embed(run.text(decision.place)), np.float64)
-            for decision in decisions
-            if decision.outcome == "created" and decision.number is not None and decision.place in run.asked
+            number: np.asarray(rules.embed(run.text(decision.place)), np.float64)
+            for number, decision in created.items()
         }
         stored = run.evidence.stored.get(namespace) or Stored()
-        told = run.told.get(namespace) or Told()
-        by_log = dict(_twins_by_log(stored, founders, rules))
-        opened = _opened_in_log(stored)
-        by_topic = dict(_twins_by_topic(told, {n: v for n, v in founders.items() if n not in opened}, rules))
-        for number, older in sorted({**by_log, **by_topic}.items()):
+        opened = _opened_in_log(stored, created, decisions)
+        twins = dict(_twins_by_log(stored, founders, opened, rules))
+        rest = {number: founder for number, founder in founders.items() if number not in opened}
+        twins |= _twins_by_topic(run.told.get(namespace) or Told(), rest, rules)
+        for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
 
 
@@ -89,27 +91,24 @@ def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules
             yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
 
 
-def _twins_by_log(stored: Stored, founders: dict[int, Floats], rules: Rules) -> Iterator[tuple[int, int]]:
-    """(cluster, an older one that was within the threshold), for the clusters that the log saw opened."""
-    opened = _opened_in_log(stored)
+def _twins_by_log(
+    stored: Stored, founders: dict[int, Floats], opened: dict[int, int], rules: Rules
+) -> Iterator[tuple[int, int]]:
+    """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
     standing = Standing()
-    for _, changes in _by_seq(stored):
+    for seq, changes in _by_seq(stored):
         before = standing.copy()
-        new = []
         for change in changes:
             if isinstance(change, MeanMoved):
                 standing.mean = Centroid(change.questions, change.vector_sum)
             elif change.vector_sum is None:
                 standing.clusters.pop(change.number, None)
             else:
-                if change.number in opened and change.number not in before.clusters and change.number not in new:
-                    new.append(change.number)
                 standing.clusters[change.number] = Centroid(change.members, change.vector_sum)
-        for number in new:
-            if number in founders:
-                near = _near_throughout(number, founders, before, standing, rules)
-                if near is not None:
-                    yield number, near
+        for number in [number for number, at in opened.items() if at == seq]:
+            near = _near_throughout(number, founders, before, standing, rules)
+            if near is not None:
+                yield number, near
 
 
 def _near_throughout(
@@ -128,48 +127,65 @@ def _near_throughout(
         for clusters in (known, {**known, **after.clusters}):
             lowest = np.minimum(lowest, score(founder, (clusters[n] for n in older), mean, rules))
     best = int(lowest.argmax())
-    return older[best] if lowest[best] >= rules.threshold + rules.tolerance else None
+    return older[best] if lowest[best] >= _near(rules) else None
 
 
-def _twins_by_topic(told: Told, founders: dict[int, Floats], rules: Rules) -> Iterator[tuple[int, int]]:
-    """The same for clusters that the log does not tell of: near enough in every published state of the older one."""
-    if not founders:
-        return
+def _twins_by_topic(told: Told, founders: dict[int, Floats], rules: Rules) -> dict[int, int]:
+    """The same for clusters that the log does not tell of."""
+    twins: dict[int, int] = {}
+    means = [(_moment(whole.entry), Centroid(whole.mean_questions, whole.mean_sum)) for whole in told.whole]
     histories = {
-        number: [Centroid(s.members, s.vector_sum) for s in states if s.vector_sum is not None and s.members]
+        number: [(_moment(s.entry), Centroid(s.members, s.vector_sum)) for s in states if s.vector_sum is not None]
         for number, states in told.states.items()
-        if states and not any(state.merged_into is not None or state.retired for state in states)
+        if not any(state.merged_into is not None or state.retired for state in states)
     }
-    means = [Centroid(whole.mean_questions, whole.mean_sum) for whole in told.whole]
     for number, founder in founders.items():
-        opened_at = min((s.entry.timestamp for s in told.states.get(number, ())), default=None)
-        around = _means_around(told, means, opened_at)
+        if number not in told.states:
+            continue
+        opened_at = _moment(told.states[number][0].entry)
+        around: list[Centroid | None] = [*_around(means, opened_at)] or [None]
         for older, history in histories.items():
-            if older >= number or not history:
+            # One that was first told of later may have come near in the meantime.
+            if older >= number or history[0][0] >= opened_at:
                 continue
-            lowest = min(float(score(founder, history, mean, rules).min()) for mean in around)
-            if lowest >= rules.threshold + rules.tolerance:
-                yield number, older
+            states = _around(history, opened_at)
+            if min(float(score(founder, states, mean, rules).min()) for mean in around) >= _near(rules):
+                twins[number] = older
                 break
+    return twins
 
 
-def _means_around(told: Told, means: list[Centroid], at_ms: int | None) -> list[Centroid | None]:
-    """The mean as it was published last before a moment and first after it."""
-    if at_ms is None or not means:
-        return [*means] or [None]
-    after = next((i for i, whole in enumerate(told.whole) if whole.entry.timestamp >= at_ms), len(means) - 1)
-    return [means[max(after - 1, 0)] if after else None, means[after]]
+def _near(rules: Rules) -> float:
+    return rules.threshold + rules.tolerance
 
 
-def _opened_in_log(stored: Stored) -> set[int]:
-    """The clusters whose opening the log still tells; a log that was trimmed does not tell of what it lost."""
+def _moment(entry: Entry) -> tuple[int, int]:
+    return entry.timestamp, entry.offset
+
+
+def _around(history: Sequence[tuple[tuple[int, int], Centroid]], at: tuple[int, int]) -> list[Centroid]:
+    """What was told last before a moment and first after it, as far as there is such."""
+    before = [state for moment, state in history if moment < at]
+    after = [state for moment, state in history if moment >= at]
+    return before[-1:] + after[:1]
+
+
+def _opened_in_log(stored: Stored, created: Mapping[int, Decision], decisions: Iterable[Decision]) -> dict[int, int]:
+    """The clusters whose opening the log still tells, each with its seq.
+
+    A cluster's first entry is its opening if it counts no more members than came in the batch of its founder, whose
+    decisions bear one time: a log that was trimmed begins with a later one.
+    """
+    together = Counter((decision.number, decision.told["decided_at"]) for decision in decisions)
     first: dict[int, Moved] = {}
     for change in stored.log:
         if isinstance(change, Moved):
             first.setdefault(change.number, change)
-    if not stored.log or stored.log[0].seq != 1:
-        return set()
-    return {number for number, moved in first.items() if moved.vector_sum is not None}
+    return {
+        number: first[number].seq
+        for number, decision in created.items()
+        if number in first and 0 < first[number].members <= together[number, decision.told["decided_at"]]
+    }
 
 
 def _by_seq(stored: Stored) -> Iterator[tuple[int, list[Moved | MeanMoved]]]:

@@ -4,6 +4,8 @@ The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py sta
 write the port of the metrics page; `record`, a file for every commit and merge that the store accepted, or null;
 `fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
 before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
+`bug`, or null: one of tests/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
+null: after how long the states that a dead worker did not publish are published by another.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer
 
 import questream.clusterer
+import questream.kafka.publisher
+import questream.stream.processor
 from questream.encoder import load_encoder
 from questream.kafka.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.logs import Redactor, configure_logging
@@ -30,12 +34,15 @@ from questream.settings import load_settings
 from questream.store.protocol import Committed
 from questream.store.redis import RedisStore
 from questream.stream.worker import Worker
+from tests.checker.planted import plant
 from tests.vectors import hash_encoder
 
-POINTS: dict[str, tuple[type, str]] = {
+POINTS: dict[str, tuple[Any, str]] = {
     "commit": (RedisStore, "commit"),
     "publish": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
+    "merge": (RedisStore, "merge"),
+    "send": (questream.kafka.publisher, "send"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.
     "commit-transaction": (KafkaProducer, "commit_transaction"),
     "commit-offsets": (KafkaConsumer, "commit"),
@@ -48,6 +55,11 @@ def main(arguments: dict[str, Any]) -> None:
     configure_logging(settings.log, Redactor())
     if arguments["record"]:
         record_commits(Path(arguments["record"]))
+    if arguments["bug"]:
+        plant(arguments["bug"])
+    if arguments["left_behind_seconds"] is not None:
+        processor: Any = questream.stream.processor
+        processor._LEFT_BEHIND_SECONDS = arguments["left_behind_seconds"]
     if arguments["fault"]:
         for fault in arguments["fault"].split(","):
             build_in(fault)

@@ -1,0 +1,166 @@
+"""Bugs to plant in the worker process of a test, so that the checker can prove that it finds each.
+
+Nothing here is reachable from the product: tests/fault/worker_process.py plants a bug in its own process, on request,
+by patching what it has imported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import redis
+
+import questream.clusterer
+from questream.clusterer import Clusterer
+from questream.kafka.publisher import AtLeastOncePublisher
+from questream.store.redis import RedisStore
+from questream.stream.processor import Processor
+
+
+def plant(bug: str) -> None:
+    """Break the product in this process. Raises KeyError if there is no such bug."""
+    BUGS[bug]()
+
+
+def offsets_before_records() -> None:
+    """At-least-once the wrong way round: the offsets are committed, then the records are sent."""
+
+    def publish(original: Any, self: Any, records: Any, offsets: Any, membership: Any, *more: Any) -> Any:
+        committed = self._commit_offsets(offsets, membership) if offsets else {}
+        while any(committed.get(at, 0) < offset for at, offset in offsets.items()):
+            time.sleep(0.01)
+            committed = self._commit_offsets({}, membership)
+        original(self, records, {}, membership, *more)
+        return committed
+
+    patch(AtLeastOncePublisher, "publish", publish)
+
+
+def no_ledger() -> None:
+    """What was decided before is decided again: neither the script nor the worker looks at the ledger."""
+    edit_scripts({"if replayed then": "if false then"})
+    patch(Clusterer, "recorded", lambda original, *args: replace(original(*args), decisions={}))
+
+
+def no_stale_check() -> None:
+    """A commit goes through whatever others have done since it was decided."""
+    edit_scripts({"if stale then": "if false then"})
+
+
+def stale_creations_renumbered() -> None:
+    """Who lost a race for a new cluster takes the next number instead of looking at what the winner opened."""
+    clients: list[Any] = []
+
+    def remember(original: Any, store: Any, client: Any, *args: Any, **named: Any) -> None:
+        original(store, client, *args, **named)
+        clients.append(client)
+
+    def propose(
+        original: Any, mirror: Any, assigner: Any, plan: Any, arrivals: Any, rows: Any, *more: Any, **named: Any
+    ) -> Any:
+        seq, following = (int(value) for value in clients[0].hmget("questream:{default}:meta", ["seq", "next"]))
+        created = [touched for touched in plan.touched.values() if touched.created]
+        numbers = {touched.cluster_id: touched.cluster_id + following - mirror.next_id for touched in created}
+        # Both are what the worker goes by once the commit is accepted.
+        for touched in created:
+            touched.cluster_id = numbers[touched.cluster_id]
+        rows[:] = [replace(row, cluster_id=numbers.get(row.cluster_id, row.cluster_id)) for row in rows]
+        return replace(original(mirror, assigner, plan, arrivals, rows, *more, **named), seq=seq)
+
+    patch(RedisStore, "__init__", remember)
+    patch(questream.clusterer, "propose", propose)
+
+
+def lost_alias() -> None:
+    """A cluster that was merged away leaves nothing behind in the store."""
+
+    def merge(original: Any, store: Any, namespace: str, *args: Any) -> Any:
+        reply = original(store, namespace, *args)
+        for applied in reply.applied:
+            store._client.delete(f"questream:{{{namespace}}}:cluster:{applied.merge.loser}")
+        return reply
+
+    patch(RedisStore, "merge", merge)
+
+
+def double_count() -> None:
+    """Each commit counts one question too many in every cluster that it touches."""
+    edit_scripts({"'size', touch[2])": "'size', touch[2] + 1)"})
+
+
+def merge_not_published() -> None:
+    """A merge takes its loser out of the outbox: nobody publishes it if its worker dies."""
+    forgotten = "now_ms, survivor_id)\nredis.call('ZREM', KEYS[4], loser_id)"
+    edit_scripts({"now_ms, survivor_id, now_ms, loser_id)": forgotten})
+
+
+def number_not_moved_on() -> None:
+    """The store does not remember which cluster numbers were given."""
+    edit_scripts({"next_id = math.max(next_id, touch[1] + 1)": ""})
+
+
+def dead_letters_dropped() -> None:
+    """What cannot be read is passed over in silence."""
+
+    def records(original: Any, processor: Any, items: Any, *more: Any) -> Any:
+        return original(processor, [item for item in items if item.error is None], *more)
+
+    patch(Processor, "_records", records)
+
+
+def dead_letters_rewritten() -> None:
+    """A dead letter is what could be read of the record, not its bytes."""
+
+    def outgoing(original: Any, processor: Any, item: Any) -> Any:
+        sent = original(processor, item)
+        if item.error is None:
+            return sent
+        return replace(sent, value=(sent.value or b"").decode(errors="replace").encode())
+
+    patch(Processor, "_outgoing", outgoing)
+
+
+def patch(owner: Any, name: str, broken: Callable[..., Any]) -> None:
+    """Have `broken(original, *args)` called in the place of a method or function."""
+    original = getattr(owner, name)
+
+    def instead(*args: Any, **named: Any) -> Any:
+        return broken(original, *args, **named)
+
+    setattr(owner, name, instead)
+
+
+def edit_scripts(edits: Mapping[str, str]) -> None:
+    """Change the store's Lua; a worker whose scripts have no such text ends at once."""
+    done: set[str] = set()
+
+    def register(original: Any, client: Any, script: str) -> Any:
+        for old, new in edits.items():
+            if old in script:
+                script = script.replace(old, new)
+                done.add(old)
+        return original(client, script)
+
+    def checked(original: Any, *args: Any, **named: Any) -> None:
+        original(*args, **named)
+        assert done == edits.keys(), f"the scripts have no {edits.keys() - done}"
+
+    patch(redis.Redis, "register_script", register)
+    patch(RedisStore, "__init__", checked)
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "offsets-before-records": offsets_before_records,
+    "no-ledger": no_ledger,
+    "no-stale-check": no_stale_check,
+    "stale-creations-renumbered": stale_creations_renumbered,
+    "lost-alias": lost_alias,
+    "double-count": double_count,
+    "merge-not-published": merge_not_published,
+    "number-not-moved-on": number_not_moved_on,
+    "dead-letters-dropped": dead_letters_dropped,
+    "dead-letters-rewritten": dead_letters_rewritten,
+}

@@ -1,0 +1,165 @@
+"""The checker finds what it is there to find: bugs planted in workers, each in a stream that is clean without it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+
+from tests.checker import Evidence, Promise, Rules, check, collect
+from tests.checker.planted import BUGS
+from tests.servers import KafkaServer, RedisServer, Topics
+from tests.stream import Message, Stream, WorkerProcess, members, question, wait_until
+from tests.vectors import hash_vector
+
+THRESHOLD = 0.55
+OPTIONS = {
+    "clusters.threshold": THRESHOLD,
+    "kafka.session_timeout_seconds": 2,
+    "kafka.transaction_timeout_seconds": 3,
+}
+# "one two" and "two three" have a cosine of .48, each of them .80 to "one two three", which makes them one.
+MERGING = ["one two", "red sea", "two three", "one two three", "one two three", "one two three"]
+RULES = Rules(THRESHOLD, hash_vector)
+
+Starter = Callable[..., WorkerProcess]
+# By bug, the promises that the checker has to find broken; without a bug, none.
+Broken = dict[str | None, set[Promise]]
+AFTER_A_MERGE: Broken = {
+    None: set(),
+    "no-ledger": {Promise.SIZES, Promise.CENTROIDS},
+    "double-count": {Promise.SIZES, Promise.SIZE_SEQUENCE},
+    "lost-alias": {Promise.KNOWN_ID, Promise.CLUSTER_TOPIC},
+    "merge-not-published": {Promise.CLUSTER_TOPIC},
+    "number-not-moved-on": {Promise.UNIQUE_ID},
+    "dead-letters-dropped": {Promise.NOTHING_LOST, Promise.OFFSETS},
+    "dead-letters-rewritten": {Promise.DEAD_LETTERS},
+}
+TOO_LATE: Broken = {
+    None: set(),
+    "no-stale-check": {Promise.UNIQUE_ID, Promise.SIZE_SEQUENCE},
+    "stale-creations-renumbered": {Promise.NO_TWINS},
+}
+AT_LEAST_ONCE: Broken = {None: set(), "offsets-before-records": {Promise.NOTHING_LOST, Promise.OFFSETS}}
+
+
+def cases(broken: Broken) -> pytest.MarkDecorator:
+    """A test for each bug, and the one without."""
+    return pytest.mark.parametrize(
+        ("bug", "broken"), [pytest.param(bug, promises, id=bug or "clean") for bug, promises in broken.items()]
+    )
+
+
+@cases(AFTER_A_MERGE)
+def test_a_worker_killed_between_a_merge_and_kafka(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    """The next one publishes what it left, reads a record that is no question, and opens another cluster."""
+    stream = make_stream(1, **OPTIONS)
+    stream.send(question(i, text, headers=[("traceparent", b"00-1")]) for i, text in enumerate(MERGING))
+    first = start_worker(stream, bug=bug, fault="merge:after:1:KILL")
+    assert first.wait() == -signal.SIGKILL
+    poison = Message(b'{"id": \xff', b"poison", [("who", b"me"), ("void", b"")])
+    stream.send([poison, question(100, "quite another matter"), question(101, "red sea"), question(102, "one two")])
+    start_worker(stream, bug=bug, left_behind_seconds=0.1)
+    evidence = at_rest(stream, len(MERGING) + 4)
+    # Else the promise is not put to the test.
+    assert bug or any(b'"event":"merged"' in (entry.value or b"") for entry in evidence.cluster_states)
+    assert_broken(evidence, RULES, broken)
+
+
+@cases(TOO_LATE)
+def test_a_worker_that_comes_too_late_with_new_clusters(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    """It is frozen before its first commit, until the other has decided the same questions."""
+    texts = ["one two", "red sea", "quite another matter"]
+    options = {"clusters.similarity": "cosine", "kafka.session_timeout_seconds": 10}
+    stream = make_stream(2, **{**OPTIONS, **options})
+    late = start_worker(stream, bug=bug, fault="commit:before:1:STOP")
+    start_worker(stream, bug=bug)
+    wait_until(lambda: list(members(stream).values()) == [1, 1], "each worker has a partition")
+    stream.send(question(f"{at}-{i}", text, partition=at) for at in range(2) for i, text in enumerate(texts))
+    wait_until(late.is_frozen, "the late worker is frozen")
+    with stream.decisions() as reader:
+        reader.until(len(texts))
+    late.signal(signal.SIGCONT)
+    evidence = at_rest(stream, 2 * len(texts))
+    assert_broken(evidence, Rules(THRESHOLD, hash_vector, similarity="cosine"), broken)
+
+
+@cases(AT_LEAST_ONCE)
+def test_a_worker_killed_while_it_sends_at_least_once(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    """Some of the batch's records are sent, some are not."""
+    stream = make_stream(1, **OPTIONS, delivery="at-least-once")
+    stream.send(question(i, text) for i, text in enumerate(MERGING))
+    assert start_worker(stream, bug=bug, fault="send:before:3:KILL").wait() == -signal.SIGKILL
+    start_worker(stream, bug=bug, left_behind_seconds=0.1)
+    evidence = at_rest(stream, len(MERGING))
+    assert_broken(evidence, Rules(THRESHOLD, hash_vector, delivery="at-least-once"), broken)
+
+
+@pytest.mark.parametrize("put_back", [pytest.param(False, id="clean"), pytest.param(True, id="put-back")])
+def test_a_redis_put_back_to_an_old_snapshot(
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    redis_factory: Callable[..., RedisServer],
+    start_worker: Starter,
+    put_back: bool,
+) -> None:
+    """The append-only file of before the second wave of questions comes back before the third."""
+    server = redis_factory(appendfsync="always")
+    stream = Stream(kafka.bootstrap_servers, topics(1), server.url, dict(OPTIONS))
+    saved, live = server.folder / "saved", server.folder / "appendonlydir"
+    decide_wave(stream, start_worker, MERGING)
+    shutil.copytree(live, saved)
+    decide_wave(stream, start_worker, ["red sea", "quite another matter", "one two"])
+    server.stop()
+    if put_back:
+        shutil.rmtree(live)
+        shutil.copytree(saved, live)
+    server.start()
+    assert_broken(evidence_of(stream), RULES, {Promise.REMEMBERED, Promise.SIZES} if put_back else set())
+    evidence = decide_wave(stream, start_worker, ["red sea", "nothing of the kind"])
+    assert_broken(evidence, RULES, {Promise.UNIQUE_ID, Promise.SIZES, Promise.CLUSTER_TOPIC} if put_back else set())
+
+
+def test_every_bug_is_planted_in_some_test() -> None:
+    assert BUGS.keys() == (AFTER_A_MERGE.keys() | TOO_LATE.keys() | AT_LEAST_ONCE.keys()) - {None}
+
+
+def decide_wave(stream: Stream, start_worker: Starter, texts: list[str]) -> Evidence:
+    """The evidence once a worker has decided these questions too; it is gone by then."""
+    stood = sum(stream.committed().values())
+    stream.send(question(stood + i, text) for i, text in enumerate(texts))
+    with start_worker(stream, left_behind_seconds=0.1):
+        return at_rest(stream, stood + len(texts))
+
+
+def evidence_of(stream: Stream) -> Evidence:
+    """What the stream has left behind so far."""
+    topics: tuple[Any, ...] = astuple(stream.topics)
+    return collect(stream.bootstrap_servers, stream.redis_url, stream.group_id, *topics)
+
+
+def at_rest(stream: Stream, records: int) -> Evidence:
+    """The evidence once so many records are done with, and everything is told that ever will be."""
+    wait_until(lambda: sum(stream.committed().values()) >= records, "all offsets are committed")
+    client = stream.redis()
+    wait_until(lambda: not client.zcard("questream:{default}:outbox"), "every state is published")
+    return evidence_of(stream)
+
+
+def assert_broken(evidence: Evidence, rules: Rules, broken: set[Promise]) -> None:
+    """Fail unless the checker says that these promises are broken; where there are none, that none is."""
+    violations = check(evidence, rules)
+    told = "\n".join(map(str, violations))
+    assert broken <= {violation.promise for violation in violations}, told or "nothing was found"
+    assert broken or not violations, told
+    assert not any(word in told for text in MERGING for word in text.split())
