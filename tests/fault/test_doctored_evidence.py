@@ -1,0 +1,155 @@
+"""Each promise by itself: the evidence of a clean run, doctored in one place, and what the checker says of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tests.checker import Evidence, Promise, check
+from tests.checker.evidence import Entry
+from tests.checker.stored import StoredCluster
+from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, at_rest
+from tests.stream import Message, Stream, WorkerProcess, question
+from tests.vectors import hash_vector
+
+Doctoring = Callable[[Evidence], Evidence]
+
+
+def retold(entry: Entry, **told: Any) -> Entry:
+    """The record with some fields of its JSON changed."""
+    return replace(entry, value=json.dumps({**json.loads(entry.value or b""), **told}).encode())
+
+
+def with_cluster(evidence: Evidence, number: int, **changed: Any) -> Evidence:
+    """A cluster in Redis that stands otherwise."""
+    stored = copy.deepcopy(dict(evidence.stored))
+    clusters: dict[int, StoredCluster] = stored["default"].clusters
+    clusters[number] = replace(clusters[number], **changed)
+    return replace(evidence, stored=stored)
+
+
+def without_ledgers(evidence: Evidence) -> Evidence:
+    return replace(evidence, stored={"default": replace(evidence.stored["default"], ledgers={})})
+
+
+def without_log(evidence: Evidence) -> Evidence:
+    return replace(evidence, stored={"default": replace(evidence.stored["default"], log=[])})
+
+
+def with_next_number(evidence: Evidence, number: int) -> Evidence:
+    meta = {**evidence.stored["default"].meta, "next": b"%d" % number}
+    return replace(evidence, stored={"default": replace(evidence.stored["default"], meta=meta)})
+
+
+def without_newest_state(evidence: Evidence, key: bytes) -> Evidence:
+    """The cluster topic without the last record of a key."""
+    last = [entry for entry in evidence.cluster_states if entry.key == key][-1]
+    return replace(evidence, cluster_states=[entry for entry in evidence.cluster_states if entry is not last])
+
+
+def with_older_state_last(evidence: Evidence, key: bytes) -> Evidence:
+    """The cluster topic with the first record of a key once more at its end."""
+    first = next(entry for entry in evidence.cluster_states if entry.key == key)
+    end = evidence.cluster_states[-1]
+    again = replace(first, offset=end.offset + 1, timestamp=end.timestamp)
+    return replace(evidence, cluster_states=[*evidence.cluster_states, again])
+
+
+def with_text(evidence: Evidence, offset: int, text: str) -> Evidence:
+    """The input with another question at an offset."""
+    asked = [retold(entry, text=text) if entry.offset == offset else entry for entry in evidence.input]
+    return replace(evidence, input=asked)
+
+
+def with_output(evidence: Evidence, at: int, **changed: Any) -> Evidence:
+    """The output with a record that tells something else."""
+    output = [*evidence.output]
+    output[at] = retold(output[at], **changed)
+    return replace(evidence, output=output)
+
+
+def repeated(evidence: Evidence, **changed: Any) -> Evidence:
+    """The output with its last record once more, as it is or changed."""
+    return replace(evidence, output=[*evidence.output, retold(evidence.output[-1], **changed)])
+
+
+# The founder of c4 stands at offset 7, behind a record that is no question; c3 was merged into c1.
+FOUNDER = len(MERGING) + 1
+DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
+    "a decision is missing": (
+        lambda e: replace(e, output=e.output[:-1]),
+        {Promise.NOTHING_LOST, Promise.OFFSETS, Promise.SIZES},
+    ),
+    "a dead letter is missing": (lambda e: replace(e, dead_letters=[]), {Promise.NOTHING_LOST, Promise.OFFSETS}),
+    "a decision is there twice": (repeated, {Promise.ONCE}),
+    "a decision is there twice and differs": (lambda e: repeated(e, cluster_id="c2"), {Promise.ONE_ID}),
+    "the ledger holds another decision": (lambda e: with_output(e, -1, cluster_id="c2"), {Promise.ONE_ID}),
+    "a decision of no question": (lambda e: replace(e, input=e.input[:-1]), {Promise.ONCE}),
+    "a header is missing": (
+        lambda e: replace(e, output=[replace(e.output[0], headers=()), *e.output[1:]]),
+        {Promise.PASSED_THROUGH},
+    ),
+    "the group stands behind": (lambda e: replace(e, committed={0: 3}), {Promise.OFFSETS}),
+    "the ledger is gone": (without_ledgers, {Promise.REMEMBERED}),
+    "a dead letter's header is changed": (
+        lambda e: replace(e, dead_letters=[replace(e.dead_letters[0], headers=e.dead_letters[0].headers[1:])]),
+        {Promise.DEAD_LETTERS},
+    ),
+    "a dead letter's key is gone": (
+        lambda e: replace(e, dead_letters=[replace(e.dead_letters[0], key=None)]),
+        {Promise.DEAD_LETTERS},
+    ),
+    "an alias leads nowhere": (lambda e: with_cluster(e, 3, merged_into=99), {Promise.KNOWN_ID, Promise.SIZES}),
+    "an alias leads in a circle": (lambda e: with_cluster(e, 3, merged_into=3), {Promise.KNOWN_ID}),
+    "an id is given after its cluster was merged away": (
+        lambda e: with_output(e, 5, cluster_size=9),
+        {Promise.KNOWN_ID},
+    ),
+    "a number will come again": (lambda e: with_next_number(e, 4), {Promise.UNIQUE_ID}),
+    "a cluster is created twice": (lambda e: with_output(e, -1, outcome="created"), {Promise.UNIQUE_ID}),
+    "a cluster was never created": (lambda e: with_output(e, 0, outcome="joined"), {Promise.UNIQUE_ID}),
+    "a question counts twice": (lambda e: with_cluster(e, 2, size=3), {Promise.SIZES, Promise.SIZE_SEQUENCE}),
+    "a size comes twice": (lambda e: with_output(e, -1, cluster_size=1), {Promise.SIZE_SEQUENCE}),
+    "a centroid learned nothing": (
+        lambda e: with_cluster(e, 2, vector_sum=2 * hash_vector("one two")),
+        {Promise.CENTROIDS},
+    ),
+    "a founder stood near": (lambda e: with_text(e, FOUNDER, "red sea"), {Promise.NO_TWINS}),
+    "a founder stood near, the log is gone": (
+        lambda e: without_log(with_text(e, FOUNDER, "red sea")),
+        {Promise.NO_TWINS},
+    ),
+    "a question joined from afar": (lambda e: with_output(e, -1, similarity=0.1), {Promise.NO_TWINS}),
+    "the newest state is missing": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
+    "the newest state is not the last": (lambda e: with_older_state_last(e, b"default/c2"), {Promise.CLUSTER_TOPIC}),
+    "the namespace is not told of": (
+        lambda e: replace(e, cluster_states=[entry for entry in e.cluster_states if entry.key != b"default"]),
+        {Promise.CLUSTER_TOPIC},
+    ),
+    "a merge is not told of": (lambda e: without_newest_state(e, b"default/c3"), {Promise.CLUSTER_TOPIC}),
+}
+
+
+def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    start_worker(stream)
+    texts = ["quite another matter", "red sea", "one two"]
+    poison = Message(b'{"id": \xff', b"poison", [("who", b"me")])
+    header = ("traceparent", b"00-1")
+    stream.send(question(i, text, headers=[header]) for i, text in enumerate(MERGING))
+    at_rest(stream, len(MERGING))
+    stream.send([poison, *(question(100 + i, text, headers=[header]) for i, text in enumerate(texts))])
+    evidence = at_rest(stream, len(MERGING) + 1 + len(texts))
+    assert not check(evidence, RULES)
+    for name, (doctor, broken) in DOCTORINGS.items():
+        violations = check(doctor(evidence), RULES)
+        assert broken <= {violation.promise for violation in violations}, (name, list(map(str, violations)))
+
+
+def test_every_promise_is_broken_by_some_doctoring() -> None:
+    assert set().union(*(broken for _, broken in DOCTORINGS.values())) == set(Promise)
