@@ -16,6 +16,7 @@ import redis
 import questream.clusterer
 from questream.clusterer import Clusterer
 from questream.kafka.publisher import AtLeastOncePublisher
+from questream.store.protocol import Stale
 from questream.store.redis import RedisStore
 from questream.stream.processor import Processor
 
@@ -52,26 +53,48 @@ def no_stale_check() -> None:
 
 def stale_creations_renumbered() -> None:
     """Who lost a race for a new cluster takes the next number instead of looking at what the winner opened."""
-    clients: list[Any] = []
-
-    def remember(original: Any, store: Any, client: Any, *args: Any, **named: Any) -> None:
-        original(store, client, *args, **named)
-        clients.append(client)
+    decided: dict[str, Any] = {}
 
     def propose(
         original: Any, mirror: Any, assigner: Any, plan: Any, arrivals: Any, rows: Any, *more: Any, **named: Any
     ) -> Any:
-        seq, following = (int(value) for value in clients[0].hmget("questream:{default}:meta", ["seq", "next"]))
-        created = [touched for touched in plan.touched.values() if touched.created]
-        numbers = {touched.cluster_id: touched.cluster_id + following - mirror.next_id for touched in created}
-        # Both are what the worker goes by once the commit is accepted.
-        for touched in created:
-            touched.cluster_id = numbers[touched.cluster_id]
-        rows[:] = [replace(row, cluster_id=numbers.get(row.cluster_id, row.cluster_id)) for row in rows]
-        return replace(original(mirror, assigner, plan, arrivals, rows, *more, **named), seq=seq)
+        decided.update(plan=plan, rows=rows)
+        return original(mirror, assigner, plan, arrivals, rows, *more, **named)
 
-    patch(RedisStore, "__init__", remember)
+    def commit(original: Any, store: Any, namespace: str, proposal: Any) -> Any:
+        reply = original(store, namespace, proposal)
+        while isinstance(reply, Stale) and proposal.creates:
+            found = store._client.hmget(f"questream:{{{namespace}}}:meta", ["seq", "next"])
+            seq, following = map(int, found)
+            opened = [touch.cluster_id for touch in proposal.touches if touch.creates]
+            numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
+            proposal = renumbered(proposal, numbers, seq)
+            # What the worker goes by once the commit is accepted.
+            decided["rows"][:] = [renumbered_row(row, numbers) for row in decided["rows"]]
+            for touched in decided["plan"].touched.values():
+                touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
+            reply = original(store, namespace, proposal)
+        return reply
+
     patch(questream.clusterer, "propose", propose)
+    patch(RedisStore, "commit", commit)
+
+
+def renumbered(proposal: Any, numbers: Mapping[int, int], seq: int) -> Any:
+    """The proposal with other numbers for the clusters that it opens, as if it had been decided at `seq`."""
+    return replace(
+        proposal,
+        seq=seq,
+        touches=[replace(t, cluster_id=numbers.get(t.cluster_id, t.cluster_id)) for t in proposal.touches],
+        partitions=[
+            replace(batch, rows=[renumbered_row(row, numbers) for row in batch.rows]) for batch in proposal.partitions
+        ],
+    )
+
+
+def renumbered_row(row: Any, numbers: Mapping[int, int]) -> Any:
+    """A decision for the cluster's new number."""
+    return replace(row, cluster_id=numbers.get(row.cluster_id, row.cluster_id))
 
 
 def lost_alias() -> None:

@@ -34,7 +34,7 @@ AFTER_A_MERGE: Broken = {
     None: set(),
     "no-ledger": {Promise.SIZES, Promise.CENTROIDS},
     "double-count": {Promise.SIZES, Promise.SIZE_SEQUENCE},
-    "lost-alias": {Promise.KNOWN_ID, Promise.CLUSTER_TOPIC},
+    "lost-alias": {Promise.KNOWN_ID, Promise.SIZES},
     "merge-not-published": {Promise.CLUSTER_TOPIC},
     "number-not-moved-on": {Promise.UNIQUE_ID},
     "dead-letters-dropped": {Promise.NOTHING_LOST, Promise.OFFSETS},
@@ -42,7 +42,7 @@ AFTER_A_MERGE: Broken = {
 }
 TOO_LATE: Broken = {
     None: set(),
-    "no-stale-check": {Promise.UNIQUE_ID, Promise.SIZE_SEQUENCE},
+    "no-stale-check": {Promise.UNIQUE_ID},
     "stale-creations-renumbered": {Promise.NO_TWINS},
 }
 AT_LEAST_ONCE: Broken = {None: set(), "offsets-before-records": {Promise.NOTHING_LOST, Promise.OFFSETS}}
