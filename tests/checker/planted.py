@@ -15,10 +15,9 @@ import redis
 
 import questream.clusterer
 from questream.clusterer import Clusterer
-from questream.kafka.publisher import AtLeastOncePublisher
+from questream.kafka.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.store.protocol import Stale
 from questream.store.redis import RedisStore
-from questream.stream.processor import Processor
 
 
 def plant(bug: str) -> None:
@@ -115,9 +114,8 @@ def double_count() -> None:
 
 
 def merge_not_published() -> None:
-    """A merge takes its loser out of the outbox: nobody publishes it if its worker dies."""
-    forgotten = "now_ms, survivor_id)\nredis.call('ZREM', KEYS[4], loser_id)"
-    edit_scripts({"now_ms, survivor_id, now_ms, loser_id)": forgotten})
+    """The topic never hears that a cluster was merged away, though the store believes so."""
+    leave_out(lambda record: b'"event":"merged"' in (record.value or b""))
 
 
 def number_not_moved_on() -> None:
@@ -127,23 +125,40 @@ def number_not_moved_on() -> None:
 
 def dead_letters_dropped() -> None:
     """What cannot be read is passed over in silence."""
-
-    def records(original: Any, processor: Any, items: Any, *more: Any) -> Any:
-        return original(processor, [item for item in items if item.error is None], *more)
-
-    patch(Processor, "_records", records)
+    leave_out(is_dead_letter)
 
 
 def dead_letters_rewritten() -> None:
     """A dead letter is what could be read of the record, not its bytes."""
 
-    def outgoing(original: Any, processor: Any, item: Any) -> Any:
-        sent = original(processor, item)
-        if item.error is None:
-            return sent
-        return replace(sent, value=(sent.value or b"").decode(errors="replace").encode())
+    def publish(original: Any, self: Any, records: Any, *more: Any) -> Any:
+        return original(self, [readable(record) if is_dead_letter(record) else record for record in records], *more)
 
-    patch(Processor, "_outgoing", outgoing)
+    patch(TransactionalPublisher, "publish", publish)
+
+
+def recovery_disabled() -> None:
+    """A Redis that may have lost its memory is decided on as if it had not."""
+    edit_scripts({"return settled and string.match(settled, '^(%x+):') == run_id and settled": "return settled"})
+
+
+def leave_out(unwanted: Callable[[Any], bool]) -> None:
+    """Have the publisher lose some of its records."""
+
+    def publish(original: Any, self: Any, records: Any, *more: Any) -> Any:
+        return original(self, [record for record in records if not unwanted(record)], *more)
+
+    patch(TransactionalPublisher, "publish", publish)
+
+
+def is_dead_letter(record: Any) -> bool:
+    """Whether a record is on its way to the dead letters."""
+    return any(name == "questream-stage" for name, _ in record.headers)
+
+
+def readable(record: Any) -> Any:
+    """The record with a value that is text."""
+    return replace(record, value=(record.value or b"").decode(errors="replace").encode())
 
 
 def patch(owner: Any, name: str, broken: Callable[..., Any]) -> None:
@@ -186,4 +201,5 @@ BUGS: dict[str, Callable[[], None]] = {
     "number-not-moved-on": number_not_moved_on,
     "dead-letters-dropped": dead_letters_dropped,
     "dead-letters-rewritten": dead_letters_rewritten,
+    "recovery-disabled": recovery_disabled,
 }

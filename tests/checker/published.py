@@ -202,8 +202,8 @@ def _state(entry: Entry, number: int) -> State:
         label=told["label"],
         route=told["route"],
         representative=told["representative"],
-        created=_milliseconds(told["created_at"]),
-        seen=_milliseconds(told["last_seen_at"]),
+        created=milliseconds(told["created_at"]),
+        seen=milliseconds(told["last_seen_at"]),
     )
 
 
@@ -226,5 +226,6 @@ def _number(cluster_id: str) -> int:
     return int(cluster_id[1:])
 
 
-def _milliseconds(text: str) -> int:
+def milliseconds(text: str) -> int:
+    """RFC 3339 to ms since the epoch."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -7,7 +7,7 @@ n the number of a cluster's members, s = S/n:
 
 Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
 not told: an older cluster is called a twin only if it was near enough before it and after it. Where the log was trimmed
-or lost, the states that were published last before the new cluster's first and first after it stand for the two.
+or lost, the states that were published last before the founder was decided and first after it stand for the two.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.checker.evidence import Entry
-from tests.checker.published import Decision, Run, Told
+from tests.checker.published import Decision, Run, Told, milliseconds
 from tests.checker.rules import Floats, Rules
 from tests.checker.stored import MeanMoved, Moved, Stored
 from tests.checker.violation import Promise, Violation
@@ -60,8 +59,11 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         stored = run.evidence.stored.get(namespace) or Stored()
         opened = _opened_in_log(stored, created, decisions)
         twins = dict(_twins_by_log(stored, founders, opened, rules))
-        rest = {number: founder for number, founder in founders.items() if number not in opened}
-        twins |= _twins_by_topic(run.told.get(namespace) or Told(), rest, rules)
+        for number in founders.keys() - opened.keys():
+            decided_at = milliseconds(created[number].told["decided_at"])
+            told = run.told.get(namespace) or Told()
+            older = _twin_by_topic(told, number, founders[number], decided_at, rules)
+            twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
 
@@ -130,43 +132,31 @@ def _near_throughout(
     return older[best] if lowest[best] >= _near(rules) else None
 
 
-def _twins_by_topic(told: Told, founders: dict[int, Floats], rules: Rules) -> dict[int, int]:
-    """The same for clusters that the log does not tell of."""
-    twins: dict[int, int] = {}
-    means = [(_moment(whole.entry), Centroid(whole.mean_questions, whole.mean_sum)) for whole in told.whole]
-    histories = {
-        number: [(_moment(s.entry), Centroid(s.members, s.vector_sum)) for s in states if s.vector_sum is not None]
-        for number, states in told.states.items()
-        if not any(state.merged_into is not None or state.retired for state in states)
-    }
-    for number, founder in founders.items():
-        if number not in told.states:
+def _twin_by_topic(told: Told, number: int, founder: Floats, decided_at: int, rules: Rules) -> int | None:
+    """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of."""
+    means = [(whole.entry.timestamp, Centroid(whole.mean_questions, whole.mean_sum)) for whole in told.whole]
+    around: list[Centroid | None] = [*_around(means, decided_at)] or [None]
+    for older, states in told.states.items():
+        if older >= number or any(state.merged_into is not None or state.retired for state in states):
             continue
-        opened_at = _moment(told.states[number][0].entry)
-        around: list[Centroid | None] = [*_around(means, opened_at)] or [None]
-        for older, history in histories.items():
-            # One that was first told of later may have come near in the meantime.
-            if older >= number or history[0][0] >= opened_at:
-                continue
-            states = _around(history, opened_at)
-            if min(float(score(founder, states, mean, rules).min()) for mean in around) >= _near(rules):
-                twins[number] = older
-                break
-    return twins
+        history = [(s.entry.timestamp, Centroid(s.members, s.vector_sum)) for s in states if s.vector_sum is not None]
+        # One that was first told of later may have come near in the meantime.
+        if not history or history[0][0] >= decided_at:
+            continue
+        known = _around(history, decided_at)
+        if min(float(score(founder, known, mean, rules).min()) for mean in around) >= _near(rules):
+            return older
+    return None
 
 
 def _near(rules: Rules) -> float:
     return rules.threshold + rules.tolerance
 
 
-def _moment(entry: Entry) -> tuple[int, int]:
-    return entry.timestamp, entry.offset
-
-
-def _around(history: Sequence[tuple[tuple[int, int], Centroid]], at: tuple[int, int]) -> list[Centroid]:
+def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
     """What was told last before a moment and first after it, as far as there is such."""
-    before = [state for moment, state in history if moment < at]
-    after = [state for moment, state in history if moment >= at]
+    before = [state for moment, state in history if moment < at_ms]
+    after = [state for moment, state in history if moment >= at_ms]
     return before[-1:] + after[:1]
 
 

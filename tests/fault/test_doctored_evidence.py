@@ -45,9 +45,10 @@ def with_next_number(evidence: Evidence, number: int) -> Evidence:
 
 
 def without_newest_state(evidence: Evidence, key: bytes) -> Evidence:
-    """The cluster topic without the last record of a key."""
-    last = [entry for entry in evidence.cluster_states if entry.key == key][-1]
-    return replace(evidence, cluster_states=[entry for entry in evidence.cluster_states if entry is not last])
+    """The cluster topic without the last record of a key, however often it was told."""
+    last = [entry.value for entry in evidence.cluster_states if entry.key == key][-1]
+    states = [entry for entry in evidence.cluster_states if entry.key != key or entry.value != last]
+    return replace(evidence, cluster_states=states)
 
 
 def with_older_state_last(evidence: Evidence, key: bytes) -> Evidence:

@@ -46,6 +46,7 @@ TOO_LATE: Broken = {
     "stale-creations-renumbered": {Promise.NO_TWINS},
 }
 AT_LEAST_ONCE: Broken = {None: set(), "offsets-before-records": {Promise.NOTHING_LOST, Promise.OFFSETS}}
+PUT_BACK: Broken = {None: set(), "recovery-disabled": {Promise.UNIQUE_ID, Promise.SIZES, Promise.CLUSTER_TOPIC}}
 
 
 def cases(broken: Broken) -> pytest.MarkDecorator:
@@ -101,20 +102,21 @@ def test_a_worker_killed_while_it_sends_at_least_once(
 ) -> None:
     """Some of the batch's records are sent, some are not."""
     stream = make_stream(1, **OPTIONS, delivery="at-least-once")
-    stream.send(question(i, text) for i, text in enumerate(MERGING))
-    assert start_worker(stream, bug=bug, fault="send:before:3:KILL").wait() == -signal.SIGKILL
+    stream.send(question(i, MERGING[i % len(MERGING)]) for i in range(40))
+    assert start_worker(stream, bug=bug, fault="send:before:20:KILL").wait() == -signal.SIGKILL
     start_worker(stream, bug=bug, left_behind_seconds=0.1)
-    evidence = at_rest(stream, len(MERGING))
+    evidence = at_rest(stream, 40)
     assert_broken(evidence, Rules(THRESHOLD, hash_vector, delivery="at-least-once"), broken)
 
 
-@pytest.mark.parametrize("put_back", [pytest.param(False, id="clean"), pytest.param(True, id="put-back")])
+@cases(PUT_BACK)
 def test_a_redis_put_back_to_an_old_snapshot(
     kafka: KafkaServer,
     topics: Callable[..., Topics],
     redis_factory: Callable[..., RedisServer],
     start_worker: Starter,
-    put_back: bool,
+    bug: str | None,
+    broken: set[Promise],
 ) -> None:
     """The append-only file of before the second wave of questions comes back before the third."""
     server = redis_factory(appendfsync="always")
@@ -124,24 +126,23 @@ def test_a_redis_put_back_to_an_old_snapshot(
     shutil.copytree(live, saved)
     decide_wave(stream, start_worker, ["red sea", "quite another matter", "one two"])
     server.stop()
-    if put_back:
-        shutil.rmtree(live)
-        shutil.copytree(saved, live)
+    shutil.rmtree(live)
+    shutil.copytree(saved, live)
     server.start()
-    assert_broken(evidence_of(stream), RULES, {Promise.REMEMBERED, Promise.SIZES} if put_back else set())
-    evidence = decide_wave(stream, start_worker, ["red sea", "nothing of the kind"])
-    assert_broken(evidence, RULES, {Promise.UNIQUE_ID, Promise.SIZES, Promise.CLUSTER_TOPIC} if put_back else set())
+    assert_broken(evidence_of(stream), RULES, {Promise.REMEMBERED, Promise.SIZES})
+    evidence = decide_wave(stream, start_worker, ["red sea", "nothing of the kind"], bug)
+    assert_broken(evidence, RULES, broken)
 
 
 def test_every_bug_is_planted_in_some_test() -> None:
-    assert BUGS.keys() == (AFTER_A_MERGE.keys() | TOO_LATE.keys() | AT_LEAST_ONCE.keys()) - {None}
+    assert BUGS.keys() == set().union(AFTER_A_MERGE, TOO_LATE, AT_LEAST_ONCE, PUT_BACK) - {None}
 
 
-def decide_wave(stream: Stream, start_worker: Starter, texts: list[str]) -> Evidence:
+def decide_wave(stream: Stream, start_worker: Starter, texts: list[str], bug: str | None = None) -> Evidence:
     """The evidence once a worker has decided these questions too; it is gone by then."""
     stood = sum(stream.committed().values())
     stream.send(question(stood + i, text) for i, text in enumerate(texts))
-    with start_worker(stream, left_behind_seconds=0.1):
+    with start_worker(stream, bug=bug, left_behind_seconds=0.1):
         return at_rest(stream, stood + len(texts))
 
 

@@ -42,6 +42,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "publish": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
     "merge": (RedisStore, "merge"),
+    "confirm": (RedisStore, "confirm"),
     "send": (questream.kafka.publisher, "send"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.
     "commit-transaction": (KafkaProducer, "commit_transaction"),
