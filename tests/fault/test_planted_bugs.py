@@ -142,8 +142,10 @@ def decide_wave(stream: Stream, start_worker: Starter, texts: list[str], bug: st
     """The evidence once a worker has decided these questions too; it is gone by then."""
     stood = sum(stream.committed().values())
     stream.send(question(stood + i, text) for i, text in enumerate(texts))
-    with start_worker(stream, bug=bug, left_behind_seconds=0.1):
-        return at_rest(stream, stood + len(texts))
+    worker = start_worker(stream, bug=bug, left_behind_seconds=0.1)
+    evidence = at_rest(stream, stood + len(texts))
+    worker.kill()
+    return evidence
 
 
 def partition_of(stream: Stream, worker: WorkerProcess) -> int:
