@@ -97,7 +97,7 @@ def _twins_by_log(
     stored: Stored, founders: dict[int, Floats], opened: dict[int, int], rules: Rules
 ) -> Iterator[tuple[int, int]]:
     """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
-    standing = Standing()
+    standing = Standing(mean=_mean_before(stored))
     for seq, changes in _by_seq(stored):
         before = standing.copy()
         for change in changes:
@@ -108,13 +108,28 @@ def _twins_by_log(
             else:
                 standing.clusters[change.number] = Centroid(change.members, change.vector_sum)
         for number in [number for number, at in opened.items() if at == seq]:
-            near = _near_throughout(number, founders, before, standing, rules)
+            means = [before.mean, standing.mean]
+            if before.mean is None and opened.get(1) != seq:
+                # A log that begins later does not tell how the mean stood before its first move.
+                means = [standing.mean]
+            near = _near_throughout(number, founders, before, standing, means, rules)
             if near is not None:
                 yield number, near
 
 
+def _mean_before(stored: Stored) -> Centroid | None:
+    """The mean at the beginning of a log in which it does not move: it is frozen, and as it stands now."""
+    moves = any(isinstance(change, MeanMoved) for change in stored.log)
+    return None if moves or not stored.mean_questions else Centroid(stored.mean_questions, stored.mean_sum)
+
+
 def _near_throughout(
-    number: int, founders: dict[int, Floats], before: Standing, after: Standing, rules: Rules
+    number: int,
+    founders: dict[int, Floats],
+    before: Standing,
+    after: Standing,
+    means: Sequence[Centroid | None],
+    rules: Rules,
 ) -> int | None:
     """An older cluster that the founder scored at or above the threshold before the commit and after it."""
     founder = founders[number]
@@ -125,7 +140,7 @@ def _near_throughout(
     if not older:
         return None
     lowest = np.full(len(older), np.inf)
-    for mean in (before.mean, after.mean):
+    for mean in means:
         for clusters in (known, {**known, **after.clusters}):
             lowest = np.minimum(lowest, score(founder, (clusters[n] for n in older), mean, rules))
     best = int(lowest.argmax())
