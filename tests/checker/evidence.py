@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,15 +69,14 @@ def collect(
     such as those of security. Raises TimeoutError if a topic's end does not come within reach: a transaction is open.
     """
     options = {"bootstrap_servers": bootstrap_servers, "enable_auto_commit": False, **(kafka_options or {})}
+    topics = (input_topic, output_topic, dead_letter_topic, cluster_topic)
+    ends = _read_ends(options, topics)
     consumer = KafkaConsumer(
         isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50, **options
     )
     try:
-        asked = _read(consumer, input_topic)
+        asked, output, dead_letters, cluster_states = (_read(consumer, topic, ends) for topic in topics)
         begins = consumer.beginning_offsets(_partitions(consumer, input_topic))
-        output = _read(consumer, output_topic)
-        dead_letters = _read(consumer, dead_letter_topic)
-        cluster_states = _read(consumer, cluster_topic)
     finally:
         consumer.close(autocommit=False)
     return Evidence(
@@ -96,10 +95,22 @@ def _partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     return [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
 
 
-def _read(consumer: KafkaConsumer, topic: str) -> list[Entry]:
+def _read_ends(options: Mapping[str, Any], topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """Where the partitions end, open transactions included: what was committed behind one is hidden until it ends."""
+    consumer = KafkaConsumer(isolation_level="read_uncommitted", **options)
+    try:
+        ends: dict[TopicPartition, int] = {}
+        for topic in topics:
+            ends |= consumer.end_offsets(_partitions(consumer, topic))
+        return ends
+    finally:
+        consumer.close(autocommit=False)
+
+
+def _read(consumer: KafkaConsumer, topic: str, all_ends: Mapping[TopicPartition, int]) -> list[Entry]:
     partitions = _partitions(consumer, topic)
     consumer.assign(partitions)
-    ends = consumer.end_offsets(partitions)
+    ends = {partition: all_ends[partition] for partition in partitions}
     consumer.seek_to_beginning(*partitions)
     entries: list[Entry] = []
     positions: dict[TopicPartition, int] = {}
