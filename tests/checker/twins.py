@@ -7,7 +7,7 @@ n the number of a cluster's members, s = S/n:
 
 Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
 not told: an older cluster is called a twin only if it was near enough before it and after it. Where the log was trimmed
-or lost, the states that were published last before the founder was decided and first after it stand for the two.
+or lost, published states stand for that: those with the sizes that decisions tell of around the founder's.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         stored = run.evidence.stored.get(namespace) or Stored()
         opened = _opened_in_log(stored, created, decisions)
         twins = dict(_twins_by_log(stored, founders, opened, rules))
+        told = run.told.get(namespace) or Told()
         for number in founders.keys() - opened.keys():
-            decided_at = milliseconds(created[number].told["decided_at"])
-            told = run.told.get(namespace) or Told()
-            older = _twin_by_topic(told, number, founders[number], decided_at, rules)
+            older = _twin_by_topic(told, created[number], founders[number], decisions, rules)
             twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
@@ -147,19 +146,31 @@ def _near_throughout(
     return older[best] if lowest[best] >= _near(rules) else None
 
 
-def _twin_by_topic(told: Told, number: int, founder: Floats, decided_at: int, rules: Rules) -> int | None:
+def _twin_by_topic(
+    told: Told, created: Decision, founder: Floats, decisions: Iterable[Decision], rules: Rules
+) -> int | None:
     """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of."""
-    means = [(whole.entry.timestamp, Centroid(whole.mean_questions, whole.mean_sum)) for whole in told.whole]
-    around: list[Centroid | None] = [*_around(means, decided_at)] or [None]
+    decided_at = milliseconds(created.told["decided_at"])
+    # The largest size of each cluster before the founder's batch, and up to its end.
+    before: dict[int | None, int] = {}
+    after: dict[int | None, int] = {}
+    for decision in decisions:
+        at = milliseconds(decision.told["decided_at"])
+        if at < decided_at:
+            before[decision.number] = max(before.get(decision.number, 0), decision.size)
+        if at <= decided_at:
+            after[decision.number] = max(after.get(decision.number, 0), decision.size)
+    means = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in told.whole], decided_at)
     for older, states in told.states.items():
-        if older >= number or any(state.merged_into is not None or state.retired for state in states):
+        if older >= (created.number or 0) or any(state.merged_into is not None or state.retired for state in states):
             continue
-        history = [(s.entry.timestamp, Centroid(s.members, s.vector_sum)) for s in states if s.vector_sum is not None]
-        # One that was first told of later may have come near in the meantime.
-        if not history or history[0][0] >= decided_at:
+        by_size = {s.size: Centroid(s.members, s.vector_sum) for s in states if s.vector_sum is not None}
+        if before.get(older) not in by_size or after[older] not in by_size:
             continue
-        known = _around(history, decided_at)
-        if min(float(score(founder, known, mean, rules).min()) for mean in around) >= _near(rules):
+        # One more than needed: a join may be decided before the founder and committed after it.
+        known = [by_size[size] for size in sorted(by_size) if size <= after[older]]
+        known = known[-3:] if after[older] != before[older] else known[-2:]
+        if min(float(score(founder, known, mean, rules).min()) for mean in means or [None]) >= _near(rules):
             return older
     return None
 
@@ -168,11 +179,11 @@ def _near(rules: Rules) -> float:
     return rules.threshold + rules.tolerance
 
 
-def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
+def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid | None]:
     """What was told last before a moment and first after it, as far as there is such."""
     before = [state for moment, state in history if moment < at_ms]
     after = [state for moment, state in history if moment >= at_ms]
-    return before[-1:] + after[:1]
+    return [*before[-1:], *after[:1]]
 
 
 def _opened_in_log(stored: Stored, created: Mapping[int, Decision], decisions: Iterable[Decision]) -> dict[int, int]:
