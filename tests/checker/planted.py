@@ -67,11 +67,13 @@ def stale_creations_renumbered() -> None:
             seq, following = map(int, found)
             opened = [touch.cluster_id for touch in proposal.touches if touch.creates]
             numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
-            proposal = renumbered(proposal, numbers, seq)
-            # What the worker goes by once the commit is accepted.
-            decided["rows"][:] = [renumbered_row(row, numbers) for row in decided["rows"]]
+            # In place: what the worker goes by once the commit is accepted.
+            proposal.touches[:] = [renumbered(touch, numbers) for touch in proposal.touches]
+            for rows in (decided["rows"], *(batch.rows for batch in proposal.partitions)):
+                rows[:] = [renumbered(row, numbers) for row in rows]
             for touched in decided["plan"].touched.values():
                 touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
+            proposal = replace(proposal, seq=seq)
             reply = original(store, namespace, proposal)
         return reply
 
@@ -79,21 +81,9 @@ def stale_creations_renumbered() -> None:
     patch(RedisStore, "commit", commit)
 
 
-def renumbered(proposal: Any, numbers: Mapping[int, int], seq: int) -> Any:
-    """The proposal with other numbers for the clusters that it opens, as if it had been decided at `seq`."""
-    return replace(
-        proposal,
-        seq=seq,
-        touches=[replace(t, cluster_id=numbers.get(t.cluster_id, t.cluster_id)) for t in proposal.touches],
-        partitions=[
-            replace(batch, rows=[renumbered_row(row, numbers) for row in batch.rows]) for batch in proposal.partitions
-        ],
-    )
-
-
-def renumbered_row(row: Any, numbers: Mapping[int, int]) -> Any:
-    """A decision for the cluster's new number."""
-    return replace(row, cluster_id=numbers.get(row.cluster_id, row.cluster_id))
+def renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
+    """A touch or a row for its cluster's new number."""
+    return replace(part, cluster_id=numbers.get(part.cluster_id, part.cluster_id))
 
 
 def lost_alias() -> None:

@@ -90,7 +90,8 @@ def test_a_worker_that_comes_too_late_with_new_clusters(
     wait_until(late.is_frozen, "the late worker is frozen")
     stream.send(question(f"soon-{i}", text, partition=1 - own) for i, text in enumerate(texts))
     with stream.decisions() as reader:
-        reader.until(len(texts))
+        # Should the group rebalance just now, it waits for the frozen one first.
+        reader.until(len(texts), 90)
     late.signal(signal.SIGCONT)
     evidence = at_rest(stream, 2 * len(texts))
     assert_broken(evidence, Rules(THRESHOLD, hash_vector, similarity="cosine"), broken)
