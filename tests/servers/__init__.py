@@ -1,23 +1,27 @@
 """Real servers for tests: Apache Kafka, Redis, Sentinel and Redis Cluster, on free ports of 127.0.0.1.
 
 Each is a class to use as a context manager, with `start`, `stop`, `kill`, `restart`, `pause` and `resume`; it keeps its
-port and its data between them, and never outlives the process that started it.
+port and its data between them, and never outlives the process that started it. A `Link` is a path to one of them, to
+be cut, slowed down or left half open; `KafkaServer(folder, links=[...])` advertises it.
 """
 
 from __future__ import annotations
 
 from tests.servers.kafka import KafkaServer
+from tests.servers.network import Link, Way
 from tests.servers.process import MissingServer, Server
 from tests.servers.redis import RedisCluster, RedisSentinel, RedisServer
 from tests.servers.topics import Topics, create_topics
 
 __all__ = [
     "KafkaServer",
+    "Link",
     "MissingServer",
     "RedisCluster",
     "RedisSentinel",
     "RedisServer",
     "Server",
     "Topics",
+    "Way",
     "create_topics",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from tests.servers.kafka.jars import kafka_jars
+from tests.servers.network import Link
 from tests.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, needed_program
 
 LOG4J = Path(__file__).with_name("log4j2.properties")
@@ -23,13 +24,14 @@ class KafkaServer(Server):
     """A broker with a plain listener where everybody may do all, and a SASL/PLAIN one where rights are checked.
 
     Over SASL, user `owner` may do all and user `guest` nothing, unless an ACL says otherwise; the password of both is
-    `PASSWORD`. `properties` are broker settings on top of the ones below.
+    `PASSWORD`. `properties` are broker settings on top of the ones below. Each of `links` gets a plain listener behind
+    it that advertises the link, so that a client who starts at the link's port never leaves it.
     Raises MissingServer if there is no Java, or Maven cannot fetch the jars.
     """
 
     start_seconds: ClassVar[float] = 90.0
 
-    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, properties: Mapping[str, str] | None = None, links: Sequence[Link] = ()) -> None:
         super().__init__(folder)
         self._java = needed_program("java", "install a JDK 17 or newer")
         self._jars = kafka_jars()
@@ -37,7 +39,7 @@ class KafkaServer(Server):
         # 16 bytes in URL-safe base64, the first one fixed: an id that begins with a dash reads as an option.
         self.cluster_id = base64.urlsafe_b64encode(b"q" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self._properties = folder / "server.properties"
-        settings = {**self._own_properties(controller_port), **(properties or {})}
+        settings = {**self._own_properties(controller_port, links), **(properties or {})}
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
     @property
@@ -83,8 +85,12 @@ class KafkaServer(Server):
         command = [self._java, "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", *arguments]
         return command if "format" in arguments else [*command, str(self._properties)]
 
-    def _own_properties(self, controller_port: int) -> dict[str, str]:
-        listeners = f"PLAIN://{self.bootstrap_servers},SASL://{self.sasl_bootstrap_servers}"
+    def _own_properties(self, controller_port: int, links: Sequence[Link]) -> dict[str, str]:
+        own = [f"PLAIN://{self.bootstrap_servers}", f"SASL://{self.sasl_bootstrap_servers}"]
+        bound = [f"LINK{link.port}://{LOOPBACK}:{link.server_port}" for link in links]
+        advertised = [f"LINK{link.port}://{LOOPBACK}:{link.port}" for link in links]
+        protocols = ["PLAIN:PLAINTEXT", "SASL:SASL_PLAINTEXT", "CONTROLLER:PLAINTEXT"]
+        protocols += [f"LINK{link.port}:PLAINTEXT" for link in links]
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         return {
             "process.roles": "broker,controller",
@@ -92,9 +98,9 @@ class KafkaServer(Server):
             "controller.quorum.voters": f"1@{LOOPBACK}:{controller_port}",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAIN",
-            "listeners": f"{listeners},CONTROLLER://{LOOPBACK}:{controller_port}",
-            "advertised.listeners": listeners,
-            "listener.security.protocol.map": "PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": ",".join([*own, *bound, f"CONTROLLER://{LOOPBACK}:{controller_port}"]),
+            "advertised.listeners": ",".join([*own, *advertised]),
+            "listener.security.protocol.map": ",".join(protocols),
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.sasl.plain.sasl.jaas.config": (f'{login} user_owner="{PASSWORD}" user_guest="{PASSWORD}";'),
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
