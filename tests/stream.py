@@ -338,7 +338,8 @@ class WorkerProcess:
 
     `model` is a model's folder, or None for the encoder of tests/vectors.py. `fault` is where it shall end or freeze
     itself, as tests/fault/worker_process.py describes; `record` a file for what it commits; `bug` one to plant in it,
-    and `left_behind_seconds` after how long it publishes what a dead worker left behind.
+    and `left_behind_seconds` after how long it publishes what a dead worker left behind; `clock` a file that says by
+    how many seconds its clock is ahead.
     """
 
     def __init__(
@@ -349,6 +350,7 @@ class WorkerProcess:
         model: Path | None = None,
         fault: str | None = None,
         record: Path | None = None,
+        clock: Path | None = None,
         bug: str | None = None,
         left_behind_seconds: float | None = None,
     ) -> None:
@@ -364,6 +366,7 @@ class WorkerProcess:
             "hash_encoder": model is None,
             "fault": fault,
             "record": str(record) if record else None,
+            "clock": str(clock) if clock else None,
             "bug": bug,
             "left_behind_seconds": left_behind_seconds,
         }

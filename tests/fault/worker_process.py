@@ -2,6 +2,7 @@
 
 The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py stands for the model; `port_file`, where to
 write the port of the metrics page; `record`, a file for every commit and merge that the store accepted, or null;
+`clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
 `fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
 before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
 `bug`, or null: one of tests/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
@@ -54,6 +55,8 @@ def main(arguments: dict[str, Any]) -> None:
     """Run until SIGTERM; a second SIGTERM ends at once."""
     settings = load_settings(Path(os.devnull), arguments["settings"])
     configure_logging(settings.log, Redactor())
+    if arguments["clock"]:
+        follow_clock(Path(arguments["clock"]))
     if arguments["record"]:
         record_commits(Path(arguments["record"]))
     if arguments["bug"]:
@@ -83,6 +86,27 @@ def tell_port(worker: Worker, port_file: Path) -> None:
     beside = port_file.with_suffix(".tmp")
     beside.write_text(str(worker.metrics_port))
     beside.rename(port_file)
+
+
+def follow_clock(path: Path) -> None:
+    """Have this process' clock go ahead by as many seconds as the file says; behind, where they are negative."""
+    true_time = time.time
+    ahead_seconds = 0.0
+
+    def read() -> None:
+        nonlocal ahead_seconds
+        # Between two of its contents the file is empty.
+        with contextlib.suppress(OSError, ValueError):
+            ahead_seconds = float(path.read_text())
+
+    def follow() -> None:
+        while True:
+            read()
+            time.sleep(0.1)
+
+    read()
+    time.time = lambda: true_time() + ahead_seconds
+    threading.Thread(target=follow, name="clock", daemon=True).start()
 
 
 def build_in(fault: str) -> None:

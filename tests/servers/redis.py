@@ -101,13 +101,16 @@ class SentinelProcess(RedisServer):
 class RedisSentinel:
     """A master, a replica and one sentinel, which makes the replica master some 4 s after that one's death.
 
-    What Sentinel shall do is awaited with `wait_until`: it may rest for half a minute.
+    What Sentinel shall do is awaited with `wait_until`: it may rest for half a minute. `master` and `replica` change
+    places with `fail_over`.
     """
 
     def __init__(self, folder: Path, *, appendfsync: AppendFsync = "everysec") -> None:
         self.service = "questream-test"
         # Else a master waits 5 s for more replicas before it sends the first one its data.
-        at_once = {"repl-diskless-sync-delay": "0"}
+        at_once = {"repl-diskless-sync-delay": "0", "user": "replica on nopass ~* &* +@all"}
+        # A name of its own, so that a replica can be shut out; Redis wants a password beside it.
+        at_once |= {"masteruser": "replica", "masterauth": "any"}
         self.master = RedisServer(folder / "master", appendfsync=appendfsync, directives=at_once)
         follow = {**at_once, "replicaof": f"{LOOPBACK} {self.master.port}"}
         self.replica = RedisServer(folder / "replica", appendfsync=appendfsync, directives=follow)
@@ -151,6 +154,34 @@ class RedisSentinel:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def stop_replication(self) -> None:
+        """The replica misses what the master is told from now on. Sentinel still takes it for fit for about 10 s."""
+        with self.master.client() as client:
+            client.execute_command("ACL", "SETUSER", "replica", "off")
+            client.execute_command("CLIENT", "KILL", "USER", "replica")
+
+    def fail_over(self) -> None:
+        """Kill the master; returns once its replica is the master and it is back as the replica.
+
+        Raises ServerFailed if that does not come.
+        """
+        self.master.kill()
+        wait_until(lambda: self.master_port() == self.replica.port, "Sentinel names the replica as master")
+        self.master, self.replica = self.replica, self.master
+        wait_until(self._is_master, "the replica has become the master")
+        self.replica.start()
+        with self.replica.client() as client:
+            # Sentinel would do so too, 10 s later.
+            client.replicaof(LOOPBACK, str(self.master.port))
+        for server in (self.master, self.replica):
+            with server.client() as client:
+                client.execute_command("ACL", "SETUSER", "replica", "on")
+        wait_until(self._can_fail_over, "the old master follows the new one and Sentinel knows it")
+
+    def _is_master(self) -> bool:
+        with self.master.client() as client:
+            return bool(client.info("replication")["role"] == "master")
 
     def _can_fail_over(self) -> bool:
         with self.replica.client() as replica, self.sentinel.client() as sentinel:

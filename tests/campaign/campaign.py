@@ -1,0 +1,138 @@
+"""Runs a schedule: blow after blow, each survived, judged and timed."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.campaign.bed import Bed
+from tests.campaign.faults import Fault
+from tests.campaign.schedule import Round
+from tests.campaign.verdict import Verdict, judge
+from tests.servers import KafkaServer, Link
+from tests.servers.process import free_port
+
+MOST_WORKERS = 4
+RECOVERY_SECONDS = 150.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What became of one blow. `seconds` to recover is None if decisions did not flow again."""
+
+    blow: tuple[Fault, ...]
+    seconds: float | None = None
+    trouble: str | None = None
+
+    @property
+    def survived(self) -> bool:
+        """Whether decisions flowed again and every promise was kept."""
+        return self.seconds is not None and self.trouble is None
+
+
+@dataclass
+class RoundOutcome:
+    """What became of one round: of each blow, and what the last check of it saw."""
+
+    plan: Round
+    outcomes: list[Outcome] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    exits: Counter[int] = field(default_factory=Counter)
+    folder: Path | None = None
+
+
+@contextmanager
+def broker(folder: Path) -> Iterator[tuple[KafkaServer, list[Link]]]:
+    """A Kafka that can be reached on a path of its own by each of `MOST_WORKERS` workers, and directly."""
+    with ExitStack() as started:
+        paths = [started.enter_context(Link(free_port())) for _ in range(MOST_WORKERS)]
+        yield started.enter_context(KafkaServer(folder, links=paths)), paths
+
+
+def run_schedule(schedule: Sequence[Round], folder: Path, say: Say) -> Iterator[RoundOutcome]:
+    """Round by round; one that a promise was broken in ends there, and the next begins with everything anew."""
+    with broker(folder / "kafka") as (kafka, paths):
+        for plan in schedule:
+            yield run_round(plan, Path(tempfile.mkdtemp(prefix=f"round-{plan.number}-", dir=folder)), kafka, paths, say)
+
+
+def run_round(plan: Round, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> RoundOutcome:
+    """One round, from fresh topics and an empty store to its last verdict."""
+    say(str(plan))
+    result = RoundOutcome(plan, folder=folder)
+    memory_lost = False
+    try:
+        with Bed(folder, kafka, paths, plan) as bed:
+            for blow in plan.blows:
+                memory_lost = memory_lost or any(fault.loses_memory for fault in blow)
+                outcome = Outcome(blow)
+                result.outcomes.append(outcome)
+                say(f"  {describe(blow)}")
+                _strike(bed, outcome)
+                if outcome.survived:
+                    result.verdict = judge(bed, plan, memory_lost=memory_lost)
+                    if result.verdict.violations:
+                        outcome.trouble = f"{len(result.verdict.violations)} promises broken"
+                say(f"    {_told(outcome)}")
+                result.exits = sum((worker.exits for worker in bed.workers), Counter())
+                if not outcome.survived:
+                    break
+    except Exception as error:  # a round that fails must not take the others with it
+        say(f"    broken off: {type(error).__name__}: {error}")
+        trouble = f"{type(error).__name__}: {error}"
+        if not result.outcomes:
+            result.outcomes.append(Outcome((), None, trouble))
+        else:
+            result.outcomes[-1].trouble = trouble
+    for violation in result.verdict.violations[:20]:
+        say(f"    {violation}")
+    return result
+
+
+def describe(blow: tuple[Fault, ...]) -> str:
+    """A blow in words."""
+    return " and ".join(map(str, blow))
+
+
+def _strike(bed: Bed, outcome: Outcome) -> None:
+    """Have it happen, and measure how long decisions take to flow again in every partition once it is over."""
+    _inflict(bed, outcome.blow)
+    ended = time.monotonic()
+    asked = bed.watch.asked()
+    seconds = bed.watch.seconds_until_decided(asked, RECOVERY_SECONDS)
+    if seconds is None:
+        outcome.trouble = f"no decisions for {RECOVERY_SECONDS:.0f} s after its end"
+    else:
+        outcome.seconds = time.monotonic() - ended
+
+
+def _inflict(bed: Bed, blow: tuple[Fault, ...]) -> None:
+    failures: list[BaseException] = []
+
+    def inflict(fault: Fault) -> None:
+        try:
+            fault.inflict(bed)
+        except BaseException as error:  # raised again in the campaign's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=inflict, args=(fault,), name=fault.kind) for fault in blow]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _told(outcome: Outcome) -> str:
+    if outcome.survived:
+        return f"survived, decisions after {outcome.seconds:.1f} s"
+    return f"NOT SURVIVED: {outcome.trouble}"

@@ -1,0 +1,41 @@
+"""Every kind of fault that a campaign draws from."""
+
+from __future__ import annotations
+
+from tests.campaign.faults.base import Dice, Fault, StoreKind
+from tests.campaign.faults.memory import FailedOver, FlushedStore, ForgetfulStore
+from tests.campaign.faults.paths import CutPath, HalfOpenPath, HeldUpPath, ResetPath, SlowPath
+from tests.campaign.faults.servers import FrozenBroker, FrozenStore, FullDisk, FullStore, KilledBroker, KilledStore
+from tests.campaign.faults.workers import (
+    FrozenWorker,
+    JumpedClock,
+    KilledWorker,
+    KilledWorkers,
+    RebalanceStorm,
+    ReturnedWorker,
+    StoppedWorker,
+)
+
+__all__ = ["KINDS", "KINDS_THAT_LOSE_MEMORY", "Dice", "Fault", "StoreKind"]
+
+KINDS: tuple[type[Fault], ...] = (
+    KilledWorker,
+    KilledWorkers,
+    StoppedWorker,
+    FrozenWorker,
+    ReturnedWorker,
+    JumpedClock,
+    RebalanceStorm,
+    KilledBroker,
+    FrozenBroker,
+    KilledStore,
+    FrozenStore,
+    FullStore,
+    FullDisk,
+    CutPath,
+    ResetPath,
+    SlowPath,
+    HalfOpenPath,
+    HeldUpPath,
+)
+KINDS_THAT_LOSE_MEMORY: tuple[type[Fault], ...] = (FlushedStore, ForgetfulStore, FailedOver)

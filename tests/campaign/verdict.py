@@ -1,0 +1,65 @@
+"""What the checker says of a stream at rest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.campaign.bed import THRESHOLD, Bed
+from tests.campaign.schedule import Round
+from tests.checker import Evidence, Promise, Rules, Violation, check, collect
+from tests.vectors import hash_vector
+
+
+@dataclass
+class Verdict:
+    """What was looked at, and what was wrong with it."""
+
+    violations: list[Violation] = field(default_factory=list)
+    asked: int = 0
+    published: Counter[str] = field(default_factory=Counter)
+
+    def count(self, *promises: Promise) -> int:
+        """How many violations are of these promises."""
+        return sum(violation.promise in promises for violation in self.violations)
+
+
+def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:
+    """Let the stream come to rest, and have it checked."""
+    with bed.traffic.paused():
+        bed.come_to_rest()
+        evidence = _collect(bed)
+        rules = Rules(
+            threshold=THRESHOLD,
+            embed=hash_vector,
+            mean_questions=plan.options["clusters.mean_questions"],
+            delivery=plan.options["delivery"],
+            store_lost_memory=memory_lost,
+        )
+        violations = check(evidence, rules)
+        lost = bed.traffic.places - {entry.place for entry in evidence.input}
+        assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
+    return Verdict(violations, len(evidence.input), _published(evidence))
+
+
+def _collect(bed: Bed) -> Evidence:
+    topics = bed.stream.topics
+    return collect(
+        bed.stream.bootstrap_servers,
+        bed.store.url,
+        bed.stream.group_id,
+        topics.input_topic,
+        topics.output_topic,
+        topics.cluster_topic,
+        topics.dead_letter_topic,
+    )
+
+
+def _published(evidence: Evidence) -> Counter[str]:
+    clusters = [cluster for stored in evidence.stored.values() for cluster in stored.clusters.values()]
+    return Counter(
+        decisions=len(evidence.output),
+        dead_letters=len(evidence.dead_letters),
+        clusters=len(clusters),
+        merged=sum(cluster.merged_into is not None for cluster in clusters),
+    )
