@@ -56,8 +56,9 @@ format: $(STAMP) ## Rewrite the code in the one style
 bench: $(STAMP) ## Measure the pipeline on this machine
 	@$(BIN)/questream bench pipeline $(ARGS)
 
-faults: $(STAMP) ## Only the tests that kill, freeze and restart workers and servers
-	$(BIN)/pytest tests/fault $(ARGS)
+faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults
+	@$(BIN)/python -m tests.servers
+	@$(BIN)/python -m tests.campaign $(ARGS)
 
 fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through a worker; ARGS="--seed 7" repeats
 	$(BIN)/python -m tests.fuzz decoder $(ARGS)

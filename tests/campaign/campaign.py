@@ -15,6 +15,7 @@ from tests.campaign.bed import Bed
 from tests.campaign.faults import Fault
 from tests.campaign.schedule import Round
 from tests.campaign.verdict import Verdict, judge
+from tests.checker import Violation
 from tests.servers import KafkaServer, Link
 from tests.servers.process import free_port
 
@@ -40,11 +41,12 @@ class Outcome:
 
 @dataclass
 class RoundOutcome:
-    """What became of one round: of each blow, and what the last check of it saw."""
+    """What became of one round: of each blow, what the last check saw, and every broken promise that any check saw."""
 
     plan: Round
     outcomes: list[Outcome] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
+    violations: list[Violation] = field(default_factory=list)
     exits: Counter[int] = field(default_factory=Counter)
     folder: Path | None = None
 
@@ -58,7 +60,7 @@ def broker(folder: Path) -> Iterator[tuple[KafkaServer, list[Link]]]:
 
 
 def run_schedule(schedule: Sequence[Round], folder: Path, say: Say) -> Iterator[RoundOutcome]:
-    """Round by round; one that a promise was broken in ends there, and the next begins with everything anew."""
+    """Round by round; one whose decisions do not flow again ends there, and the next begins with everything anew."""
     with broker(folder / "kafka") as (kafka, paths):
         for plan in schedule:
             yield run_round(plan, Path(tempfile.mkdtemp(prefix=f"round-{plan.number}-", dir=folder)), kafka, paths, say)
@@ -79,11 +81,13 @@ def run_round(plan: Round, folder: Path, kafka: KafkaServer, paths: list[Link], 
                 _strike(bed, outcome)
                 if outcome.survived:
                     result.verdict = judge(bed, plan, memory_lost=memory_lost)
-                    if result.verdict.violations:
-                        outcome.trouble = f"{len(result.verdict.violations)} promises broken"
+                    broken = [one for one in result.verdict.violations if one not in result.violations]
+                    result.violations += broken
+                    if broken:
+                        outcome.trouble = f"{len(broken)} promises broken: {broken[0]}"
                 say(f"    {_told(outcome)}")
                 result.exits = sum((worker.exits for worker in bed.workers), Counter())
-                if not outcome.survived:
+                if outcome.seconds is None:
                     break
     except Exception as error:  # a round that fails must not take the others with it
         say(f"    broken off: {type(error).__name__}: {error}")
@@ -92,7 +96,7 @@ def run_round(plan: Round, folder: Path, kafka: KafkaServer, paths: list[Link], 
             result.outcomes.append(Outcome((), None, trouble))
         else:
             result.outcomes[-1].trouble = trouble
-    for violation in result.verdict.violations[:20]:
+    for violation in result.violations[:20]:
         say(f"    {violation}")
     return result
 

@@ -29,8 +29,8 @@ def summary(seed: int, rounds: Sequence[RoundOutcome]) -> dict[str, Any]:
         for fault in outcome.blow:
             by_kind[fault.kind].append(outcome)
     seen = sum((one.verdict.published for one in rounds), Counter())
-    counts = {name: sum(one.verdict.count(*promises) for one in rounds) for name, promises in BROKEN.items()}
-    everything = sum(len(one.verdict.violations) for one in rounds)
+    broken = Counter(violation.promise for one in rounds for violation in one.violations)
+    counts = {name: sum(broken[promise] for promise in promises) for name, promises in BROKEN.items()}
     return {
         "seed": seed,
         "rounds": len(rounds),
@@ -39,7 +39,7 @@ def summary(seed: int, rounds: Sequence[RoundOutcome]) -> dict[str, Any]:
         "questions": sum(one.verdict.asked for one in rounds),
         **dict(sorted(seen.items())),
         **counts,
-        "other promises broken": everything - sum(counts.values()),
+        "other promises broken": broken.total() - sum(counts.values()),
         "kinds": {kind: _kind(of_kind) for kind, of_kind in sorted(by_kind.items())},
         "unasked exits": dict(sum((one.exits for one in rounds), Counter())),
         "troubles": [

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.campaign.bed import THRESHOLD, Bed
 from tests.campaign.schedule import Round
-from tests.checker import Evidence, Promise, Rules, Violation, check, collect
+from tests.checker import Evidence, Rules, Violation, check, collect
 from tests.vectors import hash_vector
 
 
@@ -18,10 +18,6 @@ class Verdict:
     violations: list[Violation] = field(default_factory=list)
     asked: int = 0
     published: Counter[str] = field(default_factory=Counter)
-
-    def count(self, *promises: Promise) -> int:
-        """How many violations are of these promises."""
-        return sum(violation.promise in promises for violation in self.violations)
 
 
 def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:

@@ -43,6 +43,12 @@ def test_a_consumer_reads_committed_records_and_commits_by_hand() -> None:
     assert reader_config(Settings(), "w")["group_id"] is None
 
 
+def test_a_broker_that_was_away_is_looked_for_every_second_unless_the_user_says_otherwise() -> None:
+    for config in (consumer_config, producer_config, admin_config):
+        assert config(Settings(), "w")["reconnect_backoff_max_ms"] == 1000
+        assert config(kafka_with(reconnect_backoff_max_ms="5000"), "w")["reconnect_backoff_max_ms"] == 5000
+
+
 def test_a_producer_waits_for_all_replicas_and_sends_nothing_twice() -> None:
     config = producer_config(Settings(), "w")
     assert (config["acks"], config["enable_idempotence"], config["compression_type"]) == ("all", True, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -130,7 +132,7 @@ class RebalanceStorm(Fault):
     guests: int
     rounds: int
     seconds: float
-    leave: bool
+    leaving: bool
 
     @classmethod
     def draw(cls, dice: Dice) -> Self:
@@ -138,29 +140,29 @@ class RebalanceStorm(Fault):
 
     def inflict(self, bed: Bed) -> None:
         for _ in range(self.rounds):
-            guests = [_guest(bed) for _ in range(self.guests)]
-            until = time.monotonic() + self.seconds
-            while time.monotonic() < until:
-                for guest in guests:
-                    with contextlib.suppress(KafkaError):
-                        guest.poll(timeout_ms=50)
-            for guest in guests:
-                if self.leave:
-                    guest.close(autocommit=False, timeout_ms=2000)
-                else:
-                    # Its heartbeats end; the group finds out for itself.
-                    guest._client.close()
-                    guest._coordinator._heartbeat_thread_stop = True
+            with contextlib.suppress(KafkaError), contextlib.ExitStack() as guests:
+                consumers = [guests.enter_context(_guest(bed, leaves=self.leaving)) for _ in range(self.guests)]
+                until = time.monotonic() + self.seconds
+                while time.monotonic() < until:
+                    for consumer in consumers:
+                        consumer.poll(timeout_ms=50)
 
 
-def _guest(bed: Bed) -> KafkaConsumer:
-    return KafkaConsumer(
+@contextlib.contextmanager
+def _guest(bed: Bed, *, leaves: bool) -> Iterator[KafkaConsumer]:
+    consumer = KafkaConsumer(
         bed.stream.topics.input_topic,
         bootstrap_servers=bed.stream.bootstrap_servers,
         group_id=bed.stream.group_id,
         client_id="guest",
+        # A member with a name of its own does not say when it goes: the group finds out for itself.
+        group_instance_id=None if leaves else f"guest-{uuid.uuid4()}",
         enable_auto_commit=False,
         session_timeout_ms=2000,
         heartbeat_interval_ms=500,
         max_poll_records=10,
     )
+    try:
+        yield consumer
+    finally:
+        consumer.close(autocommit=False, timeout_ms=2000)

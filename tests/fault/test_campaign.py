@@ -1,0 +1,46 @@
+"""A short campaign of a fresh seed; `make faults` runs long ones, of every kind."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.campaign import MOST_WORKERS, run_round
+from tests.campaign.faults.paths import CutPath
+from tests.campaign.faults.servers import KilledStore
+from tests.campaign.faults.workers import FrozenWorker, KilledWorker, StoppedWorker
+from tests.campaign.schedule import draw_schedule
+from tests.servers import KafkaServer, Link
+from tests.servers.process import free_port
+
+FAULTS = 4
+# Those that are over soon.
+QUICK = (KilledWorker, StoppedWorker, FrozenWorker, KilledStore, CutPath)
+
+
+def say(line: str) -> None:
+    """To where pytest shows it if the test fails."""
+    sys.stderr.write(f"{line}\n")
+
+
+@pytest.fixture
+def paths() -> Iterator[list[Link]]:
+    with ExitStack() as started:
+        yield [started.enter_context(Link(free_port())) for _ in range(MOST_WORKERS)]
+
+
+def test_random_faults_cost_no_question_and_break_no_promise(
+    kafka_factory: Callable[..., KafkaServer], paths: list[Link], tmp_path: Path
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    say(f"SEED={seed}")
+    (plan,) = draw_schedule(seed, FAULTS, QUICK)
+    result = run_round(plan, tmp_path, kafka_factory(links=paths), paths, say)
+    assert all(outcome.survived for outcome in result.outcomes), (seed, result.outcomes, result.violations[:5])
+    assert sum(len(outcome.blow) for outcome in result.outcomes) == FAULTS
+    assert result.verdict.published["decisions"] > 0
