@@ -14,20 +14,16 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.campaign.campaign import RoundOutcome, describe, run_schedule
-from tests.campaign.faults import KINDS, KINDS_THAT_LOSE_MEMORY
+from tests.campaign.faults import KINDS
 from tests.campaign.report import summary, table
 from tests.campaign.schedule import draw_schedule
-
-# The store cannot yet be restored from the cluster topic: workers stop when it forgets.
-MEMORY_CAN_BE_RESTORED = False
-DRAWN_KINDS = KINDS + KINDS_THAT_LOSE_MEMORY if MEMORY_CAN_BE_RESTORED else KINDS
 
 
 def main() -> int:
     """0 if every fault was survived and every promise kept, else 1."""
     arguments = _arguments()
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
-    chosen = [kind for kind in KINDS + KINDS_THAT_LOSE_MEMORY if kind.kind in (arguments.kind or ())] or DRAWN_KINDS
+    chosen = [kind for kind in KINDS if not arguments.kind or kind.kind in arguments.kind]
     schedule = draw_schedule(seed, arguments.faults, chosen)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"SEED={seed} FAULTS={arguments.faults}", markup=False)
@@ -44,8 +40,7 @@ def main() -> int:
 
     rounds: list[RoundOutcome] = []
     try:
-        # One by one, so that an interrupted campaign can tell what it has seen.
-        rounds.extend(run_schedule(schedule, folder, say))
+        run_schedule(schedule, folder, say, rounds)
     except KeyboardInterrupt:
         console.print("interrupted; what was seen so far:")
     told = summary(seed, rounds)

@@ -48,7 +48,6 @@ class RoundOutcome:
     verdict: Verdict = field(default_factory=Verdict)
     violations: list[Violation] = field(default_factory=list)
     exits: Counter[int] = field(default_factory=Counter)
-    folder: Path | None = None
 
 
 @contextmanager
@@ -59,17 +58,23 @@ def broker(folder: Path) -> Iterator[tuple[KafkaServer, list[Link]]]:
         yield started.enter_context(KafkaServer(folder, links=paths)), paths
 
 
-def run_schedule(schedule: Sequence[Round], folder: Path, say: Say) -> Iterator[RoundOutcome]:
-    """Round by round; one whose decisions do not flow again ends there, and the next begins with everything anew."""
+def run_schedule(schedule: Sequence[Round], folder: Path, say: Say, results: list[RoundOutcome]) -> None:
+    """Round by round; one whose decisions do not flow again ends there, and the next begins with everything anew.
+
+    A round stands in `results` from its beginning, for who interrupts it.
+    """
     with broker(folder / "kafka") as (kafka, paths):
         for plan in schedule:
-            yield run_round(plan, Path(tempfile.mkdtemp(prefix=f"round-{plan.number}-", dir=folder)), kafka, paths, say)
+            results.append(RoundOutcome(plan))
+            run_round(
+                results[-1], Path(tempfile.mkdtemp(prefix=f"round-{plan.number}-", dir=folder)), kafka, paths, say
+            )
 
 
-def run_round(plan: Round, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> RoundOutcome:
+def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> None:
     """One round, from fresh topics and an empty store to its last verdict."""
+    plan = result.plan
     say(str(plan))
-    result = RoundOutcome(plan, folder=folder)
     memory_lost = False
     try:
         with Bed(folder, kafka, paths, plan) as bed:
@@ -98,7 +103,6 @@ def run_round(plan: Round, folder: Path, kafka: KafkaServer, paths: list[Link], 
             result.outcomes[-1].trouble = trouble
     for violation in result.violations[:20]:
         say(f"    {violation}")
-    return result
 
 
 def describe(blow: tuple[Fault, ...]) -> str:

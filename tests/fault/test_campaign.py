@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.campaign import MOST_WORKERS, run_round
+from tests.campaign.campaign import MOST_WORKERS, RoundOutcome, run_round
 from tests.campaign.faults.paths import CutPath
 from tests.campaign.faults.servers import KilledStore
 from tests.campaign.faults.workers import FrozenWorker, KilledWorker, StoppedWorker
@@ -40,7 +40,8 @@ def test_random_faults_cost_no_question_and_break_no_promise(
     seed = random.SystemRandom().randrange(10**6)
     say(f"SEED={seed}")
     (plan,) = draw_schedule(seed, FAULTS, QUICK)
-    result = run_round(plan, tmp_path, kafka_factory(links=paths), paths, say)
+    result = RoundOutcome(plan)
+    run_round(result, tmp_path, kafka_factory(links=paths), paths, say)
     assert all(outcome.survived for outcome in result.outcomes), (seed, result.outcomes, result.violations[:5])
     assert sum(len(outcome.blow) for outcome in result.outcomes) == FAULTS
     assert result.verdict.published["decisions"] > 0

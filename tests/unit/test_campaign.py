@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tests.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
-from tests.campaign.faults import KINDS, KINDS_THAT_LOSE_MEMORY
+from tests.campaign.faults import KINDS
 from tests.campaign.report import summary
 from tests.campaign.schedule import ROUND_FAULTS, draw_schedule
 from tests.campaign.traffic import BURST_QUESTIONS, NAMESPACES, burst
@@ -24,18 +24,13 @@ def test_a_seed_draws_the_same_schedule_again_and_a_longer_one_begins_with_it() 
 
 @pytest.mark.parametrize("faults", [1, ROUND_FAULTS - 1, ROUND_FAULTS + 3, 400])
 def test_a_schedule_has_as_many_faults_as_were_asked_for(faults: int) -> None:
-    rounds = draw_schedule(3, faults, KINDS + KINDS_THAT_LOSE_MEMORY)
+    rounds = draw_schedule(3, faults, KINDS)
     assert sum(len(blow) for one in rounds for blow in one.blows) == faults
 
 
 def test_every_kind_is_drawn_and_only_where_it_can_happen() -> None:
-    drawn = [
-        (one, fault)
-        for one in draw_schedule(1, 600, KINDS + KINDS_THAT_LOSE_MEMORY)
-        for blow in one.blows
-        for fault in blow
-    ]
-    assert {type(fault) for _, fault in drawn} == {*KINDS, *KINDS_THAT_LOSE_MEMORY}
+    drawn = [(one, fault) for one in draw_schedule(1, 600, KINDS) for blow in one.blows for fault in blow]
+    assert {type(fault) for _, fault in drawn} == set(KINDS)
     assert all(one.store in fault.needs for one, fault in drawn)
     assert all(getattr(fault, "worker", 0) < one.workers <= MOST_WORKERS for one, fault in drawn)
 
@@ -47,7 +42,7 @@ def test_two_faults_at_once_strike_different_things() -> None:
 
 
 def test_the_names_of_the_kinds_are_unique() -> None:
-    assert max(Counter(kind.kind for kind in KINDS + KINDS_THAT_LOSE_MEMORY).values()) == 1
+    assert max(Counter(kind.kind for kind in KINDS).values()) == 1
 
 
 def test_each_burst_has_its_questions_in_both_namespaces_and_one_poison() -> None:

@@ -16,7 +16,7 @@ from tests.campaign.faults.workers import (
     StoppedWorker,
 )
 
-__all__ = ["KINDS", "KINDS_THAT_LOSE_MEMORY", "Dice", "Fault", "StoreKind"]
+__all__ = ["KINDS", "Dice", "Fault", "StoreKind"]
 
 KINDS: tuple[type[Fault], ...] = (
     KilledWorker,
@@ -37,5 +37,7 @@ KINDS: tuple[type[Fault], ...] = (
     SlowPath,
     HalfOpenPath,
     HeldUpPath,
+    FlushedStore,
+    ForgetfulStore,
+    FailedOver,
 )
-KINDS_THAT_LOSE_MEMORY: tuple[type[Fault], ...] = (FlushedStore, ForgetfulStore, FailedOver)

@@ -60,5 +60,11 @@ class Fault(ABC):
         """Have it happen; returns when it is over and everything that it struck is there again."""
 
     def __str__(self) -> str:
-        drawn = ", ".join(f"{field.name.replace('_', ' ')} {getattr(self, field.name)}" for field in fields(self))
+        drawn = ", ".join(
+            f"{field.name.replace('_', ' ')} {_read(getattr(self, field.name))}" for field in fields(self)
+        )
         return f"{self.kind} ({drawn})" if drawn else self.kind
+
+
+def _read(value: object) -> str:
+    return " and ".join(way.value for way in value) if isinstance(value, tuple) else str(value)
