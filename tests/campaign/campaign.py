@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -66,14 +65,13 @@ def run_schedule(schedule: Sequence[Round], folder: Path, say: Say, results: lis
     with broker(folder / "kafka") as (kafka, paths):
         for plan in schedule:
             results.append(RoundOutcome(plan))
-            run_round(
-                results[-1], Path(tempfile.mkdtemp(prefix=f"round-{plan.number}-", dir=folder)), kafka, paths, say
-            )
+            run_round(results[-1], folder / f"round-{plan.number}", kafka, paths, say)
 
 
 def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> None:
     """One round, from fresh topics and an empty store to its last verdict."""
     plan = result.plan
+    folder.mkdir(parents=True, exist_ok=True)
     say(str(plan))
     memory_lost = False
     try:
