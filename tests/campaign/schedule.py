@@ -12,6 +12,8 @@ from tests.campaign.faults import Dice, Fault, StoreKind
 ROUND_FAULTS = 10
 # How often two faults come at once.
 TOGETHER = 0.25
+# Fewer kinds can happen to the pair that Sentinel watches: each shall come about as often as the others.
+STORE_WEIGHTS: dict[StoreKind, int] = {"single": 3, "sentinel": 1}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ def draw_schedule(seed: int, faults: int, kinds: Sequence[type[Fault]]) -> list[
     decks = {store: _dealt(random, [kind for kind in kinds if store in kind.needs]) for store in stores}
     rounds: list[Round] = []
     while faults > 0:
-        drawn = _draw_round(seed, len(rounds) + 1, random.choice(stores), random, decks)
+        drawn = _draw_round(
+            seed, len(rounds) + 1, random.choices(stores, [STORE_WEIGHTS[store] for store in stores])[0], random, decks
+        )
         blows = []
         for blow in drawn.blows:
             blows.append(blow[:faults])
