@@ -16,6 +16,8 @@ from tests.stream import WorkerProcess
 RESTART_SECONDS = 0.5
 # SIGTERM finishes the batch in hand, which waits for a store or a broker that may be gone.
 STOP_SECONDS = 60.0
+# Each check waits for what a dead worker left untold.
+LEFT_BEHIND_SECONDS = 3.0
 
 
 class KeptWorker:
@@ -26,7 +28,7 @@ class KeptWorker:
 
     def __init__(self, folder: Path, overrides: dict[str, Any], to_broker: Link, to_store: Link | None) -> None:
         self._clock = folder / f"clock-{to_broker.port}"
-        self.process = WorkerProcess(folder, overrides, clock=self._clock)
+        self.process = WorkerProcess(folder, overrides, clock=self._clock, left_behind_seconds=LEFT_BEHIND_SECONDS)
         self.to_broker = to_broker
         self.to_store = to_store
         self.exits: Counter[int] = Counter()
