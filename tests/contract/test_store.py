@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -292,11 +293,11 @@ def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namesp
     seq = create_two(store, namespace).seq
     whole = store.namespace_state(namespace)
     assert whole is not None
-    store.confirm(namespace, [(0, whole.revision)], {})
+    store.confirm(namespace, [(0, whole.revision)], {}, store.moment(namespace))
     assert 0 not in store.unpublished(namespace, 0, 10)
     commit(store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
     assert 0 in store.unpublished(namespace, 0, 10)
-    store.confirm(namespace, [(0, whole.revision)], {})
+    store.confirm(namespace, [(0, whole.revision)], {}, store.moment(namespace))
     assert 0 in store.unpublished(namespace, 0, 10)
 
 
@@ -330,7 +331,12 @@ def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespa
 def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(namespace, [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)], {})
+    store.confirm(
+        namespace,
+        [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)],
+        {},
+        store.moment(namespace),
+    )
     assert store.unpublished(namespace, 0, 10) == []
     assert store.unpublished(namespace, 60, 10) == []
 
@@ -341,9 +347,33 @@ def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store
     seq = reply.seq
     later = commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.standings[1].revision)], {})
-    store.confirm(namespace, published, {})
+    store.confirm(namespace, [(1, later.standings[1].revision)], {}, store.moment(namespace))
+    store.confirm(namespace, published, {}, store.moment(namespace))
     assert store.unpublished(namespace, 0, 10) == [1]
+
+
+def test_an_older_state_that_came_late_is_not_taken_for_published_by_the_newer_one(
+    store: Store, namespace: str
+) -> None:
+    """Two workers publish a cluster; the one with the older state ends before it hears that it is published."""
+    told = create_two(store, namespace).standings[1].revision
+    moved = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq)
+    later = commit(store, namespace, moved)
+    assert isinstance(later, Committed)
+    published = [(0, 6), (1, later.standings[1].revision), (2, 1)]
+    sent = store.moment(namespace)
+    wait_for_a_later_moment(store, namespace)
+    store.publishing(namespace, [(1, told)])
+    store.confirm(namespace, published, {}, sent)
+    assert store.unpublished(namespace, 0, 10) == [1]
+    store.confirm(namespace, published, {}, store.moment(namespace))
+    assert store.unpublished(namespace, 0, 10) == []
+
+
+def wait_for_a_later_moment(store: Store, namespace: str) -> None:
+    before = store.moment(namespace)
+    while store.moment(namespace) == before:
+        time.sleep(0.001)
 
 
 def test_another_model_is_refused(store: Store, namespace: str) -> None:
@@ -443,7 +473,12 @@ def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Stor
     later = commit(store, namespace, elsewhere)
     assert isinstance(later, Committed)
     assert later.standings[1].in_flight.joins == {("questions", 0): (0, 2), ("questions", 7): (40,)}
-    store.confirm(namespace, [(1, later.standings[1].revision)], {("questions", 0): 2, ("questions", 7): 41})
+    store.confirm(
+        namespace,
+        [(1, later.standings[1].revision)],
+        {("questions", 0): 2, ("questions", 7): 41},
+        store.moment(namespace),
+    )
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight.joins == {("questions", 0): (2,)}
@@ -454,7 +489,12 @@ def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str
     (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
     assert applied.survivor.in_flight.absorbed == (2,)
     assert sorted(applied.survivor.in_flight.joins["questions", 0]) == [0, 1, 2]
-    store.confirm(namespace, [(1, applied.survivor.revision), (2, applied.loser.revision)], {("questions", 0): 3})
+    store.confirm(
+        namespace,
+        [(1, applied.survivor.revision), (2, applied.loser.revision)],
+        {("questions", 0): 3},
+        store.moment(namespace),
+    )
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight == InFlight()
@@ -534,7 +574,7 @@ def test_a_cluster_that_moved_before_it_was_published_waits_to_be_published_agai
         proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq),
     )
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.standings[1].revision), (2, 1), (0, 6)], {})
+    store.confirm(namespace, [(1, later.standings[1].revision), (2, 1), (0, 6)], {}, store.moment(namespace))
     assert store.unpublished(namespace, 0, 10) == []
     assert store.publishing(namespace, [(2, 1), (0, 6)]) == store.incarnation(namespace)
     assert store.unpublished(namespace, 0, 10) == []

@@ -104,8 +104,12 @@ class MemoryStore:
                 return None
             for cluster_id, revision in published:
                 if _revision(state, cluster_id) != revision:
-                    state.outbox.setdefault(cluster_id, self._clock())
+                    state.outbox[cluster_id] = self._clock()
             return state.incarnation
+
+    def moment(self, namespace: str) -> int:
+        del namespace
+        return _milliseconds(self._clock())
 
     def load(self, namespace: str) -> Mirror:
         with self._lock:
@@ -275,14 +279,16 @@ class MemoryStore:
             return [cluster_id for _, cluster_id in waiting[:limit]]
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
     ) -> None:
         with self._lock:
             state = self._get(namespace)
             merges: set[int] = set()
             for cluster_id, revision in published:
-                if _revision(state, cluster_id) in (None, revision):
-                    state.outbox.pop(cluster_id, None)
+                current_revision = _revision(state, cluster_id)
+                if current_revision in (None, revision):
+                    if current_revision is None or _milliseconds(state.outbox.get(cluster_id, 0.0)) <= sent:
+                        state.outbox.pop(cluster_id, None)
                     if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
                         merges.add(cluster_id)
                     if cluster_id in state.clusters and state.clusters[cluster_id].retired:
@@ -504,6 +510,10 @@ class MemoryStore:
             entries.append((batch.first, Ledger(batch.last, decisions)))
             while len(entries) > 1 and entries[0][1].head < batch.prune_below:
                 entries.pop(0)
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def _unsettled(namespace: str) -> StoreUnsettled:

@@ -224,6 +224,9 @@ class Store(Protocol):
         What has moved on since waits to be published again: whoever moved it may have told the topic before.
         """
 
+    def moment(self, namespace: str) -> int:
+        """The store's own time in ms."""
+
     def load(self, namespace: str) -> Mirror:
         """A fresh mirror of all live clusters; `Mirror.incarnation` is empty where the namespace is not settled."""
 
@@ -279,11 +282,12 @@ class Store(Protocol):
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
     ) -> None:
         """These (cluster id, revision) stand in the cluster topic; for id 0 it is NamespaceState.revision.
 
-        A cluster that has moved on since stays to be published: two workers may publish it in either order. What it
+        `sent` is a `moment` before they were sent. A cluster that has moved on since stays to be published: two workers
+        may publish it in either order; so does one that `publishing` has put there after that moment. What a cluster
         counts from below the `committed` offsets of partitions is no longer in flight.
         """
 

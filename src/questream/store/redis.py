@@ -53,7 +53,8 @@ from questream.store.wire import (
 
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
-    "open commit merge label retire confirm unpublished tail publishing ledger begin_settling settle restore".split()  # noqa: SIM905 - a list of names reads better
+    *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
+    *"moment ledger begin_settling settle restore".split(),  # noqa: SIM905 - as above
 )
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
@@ -134,6 +135,7 @@ class RedisStore:
     _tail_script: Any
     _retire_script: Any
     _publishing_script: Any
+    _moment_script: Any
     _begin_settling_script: Any
     _ledger_script: Any
     _settle_script: Any
@@ -177,6 +179,10 @@ class RedisStore:
         keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
         standing = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
         return None if standing is None else str(standing.decode())
+
+    @_translated()
+    def moment(self, namespace: str) -> int:
+        return int(self._moment_script(keys=[key(namespace, "meta")]))
 
     @_translated()
     def load(self, namespace: str) -> Mirror:
@@ -315,14 +321,14 @@ class RedisStore:
 
     @_translated()
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
     ) -> None:
         if not published:
             return
         keys = [key(namespace, "outbox"), key(namespace, "meta")]
         keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
         offsets = orjson.dumps({partition_name(*at): offset for at, offset in committed.items()})
-        self._confirm_script(keys=keys, args=[offsets, *(part for pair in published for part in pair)])
+        self._confirm_script(keys=keys, args=[offsets, sent, *(part for pair in published for part in pair)])
 
     @_translated()
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:

@@ -25,11 +25,12 @@ TOLD_AT_ONCE = 256
 class Telling:
     """Records of one namespace for the cluster topic, which rest on one incarnation of it.
 
-    `revisions` are those told, by cluster id; 0 is the namespace itself.
+    `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is the store's moment before that.
     """
 
     namespace: str
     incarnation: str
+    begun: int
     records: list[Outgoing] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
 
@@ -44,12 +45,9 @@ class Teller:
 
     def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[Telling]:
         """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
-        tellings = {
-            (item.question.namespace, item.incarnation): Telling(item.question.namespace, item.incarnation)
-            for item in batch.items
-            if item.question is not None
-        }
-        by_namespace = {telling.namespace: telling for telling in tellings.values()}
+        named = {(item.question.namespace, item.incarnation) for item in batch.items if item.question is not None}
+        tellings = [self._begin(namespace, incarnation) for namespace, incarnation in sorted(named)]
+        by_namespace = {telling.namespace: telling for telling in tellings}
         for result in decided:
             telling = by_namespace[result.namespace]
             for state in result.states:
@@ -60,7 +58,7 @@ class Teller:
             if item.question is not None and item.recorded is not None and item.recorded.cluster_id is not None:
                 # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
                 self._look_up(by_namespace[item.question.namespace], item.recorded.cluster_id)
-        return list(tellings.values())
+        return tellings
 
     def untold(self, namespace: str, older_than_seconds: float) -> Telling | None:
         """Some of what has waited that long to be told, or None if nothing has."""
@@ -68,7 +66,7 @@ class Teller:
         waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, TOLD_AT_ONCE)
         if incarnation is None or not waiting:
             return None
-        telling = Telling(namespace, incarnation)
+        telling = self._begin(namespace, incarnation)
         for cluster_id in waiting:
             self._look_up(telling, cluster_id)
         return telling
@@ -84,7 +82,10 @@ class Teller:
         """These are published, and the offsets of questions are committed up to there."""
         for telling in tellings:
             revisions = list(telling.revisions.items())
-            self._retry.store(self._store.confirm, telling.namespace, revisions, committed)
+            self._retry.store(self._store.confirm, telling.namespace, revisions, committed, telling.begun)
+
+    def _begin(self, namespace: str, incarnation: str) -> Telling:
+        return Telling(namespace, incarnation, self._retry.store(self._store.moment, namespace))
 
     def _look_up(self, telling: Telling, cluster_id: int) -> None:
         """Tell how a cluster stands, and what it was merged into; 0 is the namespace."""

@@ -1,17 +1,18 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
--- so whoever finds it changed leaves it there to be published again. What a cluster counts is no longer in flight once
--- the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is published goes
--- for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
+-- so whoever finds it changed leaves it there to be published again, and nobody takes out what was put there after his
+-- own records were sent: an older state may have come after them (publishing.lua). What a cluster counts is no longer in
+-- flight once the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is
+-- published goes for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
 -- KEYS: 1 outbox, 2 meta, then N clusters
--- ARGV: 1 JSON {topic/partition: committed offset}, then pairs of (id, revision) * N; for id 0, the namespace, its
---       mean's question count + its next cluster's number
+-- ARGV: 1 JSON {topic/partition: committed offset}, 2 moment before the records were sent, in ms, then pairs of
+--       (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: how many are published as they stand
-local committed = cjson.decode(ARGV[1])
+local committed, sent_ms = cjson.decode(ARGV[1]), tonumber(ARGV[2])
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local settled, merges = 0, {}
-for i = 1, (#ARGV - 1) / 2 do
-  local id, revision = ARGV[2 * i], ARGV[2 * i + 1]
+for i = 1, (#ARGV - 2) / 2 do
+  local id, revision = ARGV[2 * i + 1], ARGV[2 * i + 2]
   local current_revision
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')
@@ -20,9 +21,12 @@ for i = 1, (#ARGV - 1) / 2 do
     current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end
   if not current_revision or current_revision == revision then
-    redis.call('ZREM', KEYS[1], id)
-    if redis.call('HEXISTS', KEYS[2 + i], 'retired') == 1 then redis.call('EXPIRE', KEYS[2 + i], 600) end
-    settled = settled + 1
+    local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
+    if not current_revision or waits_since_ms <= sent_ms then
+      redis.call('ZREM', KEYS[1], id)
+      if redis.call('HEXISTS', KEYS[2 + i], 'retired') == 1 then redis.call('EXPIRE', KEYS[2 + i], 600) end
+      settled = settled + 1
+    end
     if redis.call('HEXISTS', KEYS[2 + i], 'merged_into') == 1 then merges[id] = true end
   else
     redis.call('ZADD', KEYS[1], 'NX', now_ms, id)
