@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ class Verdict:
 
 
 def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:
-    """Let the stream come to rest, and have it checked."""
+    """Let the stream come to rest, and have it checked; what a broken promise is seen by is kept as evidence.pickle."""
     with bed.traffic.paused():
         bed.come_to_rest()
         evidence = _collect(bed)
@@ -33,6 +34,8 @@ def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:
             store_lost_memory=memory_lost,
         )
         violations = check(evidence, rules)
+        if violations:
+            (bed.folder / "evidence.pickle").write_bytes(pickle.dumps(evidence))
         lost = bed.traffic.places - {entry.place for entry in evidence.input}
         assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
     return Verdict(violations, len(evidence.input), _published(evidence))
