@@ -167,9 +167,9 @@ class RedisSentinel:
         Raises ServerFailed if that does not come.
         """
         self.master.kill()
-        wait_until(lambda: self.master_port() == self.replica.port, "Sentinel names the replica as master")
+        self.wait_until(lambda: self.master_port() == self.replica.port, "Sentinel names the replica as master")
         self.master, self.replica = self.replica, self.master
-        wait_until(self._is_master, "the replica has become the master")
+        self.wait_until(self._is_master, "the replica has become the master")
         self.replica.start()
         with self.replica.client() as client:
             # Sentinel would do so too, 10 s later.
@@ -177,7 +177,7 @@ class RedisSentinel:
         for server in (self.master, self.replica):
             with server.client() as client:
                 client.execute_command("ACL", "SETUSER", "replica", "on")
-        wait_until(self._can_fail_over, "the old master follows the new one and Sentinel knows it")
+        self.wait_until(self._can_fail_over, "the old master follows the new one and Sentinel knows it")
 
     def _is_master(self) -> bool:
         with self.master.client() as client:

@@ -33,13 +33,14 @@ class KafkaServer(Server):
 
     def __init__(self, folder: Path, properties: Mapping[str, str] | None = None, links: Sequence[Link] = ()) -> None:
         super().__init__(folder)
+        self._links = links
         self._java = needed_program("java", "install a JDK 17 or newer")
         self._jars = kafka_jars()
         self._port, self._sasl_port, controller_port = free_port(), free_port(), free_port()
         # 16 bytes in URL-safe base64, the first one fixed: an id that begins with a dash reads as an option.
         self.cluster_id = base64.urlsafe_b64encode(b"q" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self._properties = folder / "server.properties"
-        settings = {**self._own_properties(controller_port, links), **(properties or {})}
+        settings = {**self._own_properties(controller_port), **(properties or {})}
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
     @property
@@ -85,12 +86,12 @@ class KafkaServer(Server):
         command = [self._java, "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", *arguments]
         return command if "format" in arguments else [*command, str(self._properties)]
 
-    def _own_properties(self, controller_port: int, links: Sequence[Link]) -> dict[str, str]:
+    def _own_properties(self, controller_port: int) -> dict[str, str]:
         own = [f"PLAIN://{self.bootstrap_servers}", f"SASL://{self.sasl_bootstrap_servers}"]
-        bound = [f"LINK{link.port}://{LOOPBACK}:{link.server_port}" for link in links]
-        advertised = [f"LINK{link.port}://{LOOPBACK}:{link.port}" for link in links]
+        bound = [f"LINK{link.port}://{LOOPBACK}:{link.server_port}" for link in self._links]
+        advertised = [f"LINK{link.port}://{LOOPBACK}:{link.port}" for link in self._links]
         protocols = ["PLAIN:PLAINTEXT", "SASL:SASL_PLAINTEXT", "CONTROLLER:PLAINTEXT"]
-        protocols += [f"LINK{link.port}:PLAINTEXT" for link in links]
+        protocols += [f"LINK{link.port}:PLAINTEXT" for link in self._links]
         login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
         return {
             "process.roles": "broker,controller",
