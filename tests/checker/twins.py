@@ -23,6 +23,8 @@ from tests.checker.rules import Floats, Rules
 from tests.checker.stored import MeanMoved, Moved, Stored
 from tests.checker.violation import Promise, Violation
 
+_TOLD_WITHIN_MS = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Centroid:
@@ -180,10 +182,14 @@ def _near(rules: Rules) -> float:
 
 
 def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid | None]:
-    """What was told last before a moment and first after it, as far as there is such."""
-    before = [state for moment, state in history if moment < at_ms]
-    after = [state for moment, state in history if moment >= at_ms]
-    return [*before[-1:], *after[:1]]
+    """What may have stood at a moment: all told within `_TOLD_WITHIN_MS` of it, the last before and the first after.
+
+    Workers tell in the order in which they publish, some time after they decided.
+    """
+    before = [state for moment, state in history if moment < at_ms - _TOLD_WITHIN_MS]
+    near = [state for moment, state in history if abs(moment - at_ms) <= _TOLD_WITHIN_MS]
+    after = [state for moment, state in history if moment > at_ms + _TOLD_WITHIN_MS]
+    return [*before[-1:], *near, *after[:1]]
 
 
 def _opened_in_log(stored: Stored, created: Mapping[int, Decision], decisions: Iterable[Decision]) -> dict[int, int]:
