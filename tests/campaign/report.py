@@ -23,7 +23,7 @@ BROKEN = {
 
 def summary(seed: int, rounds: Sequence[RoundOutcome]) -> dict[str, Any]:
     """Everything that the table says, and more, as JSON takes it. A fault of a pair counts for its own kind."""
-    outcomes = [outcome for one in rounds for outcome in one.outcomes]
+    outcomes = [outcome for one in rounds for outcome in one.outcomes if outcome.ended]
     by_kind: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         for fault in outcome.blow:
@@ -46,7 +46,7 @@ def summary(seed: int, rounds: Sequence[RoundOutcome]) -> dict[str, Any]:
             {"round": one.plan.number, "blow": list(map(str, outcome.blow)), "trouble": outcome.trouble}
             for one in rounds
             for outcome in one.outcomes
-            if not outcome.survived
+            if outcome.ended and not outcome.survived
         ],
     }
 
