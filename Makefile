@@ -40,7 +40,7 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 
 test: $(STAMP) ## All checks: lint, types, unit tests, then those on real servers (Kafka, Redis)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest tests/unit tests/model $(ARGS)
 	@$(BIN)/python -m tests.servers
 	$(BIN)/pytest tests/contract tests/integration tests/fault $(ARGS)
 

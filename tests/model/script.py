@@ -1,0 +1,166 @@
+"""Run the product's code one outside call at a time.
+
+A run is repeated from its beginning with the answers that it got so far; the first call that has no answer yet ends it.
+So a worker can stand between any two calls, and its state there is plain data.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from kafka import TopicPartition
+
+from questream.clustering.mirror import Mirror
+
+from .values import digest
+
+T = TypeVar("T")
+
+
+class Paused(BaseException):
+    """The run waits for an answer. Not an Exception: the product must not handle it."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that leaves the worker: to `store`, `kafka` or `topic`, which is Kafka as it is read."""
+
+    server: str
+    name: str
+    arguments: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.server}.{self.name}"
+
+    @functools.cached_property
+    def meaning(self) -> bytes:
+        """Equal for equal calls."""
+        return digest((self.server, self.name, self.arguments))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call came to."""
+
+    value: Any = None
+    error: Exception | None = None
+    meaning: bytes = field(default=b"")
+
+    @classmethod
+    def of(cls, value: Any = None, error: Exception | None = None) -> Answer:
+        """An answer that is compared by its content."""
+        return cls(value, error, digest((value, error)))
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """How far a run came: to its next `call`, or to its end with a `value` or an `error`."""
+
+    call: Call | None = None
+    value: T | None = None
+    error: Exception | None = None
+
+
+class _Script:
+    """The answers of the run in progress. There is one run at a time."""
+
+    def __init__(self) -> None:
+        self._answers: list[Answer] = []
+        self.waiting: Call | None = None
+
+    def begin(self, answers: tuple[Answer, ...]) -> None:
+        self._answers = list(reversed(answers))
+        self.waiting = None
+
+    def call(self, call: Call) -> Any:
+        if not self._answers:
+            self.waiting = call
+            raise Paused
+        answer = self._answers.pop()
+        if answer.error is not None:
+            raise answer.error
+        # Its owner moves a mirror on; the answer must be the same the next time.
+        return copy.deepcopy(answer.value) if isinstance(answer.value, Mirror) else answer.value
+
+
+_SCRIPT = _Script()
+
+
+def run(work: Callable[[], T], answers: tuple[Answer, ...]) -> Outcome[T]:
+    """Run `work` with these answers to its outside calls."""
+    _SCRIPT.begin(answers)
+    try:
+        return Outcome(value=work())
+    except Paused:
+        return Outcome(call=_SCRIPT.waiting)
+    except Exception as error:  # whatever it is, it is the worker's outcome
+        return Outcome(error=error)
+
+
+class StorePort:
+    """The store as a worker sees it: every call leaves the worker."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments: _SCRIPT.call(Call("store", name, arguments))
+
+
+class TopicPort:
+    """The cluster topic and the group's offsets as a settler sees them."""
+
+    def namespaces(self) -> Any:
+        return _SCRIPT.call(Call("topic", "namespaces"))
+
+    def published(self) -> Any:
+        return _SCRIPT.call(Call("topic", "published"))
+
+    def states(self, namespace: str, cluster_ids: Any) -> Any:
+        return _SCRIPT.call(Call("topic", "states", (namespace, frozenset(cluster_ids))))
+
+    def committed(self) -> Any:
+        return _SCRIPT.call(Call("topic", "offsets"))
+
+
+class ProducerPort:
+    """kafka-python's producer as a worker sees it; `ready` where an earlier run has initialised its transactions."""
+
+    def __init__(self, ready: bool) -> None:
+        self._ready = ready
+        self._buffer: list[tuple[str, bytes | None, bytes | None]] = []
+
+    def init_transactions(self) -> None:
+        if not self._ready:
+            _SCRIPT.call(Call("kafka", "init"))
+
+    def begin_transaction(self) -> None:
+        self._buffer = []
+
+    def send(self, topic: str, value: bytes | None, key: bytes | None, **_: Any) -> _Sent:
+        self._buffer.append((topic, key, value))
+        return _Sent()
+
+    def send_offsets_to_transaction(self, offsets: dict[TopicPartition, Any], membership: int) -> None:
+        plain = tuple(sorted((at.partition, to.offset) for at, to in offsets.items()))
+        _SCRIPT.call(Call("kafka", "send_offsets", (membership, plain)))
+
+    def flush(self, **_: Any) -> None:
+        if self._buffer:
+            buffer, self._buffer = self._buffer, []
+            _SCRIPT.call(Call("kafka", "append", (tuple(buffer),)))
+
+    def commit_transaction(self) -> None:
+        self.flush()
+        _SCRIPT.call(Call("kafka", "commit"))
+
+    def close(self, **_: Any) -> None:
+        """What it left open, its successor's start aborts."""
+
+
+class _Sent:
+    def get(self, **_: Any) -> None:
+        """It was acknowledged when the buffer was flushed."""

@@ -1,0 +1,81 @@
+"""Every order of the workers' calls, with a fault between any two: what the guarantees promise holds in each.
+
+`QUESTREAM_MODEL_INTERRUPTIONS` raises how often threads may come in each other's way where faults strike (0), at the
+price of minutes for each.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.model.explorer import Violation, explore
+from tests.model.mutations import (
+    CARELESS_CONFIRM,
+    CARELESS_MERGE,
+    DOUBLE_COUNT,
+    LOST_ALIAS,
+    NO_LEDGER,
+    NO_STALE_CHECK,
+    OFFSETS_FIRST,
+    TRUSTING,
+)
+from tests.model.scenario import MERGE, MERGE_AND_JOIN, TWINS, Faults, Scenario
+from tests.model.worker import Protocol
+
+INTERRUPTIONS = int(os.environ.get("QUESTREAM_MODEL_INTERRUPTIONS", "0"))
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def report(scenario: Scenario, record: pytest.FixtureRequest) -> None:
+    explored = explore(scenario)
+    assert explored.ends
+    record.node.user_properties.append(("states", explored.states))
+    print(f"{explored.states} states, {explored.ends} ends")  # noqa: T201 - pytest shows it with -s
+
+
+@pytest.mark.parametrize("scenario", [MERGE, TWINS, MERGE_AND_JOIN], ids=["merge", "twins", "merge and join"])
+def test_workers_race_and_nothing_is_lost(scenario: Scenario, request: pytest.FixtureRequest) -> None:
+    report(scenario, request)
+
+
+@pytest.mark.parametrize("fault", ["crashes", "rebalances", "resets", "expiries", "losses"])
+def test_a_fault_between_any_two_calls_loses_nothing(fault: str, request: pytest.FixtureRequest) -> None:
+    # A reset strikes all workers: two questions at a time keep that many states small.
+    batch_questions = 2 if fault == "resets" else 1
+    faults = Faults(**{fault: 1})
+    scenario = replace(MERGE, faults=faults, batch_questions=batch_questions, interruptions=INTERRUPTIONS)
+    report(scenario, request)
+
+
+@pytest.mark.xfail(raises=Violation, strict=True, reason="an older state may be the last that the topic is told")
+def test_the_cluster_topic_ends_as_the_store_stands(request: pytest.FixtureRequest) -> None:
+    report(replace(MERGE, topic_is_compared=True), request)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "scenario"),
+    [
+        pytest.param(OFFSETS_FIRST, MERGE, id="offsets before records"),
+        pytest.param(NO_LEDGER, replace(MERGE, faults=Faults(crashes=1)), id="no ledger"),
+        pytest.param(NO_STALE_CHECK, TWINS, id="no stale check"),
+        pytest.param(CARELESS_MERGE, MERGE_AND_JOIN, id="merge without member check"),
+        pytest.param(LOST_ALIAS, MERGE, id="lost alias"),
+        pytest.param(DOUBLE_COUNT, replace(MERGE, faults=Faults(rebalances=1)), id="double count"),
+        pytest.param(CARELESS_CONFIRM, replace(MERGE, topic_is_compared=True), id="confirm ignores revision"),
+        pytest.param(TRUSTING, replace(MERGE, faults=Faults(losses=1)), id="lost memory goes unseen"),
+    ],
+)
+def test_a_broken_protocol_is_caught(protocol: Protocol, scenario: Scenario) -> None:
+    with pytest.raises(Violation):
+        explore(replace(scenario, interruptions=2), protocol)
