@@ -276,7 +276,8 @@ def test_a_user_without_rights_to_scripts_is_told(redis_factory: Callable[..., R
     found = redis_findings(server.url.replace("redis://", "redis://reader:hunter2-open-sesame@"))
     assert found["redis"]["status"] == "ok"
     assert found["redis rights"]["status"] == "fail"
-    assert "NoPermissionError" in found["redis rights"]["told"]
+    assert "EVALSHA" in found["redis rights"]["told"]
+    assert "+evalsha" in found["redis rights"]["remedy"]
     assert "hunter2-open-sesame" not in str(found)
 
 

@@ -13,6 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.servers.certificates import Authority
 from tests.servers.process import LOOPBACK, Server, ServerFailed, free_port, listens, needed_program
 
 AppendFsync = Literal["always", "everysec"]
@@ -80,6 +81,29 @@ class RedisServer(Server):
                 return bool(client.info()["process_id"] == self.pid and client.ping())
             except redis.RedisError:
                 return False
+
+
+class SecuredRedis(RedisServer):
+    """A redis-server with a TLS port besides; tests administer it over the plain one, as the user `default`.
+
+    A client's certificate is taken, and asked for after `CONFIG SET tls-auth-clients yes`.
+    """
+
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        self._tls_port = free_port()
+        certificate = authority.issue("redis")
+        directives = {
+            "tls-port": str(self._tls_port),
+            "tls-cert-file": str(certificate.chain),
+            "tls-key-file": str(certificate.key),
+            "tls-ca-cert-file": str(authority.certificate),
+            "tls-auth-clients": "optional",
+        }
+        super().__init__(folder, appendfsync="always", directives=directives)
+
+    def tls_url(self, user: str, password: str) -> str:
+        """`rediss://user:password@127.0.0.1:port/0`; both as they stand in a URL."""
+        return f"rediss://{user}:{password}@{LOOPBACK}:{self._tls_port}/0"
 
 
 class SentinelProcess(RedisServer):

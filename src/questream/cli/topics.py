@@ -9,7 +9,7 @@ import typer
 
 from questream.cli.exit_codes import ExitCode
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_table
+from questream.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
     from questream.kafka.admin import TopicReport
@@ -49,6 +49,11 @@ def create(
         wanted = wanted_topics(settings, partitions, replication_factor, limit)
         reports = (check_missing if dry_run else create_missing)(admin, wanted)
     _print(reports, as_json)
+    if limit is None:
+        remark(
+            f"how long a record of {settings.kafka.input_topic} may be is not told (the right to DESCRIBE_CONFIGS is "
+            "missing): give the other topics a max.message.bytes 64 KiB above it, or the longest records stop the stream"
+        )
     if any(report.problems for report in reports):
         raise typer.Exit(ExitCode.FAILED)
 

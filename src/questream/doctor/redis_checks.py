@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,9 @@ import redis
 import redis.exceptions
 
 from questream.doctor.findings import Check, Finding, Patient
+from questream.errors import StoreRefused, StoreUnavailable
 from questream.store.connect import connect_redis
+from questream.store.redis import RedisStore
 
 OLDEST_REDIS = (6, 2)
 _TOLERATED_SKEW_SECONDS = 2.0
@@ -104,19 +105,12 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
 
 
 def check_scripts(patient: Patient) -> Iterator[Finding]:
-    """The right to do what the store does: run a script that writes. The key it writes is gone a second later."""
-    key = f"questream:{{doctor}}:{uuid.uuid4().hex}"
-    script = "redis.call('HSET', KEYS[1], 'probe', ARGV[1]) return redis.call('PEXPIRE', KEYS[1], 1000)"
+    """The right to do what the scripts do. The key that is written to try it is gone when that ends."""
     try:
-        patient.redis.eval(script, 1, key, "1")
-        patient.redis.delete(key)
-    except redis.RedisError as error:
-        yield Finding(
-            "redis rights",
-            "fail",
-            f"a script that writes failed ({type(error).__name__}: {str(error).split(' ')[0]})",
-            "grant +@all on ~questream:* , and see that this is no replica and not out of memory",
-        )
+        RedisStore(patient.redis).require_rights("doctor")
+    except (StoreRefused, StoreUnavailable) as error:
+        told, _, remedy = str(error).partition("; ")
+        yield Finding("redis rights", "fail", told, remedy or "see that this is no replica and not out of memory")
         return
     yield Finding("redis rights", "ok", "scripts may run and write")
 

@@ -192,6 +192,6 @@ def _create(admin: KafkaAdminClient, topic: WantedTopic, outcome: Outcome) -> To
         partitions = max(reply.get("num_partitions", -1), topic.partitions)
         return TopicReport(topic.role, topic.name, outcome, partitions if partitions > 0 else None)
     if issubclass(error, kafka_errors.AuthorizationError):
-        raise KafkaRefused(f"the broker denies the right to create topic {topic.name} ({error.__name__})")
+        raise KafkaRefused(f"the right to CREATE topic {topic.name} is missing; grant it with an ACL")
     reason = reply.get("error_message") or error.__name__
     return TopicReport(topic.role, topic.name, "failed", None, (reason,))

@@ -14,6 +14,7 @@ from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.kafka.clients import admin_config, producer_config, reader_config
 from questream.kafka.consumer import RecordConsumer
+from questream.kafka.rights import Operation, missing_right
 from questream.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -65,7 +66,7 @@ def open_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     """A connected admin client; what fails inside is raised as KafkaUnavailable or KafkaRefused."""
     admin = connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID))
     try:
-        with translated():
+        with translated("DESCRIBE"):
             yield admin
     finally:
         admin.close()
@@ -96,7 +97,7 @@ def open_producer(settings: Settings, transactional_id: str | None = None, **ove
     config = producer_config(settings, _CLIENT_ID, transactional_id) | own | overrides
     producer = connect(KafkaProducer, config)
     try:
-        with translated():
+        with translated("WRITE"):
             yield producer
     finally:
         # It complains of what it could not send, which hides the error that came before.
@@ -113,16 +114,17 @@ def require_topic(producer: KafkaProducer, topic: str) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn kafka-python's errors into ours. Its texts are dropped where they may quote what was sent."""
+def translated(on_topics: Operation = "READ") -> Iterator[None]:
+    """Turn kafka-python's errors into ours. Its texts are dropped where they may quote what was sent.
+
+    `on_topics` is what is done inside with topics: the right that a denial is about.
+    """
     try:
         yield
     except _LOGIN_ERRORS as error:
         raise _refused_login(error) from error
     except kafka_errors.AuthorizationError as error:
-        raise KafkaRefused(
-            f"the broker denies the right to this ({type(error).__name__}); `questream doctor` shows what is missing"
-        ) from error
+        raise KafkaRefused(missing_right(error, on_topics)) from error
     except kafka_errors.UnknownTopicOrPartitionError as error:
         raise KafkaUnavailable("a topic does not exist; create it with: questream topics create") from error
     except kafka_errors.UnsupportedCodecError as error:

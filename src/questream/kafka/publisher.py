@@ -24,6 +24,7 @@ from questream.errors import (
     Superseded,
 )
 from questream.kafka.deadline import Watchdog
+from questream.kafka.rights import missing_right
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,6 @@ _SUPERSEDED = (
     kafka_errors.FencedInstanceIdError,
 )
 _REFUSED = (
-    kafka_errors.TopicAuthorizationFailedError,
-    kafka_errors.GroupAuthorizationFailedError,
-    kafka_errors.ClusterAuthorizationFailedError,
-    kafka_errors.TransactionalIdAuthorizationFailedError,
     kafka_errors.MessageSizeTooLargeError,
     kafka_errors.RecordListTooLargeError,
     kafka_errors.InvalidTopicError,
@@ -244,9 +241,11 @@ def _translate(error: Exception) -> QuestreamError | Exception:
         return error
     if isinstance(error, _SUPERSEDED):
         return Superseded(f"another worker has the partitions: {type(error).__name__}")
+    if isinstance(error, kafka_errors.AuthorizationError):
+        return KafkaRefused(missing_right(error, "WRITE"))
     if isinstance(error, _REFUSED):
         return KafkaRefused(
-            f"the broker refused to publish ({type(error).__name__}): check the worker's rights, and that"
+            f"the broker refused to publish ({type(error).__name__}): check that"
             " max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
         )
     may_pass = isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError)

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from questream.errors import KafkaUnavailable
 
 _POLL_MS = 200
+_DENIAL_MS = 2000
 _STANDSTILL_SECONDS = 15.0
 
 
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic. Raises KafkaUnavailable if it does not exist."""
+    """The partitions of a topic.
+
+    Raises kafka-python's TopicAuthorizationFailedError if it may not be read, KafkaUnavailable if it does not exist.
+    """
     numbers = consumer.partitions_for_topic(topic)
     if not numbers:
-        raise KafkaUnavailable(
-            f"topic {topic} does not exist, or may not be read; create it with: questream topics create"
-        )
+        # A topic that may not be seen has no partitions either; only a question about one of them is denied.
+        with suppress(KafkaTimeoutError):
+            consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
+        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

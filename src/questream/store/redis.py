@@ -34,8 +34,12 @@ from questream.store.protocol import (
     Stale,
     Tail,
 )
+<<<<<<< HEAD
 from questream.store.retention import Retention, Retired
 from questream.store.retiring import RedisRetirement
+=======
+from questream.store.rights import Rights, commands_of, denial
+>>>>>>> 2f2affe (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
 from questream.store.wire import (
     STATE_FIELDS,
     SUMMARY_FIELDS,
@@ -51,6 +55,7 @@ from questream.store.wire import (
     to_bytes,
 )
 
+_SCRIPTS = ("open", "commit", "merge", "label", "confirm", "unpublished", "tail")
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
@@ -86,6 +91,8 @@ def _translated() -> Iterator[None]:
         yield
     except redis.exceptions.AuthenticationError as error:
         raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
+    except redis.exceptions.NoPermissionError as error:
+        raise StoreRefused(denial(str(error))) from error
     except _UNAVAILABLE as error:
         raise StoreUnavailable(f"Redis did not answer: {type(error).__name__}") from error
     except redis.exceptions.RedisError as error:
@@ -119,10 +126,20 @@ class RedisStore:
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
         first = (folder / "incarnation.lua").read_text("utf-8")
+<<<<<<< HEAD
         for name in _SCRIPTS:
             script = client.register_script(first + (folder / f"{name}.lua").read_text("utf-8"))
             setattr(self, f"_{name}_script", script)
         self._retirement = RedisRetirement(client, self._retire_script, log_entries)
+=======
+        texts = {name: first + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
+        for name, text in texts.items():
+            setattr(self, f"_{name}_script", client.register_script(text))
+        self._rights = Rights(client)
+        self._reading, self._writing = commands_of([texts["tail"]]), commands_of(texts.values())
+        self._may_read: set[str] = set()
+        self._may_write: set[str] = set()
+>>>>>>> 2f2affe (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
         self._dimensions: dict[str, int] = {}
         self._models: dict[str, str] = {}
 
@@ -147,7 +164,15 @@ class RedisStore:
         self._client.ping()
 
     @_translated()
+    def require_rights(self, namespace: str) -> None:
+        """Raises StoreRefused with the names of the commands that scripts call and this user may not run."""
+        if namespace not in self._may_write:
+            self._rights.require(namespace, self._writing)
+            self._may_write.add(namespace)
+
+    @_translated()
     def open(self, namespace: str, identity: Identity) -> None:
+        self.require_rights(namespace)
         built = self._open_script(
             keys=[key(namespace, "meta")],
             args=[
@@ -186,6 +211,9 @@ class RedisStore:
 
     @_translated()
     def load(self, namespace: str) -> Mirror:
+        if namespace not in self._may_write | self._may_read:
+            self._rights.require(namespace, self._reading)
+            self._may_read.add(namespace)
         for _ in range(_LOAD_ATTEMPTS):
             mirror = self._read_mirror(namespace)
             if not mirror.incarnation:
@@ -233,7 +261,12 @@ class RedisStore:
                 )
 
     @_translated()
+<<<<<<< HEAD
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+=======
+    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        self.require_rights(namespace)
+>>>>>>> f929275 (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
         header = {
             "incarnation": incarnation,
             "seq": seq,
@@ -258,6 +291,7 @@ class RedisStore:
         fields = [
             part for name, text in (("label", label), ("route", route)) if text is not None for part in (name, text)
         ]
+        self.require_rights(namespace)
         while True:
             state = self._state(namespace, cluster_id)
             if state is None or state.event == "retired":

@@ -78,9 +78,14 @@ class KafkaServer(Server):
 
     def _format(self) -> None:
         tool = self._java_command("-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", self.cluster_id)
-        result = subprocess.run([*tool, "-c", str(self._properties)], capture_output=True, text=True, timeout=120)
+        command = [*tool, "-c", str(self._properties), *self._format_options()]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120)
         if result.returncode != 0:
             raise ServerFailed(f"Kafka's storage cannot be formatted:\n{result.stdout}{result.stderr}")
+
+    def _format_options(self) -> list[str]:
+        """What else StorageTool shall write, such as users."""
+        return []
 
     def _java_command(self, *arguments: str) -> list[str]:
         command = [self._java, "-XX:+UseSerialGC", "-cp", f"{self._jars}/*", *arguments]
