@@ -51,8 +51,8 @@ def create(
     _print(reports, as_json)
     if limit is None:
         remark(
-            f"how long a record of {settings.kafka.input_topic} may be is not told (the right to DESCRIBE_CONFIGS is "
-            "missing): give the other topics a max.message.bytes 64 KiB above it, or the longest records stop the stream"
+            f"how long a record of {settings.kafka.input_topic} may be is not told: the right to DESCRIBE_CONFIGS is "
+            "missing; give the other topics a max.message.bytes 64 KiB above it, or the longest records stop the stream"
         )
     if any(report.problems for report in reports):
         raise typer.Exit(ExitCode.FAILED)
