@@ -22,12 +22,22 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 
     Raises kafka-python's TopicAuthorizationFailedError if it may not be read, KafkaUnavailable if it does not exist.
     """
+    partitions = known_partitions(consumer, topic)
+    if not partitions:
+        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
+    return partitions
+
+
+def known_partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic, none where it does not exist.
+
+    Raises kafka-python's TopicAuthorizationFailedError if it may not be read.
+    """
     numbers = consumer.partitions_for_topic(topic)
     if not numbers:
         # A topic that may not be seen has no partitions either; only a question about one of them is denied.
         with suppress(KafkaTimeoutError):
             consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
-        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

@@ -55,7 +55,6 @@ from questream.store.wire import (
     to_bytes,
 )
 
-_SCRIPTS = ("open", "commit", "merge", "label", "confirm", "unpublished", "tail")
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
@@ -261,12 +260,8 @@ class RedisStore:
                 )
 
     @_translated()
-<<<<<<< HEAD
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
-=======
-    def merge(self, namespace: str, seq: int, merges: Sequence[Merge]) -> Merged:
         self.require_rights(namespace)
->>>>>>> f929275 (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
         header = {
             "incarnation": incarnation,
             "seq": seq,
@@ -382,6 +377,7 @@ class RedisStore:
 
     @_translated()
     def begin_settling(self, namespace: str) -> str:
+        self.require_rights(namespace)
         token = self._begin_settling_script(keys=[key(namespace, "meta")], args=[_nonce()])
         return str(token.decode())
 
