@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import hypothesis
 import pytest
 
-from tests.servers import KafkaServer, MissingServer, RedisCluster, RedisSentinel, RedisServer, Topics, create_topics
+from tests.servers import (
+    KafkaServer,
+    MissingServer,
+    RedisCluster,
+    RedisSentinel,
+    RedisServer,
+    SecuredKafka,
+    SecuredRedis,
+    Topics,
+    create_topics,
+)
 
 if TYPE_CHECKING:
     from questream.encoder import Encoder
@@ -29,8 +39,10 @@ hypothesis.settings.load_profile("any-machine")
 MARKERS = {
     "kafka": "kafka",
     "kafka_factory": "kafka",
+    "secured_kafka": "kafka",
     "redis_server": "redis",
     "redis_factory": "redis",
+    "secured_redis": "redis",
     "redis_sentinel": "redis",
     "redis_cluster": "redis",
     "minilm": "model",
@@ -72,6 +84,21 @@ def kafka_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             return started.enter_context(built(lambda: KafkaServer(folder, **options)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """The Apache Kafka with TLS, logins and ACLs that tests of security share; never stop it."""
+    with built(lambda: SecuredKafka(tmp_path_factory.mktemp("secured-kafka"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def secured_redis(tmp_path_factory: pytest.TempPathFactory, secured_kafka: SecuredKafka) -> Iterator[SecuredRedis]:
+    """The Redis with TLS that they share, with a certificate of the same authority; never stop it."""
+    folder = tmp_path_factory.mktemp("secured-redis")
+    with built(lambda: SecuredRedis(folder, secured_kafka.authority)) as server:
+        yield server
 
 
 @pytest.fixture

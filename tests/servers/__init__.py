@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tests.servers.kafka import KafkaServer
 from tests.servers.network import Link, Way
+from tests.servers.kafka.secured import SecuredKafka
 from tests.servers.process import MissingServer, Server
-from tests.servers.redis import RedisCluster, RedisSentinel, RedisServer
+from tests.servers.redis import RedisCluster, RedisSentinel, RedisServer, SecuredRedis
 from tests.servers.topics import Topics, create_topics
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "RedisCluster",
     "RedisSentinel",
     "RedisServer",
+    "SecuredKafka",
+    "SecuredRedis",
     "Server",
     "Topics",
     "Way",

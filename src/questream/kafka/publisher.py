@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -124,6 +125,10 @@ class TransactionalPublisher:
             if isinstance(translated, Superseded | StoreUnsettled | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
+            if isinstance(translated, KafkaRefused):
+                # The same; but what is told is why it refused, not that it refuses again.
+                with suppress(QuestreamError):
+                    self.start()
             raise translated from error
         return offsets
 

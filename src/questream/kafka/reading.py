@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
-from questream.errors import KafkaUnavailable
+from questream.errors import KafkaRefused, KafkaUnavailable
+from questream.kafka.rights import missing_right
 
 _POLL_MS = 200
 _DENIAL_MS = 2000
@@ -20,7 +20,7 @@ _STANDSTILL_SECONDS = 15.0
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """The partitions of a topic.
 
-    Raises kafka-python's TopicAuthorizationFailedError if it may not be read, KafkaUnavailable if it does not exist.
+    Raises KafkaRefused if it may not be read, KafkaUnavailable if it does not exist.
     """
     partitions = known_partitions(consumer, topic)
     if not partitions:
@@ -31,13 +31,17 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
 def known_partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """The partitions of a topic, none where it does not exist.
 
-    Raises kafka-python's TopicAuthorizationFailedError if it may not be read.
+    Raises KafkaRefused if it may not be read.
     """
     numbers = consumer.partitions_for_topic(topic)
     if not numbers:
         # A topic that may not be seen has no partitions either; only a question about one of them is denied.
-        with suppress(KafkaTimeoutError):
+        try:
             consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
+        except TopicAuthorizationFailedError as error:
+            raise KafkaRefused(missing_right(error, "READ")) from error
+        except KafkaTimeoutError:
+            pass
     return [TopicPartition(topic, number) for number in sorted(numbers)]
 
 

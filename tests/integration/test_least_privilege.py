@@ -1,0 +1,296 @@
+"""The rights that docs/security.md lists: with exactly these all runs, and without one of them it says which."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
+
+from questream.cli.exit_codes import ExitCode
+from questream.clusterer import Arrival, Clusterer
+from questream.domain import Source
+from questream.errors import KafkaRefused, StoreRefused
+from questream.kafka.connect import translated
+from questream.settings import RedisSettings, Settings
+from questream.store.connect import connect_redis
+from questream.store.redis import RedisStore
+from questream.stream.worker import Worker, identity_of, rules_of
+from tests.command import questream
+from tests.servers import SecuredKafka, SecuredRedis, Topics
+from tests.servers.kafka.secured import PASSWORD, USER, scram_options
+from tests.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
+from tests.vectors import hash_encoder, hash_vector
+
+DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)
+REDIS_PASSWORD = "redis-pw-0815-of-the-user"
+OWN_TOPICS = Topics("questions", "question-clusters", "clusters", "questions-dead-letters")
+
+
+class Right(NamedTuple):
+    """A row of the table."""
+
+    who: str
+    operation: str
+    kind: str
+    name: str
+
+    def acl(self) -> ACL:
+        kind = ResourceType[self.kind.replace("-", "_").upper()]
+        how = ACLResourcePatternType.PREFIXED if self.kind == "transactional-id" else ACLResourcePatternType.LITERAL
+        pattern = ResourcePattern(kind, self.name, how)
+        return ACL(f"User:{USER}", "*", ACLOperation[self.operation], ACLPermissionType.ALLOW, pattern)
+
+    def words(self) -> re.Pattern[str]:
+        """What an error says that is about this very right."""
+        if self.kind == "transactional-id":
+            return re.compile("the right to WRITE transactional ids that begin with kafka.group_id is missing")
+        operation = "(READ|DESCRIBE)" if self.operation == "DESCRIBE" else self.operation
+        return re.compile(rf"the right to {operation} {self.kind} {re.escape(self.name)} is missing")
+
+
+RIGHTS = [Right(*row) for row in ROW.findall(DOCS)]
+REDIS_USERS = {line.split()[2]: line.split()[3:] for line in re.findall(r"^ACL SETUSER .*$", DOCS, re.MULTILINE)}
+
+
+def rights_of(who: str) -> list[Right]:
+    return [right for right in RIGHTS if right.who == who]
+
+
+def commands_of(user: str) -> list[str]:
+    return [rule for rule in REDIS_USERS[user] if rule.startswith("+")]
+
+
+class Grants:
+    """What `USER` may do on the broker."""
+
+    def __init__(self, kafka: SecuredKafka) -> None:
+        self._admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+
+    def become(self, rights: list[Right]) -> None:
+        """Exactly these rights and no others, from the return on."""
+        every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        mine = ACLFilter(f"User:{USER}", None, ACLOperation.ANY, ACLPermissionType.ANY, every)
+        self._admin.delete_acls([mine])
+        if rights:
+            self._admin.create_acls([right.acl() for right in rights])
+        wait_until(lambda: len(self._admin.describe_acls(mine)[0]) == len(rights), "the broker has the rights")
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+@pytest.fixture(scope="module")
+def grants(secured_kafka: SecuredKafka) -> Iterator[Grants]:
+    granted = Grants(secured_kafka)
+    yield granted
+    granted.become([])
+    granted.close()
+
+
+@pytest.fixture(scope="module")
+def stream(secured_kafka: SecuredKafka, secured_redis: SecuredRedis) -> Stream:
+    """The topics and the group that the documentation names."""
+    with KafkaAdminClient(bootstrap_servers=secured_kafka.bootstrap_servers) as admin:
+        admin.create_topics(
+            {
+                name: {"num_partitions": 2, "configs": {"cleanup.policy": "compact"} if name == "clusters" else {}}
+                for name in OWN_TOPICS.settings().values()
+            }
+        )
+    return Stream(secured_kafka.bootstrap_servers, OWN_TOPICS, secured_redis.url, group_id="questream")
+
+
+def become(secured_redis: SecuredRedis, user: str, *more: str) -> str:
+    """Give the user the documented rules, then `more`; returns its URL."""
+    with secured_redis.client() as client:
+        rules = [rule.replace("PASSWORD", REDIS_PASSWORD) for rule in REDIS_USERS[user]]
+        client.execute_command("ACL", "SETUSER", user, *rules, *more)
+    return secured_redis.tls_url(user, REDIS_PASSWORD)
+
+
+def secured(stream: Stream, kafka: SecuredKafka, redis: SecuredRedis, redis_url: str) -> Settings:
+    more: dict[str, Any] = {
+        **scram_options(kafka),
+        "kafka.sasl_plain_password": PASSWORD,
+        "redis.url": redis_url,
+        "redis.options.ssl_ca_certs": str(kafka.authority.certificate),
+    }
+    return stream.settings(**{name.replace(".", "__"): value for name, value in more.items()})
+
+
+def test_the_documentation_lists_rights_of_every_part() -> None:
+    assert {right.who for right in RIGHTS} == {
+        "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create"
+    }  # fmt: skip
+    assert set(REDIS_USERS) == {"questream-worker", "questream-reader"}
+
+
+def test_a_worker_runs_exactly_once_with_the_listed_rights_alone(
+    stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    settings = secured(stream, secured_kafka, secured_redis, become(secured_redis, "questream-worker"))
+    grants.become(rights_of("worker"))
+    # Alike, and a third that joins both, so that there is a merge; and one that is dead-lettered.
+    texts = ["my card is lost", "my card is lost", "where is the bank", "open the bank on monday", ""]
+    stream.send([question(number, text) for number, text in enumerate(texts)])
+    with running_worker(settings, hash_encoder()), stream.decisions() as decisions, stream.dead_letters() as letters:
+        assert_one_decision_each(decisions.values(4), [f"q{number}" for number in range(4)])
+        assert len(letters.until(1)) == 1
+        wait_until(lambda: sum(stream.committed().values()) == len(texts), "the offsets are committed")
+    # A store that forgot everything is filled from the cluster topic, which takes no further right.
+    with secured_redis.client() as client:
+        client.flushdb()
+    stream.send([question("again", "my card is lost")])
+    with running_worker(settings, hash_encoder()), stream.decisions() as decisions:
+        again = next(d for d in decisions.values(5) if d["question_id"] == "qagain")
+        assert again["outcome"] == "joined"
+
+
+@pytest.mark.parametrize("missing", rights_of("worker"), ids=lambda right: f"{right.operation}-{right.name}")
+def test_a_worker_without_one_of_them_ends_and_names_it(
+    missing: Right, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    settings = secured(stream, secured_kafka, secured_redis, become(secured_redis, "questream-worker"))
+    grants.become([right for right in rights_of("worker") if right != missing])
+    if missing.name == "clusters" and missing.operation == "READ":
+        # It is read when the store has to be compared with it.
+        with secured_redis.client() as client:
+            client.flushdb()
+    stream.send([question(f"-{missing.name}-{n}", text) for n, text in enumerate(["a new question", ""])])
+    with pytest.raises(KafkaRefused, match=missing.words()):
+        run_until_it_ends(Worker(settings, hash_encoder()))
+
+
+def run_until_it_ends(worker: Worker) -> None:
+    """Raises what the worker ends with; stops one that does not end by itself."""
+    timer = threading.Timer(40, worker.stop)
+    timer.start()
+    try:
+        with translated():
+            worker.run()
+    finally:
+        timer.cancel()
+
+
+COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+    "produce": lambda file: ["produce", str(file)],
+    "tail": lambda _: ["tail", "--from-beginning", "--max", "1"],
+    "dead-letters list": lambda _: ["dead-letters", "list"],
+    "dead-letters replay": lambda _: ["dead-letters", "replay"],
+    "topics create": lambda _: ["topics", "create", "--partitions", "1", "--dry-run"],
+}
+
+
+@pytest.mark.parametrize("who", COMMANDS)
+def test_a_command_runs_with_the_listed_rights_and_without_one_of_them_names_it(
+    who: str, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, tmp_path: Path
+) -> None:
+    file = tmp_path / "questions.txt"
+    file.write_text("Where is my card?\n")
+    flags = [f"--{name}={value}" for name, value in scram_options(secured_kafka).items()]
+    if who == "topics create":
+        # Whether there is a right to create shows only where there is something to create.
+        flags += [f"--kafka.{role}={name}.new" for role, name in OWN_TOPICS.settings().items()]
+    arguments = [*COMMANDS[who](file), *flags, f"--kafka.sasl_plain_password={PASSWORD}"]
+    listed = rights_of(who)
+    if who == "topics create":
+        listed = [right._replace(name=f"{right.name}.new") for right in listed]
+    for missing in listed:
+        grants.become([right for right in listed if right != missing])
+        denied = questream(*arguments)
+        assert denied.code == ExitCode.REFUSED, (missing, denied)
+        assert missing.words().search(denied.err), (missing, denied.err)
+    grants.become(listed)
+    done = questream(*arguments)
+    assert done.code == 0, done.err
+
+
+def as_a_worker(authority: Path, url: str) -> None:
+    """Everything that a worker asks of its store, in a namespace of its own."""
+    store = store_at(url, authority)
+    store.ping()
+    encoder = hash_encoder()
+    rules = rules_of(Settings(), encoder)
+    clusterer = Clusterer(store, identity_of(encoder, rules), rules, settle=lambda ns: store.settle(ns, None, {}))
+    namespace = "least-privilege"
+    ledger = clusterer.recorded(namespace, "t", 0)
+    texts = ["my card is lost", "where is the bank"]
+    arrivals = [Arrival(Source("t", 0, offset, 1), text) for offset, text in enumerate(texts, ledger.head + 1)]
+    vectors = np.stack([hash_vector(text) for text in texts])
+    decided = clusterer.decide(namespace, ledger.incarnation, arrivals, vectors, {})
+    clusterer.catch_up(namespace)
+    store.confirm(namespace, decided.published, {})
+    for cluster_id in store.unpublished(namespace, 0.0, 10):
+        store.cluster(namespace, cluster_id)
+    store.namespace_state(namespace)
+    store.heads(namespace, [("t", 0)])
+    store.revisions(namespace, [1, 2])
+    store.unsettle(namespace)
+
+
+def as_a_reader(authority: Path, url: str) -> None:
+    """What `ask` and the `clusters` commands that only look do."""
+    store = store_at(url, authority)
+    store.ping()
+    (namespace,) = [name for name in store.namespaces() if name == "least-privilege"]
+    assert store.namespace_state(namespace) is not None
+    assert store.load(namespace).incarnation
+    assert [store.cluster(namespace, state.cluster_id) is not None for state in store.clusters(namespace)] == [True] * 2
+
+
+def store_at(url: str, authority: Path) -> RedisStore:
+    settings = RedisSettings(url=url, options={"ssl_ca_certs": str(authority)})  # type: ignore[arg-type]  # pydantic makes it a secret
+    return RedisStore(connect_redis(settings))
+
+
+@pytest.mark.parametrize(("user", "uses"), [("questream-worker", as_a_worker), ("questream-reader", as_a_reader)])
+def test_a_redis_user_needs_each_of_the_listed_commands_and_is_told_which_is_missing(
+    user: str, uses: Callable[..., None], secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    authority = secured_kafka.authority.certificate
+    with secured_redis.client() as client:
+        client.flushdb()
+        as_a_worker(authority, become(secured_redis, "questream-worker"))
+        with_settled = store_at(become(secured_redis, "questream-worker"), authority)
+        with_settled.settle("least-privilege", None, {})
+        uses(authority, become(secured_redis, user))
+        for rule in commands_of(user):
+            command = rule.removeprefix("+")
+            if command == "script|load":
+                # Asked only where the server does not know the script yet.
+                client.script_flush()
+            url = become(secured_redis, user, f"-{command}")
+            with pytest.raises(StoreRefused, match=rf"\+{re.escape(command)}( |$)"):
+                uses(authority, url)
+        with pytest.raises(StoreRefused, match=r"grant ~questream:\*"):
+            uses(authority, become(secured_redis, user, "resetkeys", "~other:*"))
+
+
+def test_a_right_that_is_missing_leaves_nothing_half_done(
+    secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    """XTRIM is the last command of a commit: without it everything before would stay."""
+    authority = secured_kafka.authority.certificate
+    with secured_redis.client() as client:
+        client.flushdb()
+        url = become(secured_redis, "questream-worker", "-xtrim")
+        with pytest.raises(StoreRefused, match="XTRIM"):
+            as_a_worker(authority, url)
+        assert client.keys("*") == []
