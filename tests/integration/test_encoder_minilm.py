@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from questream.domain import Matrix
 from questream.encoder import Encoder, load_encoder
 from questream.errors import BadRecord, ModelError
 from questream.settings import ModelSettings
+from tests.unit.test_encoder_trust import Bomb
 
 TEXTS = (
     "What?",
@@ -180,3 +183,15 @@ def test_a_folder_that_lacks_a_file_is_refused(minilm: Path, tmp_path: Path, mis
 def test_a_device_that_is_not_there_is_refused(minilm: Path, device: str) -> None:
     with pytest.raises(ModelError, match=f"model.device is {device}"):
         load_encoder(ModelSettings(name=str(minilm), device=device))
+
+
+def test_a_pickle_beside_safetensors_is_not_opened(minilm: Path, tmp_path: Path) -> None:
+    folder, mark = tmp_path / "model", tmp_path / "it-ran"
+    shutil.copytree(minilm, folder)
+    for name in ("pytorch_model.bin", "1_Pooling/pytorch_model.bin", "training_args.bin"):
+        (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
+    with pytest.raises(ModelError, match="1_Pooling holds only pickled weights"):
+        load_encoder(ModelSettings(name=str(folder)))
+    (folder / "1_Pooling" / "pytorch_model.bin").unlink()
+    assert load_encoder(ModelSettings(name=str(folder))).dimension == 384
+    assert not mark.exists()

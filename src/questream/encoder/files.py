@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from questream.encoder.presets import (
@@ -17,6 +17,7 @@ from questream.encoder.presets import (
     known_by_weights,
     require_licence,
 )
+from questream.encoder.trust import require_no_code
 from questream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _require_loadable(folder: Path) -> None:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         module_folders = [folder / module["path"] for module in modules]
         foreign = [module["type"] for module in modules if not module["type"].startswith("sentence_transformers.")]
+        outside = [module["path"] for module in modules if not _stays_inside(module["path"])]
         first = module_folders[0]
     except FileNotFoundError as error:
         raise ModelError(
@@ -115,8 +117,24 @@ def _require_loadable(folder: Path) -> None:
         raise ModelError(f"The modules.json in {folder} cannot be read; fetch the model again.") from error
     if foreign:
         raise ModelError(f"The model in {folder} needs code of its own ({foreign[0]}), which is never run.")
+    if outside:
+        raise ModelError(f"The modules.json in {folder} leads out of that folder; fetch the model again.")
+    require_no_code(folder)
     for module_folder in module_folders:
         _require_safetensors(module_folder, weights_needed=module_folder == first)
+        for submodule_folder in _submodules(module_folder):
+            _require_safetensors(submodule_folder, weights_needed=False)
+
+
+def _stays_inside(path: str) -> bool:
+    return not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
+
+
+def _submodules(module_folder: Path) -> list[Path]:
+    """The folders of the modules that a Router chooses from."""
+    if not (module_folder / "router_config.json").exists():
+        return []
+    return [path for path in module_folder.iterdir() if path.is_dir()]
 
 
 def _require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:
