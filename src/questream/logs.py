@@ -76,7 +76,10 @@ class JsonFormatter(_Formatter):
 
 
 class ConsoleFormatter(_Formatter):
-    """A line for people: time, level, message, `name=value` of the extra fields; a traceback on lines of its own."""
+    """A line for people: time, level, message, `name=value` of the extra fields; a traceback on indented lines.
+
+    What could begin another line, or steer a terminal, stands there as Python writes it in a text.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         parts = self.parts(record)
@@ -84,7 +87,7 @@ class ConsoleFormatter(_Formatter):
         time, level, logger, message = (parts.pop(name) for name in ("time", "level", "logger", "message"))
         extra = "".join(f" {name}={value}" for name, value in parts.items())
         line = f"{time[11:]} {level.upper():<8}{logger.removeprefix('questream.')}: {message}{extra}"
-        return f"{line}\n{exception}" if exception else line
+        return "\n    ".join(map(_one_line, [line, *(exception or "").splitlines()]))
 
 
 def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | None = None) -> None:
@@ -135,6 +138,10 @@ def secrets_of(settings: Settings) -> Iterator[str]:
         if password:
             yield from (password, unquote(password))
     yield from (str(value) for name, value in redis.options.items() if "password" in name)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _utc(seconds: float) -> str:

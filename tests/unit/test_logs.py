@@ -151,3 +151,17 @@ def test_what_is_not_text_is_logged_all_the_same() -> None:
     stream = configured(LogSettings(format="json"))
     logger.info("odd \ud800", extra={"set": {1}, "big": 2**70})
     assert json.loads(stream.getvalue())["big"] == 2**70
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_no_text_begins_a_line_of_its_own_in_the_log(format: str) -> None:
+    stream = configured(LogSettings(format=format))  # type: ignore[arg-type]  # pytest gives str
+    forged = "default\n12:00:00.000Z ERROR   worker: forged\x1b[2J\x9b31m"
+    try:
+        raise RuntimeError(forged)
+    except RuntimeError:
+        logger.exception("namespace %s", forged, extra={"namespace": forged})
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert not [line for line in text.splitlines() if line.startswith("12:00:00")]

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.cli.output import json_line, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ NamespaceOption = Annotated[
     str | None, typer.Option(help="Namespace of the clusters; default: clusters.namespace of the settings.")
 ]
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster id, such as c17.")]
+
+
+# What a spreadsheet takes for the beginning of a formula, in both widths.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class ExportFormat(StrEnum):
@@ -111,7 +115,7 @@ def export(
         ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
     ] = None,
 ) -> None:
-    """Write all clusters as JSON Lines or CSV.
+    """Write all clusters as JSON Lines, exactly, or as CSV, where no text is a formula to a spreadsheet.
 
     Example: questream clusters export --output clusters.csv
     """
@@ -251,10 +255,8 @@ def _destination(output: Path | None) -> Iterator[IO[str]]:
 
 
 def _write_json_lines(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
-    import orjson
-
     for row in rows:
-        file.write(orjson.dumps(row).decode() + "\n")
+        file.write(json_line(row) + "\n")
 
 
 def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
@@ -262,4 +264,12 @@ def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
     columns += ["created_at", "last_seen_at", "model", "representative"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """A text as a spreadsheet shows it: one that would be a formula there has an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

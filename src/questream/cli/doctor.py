@@ -58,6 +58,6 @@ def _print(finding: Finding) -> None:
     line.append(f"{finding.check}: ", style="bold")
     line.append(printable(finding.told))
     if finding.remedy:
-        line.append(f" -> {finding.remedy}", style="cyan")
+        line.append(f" -> {printable(finding.remedy)}", style="cyan")
     Console(highlight=False, soft_wrap=True).print(line)
     sys.stdout.flush()

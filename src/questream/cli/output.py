@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,11 +12,20 @@ import orjson
 
 # Wide enough that nothing is cut off in a file or a pipe.
 _PIPE_WIDTH = 200
+# What JSON lets stand in a text: DEL, the C1 controls (one of them begins an escape sequence), line and paragraph ends,
+# and the marks that turn the direction of writing.
+_STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_json(document: Any) -> None:
     """One JSON document on a line of its own."""
-    sys.stdout.write(orjson.dumps(document, default=str).decode() + "\n")
+    sys.stdout.write(json_line(document) + "\n")
+
+
+def json_line(document: Any) -> str:
+    """The document in a line that cannot steer a terminal either, and says the same to a program."""
+    text = orjson.dumps(document, default=str).decode()
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def print_line(text: str) -> None:
@@ -25,7 +35,7 @@ def print_line(text: str) -> None:
 
 def remark(text: str) -> None:
     """A line on stderr: not part of what a program reads."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
