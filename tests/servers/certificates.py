@@ -28,6 +28,7 @@ class Authority:
     def __init__(self, folder: Path, name: str = "questream-test") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._issued = 0
         self._openssl = needed_program("openssl", "install openssl")
         self.certificate = folder / "ca.pem"
         self._key = folder / "ca.key"
@@ -39,8 +40,10 @@ class Authority:
 
         The key is in PKCS #8, the form that Kafka reads.
         """
-        issued = Certificate(self._folder / f"{common_name}.pem", self._folder / f"{common_name}.key")
-        request = self._folder / f"{common_name}.csr"
+        self._issued += 1
+        beside = self._folder / f"{self._issued}-{common_name}"
+        issued = Certificate(beside.with_suffix(".pem"), beside.with_suffix(".key"))
+        request = beside.with_suffix(".csr")
         secret = ["-nodes"] if passphrase is None else ["-passout", f"pass:{passphrase}"]
         self._run(
             "req", *_KEY, *secret, "-subj", f"/CN={common_name}", "-keyout", str(issued.key), "-out", str(request)

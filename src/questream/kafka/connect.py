@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -143,6 +144,12 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
     servers = ", ".join(config["bootstrap_servers"])
     if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
         return SettingsError(f"a file that kafka.options.ssl_* name cannot be read: {cause.strerror}")
+    if isinstance(cause, ssl.SSLError):
+        # Before a connection is there, so of our own files.
+        return SettingsError(
+            "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used "
+            f"({cause.reason or type(cause).__name__}); check them and kafka.ssl_password"
+        )
     if isinstance(cause, _LOGIN_ERRORS):
         return _refused_login(cause)
     if "socket disconnected" in told and "sasl_mechanism" in config:
