@@ -5,6 +5,10 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.setup-done
+SBOM ?= sbom.json
+# Tools of other projects' making, in a place of their own: nothing that runs or tests questream depends on them.
+AUDIT := .cache/audit
+AUDIT_STAMP := $(AUDIT)/.done
 
 # Where it is set, importing sentence-transformers costs 20 s every time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,7 +17,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults fuzz lock clean
+.PHONY: help setup demo test lint format bench faults fuzz audit sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,9 +69,22 @@ fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through
 	$(BIN)/python -m tests.fuzz settings $(ARGS)
 	$(BIN)/python -m tests.fuzz worker $(ARGS)
 
+audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
+	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)
+
+sbom: $(AUDIT_STAMP) ## A bill of materials of the locked packages with their hashes: SBOM=sbom.json, in CycloneDX
+	@$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON --output-reproducible --output-file $(SBOM)
+	@echo "$(SBOM): every package of requirements.lock"
+
+$(AUDIT_STAMP): audit.lock | $(STAMP)
+	@$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT) --require-hashes --no-build -r audit.lock
+	@touch $@
+
 lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)
 	echo uv | $(BIN)/uv pip compile - -o bootstrap.lock $(COMPILE) $(ARGS)
+	printf 'cyclonedx-bom\npip-audit\n' | $(BIN)/uv pip compile - -o audit.lock $(COMPILE) $(ARGS)
 
 # The locks hold for every platform and Python, and name no registry.
 COMPILE := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'

@@ -16,7 +16,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
 from questream.embedded import start_tied
-from tests.command import questream
+from tests.command import Outcome, questream
 from tests.servers import SecuredKafka, SecuredRedis, Topics, create_topics
 from tests.servers.kafka.secured import PASSWORD, USER, scram_options
 from tests.servers.process import free_port
@@ -41,8 +41,15 @@ class Run(NamedTuple):
     port: int
     topics: Topics
 
-    def command(self, *arguments: str) -> str:
-        """All that a command wrote, at debug, in a process of its own; whether it succeeds is not asked."""
+    def command(self, *arguments: str) -> Outcome:
+        """What a command wrote, at debug."""
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in environment().items():
+                patched.setenv(name, value)
+            return questream(*arguments, f"--config={self.config}")
+
+    def process(self, *arguments: str) -> str:
+        """All that a command wrote, at debug, in a process of its own."""
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "questream", *arguments, f"--config={self.config}"],
             env=environment(),
@@ -168,7 +175,6 @@ def test_dead_letters_repeat_the_record_and_no_header_of_ours_quotes_it(run: Run
     [
         ["config"],
         ["config", "--json"],
-        ["doctor"],
         ["topics", "create"],
         ["dead-letters", "list"],
         ["tail", "--from-beginning", "--max", "2"],
@@ -176,14 +182,22 @@ def test_dead_letters_repeat_the_record_and_no_header_of_ours_quotes_it(run: Run
     ids=" ".join,
 )
 def test_no_command_tells_a_secret_or_a_text_that_nobody_asked_for(run: Run, arguments: list[str]) -> None:
-    assert_textless(" ".join(arguments), run.command(*arguments))
+    outcome = run.command(*arguments)
+    assert outcome.out
+    assert_textless(" ".join(arguments), outcome.out + outcome.err)
+
+
+def test_nor_does_what_a_process_writes_behind_pythons_back(run: Run) -> None:
+    told = run.process("doctor", "--model.name=/nowhere")
+    assert "transactions" in told
+    assert_textless("doctor", told)
 
 
 @pytest.mark.parametrize("arguments", [["clusters", "list"], ["dead-letters", "list", "--show-values"]], ids=" ".join)
 def test_a_command_that_is_there_to_show_texts_tells_no_secret(run: Run, arguments: list[str]) -> None:
-    told = run.command(*arguments)
-    assert PLANTED_TEXT.search(told)
-    assert_clean(" ".join(arguments), told)
+    outcome = run.command(*arguments)
+    assert PLANTED_TEXT.search(outcome.out)
+    assert_clean(" ".join(arguments), outcome.out + outcome.err)
 
 
 ERRORS = {
@@ -199,7 +213,11 @@ ERRORS = {
     "a setting that does not exist": ["config", f"--kafka.sasl_plain_pasword={WRONG}"],
     "a flag without its key": ["config", "--set", WRONG],
     "an option that does not exist": ["config", f"--kafka.options.password={WRONG}"],
-    "a doctor with wrong passwords": ["doctor", "--redis.url=rediss://planted:" + WRONG + "@{redis}"],
+    "a doctor with wrong passwords": [
+        "doctor",
+        "--redis.url=rediss://planted:" + WRONG + "@{redis}",
+        "--model.name=/nowhere",
+    ],
 }
 
 
@@ -207,19 +225,10 @@ ERRORS = {
 def test_no_error_tells_a_secret(run: Run, secured_redis: SecuredRedis, case: str) -> None:
     address = secured_redis.tls_url("", "").rpartition("@")[2]
     arguments = [part.format(redis=address) if "{redis}" in part else part for part in ERRORS[case]]
-    outcome = in_this_process(run, *arguments)
-    assert_textless(case, outcome)
-    assert "questream:" in outcome or "fail" in outcome
-
-
-def in_this_process(run: Run, *arguments: str) -> str:
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in environment().items():
-            patched.setenv(name, value)
-        quick = "--kafka.options.bootstrap_timeout_ms=3000"
-        outcome = questream(*arguments, quick, f"--config={run.config}")
+    outcome = run.command(*arguments, "--kafka.options.bootstrap_timeout_ms=3000")
     assert outcome.code != 0
-    return outcome.out + outcome.err
+    assert "questream:" in outcome.err or "fail" in outcome.out
+    assert_textless(case, outcome.out + outcome.err)
 
 
 def test_the_hunt_finds_what_is_there(run: Run) -> None:
