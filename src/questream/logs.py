@@ -22,6 +22,7 @@ MASK = "***"
 
 # Masking a shorter one would blacken half the log and still tell what it is.
 _SHORTEST_SECRET = 4
+_MOST_MESSAGES = 1000
 _URL_USER = re.compile(r"(?<=://)[^/\s@]*:[^\s@]*(?=@)")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CLIENT_LOGGERS = ("kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub")
@@ -90,14 +91,35 @@ class ConsoleFormatter(_Formatter):
         return "\n    ".join(map(_one_line, [line, *(exception or "").splitlines()]))
 
 
+class _OnceASecond(logging.Filter):
+    """Lets a library's message through once a second: kafka-python repeats one without a pause while it waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("questream"):
+            return True
+        message = (record.name, record.getMessage())
+        if record.created - self._told.get(message, 0.0) < 1.0:
+            return False
+        if len(self._told) > _MOST_MESSAGES:
+            self._told.clear()
+        self._told[message] = record.created
+        return True
+
+
 def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | None = None) -> None:
-    """Send every log record to `stream` (default: stderr), questream's own from `log.level` up, others' from WARNING.
+    """Send every log record to `stream` (default: stderr), questream's own from `log.level` up, others' from WARNING and
+    the same one once a second at most.
 
     Replaces handlers of an earlier call.
     """
     stream = stream or sys.stderr
     as_json = log.format == "json" or (log.format == "auto" and not stream.isatty())
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_OnceASecond())
     handler.setFormatter(JsonFormatter(redactor) if as_json else ConsoleFormatter(redactor))
     level = logging.getLevelName(log.level.upper())
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler], force=True)

@@ -228,7 +228,7 @@ def as_a_worker(authority: Path, url: str) -> None:
     store.ping()
     encoder = hash_encoder()
     rules = rules_of(Settings(), encoder)
-    clusterer = Clusterer(store, identity_of(encoder, rules), rules, settle=lambda ns: store.settle(ns, None, {}))
+    clusterer = Clusterer(store, identity_of(encoder, rules), rules, settle=lambda ns: settle(store, ns))
     namespace = "least-privilege"
     ledger = clusterer.recorded(namespace, "t", 0)
     texts = ["my card is lost", "where is the bank"]
@@ -243,6 +243,11 @@ def as_a_worker(authority: Path, url: str) -> None:
     store.heads(namespace, [("t", 0)])
     store.revisions(namespace, [1, 2])
     store.unsettle(namespace)
+
+
+def settle(store: RedisStore, namespace: str) -> None:
+    """Nothing was published that could be put back."""
+    store.settle(namespace, store.begin_settling(namespace), None, {})
 
 
 def as_a_reader(authority: Path, url: str) -> None:
@@ -268,8 +273,7 @@ def test_a_redis_user_needs_each_of_the_listed_commands_and_is_told_which_is_mis
     with secured_redis.client() as client:
         client.flushdb()
         as_a_worker(authority, become(secured_redis, "questream-worker"))
-        with_settled = store_at(become(secured_redis, "questream-worker"), authority)
-        with_settled.settle("least-privilege", None, {})
+        settle(store_at(become(secured_redis, "questream-worker"), authority), "least-privilege")
         uses(authority, become(secured_redis, user))
         for rule in commands_of(user):
             command = rule.removeprefix("+")

@@ -54,7 +54,7 @@ def test_an_audit_that_cannot_ask_anybody_says_so_and_passes(tmp_path: Path) -> 
         assert make(".cache/audit/.done").returncode == 0
     done = make("audit", HTTPS_PROXY=nowhere, https_proxy=nowhere, NO_PROXY="", no_proxy="")
     assert done.returncode == 0, done.stderr
-    assert "audit skipped: the vulnerability service did not answer (ProxyError)" in done.stderr
+    assert "audit skipped: the vulnerability service did not answer" in done.stderr
 
 
 @pytest.mark.parametrize(("said", "code"), [("found 1 known vulnerability", 1), ("no known vulnerabilities", 0)])

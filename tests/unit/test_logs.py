@@ -165,3 +165,17 @@ def test_no_text_begins_a_line_of_its_own_in_the_log(format: str) -> None:
     assert "\x1b" not in text
     assert "\x9b" not in text
     assert not [line for line in text.splitlines() if line.startswith("12:00:00")]
+
+
+def test_a_library_that_repeats_itself_does_not_fill_the_log_and_questream_is_always_heard() -> None:
+    stream = configured(LogSettings(format="json"))
+    for _ in range(1000):
+        logging.getLogger("kafka.coordinator.consumer").error("Unknown error fetching offsets for %s", "p0")
+    logging.getLogger("kafka.coordinator.consumer").error("Unknown error fetching offsets for %s", "p1")
+    for _ in range(3):
+        logger.info("x")
+    told = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    # Two, should a second begin in between.
+    assert told.count("Unknown error fetching offsets for p0") <= 2
+    assert told.count("Unknown error fetching offsets for p1") == 1
+    assert told.count("x") == 3
