@@ -111,8 +111,9 @@ class _OnceASecond(logging.Filter):
 
 
 def configure_logging(log: LogSettings, redactor: Redactor, stream: TextIO | None = None) -> None:
-    """Send every log record to `stream` (default: stderr), questream's own from `log.level` up, others' from WARNING and
-    the same one once a second at most.
+    """Send every log record to `stream` (default: stderr): questream's own from `log.level` up, others' from WARNING.
+
+    A library's message is told once a second at most.
 
     Replaces handlers of an earlier call.
     """
