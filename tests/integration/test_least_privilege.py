@@ -240,6 +240,7 @@ def as_a_worker(authority: Path, url: str) -> None:
     for cluster_id in store.unpublished(namespace, 0.0, 10):
         store.cluster(namespace, cluster_id)
     store.namespace_state(namespace)
+    store.namespaces()
     store.heads(namespace, [("t", 0)])
     store.revisions(namespace, [1, 2])
     store.unsettle(namespace)
