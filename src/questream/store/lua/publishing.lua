@@ -4,8 +4,12 @@
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: the incarnation that stands, or false where the namespace has to be settled first
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local now_ms
+if #ARGV > 0 then
+  -- Whoever only reads asks for the incarnation alone, and needs no right to this.
+  local now = redis.call('TIME')
+  now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+end
 for i = 1, #ARGV / 2 do
   local id, revision = ARGV[2 * i - 1], ARGV[2 * i]
   local current_revision
