@@ -25,14 +25,14 @@ from kafka.admin import (
 from questream.cli.exit_codes import ExitCode
 from questream.clusterer import Arrival, Clusterer
 from questream.domain import Source
-from questream.errors import KafkaRefused, StoreRefused
+from questream.errors import KafkaRefused, StoreRefused, StoreUnavailable
 from questream.kafka.connect import translated
 from questream.settings import RedisSettings, Settings
 from questream.store.connect import connect_redis
 from questream.store.redis import RedisStore
 from questream.stream.worker import Worker, identity_of, rules_of
 from tests.command import questream
-from tests.servers import SecuredKafka, SecuredRedis, Topics
+from tests.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.servers.kafka.secured import PASSWORD, USER, scram_options
 from tests.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
 from tests.vectors import hash_encoder, hash_vector
@@ -223,8 +223,11 @@ def test_a_command_runs_with_the_listed_rights_and_without_one_of_them_names_it(
 
 
 def as_a_worker(authority: Path, url: str) -> None:
+    ask_all_of(store_at(url, authority))
+
+
+def ask_all_of(store: RedisStore) -> None:
     """Everything that a worker asks of its store, in a namespace of its own."""
-    store = store_at(url, authority)
     store.ping()
     encoder = hash_encoder()
     rules = rules_of(Settings(), encoder)
@@ -286,6 +289,25 @@ def test_a_redis_user_needs_each_of_the_listed_commands_and_is_told_which_is_mis
                 uses(authority, url)
         with pytest.raises(StoreRefused, match=r"grant ~questream:\*"):
             uses(authority, become(secured_redis, user, "resetkeys", "~other:*"))
+
+
+def test_a_cluster_takes_the_two_rights_more_that_are_listed(redis_cluster: RedisCluster) -> None:
+    rules = [rule.replace("PASSWORD", REDIS_PASSWORD) for rule in REDIS_USERS["questream-worker"]]
+    (more,) = re.findall(r'mode = "cluster"` also `([^`]+)`', DOCS)
+    url = redis_cluster.url.replace("redis://", f"redis://questream-worker:{REDIS_PASSWORD}@")
+    settings = RedisSettings.model_validate({"url": url, "mode": "cluster"})
+
+    def grant(*extra: str) -> None:
+        for node in redis_cluster.nodes:
+            with node.client() as client:
+                client.execute_command("ACL", "SETUSER", "questream-worker", *rules, *extra)
+
+    for missing in more.split():
+        grant(*(rule for rule in more.split() if rule != missing))
+        with pytest.raises((StoreRefused, StoreUnavailable)):
+            ask_all_of(RedisStore(connect_redis(settings)))
+    grant(*more.split())
+    ask_all_of(RedisStore(connect_redis(settings)))
 
 
 def test_a_right_that_is_missing_leaves_nothing_half_done(

@@ -17,6 +17,7 @@ from redis.sentinel import Sentinel
 
 from questream.errors import SettingsError, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings
+from questream.store.rights import denial
 
 _HEALTH_CHECK_SECONDS = 30
 
@@ -122,6 +123,8 @@ def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
         cause = error.__cause__ or error
         if isinstance(cause, redis.AuthenticationError):
             raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
+        if isinstance(cause, redis.exceptions.NoPermissionError):
+            raise StoreRefused(denial(str(cause))) from error
         raise StoreUnavailable(
             f"no node of the Redis Cluster answered ({type(cause).__name__}); check redis.url and redis.mode"
         ) from error
