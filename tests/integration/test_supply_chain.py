@@ -49,9 +49,8 @@ def test_the_bill_of_materials_names_every_locked_package_with_its_hashes(tmp_pa
 
 def test_an_audit_that_cannot_ask_anybody_says_so_and_passes(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:1"
-    tool = ROOT / ".cache" / "audit" / "bin" / "pip-audit"
-    if not tool.exists():
-        assert make(".cache/audit/.done").returncode == 0
+    # The tools themselves have to come from somewhere.
+    assert make(".cache/audit/.done").returncode == 0
     done = make("audit", HTTPS_PROXY=nowhere, https_proxy=nowhere, NO_PROXY="", no_proxy="")
     assert done.returncode == 0, done.stderr
     assert "audit skipped: the vulnerability service did not answer" in done.stderr
