@@ -106,7 +106,9 @@ def grants(secured_kafka: SecuredKafka) -> Iterator[Grants]:
 
 @pytest.fixture(scope="module")
 def stream(secured_kafka: SecuredKafka, secured_redis: SecuredRedis) -> Stream:
-    """The topics and the group that the documentation names."""
+    """The topics and the group that the documentation names, and an empty Redis."""
+    with secured_redis.client() as client:
+        client.flushdb()
     with KafkaAdminClient(bootstrap_servers=secured_kafka.bootstrap_servers) as admin:
         admin.create_topics(
             {

@@ -128,6 +128,8 @@ def write_config(
         f'url_file = "{folder / "redis-url"}"',
         "[redis.options]",
         f'ssl_ca_certs = "{kafka.authority.certificate}"',
+        "[clusters]",
+        'namespace = "secrets"',
         "[model]",
         f'name = "{model}"',
         "[metrics]",
@@ -176,6 +178,7 @@ def test_dead_letters_repeat_the_record_and_no_header_of_ours_quotes_it(run: Run
         ["config"],
         ["config", "--json"],
         ["topics", "create"],
+        ["doctor", "--model.name=/nowhere"],
         ["dead-letters", "list"],
         ["tail", "--from-beginning", "--max", "2"],
     ],
@@ -188,9 +191,9 @@ def test_no_command_tells_a_secret_or_a_text_that_nobody_asked_for(run: Run, arg
 
 
 def test_nor_does_what_a_process_writes_behind_pythons_back(run: Run) -> None:
-    told = run.process("doctor", "--model.name=/nowhere")
-    assert "transactions" in told
-    assert_textless("doctor", told)
+    told = run.process("topics", "create")
+    assert "question" in told
+    assert_textless("topics create", told)
 
 
 @pytest.mark.parametrize("arguments", [["clusters", "list"], ["dead-letters", "list", "--show-values"]], ids=" ".join)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,17 @@ def test_a_client_that_does_not_trust_the_brokers_authority_ends_with_the_cause(
     assert "CERTIFICATE_VERIFY_FAILED" in refused.err
 
 
+@contextmanager
+def redis_asks_for_certificates(secured_redis: SecuredRedis) -> Iterator[None]:
+    """Nobody is let in without one."""
+    with secured_redis.client() as client:
+        client.config_set("tls-auth-clients", "yes")
+        try:
+            yield
+        finally:
+            client.config_set("tls-auth-clients", "optional")
+
+
 def test_a_worker_with_certificates_for_both_servers_needs_no_password(
     secured_kafka: SecuredKafka, secured_redis: SecuredRedis, locked: Certificate
 ) -> None:
@@ -83,7 +95,6 @@ def test_a_worker_with_certificates_for_both_servers_needs_no_password(
     }
     with secured_redis.client() as client:
         client.execute_command("ACL", "SETUSER", "by-certificate", "on", ">a-password", "~*", "+@all")
-        client.config_set("tls-auth-clients", "yes")
     url = secured_redis.tls_url("by-certificate", "a-password")
     topics = create_topics(secured_kafka.bootstrap_servers)
     stream = Stream(secured_kafka.bootstrap_servers, topics, secured_redis.url)
