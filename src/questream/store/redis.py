@@ -34,12 +34,9 @@ from questream.store.protocol import (
     Stale,
     Tail,
 )
-<<<<<<< HEAD
 from questream.store.retention import Retention, Retired
 from questream.store.retiring import RedisRetirement
-=======
 from questream.store.rights import Rights, commands_of, denial
->>>>>>> 2f2affe (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
 from questream.store.wire import (
     STATE_FIELDS,
     SUMMARY_FIELDS,
@@ -125,12 +122,6 @@ class RedisStore:
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
         first = (folder / "incarnation.lua").read_text("utf-8")
-<<<<<<< HEAD
-        for name in _SCRIPTS:
-            script = client.register_script(first + (folder / f"{name}.lua").read_text("utf-8"))
-            setattr(self, f"_{name}_script", script)
-        self._retirement = RedisRetirement(client, self._retire_script, log_entries)
-=======
         texts = {name: first + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
         for name, text in texts.items():
             setattr(self, f"_{name}_script", client.register_script(text))
@@ -138,7 +129,7 @@ class RedisStore:
         self._reading, self._writing = commands_of([texts["tail"]]), commands_of(texts.values())
         self._may_read: set[str] = set()
         self._may_write: set[str] = set()
->>>>>>> 2f2affe (What Kafka or Redis denies is named, right by right; a Redis user who lacks one stops before a script, not in it)
+        self._retirement = RedisRetirement(client, self._retire_script, log_entries)
         self._dimensions: dict[str, int] = {}
         self._models: dict[str, str] = {}
 

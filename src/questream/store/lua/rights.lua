@@ -6,7 +6,8 @@
 local TRIED = {
   {'EXISTS', KEYS[1]}, {'TIME'}, {'INFO', 'server'},
   {'HSET', KEYS[1], 'a', '1'}, {'HINCRBY', KEYS[1], 'a', 1}, {'HGET', KEYS[1], 'a'}, {'HMGET', KEYS[1], 'a'},
-  {'HEXISTS', KEYS[1], 'a'}, {'HGETALL', KEYS[1]}, {'HDEL', KEYS[1], 'a'},
+  {'HEXISTS', KEYS[1], 'a'}, {'HGETALL', KEYS[1]}, {'EXPIRE', KEYS[1], 60},
+  {'HDEL', KEYS[1], 'a'},
   {'ZADD', KEYS[1], 0, '1'}, {'ZSCORE', KEYS[1], '1'}, {'ZCARD', KEYS[1]}, {'ZRANGE', KEYS[1], 0, -1},
   {'ZREM', KEYS[1], '1'},
   {'RPUSH', KEYS[1], '1'}, {'LLEN', KEYS[1]}, {'LINDEX', KEYS[1], 0}, {'LRANGE', KEYS[1], 0, -1}, {'LPOP', KEYS[1]},
