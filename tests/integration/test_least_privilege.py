@@ -30,6 +30,7 @@ from questream.kafka.connect import translated
 from questream.settings import RedisSettings, Settings
 from questream.store.connect import connect_redis
 from questream.store.redis import RedisStore
+from questream.store.retention import Retention
 from questream.stream.worker import Worker, identity_of, rules_of
 from tests.command import questream
 from tests.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
@@ -247,6 +248,7 @@ def ask_all_of(store: RedisStore) -> None:
     store.namespace_state(namespace)
     store.namespaces()
     store.heads(namespace, [("t", 0)])
+    store.retire(namespace, Retention(idle_seconds=3600.0), 10)
     store.revisions(namespace, [1, 2])
     store.unsettle(namespace)
 

@@ -8,8 +8,8 @@ be cut, slowed down or left half open; `KafkaServer(folder, links=[...])` advert
 from __future__ import annotations
 
 from tests.servers.kafka import KafkaServer
-from tests.servers.network import Link, Way
 from tests.servers.kafka.secured import SecuredKafka
+from tests.servers.network import Link, Way
 from tests.servers.process import MissingServer, Server
 from tests.servers.redis import RedisCluster, RedisSentinel, RedisServer, SecuredRedis
 from tests.servers.topics import Topics, create_topics
