@@ -78,9 +78,9 @@ class _CarelessConfirm(MemoryStore):
     """What was published is settled, whatever became of it since."""
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int]
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
     ) -> None:
-        super().confirm(namespace, published, committed)
+        super().confirm(namespace, published, committed, sent)
         for cluster_id, _ in published:
             self._namespaces[namespace].outbox.pop(cluster_id, None)
 

@@ -58,7 +58,6 @@ def test_a_fault_between_any_two_calls_loses_nothing(fault: str, request: pytest
     report(scenario, request)
 
 
-@pytest.mark.xfail(raises=Violation, strict=True, reason="an older state may be the last that the topic is told")
 def test_the_cluster_topic_ends_as_the_store_stands(request: pytest.FixtureRequest) -> None:
     report(replace(MERGE, topic_is_compared=True), request)
 

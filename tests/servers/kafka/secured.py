@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.certificates import Authority, Certificate, one_line
 from tests.servers.kafka import KafkaServer
-from tests.servers.network import Link
 from tests.servers.process import LOOPBACK, free_port
 
 USER = "questream-user"
@@ -46,8 +44,8 @@ class SecuredKafka(KafkaServer):
             for part in ("--add-scram", f"{mechanism}=[name={USER},iterations=4096,password={PASSWORD}]")
         ]
 
-    def _own_properties(self, controller_port: int, links: Sequence[Link]) -> dict[str, str]:
-        own = super()._own_properties(controller_port, links)
+    def _own_properties(self, controller_port: int) -> dict[str, str]:
+        own = super()._own_properties(controller_port)
         del own["listener.name.sasl.plain.sasl.jaas.config"]
         mutual = f",MUTUAL://{self.mutual_bootstrap_servers}"
         secured = {
