@@ -99,15 +99,11 @@ def test_a_worker_with_certificates_for_both_servers_needs_no_password(
     topics = create_topics(secured_kafka.bootstrap_servers)
     stream = Stream(secured_kafka.bootstrap_servers, topics, secured_redis.url)
     stream.send([question(1, "where is my card?")])
-    settings = stream.settings(
-        **{name.replace(".", "__"): value for name, value in (mine | {"redis.url": url}).items()}
-    )
-    with running_worker(settings, hash_encoder()), stream.decisions() as decisions:
-        assert_one_decision_each(decisions.values(1), ["q1"])
-    # Redis lets nobody in without one.
-    without = questream("clusters", "list", f"--redis.url={url}", f"--redis.options.ssl_ca_certs={bundle}")
-    with secured_redis.client() as client:
-        client.config_set("tls-auth-clients", "optional")
+    stream.options |= mine | {"redis.url": url, "clusters.namespace": "by-certificate"}
+    with redis_asks_for_certificates(secured_redis):
+        with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+            assert_one_decision_each(decisions.values(1), ["q1"])
+        without = questream("clusters", "list", f"--redis.url={url}", f"--redis.options.ssl_ca_certs={bundle}")
     assert without.code == ExitCode.UNREACHABLE
     assert "a-password" not in without.err
 
