@@ -6,24 +6,34 @@ n the number of a cluster's members, s = S/n:
     score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
 
 Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
-not told: an older cluster is called a twin only if it was near enough before it and after it. Where the log was trimmed
-or lost, published states stand for that: those with the sizes that decisions tell of around the founder's.
+not told: an older cluster is called a twin only if it was near enough before it, after it, and in whatever order. Where
+the log was trimmed or lost, published states stand for that: those with the sizes that decisions tell of around the
+founder's.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tests.checker.evidence import Place
 from tests.checker.published import Decision, Run, Told, milliseconds
 from tests.checker.rules import Floats, Rules
 from tests.checker.stored import MeanMoved, Moved, Stored
 from tests.checker.violation import Promise, Violation
 
 _TOLD_WITHIN_MS = 5_000
+# What more of them made of a cluster in the meantime has too many possibilities.
+_MOST_JOINED = 10
+
+# The vectors of those that joined an older cluster in the batch that opened a cluster: (its number, the older one's).
+JoinedBeside = Callable[[int, int], list[Floats]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +61,38 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
     for namespace in run.namespaces:
         decisions = run.decided_in(namespace)
         yield from _check_published_scores(namespace, decisions, rules)
-        if rules.embed is None:
+        embed = rules.embed
+        if embed is None:
             continue
         created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
         founders = {
-            number: np.asarray(rules.embed(run.text(decision.place)), np.float64)
-            for number, decision in created.items()
+            number: np.asarray(embed(run.text(decision.place)), np.float64) for number, decision in created.items()
         }
         stored = run.evidence.stored.get(namespace) or Stored()
         opened = _opened_in_log(stored, created, decisions)
-        twins = dict(_twins_by_log(stored, founders, opened, rules))
+        joined_beside = _joins_by_batch(run, decisions, created, embed)
+        twins = dict(_twins_by_log(stored, founders, opened, joined_beside, rules))
         told = run.told.get(namespace) or Told()
         for number in founders.keys() - opened.keys():
             older = _twin_by_topic(told, created[number], founders[number], decisions, rules)
             twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
+
+
+def _joins_by_batch(
+    run: Run, decisions: Iterable[Decision], created: Mapping[int, Decision], embed: Callable[[str], NDArray[Any]]
+) -> JoinedBeside:
+    places: dict[tuple[int | None, str], list[Place]] = defaultdict(list)
+    for decision in decisions:
+        if decision.outcome == "joined" and decision.place in run.asked:
+            places[decision.number, decision.told["decided_at"]].append(decision.place)
+
+    def joined_beside(number: int, older: int) -> list[Floats]:
+        together = places.get((older, created[number].told["decided_at"]), [])
+        return [np.asarray(embed(run.text(place)), np.float64) for place in together]
+
+    return joined_beside
 
 
 def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None, rules: Rules) -> Floats:
@@ -95,7 +121,11 @@ def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules
 
 
 def _twins_by_log(
-    stored: Stored, founders: dict[int, Floats], opened: dict[int, int], rules: Rules
+    stored: Stored,
+    founders: dict[int, Floats],
+    opened: dict[int, int],
+    joined_beside: JoinedBeside,
+    rules: Rules,
 ) -> Iterator[tuple[int, int]]:
     """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
     standing = Standing(mean=_mean_before(stored))
@@ -113,7 +143,7 @@ def _twins_by_log(
             if before.mean is None and opened.get(1) != seq:
                 # A log that begins later does not tell how the mean stood before its first move.
                 means = [standing.mean]
-            near = _near_throughout(number, founders, before, standing, means, rules)
+            near = _near_throughout(number, founders, before, standing, means, joined_beside, rules)
             if near is not None:
                 yield number, near
 
@@ -130,9 +160,10 @@ def _near_throughout(
     before: Standing,
     after: Standing,
     means: Sequence[Centroid | None],
+    joined_beside: JoinedBeside,
     rules: Rules,
 ) -> int | None:
-    """An older cluster that the founder scored at or above the threshold before the commit and after it."""
+    """An older cluster that the founder scored at or above the threshold before the commit, in it and after it."""
     founder = founders[number]
     # A cluster opened in the same commit stood, until another question joined it, at its founder.
     first = {n: Centroid(1, founders[n]) for n in after.clusters if n not in before.clusters and n in founders}
@@ -144,8 +175,27 @@ def _near_throughout(
     for mean in means:
         for clusters in (known, {**known, **after.clusters}):
             lowest = np.minimum(lowest, score(founder, (clusters[n] for n in older), mean, rules))
-    best = int(lowest.argmax())
-    return older[best] if lowest[best] >= _near(rules) else None
+    for at in map(int, np.argsort(-lowest)):
+        if lowest[at] < _near(rules):
+            return None
+        joined = joined_beside(number, older[at])
+        if _is_near_in_every_order(founder, known[older[at]], joined, means, rules):
+            return older[at]
+    return None
+
+
+def _is_near_in_every_order(
+    founder: Floats, before: Centroid, joined: Sequence[Floats], means: Sequence[Centroid | None], rules: Rules
+) -> bool:
+    """Whether it was near enough to the founder after any of the questions that joined it in the founder's commit."""
+    if len(joined) > _MOST_JOINED:
+        return False
+    stands = [
+        Centroid(before.members + len(first), before.vector_sum + np.sum(first, axis=0, initial=0.0))
+        for count in range(1, len(joined) + 1)
+        for first in combinations(joined, count)
+    ]
+    return all(float(score(founder, stands, mean, rules).min()) >= _near(rules) for mean in means) if stands else True
 
 
 def _twin_by_topic(
