@@ -20,6 +20,8 @@ from tests.servers.process import free_port
 
 MOST_WORKERS = 4
 RECOVERY_SECONDS = 150.0
+# kafka-python's can quote the metadata of the whole cluster.
+MESSAGE_CHARACTERS = 500
 
 Say = Callable[[str], None]
 
@@ -98,8 +100,8 @@ def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: lis
                 if outcome.seconds is None:
                     break
     except Exception as error:  # a round that fails must not take the others with it
-        say(f"    broken off: {type(error).__name__}: {error}")
-        trouble = f"{type(error).__name__}: {error}"
+        trouble = f"broken off: {type(error).__name__}: {str(error)[:MESSAGE_CHARACTERS]}"
+        say(f"    {trouble}")
         if not result.outcomes:
             result.outcomes.append(Outcome((), None, trouble))
         else:

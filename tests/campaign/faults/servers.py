@@ -47,6 +47,8 @@ class FrozenBroker(Fault):
         bed.kafka.pause()
         time.sleep(self.seconds)
         bed.kafka.resume()
+        # The controller, frozen with it, has shut it out for its silence.
+        wait_until(bed.kafka.answers, "the broker is let in again")
 
 
 @dataclass(frozen=True)
