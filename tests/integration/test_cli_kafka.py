@@ -128,6 +128,7 @@ def test_the_four_topics_are_created_as_the_worker_needs_them(kafka: KafkaServer
         ("dead-letter", "created", 1),
     ]
     assert config(admin, topics.cluster_topic, "cleanup.policy") == "compact"
+    assert config(admin, topics.cluster_topic, "min.compaction.lag.ms") == "600000"
     assert config(admin, topics.output_topic, "cleanup.policy") == "delete"
     longest = int(config(admin, topics.input_topic, "max.message.bytes"))
     for topic in (topics.output_topic, topics.cluster_topic, topics.dead_letter_topic):

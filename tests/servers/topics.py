@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
+COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "600000"}
+
 
 @dataclass(frozen=True, slots=True)
 class Topics:
@@ -33,7 +35,12 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
             [
                 NewTopic(topics.input_topic, partitions, 1),
                 NewTopic(topics.output_topic, partitions, 1),
-                NewTopic(topics.cluster_topic, 1, 1, topic_configs={"cleanup.policy": "compact"}),
+                NewTopic(
+                    topics.cluster_topic,
+                    1,
+                    1,
+                    topic_configs=COMPACTED,
+                ),
                 NewTopic(topics.dead_letter_topic, 1, 1),
             ],
             wait_for_metadata=True,

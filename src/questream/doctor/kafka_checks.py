@@ -11,7 +11,7 @@ from kafka.admin import MemberToRemove, OffsetSpec
 
 from questream.doctor.findings import Check, Finding, Patient
 from questream.errors import KafkaRefused, KafkaUnavailable
-from questream.kafka.admin import FoundTopic, Role, find_topics, problems_of
+from questream.kafka.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
 from questream.kafka.clients import admin_config
 from questream.kafka.connect import connect, open_producer
 
@@ -167,6 +167,14 @@ def _judge(check: str, role: Role, topic: FoundTopic, found_input: FoundTopic | 
     if problems:
         first, _, remedy = problems[0].partition("; ")
         return Finding(check, "fail", "; ".join([told, first, *problems[1:]]), remedy or None)
+    lag_ms = int(topic.configs.get("min.compaction.lag.ms", COMPACTION_LAG_MS))
+    if role == "cluster" and lag_ms < COMPACTION_LAG_MS:
+        return Finding(
+            check,
+            "warn",
+            f"{told}; compaction may remove a state that was just published: a Redis lost then is restored from less",
+            f"set its min.compaction.lag.ms to {COMPACTION_LAG_MS}",
+        )
     return Finding(check, "ok", told)
 
 

@@ -18,6 +18,10 @@ Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
 HEADROOM_BYTES = 65_536
+# Two workers may publish a cluster's states in either order; until the newest is told again, it must stand in the topic,
+# or a Redis that is lost within those seconds is restored from an older one.
+COMPACTION_LAG_MS = 600_000
+_COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(COMPACTION_LAG_MS)}
 _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "input": frozenset({"READ", "DESCRIBE"}),
     "output": frozenset({"WRITE", "DESCRIBE"}),
@@ -75,9 +79,7 @@ def wanted_topics(
     return [
         WantedTopic("input", kafka.input_topic, partitions, replication_factor),
         WantedTopic("output", kafka.output_topic, partitions, replication_factor, room),
-        WantedTopic(
-            "cluster", kafka.cluster_topic, partitions, replication_factor, {"cleanup.policy": "compact", **room}
-        ),
+        WantedTopic("cluster", kafka.cluster_topic, partitions, replication_factor, {**_COMPACTED, **room}),
         WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
     ]
 
