@@ -17,7 +17,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults fuzz audit sbom lock clean
+.PHONY: help setup demo test lint format bench faults fuzz overload audit sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through
 	$(BIN)/python -m tests.fuzz decoder $(ARGS)
 	$(BIN)/python -m tests.fuzz settings $(ARGS)
 	$(BIN)/python -m tests.fuzz worker $(ARGS)
+
+overload: $(STAMP) ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
+	@$(BIN)/python -m tests.servers
+	@$(BIN)/python -u -m tests.overload $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
 	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)

@@ -336,10 +336,10 @@ def running_worker(settings: Settings, encoder: Encoder) -> Iterator[Worker]:
 class WorkerProcess:
     """A worker as a process of its own: `python -m tests.fault.worker_process`.
 
-    `model` is a model's folder, or None for the encoder of tests/vectors.py. `fault` is where it shall end or freeze
-    itself, as tests/fault/worker_process.py describes; `record` a file for what it commits; `bug` one to plant in it,
-    and `left_behind_seconds` after how long it publishes what a dead worker left behind; `clock` a file that says by
-    how many seconds its clock is ahead.
+    `model` is a model's folder, or None for the encoder of tests/vectors.py, which then takes `text_seconds` a text.
+    `fault` is where it shall end or freeze itself, as tests/fault/worker_process.py describes; `record` a file for what
+    it commits; `bug` one to plant in it, and `left_behind_seconds` after how long it publishes what a dead worker left
+    behind; `clock` a file that says by how many seconds its clock is ahead.
     """
 
     def __init__(
@@ -348,6 +348,7 @@ class WorkerProcess:
         overrides: dict[str, Any],
         *,
         model: Path | None = None,
+        text_seconds: float = 0.0,
         fault: str | None = None,
         record: Path | None = None,
         clock: Path | None = None,
@@ -364,6 +365,7 @@ class WorkerProcess:
             "settings": options,
             "port_file": str(self.port_file),
             "hash_encoder": model is None,
+            "text_seconds": text_seconds,
             "fault": fault,
             "record": str(record) if record else None,
             "clock": str(clock) if clock else None,
@@ -430,11 +432,19 @@ class WorkerProcess:
         return "\nState:\tT" in Path(f"/proc/{self._process.pid}/status").read_text()
 
     @property
+    def resident_bytes(self) -> int:
+        """The memory it has resident."""
+        return self._status_bytes("VmRSS")
+
+    @property
     def peak_resident_bytes(self) -> int:
         """The most memory it ever had resident."""
+        return self._status_bytes("VmHWM")
+
+    def _status_bytes(self, name: str) -> int:
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))
 
     def end_of_log(self) -> str:
         """The last lines it logged."""

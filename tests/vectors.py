@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -34,17 +35,21 @@ class ByteTokeniser(Tokeniser):
 class HashForward:
     """Texts to unit vectors (d,): the normalised sum of a fixed random unit vector per word.
 
-    Two texts that share k of their n words have a cosine near k/n.
+    Two texts that share k of their n words have a cosine near k/n. Each text takes `text_seconds` more than that needs.
     """
 
     batch_tokens = 4096
 
+    def __init__(self, text_seconds: float = 0.0) -> None:
+        self._text_seconds = text_seconds
+
     def __call__(self, batches: Sequence[Sequence[NDArray[np.int32]]]) -> Matrix:
+        time.sleep(self._text_seconds * sum(map(len, batches)))
         return np.stack([hash_vector(_text(ids)) for batch in batches for ids in batch])
 
 
-def hash_encoder(name: str = "hash-of-words", revision: str = "1") -> Encoder:
-    """An Encoder of 64 dimensions whose vectors follow from the words of a text alone."""
+def hash_encoder(name: str = "hash-of-words", revision: str = "1", text_seconds: float = 0.0) -> Encoder:
+    """An Encoder of 64 dimensions whose vectors follow from the words of a text alone; each takes `text_seconds`."""
     return Encoder(
         name=name,
         revision=revision,
@@ -55,7 +60,7 @@ def hash_encoder(name: str = "hash-of-words", revision: str = "1") -> Encoder:
         dtype="float32",
         preset=None,
         tokeniser=ByteTokeniser(512),
-        forward=HashForward(),
+        forward=HashForward(text_seconds),
     )
 
 

@@ -1,7 +1,8 @@
 """A worker as a process: `python -m tests.fault.worker_process JSON`, with a fault built in where the test wants one.
 
-The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py stands for the model; `port_file`, where to
-write the port of the metrics page; `record`, a file for every commit and merge that the store accepted, or null;
+The JSON: `settings` by dotted key; `hash_encoder`, whether tests/vectors.py stands for the model, and then
+`text_seconds`, how long each text takes; `port_file`, where to write the port of the metrics page; `record`, a file for
+every commit and merge that the store accepted, or null;
 `clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
 `fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
 before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
@@ -67,7 +68,10 @@ def main(arguments: dict[str, Any]) -> None:
     if arguments["fault"]:
         for fault in arguments["fault"].split(","):
             build_in(fault)
-    encoder = hash_encoder() if arguments["hash_encoder"] else load_encoder(settings.model)
+    if arguments["hash_encoder"]:
+        encoder = hash_encoder(text_seconds=arguments["text_seconds"])
+    else:
+        encoder = load_encoder(settings.model)
     worker = Worker(settings, encoder)
 
     def on_signal(*_: object) -> None:

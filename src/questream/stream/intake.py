@@ -59,6 +59,7 @@ class Intake:
         self._metrics = metrics
         self._retry = retry
         self._assignment = _Assignment()
+        self._had_turn: set[TopicPartition] = set()
         self._ledgers: dict[tuple[str, str, int], Ledger] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
@@ -98,9 +99,8 @@ class Intake:
         Raises KafkaUnavailable where the consumer has to be built anew.
         """
         self.commit_acknowledged()
-        self._balance_backpressure()
         self._keep_joining()
-        fetched = self._consumer.poll(timeout_ms=_POLL_MS, max_records=self._backlog.room)
+        fetched = self._poll()
         if self._assignment.take_change():
             self._begin_epoch()
         if self._assignment.take_assigned():
@@ -131,15 +131,28 @@ class Intake:
             return False
         return True
 
-    def _balance_backpressure(self) -> None:
-        """A full backlog pauses fetching; polling goes on, which keeps the membership."""
+    def _poll(self) -> dict[TopicPartition, list[Any]]:
+        """What partitions have whose turn it is. A full backlog pauses all of them; polling keeps the membership.
+
+        kafka-python hands out all that it has of one partition before it looks at the next, and fetches no other
+        meanwhile: one with a long queue would keep the others waiting until it is through. So whichever has given
+        records is paused until all others that have any have given theirs.
+        """
         assigned = self._consumer.assignment()
-        if self._backlog.full:
-            self._consumer.pause(*assigned)
-        else:
-            paused = self._consumer.paused()
-            if paused:
-                self._consumer.resume(*paused)
+        self._had_turn &= assigned
+        full = self._backlog.full
+        self._pause_only(assigned if full else self._had_turn)
+        timeout_ms = 0 if self._had_turn and not full else _POLL_MS
+        fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms, self._backlog.room)
+        self._had_turn |= fetched.keys()
+        if not (fetched or full) or self._had_turn >= assigned:
+            self._had_turn.clear()
+        return fetched
+
+    def _pause_only(self, partitions: set[TopicPartition]) -> None:
+        paused = self._consumer.paused()
+        self._consumer.pause(*(partitions - paused))
+        self._consumer.resume(*(paused - partitions))
 
     def _keep_joining(self) -> None:
         """Have the next poll finish a join that the last one began.
