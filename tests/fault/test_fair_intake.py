@@ -9,7 +9,7 @@ import pytest
 
 from tests.stream import Message, Stream, WorkerProcess
 
-BATCH_QUESTIONS = 64
+BATCH_QUESTIONS = 32
 TEXT_SECONDS = 0.004
 HOT = 20_000
 # What may be published before a record that has just been sent: three batches that wait, and one each that is embedded,

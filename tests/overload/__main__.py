@@ -18,7 +18,7 @@ def main() -> int:
     """Exit code 1 where a promise broke."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--helpers", type=int, default=3, help="workers that join to drain the lag")
+    parser.add_argument("--helpers", type=int, default=7, help="workers that join to drain the lag")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 
 from tests.stream import Stream, WorkerProcess, metric_values, probe, wait_until
 
-PARTITIONS = 4
+PARTITIONS = 8
 TEXT_SECONDS = 0.01
 TIMES_TOO_MUCH = 3.0
 BATCH_QUESTIONS = 64
@@ -137,7 +137,7 @@ def overload(
     with ExitStack() as started:
         worker = started.enter_context(WorkerProcess(folder, stream.overrides(), text_seconds=TEXT_SECONDS))
         observer = Observer(worker)
-        wait_until(lambda: observer.sample().probes == (200, 200), "the worker is ready")
+        wait_until(lambda: (now := observer.sample()).probes == (200, 200) and now.joins == 1, "the worker is ready")
         observer.began = time.monotonic()
         next_sample = 0.0
         for now, sent in _sending(stream, seconds):

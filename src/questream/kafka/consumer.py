@@ -23,6 +23,14 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         super().__init__(*topics, **config)
         self._fetcher.PartitionRecords = _PartitionRecords
 
+    def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
+        """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
+        # kafka-python takes up what it has put aside only where no partition is in line, and leaves one in line that has
+        # nothing left: the others would wait for as long as that one has news.
+        if not self._fetcher._next_partition_records:
+            self._fetcher._next_partition_records = None
+        return super().poll(timeout_ms, max_records, update_offsets)
+
 
 class HeaderName(str):
     """A header's name that is not UTF-8: its undecodable bytes are surrogates, and `encode` gives them back."""
