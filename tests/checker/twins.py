@@ -222,7 +222,7 @@ def _twin_by_topic(
         # One more than needed: a join may be decided before the founder and committed after it.
         known = [by_size[size] for size in sorted(by_size) if size <= after[older]]
         known = known[-3:] if after[older] != before[older] else known[-2:]
-        if min(float(score(founder, known, mean, rules).min()) for mean in means or [None]) >= _near(rules):
+        if all(float(score(founder, known, mean, rules).min()) >= _near(rules) for mean in means or [None]):
             return older
     return None
 
