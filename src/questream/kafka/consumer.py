@@ -25,8 +25,8 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
 
     def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
         """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
-        # kafka-python takes up what it has put aside only where no partition is in line, and leaves one in line that has
-        # nothing left: the others would wait for as long as that one has news.
+        # kafka-python takes up what it has put aside only where no partition is in line, and leaves one in line that is
+        # through: the others would wait for as long as that one has news.
         if not self._fetcher._next_partition_records:
             self._fetcher._next_partition_records = None
         return super().poll(timeout_ms, max_records, update_offsets)

@@ -6,7 +6,7 @@ its cluster, a merged cluster never without the one that it became, and neither 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from questream.clusterer import Decided
@@ -54,10 +54,9 @@ class Teller:
                 self._tell_cluster(telling, state)
             if result.namespace_state is not None:
                 self._tell_namespace(telling, result.namespace_state)
-        for item in batch.items:
-            if item.question is not None and item.recorded is not None and item.recorded.cluster_id is not None:
-                # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
-                self._look_up(by_namespace[item.question.namespace], item.recorded.cluster_id)
+        for telling in tellings:
+            # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
+            self._look_up(telling, _named(batch, telling.namespace))
         return tellings
 
     def untold(self, namespace: str, older_than_seconds: float) -> Telling | None:
@@ -67,8 +66,7 @@ class Teller:
         if incarnation is None or not waiting:
             return None
         telling = self._begin(namespace, incarnation)
-        for cluster_id in waiting:
-            self._look_up(telling, cluster_id)
+        self._look_up(telling, waiting)
         return telling
 
     def require(self, tellings: Sequence[Telling]) -> None:
@@ -87,23 +85,25 @@ class Teller:
     def _begin(self, namespace: str, incarnation: str) -> Telling:
         return Telling(namespace, incarnation, self._retry.store(self._store.moment, namespace))
 
-    def _look_up(self, telling: Telling, cluster_id: int) -> None:
-        """Tell how a cluster stands, and what it was merged into; 0 is the namespace."""
-        next_id: int | None = cluster_id
-        while next_id is not None and next_id not in telling.revisions:
-            looked_up, next_id = next_id, None
-            if looked_up == 0:
-                whole = self._retry.store(self._store.namespace_state, telling.namespace)
-                if whole is not None:
-                    self._tell_namespace(telling, whole)
-                continue
-            state = self._retry.store(self._store.cluster, telling.namespace, looked_up)
-            if state is None:
-                # It left the store for good: nothing of it waits to be told.
-                telling.revisions[looked_up] = 0
-            else:
+    def _look_up(self, telling: Telling, cluster_ids: Iterable[int]) -> None:
+        """Tell how clusters stand, and what they were merged into; 0 is the namespace.
+
+        One question to the store for all of them, for it may be far away, and one more for each merge that followed.
+        """
+        wanted = [cluster_id for cluster_id in cluster_ids if cluster_id not in telling.revisions]
+        if 0 in wanted:
+            wanted.remove(0)
+            whole = self._retry.store(self._store.namespace_state, telling.namespace)
+            if whole is not None:
+                self._tell_namespace(telling, whole)
+        while wanted:
+            states = self._retry.store(self._store.states, telling.namespace, wanted)
+            # What left the store for good: nothing of it waits to be told.
+            telling.revisions.update(dict.fromkeys(wanted, 0))
+            for state in states:
                 self._tell_cluster(telling, state)
-                next_id = state.merged_into
+            merged_into = dict.fromkeys(state.merged_into for state in states if state.merged_into is not None)
+            wanted = [cluster_id for cluster_id in merged_into if cluster_id not in telling.revisions]
 
     def _tell_cluster(self, telling: Telling, state: ClusterState) -> None:
         telling.records.append(Outgoing(self._topic, *encode_cluster_state(state)))
@@ -112,3 +112,13 @@ class Teller:
     def _tell_namespace(self, telling: Telling, whole: NamespaceState) -> None:
         telling.records.append(Outgoing(self._topic, *encode_namespace_state(whole)))
         telling.revisions[0] = whole.revision
+
+
+def _named(batch: Batch, namespace: str) -> list[int]:
+    """The clusters that a batch's decisions in a namespace name, each once."""
+    named = (
+        item.recorded.cluster_id
+        for item in batch.items
+        if item.question is not None and item.question.namespace == namespace and item.recorded is not None
+    )
+    return list(dict.fromkeys(cluster_id for cluster_id in named if cluster_id is not None))
