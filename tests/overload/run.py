@@ -21,14 +21,15 @@ from tests.stream import Stream, WorkerProcess, metric_values, probe, wait_until
 PARTITIONS = 8
 TEXT_SECONDS = 0.01
 TIMES_TOO_MUCH = 3.0
-BATCH_QUESTIONS = 64
+BATCH_QUESTIONS = 32
 # Heavy records and few clusters: what grows is what piles up.
 PADDING = "x" * 4000
 TOPICS_ASKED = 200
+VARIANTS = 97
 BACKLOG_LIMIT = 3 * BATCH_QUESTIONS
 FETCHED_AHEAD = 10 * BATCH_QUESTIONS
 # The worker asks every 5 s how far behind it is.
-LAG_AGE_SECONDS = 7.0
+LAG_AGE_SECONDS = 6.0
 GROWTH_BYTES = 32 * 1024 * 1024
 TICK_SECONDS = 0.1
 
@@ -167,7 +168,7 @@ def _sending(stream: Stream, seconds: float) -> Iterator[tuple[float, int]]:
     try:
         while (now := time.monotonic() - began) < seconds:
             for number in range(sent, int(pace * now)):
-                text = f"topic{number % TOPICS_ASKED} topic{number % TOPICS_ASKED} variant{number}"
+                text = f"topic{number % TOPICS_ASKED} topic{number % TOPICS_ASKED} variant{number % VARIANTS}"
                 value = {"id": f"q{number}", "text": text, "padding": PADDING}
                 producer.send(stream.topics.input_topic, json.dumps(value).encode(), partition=number % PARTITIONS)
                 sent = number + 1
