@@ -49,16 +49,29 @@ class Reference:
     def row(self, cluster: Cluster) -> Floats:
         m = self.mean()
         s = np.mean(cluster.centroid_members, axis=0)
-        if self.rules.linkage == "average":
+        if self.rules.linkage in ("adaptive", "average"):
             weight = np.sqrt(np.mean([np.sum((x - m) ** 2) for x in cluster.centroid_members]))
         else:
             weight = np.linalg.norm(s - m)
         return np.asarray((s - m) / weight)
 
-    def scores(self, question: Floats) -> list[tuple[float, Cluster]]:
+    def score(self, question: Floats, cluster: Cluster) -> float:
         m = self.mean()
         q = (question - m) / np.linalg.norm(question - m)
-        scored = [(float(q @ self.row(cluster)), cluster) for cluster in self.clusters]
+        row = self.row(cluster)
+        if self.rules.linkage == "adaptive":
+            return float(1 - np.sum((q - row) ** 2) / 2)
+        return float(q @ row)
+
+    def pair_score(self, one: Cluster, other: Cluster) -> float:
+        """For adaptive linkage the mean of what the members of each score against the other, up to their lengths."""
+        a, b = self.row(one), self.row(other)
+        if self.rules.linkage == "adaptive":
+            return float(a @ b + (1 - a @ a) / 4 + (1 - b @ b) / 4)
+        return float(a @ b)
+
+    def scores(self, question: Floats) -> list[tuple[float, Cluster]]:
+        scored = [(self.score(question, cluster), cluster) for cluster in self.clusters]
         return sorted(scored, key=lambda pair: -pair[0])
 
     def assign(self, question: Floats) -> Answer:
@@ -101,7 +114,7 @@ class Reference:
 
     def best_pair(self) -> tuple[Cluster, Cluster] | None:
         pairs = [
-            (float(self.row(one) @ self.row(other)), one, other)
+            (self.pair_score(one, other), one, other)
             for one in self.clusters
             for other in self.clusters
             if one.id in self.moved and one is not other and (other.id not in self.moved or one.id < other.id)

@@ -60,7 +60,7 @@ def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rule
     background=st.sampled_from([0.0, 0.5, 1.0]),
     batch_questions=st.integers(1, 60),
     similarity=st.sampled_from(["centred", "cosine"]),
-    linkage=st.sampled_from(["average", "centroid", "first"]),
+    linkage=st.sampled_from(["adaptive", "average", "centroid", "first"]),
     threshold=st.floats(0.2, 0.9),
     merge_above=st.floats(-0.6, 0.2),
     centroid_members=st.sampled_from([1, 2, 5, 256]),

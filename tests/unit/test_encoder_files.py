@@ -55,7 +55,9 @@ def test_a_pin_is_for_its_own_repository_not_for_namesakes() -> None:
 
 def test_the_licensed_models_preset_is_the_raw_cosine_of_its_card() -> None:
     presets = {model.name: model.preset for model in KNOWN_MODELS if model.preset}
-    assert [(name, p.threshold, p.similarity) for name, p in presets.items() if p] == [(LICENSED, 0.3514, "cosine")]
+    assert [(name, p.threshold, p.similarity, p.linkage) for name, p in presets.items() if p] == [
+        (LICENSED, 0.3514, "cosine", "average")
+    ]
 
 
 def test_the_default_model_is_pinned_to_a_commit() -> None:

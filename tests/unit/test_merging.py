@@ -17,7 +17,7 @@ from tests.unit.test_assignment import TIE, stream
     seed=st.integers(0, 2**32 - 1),
     clusters=st.integers(2, 16),
     threshold=st.floats(-0.3, 0.6),
-    linkage=st.sampled_from(["average", "centroid"]),
+    linkage=st.sampled_from(["adaptive", "average", "centroid"]),
     moved_share=st.floats(0.1, 1.0),
 )
 def test_merges_cascade_as_the_plain_way_does(

@@ -111,7 +111,7 @@ def test_cluster_state_comes_back_as_it_was(state: ClusterState) -> None:
         model=st.text(),
         model_revision=st.text(),
         similarity=st.sampled_from(["centred", "cosine"]),
-        linkage=st.sampled_from(["average", "centroid", "first"]),
+        linkage=st.sampled_from(["adaptive", "average", "centroid", "first"]),
         threshold=st.floats(-1, 1),
         next_cluster=st.integers(1, 2**53),
         mean_questions=counts,

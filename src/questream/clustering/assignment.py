@@ -108,7 +108,7 @@ class BatchAssigner:
         learned = 0
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
-            view = _score_row(products, dots[i], constant, scores, scratch)
+            view = _score_row(products, dots[i], constant, length, scores, scratch)
             row, similarity, runner_up = self._choose(view, length, ids)
             cluster = touched.get(row)
             if cluster is None:
@@ -187,7 +187,9 @@ class BatchAssigner:
         self._stale.clear()
 
 
-def _score_row(products: Products, dots: Matrix, constant: float, scores: Matrix, scratch: Matrix) -> Matrix:
+def _score_row(
+    products: Products, dots: Matrix, constant: float, length: float, scores: Matrix, scratch: Matrix
+) -> Matrix:
     """Scores of one question against all clusters, but for the division by its own length."""
     count = products.count
     view = scores[:count]
@@ -195,6 +197,9 @@ def _score_row(products: Products, dots: Matrix, constant: float, scores: Matrix
     if products.centred:
         view += products.shift[:count]
         np.multiply(products.inverse[:count], constant, out=scratch[:count])
+        view += scratch[:count]
+    if products.adaptive:
+        np.multiply(products.leeway[:count], length, out=scratch[:count])
         view += scratch[:count]
     return view
 

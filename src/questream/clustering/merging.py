@@ -141,6 +141,9 @@ def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Mat
         scores += products.shift[block]
         scores += constants.astype(np.float32)[:, None] * products.inverse[block]
     scores *= products.inverse[rows][:, None]
+    if products.adaptive:
+        scores += 0.5 * products.leeway[rows][:, None]
+        scores += 0.5 * products.leeway[block]
     within = np.flatnonzero((rows >= block.start) & (rows < block.stop))
     scores[within, rows[within] - block.start] = -np.inf
     return scores

@@ -25,6 +25,6 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int) -
     products = Products(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
     scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
-    scores = np.clip(scores / length, -1.0, 1.0)
+    scores = np.clip(scores / length + products.leeway, -1.0, 1.0)
     order = np.argsort(-scores, kind="stable")[:limit]
     return [Neighbour(int(mirror.ids[row]), float(scores[row])) for row in order]

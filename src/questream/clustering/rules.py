@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Similarity = Literal["centred", "cosine"]
-Linkage = Literal["average", "centroid", "first"]
+Linkage = Literal["adaptive", "average", "centroid", "first"]
 
 # A mean of few questions is one of them rather than the stream's: it is shrunk towards zero (plain cosine) as if this
 # many questions of mean zero had come before. It also keeps |mean| < 1, so that |question - mean| never vanishes.
@@ -18,6 +18,7 @@ class Rules:
     """How a namespace clusters. Thresholds are cosines in [-1, 1]; a question joins at or above `threshold`.
 
     A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
+    `scores.py` says what a linkage compares.
     """
 
     threshold: float

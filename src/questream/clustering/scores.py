@@ -8,6 +8,16 @@ where |s|^2_linkage is 1 for average linkage (each member has length 1, so w^2 i
 score is the mean centred cosine: UPGMA, Sokal & Michener 1958) and s.s for the normalised centroid. With m = 0 this is
 the plain cosine. Every term is a product of raw sums, hence linear in what a join or a merge adds: a question that
 joins adds its row of products to a column, and the mean can move without touching a vector.
+
+Adaptive linkage adds half of what the cluster lacks in cohesion, c = |s - m|^2 / w^2, the mean cosine between its
+members (each with itself too, so that c is 1 for a cluster of one):
+
+    score(q, S) + (1 - c) / 2 = 1 - |q' - s'|^2 / 2     q' = (q - m) / |q - m|, s' = (s - m) / w
+
+It is the squared distance to the cluster's mean in the form of a cosine: between two single questions it is their
+cosine, so a threshold keeps its meaning, but a cluster whose members agree less asks less of a question, and one of
+few members more than average linkage would, since a mean of few is as far from its members as they are from each
+other. Two clusters score the mean of what the members of each would score against the other: (2 - ca - cb) / 4 more.
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ class Products:
     """The products of raw sums that scores need, for `count` clusters with room for `room` more.
 
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
+    `leeway` is (1 - c) / 2, zero but for adaptive linkage.
     """
 
     def __init__(self, mirror: Mirror, rules: Rules, room: int) -> None:
@@ -43,18 +54,24 @@ class Products:
         if self.centred:
             self.dot_mean[: self.count] = mirror.dot_mean
         self.dot_self = np.ones(capacity, np.float64)
-        if rules.linkage == "centroid":
+        if rules.linkage in ("adaptive", "centroid"):
             self.dot_self[: self.count] = mirror.dot_self
-        # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m|
+        # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m| + leeway
         self.scale: Scale = np.zeros(capacity, np.float32)
         self.shift: Scale = np.zeros(capacity, np.float32)
         self.inverse: Scale = np.zeros(capacity, np.float32)
+        self.leeway: Scale = np.zeros(capacity, np.float32)
         self.refresh(slice(0, self.count))
 
     @property
     def centred(self) -> bool:
         """Whether a mean is subtracted at all."""
         return self.rules.similarity == "centred"
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether loose clusters have leeway."""
+        return self.rules.linkage == "adaptive"
 
     @property
     def mean_weight(self) -> float:
@@ -70,21 +87,27 @@ class Products:
         """Derive the factors of one row anew: `refresh` in scalars, which is far quicker for one than numpy is."""
         members = float(self.members[row])
         dot_mean = float(self.dot_mean[row]) / (members * self.mean_weight)
+        shifted = self.mean_norm_square - 2.0 * dot_mean
         square = 1.0 if self.rules.linkage != "centroid" else float(self.dot_self[row]) / members**2
-        inverse = max(square - 2.0 * dot_mean + self.mean_norm_square, _SMALLEST_SQUARE) ** -0.5
+        inverse = max(square + shifted, _SMALLEST_SQUARE) ** -0.5
         self.inverse[row] = inverse
         self.scale[row] = inverse / members
         self.shift[row] = -dot_mean * inverse
+        if self.adaptive:
+            self.leeway[row] = 0.5 - 0.5 * (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
 
     def refresh(self, rows: slice) -> None:
         """Derive the factors of `rows` anew after their products or the mean changed."""
         members = self.members[rows]
         dot_mean = self.dot_mean[rows] / (members * self.mean_weight)
+        shifted = self.mean_norm_square - 2.0 * dot_mean
         square = 1.0 if self.rules.linkage != "centroid" else self.dot_self[rows] / members**2
-        inverse = 1.0 / np.sqrt(np.maximum(square - 2.0 * dot_mean + self.mean_norm_square, _SMALLEST_SQUARE))
+        inverse = 1.0 / np.sqrt(np.maximum(square + shifted, _SMALLEST_SQUARE))
         self.inverse[rows] = inverse
         self.scale[rows] = inverse / members
         self.shift[rows] = -dot_mean * inverse
+        if self.adaptive:
+            self.leeway[rows] = 0.5 - 0.5 * (self.dot_self[rows] / members**2 + shifted) * inverse**2
 
     def question_terms(self, dot_mean_sum: float) -> tuple[float, float]:
         """(m.m - q.m, |q - m|) of a question whose product with the mean's sum is `dot_mean_sum`."""

@@ -210,7 +210,7 @@ class _NamespaceValue(_Value):
     model_revision: str
     dimension: Annotated[int, Field(ge=1)]
     similarity: Literal["centred", "cosine"]
-    linkage: Literal["average", "centroid", "first"]
+    linkage: Literal["adaptive", "average", "centroid", "first"]
     threshold: float
     next_cluster: Annotated[int, Field(ge=1)]
     mean: _Mean

@@ -224,9 +224,10 @@ class ClusterSettings(Group):
     similarity: Literal["centred", "cosine"] = Field(
         default="centred", description="`centred` takes the stream's mean embedding off first; `cosine` does not."
     )
-    linkage: Literal["average", "centroid", "first"] = Field(
+    linkage: Literal["adaptive", "average", "centroid", "first"] = Field(
         default="average",
-        description="What a question is compared with: a cluster's members on average, its normalised centroid, or its "
+        description="What a question is compared with: a cluster's members on average (`adaptive` with leeway where "
+        "these differ among themselves: set a `threshold` for it, about .15 higher), its normalised centroid, or its "
         "first question.",
     )
     granularity: Granularity = Field(

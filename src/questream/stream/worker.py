@@ -61,15 +61,16 @@ _FINAL = (
 def rules_of(settings: Settings, encoder: Encoder) -> Rules:
     """How questions are clustered: the settings, or the model's preset where they leave the threshold open."""
     clusters = settings.clusters
-    threshold, similarity = clusters.effective_threshold, clusters.similarity
-    if encoder.preset is not None and clusters.threshold is None:
-        threshold, similarity = encoder.preset.threshold, encoder.preset.similarity
+    threshold, similarity, linkage = clusters.effective_threshold, clusters.similarity, clusters.linkage
+    preset = encoder.preset
+    if preset is not None and clusters.threshold is None:
+        threshold, similarity, linkage = preset.threshold, preset.similarity, preset.linkage
     merge_threshold = clusters.merge_threshold if clusters.merge_threshold is not None else threshold
     return Rules(
         threshold=threshold,
         merge_threshold=merge_threshold,
         similarity=similarity,
-        linkage=clusters.linkage,
+        linkage=linkage,
         centroid_members=clusters.centroid_members,
         mean_questions=clusters.mean_questions,
     )
