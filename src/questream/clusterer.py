@@ -66,14 +66,6 @@ class Decided:
     missed_changes: int
     commit_seconds: float
 
-    @property
-    def published(self) -> list[tuple[int, int]]:
-        """(cluster id, revision) of all states, to confirm once they are published."""
-        pairs = [(state.cluster_id, state.revision) for state in self.states]
-        if self.namespace_state is not None:
-            pairs.append((0, self.namespace_state.revision))
-        return pairs
-
 
 @dataclass(slots=True)
 class _Run:

@@ -153,6 +153,11 @@ class NamespaceState:
         return self.mean_questions + self.next_cluster
 
 
+def retired_cluster(namespace: str, cluster_id: int) -> ClusterState:
+    """All that is known of a cluster whose tombstone was read."""
+    return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)
+
+
 def format_cluster_id(number: int) -> str:
     """The public form of a cluster number: `c17`. Lower numbers are older clusters."""
     return f"c{number}"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from questream.cli.exit_codes import ExitCode
+from questream.store.retention import Retention
 from tests.command import Outcome, questream
 from tests.fault.test_crash import text
 from tests.servers import KafkaServer, Topics
@@ -92,3 +93,14 @@ def test_what_was_deleted_by_hand_is_put_back_while_a_worker_runs(stream: Stream
     assert after.keys() == before.keys()
     assert sum(after.values()) == QUESTIONS + 13
     assert promises(stream) == []
+
+
+def test_what_has_retired_is_no_damage(stream: Stream) -> None:
+    assert stream.store().retire("default", Retention(max_clusters=10), 100).count == 2
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        # An unbounded worker retires nothing more; its first word brings the tombstones.
+        stream.send([question(QUESTIONS, text(11))])
+        reader.until(QUESTIONS + 1)
+        wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
+    assert promises(stream) == []
+    assert run(stream, "restore", "--json").json == {"default": 0}

@@ -242,7 +242,8 @@ def ask_all_of(store: RedisStore) -> None:
     vectors = np.stack([hash_vector(text) for text in texts])
     decided = clusterer.decide(namespace, ledger.incarnation, arrivals, vectors, {})
     clusterer.catch_up(namespace)
-    store.confirm(namespace, decided.published, {}, store.moment(namespace))
+    told = [(state.cluster_id, state.revision) for state in decided.states]
+    store.confirm(namespace, told, {}, store.moment(namespace))
     for cluster_id in store.unpublished(namespace, 0.0, 10):
         store.cluster(namespace, cluster_id)
     store.namespace_state(namespace)

@@ -186,6 +186,8 @@ class AtLeastOncePublisher:
                 self._producer.flush(timeout=self._deadline_seconds)
                 for future in futures:
                     future.get(timeout=0)
+                # Again, since only now the records have their place; without their offsets they are sent anew.
+                still_stands()
                 return self._commit_offsets(offsets, membership) if offsets else {}
         except Exception as error:
             self.close()

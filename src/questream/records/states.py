@@ -13,7 +13,15 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from questream.domain import ClusterState, InFlight, NamespaceState, Vector, format_cluster_id, parse_cluster_id
+from questream.domain import (
+    ClusterState,
+    InFlight,
+    NamespaceState,
+    Vector,
+    format_cluster_id,
+    parse_cluster_id,
+    retired_cluster,
+)
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
@@ -71,7 +79,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
     """
     namespace, cluster_id = _split_key(key)
     if value is None:
-        return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)
+        return retired_cluster(namespace, cluster_id)
     read = _validated(_ClusterValue, value)
     if (read.namespace, read.cluster_id) != (namespace, cluster_id):
         raise _invalid_state()

@@ -103,8 +103,10 @@ class ClusterTopic:
         """A reader of what is committed, and one that sees where the log really ends."""
         if self._consumers is None:
             group_id = self._settings.kafka.group_id
-            reader = self._opened.enter_context(open_reader(self._settings, group_id=group_id))
-            witness = self._opened.enter_context(open_reader(self._settings, isolation_level="read_uncommitted"))
+            with ExitStack() as opened:
+                reader = opened.enter_context(open_reader(self._settings, group_id=group_id))
+                witness = opened.enter_context(open_reader(self._settings, isolation_level="read_uncommitted"))
+                self._opened = opened.pop_all()
             self._consumers = (reader, witness)
         return self._consumers
 

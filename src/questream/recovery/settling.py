@@ -20,7 +20,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 
-from questream.domain import ClusterState, InFlight, NamespaceState
+from questream.domain import ClusterState, InFlight, NamespaceState, retired_cluster
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.store.protocol import Restored, Store
 
@@ -38,7 +38,7 @@ class Settler:
         self._lock = threading.Lock()
 
     def settle(self, namespace: str) -> None:
-        """Settle an opened namespace, and with it all others that were published and are not settled.
+        """Settle an opened namespace, and with it all others that the store knows and that are not settled.
 
         Raises KafkaUnavailable or KafkaRefused where the topic cannot be read, and what the store raises.
         """
@@ -108,7 +108,7 @@ class Settler:
                 merged = self._merged(namespace, loser, survivor, restored)
                 if merged is not None:
                     restored[loser] = merged
-        retired = [Restored(_retired(namespace, i)) for i in behind if i in published.retired]
+        retired = [Restored(retired_cluster(namespace, i)) for i in behind if i in published.retired]
         # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
         return sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None)
 
@@ -152,7 +152,3 @@ def _numbered_on(published: Published) -> NamespaceState | None:
         return None
     newest = max([*published.revisions, *published.retired], default=0)
     return replace(published.whole, next_cluster=max(published.whole.next_cluster, newest + 1))
-
-
-def _retired(namespace: str, cluster_id: int) -> ClusterState:
-    return ClusterState(cluster_id, namespace, "retired", 0, 0, None, None, None, None, None, 0, 0, "", 0)

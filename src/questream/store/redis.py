@@ -208,7 +208,11 @@ class RedisStore:
             mirror = self._read_mirror(namespace)
             if not mirror.incarnation:
                 return mirror
-            tail = self.tail(namespace, mirror.incarnation, mirror.seq)
+            try:
+                tail = self.tail(namespace, mirror.incarnation, mirror.seq)
+            except StoreUnsettled:
+                # It lost or changed its incarnation while it was read.
+                continue
             if tail.changes is not None:
                 mirror.apply(tail.changes)
                 mirror.seq = tail.seq
@@ -301,7 +305,8 @@ class RedisStore:
         return self._state(namespace, cluster_id)
 
     def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
-        return self._states(namespace, cluster_ids, STATE_FIELDS)
+        chunks = (cluster_ids[start : start + _LOAD_CHUNK] for start in range(0, len(cluster_ids), _LOAD_CHUNK))
+        return [state for chunk in chunks for state in self._states(namespace, chunk, STATE_FIELDS)]
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         return self._live_states(namespace, STATE_FIELDS)

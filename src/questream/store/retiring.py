@@ -54,10 +54,10 @@ class RedisRetirement:
                 # What is kept is passed over the next time, or enough of it would hide for ever what stands behind it.
                 self._kept[at] = kept
                 break
-            page = self._page(namespace, due, kept, min(_PAGE, most - len(gone)))
+            page = self._page(namespace, due, kept, _PAGE)
             if not page:
                 break
-            left = self._retire(namespace, due, retention, page)
+            left = self._retire(namespace, due, retention, page, most - len(gone))
             gone += left
             looked_at += len(page)
             kept += len(page) - len(left)
@@ -70,8 +70,11 @@ class RedisRetirement:
         )
         return [int(member) for member in members]
 
-    def _retire(self, namespace: str, due: Due, retention: Retention, cluster_ids: Sequence[int]) -> list[int]:
+    def _retire(
+        self, namespace: str, due: Due, retention: Retention, cluster_ids: Sequence[int], most: int
+    ) -> list[int]:
         header = {
+            "most": most,
             "log_entries": self._log_entries,
             "index": _AT[due.among],
             "until": due.until,

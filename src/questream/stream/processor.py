@@ -121,7 +121,7 @@ class Processor:
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
         self._published_below.update(committed)
-        self._teller.confirm(tellings, self._published_below)
+        self._teller.confirm(tellings, dict(self._published_below))
         self._measure(batch)
 
     def follow(self) -> None:
@@ -135,14 +135,14 @@ class Processor:
 
     def sweep(self) -> None:
         """Between batches, every other second at most: retire what is due, publish what nobody has published."""
-        now = time.monotonic()
-        if now >= self._next_sweep:
-            self._next_sweep = now + _IDLE_SECONDS
+        if time.monotonic() >= self._next_sweep:
             for namespace in self._next_turn():
                 self._retirement.sweep(namespace)
                 for _ in range(_SWEEP_PAGES):
                     if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
                         break
+            # From its end: a store that is far away must not have every batch followed by a sweep.
+            self._next_sweep = time.monotonic() + _IDLE_SECONDS
 
     def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
@@ -207,7 +207,7 @@ class Processor:
         if telling is None:
             return 0
         self._publisher.publish(telling.records, {}, None, lambda: self._teller.require([telling]))
-        self._teller.confirm([telling], self._published_below)
+        self._teller.confirm([telling], dict(self._published_below))
         return len(telling.revisions)
 
     def _next_turn(self) -> list[str]:

@@ -64,7 +64,8 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
     threshold, similarity, linkage = clusters.effective_threshold, clusters.similarity, clusters.linkage
     preset = encoder.preset
     if preset is not None and clusters.threshold is None:
-        threshold, similarity, linkage = preset.threshold, preset.similarity, preset.linkage
+        threshold, similarity = preset.threshold, preset.similarity
+        linkage = linkage if "linkage" in clusters.model_fields_set else preset.linkage
     merge_threshold = clusters.merge_threshold if clusters.merge_threshold is not None else threshold
     return Rules(
         threshold=threshold,
@@ -170,7 +171,7 @@ class Worker:
             started = time.monotonic()
             try:
                 self._run_session()
-            except (KafkaUnavailable, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
+            except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
                 if isinstance(error, _FINAL):
                     raise
                 reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
@@ -187,7 +188,8 @@ class Worker:
         backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
-        consumer = self._connect()
+        # It says why it may not be reached; a broker that hangs up may be on its way down, which ends no worker.
+        consumer: RecordConsumer = connect(RecordConsumer, consumer_config(settings, self._worker_id))
         self.metrics.sessions.inc()
         intake = Intake(
             consumer,
@@ -231,18 +233,6 @@ class Worker:
                     "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
                 )
         session.raise_failure()
-
-    def _connect(self) -> RecordConsumer:
-        """A consumer that has reached the broker.
-
-        Raises KafkaRefused where the broker refuses the login, KafkaUnavailable where it may answer later.
-        """
-        try:
-            consumer: RecordConsumer = connect(RecordConsumer, consumer_config(self._settings, self._worker_id))
-        except KafkaHungUp as error:
-            # Nothing that a restarting broker does may end a worker.
-            raise KafkaUnavailable(str(error)) from error
-        return consumer
 
     def _publisher(self, intake: Intake) -> Publisher:
         settings, worker_id = self._settings, self._worker_id

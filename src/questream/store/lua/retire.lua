@@ -2,8 +2,8 @@
 -- What is left of one is a stub without a vector, which confirm.lua lets go. Refused, and left as it is, is one that was
 -- seen after ARGV.until or is not in the index any more, and one with a label or a route: those are an operator's word.
 -- KEYS: 1 meta, 2 log, 3 outbox, 4 idle, 5 singletons, 6 aliases, then N clusters or merged ids
--- ARGV: 1 JSON {log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
--- Replies: the ids that were retired, or error UNSETTLED
+-- ARGV: 1 JSON {most, log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
+-- Replies: the ids that were retired, `most` of them, or error UNSETTLED
 if not standing_incarnation(KEYS[1]) then return unsettled() end
 local batch = cjson.decode(ARGV[1])
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
@@ -16,7 +16,7 @@ for i, number in ipairs(batch.ids) do
   local seen = redis.call('ZSCORE', KEYS[batch.index], id)
   local kept = redis.call('HMGET', key, 'label', 'route')
   local is_alias = batch.index == 6
-  if seen and tonumber(seen) <= batch["until"] and (is_alias or not kept[1] and not kept[2]) then
+  if #retired < batch.most and seen and tonumber(seen) <= batch["until"] and (is_alias or not kept[1] and not kept[2]) then
     redis.call('ZREM', KEYS[4], id)
     redis.call('ZREM', KEYS[5], id)
     redis.call('ZREM', KEYS[6], id)
