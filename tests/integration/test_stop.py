@@ -44,7 +44,8 @@ def test_sigterm_finishes_the_batch_in_hand_and_leaves(stream: Stream, tmp_path:
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(stream: Stream, tmp_path: Path) -> None:
-    frozen_publish = "publish:before:3:HANG"
+    # The first call tells the cluster topic what it may not know yet; two batches follow.
+    frozen_publish = "publish:before:4:HANG"
     with WorkerProcess(tmp_path, stream.overrides(), fault=frozen_publish) as worker, stream.decisions() as reader:
         reader.until(64)
         worker.signal(signal.SIGTERM)
