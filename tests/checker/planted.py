@@ -129,7 +129,7 @@ def dead_letters_rewritten() -> None:
 
 def recovery_disabled() -> None:
     """A Redis that may have lost its memory is decided on as if it had not."""
-    edit_scripts({"return settled and string.match(settled, '^(%x+):') == run_id and settled": "return settled"})
+    edit_scripts({"return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"})
 
 
 def leave_out(unwanted: Callable[[Any], bool]) -> None:
