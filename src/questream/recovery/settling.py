@@ -87,19 +87,17 @@ class Settler:
         )
         return count
 
-    def _behind(self, namespace: str, published: Published) -> dict[int, int]:
-        """The store's revisions of those clusters that the topic knows better; 0 where it has none."""
+    def _behind(self, namespace: str, published: Published) -> set[int]:
+        """The clusters that the topic knows better than the store."""
         known = self._store.revisions(namespace, [*published.revisions, *published.retired])
-        behind = {i: known.get(i, 0) for i, revision in published.revisions.items() if revision > known.get(i, 0)}
+        behind = {i for i, revision in published.revisions.items() if revision > known.get(i, 0)}
         lingering = [i for i in published.retired if i in known]
         # For a while something of a retired cluster is left in the store.
         left = {s.cluster_id for s in self._store.states(namespace, lingering) if s.event == "retired"}
-        return behind | {i: known[i] for i in lingering if i not in left}
+        return behind | (set(lingering) - left)
 
-    def _corrected(
-        self, namespace: str, published: Published, behind: Mapping[int, int], committed: Offsets
-    ) -> list[Restored]:
-        states = self._topic.states(namespace, {i for i in behind if i not in published.retired})
+    def _corrected(self, namespace: str, published: Published, behind: set[int], committed: Offsets) -> list[Restored]:
+        states = self._topic.states(namespace, behind - published.retired)
         places = {at for state in states.values() for at in state.in_flight.joins}
         heads = self._store.heads(namespace, places)
         restored = {i: _without_lost_joins(state, committed, heads) for i, state in states.items()}
@@ -108,7 +106,7 @@ class Settler:
                 merged = self._merged(namespace, loser, survivor, restored)
                 if merged is not None:
                     restored[loser] = merged
-        retired = [Restored(retired_cluster(namespace, i)) for i in behind if i in published.retired]
+        retired = [Restored(retired_cluster(namespace, i)) for i in behind & published.retired]
         # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
         return sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None)
 
