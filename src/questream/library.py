@@ -58,7 +58,7 @@ class QuestionClusterer:
         threshold: float | None = None,
         merge_threshold: float | None = None,
         similarity: Similarity = "centred",
-        linkage: Linkage = "average",
+        linkage: Linkage = "adaptive",
         centroid_members: int = 256,
         mean_questions: int = 1000,
         namespace: str = "default",

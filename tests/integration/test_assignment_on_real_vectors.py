@@ -30,12 +30,12 @@ def vectors(encoder: Encoder) -> Matrix:
 @given(
     batch_questions=st.sampled_from([1, 2, 7, 64, QUESTIONS]),
     order=st.integers(0, 2**32 - 1),
-    threshold=st.sampled_from([0.40, 0.55, 0.65]),
+    threshold=st.sampled_from([0.55, 0.70, 0.90]),
     similarity=st.sampled_from(["centred", "cosine"]),
 )
 def test_a_batch_of_real_questions_decides_as_one_by_one_does(
     vectors: Matrix, batch_questions: int, order: int, threshold: float, similarity: Similarity
 ) -> None:
     shuffled = vectors[np.random.default_rng(order).permutation(len(vectors))]
-    rules = Rules(threshold, threshold, similarity)
+    rules = Rules(threshold, threshold, similarity, "adaptive")
     assume(assert_same_as_one_by_one(shuffled, batch_questions, rules, tie=2e-5))

@@ -154,9 +154,9 @@ def test_on_a_terminal_it_draws_and_then_answers_questions(tmp_path: Path) -> No
         text = sample_of(1)[0]["text"]
         terminal.type(text + "\n")
         # The very question is in the stream already, so it joins its cluster, and there is another one next to it.
-        terminal.wait_for(r"joined +\d\.\d{3} c\d+ .*runner-up +-?\d\.\d{3} c\d+ .*threshold +0\.400", 30)
+        terminal.wait_for(r"joined +\d\.\d{3} c\d+ .*runner-up +-?\d\.\d{3} c\d+ .*threshold +0\.550", 30)
         # What is typed before the next prompt is there may be thrown away with the change of the terminal's mode.
-        terminal.wait_for(r"threshold +0\.400\s+\? $", 10)
+        terminal.wait_for(r"threshold +0\.550\s+\? $", 10)
         terminal.type("\x04")
         assert terminal.wait_for_its_end(60) == 0
         assert listening(addresses) == []

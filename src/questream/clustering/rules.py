@@ -24,7 +24,7 @@ class Rules:
     threshold: float
     merge_threshold: float
     similarity: Similarity = "centred"
-    linkage: Linkage = "average"
+    linkage: Linkage = "adaptive"
     centroid_members: int = 256
     mean_questions: int = 1000
 

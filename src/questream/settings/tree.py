@@ -26,8 +26,8 @@ NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
-# Thresholds of centred average-link similarity that carry over between streams and models.
-GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.40, "question": 0.55, "duplicate": 0.65}
+# Thresholds of centred similarity with adaptive linkage; docs/clustering.md says how far they carry over.
+GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.55, "question": 0.70, "duplicate": 0.95}
 
 
 _CENTURY_SECONDS = 100 * 365 * 86_400
@@ -225,13 +225,12 @@ class ClusterSettings(Group):
         default="centred", description="`centred` takes the stream's mean embedding off first; `cosine` does not."
     )
     linkage: Literal["adaptive", "average", "centroid", "first"] = Field(
-        default="average",
+        default="adaptive",
         description="What a question is compared with: a cluster's members on average (`adaptive` with leeway where "
-        "these differ among themselves: set a `threshold` for it, about .15 higher), its normalised centroid, or its "
-        "first question.",
+        "these differ among themselves), its normalised centroid, or its first question.",
     )
     granularity: Granularity = Field(
-        default="question", description="How alike questions of one cluster are: similarity .40, .55 or .65."
+        default="question", description="How alike questions of one cluster are: similarity .55, .70 or .95."
     )
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."
