@@ -92,6 +92,25 @@ def test_the_same_question_again_and_again_is_one_cluster() -> None:
     assert sizes == list(range(1, 41))
 
 
+def test_between_two_single_questions_adaptive_linkage_is_their_cosine() -> None:
+    vectors = unit_rows(np.array([[1, 0, 0], [1, 1, 0.2]], np.float32))
+    choices, _ = Stepper(Rules(0.6, 0.6, similarity="cosine"), 3).assign(vectors)
+    assert choices[1].similarity == pytest.approx(float(vectors[0] @ vectors[1]), abs=1e-6)
+
+
+def test_a_loose_cluster_takes_in_what_a_tight_one_turns_away() -> None:
+    question = unit_rows(np.array([[1, 0.9, 0]], np.float32))
+    tight = unit_rows(np.array([[1, 0, 0]] * 6, np.float32))
+    loose = unit_rows(np.array([[1, 0, 0.6], [1, 0, -0.6]] * 3, np.float32))
+    outcomes = {}
+    for name, members in {"tight": tight, "loose": loose}.items():
+        stepper = Stepper(Rules(0.76, 0.76, similarity="cosine"), 3)
+        stepper.mirror.apply([ClusterMoved(1, len(members), members.sum(axis=0))])
+        (choice,), _ = stepper.assign(question)
+        outcomes[name] = choice.created
+    assert outcomes == {"tight": True, "loose": False}
+
+
 def test_a_frozen_centroid_counts_without_moving() -> None:
     stepper = Stepper(Rules(0.5, 0.9, similarity="cosine", centroid_members=2), 4)
     vectors = unit_rows(np.array([[1, 0, 0, 0], [1, 0.1, 0, 0], [1, 0.6, 0, 0]], np.float32))

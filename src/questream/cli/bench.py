@@ -264,8 +264,8 @@ def quality(
             figures = measure_quality(streams, granularity, names, announce)
             document[str(file)] = [asdict(one) for one in figures]
             if not as_json:
-                title = f"{file.name}: {len(texts):,} questions, {len(set(gold.tolist())):,} groups, {granularity}, {encoder.name}"
-                print_quality(title, figures, print_line, print_table)
+                size = f"{len(texts):,} questions, {len(set(gold.tolist())):,} groups"
+                print_quality(f"{file.name}: {size}, {granularity}, {encoder.name}", figures, print_line, print_table)
     if as_json:
         print_json({"model": encoder.name, "granularity": granularity, "files": document})
 

@@ -10,7 +10,7 @@ Linkage = Literal["adaptive", "average", "centroid", "first"]
 
 # A mean of few questions is one of them rather than the stream's: it is shrunk towards zero (plain cosine) as if this
 # many questions of mean zero had come before. It also keeps |mean| < 1, so that |question - mean| never vanishes.
-MEAN_PRIOR_QUESTIONS = 50
+MEAN_PRIOR_QUESTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ _BATCH_QUESTIONS = 256
 def other_methods() -> list[Method]:
     """Each at its oracle setting; those in pure Python take minutes, so they run in one order."""
     return [
-        Method("river DBSTREAM", [0.6, 0.8, 1.0], _dbstream, needs="river", orders=1),
+        Method("river DBSTREAM", [0.7, 0.9], _dbstream, needs="river", orders=1),
         Method("river textClust", [0.5, 0.7, 0.85], _text_clust, needs="river", orders=1),
         Method("Drain3 (on text)", [0.3, 0.4, 0.5, 0.6, 0.7], _drain, needs="drain3"),
         Method("BERTopic online", [10, 50, 100, 200, 500], _bertopic, needs="bertopic", orders=1),
