@@ -269,7 +269,7 @@ def test_options_of_several_sources_are_joined(monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-@pytest.mark.parametrize(("granularity", "threshold"), [("intent", 0.55), ("question", 0.70), ("duplicate", 0.95)])
+@pytest.mark.parametrize(("granularity", "threshold"), [("intent", 0.55), ("question", 0.725), ("duplicate", 0.95)])
 def test_a_granularity_stands_for_a_threshold(granularity: Any, threshold: float) -> None:
     clusters = ClusterSettings(granularity=granularity)
     assert clusters.effective_threshold == threshold

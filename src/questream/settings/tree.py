@@ -27,7 +27,7 @@ TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
 # Thresholds of centred similarity with adaptive linkage; docs/clustering.md says how far they carry over.
-GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.55, "question": 0.70, "duplicate": 0.95}
+GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.55, "question": 0.725, "duplicate": 0.95}
 
 
 _CENTURY_SECONDS = 100 * 365 * 86_400
@@ -230,7 +230,7 @@ class ClusterSettings(Group):
         "these differ among themselves), its normalised centroid, or its first question.",
     )
     granularity: Granularity = Field(
-        default="question", description="How alike questions of one cluster are: similarity .55, .70 or .95."
+        default="question", description="How alike questions of one cluster are: similarity .55, .725 or .95."
     )
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."
