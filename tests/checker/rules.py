@@ -24,8 +24,8 @@ class Rules:
     threshold: float
     embed: Callable[[str], NDArray[Any]] | None = None
     similarity: Literal["centred", "cosine"] = "centred"
-    linkage: Literal["average", "centroid", "first"] = "average"
-    mean_prior: int = 50
+    linkage: Literal["adaptive", "average", "centroid", "first"] = "adaptive"
+    mean_prior: int = 5
     mean_questions: int = 1000
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     store_lost_memory: bool = False

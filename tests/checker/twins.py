@@ -5,6 +5,8 @@ n the number of a cluster's members, s = S/n:
 
     score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
 
+and in adaptive linkage (1 - |s - m|^2 / w^2) / 2 more, with the w of average linkage.
+
 Redis' log tells how each cluster stood before and after each commit. Within one commit the order of its questions is
 not told: an older cluster is called a twin only if it was near enough before it, after it, and in whatever order. Where
 the log was trimmed or lost, published states stand for that: those with the sizes that decisions tell of around the
@@ -105,6 +107,8 @@ def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None
     square = np.sum(s * s, axis=1) if rules.linkage == "centroid" else 1.0
     lengths = np.sqrt(np.maximum(square - 2 * s @ m + m @ m, 1e-9)) * max(float(np.linalg.norm(question - m)), 1e-9)
     scores: Floats = (s - m) @ (question - m) / lengths
+    if rules.linkage == "adaptive":
+        scores += (1.0 - np.sum((s - m) ** 2, axis=1) / np.maximum(1.0 - 2 * s @ m + m @ m, 1e-9)) / 2
     return scores
 
 

@@ -1,10 +1,10 @@
 """What workers committed, done again the plain way: one question at a time, in float64, from DESIGN's formulas.
 
-A cluster is the list of its members' vectors. With the stream's mean m (of its first questions, shrunk as if 50 of mean
+A cluster is the list of its members' vectors. With the stream's mean m (of its first questions, shrunk as if 5 of mean
 zero had come before), S the sum and n the number of a cluster's members:
 
     t = (S/n - m) / sqrt(1 - 2 (S/n).m + m.m)      the cluster's row
-    score(q, cluster) = (q - m)/|q - m| . t         score(a, b) = ta . tb
+    score(q, cluster) = 1 - |(q - m)/|q - m| - t|^2 / 2      score(a, b) = ta . tb + (2 - ta . ta - tb . tb) / 4
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from questream.store.redis import RedisStore
 from tests.stream import Stream
 
 Floats = NDArray[np.float64]
-MEAN_PRIOR = 50
+MEAN_PRIOR = 5
 # Workers score in float32.
 TOLERANCE = 1e-4
 
@@ -83,14 +83,15 @@ class History:
 
     def _merge(self, survivor: int, loser: int) -> None:
         assert survivor < loser
-        assert float(self._row(survivor) @ self._row(loser)) >= self.threshold - TOLERANCE
+        a, b = self._row(survivor), self._row(loser)
+        assert float(a @ b + (2 - a @ a - b @ b) / 4) >= self.threshold - TOLERANCE
         self.members[survivor] += self.members.pop(loser)
         self.sizes[survivor] += self.sizes.pop(loser)
         self.alias[loser] = survivor
 
     def _score(self, question: Floats, cluster_id: int) -> float:
         centred = question - self._mean()
-        return float(centred / np.linalg.norm(centred) @ self._row(cluster_id))
+        return float(1 - np.sum((centred / np.linalg.norm(centred) - self._row(cluster_id)) ** 2) / 2)
 
     def _row(self, cluster_id: int) -> Floats:
         mean = self._mean()

@@ -11,6 +11,7 @@ import typer
 
 from questream.cli.ask import ask
 from questream.cli.bench import bench
+from questream.cli.bench_quality import quality
 from questream.cli.clusters import clusters
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -49,6 +50,7 @@ app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
 app.command("verify")(verify)
 app.command("restore")(restore)
+bench.command("quality")(quality)
 app.add_typer(bench, name="bench")
 
 

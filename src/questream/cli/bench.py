@@ -1,11 +1,10 @@
-"""`questream bench`: how fast it is here, and how well it clusters."""
+"""`questream bench`: how fast it is here."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,7 +102,7 @@ def pipeline(
         memory_counts=_ends_and_middle(counts),
         runs=runs,
     )
-    _measure(_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+    _measure(bench_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
 
 
 @bench.command("assign")
@@ -133,7 +132,7 @@ def assign(
         memory_counts=_ends_and_middle(counts),
         runs=runs,
     )
-    _measure(_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
+    _measure(bench_settings(config, set_, bootstrap_servers, redis_url), plan, as_json)
 
 
 @bench.command("encoder")
@@ -152,8 +151,8 @@ def encoder(
     from questream.bench.questions import real_texts
     from questream.encoder import load_encoder
 
-    settings = _settings(config, set_, None, None)
-    with _progress() as announce:
+    settings = bench_settings(config, set_, None, None)
+    with progress() as announce:
         announce(f"encoder: {count:,} texts")
         figures = bench_encoder(load_encoder(settings.model), real_texts(count, texts))
     if as_json:
@@ -194,9 +193,9 @@ def soak(
     from questream.bench.soak import SoakPlan, measure_soak
     from questream.bench.soak_plot import draw
 
-    settings = _retiring(_settings(config, set_, bootstrap_servers, redis_url))
+    settings = _retiring(bench_settings(config, set_, bootstrap_servers, redis_url))
     plan = SoakPlan(DriftingQuestions(questions, dimension, hours), workers, warm_up, every)
-    with _progress() as announce, bench_servers(settings) as servers:
+    with progress() as announce, bench_servers(settings) as servers:
         result = measure_soak(servers.settings, plan, announce)
     if plot is not None:
         draw(result, plot)
@@ -226,56 +225,12 @@ def _retiring(settings: Settings) -> Settings:
     return settings.model_copy(update={"clusters": settings.clusters.model_copy(update=own)})
 
 
-@bench.command("quality")
-def quality(
-    files: Annotated[
-        list[Path], typer.Argument(help="Questions with gold groups: CSV or JSON Lines with text and gold.")
-    ],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 3_000,
-    shuffles: Annotated[int, typer.Option(min=0, help="Orders beside that of the file.")] = 2,
-    seed: Annotated[int, typer.Option(help="Draws the questions and the orders.")] = 0,
-    only: Annotated[list[str] | None, typer.Option("--only", help="Methods whose name begins so. Repeatable.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare how well questions are clustered with other libraries and offline references, on the same vectors.
-
-    Ours takes the threshold of `clusters.granularity`; an asterisk marks a setting that was the best of several for the
-    gold groups. What is not installed is named: `pip install --group quality` brings it.
-    Example: questream bench quality banking77.jsonl --clusters.granularity intent
-    """
-    from questream.bench.quality.measure import all_methods, measure_quality
-    from questream.bench.quality.report import print_quality
-    from questream.bench.quality.stream import Stream, orders_of, read_gold
-    from questream.encoder import load_encoder
-
-    settings = _settings(config, set_, None, None)
-    granularity = settings.clusters.granularity
-    names = [m.name for m in all_methods(granularity) if not only or m.name.startswith(tuple(only))]
-    read = {file: read_gold(file, questions, seed) for file in files}
-    document = {}
-    with _progress() as announce:
-        encoder = load_encoder(settings.model)
-        for file, (texts, gold) in read.items():
-            announce(f"{file.name}: {len(texts):,} questions through the model")
-            stream = Stream(texts, encoder.encode(texts), gold)
-            streams = [stream.in_order(order) for order in orders_of(len(texts), shuffles, seed)]
-            figures = measure_quality(streams, granularity, names, announce)
-            document[str(file)] = [asdict(one) for one in figures]
-            if not as_json:
-                size = f"{len(texts):,} questions, {len(set(gold.tolist())):,} groups"
-                print_quality(f"{file.name}: {size}, {granularity}, {encoder.name}", figures, print_line, print_table)
-    if as_json:
-        print_json({"model": encoder.name, "granularity": granularity, "files": document})
-
-
 def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
     from questream.bench.report import print_results
     from questream.bench.servers import bench_servers
     from questream.bench.suite import as_document, run_suite
 
-    with _progress() as announce, bench_servers(settings) as servers:
+    with progress() as announce, bench_servers(settings) as servers:
         results = run_suite(servers, plan, announce)
     if as_json:
         print_json(as_document(results))
@@ -283,7 +238,7 @@ def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
         print_results(results, print_line, print_table)
 
 
-def _settings(
+def bench_settings(
     config: Path | None, assignments: list[str] | None, bootstrap_servers: str | None, redis_url: str | None
 ) -> Settings:
     """Settings as of `run`; with the small model that the package embedded brings where none is named."""
@@ -314,7 +269,7 @@ def _ends_and_middle(counts: Sequence[int]) -> list[int]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Iterator[Callable[[str], None]]:
     """What is under way, on stderr: a line that moves on a terminal, elsewhere a line each."""
     if not sys.stderr.isatty():
         yield remark

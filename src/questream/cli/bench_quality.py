@@ -1,0 +1,56 @@
+"""`questream bench quality`: how well questions are clustered, beside what else there is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from questream.cli.bench import bench_settings, progress
+from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.output import print_json, print_line, print_table
+
+
+def quality(
+    files: Annotated[
+        list[Path], typer.Argument(help="Questions with gold groups: CSV or JSON Lines with text and gold.")
+    ],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 3_000,
+    shuffles: Annotated[int, typer.Option(min=0, help="Orders beside that of the file.")] = 2,
+    seed: Annotated[int, typer.Option(help="Draws the questions and the orders.")] = 0,
+    only: Annotated[list[str] | None, typer.Option("--only", help="Methods whose name begins so. Repeatable.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare how well questions are clustered with other libraries and offline references, on the same vectors.
+
+    Ours takes the threshold of `clusters.granularity`; an asterisk marks a setting that was the best of several for the
+    gold groups. What is not installed is named: `pip install --group quality` brings it.
+    Example: questream bench quality banking77.jsonl --clusters.granularity intent
+    """
+    from questream.bench.quality.measure import all_methods, measure_quality
+    from questream.bench.quality.report import print_quality
+    from questream.bench.quality.stream import Stream, orders_of, read_gold
+    from questream.encoder import load_encoder
+
+    settings = bench_settings(config, set_, None, None)
+    granularity = settings.clusters.granularity
+    names = [m.name for m in all_methods(granularity) if not only or m.name.startswith(tuple(only))]
+    read = {file: read_gold(file, questions, seed) for file in files}
+    document = {}
+    with progress() as announce:
+        encoder = load_encoder(settings.model)
+        for file, (texts, gold) in read.items():
+            announce(f"{file.name}: {len(texts):,} questions through the model")
+            stream = Stream(texts, encoder.encode(texts), gold)
+            streams = [stream.in_order(order) for order in orders_of(len(texts), shuffles, seed)]
+            figures = measure_quality(streams, granularity, names, announce)
+            document[str(file)] = [asdict(one) for one in figures]
+            if not as_json:
+                size = f"{len(texts):,} questions, {len(set(gold.tolist())):,} groups"
+                print_quality(f"{file.name}: {size}, {granularity}, {encoder.name}", figures, print_line, print_table)
+    if as_json:
+        print_json({"model": encoder.name, "granularity": granularity, "files": document})
