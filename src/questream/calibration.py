@@ -14,7 +14,8 @@ from questream.library import QuestionClusterer
 
 DEFAULT_THRESHOLDS = tuple(round(0.425 + 0.025 * step, 3) for step in range(12))
 
-_NEIGHBOURS = 10
+_FEWEST_QUESTIONS = 100
+_NEIGHBOURS = 3
 # At 1 the measure cannot see groups below a size that grows with the sample (Fortunato & Barthelemy 2007), and settles
 # for too few; docs/clustering.md says what other values cost.
 _RESOLUTION = 2.0
@@ -44,13 +45,13 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
 
     Clusters the sample of unit vectors (n, d) online at each threshold, as a worker does, and takes the one whose
     clusters have the highest modularity (Newman & Girvan 2004, with the resolution of Reichardt & Bornholdt 2006) in
-    the graph that ties each question to its ten nearest. 1,000 to 2,000 questions do. It finds the groups that the
+    the graph that ties each question to its three nearest. 1,000 to 2,000 questions do. It finds the groups that the
     stream falls into, not how fine a user wants them: for duplicates take the granularity.
 
     Raises ValueError for fewer than 100 vectors, or no thresholds.
     """
-    if len(vectors) < 10 * _NEIGHBOURS:
-        raise ValueError(f"{len(vectors)} questions are too few to tell: {10 * _NEIGHBOURS} at least")
+    if len(vectors) < _FEWEST_QUESTIONS:
+        raise ValueError(f"{len(vectors)} questions are too few to tell: {_FEWEST_QUESTIONS} at least")
     if not thresholds:
         raise ValueError("thresholds is empty")
     neighbours, weights = _nearest(vectors)
@@ -78,7 +79,7 @@ def _cluster(vectors: Matrix, threshold: float) -> NDArray[np.int64]:
 
 
 def _nearest(vectors: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Each question's nearest others (n, 10) and its centred cosine to them, zero where that is negative."""
+    """Each question's nearest others (n, 3) and its centred cosine to them, zero where that is negative."""
     centred = vectors - vectors.sum(axis=0) / (len(vectors) + MEAN_PRIOR_QUESTIONS)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     neighbours = np.empty((len(vectors), _NEIGHBOURS), np.int64)
