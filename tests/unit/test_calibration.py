@@ -16,7 +16,9 @@ def groups_and_vectors(spread: float) -> tuple[list[int], Matrix]:
     random = np.random.default_rng(5)
     groups = random.integers(TOPICS, size=600)
     centres, background = random.normal(size=(TOPICS, 64)), random.normal(size=64)
-    return groups.tolist(), unit_rows(centres[groups] + background + spread * random.normal(size=(600, 64)))
+    return groups.tolist(), unit_rows(
+        (centres[groups] + background + spread * random.normal(size=(600, 64))).astype(np.float32)
+    )
 
 
 @pytest.mark.parametrize("spread", [0.7, 1.2])

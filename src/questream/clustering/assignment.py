@@ -194,13 +194,7 @@ def _score_row(
     count = products.count
     view = scores[:count]
     np.multiply(dots[:count], products.scale[:count], out=view)
-    if products.centred:
-        view += products.shift[:count]
-        np.multiply(products.inverse[:count], constant, out=scratch[:count])
-        view += scratch[:count]
-    if products.adaptive:
-        np.multiply(products.leeway[:count], length, out=scratch[:count])
-        view += scratch[:count]
+    products.add_terms(view, constant, length, scratch[:count])
     return view
 
 

@@ -58,9 +58,9 @@ class Products:
             self.dot_self[: self.count] = mirror.dot_self
         # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m| + leeway
         self.scale: Scale = np.zeros(capacity, np.float32)
-        self.shift: Scale = np.zeros(capacity, np.float32)
-        self.inverse: Scale = np.zeros(capacity, np.float32)
-        self.leeway: Scale = np.zeros(capacity, np.float32)
+        # One array, so that a question's part of the score is one product with it.
+        self._terms: Scale = np.zeros((3, capacity), np.float32)
+        self.shift, self.inverse, self.leeway = self._terms
         self.refresh(slice(0, self.count))
 
     @property
@@ -116,6 +116,12 @@ class Products:
         dot_mean = dot_mean_sum / self.mean_weight
         square = self.mean_norm_square
         return square - dot_mean, max(1.0 - 2.0 * dot_mean + square, _SMALLEST_SQUARE) ** 0.5
+
+    def add_terms(self, scores: Scale, constant: float, length: float, scratch: Scale) -> None:
+        """Add shift + constant inverse + length leeway to `scores` of all `count` clusters; `scratch` is as long."""
+        if self.centred or self.adaptive:
+            factors = np.array([1.0, constant, length], np.float32)
+            scores += np.matmul(factors, self._terms[:, : self.count], out=scratch)
 
     def learn_mean(self, dot_question: NDArray[np.float32], dot_mean_sum: float) -> None:
         """The mean learns a question: `dot_question` are its products with all `count` sums (its own join included)."""
