@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
 from questream.domain import Matrix
-from questream.library import QuestionClusterer
+from questream.evaluation.agreement import numbered
+from questream.evaluation.online import cluster_online
 
 DEFAULT_THRESHOLDS = tuple(round(0.425 + 0.025 * step, 3) for step in range(12))
 
@@ -19,7 +20,6 @@ _NEIGHBOURS = 3
 # At 1 the measure cannot see groups below a size that grows with the sample (Fortunato & Barthelemy 2007), and settles
 # for too few; docs/clustering.md says what other values cost.
 _RESOLUTION = 2.0
-_BATCH_QUESTIONS = 64
 _ROWS_AT_ONCE = 1024
 
 
@@ -57,25 +57,9 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
     neighbours, weights = _nearest(vectors)
     candidates = []
     for threshold in thresholds:
-        clusters = _cluster(vectors, threshold)
+        clusters = numbered(cluster_online(vectors, Rules(threshold, threshold)).after.tolist())
         candidates.append(Candidate(threshold, int(clusters.max()) + 1, _modularity(clusters, neighbours, weights)))
     return Proposal(max(candidates, key=lambda c: c.modularity).threshold, candidates)
-
-
-def _cluster(vectors: Matrix, threshold: float) -> NDArray[np.int64]:
-    """The cluster of each vector after the stream, numbered from 0 without gaps."""
-    clusterer = QuestionClusterer(dimension=vectors.shape[1], threshold=threshold)
-    ids: list[int] = []
-    survivors: dict[int, int] = {}
-    for start in range(0, len(vectors), _BATCH_QUESTIONS):
-        assigned = clusterer.assign(vectors[start : start + _BATCH_QUESTIONS])
-        ids += assigned.ids
-        survivors.update((e.cluster_id, e.merged_into) for e in assigned.events if e.merged_into is not None)
-    for at, number in enumerate(ids):
-        while number in survivors:
-            number = survivors[number]
-        ids[at] = number
-    return np.unique(ids, return_inverse=True)[1].astype(np.int64)
 
 
 def _nearest(vectors: Matrix) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -6,15 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from questream.bench.quality.measure import measure_quality, score
-from questream.bench.quality.ours import cluster
-from questream.bench.quality.stream import Stream, orders_of, read_gold
+from questream.bench.quality.measure import measure_quality
+from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
+from questream.evaluation.agreement import agreement
+from questream.evaluation.online import cluster_online
+from questream.evaluation.stream import Stream, orders_of, read_gold
 from tests.unit.test_assignment import stream
-
-
-def labels(*numbers: int) -> np.ndarray:
-    return np.array(numbers, np.int64)
 
 
 def topics_stream() -> Stream:
@@ -23,23 +21,23 @@ def topics_stream() -> Stream:
 
 
 def test_joining_a_cluster_without_ones_own_group_is_a_false_join() -> None:
-    assert score(labels(1, 1, 1, 2, 2), labels(7, 8, 7, 9, 9)).falsely_joined == pytest.approx(1 / 5)
+    assert agreement([1, 1, 1, 2, 2], [7, 8, 7, 9, 9]).falsely_joined == pytest.approx(1 / 5)
 
 
 def test_late_workers_publish_every_question_and_agree_with_one() -> None:
     questions = topics_stream()
-    alone, together = cluster(questions, 0.6), cluster(questions, 0.6, workers=8)
+    rules = Rules(0.6, 0.6)
+    alone, together = cluster_online(questions.vectors, rules), cluster_online(questions.vectors, rules, workers=8)
     assert together.published is not None
     assert len(together.published) == len(questions)
-    assert score(together.after, alone.after).bcubed_f1 > 0.95
+    assert agreement(together.after.tolist(), alone.after.tolist()).bcubed_f1 > 0.95
 
 
 def test_what_merges_later_is_one_cluster_after_the_stream_but_not_as_published() -> None:
     a, b = np.eye(2, 4, dtype=np.float32)
     between = (a + b) / np.linalg.norm(a + b)
     vectors = np.stack([a, b, *[between] * 8])
-    questions = Stream([""] * len(vectors), vectors, np.zeros(len(vectors), np.int64))
-    clustering = cluster(questions, 0.6, similarity="cosine")
+    clustering = cluster_online(vectors, Rules(0.6, 0.6, "cosine"))
     assert clustering.published is not None
     assert len(set(clustering.published.tolist())) == 2
     assert len(set(clustering.after.tolist())) == 1

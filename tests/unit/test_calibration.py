@@ -5,8 +5,8 @@ import pytest
 
 from questream.calibration import propose_threshold
 from questream.domain import Matrix
+from questream.evaluation.agreement import agreement
 from questream.library import QuestionClusterer
-from questream.quality import agreement
 from tests.unit.stepping import unit_rows
 
 TOPICS = 20

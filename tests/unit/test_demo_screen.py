@@ -16,7 +16,7 @@ from questream.demo.picture import draw_picture
 from questream.demo.plain import PlainLines
 from questream.demo.screen import clusters_that_fit, printable, render_answer, render_snapshot, render_summary
 from questream.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
-from questream.quality import Agreement
+from questream.evaluation.agreement import Agreement
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]why[/red]\r\nis my card\tgone? " + "very " * 60
 
@@ -92,7 +92,7 @@ def test_summary_speaks_of_agreement_only_where_there_is_gold() -> None:
     console = console_of(120, 40)
     console.print(render_summary(summary(None)))
     assert "BCubed" not in output_of(console)
-    console.print(render_summary(summary(Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41))))
+    console.print(render_summary(summary(Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41, 0.7, 0.5, 0.4, 0.45, 0.1))))
     assert "77 gold groups: BCubed F1 0.545 (precision 0.600, recall 0.500), ARI 0.410" in output_of(console)
 
 

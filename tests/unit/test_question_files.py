@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from questream.records.files import FileQuestion, QuestionFileError, read_questions
+from questream.records.files import FileQuestion, QuestionFileError, read_pairs, read_questions
 
 SECRET = "why was my card stolen"
 
@@ -99,3 +99,34 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, kind: str) -> Non
     path = tmp_path if kind == "folder" else tmp_path / "missing.txt"
     with pytest.raises(QuestionFileError, match=path.name):
         next(read_questions(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.jsonl", '{"a": "Where?", "b": "When?", "label": 0}\n{"a": "Who?", "b": "Who is it?", "label": true}\n'),
+        ("p.csv", "text_a,text_b,label\nWhere?,When?,0\nWho?,Who is it?,1\n"),
+        ("p.tsv", "id\tquestion1\tquestion2\tis_duplicate\n1\tWhere?\tWhen?\t0\n2\tWho?\tWho is it?\t1\n"),
+    ],
+)
+def test_pairs_are_read_under_the_names_that_data_sets_give_them(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert list(read_pairs(tmp_path / name)) == [("Where?", "When?", False), ("Who?", "Who is it?", True)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"a": "Where?", "label": 0}', 'line 1: no strings "text_a" and "text_b"'),
+        ('{"a": "Where?", "b": "When?", "label": 0.7}', 'line 1: no "label" that is 1 (the same question) or 0'),
+        ('{"a": "Where?", "b": "When?"}', 'line 1: no "label"'),
+    ],
+)
+def test_a_pair_that_does_not_fit_is_refused_with_its_line_and_not_its_text(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    (tmp_path / "p.jsonl").write_text(content)
+    with pytest.raises(QuestionFileError) as refused:
+        list(read_pairs(tmp_path / "p.jsonl"))
+    assert told in str(refused.value)
+    assert "Where" not in str(refused.value)

@@ -33,8 +33,8 @@ def quality(
     """
     from questream.bench.quality.measure import all_methods, measure_quality
     from questream.bench.quality.report import print_quality
-    from questream.bench.quality.stream import Stream, orders_of, read_gold
     from questream.encoder import load_encoder
+    from questream.evaluation.stream import Stream, orders_of, read_gold
 
     settings = bench_settings(config, set_, None, None)
     granularity = settings.clusters.granularity

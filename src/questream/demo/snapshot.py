@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from questream.quality import Agreement
+from questream.evaluation.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)

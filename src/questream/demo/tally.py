@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from questream.demo.snapshot import ClusterView, Figures
-from questream.quality import Agreement, agreement
+from questream.evaluation.agreement import Agreement, agreement
 
 Place = tuple[int, int]
 """Partition and offset of a record of the input topic."""

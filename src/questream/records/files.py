@@ -1,18 +1,34 @@
-"""Files of questions: text lines, CSV or JSON Lines, as `questream produce FILE` and the demo read them."""
+"""Files of questions and of labelled pairs: text lines, CSV or JSON Lines."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
 from questream.errors import QuestreamError
 
+Row = Mapping[str, object]
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 4096
+
+
+# How published data sets call what is here `text_a`, `text_b` and `label`.
+_PAIR_COLUMNS = [
+    ("text_a", "text_b"),
+    ("a", "b"),
+    ("text1", "text2"),
+    ("question1", "question2"),
+    ("sentence1", "sentence2"),
+    ("anchor", "positive"),
+]
+_LABEL_COLUMNS = ["label", "is_duplicate", "score"]
+_SAME = frozenset(("1", "1.0", "true", "yes", "y"))
+_DIFFERENT = frozenset(("0", "0.0", "false", "no", "n"))
 
 
 class FileQuestion(NamedTuple):
@@ -23,8 +39,16 @@ class FileQuestion(NamedTuple):
     gold: str | None
 
 
+class LabelledPair(NamedTuple):
+    """Two texts, and whether they are the same question."""
+
+    text_a: str
+    text_b: str
+    same: bool
+
+
 class QuestionFileError(QuestreamError):
-    """A file of questions cannot be read; the message names file and line, never what stands there."""
+    """A file of questions or pairs cannot be read; the message names file and line, never what stands there."""
 
 
 def read_questions(path: Path) -> Iterator[FileQuestion]:
@@ -32,29 +56,64 @@ def read_questions(path: Path) -> Iterator[FileQuestion]:
 
     The suffix tells the format: `.jsonl`, `.ndjson` and `.json` hold one JSON object a line, `.csv` and `.tsv` a table
     with a header (comma, semicolon or tab), `.txt` a question a line. With another suffix a first `{` means JSON Lines,
-    anything else text lines. Objects and tables need `text` and may have `id` and `gold`; a question without an id gets
-    the file's name and its line: `questions-17`. An empty text is yielded as it is: the stream dead-letters it.
+    anything else text lines. Objects and tables need `text` and may have `id` and `gold` (or `cluster`); a question
+    without an id gets the file's name and its line: `questions-17`. An empty text is yielded as it is: the stream
+    dead-letters it.
 
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit the format.
     """
+    for number, row in _rows(path, [("text",)]):
+        if not isinstance(row.get("text"), str):
+            raise _error(path, number, 'no string "text"')
+        gold = _name(path, number, row, "gold") or _name(path, number, row, "cluster")
+        yield FileQuestion(_name(path, number, row, "id") or f"{path.stem}-{number}", str(row["text"]), gold)
+
+
+def read_pairs(path: Path) -> Iterator[LabelledPair]:
+    """The labelled pairs of a UTF-8 file of JSON Lines or a table, one by one, in its order.
+
+    `text_a`, `text_b` and `label` (1 or 0, true or false), or as data sets call them: `a`, `b`; `question1`,
+    `question2`, `is_duplicate`; `sentence1`, `sentence2`, `score`.
+
+    Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit.
+    """
+    for number, row in _rows(path, _PAIR_COLUMNS):
+        texts = next((pair for pair in _PAIR_COLUMNS if all(isinstance(row.get(name), str) for name in pair)), None)
+        if texts is None:
+            raise _error(path, number, 'no strings "text_a" and "text_b"')
+        label = next((str(row[name]).strip().lower() for name in _LABEL_COLUMNS if row.get(name) is not None), "")
+        if label not in _SAME | _DIFFERENT:
+            raise _error(path, number, 'no "label" that is 1 (the same question) or 0')
+        yield LabelledPair(str(row[texts[0]]), str(row[texts[1]]), label in _SAME)
+
+
+def _rows(path: Path, needed: Sequence[Sequence[str]]) -> Iterator[tuple[int, Row]]:
+    """Line number and fields of each row; a table's header has all names of one of `needed`."""
     try:
         with path.open("rb") as file:
             head = file.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip()
-            yield from _reader(path.suffix.lower(), head)(path, _decoded(path, file))
+            lines = _decoded(path, file)
+            match _format_of(path, head):
+                case "json":
+                    yield from _read_json_lines(path, lines)
+                case "table":
+                    yield from _read_table(path, lines, needed)
+                case "text":
+                    yield from ((at, {"text": line.strip()}) for at, line in enumerate(lines, 1) if line.strip())
     except OSError as error:
         raise QuestionFileError(f"{path}: {error.strerror or 'cannot be read'}") from error
 
 
-def _reader(suffix: str, head: bytes) -> Callable[[Path, Iterator[str]], Iterator[FileQuestion]]:
-    match suffix:
+def _format_of(path: Path, head: bytes) -> Literal["json", "table", "text"]:
+    match path.suffix.lower():
         case ".jsonl" | ".ndjson" | ".json":
-            return _read_json_lines
+            return "json"
         case ".csv" | ".tsv":
-            return _read_table
+            return "table"
         case ".txt":
-            return _read_text_lines
+            return "text"
         case _:
-            return _read_json_lines if head.startswith(b"{") else _read_text_lines
+            return "json" if head.startswith(b"{") else "text"
 
 
 def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[str]:
@@ -66,13 +125,7 @@ def _decoded(path: Path, lines: Iterable[bytes]) -> Iterator[str]:
             raise _error(path, number, "not UTF-8") from None
 
 
-def _read_text_lines(path: Path, lines: Iterator[str]) -> Iterator[FileQuestion]:
-    for number, line in enumerate(lines, start=1):
-        if text := line.strip():
-            yield FileQuestion(f"{path.stem}-{number}", text, None)
-
-
-def _read_json_lines(path: Path, lines: Iterator[str]) -> Iterator[FileQuestion]:
+def _read_json_lines(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -83,14 +136,10 @@ def _read_json_lines(path: Path, lines: Iterator[str]) -> Iterator[FileQuestion]
             raise _error(path, number, "not a JSON object on one line") from None
         if not isinstance(row, dict):
             raise _error(path, number, "not a JSON object; one object a line is needed")
-        if not isinstance(row.get("text"), str):
-            raise _error(path, number, 'no string "text"')
-        yield FileQuestion(
-            _name(path, number, row, "id") or f"{path.stem}-{number}", row["text"], _name(path, number, row, "gold")
-        )
+        yield number, row
 
 
-def _name(path: Path, number: int, row: dict[str, object], field: str) -> str | None:
+def _name(path: Path, number: int, row: Row, field: str) -> str | None:
     value = row.get(field)
     if value is None or value == "":
         return None
@@ -100,12 +149,13 @@ def _name(path: Path, number: int, row: dict[str, object], field: str) -> str | 
     return str(value)
 
 
-def _read_table(path: Path, lines: Iterator[str]) -> Iterator[FileQuestion]:
+def _read_table(path: Path, lines: Iterator[str], needed: Sequence[Sequence[str]]) -> Iterator[tuple[int, Row]]:
     header = next(lines, "")
     delimiter = max(",;\t", key=header.count)
     columns = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    if "text" not in columns:
-        raise _error(path, 1, 'no column "text" in the header')
+    if not any(set(names) <= set(columns) for names in needed):
+        wanted = " and ".join(f'"{name}"' for name in needed[0])
+        raise _error(path, 1, f"no column {wanted} in the header")
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         # The header was read before the csv module counted; a quoted text may hold more than one line.
@@ -120,8 +170,7 @@ def _read_table(path: Path, lines: Iterator[str]) -> Iterator[FileQuestion]:
             continue
         if len(row) != len(columns):
             raise _error(path, number, f"{len(row)} values for {len(columns)} columns")
-        values = dict(zip(columns, row, strict=True))
-        yield FileQuestion(values.get("id") or f"{path.stem}-{number}", values["text"], values.get("gold") or None)
+        yield number, dict(zip(columns, row, strict=True))
 
 
 def _error(path: Path, line: int, problem: str) -> QuestionFileError:

@@ -15,30 +15,15 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from questream.bench.machine import peak_resident_bytes
+from questream.bench.quality.method import Method
 from questream.bench.quality.offline import offline_methods
 from questream.bench.quality.others import other_methods
 from questream.bench.quality.ours import our_methods, simpler_methods
-from questream.bench.quality.stream import Clustering, Labels, Method, Stream
-from questream.quality import agreement
+from questream.evaluation.agreement import Agreement, agreement, mean_agreement
+from questream.evaluation.stream import Clustering, Stream
 from questream.settings import Granularity
 
 _MIB = 1024**2
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Agreement with the gold groups, means over the orders.
-
-    `falsely_joined`: the share of questions that joined a cluster in which no question before was of their group.
-    """
-
-    bcubed_f1: float
-    bcubed_precision: float
-    bcubed_recall: float
-    adjusted_rand_index: float
-    v_measure: float
-    clusters: float
-    falsely_joined: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +38,8 @@ class Figures:
     setting: str
     settings_tried: int
     orders: int
-    published: Scores | None
-    after: Scores | None
+    published: Agreement | None
+    after: Agreement | None
     spread: float
     seconds: float
     peak_mib: float | None
@@ -92,7 +77,7 @@ def _measure(name: str, streams: Sequence[Stream], granularity: Granularity) -> 
     method = next(method for method in all_methods(granularity) if method.name == name)
     if method.needs is not None and find_spec(method.needs) is None:
         return _nothing(name, f"absent: {method.needs}")
-    score(np.zeros(2, np.int64), np.zeros(2, np.int64))  # what scoring imports is not the method's
+    agreement([0, 0], [0, 0])  # what scoring imports is not the method's
     before = peak_resident_bytes(os.getpid())
     started = time.perf_counter()
     try:
@@ -110,54 +95,26 @@ def _measure(name: str, streams: Sequence[Stream], granularity: Granularity) -> 
         setting=best,
         settings_tried=len(tried),
         orders=orders,
-        published=_mean(published) if published else None,
-        after=_mean([after for _, after in tried[best]]),
+        published=mean_agreement(published) if published else None,
+        after=mean_agreement([after for _, after in tried[best]]),
         spread=float(np.std([after.bcubed_f1 for _, after in tried[best]])),
         seconds=seconds / orders / len(tried),
         peak_mib=None if before is None or peak is None else (peak - before) / _MIB,
     )
 
 
-def _run_orders(method: Method, setting: object, streams: Sequence[Stream]) -> list[tuple[Scores | None, Scores]]:
+def _run_orders(method: Method, setting: object, streams: Sequence[Stream]) -> list[tuple[Agreement | None, Agreement]]:
     scored = []
     for stream in streams[: method.orders]:
         clustering: Clustering = method.run(stream, setting)
-        published = clustering.published
+        published, gold = clustering.published, stream.gold.tolist()
         scored.append(
-            (None if published is None else score(published, stream.gold), score(clustering.after, stream.gold))
+            (
+                None if published is None else agreement(published.tolist(), gold),
+                agreement(clustering.after.tolist(), gold),
+            )
         )
     return scored
-
-
-def score(clusters: Labels, gold: Labels) -> Scores:
-    """Compare the cluster of each question with its gold group; both (n,), in the order of the stream."""
-    from sklearn.metrics import v_measure_score
-
-    figures = agreement(clusters.tolist(), gold.tolist())
-    return Scores(
-        bcubed_f1=figures.bcubed_f1,
-        bcubed_precision=figures.bcubed_precision,
-        bcubed_recall=figures.bcubed_recall,
-        adjusted_rand_index=figures.adjusted_rand_index,
-        v_measure=float(v_measure_score(gold, clusters)),
-        clusters=float(figures.clusters),
-        falsely_joined=_falsely_joined(clusters, gold),
-    )
-
-
-def _falsely_joined(clusters: Labels, gold: Labels) -> float:
-    groups: dict[int, set[int]] = {}
-    false = 0
-    for cluster, group in zip(clusters.tolist(), gold.tolist(), strict=True):
-        seen = groups.setdefault(cluster, set())
-        false += bool(seen) and group not in seen
-        seen.add(group)
-    return false / len(gold)
-
-
-def _mean(scores: Sequence[Scores]) -> Scores:
-    names = Scores.__slots__
-    return Scores(*(float(np.mean([getattr(one, name) for one in scores])) for name in names))
 
 
 def _nothing(name: str, why: str) -> Figures:

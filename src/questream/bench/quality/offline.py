@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.bench.quality.stream import Clustering, Method, Stream
+from questream.bench.quality.method import Method
+from questream.evaluation.stream import Clustering, Stream
 
 
 def offline_methods() -> list[Method]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from questream.bench.quality.stream import Clustering, Method, Stream
+from questream.bench.quality.method import Method
+from questream.evaluation.stream import Clustering, Stream
 
 _BATCH_QUESTIONS = 256
 

@@ -1,8 +1,8 @@
-"""What every method gets, and what it answers."""
+"""A stream of questions with gold groups, and what clustering it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from questream.domain import Matrix
 from questream.errors import QuestreamError
+from questream.evaluation.agreement import Labels, numbered
 from questream.records.files import read_questions
-
-Labels = NDArray[np.int64]
 
 # Groups that are on average smaller are drawn whole: of single questions drawn from them hardly two belong together.
 _SMALL_GROUP_QUESTIONS = 20
@@ -51,21 +50,6 @@ class Clustering:
     after: Labels
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
-    """One way to cluster. `settings` are tried in turn and the best for the data is reported, its oracle setting.
-
-    With one setting nothing is looked up in the gold groups. `needs` names the package that it takes, `orders` limits
-    how many orders it is run in, since some take minutes for each.
-    """
-
-    name: str
-    settings: Sequence[object]
-    run: Callable[[Stream, object], Clustering]
-    needs: str | None = None
-    orders: int | None = None
-
-
 def read_gold(path: Path, questions: int, seed: int) -> tuple[list[str], Labels]:
     """At most `questions` texts of a file and their gold groups, drawn by `seed` and in the order of the file.
 
@@ -74,7 +58,7 @@ def read_gold(path: Path, questions: int, seed: int) -> tuple[list[str], Labels]
     rows = [row for row in read_questions(path) if row.text.strip() and row.gold is not None]
     if len(rows) < 2:
         raise QuestreamError(f'{path} names no gold groups: each question needs a "gold"')
-    gold = np.unique([row.gold or "" for row in rows], return_inverse=True)[1].astype(np.int64)
+    gold = numbered([row.gold for row in rows])
     random = np.random.default_rng(seed)
     sizes = np.bincount(gold)
     if len(rows) <= questions:

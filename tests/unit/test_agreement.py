@@ -1,4 +1,4 @@
-"""BCubed and the adjusted Rand index against their definitions."""
+"""The figures of agreement against their definitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from questream.quality import agreement
+from questream.evaluation.agreement import agreement
 
 labels = st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcde")), min_size=1, max_size=60)
 
@@ -48,6 +48,11 @@ def test_agreement_equals_the_definitions(questions: list[tuple[int, str]]) -> N
     assert found.bcubed_recall == pytest.approx(recall)
     assert found.bcubed_f1 == pytest.approx(2 * precision * recall / (precision + recall))
     assert found.adjusted_rand_index == pytest.approx(naive_adjusted_rand_index(clusters, gold))
+    pairs = list(combinations(zip(clusters, gold, strict=True), 2))
+    same_cluster = {i for i, ((a, _), (b, _)) in enumerate(pairs) if a == b}
+    same_group = {i for i, ((_, a), (_, b)) in enumerate(pairs) if a == b}
+    for figure, of in ((found.pairwise_precision, same_cluster), (found.pairwise_recall, same_group)):
+        assert figure == pytest.approx(len(same_cluster & same_group) / len(of) if of else 1.0)
     assert (found.questions, found.clusters, found.groups) == (len(questions), len(set(clusters)), len(set(gold)))
 
 
