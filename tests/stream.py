@@ -239,7 +239,9 @@ def assert_repetitions_agree(decisions: Sequence[dict[str, Any]]) -> list[dict[s
     """One decision of each question; fails where a repetition says something else."""
     first: dict[str, dict[str, Any]] = {}
     for decision in decisions:
-        assert first.setdefault(decision["question_id"], decision) == decision
+        before = first.setdefault(decision["question_id"], decision)
+        differs = {name: (before[name], decision[name]) for name in before if before[name] != decision[name]}
+        assert not differs, f"{decision['question_id']}: {differs}"
     return list(first.values())
 
 

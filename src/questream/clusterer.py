@@ -15,7 +15,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mi
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, StoreUnsettled
+from questream.errors import Contended, IdentityMismatch, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.proposing import (
     SIMILARITY_DIGITS,
@@ -38,7 +38,7 @@ from questream.store.protocol import (
 )
 from questream.store.states import live_state, merged_state, namespace_state
 
-__all__ = ["Arrival", "Clusterer", "Decided"]
+__all__ = ["Arrival", "Build", "Clusterer", "Decided"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +67,20 @@ class Decided:
     commit_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A model that namespaces may be built with, and how questions are clustered by it."""
+
+    identity: Identity
+    rules: Rules
+
+
 @dataclass(slots=True)
 class _Run:
     """One call of `decide` as it goes along."""
 
     namespace: str
+    build: Build
     decisions: list[Decision | None]
     states: dict[int, ClusterState] = field(default_factory=dict)
     namespace_state: NamespaceState | None = None
@@ -84,10 +93,11 @@ class _Run:
 class Clusterer:
     """Online clustering of any number of namespaces in one store. Not for more than one thread at a time.
 
-    `dimension` and model name belong to the vectors that `decide` gets. `keep_texts` keeps the founder's text of a
-    cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory with
-    what was published; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at most.
-    `clock` gives seconds since the epoch.
+    New namespaces are built with `identity`; those that were built with `former`, and not moved yet, go on with that:
+    `identity(namespace)` says what the vectors that `decide` gets have to be of. `keep_texts` keeps the founder's text
+    of a cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory
+    with what was published; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at
+    most. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -96,6 +106,7 @@ class Clusterer:
         identity: Identity,
         rules: Rules,
         *,
+        former: Build | None = None,
         keep_texts: bool = True,
         settle: Callable[[str], None] | None = None,
         max_namespaces: int | None = None,
@@ -103,23 +114,19 @@ class Clusterer:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
-        self._identity = identity
-        self._rules = rules
+        self._known = [Build(identity, rules), *([former] if former else [])]
         self._keep_texts = keep_texts
         self._settle = settle or self._settle_as_it_stands
         self._max_namespaces = max_namespaces
         self._clock = clock
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
-        self._opened: set[str] = set()
+        self._builds: dict[str, Build] = {}
+        # The incarnation that a namespace's build was looked up in: moving it to another model begins a new one.
+        self._looked_up_in: dict[str, str] = {}
         # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
         self._unmerged: dict[str, set[int]] = {}
         self._opening = threading.Lock()
-
-    @property
-    def rules(self) -> Rules:
-        """How questions are clustered."""
-        return self._rules
 
     @property
     def mirrors(self) -> dict[str, Mirror]:
@@ -129,7 +136,7 @@ class Clusterer:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces that were opened here."""
-        return sorted(self._opened)
+        return sorted(self._builds)
 
     @property
     def cluster_count(self) -> int:
@@ -137,14 +144,17 @@ class Clusterer:
         return sum(mirror.count for mirror in list(self._mirrors.values()))
 
     def open(self, namespace: str) -> None:
-        """Create the namespace or check that its model is ours; safe from any thread.
+        """Create the namespace or check that its model is one of ours; safe from any thread.
 
         Raises IdentityMismatch if it was built with another model.
         """
         with self._opening:
-            if namespace not in self._opened:
-                self._store.open(namespace, self._identity)
-                self._opened.add(namespace)
+            if namespace not in self._builds:
+                self._builds[namespace] = self._open_in_store(namespace)
+
+    def identity(self, namespace: str) -> Identity:
+        """What an opened namespace is built with, as of the last ledger of it that was `recorded`."""
+        return self._builds[namespace].identity
 
     def settled(self, namespace: str) -> str:
         """The incarnation that the namespace stands in, settled where need be; safe from any thread."""
@@ -152,6 +162,7 @@ class Clusterer:
         while True:
             standing = self._store.incarnation(namespace)
             if standing is not None:
+                self._look_up_build(namespace, standing)
                 return standing
             self._settle_opened(namespace)
 
@@ -160,9 +171,12 @@ class Clusterer:
         self.open(namespace)
         while True:
             try:
-                return self._store.ledger(namespace, topic, partition)
+                ledger = self._store.ledger(namespace, topic, partition)
             except StoreUnsettled:
                 self._settle_opened(namespace)
+                continue
+            self._look_up_build(namespace, ledger.incarnation)
+            return ledger
 
     def decide(
         self,
@@ -186,7 +200,7 @@ class Clusterer:
             self._mirrors.pop(namespace, None)
             if self.follow(namespace).incarnation != incarnation:
                 raise StoreUnsettled(f"the store was settled anew since the ledgers of {namespace!r} were read")
-        run = _Run(namespace, [None] * len(arrivals))
+        run = _Run(namespace, self._builds[namespace], [None] * len(arrivals))
         self._make_room(namespace)
         pending = list(range(len(arrivals)))
         while pending:
@@ -204,7 +218,8 @@ class Clusterer:
 
     def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
         """The clusters nearest to a unit vector (d,), read-only."""
-        return nearest_clusters(self.follow(namespace), self._rules, vector, limit)
+        mirror = self.follow(namespace)
+        return nearest_clusters(mirror, self._builds[namespace].rules, vector, limit)
 
     def follow(self, namespace: str) -> Mirror:
         """The namespace's mirror, loaded where need be."""
@@ -226,10 +241,28 @@ class Clusterer:
 
     def _settle_opened(self, namespace: str) -> None:
         # The store may have forgotten that there is such a namespace.
-        self._store.open(namespace, self._identity)
+        self._open_in_store(namespace)
         self._settle(namespace)
-        # Or it was built with another model than it is told by now.
-        self._store.open(namespace, self._identity)
+
+    def _look_up_build(self, namespace: str, incarnation: str) -> None:
+        """What the namespace is built with by now; after `incarnation` was read, so that it is of no earlier one."""
+        with self._opening:
+            if self._looked_up_in.get(namespace) != incarnation:
+                self._builds[namespace] = self._open_in_store(namespace)
+                self._looked_up_in[namespace] = incarnation
+
+    def _open_in_store(self, namespace: str) -> Build:
+        """The first of the models known here that the namespace is, or can be, built with."""
+        mismatch: IdentityMismatch | None = None
+        for build in self._known:
+            try:
+                self._store.open(namespace, build.identity)
+            except IdentityMismatch as error:
+                mismatch = mismatch or error
+            else:
+                return build
+        assert mismatch is not None  # noqa: S101 - there is at least one build
+        raise mismatch
 
     def _settle_as_it_stands(self, namespace: str) -> None:
         self._store.settle(namespace, self._store.begin_settling(namespace), None, {})
@@ -245,7 +278,7 @@ class Clusterer:
         """Commit the pending arrivals; returns those that are still pending because others had been decided before."""
         mirror = self.follow(run.namespace)
         batch = vectors[pending]
-        assigner = BatchAssigner(batch, mirror, self._rules)
+        assigner = BatchAssigner(batch, mirror, run.build.rules)
         members = [arrivals[i] for i in pending]
         for attempt in range(_ATTEMPTS):
             plan = assigner.plan()
@@ -257,7 +290,8 @@ class Clusterer:
                 members,
                 rows,
                 published_below,
-                threshold=self._rules.threshold,
+                model=run.build.identity.model,
+                threshold=run.build.rules.threshold,
                 decided_at=int(self._clock() * 1000),
                 keep_texts=self._keep_texts,
             )
@@ -276,7 +310,7 @@ class Clusterer:
                     changed = self._apply(run.namespace, mirror, reply.missed)
                     if changed is None:
                         mirror = self.follow(run.namespace)
-                        assigner = BatchAssigner(batch, mirror, self._rules)
+                        assigner = BatchAssigner(batch, mirror, run.build.rules)
                     else:
                         assigner.rescore(changed)
                     self._back_off(attempt)
@@ -305,11 +339,11 @@ class Clusterer:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
         run.missed_changes += len(reply.missed.changes or ())
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes_of(proposal))
-        model = self._identity.model
+        model = run.build.identity.model
         joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
         for i, row in zip(pending, rows, strict=True):
             standing = reply.standings[row.cluster_id]
-            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal, model)
+            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal)
         self._merge(run, mirror, plan.moved)
         mirror = self._mirrors[run.namespace]
         for touch in proposal.touches:
@@ -319,12 +353,12 @@ class Clusterer:
                 standing = reply.standings[touch.cluster_id]
                 run.states[touch.cluster_id] = live_state(run.namespace, model, standing, event, mirror)
         if proposal.tells_namespace:
-            run.namespace_state = namespace_state(run.namespace, self._identity, mirror)
+            run.namespace_state = namespace_state(run.namespace, run.build.identity, mirror)
 
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
         unmerged = self._unmerged.setdefault(run.namespace, set())
         unmerged.update(moved)
-        merges = propose_merges(mirror, sorted(unmerged), self._rules)
+        merges = propose_merges(mirror, sorted(unmerged), run.build.rules)
         if not merges:
             unmerged.clear()
             return
@@ -337,7 +371,7 @@ class Clusterer:
             merge = applied.merge
             changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
-        model = self._identity.model
+        model = run.build.identity.model
         for applied in reply.applied:
             # A merge is published with the cluster that it made, or a restore would find the loser's questions nowhere.
             # Where that one has been merged away meanwhile, the outbox has both.
@@ -363,15 +397,16 @@ class Clusterer:
                 if recorded is not None and recorded.cluster_id is not None:
                     # It may have been committed by a call that failed before it could merge.
                     self._unmerged.setdefault(run.namespace, set()).add(recorded.cluster_id)
-                run.decisions[i] = recorded or self._look(run.namespace, arrivals[i], vectors[i])
+                run.decisions[i] = recorded or self._look(run, arrivals[i], vectors[i])
         return fresh
 
-    def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
+    def _look(self, run: _Run, arrival: Arrival, vector: Vector) -> Decision:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
-        best = self.nearest(namespace, vector, 2)
-        near = bool(best) and best[0].similarity >= self._rules.threshold
+        rules = run.build.rules
+        best = nearest_clusters(self.follow(run.namespace), rules, vector, 2)
+        near = bool(best) and best[0].similarity >= rules.threshold
         others = best[1:] if near else best[:1]
-        state = self._store.cluster(namespace, best[0].cluster_id) if near else None
+        state = self._store.cluster(run.namespace, best[0].cluster_id) if near else None
         return Decision(
             cluster_id=best[0].cluster_id if near else None,
             similarity=round(best[0].similarity, SIMILARITY_DIGITS) if near else None,
@@ -380,8 +415,8 @@ class Clusterer:
             runner_up=rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
             label=state.label if state else None,
             route=state.route if state else None,
-            model=self._identity.model,
-            threshold=self._rules.threshold,
+            model=run.build.identity.model,
+            threshold=rules.threshold,
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
         )

@@ -128,7 +128,8 @@ class NamespaceState:
     """A namespace as the compacted cluster topic tells it: what it was built with, and how far it has come.
 
     `mean_sum` is the raw sum (d,) of the embeddings of its first `mean_questions` questions, zeros before the first.
-    `next_cluster` is the number the next cluster gets, `seq` the head of its log.
+    `next_cluster` is the number the next cluster gets, `seq` the head of its log. `generation` counts how often it was
+    moved to another model; of two states the one of the later generation is newer, then that of the later revision.
     """
 
     namespace: str
@@ -141,6 +142,7 @@ class NamespaceState:
     mean_questions: int
     mean_sum: Vector
     seq: int
+    generation: int = 0
 
     @property
     def dimension(self) -> int:
@@ -149,7 +151,7 @@ class NamespaceState:
 
     @property
     def revision(self) -> int:
-        """Grows whenever the mean learns or a cluster is opened."""
+        """Grows whenever the mean learns or a cluster is opened, within a generation."""
         return self.mean_questions + self.next_cluster
 
 

@@ -6,6 +6,7 @@
     ├── IdentityMismatch     stop: the namespace was built with another model
     ├── BadRecord            dead-letter: this record can never be processed
     ├── StoreUnavailable     retry: Redis did not answer
+    │   └── NamespaceHeld    retry: the namespace is being moved to another model
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     ├── Contended            retry: other workers kept winning
@@ -51,6 +52,10 @@ class BadRecord(QuestreamError):
 
 class StoreUnavailable(QuestreamError):
     """The store did not answer in time; the same call may succeed later."""
+
+
+class NamespaceHeld(StoreUnavailable):
+    """Somebody holds the namespace to move it to another model; it is free again within a minute."""
 
 
 class StoreRefused(QuestreamError):

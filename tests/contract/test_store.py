@@ -15,7 +15,7 @@ import redis
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
 from questream.domain import ClusterState, InFlight, RunnerUp, Vector
-from questream.errors import IdentityMismatch, StoreUnavailable, StoreUnsettled
+from questream.errors import IdentityMismatch, NamespaceHeld, StoreUnavailable, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.memory import MemoryStore
 from questream.store.protocol import (
@@ -70,7 +70,7 @@ def creation(cluster_id: int, total: Vector, joins: int = 1, seen_at: int = 1000
 
 
 def proposal(*touches: Touch, rows: PartitionBatch, seq: int = 0, mean: MeanUpdate | None = None) -> Proposal:
-    return Proposal("", seq, [rows], list(touches), mean, 0.55, 123_456)
+    return Proposal("", seq, [rows], list(touches), mean, "model", 0.55, 123_456)
 
 
 def commit(store: Store, namespace: str, proposed: Proposal) -> Committed | Stale | Replayed:
@@ -129,7 +129,7 @@ def test_committing_twice_answers_the_recorded_decisions_and_counts_once(store: 
     assert isinstance(again, Replayed)
     ledger = again.ledgers["questions", 0]
     assert ledger.head == 5
-    assert ledger.decisions[5] == decide(first.partitions[0].rows[0], reply.standings[1], 1, first, "model")
+    assert ledger.decisions[5] == decide(first.partitions[0].rows[0], reply.standings[1], 1, first)
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.size == 1
@@ -580,3 +580,64 @@ def test_a_cluster_that_moved_before_it_was_published_waits_to_be_published_agai
     assert store.unpublished(namespace, 0, 10) == []
     assert store.publishing(namespace, [(1, told)]) == store.incarnation(namespace)
     assert store.unpublished(namespace, 0, 10) == [1]
+
+
+def held(store: Store, namespace: str, seconds: float = 60.0) -> str:
+    token = store.hold(namespace, store.incarnation(namespace) or "", seconds)
+    assert token is not None
+    return token
+
+
+def test_while_a_namespace_is_held_nothing_is_decided_and_nobody_settles_it(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    standing = store.incarnation(namespace) or ""
+    token = held(store, namespace)
+    assert store.incarnation(namespace) is None
+    with pytest.raises(StoreUnsettled):
+        store.commit(
+            namespace, replace(proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(9, 2))), incarnation=standing)
+        )
+    with pytest.raises(NamespaceHeld):
+        store.begin_settling(namespace)
+    assert store.hold(namespace, standing, 60) is None
+    assert store.still_holds(namespace, token, 60)
+    store.settle(namespace, token, None, {})
+    assert store.incarnation(namespace) not in (None, standing)
+    assert not store.still_holds(namespace, token, 60)
+
+
+def test_a_hold_whose_time_is_over_is_good_for_nothing_once_somebody_else_settles(store: Store, namespace: str) -> None:
+    token = held(store, namespace, seconds=0)
+    own = store.begin_settling(namespace)
+    assert own != token
+    assert not store.still_holds(namespace, token, 60)
+    store.settle(namespace, token, None, {})
+    assert store.incarnation(namespace) is None
+    store.settle(namespace, own, None, {})
+    assert store.incarnation(namespace) is not None
+
+
+def test_a_later_generation_brings_a_model_and_a_mean_of_its_own(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    whole = store.namespace_state(namespace)
+    assert whole is not None
+    assert whole.generation == 0
+    token = held(store, namespace)
+    moved = replace(
+        whole, model="wide", model_revision="r2", mean_sum=np.ones(6, np.float32), mean_questions=2, generation=1
+    )
+    states = [
+        replace(state, vector_sum=np.full(6, float(state.cluster_id), np.float32), revision=state.revision + 1)
+        for state in store.clusters(namespace)
+    ]
+    assert store.restore(namespace, token, [Restored(state) for state in states]) == 2
+    store.settle(namespace, token, moved, {})
+    mirror = store.load(namespace)
+    assert (mirror.dimension, mirror.generation, mirror.mean_questions) == (6, 1, 2)
+    assert mirror.vector_sum(2).tolist() == [2.0] * 6
+    assert {state.model for state in store.clusters(namespace)} == {"wide"}
+    with pytest.raises(IdentityMismatch):
+        store.open(namespace, IDENTITY)
+    store.open(namespace, replace(IDENTITY, model="wide", revision="r2", dimension=6))
+    # What was decided with the former model keeps its name.
+    assert store.ledger(namespace, "questions", 0).decisions[1].model == "model"

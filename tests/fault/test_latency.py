@@ -31,6 +31,8 @@ DEFAULT_WAITS = {
     "kafka.transaction_timeout_seconds": DEFAULTS.kafka.transaction_timeout_seconds,
     "kafka.call_deadline_seconds": DEFAULTS.kafka.call_deadline_seconds,
     "redis.timeout_seconds": DEFAULTS.redis.timeout_seconds,
+    # Sizes are counted one by one, so nothing may merge.
+    "clusters.merge_threshold": 1,
 }
 
 

@@ -148,7 +148,9 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
             for number, centre in enumerate(centres[first : first + _CREATED_AT_ONCE], start=first + 1)
         ]
         mean = None if first else MeanUpdate(0, _MEAN_QUESTIONS, centres.mean(axis=0) * np.float32(_MEAN_QUESTIONS))
-        reply = store.commit(namespace, Proposal(fresh.incarnation, seq, [], touches, mean, identity.threshold, now))
+        reply = store.commit(
+            namespace, Proposal(fresh.incarnation, seq, [], touches, mean, identity.model, identity.threshold, now)
+        )
         if not isinstance(reply, Committed):
             raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
         seq = reply.seq

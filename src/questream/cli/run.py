@@ -74,7 +74,8 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
     from questream.kafka.connect import translated
     from questream.stream.worker import Worker
 
-    worker = Worker(settings, load_encoder(settings.model))
+    former = settings.model.of_former
+    worker = Worker(settings, load_encoder(settings.model), None if former is None else load_encoder(former))
     stopper.stop_on_signal(worker)
     try:
         with translated():

@@ -44,6 +44,8 @@ Change = ClusterMoved | ClusterRemoved | MeanMoved
 class Mirror:
     """The centroids of one namespace as raw sums, exactly as the store holds them at `seq` of an incarnation.
 
+    `generation` counts how often the namespace was moved to another model.
+
     Rows are unordered; `row_of` maps a cluster id to its row. Everything a score needs derives from the raw sums, so
     the mean can move without rewriting a row.
     """
@@ -51,6 +53,7 @@ class Mirror:
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
         self.incarnation = ""
+        self.generation = 0
         self.seq = 0
         self.next_id = 1
         self.count = 0

@@ -25,7 +25,7 @@ class Forward(Protocol):
         """Run the sub-batches one after the other: float32 (texts, d), rows in the order given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """A loaded model: texts in, unit vectors of `dimension` float32 out.
 

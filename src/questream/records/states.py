@@ -122,6 +122,7 @@ def encode_namespace_state(state: NamespaceState) -> tuple[bytes, bytes]:
             "next_cluster": state.next_cluster,
             "mean": {"questions": state.mean_questions, "sum": _to_base64(state.mean_sum)},
             "seq": state.seq,
+            "generation": state.generation,
         }
     )
     return state.namespace.encode(), value
@@ -146,6 +147,7 @@ def decode_namespace_state(key: bytes, value: bytes) -> NamespaceState:
         mean_questions=read.mean.questions,
         mean_sum=_to_vector(read.mean.sum, read.dimension),
         seq=read.seq,
+        generation=read.generation,
     )
 
 
@@ -223,6 +225,7 @@ class _NamespaceValue(_Value):
     next_cluster: Annotated[int, Field(ge=1)]
     mean: _Mean
     seq: _Count
+    generation: _Count = 0
 
 
 _Read = TypeVar("_Read", bound=_Value)

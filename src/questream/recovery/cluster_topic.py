@@ -137,7 +137,8 @@ def _note(published: Published, key: bytes, value: bytes | None) -> None:
     if is_namespace_key(key):
         if value is not None:
             whole = decode_namespace_state(key, value)
-            if published.whole is None or whole.revision >= published.whole.revision:
+            known = published.whole
+            if known is None or (whole.generation, whole.revision) >= (known.generation, known.revision):
                 published.whole = whole
         return
     cluster_id = parse_cluster_id(key.partition(b"/")[2].decode())

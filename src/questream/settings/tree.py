@@ -184,7 +184,7 @@ class RedisSettings(Group):
 
 
 class ModelSettings(Group):
-    """The embedding model."""
+    """The embedding model, and the one before it while namespaces are migrated from it."""
 
     name: str = Field(
         default="sentence-transformers/all-mpnet-base-v2",
@@ -195,6 +195,15 @@ class ModelSettings(Group):
         default=None,
         min_length=1,
         description="Commit of the model on the hub; unset: the one that questream pins, if any.",
+    )
+    former: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The model, by its name or folder, of namespaces that are not migrated to `name` yet; a worker "
+        "loads it too. Unset: none.",
+    )
+    former_revision: str | None = Field(
+        default=None, min_length=1, description="Commit of `former` on the hub; unset: the one that questream pins."
     )
     accept_license: bool = Field(
         default=False, description="Whether you accept the licence of a model that restricts its use."
@@ -209,6 +218,14 @@ class ModelSettings(Group):
     max_tokens: int | None = Field(
         default=None, ge=3, le=65536, description="Tokens kept of a text; unset: the model's own limit, at most 384."
     )
+
+    @property
+    def of_former(self) -> ModelSettings | None:
+        """The settings that load `former`, if there is one."""
+        if self.former is None:
+            return None
+        changed = {"name": self.former, "revision": self.former_revision, "former": None, "former_revision": None}
+        return self.model_copy(update=changed)
 
 
 class ClusterSettings(Group):

@@ -29,13 +29,18 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
         ]
         for row in batch.rows
     ]
-    body = {"decided_at": proposal.decided_at, "threshold": proposal.threshold, "rows": rows}
+    body = {
+        "decided_at": proposal.decided_at,
+        "model": proposal.model,
+        "threshold": proposal.threshold,
+        "rows": rows,
+    }
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
 def head_entry(offset: int) -> bytes:
     """An entry without decisions: all offsets up to this one count as decided."""
-    body = {"decided_at": 0, "threshold": 0, "rows": [], "clusters": {}}
+    body = {"decided_at": 0, "model": "", "threshold": 0, "rows": [], "clusters": {}}
     return f"{offset} {offset} ".encode() + orjson.dumps(body)
 
 
@@ -44,7 +49,7 @@ def entry_head(entry: bytes) -> int:
     return int(entry.split(b" ", 2)[1])
 
 
-def parse_ledger(entries: Iterable[bytes], model: str, incarnation: str) -> Ledger:
+def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
     """The recorded decisions behind the entries, oldest first."""
     head = -1
     decisions: dict[int, Decision] = {}
@@ -62,7 +67,7 @@ def parse_ledger(entries: Iterable[bytes], model: str, incarnation: str) -> Ledg
                 runner_up=RunnerUp(runner_up, runner_up_similarity) if runner_up else None,
                 label=label or None,
                 route=route or None,
-                model=model,
+                model=body["model"],
                 threshold=body["threshold"],
                 truncated=bool(truncated),
                 decided_at=body["decided_at"],
@@ -70,7 +75,7 @@ def parse_ledger(entries: Iterable[bytes], model: str, incarnation: str) -> Ledg
     return Ledger(head, decisions, incarnation)
 
 
-def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal, model: str) -> Decision:
+def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal) -> Decision:
     """The decision of a committed row: exactly what `parse_ledger` gives for it on a replay."""
     return Decision(
         cluster_id=row.cluster_id,
@@ -80,7 +85,7 @@ def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal, m
         runner_up=row.runner_up,
         label=standing.label,
         route=standing.route,
-        model=model,
+        model=proposal.model,
         threshold=proposal.threshold,
         truncated=row.truncated,
         decided_at=proposal.decided_at,

@@ -13,7 +13,7 @@ import numpy as np
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
-from questream.errors import IdentityMismatch, StoreRefused, StoreUnsettled
+from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.protocol import (
     AppliedMerge,
@@ -52,6 +52,8 @@ class _Namespace:
     identity: Identity
     incarnation: str | None = None
     settling: str | None = None
+    held_until: float | None = None
+    generation: int = 0
     seq: int = 0
     next_id: int = 1
     mean: MeanMoved | None = None
@@ -115,7 +117,7 @@ class MemoryStore:
         with self._lock:
             state = self._get(namespace)
             mirror = Mirror(state.identity.dimension)
-            mirror.incarnation = state.incarnation or ""
+            mirror.incarnation, mirror.generation = state.incarnation or "", state.generation
             mirror.apply(
                 ClusterMoved(cluster_id, cluster.members, cluster.vector_sum)
                 for cluster_id, cluster in state.clusters.items()
@@ -270,6 +272,7 @@ class MemoryStore:
                 mean_questions=mean.questions,
                 mean_sum=mean.vector_sum,
                 seq=state.seq,
+                generation=state.generation,
             )
 
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
@@ -314,8 +317,28 @@ class MemoryStore:
     def begin_settling(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)
+            if state.held_until is not None:
+                if self._clock() < state.held_until:
+                    raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
+                state.held_until = state.settling = None
             state.settling = state.settling or uuid.uuid4().hex[:12]
             return state.settling
+
+    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation != incarnation:
+                return None
+            state.incarnation, state.settling = None, uuid.uuid4().hex[:12]
+            state.held_until = self._clock() + seconds
+            return state.settling
+
+    def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            if state.settling == token:
+                state.held_until = self._clock() + seconds
+            return state.settling == token
 
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         with self._lock:
@@ -342,7 +365,10 @@ class MemoryStore:
                 )
                 state.next_id = max(state.next_id, whole.next_cluster)
                 state.seq = max(state.seq, whole.seq)
-                if whole.mean_questions > (state.mean.questions if state.mean else 0):
+                # The mean of another model has nothing to do with this one's.
+                later = whole.generation > state.generation
+                state.generation = whole.generation
+                if later or whole.mean_questions > (state.mean.questions if state.mean else 0):
                     state.mean = MeanMoved(whole.mean_questions, whole.mean_sum)
                 # Its next number may be later than was told.
                 state.outbox[0] = self._clock()
@@ -352,12 +378,12 @@ class MemoryStore:
                 entries = state.ledgers.setdefault(at, [])
                 if _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
-            state.incarnation, state.settling = uuid.uuid4().hex[:12], None
+            state.incarnation, state.settling, state.held_until = uuid.uuid4().hex[:12], None, None
 
     def unsettle(self, namespace: str) -> None:
         with self._lock:
             state = self._get(namespace)
-            state.incarnation = state.settling = None
+            state.incarnation = state.settling = state.held_until = None
 
     def _get_settled(self, namespace: str, incarnation: str) -> _Namespace:
         state = self._namespaces.get(namespace)
@@ -500,10 +526,9 @@ class MemoryStore:
     @staticmethod
     def _record(state: _Namespace, proposal: Proposal, standings: dict[int, Standing]) -> None:
         joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
-        model = state.identity.model
         for batch in proposal.partitions:
             decisions = {
-                row.offset: decide(row, standings[row.cluster_id], joins[row.cluster_id], proposal, model)
+                row.offset: decide(row, standings[row.cluster_id], joins[row.cluster_id], proposal)
                 for row in batch.rows
             }
             entries = state.ledgers.setdefault((batch.topic, batch.partition), [])

@@ -52,6 +52,7 @@ def propose(
     rows: Sequence[LedgerRow],
     published_below: Mapping[tuple[str, int], int],
     *,
+    model: str,
     threshold: float,
     decided_at: int,
     keep_texts: bool,
@@ -91,6 +92,7 @@ def propose(
         ],
         touches=touches,
         mean=mean,
+        model=model,
         threshold=threshold,
         decided_at=decided_at,
     )

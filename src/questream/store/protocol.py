@@ -93,7 +93,7 @@ class MeanUpdate:
 class Proposal:
     """A micro-batch of one namespace, decided against the mirror at `seq` of an incarnation of the namespace.
 
-    `decided_at` in ms since the epoch.
+    `model` is the one that its vectors are of, `decided_at` in ms since the epoch.
     """
 
     incarnation: str
@@ -101,6 +101,7 @@ class Proposal:
     partitions: list[PartitionBatch]
     touches: list[Touch]
     mean: MeanUpdate | None
+    model: str
     threshold: float
     decided_at: int
 
@@ -298,7 +299,19 @@ class Store(Protocol):
         """The heads of the partitions' ledgers, settled or not; -1 where nothing was decided."""
 
     def begin_settling(self, namespace: str) -> str:
-        """A token of the memory that the namespace has now; ask for it before the cluster topic is read."""
+        """A token of the memory that the namespace has now; ask for it before the cluster topic is read.
+
+        Raises NamespaceHeld while somebody holds it.
+        """
+
+    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
+        """End the incarnation and let nobody but the holder of the token settle the namespace, for so long at most.
+
+        `restore` and `settle` take the token; to settle it as it stands lets it go. None if another incarnation stands.
+        """
+
+    def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
+        """Whether the token's holder still holds the namespace, which it may do for so many seconds from now."""
 
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         """Put clusters back into a namespace that is not settled; returns how many were.
@@ -312,8 +325,8 @@ class Store(Protocol):
     ) -> None:
         """Begin a new incarnation, unless one stands or the memory of that token is gone: decisions may be made.
 
-        `whole` is the namespace as it was published, which the store may be behind; offsets up to the `heads` of
-        partitions count as decided.
+        `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
+        whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.
         """
 
     def unsettle(self, namespace: str) -> None:

@@ -17,7 +17,14 @@ import redis.exceptions
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
-from questream.errors import Contended, IdentityMismatch, StoreRefused, StoreUnavailable, StoreUnsettled
+from questream.errors import (
+    Contended,
+    IdentityMismatch,
+    NamespaceHeld,
+    StoreRefused,
+    StoreUnavailable,
+    StoreUnsettled,
+)
 from questream.settings import RedisSettings
 from questream.store.connect import connect_redis
 from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
@@ -55,7 +62,7 @@ from questream.store.wire import (
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"moment ledger begin_settling settle restore".split(),  # noqa: SIM905 - as above
+    *"moment ledger hold begin_settling settle restore".split(),  # noqa: SIM905 - as above
 )
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
@@ -130,7 +137,6 @@ class RedisStore:
         self._may_read: set[str] = set()
         self._may_write: set[str] = set()
         self._retirement = RedisRetirement(client, self._retire_script, log_entries)
-        self._dimensions: dict[str, int] = {}
         self._models: dict[str, str] = {}
 
     _open_script: Any
@@ -144,6 +150,7 @@ class RedisStore:
     _publishing_script: Any
     _moment_script: Any
     _begin_settling_script: Any
+    _hold_script: Any
     _ledger_script: Any
     _settle_script: Any
     _restore_script: Any
@@ -182,7 +189,7 @@ class RedisStore:
                 " set model.name and model.revision to the former, or clusters.namespace to a new one"
             )
         self._client.sadd(_NAMESPACES_KEY, namespace)
-        self._remember(namespace, identity.model, identity.dimension)
+        self._models[namespace] = identity.model
 
     @_translated()
     def incarnation(self, namespace: str) -> str | None:
@@ -228,7 +235,7 @@ class RedisStore:
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         keys = [key(namespace, "meta"), ledger_key(namespace, topic, partition)]
         incarnation, entries = self._ledger_script(keys=keys)
-        return parse_ledger(entries, self._model(namespace), incarnation.decode())
+        return parse_ledger(entries, incarnation.decode())
 
     @_translated()
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
@@ -237,7 +244,7 @@ class RedisStore:
         match reply[0]:
             case b"replayed":
                 ledgers = {
-                    (batch.topic, batch.partition): parse_ledger(entries, self._model(namespace), proposal.incarnation)
+                    (batch.topic, batch.partition): parse_ledger(entries, proposal.incarnation)
                     for batch, entries in zip(proposal.partitions, reply[1], strict=True)
                 }
                 return Replayed(ledgers)
@@ -335,6 +342,7 @@ class RedisStore:
             mean_questions=int(meta["mean_questions"]),
             mean_sum=np.zeros(int(meta["dimension"]), np.float32) if mean is None else from_bytes(mean),
             seq=int(meta["seq"]),
+            generation=int(meta.get("generation", 0)),
         )
 
     @_translated()
@@ -375,7 +383,20 @@ class RedisStore:
     def begin_settling(self, namespace: str) -> str:
         self.require_rights(namespace)
         token = self._begin_settling_script(keys=[key(namespace, "meta")], args=[_nonce()])
+        if token is None:
+            raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
         return str(token.decode())
+
+    @_translated()
+    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
+        self.require_rights(namespace)
+        token = self._hold_script(keys=[key(namespace, "meta")], args=[incarnation, _nonce(), int(seconds * 1000)])
+        return None if token is None else str(token.decode())
+
+    @_translated()
+    def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
+        args = ["", token, int(seconds * 1000)]
+        return self._hold_script(keys=[key(namespace, "meta")], args=args) is not None
 
     @_translated()
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
@@ -420,6 +441,7 @@ class RedisStore:
                 "next": whole.next_cluster,
                 "questions": whole.mean_questions,
                 "seq": whole.seq,
+                "generation": whole.generation,
             },
             "heads": [[head, head_entry(head).decode()] for head in heads.values()],
         }
@@ -431,7 +453,7 @@ class RedisStore:
 
     @_translated()
     def unsettle(self, namespace: str) -> None:
-        self._client.hdel(key(namespace, "meta"), "incarnation", "settling")
+        self._client.hdel(key(namespace, "meta"), "incarnation", "settling", "held_until")
 
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
         slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
@@ -460,11 +482,13 @@ class RedisStore:
 
     def _read_mirror(self, namespace: str) -> Mirror:
         standing = self.incarnation(namespace)
-        seq, next_id, mean_questions, mean_sum = self._client.hmget(
-            key(namespace, "meta"), ["seq", "next", "mean_questions", "mean_sum"]
+        seq, next_id, mean_questions, mean_sum, generation, model, dimension = self._client.hmget(
+            key(namespace, "meta"), ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"]
         )
-        mirror = Mirror(self._dimension(namespace))
+        self._models[namespace] = (model or b"").decode()
+        mirror = Mirror(int(dimension or 0))
         mirror.incarnation = standing or ""
+        mirror.generation = int(generation or 0)
         # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, state by state.
         mirror.seq = int(seq or 0)
         mirror.next_id = int(next_id or 1)
@@ -509,24 +533,13 @@ class RedisStore:
             if values[2] is not None
         ]
 
-    def _remember(self, namespace: str, model: str, dimension: int) -> None:
-        self._models[namespace] = model
-        self._dimensions[namespace] = dimension
-
     def _model(self, namespace: str) -> str:
         if namespace not in self._models:
-            self._read_identity(namespace)
-        return self._models.get(namespace, "")
-
-    def _dimension(self, namespace: str) -> int:
-        if namespace not in self._dimensions:
-            self._read_identity(namespace)
-        return self._dimensions.get(namespace, 0)
-
-    def _read_identity(self, namespace: str) -> None:
-        model, dimension = self._client.hmget(key(namespace, "meta"), ["model", "dimension"])
-        if model is not None:
-            self._remember(namespace, model.decode(), int(dimension))
+            model = self._client.hget(key(namespace, "meta"), "model")
+            if model is None:
+                return ""
+            self._models[namespace] = model.decode()
+        return self._models[namespace]
 
 
 def _nonce() -> str:

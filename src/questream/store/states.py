@@ -63,4 +63,5 @@ def namespace_state(namespace: str, identity: Identity, mirror: Mirror) -> Names
         mean_questions=mirror.mean_questions,
         mean_sum=mirror.mean_sum,
         seq=mirror.seq,
+        generation=mirror.generation,
     )

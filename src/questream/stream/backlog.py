@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from questream.domain import Decision, Question, Record
-from questream.encoder import Tokens
+from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
 
 
@@ -18,7 +18,7 @@ from questream.errors import BadRecord
 class Item:
     """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
 
-    `incarnation` is that of the namespace in which its decision was recorded.
+    `incarnation` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
     """
 
     record: Record
@@ -26,6 +26,7 @@ class Item:
     tokens: Tokens | None = None
     recorded: Decision | None = None
     incarnation: str = ""
+    encoder: Encoder | None = None
     error: BadRecord | None = None
     put_at: float = 0.0
     byte_count: int = field(init=False)

@@ -20,7 +20,7 @@ from questream.errors import BadRecord, KafkaUnavailable
 from questream.kafka.publisher import Offsets
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
-from questream.store.protocol import Ledger
+from questream.store.protocol import Identity, Ledger
 from questream.stream.backlog import Backlog, Item
 from questream.stream.retry import Retry
 
@@ -34,8 +34,8 @@ _ANSWER_MS = 1000
 class Intake:
     """Feeds the backlog from one consumer. All but `acknowledge` and `superseded` belongs to the thread of `step`.
 
-    `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to tell what is
-    committed, before the consumer is given up.
+    `encoders` are those of the models that a namespace may be built with. `stall_seconds` is how long a partition with
+    lag may stand still, and how long the broker may take to tell what is committed, before the consumer is given up.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Intake:
         consumer: KafkaConsumer,
         topic: str,
         decoder: QuestionDecoder,
-        encoder: Encoder,
+        encoders: Mapping[Identity, Encoder],
         clusterer: Clusterer,
         backlog: Backlog,
         metrics: Metrics,
@@ -53,7 +53,7 @@ class Intake:
         self._consumer = consumer
         self._topic = topic
         self._decoder = decoder
-        self._encoder = encoder
+        self._encoders = encoders
         self._clusterer = clusterer
         self._backlog = backlog
         self._metrics = metrics
@@ -218,7 +218,8 @@ class Intake:
         source = record.source
         ledger = self._ledger(question.namespace, source)
         recorded = ledger.decisions.get(source.offset)
-        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation)
+        encoder = self._encoders[self._clusterer.identity(question.namespace)]
+        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder)
 
     def _ledger(self, namespace: str, source: Source) -> Ledger:
         """What this namespace has decided of this partition before it came to us."""
@@ -231,18 +232,20 @@ class Intake:
         return ledger
 
     def _tokenise(self, items: Sequence[Item]) -> None:
-        questions = [item.question for item in items if item.question is not None]
-        try:
-            tokens = self._encoder.tokenise([question.text for question in questions])
-        except BadRecord:
-            for item, question in zip(items, questions, strict=True):
-                try:
-                    (item.tokens,) = self._encoder.tokenise([question.text])
-                except BadRecord as error:
-                    item.error = _untraced(error)
-            return
-        for item, its_tokens in zip(items, tokens, strict=True):
-            item.tokens = its_tokens
+        for encoder in self._encoders.values():
+            its_items = [item for item in items if item.encoder is encoder]
+            texts = [item.question.text for item in its_items if item.question is not None]
+            try:
+                tokens = encoder.tokenise(texts)
+            except BadRecord:
+                for item, text in zip(its_items, texts, strict=True):
+                    try:
+                        (item.tokens,) = encoder.tokenise([text])
+                    except BadRecord as error:
+                        item.error = _untraced(error)
+                continue
+            for item, its_tokens in zip(its_items, tokens, strict=True):
+                item.tokens = its_tokens
 
     def _watch_over(self) -> None:
         now = time.monotonic()

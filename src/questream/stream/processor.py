@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
-from questream.domain import Decision, Matrix
+from questream.domain import Decision, Matrix, Vector
 from questream.errors import BadRecord, StoreUnsettled, Superseded
 from questream.kafka.publisher import Outgoing, Publisher
 from questream.metrics import Metrics
@@ -85,8 +85,8 @@ class Processor:
         self._next_follow = self._next_sweep = 0.0
         self._last_swept = ""
 
-    def decide(self, batch: Batch, vectors: Matrix) -> Answered | None:
-        """Give each item its decision; `vectors` (n, d) are those of the items with tokens, in order.
+    def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
+        """Give each item its decision; `vectors`, unit and (d,), are those of the items with tokens, in order.
 
         None if the batch's partitions have gone to another worker.
         """
@@ -144,7 +144,7 @@ class Processor:
             # From its end: a store that is far away must not have every batch followed by a sweep.
             self._next_sweep = time.monotonic() + _IDLE_SECONDS
 
-    def _decide(self, batch: Batch, vectors: Matrix) -> list[Decided]:
+    def _decide(self, batch: Batch, vectors: Sequence[Vector]) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
         by_namespace: dict[str, tuple[list[Item], list[int]]] = {}
         for at, item in enumerate(item for item in batch.items if item.tokens is not None):
@@ -157,7 +157,7 @@ class Processor:
         results = []
         for namespace, (items, rows) in by_namespace.items():
             started = time.perf_counter()
-            decided = self._decide_in(namespace, items, vectors if len(rows) == len(vectors) else vectors[rows])
+            decided = self._decide_in(namespace, items, np.stack([vectors[row] for row in rows]))
             seconds = time.perf_counter() - started
             self._metrics.stage_seconds.labels("assign").observe(max(0.0, seconds - decided.commit_seconds))
             self._metrics.stage_seconds.labels("commit").observe(decided.commit_seconds)

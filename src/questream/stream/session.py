@@ -13,11 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import numpy as np
 from kafka import errors as kafka_errors
 
-from questream.domain import Matrix
-from questream.encoder import Encoder
+from questream.domain import Vector
+from questream.encoder import Encoder, Tokens
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
 from questream.stream.intake import Intake
@@ -37,7 +36,6 @@ class Session:
         self,
         intake: Intake,
         backlog: Backlog,
-        encoder: Encoder,
         processor: Processor,
         metrics: Metrics,
         stopping: threading.Event,
@@ -45,12 +43,11 @@ class Session:
     ) -> None:
         self._intake = intake
         self._backlog = backlog
-        self._encoder = encoder
         self._processor = processor
         self._metrics = metrics
         self._stopping = stopping
         self._ending = ending
-        self._embedded: _Handover[tuple[Batch, Matrix]] = _Handover(self._is_failed)
+        self._embedded: _Handover[tuple[Batch, list[Vector]]] = _Handover(self._is_failed)
         self._answered: _Handover[Answered] = _Handover(self._is_failed)
         self._failed = threading.Event()
         self._failure: BaseException | None = None
@@ -117,18 +114,24 @@ class Session:
         finally:
             self._embedded.end()
 
-    def _embed(self, batch: Batch) -> Matrix:
+    def _embed(self, batch: Batch) -> list[Vector]:
+        """The vectors of the items with tokens, in their order, each by its own model."""
         started = time.perf_counter()
         self._metrics.stage_seconds.labels("queue").observe(started - batch.oldest_put_at)
-        tokens = [item.tokens for item in batch.items if item.tokens is not None]
-        if not tokens:
-            return np.empty((0, self._encoder.dimension), np.float32)
-        vectors = self._encoder.encode_tokens(tokens)
+        by_encoder: dict[Encoder, list[Tokens]] = {}
+        waiting = [(item.encoder, item.tokens) for item in batch.items]
+        for encoder, tokens in waiting:
+            if encoder is not None and tokens is not None:
+                by_encoder.setdefault(encoder, []).append(tokens)
+        if not by_encoder:
+            return []
+        rows = {encoder: iter(encoder.encode_tokens(tokens)) for encoder, tokens in by_encoder.items()}
+        vectors = [next(rows[encoder]) for encoder, tokens in waiting if encoder is not None and tokens is not None]
         seconds = time.perf_counter() - started
         self._metrics.stage_seconds.labels("embed").observe(seconds)
         self._metrics.device_busy_seconds.inc(seconds)
         self._metrics.batch_questions.observe(len(batch.items))
-        self._metrics.batch_tokens.observe(sum(map(len, tokens)))
+        self._metrics.batch_tokens.observe(sum(len(tokens) for its in by_encoder.values() for tokens in its))
         return vectors
 
     def _decide(self) -> None:

@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from threadpoolctl import threadpool_limits
 
-from questream.clusterer import Clusterer
+from questream.clusterer import Build, Clusterer
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
 from questream.errors import KafkaHungUp, KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
@@ -82,13 +82,22 @@ def identity_of(encoder: Encoder, rules: Rules) -> Identity:
     return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
 
 
+def build_of(settings: Settings, encoder: Encoder) -> Build:
+    """A model as namespaces are built with it by these settings."""
+    rules = rules_of(settings, encoder)
+    return Build(identity_of(encoder, rules), rules)
+
+
 class Worker:
     """Consumes, clusters and publishes until stopped.
+
+    New namespaces are built with the model of `encoder`; those that were built with `former` and not moved yet go on
+    with that.
 
     Raises SettingsError where the settings cannot be used, StoreUnavailable where a Redis Cluster does not answer.
     """
 
-    def __init__(self, settings: Settings, encoder: Encoder) -> None:
+    def __init__(self, settings: Settings, encoder: Encoder, former: Encoder | None = None) -> None:
         self._settings = settings
         self._encoder = encoder
         self.metrics = Metrics()
@@ -96,12 +105,15 @@ class Worker:
         self._ending = threading.Event()  # of the session: nobody waits for the store any longer
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         rules = rules_of(settings, encoder)
+        builds = {encoder: build_of(settings, encoder) for encoder in (encoder, former) if encoder is not None}
+        self._encoders = {build.identity: encoder for encoder, build in builds.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
         self._clusterer = Clusterer(
             self._store,
             identity_of(encoder, rules),
             rules,
+            former=None if former is None else builds[former],
             keep_texts=settings.clusters.keep_texts,
             settle=Settler(self._store, self._cluster_topic).settle,
             max_namespaces=settings.clusters.max_namespaces,
@@ -195,7 +207,7 @@ class Worker:
             consumer,
             settings.kafka.input_topic,
             QuestionDecoder(settings.input, settings.clusters.namespace),
-            self._encoder,
+            self._encoders,
             self._clusterer,
             backlog,
             self.metrics,
@@ -215,7 +227,7 @@ class Worker:
             current_epoch=lambda: backlog.epoch,
             on_superseded=intake.superseded,
         )
-        session = Session(intake, backlog, self._encoder, processor, self.metrics, self._stopping, ending)
+        session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session
         try:
             publisher.start()

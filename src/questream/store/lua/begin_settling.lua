@@ -2,8 +2,16 @@
 -- that was compared is still there.
 -- KEYS: 1 meta
 -- ARGV: 1 nonce
--- Replies: the token of this memory, the same for all who settle it
+-- Replies: the token of this memory, the same for all who settle it; false while somebody holds the namespace
 local token = current(KEYS[1], 'settling')
+local held_until = redis.call('HGET', KEYS[1], 'held_until')
+if held_until then
+  local now = redis.call('TIME')
+  if token and now[1] * 1000 + math.floor(now[2] / 1000) < tonumber(held_until) then return false end
+  -- Whoever held it is late: its token must be good for nothing from here on.
+  redis.call('HDEL', KEYS[1], 'held_until')
+  token = false
+end
 if not token then
   token = this_process() .. ':' .. ARGV[1]
   redis.call('HSET', KEYS[1], 'settling', token)
