@@ -18,6 +18,7 @@ from questream.cli.dead_letters import dead_letters
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.exit_codes import ExitCode, exit_code_of
+from questream.cli.migrate import migrate
 from questream.cli.options import debugging, expand_setting_flags
 from questream.cli.output import print_line, remark
 from questream.cli.produce import produce
@@ -50,6 +51,7 @@ app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
 app.command("verify")(verify)
 app.command("restore")(restore)
+app.command("migrate")(migrate)
 bench.command("quality")(quality)
 app.add_typer(bench, name="bench")
 

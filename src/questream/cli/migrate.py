@@ -1,0 +1,207 @@
+"""`questream migrate`: a namespace goes over to another model, and keeps its ids."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.domain import ClusterState, NamespaceState, format_cluster_id
+from questream.errors import QuestreamError
+
+if TYPE_CHECKING:
+    from questream.encoder import Encoder
+    from questream.migration.moving import Moved
+    from questream.migration.places import Topics
+    from questream.migration.rebuilding import Rebuilding, Verdict
+    from questream.store.redis import RedisStore
+
+_FOLLOW_STORE_SECONDS = 5.0
+_EXAMPLES = 5
+
+
+def migrate(
+    to: Annotated[str, typer.Option("--to", metavar="MODEL", help="The model to move to: its name or folder.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    to_revision: Annotated[
+        str | None, typer.Option(help="Its commit on the hub; default: the one that questream pins.")
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Namespace to move; default: clusters.namespace of the settings.")
+    ] = None,
+    from_store: Annotated[
+        bool, typer.Option("--from-store", help="Embed the one text that Redis keeps of each cluster; read no topic.")
+    ] = False,
+    members: Annotated[
+        int, typer.Option(min=1, help="Most questions of a cluster that are embedded, its first ones.")
+    ] = 64,
+    decisions: Annotated[
+        int, typer.Option(min=1, help="How many of the newest decisions of each partition to look at.")
+    ] = 1_000_000,
+    shadow_questions: Annotated[
+        int, typer.Option(min=0, help="Live questions to compare both models on before the switch.")
+    ] = 500,
+    shadow_seconds: Annotated[float, typer.Option(min=0, help="Wait no longer than this for them.")] = 60.0,
+    retire_unread: Annotated[
+        bool, typer.Option("--retire-unread", help="Retire clusters none of whose questions can be read any more.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Switch without asking.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a namespace to another model while the stream goes on: every id stays, and the way back is the same.
+
+    Its clusters are embedded anew beside the old ones from questions read again from Kafka, both models are compared
+    on live questions, and one atomic step switches. Workers need both models: model.name the new one, model.former
+    the old one. Without --yes it asks before the switch; without a terminal it only reports.
+    Example: questream migrate --to sentence-transformers/all-mpnet-base-v2
+    """
+    from questream.encoder import load_encoder
+    from questream.migration.moving import move
+    from questream.migration.places import Topics
+    from questream.migration.rebuilding import Rebuilding
+    from questream.store.redis import open_store
+    from questream.stream.worker import build_of
+
+    settings = load(config, set_)
+    name = namespace or settings.clusters.namespace
+    store = open_store(settings.redis, settings.clusters.log_entries)
+    before = store.namespace_state(name)
+    if before is None:
+        raise QuestreamError(f"there is no namespace {name!r}; `questream clusters list` shows those there are")
+    encoder = load_encoder(settings.model.model_copy(update={"name": to, "revision": to_revision}))
+    _require_another(before, encoder)
+    build = build_of(settings, encoder)
+    with _progress() as on_progress, nullcontext() if from_store else Topics(settings, name, decisions) as topics:
+        rebuilding = Rebuilding(store, name, topics, encoder, build.rules, on_progress)
+        rebuilding.read_history(members)
+        unread = rebuilding.complete(list(store.summaries(name)))
+        verdicts = _shadow(rebuilding, topics, shadow_questions, shadow_seconds)
+        outlook = _outlook(before, encoder, rebuilding, unread, verdicts)
+        if not as_json:
+            _print(outlook, store, name)
+        moved = None
+        if yes or (not as_json and _agreed(name)):
+            moved = move(settings, store, name, rebuilding, build.identity, lambda _: retire_unread)
+    if as_json:
+        print_json({**outlook, "moved": None if moved is None else asdict(moved)})
+    else:
+        _print_end(moved, before)
+
+
+def _require_another(before: NamespaceState, encoder: Encoder) -> None:
+    if (before.model, before.model_revision) == (encoder.name, encoder.revision):
+        raise QuestreamError(f"namespace {before.namespace!r} is built with {before.model!r} already")
+
+
+def _shadow(rebuilding: Rebuilding, topics: Topics | None, questions: int, seconds: float) -> Counter[Verdict]:
+    """What the new model says to live questions, while the old one decides them."""
+    verdicts: Counter[Verdict] = Counter()
+    if topics is None or not questions:
+        return verdicts
+    remark(f"comparing both models on {questions:,} live questions, for {seconds:g} s at most")
+    deadline, next_follow = time.monotonic() + seconds, 0.0
+    while verdicts.total() < questions and time.monotonic() < deadline:
+        verdicts.update(rebuilding.read_news())
+        if time.monotonic() > next_follow:
+            rebuilding.follow_store()
+            next_follow = time.monotonic() + _FOLLOW_STORE_SECONDS
+    return verdicts
+
+
+def _outlook(
+    before: NamespaceState, encoder: Encoder, rebuilding: Rebuilding, unread: Sequence[int], verdicts: Counter[Verdict]
+) -> dict[str, Any]:
+    compared = verdicts.total()
+    return {
+        "namespace": before.namespace,
+        "from": {"model": before.model, "revision": before.model_revision, "generation": before.generation},
+        "to": {"model": encoder.name, "revision": encoder.revision, "dimension": encoder.dimension},
+        "clusters": len(rebuilding.centroids),
+        "unread": [format_cluster_id(cluster_id) for cluster_id in unread],
+        "compared": {
+            "questions": compared,
+            "agreement": round(verdicts["same"] / compared, 4) if compared else None,
+            "elsewhere": verdicts["elsewhere"],
+            "apart": verdicts["apart"],
+            "together": verdicts["together"],
+        },
+        "merges": [[format_cluster_id(m.survivor), format_cluster_id(m.loser)] for m in rebuilding.centroids.merges()],
+        "splits": [[format_cluster_id(i), round(score, 4)] for i, score in rebuilding.centroids.loose()],
+    }
+
+
+def _print(outlook: dict[str, Any], store: RedisStore, namespace: str) -> None:
+    compared, merges, splits = outlook["compared"], outlook["merges"], outlook["splits"]
+    print_line(f"{outlook['clusters']:,} clusters of {namespace} embedded with {outlook['to']['model']}")
+    if outlook["unread"]:
+        print_line(f"{len(outlook['unread']):,} clusters have no question left to read: {_some(outlook['unread'])}")
+    if compared["questions"]:
+        print_line(
+            f"{compared['questions']:,} live questions compared: {compared['agreement']:.1%} decided alike, "
+            f"{compared['elsewhere']:,} join another cluster, {compared['apart']:,} would open one, "
+            f"{compared['together']:,} would join one instead of opening it"
+        )
+    else:
+        print_line("no live question came to compare the models on")
+    print_line(f"{len(merges):,} pairs of clusters would merge, {len(splits):,} clusters hold what it tells apart")
+    rows = [[f"{one} + {other}", *_texts(store, namespace, [one, other])] for one, other in merges[:_EXAMPLES]]
+    rows += [[f"{one} ({score:.3f})", *_texts(store, namespace, [one]), ""] for one, score in splits[:_EXAMPLES]]
+    if rows:
+        print_table(["clusters", "question", "and"], rows)
+
+
+def _texts(store: RedisStore, namespace: str, names: Sequence[str]) -> list[str]:
+    from questream.domain import parse_cluster_id
+
+    states: dict[int, ClusterState] = {
+        state.cluster_id: state for state in store.states(namespace, [parse_cluster_id(name) for name in names])
+    }
+    found = [states.get(parse_cluster_id(name)) for name in names]
+    return [printable((state.label or state.representative or "") if state else "") for state in found]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_EXAMPLES], *["..."] * (len(names) > _EXAMPLES)])
+
+
+def _agreed(namespace: str) -> bool:
+    if not sys.stdin.isatty():
+        remark("nothing was switched: --yes does it")
+        return False
+    return typer.confirm(f"Switch {namespace} now? Its workers must know both models", default=False)
+
+
+def _print_end(moved: Moved | None, before: NamespaceState) -> None:
+    if moved is None:
+        print_line("nothing was changed")
+        return
+    retired = f", {moved.retired:,} retired" if moved.retired else ""
+    print_line(
+        f"switched: {moved.clusters:,} clusters under their ids{retired}; decisions waited {moved.held_seconds:.1f} s"
+    )
+    print_line(f"back again: questream migrate --to {before.model}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for the texts that are embedded."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, visible=False)
+
+        def on_progress(done: int, count: int) -> None:
+            progress.update(task, completed=done, total=count, visible=done < count)
+
+        yield on_progress

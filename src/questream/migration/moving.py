@@ -1,0 +1,171 @@
+"""Switch a namespace to another model at one atomic step: the commit of one Kafka transaction.
+
+That transaction carries the new state of every cluster and of the namespace, as a later generation. What the cluster
+topic knows better than the store is put into the store by whoever settles the namespace next (`questream.recovery`);
+most often that is the one who moves it, at once. So a crash at any point leaves the old model or the new one, never a
+mixture: before the commit nothing has changed, after it the rest follows from the topic.
+
+While the namespace is held nothing is decided in it, and questions wait in Kafka.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from kafka import KafkaProducer
+
+from questream.domain import ClusterState, NamespaceState, retired_cluster
+from questream.errors import KafkaRefused, QuestreamError, StoreUnsettled
+from questream.kafka.clients import producer_config
+from questream.kafka.deadline import Watchdog
+from questream.kafka.publisher import KeySerializer, Outgoing, TransactionalPublisher
+from questream.migration.rebuilding import Rebuilding
+from questream.records import encode_cluster_state, encode_namespace_state
+from questream.settings import Settings
+from questream.store.protocol import Identity, Restored, Store
+
+_HOLD_SECONDS = 60.0
+# A broker takes some thousand states a second; what is left over is for a slow one.
+_STATES_PER_SECOND = 500.0
+
+
+class TextsMissing(QuestreamError):
+    """Clusters cannot be embedded anew: their questions are neither in the input topic nor in the store."""
+
+    def __init__(self, cluster_ids: Sequence[int]) -> None:
+        super().__init__(f"of {len(cluster_ids)} clusters no question can be read again")
+        self.cluster_ids = list(cluster_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was switched, and for how long nothing was decided meanwhile."""
+
+    clusters: int
+    retired: int
+    held_seconds: float
+
+
+def move(
+    settings: Settings,
+    store: Store,
+    namespace: str,
+    rebuilding: Rebuilding,
+    identity: Identity,
+    retire: Callable[[Sequence[int]], bool],
+) -> Moved:
+    """Switch the namespace to what was rebuilt; `retire` says whether to let clusters go whose texts are nowhere.
+
+    Raises StoreUnsettled where a worker has to look first whether the store has lost anything, TextsMissing, and what
+    store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the namespace's
+    model tells.
+    """
+    rebuilding.read_rest()
+    incarnation = store.incarnation(namespace)
+    started = time.monotonic()
+    token = None if incarnation is None else store.hold(namespace, incarnation, _HOLD_SECONDS)
+    if token is None:
+        raise StoreUnsettled(f"namespace {namespace!r} has to be settled first: start a worker, or questream restore")
+    try:
+        states, whole = _new_states(store, namespace, rebuilding, identity, retire)
+    except BaseException:
+        _let_go(store, namespace, token)
+        raise
+    try:
+        _publish(settings, states, whole, _Holding(store, namespace, token))
+    except KafkaRefused:
+        _let_go(store, namespace, token)
+        raise
+    # After any other failure it is not known whether the transaction was committed. The topic tells whoever settles the
+    # namespace once the hold is over.
+    store.restore(namespace, token, [Restored(state) for state in states])
+    store.settle(namespace, token, whole, {})
+    retired = sum(state.event == "retired" for state in states)
+    return Moved(len(states) - retired, retired, time.monotonic() - started)
+
+
+def _new_states(
+    store: Store,
+    namespace: str,
+    rebuilding: Rebuilding,
+    identity: Identity,
+    retire: Callable[[Sequence[int]], bool],
+) -> tuple[list[ClusterState], NamespaceState]:
+    # What was published before the hold and not read yet.
+    rebuilding.read_rest()
+    rebuilding.follow_store()
+    live = list(store.summaries(namespace))
+    missing = rebuilding.complete(live)
+    if missing and not retire(missing):
+        raise TextsMissing(missing)
+    mirror = rebuilding.centroids.mirror
+    states = [
+        replace(
+            state,
+            event="updated",
+            members=mirror.member_count(state.cluster_id),
+            vector_sum=mirror.vector_sum(state.cluster_id).copy(),
+            model=identity.model,
+            revision=state.revision + 1,
+        )
+        for state in live
+        if state.cluster_id in rebuilding.centroids
+    ]
+    before = store.namespace_state(namespace)
+    if before is None:
+        raise StoreUnsettled(f"namespace {namespace!r} is gone")
+    whole = replace(
+        before,
+        model=identity.model,
+        model_revision=identity.revision,
+        similarity=identity.similarity,
+        linkage=identity.linkage,
+        threshold=identity.threshold,
+        mean_questions=mirror.mean_questions,
+        mean_sum=mirror.mean_sum,
+        generation=before.generation + 1,
+    )
+    return [*states, *(retired_cluster(namespace, cluster_id) for cluster_id in missing)], whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Holding:
+    """Asked as the last thing before the commit: whoever settles after this sees the open transaction, and waits."""
+
+    store: Store
+    namespace: str
+    token: str
+
+    def __call__(self) -> None:
+        if not self.store.still_holds(self.namespace, self.token, _HOLD_SECONDS):
+            raise StoreUnsettled(f"holding namespace {self.namespace!r} took too long; it was settled by a worker")
+
+
+def _publish(settings: Settings, states: Sequence[ClusterState], whole: NamespaceState, still_holds: _Holding) -> None:
+    topic = settings.kafka.cluster_topic
+    records = [Outgoing(topic, *encode_cluster_state(state)) for state in states]
+    records.append(Outgoing(topic, *encode_namespace_state(whole)))
+    seconds = settings.kafka.call_deadline_seconds + len(records) / _STATES_PER_SECOND
+    transactional_id = f"{settings.kafka.group_id}-migrate-{whole.namespace}"
+    config = producer_config(settings, "questream-migrate", transactional_id)
+    config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], int(seconds * 1000))
+    watchdog = Watchdog()
+    publisher = TransactionalPublisher(
+        lambda: KafkaProducer(**config, key_serializer=KeySerializer()), watchdog, seconds
+    )
+    try:
+        publisher.start()
+        still_holds()
+        publisher.publish(records, {}, None, still_holds)
+    finally:
+        publisher.close()
+        watchdog.stop()
+
+
+def _let_go(store: Store, namespace: str, token: str) -> None:
+    """Nothing was published: the namespace goes on as it was."""
+    with suppress(QuestreamError):
+        store.settle(namespace, token, None, {})

@@ -1,0 +1,172 @@
+"""Which questions belong to which cluster, from the decisions that were published, and their texts, read again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from kafka import KafkaConsumer, TopicPartition
+
+from questream.domain import Record, Source, parse_cluster_id
+from questream.errors import BadRecord
+from questream.kafka.connect import open_reader, translated
+from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
+from questream.records import QuestionDecoder
+from questream.settings import Settings
+
+Place = tuple[int, int]  # partition and offset in the input topic
+
+_POLL_MS = 200
+# Records between two wanted ones that are cheaper read than jumped over.
+_GAP_OFFSETS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published decision: where its question stands, and the cluster it joined or opened."""
+
+    place: Place
+    cluster_id: int
+    created: bool
+
+
+class Topics:
+    """Reads the decisions of one namespace as they come, and the questions behind them again; no group is joined.
+
+    Each call may raise KafkaUnavailable or KafkaRefused. Not for more than one thread.
+    """
+
+    def __init__(self, settings: Settings, namespace: str, decisions: int) -> None:
+        """`decisions` is how many of the newest decisions of each partition of the output topic are read at first."""
+        self._settings = settings
+        self._namespace = namespace
+        self._newest = decisions
+        self._decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._decisions = opened.enter_context(open_reader(self._settings))
+            self._questions = opened.enter_context(open_reader(self._settings))
+            start_before_end(self._decisions, self._settings.kafka.output_topic, self._newest)
+            self._partitions = {
+                p.partition: p for p in partitions_of(self._questions, self._settings.kafka.input_topic)
+            }
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.close()
+
+    @property
+    def input_topic(self) -> str:
+        """The topic of the questions."""
+        return self._settings.kafka.input_topic
+
+    def first_offsets(self) -> dict[int, int]:
+        """The first offset that the input topic still holds, by partition."""
+        with translated():
+            offsets = self._questions.beginning_offsets(list(self._partitions.values()))
+        return {partition.partition: offset for partition, offset in offsets.items()}
+
+    def read_decisions(self) -> Iterator[Published]:
+        """The decisions from where the last call ended to where the topic ends now."""
+        with translated():
+            for message in read_to_end(self._decisions):
+                published = self._published(message)
+                if published is not None:
+                    yield published
+
+    def wait_for_decisions(self) -> list[Published]:
+        """The decisions that come within a moment, if any do."""
+        with translated():
+            polled = self._decisions.poll(timeout_ms=_POLL_MS)
+        found = (self._published(message) for messages in polled.values() for message in messages)
+        return [published for published in found if published is not None]
+
+    def texts(self, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
+        """The texts of the questions at these places, as far as the input topic still holds them, in order of place."""
+        wanted: dict[int, list[int]] = {}
+        for partition, offset in sorted(set(places)):
+            wanted.setdefault(partition, []).append(offset)
+        first = self.first_offsets()
+        with translated():
+            for partition, offsets in wanted.items():
+                kept = [offset for offset in offsets if offset >= first.get(partition, offset + 1)]
+                for message in _read_at(self._questions, self._partitions[partition], kept) if kept else ():
+                    text = self._text(message)
+                    if text is not None:
+                        yield (partition, message.offset), text
+
+    def _published(self, message: Any) -> Published | None:
+        decision = orjson.loads(message.value)
+        source = decision["source"]
+        ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
+        # What was replayed was only looked at: it is a member of nothing.
+        if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
+            return None
+        place = (int(source["partition"]), int(source["offset"]))
+        return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
+
+    def _text(self, message: Any) -> str | None:
+        source = Source(message.topic, message.partition, message.offset, message.timestamp)
+        try:
+            return self._decoder.decode(Record(source, message.key, message.value, tuple(message.headers))).text
+        except BadRecord:
+            return None
+
+
+class Chosen:
+    """The questions that clusters are embedded from: the first `limit` that each learned, and a sample of all.
+
+    A centroid learns from the first members of its cluster, so these make it what it would have been. The sample makes
+    the stream's mean.
+    """
+
+    def __init__(self, limit: int, sample: int, first_offsets: Mapping[int, int]) -> None:
+        self._limit = limit
+        self._sample_size = sample
+        self._first_offsets = first_offsets
+        self._random = Random(0)  # noqa: S311 - draws a sample, guards nothing
+        self._seen = 0
+        self.by_cluster: dict[int, list[Place]] = {}
+        self.sample: list[Place] = []
+
+    def note(self, published: Published) -> None:
+        """Look at the next decision."""
+        partition, offset = published.place
+        if offset < self._first_offsets.get(partition, 0):
+            return
+        places = self.by_cluster.setdefault(published.cluster_id, [])
+        if len(places) < self._limit:
+            places.append(published.place)
+        self._seen += 1
+        if len(self.sample) < self._sample_size:
+            self.sample.append(published.place)
+        else:
+            # Algorithm R (Vitter 1985).
+            at = self._random.randrange(self._seen)
+            if at < self._sample_size:
+                self.sample[at] = published.place
+
+
+def _read_at(consumer: KafkaConsumer, partition: TopicPartition, offsets: Sequence[int]) -> Iterator[Any]:
+    """The records at these ascending offsets of one partition; one that is not there is passed over."""
+    consumer.assign([partition])
+    consumer.seek(partition, offsets[0])
+    end = min(offsets[-1] + 1, consumer.end_offsets([partition])[partition])
+    left = deque(offsets)
+    for message in read_up_to(consumer, {partition: end}):
+        while left and left[0] < message.offset:
+            left.popleft()
+        if left and left[0] == message.offset:
+            left.popleft()
+            yield message
+        if left and left[0] > message.offset + _GAP_OFFSETS:
+            consumer.seek(partition, left[0])

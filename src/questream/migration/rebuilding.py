@@ -1,0 +1,170 @@
+"""Embed a namespace's clusters with another model, and keep up with the stream while it goes on with the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState, Matrix, Vector
+from questream.encoder import Encoder
+from questream.errors import BadRecord
+from questream.migration.centroids import Centroids
+from questream.migration.places import Chosen, Place, Published, Topics
+from questream.store.protocol import Store
+
+# What the new model would have done with a question: the same, join another cluster, open one where the old model
+# joined (apart), or join one where the old model opened (together).
+Verdict = Literal["same", "elsewhere", "apart", "together"]
+
+_TEXTS_AT_ONCE = 256
+
+T = TypeVar("T")
+
+
+class Rebuilding:
+    """The new centroids of one namespace on their way. Question texts are read, embedded and forgotten.
+
+    With `topics` they come from the input topic, else from the store, which keeps one text of each cluster where
+    `clusters.keep_texts` holds. `on_progress` is told how many texts are embedded, and of how many. Calls raise what
+    store and topics raise.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        namespace: str,
+        topics: Topics | None,
+        encoder: Encoder,
+        rules: Rules,
+        on_progress: Callable[[int, int], None],
+    ) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._topics = topics
+        self._encoder = encoder
+        self._rules = rules
+        self._on_progress = on_progress
+        self.centroids = Centroids(encoder.dimension, rules)
+
+    def read_history(self, members: int) -> None:
+        """Embed the first `members` questions of each cluster that the input topic still has, and the mean's sample."""
+        if self._topics is None:
+            return
+        learned = min(members, self._rules.learning_members)
+        chosen = Chosen(learned, self._rules.learning_questions, self._topics.first_offsets())
+        for published in self._topics.read_decisions():
+            chosen.note(published)
+        cluster_of = {place: cluster_id for cluster_id, places in chosen.by_cluster.items() for place in places}
+        in_sample = set(chosen.sample)
+        sample: list[Vector] = []
+        for place, vector in self._embed_places(cluster_of.keys() | in_sample):
+            if place in cluster_of:
+                self.centroids.learn(cluster_of[place], vector)
+            if place in in_sample:
+                sample.append(vector)
+        if sample:
+            self.centroids.set_mean(np.stack(sample))
+        self.follow_store()
+
+    def read_news(self) -> list[Verdict]:
+        """Follow the decisions that come within a moment; returns what the new model says to each."""
+        return [] if self._topics is None else self._follow(self._topics.wait_for_decisions())
+
+    def read_rest(self) -> None:
+        """Follow all decisions that are published by now."""
+        if self._topics is not None:
+            self._follow(list(self._topics.read_decisions()))
+
+    def follow_store(self) -> None:
+        """Follow what was merged and retired by now."""
+        gone = set(self.centroids.mirror.ids.tolist()) - {s.cluster_id for s in self._store.summaries(self._namespace)}
+        self.centroids.follow({cluster_id: self._survivor(cluster_id) for cluster_id in sorted(gone)})
+
+    def complete(self, live: Sequence[ClusterState]) -> list[int]:
+        """Embed those of the live clusters that are not yet, and return the ids of those whose texts are nowhere.
+
+        What was decided and not published yet stands in the cluster's state; else the text that the store keeps is
+        taken.
+        """
+        missing = [state for state in live if state.cluster_id not in self.centroids]
+        if self._topics is not None:
+            topic = self._topics.input_topic
+            places = {
+                (partition, offset): state.cluster_id
+                for state in missing
+                for (its_topic, partition), offsets in state.in_flight.joins.items()
+                if its_topic == topic
+                for offset in offsets
+            }
+            for place, vector in self._embed_places(places):
+                self.centroids.learn(places[place], vector)
+        kept = [s for s in missing if s.cluster_id not in self.centroids and s.representative is not None]
+        vectors = list(self._embed(((s, s.representative or "") for s in kept), len(kept)))
+        for state, vector in vectors:
+            self.centroids.learn(state.cluster_id, vector)
+        if vectors and not self.centroids.mirror.mean_questions:
+            # One text stands for all questions of its cluster.
+            self.centroids.set_mean(np.stack([vector for _, vector in vectors]), [s.size for s, _ in vectors])
+        return [state.cluster_id for state in live if state.cluster_id not in self.centroids]
+
+    def _follow(self, decisions: Sequence[Published]) -> list[Verdict]:
+        vectors = dict(self._embed_places(published.place for published in decisions))
+        verdicts = []
+        for published in decisions:
+            vector = vectors.get(published.place)
+            if vector is not None:
+                verdicts.append(self._judge(published, vector))
+                self.centroids.learn_mean(vector)
+                self.centroids.learn(published.cluster_id, vector)
+        return verdicts
+
+    def _judge(self, published: Published, vector: Vector) -> Verdict:
+        nearest = self.centroids.nearest(vector)
+        if published.created:
+            return "same" if nearest is None else "together"
+        if nearest is None:
+            return "apart"
+        return "same" if nearest.cluster_id == self._survivor(published.cluster_id) else "elsewhere"
+
+    def _survivor(self, cluster_id: int) -> int | None:
+        """What a cluster has become, itself if nothing; None if it is gone."""
+        while True:
+            state = self._store.cluster(self._namespace, cluster_id)
+            if state is None or state.event == "retired":
+                return None
+            if state.merged_into is None:
+                return cluster_id
+            cluster_id = state.merged_into
+
+    def _embed_places(self, places: Iterable[Place]) -> Iterator[tuple[Place, Vector]]:
+        wanted = set(places)
+        if self._topics is not None and wanted:
+            yield from self._embed(self._topics.texts(wanted), len(wanted))
+
+    def _embed(self, texts: Iterable[tuple[T, str]], count: int) -> Iterator[tuple[T, Vector]]:
+        done, rest = 0, iter(texts)
+        while chunk := list(islice(rest, _TEXTS_AT_ONCE)):
+            vectors = self._encode([text for _, text in chunk])
+            done += len(chunk)
+            self._on_progress(done, count)
+            for (named, _), vector in zip(chunk, vectors, strict=True):
+                if np.isfinite(vector).all():
+                    yield named, vector
+
+    def _encode(self, texts: Sequence[str]) -> Matrix:
+        """Unit rows; of a text that this model cannot take, a row that is not finite."""
+        try:
+            return self._encoder.encode(texts)
+        except BadRecord:
+            nothing: Matrix = np.full((1, self._encoder.dimension), np.nan, np.float32)
+            rows = []
+            for text in texts:
+                try:
+                    rows.append(self._encoder.encode([text]))
+                except BadRecord:
+                    rows.append(nothing)
+            return np.concatenate(rows)
