@@ -1,0 +1,45 @@
+"""Evaluation on the real all-MiniLM-L6-v2, held to sentence-transformers' own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from questream.encoder import Encoder
+from questream.evaluation.pairs import pair_metrics
+
+SAME = [
+    ("How do I reset my password?", "I forgot my password, how can I get a new one?"),
+    ("Where is my card?", "My card has not arrived yet"),
+    ("Why was my card payment declined?", "My card did not work in the shop"),
+    ("How do I close my account?", "I want to delete my account"),
+    ("What are your opening hours?", "When are you open?"),
+    ("Can I change my address?", "I have moved, how do I tell you?"),
+    ("Is there a fee for transfers abroad?", "What does it cost to send money to another country?"),
+]
+DIFFERENT = [
+    ("How do I reset my password?", "How do I reset my PIN?"),
+    ("Where is my card?", "Where is my refund?"),
+    ("Why was my card payment declined?", "Why was my transfer declined?"),
+    ("How do I close my account?", "How do I open an account?"),
+    ("What are your opening hours?", "Is there a fee for transfers abroad?"),
+    ("Can I change my address?", "Can I change my name?"),
+    ("How do I get a new card?", "Which currencies can I hold?"),
+]
+
+
+def test_pairs_are_measured_as_the_evaluator_measures_the_model_itself(encoder: Encoder, minilm: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
+
+    first, second = zip(*SAME, *DIFFERENT, strict=True)
+    labels = [1] * len(SAME) + [0] * len(DIFFERENT)
+    theirs = BinaryClassificationEvaluator(
+        list(first), list(second), labels, similarity_fn_names=["cosine", "manhattan", "euclidean", "dot"]
+    )(SentenceTransformer(str(minilm), device="cpu"))
+    ours = pair_metrics(encoder.encode(first), encoder.encode(second), [bool(label) for label in labels]).named()
+    compared = {name: theirs[name.replace("cossim", "cosine")] for name in ours}
+    # Our encoder may round in bfloat16, which moves thresholds but hardly a decision.
+    assert ours == pytest.approx(compared, rel=0.03, abs=0.01)
+    assert 0.5 < ours["cossim_ap"] < 1.0
