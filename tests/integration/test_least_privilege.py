@@ -27,11 +27,12 @@ from questream.clusterer import Arrival, Clusterer
 from questream.domain import Source
 from questream.errors import KafkaRefused, StoreRefused, StoreUnavailable
 from questream.kafka.connect import translated
+from questream.namespace_rules import identity_of, rules_of
 from questream.settings import RedisSettings, Settings
 from questream.store.connect import connect_redis
 from questream.store.redis import RedisStore
 from questream.store.retention import Retention
-from questream.stream.worker import Worker, identity_of, rules_of
+from questream.stream.worker import Worker
 from tests.command import questream
 from tests.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.servers.kafka.secured import PASSWORD, USER, scram_options

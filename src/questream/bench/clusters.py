@@ -18,10 +18,10 @@ from questream.bench.worker_process import worker_processes
 from questream.clusterer import Arrival, Clusterer
 from questream.domain import Matrix, Source
 from questream.errors import QuestreamError
+from questream.namespace_rules import identity_of, rules_of
 from questream.settings import Settings
 from questream.store.protocol import Committed, Identity, MeanUpdate, Proposal, Store, Touch
 from questream.store.redis import open_store
-from questream.stream.worker import identity_of, rules_of
 
 BATCH_QUESTIONS = 256
 

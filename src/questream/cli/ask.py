@@ -27,10 +27,10 @@ def ask(
     Example: questream ask "How do I reset my PIN?"
     """
     from questream.encoder import load_encoder
+    from questream.namespace_rules import rules_of
     from questream.operations import ask as look_up
     from questream.store.connect import connect_redis
     from questream.store.redis import RedisStore
-    from questream.stream.worker import rules_of
 
     settings = load(config, set_)
     # Before the model, which takes seconds to load.

@@ -68,8 +68,8 @@ def migrate(
     from questream.migration.moving import move
     from questream.migration.places import Topics
     from questream.migration.rebuilding import Rebuilding
+    from questream.namespace_rules import build_of
     from questream.store.redis import open_store
-    from questream.stream.worker import build_of
 
     settings = load(config, set_)
     name = namespace or settings.clusters.namespace

@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from threadpoolctl import threadpool_limits
 
-from questream.clusterer import Build, Clusterer
+from questream.clusterer import Clusterer
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
 from questream.errors import KafkaHungUp, KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
@@ -28,11 +28,11 @@ from questream.kafka.publisher import (
     TransactionalPublisher,
 )
 from questream.metrics import Metrics
+from questream.namespace_rules import build_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.settling import Settler
 from questream.settings import Settings
-from questream.store.protocol import Identity
 from questream.store.redis import open_store
 from questream.stream.backlog import Backlog
 from questream.stream.health import HealthServer
@@ -58,36 +58,6 @@ _FINAL = (
 )
 
 
-def rules_of(settings: Settings, encoder: Encoder) -> Rules:
-    """How questions are clustered: the settings, or the model's preset where they leave the threshold open."""
-    clusters = settings.clusters
-    threshold, similarity, linkage = clusters.effective_threshold, clusters.similarity, clusters.linkage
-    preset = encoder.preset
-    if preset is not None and clusters.threshold is None:
-        threshold, similarity = preset.threshold, preset.similarity
-        linkage = linkage if "linkage" in clusters.model_fields_set else preset.linkage
-    merge_threshold = clusters.merge_threshold if clusters.merge_threshold is not None else threshold
-    return Rules(
-        threshold=threshold,
-        merge_threshold=merge_threshold,
-        similarity=similarity,
-        linkage=linkage,
-        centroid_members=clusters.centroid_members,
-        mean_questions=clusters.mean_questions,
-    )
-
-
-def identity_of(encoder: Encoder, rules: Rules) -> Identity:
-    """What a namespace is built with."""
-    return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
-
-
-def build_of(settings: Settings, encoder: Encoder) -> Build:
-    """A model as namespaces are built with it by these settings."""
-    rules = rules_of(settings, encoder)
-    return Build(identity_of(encoder, rules), rules)
-
-
 class Worker:
     """Consumes, clusters and publishes until stopped.
 
@@ -104,7 +74,6 @@ class Worker:
         self._stopping = threading.Event()
         self._ending = threading.Event()  # of the session: nobody waits for the store any longer
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        rules = rules_of(settings, encoder)
         builds = {encoder: build_of(settings, encoder) for encoder in (encoder, former) if encoder is not None}
         self._encoders = {build.identity: encoder for encoder, build in builds.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
@@ -122,7 +91,7 @@ class Worker:
         self._session: Session | None = None
         self._intake: Intake | None = None
         self._retry = Retry(self._stopping)
-        self._describe(rules)
+        self._describe(builds[encoder].rules)
         self.metrics.ready.set_function(lambda: self.ready() is None)
 
     def run(self) -> None:
