@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from questream.records.files import FileQuestion, QuestionFileError, read_pairs, read_questions
+from questream.records.files import FileQuestion, QuestionFileError, holds_pairs, read_pairs, read_questions
 
 SECRET = "why was my card stolen"
 
@@ -130,3 +130,31 @@ def test_a_pair_that_does_not_fit_is_refused_with_its_line_and_not_its_text(
         list(read_pairs(tmp_path / "p.jsonl"))
     assert told in str(refused.value)
     assert "Where" not in str(refused.value)
+
+
+def test_the_moment_of_a_question_is_a_number_or_iso_8601_and_else_unknown(tmp_path: Path) -> None:
+    moments = ["1577847120", "2020-01-01 02:52", "2020-01-01T03:52:00+01:00", "yesterday", "nan", ""]
+    path = written(tmp_path, "q.csv", "text,ts\n" + "".join(f"q,{moment}\n" for moment in moments))
+    assert [q.asked_at for q in read_questions(path)] == [1577847120.0] * 3 + [None] * 3
+    path = written(tmp_path, "q.jsonl", '{"text": "q", "timestamp": 17}\n{"text": "q", "ts": [1]}\n{"text": "q"}\n')
+    assert [q.asked_at for q in read_questions(path)] == [17.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "pairs"),
+    [
+        ("q.csv", "question1,question2,is_duplicate\na,b,1\n", True),
+        ("q.jsonl", '{"a": "one", "b": "two", "label": 0}\n', True),
+        ("q.csv", "text,gold,a,b\nq,g,1,2\n", False),
+        ("q.jsonl", '{"text": "q", "gold": "g"}\n', False),
+        ("q.txt", "anchor positive label\n", False),
+        ("q.jsonl", "", False),
+    ],
+)
+def test_pairs_are_told_from_questions_by_their_columns(tmp_path: Path, name: str, content: str, pairs: bool) -> None:
+    assert holds_pairs(written(tmp_path, name, content)) is pairs
+
+
+def test_a_table_of_neither_pairs_nor_questions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(QuestionFileError, match="line 1"):
+        holds_pairs(written(tmp_path, "q.csv", "title,body\na,b\n"))

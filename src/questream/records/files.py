@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,16 +29,21 @@ _PAIR_COLUMNS = [
     ("anchor", "positive"),
 ]
 _LABEL_COLUMNS = ["label", "is_duplicate", "score"]
+_TIME_COLUMNS = ["ts", "timestamp"]
 _SAME = frozenset(("1", "1.0", "true", "yes", "y"))
 _DIFFERENT = frozenset(("0", "0.0", "false", "no", "n"))
 
 
 class FileQuestion(NamedTuple):
-    """A question of a file; `gold` is the group that the file says it belongs to, if it says so."""
+    """A question of a file; `gold` is the group that the file says it belongs to, if it says so.
+
+    `asked_at` tells which came first: seconds since the epoch, or the number that the file has for it; None if unknown.
+    """
 
     id: str
     text: str
     gold: str | None
+    asked_at: float | None = None
 
 
 class LabelledPair(NamedTuple):
@@ -56,9 +63,9 @@ def read_questions(path: Path) -> Iterator[FileQuestion]:
 
     The suffix tells the format: `.jsonl`, `.ndjson` and `.json` hold one JSON object a line, `.csv` and `.tsv` a table
     with a header (comma, semicolon or tab), `.txt` a question a line. With another suffix a first `{` means JSON Lines,
-    anything else text lines. Objects and tables need `text` and may have `id` and `gold` (or `cluster`); a question
-    without an id gets the file's name and its line: `questions-17`. An empty text is yielded as it is: the stream
-    dead-letters it.
+    anything else text lines. Objects and tables need `text` and may have `id`, `gold` (or `cluster`) and `ts` (or
+    `timestamp`: a number or ISO 8601); a question without an id gets the file's name and its line: `questions-17`. An
+    empty text is yielded as it is: the stream dead-letters it.
 
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit the format.
     """
@@ -66,7 +73,8 @@ def read_questions(path: Path) -> Iterator[FileQuestion]:
         if not isinstance(row.get("text"), str):
             raise _error(path, number, 'no string "text"')
         gold = _name(path, number, row, "gold") or _name(path, number, row, "cluster")
-        yield FileQuestion(_name(path, number, row, "id") or f"{path.stem}-{number}", str(row["text"]), gold)
+        id = _name(path, number, row, "id") or f"{path.stem}-{number}"
+        yield FileQuestion(id, str(row["text"]), gold, _asked_at(row))
 
 
 def read_pairs(path: Path) -> Iterator[LabelledPair]:
@@ -85,6 +93,16 @@ def read_pairs(path: Path) -> Iterator[LabelledPair]:
         if label not in _SAME | _DIFFERENT:
             raise _error(path, number, 'no "label" that is 1 (the same question) or 0')
         yield LabelledPair(str(row[texts[0]]), str(row[texts[1]]), label in _SAME)
+
+
+def holds_pairs(path: Path) -> bool:
+    """Whether the first row of a file has the columns of a pair and no `text`: for `read_pairs`, not `read_questions`.
+
+    Raises QuestionFileError if the file cannot be opened or its first line fits neither.
+    """
+    needed = [("text",), *_PAIR_COLUMNS]
+    row: Row = next((row for _, row in _rows(path, needed)), {})
+    return "text" not in row and any(set(names) <= set(row) for names in _PAIR_COLUMNS)
 
 
 def _rows(path: Path, needed: Sequence[Sequence[str]]) -> Iterator[tuple[int, Row]]:
@@ -147,6 +165,24 @@ def _name(path: Path, number: int, row: Row, field: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _error(path, number, f'"{field}" is neither a string nor a whole number')
     return str(value)
+
+
+def _asked_at(row: Row) -> float | None:
+    moment = next((row[name] for name in _TIME_COLUMNS if row.get(name) not in (None, "")), None)
+    # One that cannot be told is no reason to refuse the question.
+    return None if moment is None else _seconds(str(moment).strip())
+
+
+def _seconds(moment: str) -> float | None:
+    try:
+        seconds = float(moment)
+    except ValueError:
+        try:
+            parsed = datetime.fromisoformat(moment)
+        except ValueError:
+            return None
+        seconds = (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
+    return seconds if math.isfinite(seconds) else None
 
 
 def _read_table(path: Path, lines: Iterator[str], needed: Sequence[Sequence[str]]) -> Iterator[tuple[int, Row]]:
