@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+
+# Least and most questions of a group, None for any more.
+_SIZES = ((1, 1), (2, 2), (3, 5), (6, 20), (21, 100), (101, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,9 @@ def agreement(clusters: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreeme
     cluster_of, group_of = numbered(clusters), numbered(gold)
     cluster_sizes, group_sizes = np.bincount(cluster_of), np.bincount(group_of)
 
-    # Questions of one cluster and one group count alike, so each cell of the contingency table is visited once.
-    pairs, shared = np.unique(np.stack([cluster_of, group_of]), axis=1, return_counts=True)
-    precision = float(np.sum(shared**2 / cluster_sizes[pairs[0]]) / len(clusters))
-    recall = float(np.sum(shared**2 / group_sizes[pairs[1]]) / len(clusters))
+    shared_of_question, shared = _shared(cluster_of, group_of)
+    precision = float(np.mean(shared_of_question / cluster_sizes[cluster_of]))
+    recall = float(np.mean(shared_of_question / group_sizes[group_of]))
     together, in_clusters, in_groups = (float(np.sum(n * (n - 1)) / 2) for n in (shared, cluster_sizes, group_sizes))
     # Where no two belong together and none were put together, nothing is wrong.
     pairwise_precision = together / in_clusters if in_clusters else 1.0
@@ -76,14 +79,68 @@ def agreement(clusters: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreeme
         pairwise_precision=pairwise_precision,
         pairwise_recall=pairwise_recall,
         pairwise_f1=2 * together / (in_clusters + in_groups) if in_clusters + in_groups else 1.0,
-        falsely_joined=_falsely_joined(cluster_of, group_of),
+        falsely_joined=float(falsely_joined(cluster_of, group_of).mean()),
     )
 
 
 def mean_agreement(figures: Sequence[Agreement]) -> Agreement:
     """Each figure's mean over several orders."""
-    names = [field.name for field in fields(Agreement)]
-    return Agreement(*(float(np.mean([getattr(one, name) for one in figures])) for name in names))
+    return Agreement(*np.mean([_values(one) for one in figures], axis=0).tolist())
+
+
+def spread_agreement(figures: Sequence[Agreement]) -> Agreement:
+    """Each figure's standard deviation over several orders; zero of one alone."""
+    return Agreement(*np.std([_values(one) for one in figures], axis=0, ddof=min(1, len(figures) - 1)).tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class SizeAgreement:
+    """BCubed agreement of the questions whose gold group has `least` to `most` questions (None: any more).
+
+    `clusters_per_group` is in how many clusters a mean group of that size is; `clusters` how many have that size.
+    """
+
+    least: int
+    most: int | None
+    groups: int
+    clusters: int
+    questions: int
+    bcubed_precision: float
+    bcubed_recall: float
+    bcubed_f1: float
+    clusters_per_group: float
+
+
+def agreement_by_size(clusters: Labels, gold: Labels) -> list[SizeAgreement]:
+    """Agreement apart for small and large gold groups; sizes that neither a group nor a cluster has are left out."""
+    cluster_of, group_of = numbered(clusters.tolist()), numbered(gold.tolist())
+    cluster_sizes, group_sizes = np.bincount(cluster_of), np.bincount(group_of)
+    shared, _ = _shared(cluster_of, group_of)
+    cells = np.unique(np.stack([cluster_of, group_of]), axis=1)
+    parts = np.bincount(cells[1])
+    found = []
+    for least, most in _SIZES:
+        groups = (group_sizes >= least) & (group_sizes <= (most or len(gold)))
+        as_large = int(np.sum((cluster_sizes >= least) & (cluster_sizes <= (most or len(gold)))))
+        if not groups.any() and not as_large:
+            continue
+        of = groups[group_of]
+        precision = float(np.mean(shared[of] / cluster_sizes[cluster_of[of]])) if of.any() else math.nan
+        recall = float(np.mean(shared[of] / group_sizes[group_of[of]])) if of.any() else math.nan
+        found.append(
+            SizeAgreement(
+                least=least,
+                most=most,
+                groups=int(groups.sum()),
+                clusters=as_large,
+                questions=int(of.sum()),
+                bcubed_precision=precision,
+                bcubed_recall=recall,
+                bcubed_f1=2 * precision * recall / (precision + recall),
+                clusters_per_group=float(parts[groups].mean()) if groups.any() else math.nan,
+            )
+        )
+    return found
 
 
 def numbered(labels: Sequence[Hashable]) -> Labels:
@@ -92,11 +149,22 @@ def numbered(labels: Sequence[Hashable]) -> Labels:
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
-def _falsely_joined(clusters: Labels, gold: Labels) -> float:
+def falsely_joined(clusters: Labels, gold: Labels) -> NDArray[np.bool_]:
+    """Which questions joined a cluster in which no question before was of their group, (n,)."""
     groups: dict[int, set[int]] = {}
-    false = 0
+    false = []
     for cluster, group in zip(clusters.tolist(), gold.tolist(), strict=True):
         seen = groups.setdefault(cluster, set())
-        false += bool(seen) and group not in seen
+        false.append(bool(seen) and group not in seen)
         seen.add(group)
-    return false / len(gold)
+    return np.array(false, bool)
+
+
+def _shared(cluster_of: Labels, group_of: Labels) -> tuple[Labels, Labels]:
+    """With how many questions, itself included, each question shares both cluster and group; and such sets' sizes."""
+    _, cell_of, sizes = np.unique(np.stack([cluster_of, group_of]), axis=1, return_inverse=True, return_counts=True)
+    return sizes[cell_of.ravel()], sizes
+
+
+def _values(figures: Agreement) -> list[float]:
+    return [getattr(figures, field.name) for field in fields(Agreement)]

@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.domain import Matrix
-from questream.errors import QuestreamError
-from questream.evaluation.agreement import Labels, numbered
-from questream.records.files import read_questions
-
-# Groups that are on average smaller are drawn whole: of single questions drawn from them hardly two belong together.
-_SMALL_GROUP_QUESTIONS = 20
+from questream.evaluation.agreement import Labels
+from questream.evaluation.files import read_gold_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +47,9 @@ class Clustering:
 
 
 def read_gold(path: Path, questions: int, seed: int) -> tuple[list[str], Labels]:
-    """At most `questions` texts of a file and their gold groups, drawn by `seed` and in the order of the file.
-
-    Where groups are small they are drawn whole. Raises QuestionFileError, or QuestreamError without gold groups.
-    """
-    rows = [row for row in read_questions(path) if row.text.strip() and row.gold is not None]
-    if len(rows) < 2:
-        raise QuestreamError(f'{path} names no gold groups: each question needs a "gold"')
-    gold = numbered([row.gold for row in rows])
-    random = np.random.default_rng(seed)
-    sizes = np.bincount(gold)
-    if len(rows) <= questions:
-        chosen = np.arange(len(rows))
-    elif sizes.mean() < _SMALL_GROUP_QUESTIONS:
-        groups = random.permutation(len(sizes))
-        kept = groups[: max(1, int(np.searchsorted(np.cumsum(sizes[groups]), questions, side="right")))]
-        chosen = np.flatnonzero(np.isin(gold, kept))
-    else:
-        chosen = np.sort(random.permutation(len(rows))[:questions])
-    return [rows[i].text for i in chosen], gold[chosen]
+    """At most `questions` texts of a file and their gold groups, as `read_gold_file` draws them."""
+    file = read_gold_file(path, questions, seed)
+    return list(file.texts), file.gold
 
 
 def orders_of(questions: int, shuffles: int, seed: int) -> list[NDArray[np.intp]]:

@@ -1,0 +1,65 @@
+"""How labelled pairs fall at the threshold that a worker takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Similarity
+from questream.domain import Matrix
+
+_CURVE_POINTS = 61
+
+
+@dataclass(frozen=True, slots=True)
+class PairDecisions:
+    """Pairs told the same at or above `threshold`: right (`joined`, `apart`) and wrong (`falsely_joined`, `missed`).
+
+    Without a pair at or above it nothing is told wrongly, and `precision` is 1.
+    """
+
+    threshold: float
+    joined: int
+    apart: int
+    falsely_joined: int
+    missed: int
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def centred(vectors: Matrix, similarity: Similarity) -> Matrix:
+    """Unit rows as a worker compares them once it has seen all of `vectors` (n, d): less their mean, if centred."""
+    if similarity == "cosine":
+        return vectors
+    shifted = vectors - vectors.sum(axis=0) / np.float32(len(vectors) + MEAN_PRIOR_QUESTIONS)
+    unit: Matrix = shifted / np.maximum(np.linalg.norm(shifted, axis=1, keepdims=True), np.float32(1e-6))
+    return unit
+
+
+def decisions_at(threshold: float, scores: ArrayLike, same: Sequence[bool]) -> PairDecisions:
+    """How pairs of these similarities (n,) fall."""
+    told, labels = np.asarray(scores) >= threshold, np.asarray(same, bool)
+    joined, apart = int(np.sum(told & labels)), int(np.sum(~told & ~labels))
+    false, missed = int(np.sum(told & ~labels)), int(np.sum(~told & labels))
+    return PairDecisions(
+        threshold=threshold,
+        joined=joined,
+        apart=apart,
+        falsely_joined=false,
+        missed=missed,
+        accuracy=(joined + apart) / len(labels),
+        precision=joined / (joined + false) if joined + false else 1.0,
+        recall=joined / (joined + missed) if joined + missed else 1.0,
+        f1=2 * joined / (2 * joined + false + missed) if joined + false + missed else 1.0,
+    )
+
+
+def decision_curve(scores: NDArray[np.float32], same: Sequence[bool]) -> list[PairDecisions]:
+    """How the pairs fall at thresholds from the lowest to the highest similarity."""
+    grid = np.linspace(float(scores.min()), float(scores.max()), _CURVE_POINTS)
+    return [decisions_at(round(float(threshold), 4), scores, same) for threshold in grid]
