@@ -311,9 +311,9 @@ def wait_until(condition: Callable[[], bool], promise: str, seconds: float = WAI
 
 
 @contextmanager
-def running_worker(settings: Settings, encoder: Encoder) -> Iterator[Worker]:
+def running_worker(settings: Settings, encoder: Encoder, former: Encoder | None = None) -> Iterator[Worker]:
     """A worker in a thread of this process; stopped at the end, and what it raised is raised here."""
-    worker = Worker(settings, encoder)
+    worker = Worker(settings, encoder, former)
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -80,8 +80,8 @@ class Worker:
         self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
         self._clusterer = Clusterer(
             self._store,
-            identity_of(encoder, rules),
-            rules,
+            builds[encoder].identity,
+            builds[encoder].rules,
             former=None if former is None else builds[former],
             keep_texts=settings.clusters.keep_texts,
             settle=Settler(self._store, self._cluster_topic).settle,
