@@ -10,7 +10,9 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
+    from questream.domain import NamespaceState
     from questream.operations import Answer, Candidate
+    from questream.settings import ModelSettings
 
 
 def ask(
@@ -36,12 +38,24 @@ def ask(
     # Before the model, which takes seconds to load.
     store = RedisStore(connect_redis(settings.redis))
     store.ping()
-    encoder = load_encoder(settings.model)
-    answer = look_up(store, namespace or settings.clusters.namespace, encoder, rules_of(settings, encoder), text)
+    name = namespace or settings.clusters.namespace
+    encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))
+    answer = look_up(store, name, encoder, rules_of(settings, encoder), text)
     if as_json:
         print_json(_document(answer))
         return
     _print(answer)
+
+
+def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSettings:
+    """The settings of the model that the namespace is built with, as far as they know it."""
+    from questream.encoder.files import locate_model
+
+    former = model.of_former
+    if former is None or namespace is None:
+        return model
+    files = locate_model(former)
+    return former if (files.name, files.revision) == (namespace.model, namespace.model_revision) else model
 
 
 def _document(answer: Answer) -> dict[str, Any]:

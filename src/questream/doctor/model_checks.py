@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from questream.doctor.findings import Check, Finding, FoundModel, Patient
+from questream.domain import NamespaceState
 from questream.errors import ModelError
 from questream.settings import ModelSettings
 from questream.store.redis import RedisStore
@@ -43,13 +44,21 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
         yield Finding("namespace", "ok", told)
     elif patient.model[:3] == (built.model, built.model_revision, built.dimension):
         yield Finding("namespace", "ok", f"{told}, as this worker would")
+    elif _is_former(patient.settings.model, built):
+        yield Finding("namespace", "ok", f"{told}, this worker's former model; questream migrate moves it on")
     else:
         yield Finding(
             "namespace",
             "fail",
             told,
-            "set model.name and model.revision to that model, or clusters.namespace to a new one",
+            "set model.name and model.revision to that model, or clusters.namespace to a new one; to move it to this "
+            "worker's model, set model.former to that one and run: questream migrate",
         )
+
+
+def _is_former(model: ModelSettings, built: NamespaceState) -> bool:
+    former = None if model.of_former is None else _locate(model.of_former)
+    return former is not None and former[:2] == (built.model, built.model_revision)
 
 
 def check_device(patient: Patient) -> Iterator[Finding]:

@@ -1,0 +1,101 @@
+"""`questream migrate` with two real models, on Kafka and Redis."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from questream.cli.exit_codes import ExitCode
+from questream.encoder import load_encoder
+from questream.settings import ModelSettings
+from tests.command import Outcome, questream
+from tests.servers import KafkaServer, Topics
+from tests.stream import Stream, live_sizes, question, running_worker, wait_until
+
+QUESTIONS = ["Where is my card?", "Has my card been sent yet?", "How do I close my account?", "Which fees are there?"]
+
+
+@pytest.fixture(scope="module")
+def tuned(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model as fine-tuning leaves it: the same, with each weight a little different."""
+    folder = tmp_path_factory.mktemp("models") / "tuned"
+    shutil.copytree(minilm, folder)
+    (weights,) = folder.glob("model.safetensors")
+    torch.manual_seed(0)
+    changed = {
+        name: tensor + 0.01 * tensor.std() * torch.randn_like(tensor) if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(weights).items()
+    }
+    save_file(changed, weights, {"format": "pt"})
+    return folder
+
+
+@pytest.fixture
+def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, minilm: Path) -> Stream:
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, {"model.name": str(minilm)})
+    stream.send(question(i, text) for i, text in enumerate(QUESTIONS * 5))
+    with running_worker(stream.settings(), load_encoder(stream.settings().model)):
+        wait_until(lambda: sum(stream.committed().values()) == 20, "all are decided")
+    return stream
+
+
+def run(stream: Stream, *command: str) -> Outcome:
+    return questream(*command, *(f"--{key}={value}" for key, value in stream.overrides().items()))
+
+
+def test_without_yes_and_without_a_terminal_it_only_reports(stream: Stream, tuned: Path) -> None:
+    outcome = run(stream, "migrate", "--to", str(tuned), "--shadow-questions=0")
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert "clusters of default embedded with tuned" in outcome.out
+    assert "no live question came to compare the models on" in outcome.out
+    assert "nothing was changed" in outcome.out
+    assert "--yes does it" in outcome.err
+    assert stream.store().incarnation("default") is not None
+
+
+def test_a_namespace_moves_and_a_worker_with_the_new_model_goes_on(stream: Stream, tuned: Path) -> None:
+    before = live_sizes(stream.store())
+    outcome = run(stream, "migrate", "--to", str(tuned), "--yes", "--json", "--shadow-questions=0")
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert outcome.json["moved"]["clusters"] == outcome.json["clusters"] == len(before)
+    assert (outcome.json["to"]["model"], outcome.json["unread"]) == ("tuned", [])
+    encoder = load_encoder(ModelSettings(name=str(tuned)))
+    stream.send(question(20 + i, text) for i, text in enumerate(QUESTIONS))
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        decisions = reader.values(24)
+    by_text = {(QUESTIONS[int(d["question_id"][1:]) % 4], d["cluster_id"]) for d in decisions}
+    assert len(by_text) == len(QUESTIONS)
+    assert {d["model"] for d in decisions[20:]} == {"tuned"}
+    assert sum(live_sizes(stream.store()).values()) == 24
+    asked = run(stream, "ask", QUESTIONS[0], "--json", f"--model.former={tuned}")
+    assert asked.json["cluster"]["similarity"] > 0.9
+    again = run(stream, "migrate", "--to", str(tuned), "--yes")
+    assert again.code == ExitCode.FAILED
+    assert "already" in again.err
+
+
+def test_questions_are_compared_while_they_come(stream: Stream, tuned: Path, minilm: Path) -> None:
+    ended = threading.Event()
+
+    def ask() -> None:
+        number = 20
+        while not ended.wait(0.2):
+            stream.send([question(number, QUESTIONS[number % len(QUESTIONS)])])
+            number += 1
+
+    asking = threading.Thread(target=ask)
+    with running_worker(stream.settings(), load_encoder(ModelSettings(name=str(minilm)))):
+        asking.start()
+        outcome = run(stream, "migrate", "--to", str(tuned), "--json", "--shadow-questions=4", "--shadow-seconds=40")
+        ended.set()
+        asking.join()
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert outcome.json["moved"] is None
+    assert outcome.json["compared"]["questions"] >= 4
+    assert outcome.json["compared"]["agreement"] == 1
