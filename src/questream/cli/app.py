@@ -17,6 +17,7 @@ from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
+from questream.cli.evaluate import evaluate
 from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.migrate import migrate
 from questream.cli.options import debugging, expand_setting_flags
@@ -49,6 +50,7 @@ app.command("tail")(tail)
 app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
+app.command("evaluate")(evaluate)
 app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("migrate")(migrate)

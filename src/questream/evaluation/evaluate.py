@@ -17,7 +17,7 @@ from questream.evaluation.decisions import PairDecisions, centred, decision_curv
 from questream.evaluation.files import GoldFile, PairFile
 from questream.evaluation.groups import GroupFigures, group_figures, time_order
 from questream.evaluation.pairs import PairIntervals, PairMetrics, pair_intervals, pair_metrics
-from questream.evaluation.stream import Clustering, Stream
+from questream.evaluation.stream import Clustering, Stream, orders_of
 
 Announce = Callable[[str], None]
 
@@ -95,9 +95,8 @@ def evaluate_groups(
     seconds = time.perf_counter() - started
     order, rows_in_order = time_order(file.asked_at, len(file.texts))
     stream = Stream(file.texts, vectors, file.gold).in_order(rows_in_order)
-    random = np.random.default_rng(seed)
-    orders = [random.permutation(len(stream)) for _ in range(shuffles)]
-    figures, clustering = group_figures(stream, order, rules, orders, announce)
+    shuffled = orders_of(len(stream), shuffles, seed)[1:]
+    figures, clustering = group_figures(stream, order, rules, shuffled, announce)
     return GroupEvaluation(file, figures, stream, clustering, seconds)
 
 

@@ -101,6 +101,7 @@ def group_figures(
         announce(f"shuffle {number} of {len(shuffles)}")
         other = stream.in_order(shuffle)
         shuffled.append(_figures(cluster_online(other.vectors, rules), other))
+    announce("other thresholds")
     figures = GroupFigures(
         order=order,
         first=_figures(clustering, stream),
@@ -108,18 +109,17 @@ def group_figures(
         shuffled_mean=_over(shuffled, mean_agreement),
         shuffled_spread=_over(shuffled, spread_agreement),
         by_size=agreement_by_size(clustering.after, stream.gold),
-        curve=_curve(stream, rules, announce),
+        curve=_curve(stream, rules),
         seconds=seconds,
     )
     return figures, clustering
 
 
-def _curve(stream: Stream, rules: Rules, announce: Callable[[str], None]) -> list[CurvePoint]:
+def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:
     around = np.linspace(rules.threshold - _AROUND, rules.threshold + _AROUND, 21).round(3).tolist()
     grid = _GRID if rules.threshold >= _GRID[0] else around
     points = []
     for threshold in sorted({*grid, rules.threshold}):
-        announce(f"threshold {threshold:g}")
         merge_threshold = threshold + (rules.merge_threshold - rules.threshold)
         clustering = cluster_online(
             stream.vectors, replace(rules, threshold=threshold, merge_threshold=merge_threshold)
