@@ -61,7 +61,7 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
             "empty": file.empty,
             "left_out": file.left_out,
             "metrics": pairs.metrics.named(),
-            "intervals": {"cossim_ap": pairs.intervals.ap, "cossim_f1": pairs.intervals.f1},
+            "intervals": {"cossim_ap": [*pairs.intervals.ap], "cossim_f1": [*pairs.intervals.f1]},
             "worker": asdict(pairs.worker),
             "best": asdict(pairs.best),
             "curve": [asdict(point) for point in pairs.curve],

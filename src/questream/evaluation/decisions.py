@@ -59,6 +59,15 @@ def decisions_at(threshold: float, scores: ArrayLike, same: Sequence[bool]) -> P
     )
 
 
+def best_decisions(scores: NDArray[np.float32], same: Sequence[bool]) -> PairDecisions:
+    """How the pairs fall at the threshold of the highest F1."""
+    # Here, for it takes seconds.
+    from sentence_transformers.sentence_transformer.evaluation import BinaryClassificationEvaluator
+
+    *_, threshold = BinaryClassificationEvaluator.find_best_f1_and_threshold(scores, np.asarray(same, int), True)
+    return decisions_at(float(threshold), scores, same)
+
+
 def decision_curve(scores: NDArray[np.float32], same: Sequence[bool]) -> list[PairDecisions]:
     """How the pairs fall at thresholds from the lowest to the highest similarity."""
     grid = np.linspace(float(scores.min()), float(scores.max()), _CURVE_POINTS)

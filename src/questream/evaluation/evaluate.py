@@ -13,7 +13,7 @@ from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
-from questream.evaluation.decisions import PairDecisions, centred, decision_curve, decisions_at
+from questream.evaluation.decisions import PairDecisions, best_decisions, centred, decision_curve, decisions_at
 from questream.evaluation.files import GoldFile, PairFile
 from questream.evaluation.groups import GroupFigures, group_figures, time_order
 from questream.evaluation.pairs import PairIntervals, PairMetrics, pair_intervals, pair_metrics
@@ -27,18 +27,15 @@ _TEXTS_AT_ONCE = 1024
 @dataclass(frozen=True, slots=True)
 class PairFigures:
     """The figures of labelled pairs. `intervals` are of the cosine; `worker` is how they fall at the worker's
-    threshold on its similarity, `curve` how at others; `encoding_seconds` is what the model took."""
+    threshold on its similarity, `best` how at that of the highest F1, `curve` how at others; `encoding_seconds` is what
+    the model took."""
 
     metrics: PairMetrics
     intervals: PairIntervals
     worker: PairDecisions
+    best: PairDecisions
     curve: list[PairDecisions]
     encoding_seconds: float
-
-    @property
-    def best(self) -> PairDecisions:
-        """The point of the curve with the highest F1."""
-        return max(self.curve, key=lambda point: point.f1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +76,7 @@ def evaluate_pairs(file: PairFile, encoder: Encoder, rules: Rules, announce: Ann
         metrics=pair_metrics(vectors[first], vectors[second], file.same),
         intervals=pair_intervals(cosines, file.same),
         worker=decisions_at(rules.threshold, similarities, file.same),
+        best=best_decisions(similarities, file.same),
         curve=decision_curve(similarities, file.same),
         encoding_seconds=seconds,
     )

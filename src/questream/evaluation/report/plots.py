@@ -99,7 +99,7 @@ def similarities(same: NDArray[np.float32], different: NDArray[np.float32], mark
         for scores, colour, label in ((different, _TWO, "different"), (same, _ONE, "same question")):
             if len(scores):
                 axes.hist(scores, bins=bins, density=True, color=colour, alpha=0.55, label=label)
-        axes.set_yticks([])
+        axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
         axes.set_xlabel("similarity")
@@ -119,7 +119,7 @@ def sizes(by_size: Sequence[SizeAgreement]) -> str:
             axes.bar_label(bars, [f"{count:,}" if count else "" for count in counts], fontsize=8, padding=1)
         axes.set_yscale("symlog", linthresh=10)
         axes.set_ylim(bottom=0)
-        axes.set_yticks([])
+        axes.yaxis.set_visible(False)
         axes.spines["left"].set_visible(False)
         axes.grid(visible=False)
         axes.set_xticks(places, [size_name(one) for one in by_size])

@@ -30,7 +30,7 @@ def pair_verdict(figures: PairFigures) -> list[str]:
     worker, best = figures.worker, figures.best
     return [
         f"Of the pairs that mean the same, {worker.recall:.0%} are found;"
-        f" of those taken for the same, {worker.precision:.0%} are.",
+        f" of those taken for the same, {worker.precision:.0%} mean the same.",
         f"{worker.falsely_joined:,} pairs would be joined wrongly and {worker.missed:,} kept apart wrongly,"
         f" of {figures.metrics.pairs:,}.",
         _advice(worker.threshold, best.threshold, worker.f1, best.f1),

@@ -1,0 +1,216 @@
+"""Evaluation of pairs and of streams with gold groups, on vectors whose groups are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from questream.clustering.rules import Rules
+from questream.domain import Matrix
+from questream.errors import QuestreamError
+from questream.evaluation.agreement import agreement, agreement_by_size, spread_agreement
+from questream.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
+from questream.evaluation.evaluate import evaluate_groups, evaluate_pairs
+from questream.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
+from questream.evaluation.groups import group_figures, time_order
+from questream.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
+from questream.evaluation.pairs import OneSidedPairs
+from questream.evaluation.sampling import sampled_similarities
+from questream.evaluation.stream import Stream, orders_of
+from tests.unit.stepping import unit_rows
+from tests.vectors import hash_encoder, hash_vector
+
+RULES = Rules(0.6, 0.6)
+
+
+def topics_stream(questions: int = 300) -> Stream:
+    random = np.random.default_rng(3)
+    gold = random.integers(12, size=questions)
+    vectors = random.normal(size=(12, 32))[gold] + 0.7 * random.normal(size=(questions, 32))
+    return Stream([f"question {i}" for i in range(questions)], unit_rows(vectors.astype(np.float32)), gold)
+
+
+def test_sizes_tell_apart_what_the_whole_figure_mixes() -> None:
+    gold = np.array([0, 1, 1, 2, 2, 2, *[3] * 30])
+    clusters = np.array([9, 9, 8, 7, 7, 7, *[6] * 15, *[5] * 15])
+    rows = {row.least: row for row in agreement_by_size(clusters, gold)}
+    assert list(rows) == [1, 2, 3, 6, 21]
+    assert (rows[3].bcubed_f1, rows[3].clusters_per_group) == (1.0, 1.0)
+    assert (rows[1].bcubed_precision, rows[1].bcubed_recall) == (0.5, 1.0)
+    assert (rows[2].bcubed_precision, rows[2].bcubed_recall) == (0.75, 0.5)
+    assert (rows[21].groups, rows[21].clusters, rows[21].clusters_per_group) == (1, 0, 2.0)
+    assert rows[21].bcubed_recall == 0.5
+    assert (rows[6].groups, rows[6].clusters, rows[6].questions) == (0, 2, 0)
+
+
+def test_all_sizes_together_are_the_whole() -> None:
+    random = np.random.default_rng(1)
+    gold, clusters = random.zipf(1.6, 500).clip(max=40), random.integers(30, size=500)
+    whole = agreement(clusters.tolist(), gold.tolist())
+    rows = [row for row in agreement_by_size(clusters, gold) if row.groups]
+    assert sum(row.questions for row in rows) == 500
+    assert sum(row.groups for row in rows) == whole.groups
+    for figure in ("bcubed_precision", "bcubed_recall"):
+        mean = sum(getattr(row, figure) * row.questions for row in rows) / 500
+        assert mean == pytest.approx(getattr(whole, figure))
+
+
+def test_the_spread_is_over_the_orders_and_none_of_one() -> None:
+    figures = [agreement([0, 0, 1], [0, 0, 1]), agreement([0, 1, 2], [0, 0, 1])]
+    assert spread_agreement(figures).clusters == pytest.approx(np.std([2, 3], ddof=1))
+    assert spread_agreement(figures[:1]).clusters == 0.0
+
+
+def test_the_curve_passes_through_the_setting_and_finds_a_better_one() -> None:
+    questions = topics_stream()
+    setting = replace(RULES, threshold=0.91, merge_threshold=0.91)
+    figures, clustering = group_figures(questions, "file", setting, orders_of(len(questions), 2, seed=0)[1:])
+    at = {point.threshold: point for point in figures.curve}
+    assert at[0.91].bcubed_f1 == figures.first.after.bcubed_f1
+    assert at[0.91].clusters == len(set(clustering.after.tolist()))
+    assert figures.best.bcubed_f1 > figures.first.after.bcubed_f1 + 0.1
+    assert len(figures.shuffled) == 2
+    assert figures.shuffled_mean is not None
+    assert figures.shuffled_mean.after.bcubed_f1 == pytest.approx(
+        np.mean([one.after.bcubed_f1 for one in figures.shuffled])
+    )
+
+
+def test_a_low_threshold_has_a_curve_around_it() -> None:
+    figures, _ = group_figures(topics_stream(60), "file", Rules(0.1, 0.1, "cosine", "average"), [])
+    assert figures.curve[0].threshold < 0.1 < figures.curve[-1].threshold
+    assert 0.1 in {point.threshold for point in figures.curve}
+    assert (figures.shuffled, figures.shuffled_mean, figures.shuffled_spread) == ([], None, None)
+
+
+def test_questions_that_say_when_go_by_time_and_others_as_the_file_has_them() -> None:
+    assert time_order(None, 3)[0] == "file"
+    order, rows = time_order(np.array([5.0, 1.0, 1.0]), 3)
+    assert (order, rows.tolist()) == ("time", [1, 2, 0])
+
+
+def test_groups_of_a_file_are_clustered_in_time_order() -> None:
+    words = ["card lost", "close account", "card lost", "close account", "card lost now"]
+    file = GoldFile(words, np.array([0, 1, 0, 1, 0]), ["card", "close"], np.array([5.0, 4, 3, 2, 1]), 0, 0, 0)
+    found = evaluate_groups(file, hash_encoder(), Rules(0.6, 0.6, "cosine"), 1, 0, lambda _: None)
+    assert found.figures.order == "time"
+    assert found.stream.texts == words[::-1]
+    assert found.figures.first.after.bcubed_f1 == 1.0
+    assert found.clustering.after.tolist() == [1, 2, 1, 2, 1]
+
+
+def test_pairs_fall_as_the_threshold_says() -> None:
+    decided = decisions_at(0.5, [0.9, 0.5, 0.4, 0.6, 0.1], [True, True, True, False, False])
+    assert (decided.joined, decided.missed, decided.falsely_joined, decided.apart) == (2, 1, 1, 1)
+    assert (decided.precision, decided.recall, decided.accuracy) == (2 / 3, 2 / 3, 3 / 5)
+    assert decided.f1 == pytest.approx(2 / 3)
+    assert decisions_at(2.0, [0.9], [True]).precision == 1.0
+
+
+def test_no_point_of_the_curve_beats_the_best_f1() -> None:
+    random = np.random.default_rng(2)
+    same = random.random(400) < 0.4
+    scores = (random.normal(size=400) + same).astype(np.float32)
+    best = best_decisions(scores, same.tolist())
+    curve = decision_curve(scores, same.tolist())
+    assert best.f1 >= max(point.f1 for point in curve) > best.f1 - 0.02
+    assert curve[0].recall == 1.0
+
+
+def test_pairs_are_compared_as_a_worker_compares_them() -> None:
+    file = PairFile(["a card lost", "a card lost"], ["a card gone", "a loan please"], [True, False], 0, 0)
+    plain = evaluate_pairs(file, hash_encoder(), Rules(0.5, 0.5, "cosine"), lambda _: None)
+    vectors = [hash_vector(text) for text in (*file.first, *file.second)]
+    assert plain.similarities == pytest.approx([vectors[0] @ vectors[2], vectors[1] @ vectors[3]], abs=1e-5)
+    shifted = evaluate_pairs(file, hash_encoder(), Rules(0.5, 0.5), lambda _: None)
+    # "a" is in every text: less the mean, it makes none alike.
+    assert (shifted.similarities < plain.similarities).all()
+    assert shifted.figures.metrics == plain.figures.metrics
+
+
+def test_centred_rows_have_length_one_and_plain_ones_are_left() -> None:
+    rows: Matrix = unit_rows(np.random.default_rng(0).normal(1.0, 1.0, (50, 8)).astype(np.float32))
+    assert centred(rows, "cosine") is rows
+    assert np.linalg.norm(centred(rows, "centred"), axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert abs(centred(rows, "centred") @ centred(rows, "centred").T).mean() < abs(rows @ rows.T).mean()
+    alike = np.repeat(rows[:1], 4, axis=0)
+    assert np.isfinite(centred(alike, "centred")).all()
+
+
+def test_drawn_pairs_are_of_one_group_or_of_two() -> None:
+    gold = np.array([0, 1, 1, 2, 2, 2, 2] * 5 + [9])
+    same, different = sampled_similarities(np.eye(10, dtype=np.float32)[gold], gold)
+    assert len(same) == 20_000
+    assert set(same.tolist()) == {1.0}
+    assert set(different.tolist()) == {0.0}
+
+
+def test_a_question_is_never_paired_with_itself() -> None:
+    rows = np.eye(6, dtype=np.float32)
+    same, _ = sampled_similarities(rows, np.array([0, 0, 1, 1, 1, 2]))
+    assert set(same.tolist()) == {0.0}
+    none, different = sampled_similarities(rows, np.arange(6))
+    assert len(none) == 0 < len(different)
+    _, none = sampled_similarities(rows, np.zeros(6, np.int64))
+    assert len(none) == 0
+
+
+def test_a_cluster_is_broken_down_by_groups_largest_first() -> None:
+    clusters = np.array([4, 4, 4, 4, 4, 4, 2, 2, 7])
+    gold = np.array([0, 1, 1, 1, 2, 2, 3, 3, 3])
+    assert largest(clusters, 5) == [4, 2]  # a single question mixes nothing
+    found, _ = broken_down(clusters, gold, largest(clusters, 5))
+    assert (found.of, found.questions, found.parts, found.rest) == (4, 6, 3, 0)
+    assert [(part.of, part.questions, part.examples) for part in found.largest] == [
+        (1, 3, [1, 2]), (2, 2, [4, 5]), (0, 1, [0]),
+    ]  # fmt: skip
+    assert most_broken(gold, clusters, 5) == [3]
+    assert most_broken(clusters, gold, 1) == [4]
+
+
+def test_the_surest_false_join_comes_first_beside_the_nearest_that_was_there() -> None:
+    rows = unit_rows(np.array([[1, 0], [1, 0.1], [1, 1], [0, 1], [0.5, 1], [1, 0]], np.float32))
+    clusters, gold = np.array([1, 1, 1, 2, 2, 2]), np.array([0, 1, 2, 3, 4, 3])
+    found = worst_false_joins(clusters, gold, rows, 5)
+    assert [(join.question, join.beside) for join in found] == [(1, 0), (4, 3), (2, 1)]
+    assert worst_false_joins(clusters, gold, rows, 1) == found[:1]
+
+
+def test_what_is_passed_over_in_a_file_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("text,gold,ts\na,g,3\n  ,g,2\nb,h,1\nc,,4\nd,g,\n")
+    file = read_gold_file(path, 10, seed=0)
+    assert (file.texts, file.gold.tolist(), file.groups) == (["a", "b", "d"], [0, 1, 0], ["g", "h"])
+    assert (file.empty, file.ungrouped, file.left_out, file.asked_at) == (1, 1, 0, None)
+    path.write_text("text,gold,ts\na,g,3\nb,h,1\n")
+    moments = read_gold_file(path, 10, seed=0).asked_at
+    assert moments is not None
+    assert moments.tolist() == [3.0, 1.0]
+
+
+def test_pairs_are_drawn_in_the_order_of_the_file_and_need_both_labels(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("a,b,label\n" + "".join(f"q{i},r{i},{i % 2}\n" for i in range(40)) + " ,x,1\n")
+    file = read_pair_file(path, 20, seed=0)
+    assert (len(file.same), file.empty, file.left_out) == (20, 1, 20)
+    assert list(file.first) == sorted(file.first, key=lambda text: int(text[1:]))
+    assert [int(text[1:]) % 2 == 1 for text in file.first] == file.same
+    path.write_text("a,b,label\nq,r,1\n")
+    with pytest.raises(OneSidedPairs, match="labelled 0"):
+        read_pair_file(path, 20, seed=0)
+
+
+def test_a_text_without_a_finite_vector_ends_the_evaluation_and_is_not_quoted() -> None:
+    class Broken:
+        batch_tokens = 64
+
+        def __call__(self, batches: object) -> Matrix:  # noqa: ARG002 - the protocol's name
+            return np.full((2, 64), np.nan, np.float32)
+
+    file = GoldFile(["secret one", "secret two"], np.array([0, 1]), ["g", "h"], None, 0, 0, 0)
+    with pytest.raises(QuestreamError, match="2 of 2") as raised:
+        evaluate_groups(file, replace(hash_encoder(), forward=Broken()), RULES, 0, 0, lambda _: None)
+    assert "secret" not in str(raised.value)
