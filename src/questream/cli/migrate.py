@@ -14,10 +14,10 @@ import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
-from questream.domain import ClusterState, NamespaceState, format_cluster_id
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
+    from questream.domain import ClusterState, NamespaceState
     from questream.encoder import Encoder
     from questream.migration.moving import Moved
     from questream.migration.places import Topics
@@ -120,6 +120,8 @@ def _shadow(rebuilding: Rebuilding, topics: Topics | None, questions: int, secon
 def _outlook(
     before: NamespaceState, encoder: Encoder, rebuilding: Rebuilding, unread: Sequence[int], verdicts: Counter[Verdict]
 ) -> dict[str, Any]:
+    from questream.domain import format_cluster_id
+
     compared = verdicts.total()
     return {
         "namespace": before.namespace,
