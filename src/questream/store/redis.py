@@ -186,8 +186,8 @@ class RedisStore:
             raise IdentityMismatch(
                 f"namespace {namespace!r} was built with model {model!r} revision {revision!r} ({dimension}-d), this"
                 f" worker has {identity.model!r} revision {identity.revision!r} ({identity.dimension}-d):"
-                " set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former to"
-                " the former to move it with questream migrate"
+                " set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
+                " to the former to move it with questream migrate"
             )
         self._client.sadd(_NAMESPACES_KEY, namespace)
         self._models[namespace] = identity.model
