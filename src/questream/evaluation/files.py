@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
 from questream.evaluation.agreement import Labels, numbered
-from questream.evaluation.pairs import require_both
+from questream.evaluation.pairs import OneSidedPairs, require_both
 from questream.records.files import read_pairs, read_questions
 
 # Groups that are on average smaller are drawn whole: of single questions drawn from them hardly two belong together.
@@ -84,7 +84,10 @@ def read_pair_file(path: Path, pairs: int, seed: int) -> PairFile:
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:pairs])
     drawn = [rows[i] for i in chosen]
     same = [row.same for row in drawn]
-    require_both(same)
+    try:
+        require_both(same)
+    except OneSidedPairs as error:
+        raise OneSidedPairs(f"{path}: {error}") from None
     return PairFile(
         first=[row.text_a for row in drawn],
         second=[row.text_b for row in drawn],
