@@ -184,7 +184,9 @@ def test_what_is_passed_over_in_a_file_is_counted(tmp_path: Path) -> None:
     path.write_text("text,gold,ts\na,g,3\n  ,g,2\nb,h,1\nc,,4\nd,g,\n")
     file = read_gold_file(path, 10, seed=0)
     assert (file.texts, file.gold.tolist(), file.groups) == (["a", "b", "d"], [0, 1, 0], ["g", "h"])
-    assert (file.empty, file.ungrouped, file.left_out, file.asked_at) == (1, 1, 0, None)
+    assert (file.empty, file.ungrouped, file.left_out, file.asked_at, file.contradicted) == (1, 1, 0, None, 0)
+    path.write_text("text,gold\na,g\na,h\na,g\nb,h\nb,h\n")
+    assert read_gold_file(path, 10, seed=0).contradicted == 3
     path.write_text("text,gold,ts\na,g,3\nb,h,1\n")
     moments = read_gold_file(path, 10, seed=0).asked_at
     assert moments is not None

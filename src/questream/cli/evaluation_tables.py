@@ -71,6 +71,7 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
         "kind": "groups",
         "empty": file.empty,
         "ungrouped": evaluation.file.ungrouped,
+        "contradicted": evaluation.file.contradicted,
         "left_out": file.left_out,
         **asdict(figures),
         "best": asdict(evaluation.figures.best),
@@ -103,6 +104,7 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
         "without a text passed over": file.empty,
         "without a gold group passed over": file.ungrouped,
         "not drawn": file.left_out,
+        "with a text that also stands in another gold group": file.contradicted,
     }
     line(f"{after.questions:,.0f} questions in {after.groups:,.0f} gold groups, {order}{_passed_over(passed)}")
     columns = ["", "as published#", "after#"]

@@ -49,6 +49,14 @@ class GoldFile:
     ungrouped: int
     left_out: int
 
+    @property
+    def contradicted(self) -> int:
+        """How many questions have a text that also stands in another gold group: nothing can tell these apart."""
+        groups: dict[str, set[int]] = {}
+        for text, group in zip(self.texts, self.gold.tolist(), strict=True):
+            groups.setdefault(text, set()).add(group)
+        return sum(len(groups[text]) > 1 for text in self.texts)
+
 
 def read_gold_file(path: Path, questions: int, seed: int) -> GoldFile:
     """At most `questions` of a file with their gold groups, drawn by `seed`; small groups are drawn whole.
