@@ -8,6 +8,7 @@ import pytest
 
 from questream.encoder import Encoder
 from questream.evaluation.pairs import pair_metrics
+from tests.command import questream
 
 SAME = [
     ("How do I reset my password?", "I forgot my password, how can I get a new one?"),
@@ -43,3 +44,17 @@ def test_pairs_are_measured_as_the_evaluator_measures_the_model_itself(encoder: 
     # Our encoder may round in bfloat16, which moves thresholds but hardly a decision.
     assert ours == pytest.approx(compared, rel=0.03, abs=0.01)
     assert 0.5 < ours["cossim_ap"] < 1.0
+
+
+def test_the_command_clusters_real_questions_and_draws_a_report(minilm: Path, tmp_path: Path) -> None:
+    rows = [f'"{text}",{number}' for number, pair in enumerate(SAME) for text in pair]
+    (tmp_path / "questions.csv").write_text("text,gold\n" + "\n".join(rows) + "\n")
+    report = tmp_path / "report.html"
+    flags = [f"--model.name={minilm}", "--clusters.granularity=intent", f"--report={report}", "--json"]
+    outcome = questream("evaluate", str(tmp_path / "questions.csv"), *flags)
+    assert outcome.code == 0, outcome.err
+    (found,) = outcome.json["files"]
+    assert found["first"]["after"]["questions"] == 2 * len(SAME)
+    assert 0.6 < found["first"]["after"]["bcubed_f1"] <= found["best"]["bcubed_f1"]
+    assert {point["threshold"]: point["clusters"] for point in found["curve"]}[0.975] == 2 * len(SAME)
+    assert "My card has not arrived yet" in report.read_text("utf-8")

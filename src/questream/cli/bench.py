@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, print_table, remark
+from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
     from questream.bench.suite import Part, Plan
@@ -275,6 +275,8 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield remark
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status("servers start") as status:
-        yield status.update
+    with Console(stderr=True).status("starting") as status:
+        # As a text: the name of a file must not be read as markup.
+        yield lambda what: status.update(Text(printable(what)))

@@ -51,7 +51,12 @@ def evaluate(
         from questream.evaluation.report.page import write_report
 
         write_report(report, subject, evaluations)
-    _print(subject, evaluations, as_json)
+    if as_json:
+        from questream.cli.evaluation_tables import figures_document
+
+        print_json(figures_document(subject, evaluations))
+    else:
+        _print_tables(subject, evaluations)
     if report is not None:
         remark(f"{report}: plots and examples")
 
@@ -104,12 +109,9 @@ def _evaluate(
     return subject, evaluations
 
 
-def _print(subject: Subject, evaluations: Mapping[str, Evaluation], as_json: bool) -> None:
-    from questream.cli.evaluation_tables import figures_document, print_figures
+def _print_tables(subject: Subject, evaluations: Mapping[str, Evaluation]) -> None:
+    from questream.cli.evaluation_tables import print_figures
 
-    if as_json:
-        print_json(figures_document(subject, evaluations))
-        return
     rules = subject.rules
     print_line(
         f"{printable(subject.model)}, threshold {rules.threshold:g}, {rules.similarity}, {rules.linkage} linkage"

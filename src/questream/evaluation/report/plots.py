@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import SizeAgreement
-from questream.evaluation.decisions import PairDecisions
-from questream.evaluation.groups import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from questream.evaluation.agreement import SizeAgreement
+    from questream.evaluation.decisions import PairDecisions
+    from questream.evaluation.groups import CurvePoint
 
 # Colours that nothing else has, each in place of one of the page's.
 _INK, _LINE, _ONE, _TWO, _THREE = "#010101", "#020202", "#030303", "#040404", "#050505"
