@@ -27,6 +27,7 @@ from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.tail import tail
 from questream.cli.topics import topics
+from questream.cli.train import train
 from questream.errors import QuestreamError
 from questream.settings.process import share_cores
 
@@ -51,6 +52,7 @@ app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
 app.command("evaluate")(evaluate)
+app.command("train")(train)
 app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("migrate")(migrate)
