@@ -19,6 +19,7 @@ from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
 from questream.cli.exit_codes import ExitCode, exit_code_of
+from questream.cli.export import export
 from questream.cli.migrate import migrate
 from questream.cli.options import debugging, expand_setting_flags
 from questream.cli.output import print_line, remark
@@ -52,6 +53,7 @@ app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
 app.add_typer(dead_letters, name="dead-letters")
 app.command("evaluate")(evaluate)
+app.command("export")(export)
 app.command("train")(train)
 app.command("verify")(verify)
 app.command("restore")(restore)

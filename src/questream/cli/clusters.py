@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import heapq
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -14,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import json_line, print_json, print_line, print_table, printable, remark
+from questream.cli.output import destination, json_line, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def list_(
     Example: questream clusters list --limit 50
     """
     settings = load(config, set_)
-    store, chosen = _open(settings, namespace)
+    store, chosen = open_namespace(settings, namespace)
     biggest = heapq.nlargest(limit, store.summaries(chosen), key=lambda state: (state.size, -state.cluster_id))
     rows = [_row(state) for state in biggest]
     if as_json:
@@ -90,7 +88,7 @@ def show(
     """
     number = _number(cluster)
     settings = load(config, set_)
-    store, chosen = _open(settings, namespace)
+    store, chosen = open_namespace(settings, namespace)
     state = store.cluster(chosen, number)
     while state is not None and state.merged_into is not None:
         remark(f"c{state.cluster_id} was merged into c{state.merged_into}")
@@ -120,9 +118,9 @@ def export(
     Example: questream clusters export --output clusters.csv
     """
     settings = load(config, set_)
-    store, chosen = _open(settings, namespace)
+    store, chosen = open_namespace(settings, namespace)
     rows = (_row(state) for state in store.summaries(chosen))
-    with _destination(output) as file:
+    with destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
             _write_csv(file, rows)
         else:
@@ -147,7 +145,7 @@ def label(
         raise typer.BadParameter("give --label, --route or both")
     number = _number(cluster)
     settings = load(config, set_)
-    store, chosen = _open(settings, namespace)
+    store, chosen = open_namespace(settings, namespace)
     try:
         state = store.label(chosen, number, label, route)
     except KeyError:
@@ -178,7 +176,7 @@ def merge(
 
     one, another = _number(cluster), _number(other)
     settings = load(config, set_)
-    store, chosen = _open(settings, namespace)
+    store, chosen = open_namespace(settings, namespace)
     try:
         applied = merge_clusters(store, chosen, one, another)
     except KeyError as error:
@@ -192,7 +190,7 @@ def merge(
         print_line(f"c{loser.cluster_id} is c{survivor.cluster_id} now, {survivor.size:,} questions")
 
 
-def _open(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
+def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
     """The store, and the namespace asked for. Raises QuestreamError if there is no such namespace."""
     from questream.store.connect import connect_redis
     from questream.store.redis import RedisStore
@@ -240,18 +238,6 @@ def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
     if format is not None:
         return format
     return ExportFormat.CSV if output is not None and output.suffix.lower() == ".csv" else ExportFormat.JSONL
-
-
-@contextmanager
-def _destination(output: Path | None) -> Iterator[IO[str]]:
-    if output is None:
-        yield sys.stdout
-        return
-    try:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            yield file
-    except OSError as error:
-        raise QuestreamError(f"{output} cannot be written: {error.strerror}") from None
 
 
 def _write_json_lines(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:

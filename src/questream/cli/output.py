@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 import orjson
+
+from questream.errors import QuestreamError
 
 # Wide enough that nothing is cut off in a file or a pipe.
 _PIPE_WIDTH = 200
@@ -58,3 +62,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def printable(text: str) -> str:
     """The text without what could steer a terminal: control characters and line ends become spaces."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+@contextmanager
+def destination(file: Path | None) -> Iterator[IO[str]]:
+    """A file to write to, stdout where none is named. Raises QuestreamError where it cannot be written."""
+    if file is None:
+        yield sys.stdout
+        return
+    try:
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            yield opened
+    except OSError as error:
+        raise QuestreamError(f"{file} cannot be written: {error.strerror}") from None

@@ -1,0 +1,52 @@
+"""`questream export`: the running stream's questions with their groups, to train, evaluate and calibrate on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.clusters import NamespaceOption, open_namespace
+from questream.cli.options import ConfigOption, SetOption, load
+from questream.cli.output import destination, json_line, remark
+
+if TYPE_CHECKING:
+    from questream.training.decided import Group
+
+
+def export(
+    file: Annotated[Path | None, typer.Argument(help="File to write, JSON Lines; default: stdout.")] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Only clusters that an operator gave a label.")] = False,
+    min_questions: Annotated[
+        int, typer.Option(min=1, help="Only clusters that at least so many of the questions are in.")
+    ] = 2,
+    decisions: Annotated[
+        int, typer.Option(min=1, help="How many of the newest decisions of each partition to look at.")
+    ] = 200_000,
+) -> None:
+    """Write the stream's questions with the cluster that each is in today, its text from the input topic.
+
+    A line each: id, text, gold (the cluster, after merges; clusters with the same label are one) and label.
+    Example: questream export groups.jsonl --labelled
+    """
+    from questream.training.decided import Missed, decided_questions
+
+    settings = load(config, set_)
+    store, chosen = open_namespace(settings, namespace)
+
+    def wanted(group: Group) -> bool:
+        return group.questions >= min_questions and (group.label is not None or not labelled)
+
+    missed, told = Missed(), 0
+    with destination(file) as output:
+        for question in decided_questions(settings, store, chosen, decisions, wanted, missed):
+            label = {} if question.label is None else {"label": question.label}
+            output.write(json_line({"id": question.id, "text": question.text, "gold": question.gold, **label}) + "\n")
+            told += 1
+    remark(f"{told:,} questions written")
+    if missed.questions:
+        remark(f"{missed.questions:,} questions are no longer in {settings.kafka.input_topic}, or read otherwise now")
