@@ -127,7 +127,7 @@ def test_a_pair_of_different_questions_stays_on_one_side_unless_a_chain_of_them_
 
 
 def test_too_little_data_is_told_with_what_to_do() -> None:
-    with pytest.raises(QuestreamError, match="too little data: 0 groups .* --held-out"):
+    with pytest.raises(QuestreamError, match=r"too little data: 0 groups .* --held-out"):
         split(many_groups(3, 1), 0.3, 0)
 
 
