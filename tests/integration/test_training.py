@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +56,11 @@ def arguments(data: Path, minilm: Path) -> list[str]:
 
 
 @pytest.fixture
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("training talks to nobody")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield
 
 
 def assert_quotes_no_question(outcome: Outcome) -> None:
