@@ -129,3 +129,13 @@ def test_big_batches_go_through_a_gradient_cache_and_one_kind_of_pair_trains_one
     assert outcome.code == ExitCode.OK, outcome.err
     assert outcome.json["fitted"]["losses"] == {"ranking": "CachedMultipleNegativesRankingLoss"}
     assert outcome.json["fitted"]["batches"] == {"ranking": 8}
+
+
+def test_a_full_disk_is_told_before_training(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=100_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    outcome = questream("train", str(tmp_path / "model"), *arguments)
+    assert outcome.code == ExitCode.FAILED
+    assert "has 0.1 GB free, its checkpoints and the model take 0.9 GB" in outcome.err
