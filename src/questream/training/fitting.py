@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,18 +61,19 @@ def fit(
     evaluators: Sequence[BaseEvaluator],
     checkpoints: Checkpoints,
     device: torch.device,
+    dtype: str,
     watch: Watch,
 ) -> Fitted:
     """Train `model` in place on pairs of the corpus; the evaluators run one after the other when an epoch ends.
 
+    Weights stay float32; the passes through the model are in `dtype`, float32 or bfloat16.
     Goes on from the newest checkpoint, if there is one, as if it had never stopped.
     Raises QuestreamError where the disk has no room.
     """
     datasets = _datasets(corpus.texts, pairs)
     batches = _batches(pairs, corpus.groups, recipe)
     _require_room(model, checkpoints.folder)
-    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    arguments = _arguments(recipe, checkpoints, device, mixed)
+    arguments = _arguments(recipe, checkpoints, device, dtype)
     losses = _losses(model, recipe, list(datasets))
     trainer = _Trainer(
         model=model,
@@ -95,8 +94,7 @@ def fit(
     limit = model.max_seq_length
     model.max_seq_length = min(recipe.max_tokens, limit or recipe.max_tokens)
     try:
-        with _room_is_told(checkpoints.folder):
-            trainer.train(resume_from_checkpoint=str(found) if found else None)
+        trainer.train(resume_from_checkpoint=str(found) if found else None)
     finally:
         # It is saved with the model, which shall read as much of a text as before.
         model.max_seq_length = limit
@@ -106,7 +104,7 @@ def fit(
         resumed_at=_step_of(found) if found else 0,
         batches={name: batches[name] for name in datasets},
         losses={name: type(loss).__name__ for name, loss in losses.items()},
-        dtype="bfloat16" if mixed else "float32",
+        dtype=dtype,
     )
 
 
@@ -153,7 +151,7 @@ def _losses(model: SentenceTransformer, recipe: Recipe, names: Sequence[str]) ->
 
 
 def _arguments(
-    recipe: Recipe, checkpoints: Checkpoints, device: torch.device, mixed: bool
+    recipe: Recipe, checkpoints: Checkpoints, device: torch.device, dtype: str
 ) -> SentenceTransformerTrainingArguments:
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints.folder),
@@ -167,7 +165,7 @@ def _arguments(
         multi_dataset_batch_sampler=MultiDatasetBatchSamplers.ROUND_ROBIN,
         seed=recipe.seed,
         data_seed=recipe.seed,
-        bf16=mixed,
+        bf16=dtype == "bfloat16",
         use_cpu=device.type == "cpu",
         eval_strategy="epoch",
         save_strategy="steps",
@@ -234,13 +232,3 @@ def _require_room(model: SentenceTransformer, folder: Path) -> None:
         raise QuestreamError(
             f"{folder} has {free / 1e9:.1f} GB free, its checkpoints and the model take {needed / 1e9:.1f} GB"
         )
-
-
-@contextmanager
-def _room_is_told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise QuestreamError(f"{folder}: no space left; make room and go on with --resume") from error

@@ -12,7 +12,7 @@ from questream.evaluation.agreement import Labels
 from questream.training.corpus import Corpus, Pairs
 from questream.training.recipe import Recipe
 
-_ROWS_AT_ONCE = 1024
+_SCORES_AT_ONCE = 1 << 24
 # How many of the nearest texts of other groups are looked at.
 _CANDIDATES = 16
 # Nearer than this share of the positive's similarity, what another group holds is likely the same question, which
@@ -79,8 +79,9 @@ def hard_negatives(positives: Pairs, vectors: Matrix, groups: Labels, each: int)
     likely = _SURE_SHARE * np.einsum("ij,ij->i", vectors[positives[:, 0]], vectors[positives[:, 1]])
     limits = np.full(len(anchors), np.inf)
     np.minimum.at(limits, row_of, likely)
-    for start in range(0, len(anchors), _ROWS_AT_ONCE):
-        rows = anchors[start : start + _ROWS_AT_ONCE]
+    rows_at_once = max(1, _SCORES_AT_ONCE // len(vectors))
+    for start in range(0, len(anchors), rows_at_once):
+        rows = anchors[start : start + rows_at_once]
         scores = vectors[rows] @ vectors.T
         scores[groups[rows][:, None] == groups[None, :]] = -np.inf
         scores[scores >= limits[start : start + len(rows), None]] = -np.inf

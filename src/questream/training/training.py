@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from questream.encoder import Encoder, load_encoder
-from questream.encoder.device import choose_device
+from questream.encoder.device import choose_device, choose_dtype
 from questream.encoder.library import open_library
 from questream.errors import QuestreamError
 from questream.namespace_rules import rules_of
@@ -30,6 +32,8 @@ from questream.training.sampling import TrainingPairs, draw_pairs
 from questream.training.split import bounded, split
 
 _CHECKPOINTS = "checkpoints"
+# Less than the smallest file of a checkpoint that does not fit.
+_FULL_BYTES = 16 * 1024 * 1024
 _PLAN, _PAIRS, _MODEL = "plan.json", "pairs.npz", "model"
 
 
@@ -89,10 +93,24 @@ def _fit(
     """Train, and leave the model in the folder of the checkpoints."""
     library = open_library(source)
     place = Checkpoints(checkpoints, order.save_every)
-    fitted = fit(library, corpus, pairs, order.recipe, evaluators, place, choose_device(settings.model.device), watch)
-    shutil.rmtree(checkpoints / _MODEL, ignore_errors=True)
-    library.save_pretrained(str(checkpoints / _MODEL), create_model_card=False)
+    device = choose_device(settings.model.device)
+    dtype = "float32" if device.type == "cpu" else str(choose_dtype(settings.model.dtype, device, "")).split(".")[-1]
+    with _full_disk_is_told(checkpoints):
+        fitted = fit(library, corpus, pairs, order.recipe, evaluators, place, device, dtype, watch)
+        shutil.rmtree(checkpoints / _MODEL, ignore_errors=True)
+        library.save_pretrained(str(checkpoints / _MODEL), create_model_card=False)
     return fitted
+
+
+@contextmanager
+def _full_disk_is_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    # A disk that is full is an OSError, what safetensors makes of one, or a RuntimeError of torch without a number.
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if shutil.disk_usage(folder).free > _FULL_BYTES:
+            raise
+        raise QuestreamError(f"{folder}: no space left; make room and go on with --resume") from error
 
 
 def _checkpoints(order: Order, plan: dict[str, Any]) -> Path:
@@ -151,6 +169,9 @@ def _publish(checkpoints: Path, folder: Path) -> None:
         if part.suffix == ".safetensors":
             # The library writes weights for their owner's eyes alone; workers may be another user.
             part.chmod((checkpoints / _PLAN).stat().st_mode)
+        if (folder / part.name).is_dir():
+            # Of an earlier run, killed right here: a folder replaces an empty one alone.
+            shutil.rmtree(folder / part.name)
         part.replace(folder / part.name)
     shutil.rmtree(checkpoints)
 
