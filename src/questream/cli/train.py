@@ -141,7 +141,7 @@ def _print_changes(report: Report) -> None:
     if others:
         print_line(f"Not surely improved: {', '.join(others)}.")
     print_line(
-        f"To use it: questream run --model.name {report.folder}, in a new namespace; `questream migrate` moves an old one"
+        f"To use it: questream run --model.name {report.folder}; `questream migrate` moves a namespace to it"
     )
 
 
