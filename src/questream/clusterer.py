@@ -15,7 +15,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mi
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, IdentityMismatch, StoreUnsettled
+from questream.errors import Contended, IdentityMismatch, StoreUnsettled, Superseded
 from questream.store.ledger import decide
 from questream.store.proposing import (
     SIMILARITY_DIGITS,
@@ -192,6 +192,7 @@ class Clusterer:
         whose record is pruned is scored without learning (outcome `replayed`). `published_below` names, per partition,
         the offset below which everything is published, so that the ledger may forget it. `incarnation` is the one that
         the ledgers of the partitions were read under.
+        Raises Superseded if others have decided and published what was fresh when it was read: it is theirs by now.
         Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
         call may then be made again. Raises StoreUnsettled if another incarnation stands: what was decided before this
         batch may be forgotten, and a later offset must not be recorded ahead of it.
@@ -394,6 +395,9 @@ class Clusterer:
                 fresh.append(i)
             else:
                 recorded = ledger.decisions.get(source.offset)
+                if recorded is None and arrivals[i].fresh:
+                    # Published by another, else its record would still be there: a second word on it would be another.
+                    raise Superseded("another worker has decided and published these questions meanwhile")
                 if recorded is not None and recorded.cluster_id is not None:
                     # It may have been committed by a call that failed before it could merge.
                     self._unmerged.setdefault(run.namespace, set()).add(recorded.cluster_id)

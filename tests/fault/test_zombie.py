@@ -13,6 +13,7 @@ from tests.stream import (
     Supervisor,
     WorkerProcess,
     assert_one_decision_each,
+    assert_repetitions_agree,
     assert_sizes_have_no_gap,
     live_sizes,
     members,
@@ -57,3 +58,24 @@ def test_a_frozen_worker_returns_and_nothing_happens_twice(
     assert_published_as_recorded(decisions, recorded)
     assert_sizes_have_no_gap(decisions)
     assert sum(live_sizes(stream.store()).values()) == QUESTIONS + MORE
+
+
+def test_a_worker_that_returns_late_publishes_nothing_about_what_others_decided(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], supervise: Callable[..., Supervisor]
+) -> None:
+    # In at-least-once no broker fences it: by the time it commits, the ledger has forgotten what the other published.
+    stream = make_stream(2, **OPTIONS, delivery="at-least-once")
+    stream.send(question(i, text(i)) for i in range(QUESTIONS))
+    zombie = supervise(stream, fault="commit:before:3:STOP").worker
+    wait_until(zombie.is_frozen, "the worker is frozen")
+    start_worker(stream)
+    with stream.decisions() as reader:
+        reader.until(QUESTIONS)
+        stream.send(question(i, text(i)) for i in range(QUESTIONS, QUESTIONS + MORE))
+        wait_until(lambda: sum(stream.committed().values()) >= QUESTIONS + MORE, "all offsets are committed")
+        zombie.signal(signal.SIGCONT)
+        stream.send(question(i, text(i)) for i in range(QUESTIONS + MORE, QUESTIONS + 2 * MORE))
+        wait_until(lambda: sum(stream.committed().values()) >= QUESTIONS + 2 * MORE, "all offsets are committed")
+        decisions = assert_repetitions_agree(reader.values())
+    assert_one_decision_each(decisions, (f"q{i}" for i in range(QUESTIONS + 2 * MORE)))
+    assert {decision["outcome"] for decision in decisions} == {"joined", "created"}

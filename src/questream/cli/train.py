@@ -140,9 +140,7 @@ def _print_changes(report: Report) -> None:
     others = [change.figure for change in report.changes if not change.oracle and change.verdict != "improved"]
     if others:
         print_line(f"Not surely improved: {', '.join(others)}.")
-    print_line(
-        f"To use it: questream run --model.name {report.folder}; `questream migrate` moves a namespace to it"
-    )
+    print_line(f"To use it: questream run --model.name {report.folder}; `questream migrate` moves a namespace to it")
 
 
 @contextmanager

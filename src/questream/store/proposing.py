@@ -17,11 +17,15 @@ _REPRESENTATIVE_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster."""
+    """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster.
+
+    `fresh`: when it was read, the ledger of its partition ended before it.
+    """
 
     source: Source
     text: str
     truncated: bool = False
+    fresh: bool = False
 
 
 def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:

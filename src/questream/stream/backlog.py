@@ -19,6 +19,7 @@ class Item:
     """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
 
     `incarnation` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
+    `fresh`: when it was read, the ledger of its partition ended before it.
     """
 
     record: Record
@@ -27,6 +28,7 @@ class Item:
     recorded: Decision | None = None
     incarnation: str = ""
     encoder: Encoder | None = None
+    fresh: bool = False
     error: BadRecord | None = None
     put_at: float = 0.0
     byte_count: int = field(init=False)

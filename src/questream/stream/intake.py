@@ -219,7 +219,8 @@ class Intake:
         ledger = self._ledger(question.namespace, source)
         recorded = ledger.decisions.get(source.offset)
         encoder = self._encoders[self._clusterer.identity(question.namespace)]
-        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder)
+        fresh = source.offset > ledger.head
+        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder, fresh=fresh)
 
     def _ledger(self, namespace: str, source: Source) -> Ledger:
         """What this namespace has decided of this partition before it came to us."""

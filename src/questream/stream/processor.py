@@ -98,7 +98,12 @@ class Processor:
             self._published_below.clear()
         for item in batch.items:
             self._published_below.setdefault(_partition(item), item.record.source.offset)
-        return Answered(batch, self._decide(batch, vectors))
+        try:
+            return Answered(batch, self._decide(batch, vectors))
+        except Superseded:
+            self._on_superseded(batch.epoch)
+            self._drop(batch)
+            return None
 
     def publish(self, answered: Answered) -> None:
         """Publish decisions, cluster states, dead letters and offsets as one."""
@@ -169,7 +174,7 @@ class Processor:
 
     def _decide_in(self, namespace: str, items: Sequence[Item], vectors: Matrix) -> Decided:
         arrivals = [
-            Arrival(item.record.source, item.question.text, item.tokens.truncated)
+            Arrival(item.record.source, item.question.text, item.tokens.truncated, item.fresh)
             for item in items
             if item.question is not None and item.tokens is not None
         ]
