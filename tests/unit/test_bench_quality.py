@@ -65,9 +65,9 @@ def test_a_file_without_gold_groups_is_refused(tmp_path: Path) -> None:
 def test_a_method_is_measured_in_its_own_process_and_an_absent_one_is_named() -> None:
     questions = topics_stream()
     streams = [questions.in_order(order) for order in orders_of(len(questions), 1, seed=0)]
-    ours, drain = measure_quality(streams, "intent", ["questream", "Drain3 (on text)"], lambda _: None)
+    ours, drain = measure_quality(streams, "intent", ["questream", "Drain3 (on text)"], 60.0, lambda _: None)
     assert ours.orders == 2
     assert ours.after is not None
     assert ours.peak_mib is None or ours.peak_mib >= 0
     assert (drain.after is None) == (find_spec("drain3") is None)
-    assert drain.absent == ("absent: drain3" if find_spec("drain3") is None else None)
+    assert drain.remark == ("absent: drain3" if find_spec("drain3") is None else None)

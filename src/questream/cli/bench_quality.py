@@ -22,15 +22,20 @@ def quality(
     questions: Annotated[int, typer.Option(min=100, help="Most questions of a file.")] = 3_000,
     shuffles: Annotated[int, typer.Option(min=0, help="Orders beside that of the file.")] = 2,
     seed: Annotated[int, typer.Option(help="Draws the questions and the orders.")] = 0,
+    limit_seconds: Annotated[
+        float, typer.Option(min=1, help="Longest that one method may take on a file; its row rests on what it did.")
+    ] = 300.0,
     only: Annotated[list[str] | None, typer.Option("--only", help="Methods whose name begins so. Repeatable.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare how well questions are clustered with other libraries and offline references, on the same vectors.
 
     Ours takes the threshold of `clusters.granularity`; an asterisk marks a setting that was the best of several for the
-    gold groups. What is not installed is named: `pip install --group quality` brings it.
+    gold groups. What is not installed is named: `pip install --group quality` brings it. Last come the goals, and
+    whether they hold.
     Example: questream bench quality banking77.jsonl --clusters.granularity intent
     """
+    from questream.bench.quality.goals import goals_of
     from questream.bench.quality.measure import all_methods, measure_quality
     from questream.bench.quality.report import print_quality
     from questream.encoder import load_encoder
@@ -47,10 +52,14 @@ def quality(
             announce(f"{file.name}: {len(texts):,} questions through the model")
             stream = Stream(texts, encoder.encode(texts), gold)
             streams = [stream.in_order(order) for order in orders_of(len(texts), shuffles, seed)]
-            figures = measure_quality(streams, granularity, names, announce)
-            document[str(file)] = [asdict(one) for one in figures]
+            figures = measure_quality(streams, granularity, names, limit_seconds, announce)
+            document[str(file)] = {
+                "figures": [asdict(one) for one in figures],
+                "goals": [asdict(goal) for goal in goals_of(figures, granularity)],
+            }
             if not as_json:
                 size = f"{len(texts):,} questions, {len(set(gold.tolist())):,} groups"
-                print_quality(f"{file.name}: {size}, {granularity}, {encoder.name}", figures, print_line, print_table)
+                title = f"{file.name}: {size}, {granularity}, {encoder.name}"
+                print_quality(title, figures, granularity, print_line, print_table)
     if as_json:
         print_json({"model": encoder.name, "granularity": granularity, "files": document})

@@ -29,6 +29,10 @@ class Stream:
         """The questions in another order."""
         return Stream([self.texts[i] for i in order], np.ascontiguousarray(self.vectors[order]), self.gold[order])
 
+    def first(self, questions: int) -> Stream:
+        """The stream as it stood after that many questions."""
+        return Stream(self.texts[:questions], self.vectors[:questions], self.gold[:questions])
+
     def batches(self, questions: int) -> Iterator[slice]:
         """Micro-batches of at most `questions`, in order."""
         for start in range(0, len(self), questions):

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from questream.evaluation.stream import Clustering, Stream
 
 
+def _as_it_is(stream: Stream) -> Stream:
+    return stream
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One way to cluster. `settings` are tried in turn and the best for the data is reported, its oracle setting.
+    """One way to cluster: `run(prepare(stream), setting)`.
 
-    With one setting nothing is looked up in the gold groups. `needs` names the package that it takes, `orders` limits
-    how many orders it is run in, since some take minutes for each.
+    `settings` are tried in turn and the best for the data is reported, its oracle setting; with one setting nothing is
+    looked up in the gold groups. `prepare` is what all settings share; its seconds count for each. `needs` names the
+    package that it takes. `order_matters` is False for what answers the same in every order: it is run in one.
     """
 
     name: str
     settings: Sequence[object]
-    run: Callable[[Stream, object], Clustering]
+    run: Callable[[Any, Any], Clustering]
+    prepare: Callable[[Stream], Any] = _as_it_is
     needs: str | None = None
-    orders: int | None = None
+    order_matters: bool = True

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from questream.bench.quality.goals import Goal, goals_of, reference_f1
 from questream.bench.quality.measure import Figures
+from questream.settings import Granularity
 
 _COLUMNS = [
     "method",
     "setting",
+    "orders#",
     "F1 published#",
     "F1 after#",
+    "to offline#",
     "P#",
     "R#",
     "ARI#",
@@ -25,24 +29,42 @@ _COLUMNS = [
 def print_quality(
     title: str,
     figures: Sequence[Figures],
+    granularity: Granularity,
     line: Callable[[str], None],
     table: Callable[[Sequence[str], Sequence[Sequence[str]]], None],
 ) -> None:
-    """One data set: BCubed F1 as published, then the figures after the stream; an oracle setting bears an asterisk."""
+    """One data set: BCubed F1 as published, then the figures after the stream; an oracle setting bears an asterisk.
+
+    "to offline" is the difference in points to the better of both rows of offline average linkage. Below the table:
+    what was stopped or is absent, and whether the goals hold.
+    """
     line(f"\n{title}")
-    table(_COLUMNS, [_row(one) for one in figures])
+    reference = reference_f1(figures)
+    table(_COLUMNS, [_row(one, reference) for one in figures])
+    for one in figures:
+        if one.remark is not None:
+            line(f"{one.method}: {one.remark}")
+    for goal in goals_of(figures, granularity):
+        line(_told(goal))
 
 
-def _row(figures: Figures) -> list[str]:
+def _told(goal: Goal) -> str:
+    value = f"{goal.value:.1%}" if "%" in goal.bound else f"{goal.value:+.1f}"
+    return f"{'holds' if goal.holds else 'falls short'}: {goal.method}: {goal.bound}: {value}"
+
+
+def _row(figures: Figures, reference: float | None) -> list[str]:
     after = figures.after
     if after is None:
-        return [figures.method, figures.absent or "", *[""] * (len(_COLUMNS) - 2)]
+        return [figures.method, *[""] * (len(_COLUMNS) - 1)]
     joins = (figures.published or after).falsely_joined
     return [
         figures.method,
-        figures.setting + "*" * (figures.settings_tried > 1),
+        figures.setting,
+        str(figures.orders),
         "" if figures.published is None else f"{figures.published.bcubed_f1:.3f}",
         f"{after.bcubed_f1:.3f}" + (f" ±{figures.spread:.3f}" if figures.orders > 1 else ""),
+        "" if reference is None else f"{100 * (after.bcubed_f1 - reference):+.1f}",
         f"{after.bcubed_precision:.3f}",
         f"{after.bcubed_recall:.3f}",
         f"{after.adjusted_rand_index:.3f}",
