@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from questream.domain import ClusterState, Decision, RunnerUp
     from questream.encoder import Encoder, load_encoder
     from questream.errors import QuestreamError
+    from questream.estimator import OnlineClustering
     from questream.library import Assigned, Neighbour, QuestionClusterer
     from questream.settings import ModelSettings
 
@@ -28,6 +29,7 @@ _HOMES = {
     "Encoder": "questream.encoder",
     "ModelSettings": "questream.settings",
     "Neighbour": "questream.library",
+    "OnlineClustering": "questream.estimator",
     "QuestionClusterer": "questream.library",
     "QuestreamError": "questream.errors",
     "RunnerUp": "questream.domain",
@@ -41,6 +43,7 @@ __all__ = [
     "Encoder",
     "ModelSettings",
     "Neighbour",
+    "OnlineClustering",
     "QuestionClusterer",
     "QuestreamError",
     "RunnerUp",

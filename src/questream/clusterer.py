@@ -128,6 +128,14 @@ class Clusterer:
         self._unmerged: dict[str, set[int]] = {}
         self._opening = threading.Lock()
 
+    def __getstate__(self) -> dict[str, object]:
+        # As in MemoryStore: what a notebook pickles.
+        return {name: value for name, value in self.__dict__.items() if name != "_opening"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._opening = threading.Lock()
+
     @property
     def mirrors(self) -> dict[str, Mirror]:
         """The mirrors of the namespaces in use, the one used last at the end."""

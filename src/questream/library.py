@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,9 @@ from questream.store.memory import MemoryStore
 from questream.store.protocol import Identity, Store
 
 __all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
+
+# As many at a time where a whole stream is at hand; docs/clustering.md says how little their number matters.
+BATCH_QUESTIONS = 64
 
 _TOPIC = "library"
 
@@ -64,8 +68,13 @@ class QuestionClusterer:
         namespace: str = "default",
         store: Store | None = None,
     ) -> None:
-        if granularity not in GRANULARITY_THRESHOLDS:
-            raise ValueError(f"granularity is one of {', '.join(GRANULARITY_THRESHOLDS)}")
+        for name, given, allowed in (
+            ("granularity", granularity, get_args(Granularity)),
+            ("similarity", similarity, get_args(Similarity)),
+            ("linkage", linkage, get_args(Linkage)),
+        ):
+            if given not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(allowed)}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
         self.encoder = encoder
@@ -120,9 +129,23 @@ class QuestionClusterer:
         self._clusterer.catch_up(self.namespace)
         return self._clusterer.nearest(self.namespace, vectors[0], limit)
 
+    def survivors(self, ids: Iterable[int]) -> list[int]:
+        """The cluster that each of these lives on in: itself, or the one that it was merged into."""
+        given = list(ids)
+        lives_in = {cluster_id: cluster_id for cluster_id in given}
+        merged = self._merged_into(lives_in)
+        while merged:
+            lives_in = {cluster_id: merged.get(last, last) for cluster_id, last in lives_in.items()}
+            merged = self._merged_into(lives_in.values())
+        return [lives_in[cluster_id] for cluster_id in given]
+
     def clusters(self) -> list[ClusterState]:
         """All live clusters, largest first."""
         return sorted(self._store.clusters(self.namespace), key=lambda state: -state.size)
+
+    def _merged_into(self, ids: Iterable[int]) -> dict[int, int]:
+        states = self._store.states(self.namespace, sorted(set(ids)))
+        return {state.cluster_id: state.merged_into for state in states if state.merged_into is not None}
 
     def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Matrix]:
         if isinstance(questions, list | tuple) and questions and isinstance(questions[0], str):

@@ -8,12 +8,9 @@ import numpy as np
 
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
-from questream.evaluation.agreement import Labels
 from questream.evaluation.stream import Clustering
-from questream.library import QuestionClusterer
+from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.store.memory import MemoryStore
-
-BATCH_QUESTIONS = 64
 
 
 def cluster_online(
@@ -27,18 +24,6 @@ def cluster_online(
     store = MemoryStore()
     clusterers = [QuestionClusterer(dimension=vectors.shape[1], store=store, **asdict(rules)) for _ in range(workers)]
     published: list[int] = []
-    survivors: dict[int, int] = {}
     for turn, start in enumerate(range(0, len(vectors), batch_questions)):
-        assigned = clusterers[turn % workers].assign(vectors[start : start + batch_questions])
-        published += assigned.ids
-        survivors.update((e.cluster_id, e.merged_into) for e in assigned.events if e.merged_into is not None)
-    return Clustering(np.array(published, np.int64), _after(published, survivors))
-
-
-def _after(published: list[int], survivors: dict[int, int]) -> Labels:
-    def survivor(number: int) -> int:
-        while number in survivors:
-            number = survivors[number]
-        return number
-
-    return np.array([survivor(number) for number in published], np.int64)
+        published += clusterers[turn % workers].assign(vectors[start : start + batch_questions]).ids
+    return Clustering(np.array(published, np.int64), np.array(clusterers[0].survivors(published), np.int64))

@@ -75,6 +75,14 @@ class MemoryStore:
         self._namespaces: dict[str, _Namespace] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, object]:
+        # What a notebook pickles: a lock cannot be, and nobody holds a copy's.
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def ping(self) -> None:
         """Memory always answers."""
 
