@@ -1,17 +1,26 @@
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from questream.bench.quality.measure import measure_quality
+from questream.bench.quality.goals import goals_of, reference_f1
+from questream.bench.quality.measure import Figures, comparable, measure_quality
+from questream.bench.quality.method import Method
+from questream.bench.quality.offline import offline_methods
+from questream.bench.quality.report import print_quality
+from questream.bench.quality.runs import Run, runs_of
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import agreement
+from questream.evaluation.agreement import Agreement, agreement
 from questream.evaluation.online import cluster_online
-from questream.evaluation.stream import Stream, orders_of, read_gold
+from questream.evaluation.stream import Clustering, Stream, orders_of, read_gold
+from questream.library import QuestionClusterer
 from tests.unit.test_assignment import stream
 
 
@@ -71,3 +80,130 @@ def test_a_method_is_measured_in_its_own_process_and_an_absent_one_is_named() ->
     assert ours.peak_mib is None or ours.peak_mib >= 0
     assert (drain.after is None) == (find_spec("drain3") is None)
     assert drain.remark == ("absent: drain3" if find_spec("drain3") is None else None)
+
+
+def in_one_cluster(stream: Stream, seconds: float) -> Clustering:
+    time.sleep(seconds)
+    return Clustering(None, np.zeros(len(stream), np.int64))
+
+
+def endless() -> Method:
+    return Method("endless", [600.0], in_one_cluster)
+
+
+def deadly() -> Method:
+    return Method("deadly", [1], lambda *_: os._exit(1))
+
+
+def test_a_method_that_takes_too_long_is_stopped() -> None:
+    started = time.monotonic()
+    runs, reason = runs_of(endless, [topics_stream()], limit_seconds=2.0)
+    assert (runs, reason) == ([], "stopped after 2 s")
+    assert time.monotonic() - started < 60  # rather than ten minutes
+
+
+def test_a_method_whose_process_dies_is_said() -> None:
+    assert runs_of(deadly, [topics_stream()], limit_seconds=120.0) == ([], "its process died")
+
+
+def test_settings_are_compared_on_the_same_orders_also_where_a_method_was_stopped() -> None:
+    scores = agreement([0, 0], [0, 1])
+    runs = [Run(setting, order, None, scores, 1.0, None) for order in (0, 1) for setting in ("low", "high")]
+    assert {setting: len(of) for setting, of in comparable(runs, 2).items()} == {"low": 2, "high": 2}
+    assert {setting: len(of) for setting, of in comparable(runs[:3], 2).items()} == {"low": 1, "high": 1}
+    assert {setting: len(of) for setting, of in comparable(runs[:1], 2).items()} == {"low": 1}
+    assert comparable([], 2) == {}
+
+
+def figures_of(method: str, published: float | None, after: float, falsely_joined: float = 0.02) -> Figures:
+    def scored(f1: float) -> Agreement:
+        return replace(agreement([0, 0], [0, 1]), bcubed_f1=f1, falsely_joined=falsely_joined)
+
+    return Figures(method, "0.5", 1, 1, None if published is None else scored(published), scored(after), 0.0, 1.0, None)
+
+
+def test_goals_are_held_against_the_better_offline_reference() -> None:
+    figures = [
+        figures_of("questream", 0.55, 0.601),
+        figures_of("questream, 8 workers", 0.55, 0.594),
+        figures_of("average linkage, offline", None, 0.56),
+        figures_of("average linkage, offline, centred", None, 0.60),
+        figures_of("HDBSCAN, offline", None, 0.9),
+    ]
+    assert reference_f1(figures) == 0.60
+    after, published, workers = goals_of(figures, "question")
+    assert (round(after.value, 1), after.holds) == (0.1, True)
+    assert (round(published.value, 1), published.holds) == (-5.0, False)
+    assert (round(workers.value, 1), workers.holds) == (0.7, False)
+    assert [goal.holds for goal in goals_of(figures, "duplicate")] == [True, False, False, True]
+    assert not goals_of([figures_of("questream", 0.5, 0.5, falsely_joined=0.03)], "duplicate")[0].holds
+    assert goals_of(figures[2:], "duplicate") == []
+
+
+def test_the_table_says_how_far_each_stands_from_the_reference_and_which_goals_hold() -> None:
+    absent = Figures("river DBSTREAM", "", 0, 0, None, None, 0.0, 0.0, None, "absent: river")
+    figures = [figures_of("questream", 0.55, 0.58), figures_of("average linkage, offline", None, 0.6), absent]
+    lines: list[str] = []
+    print_quality("file", figures, "question", lines.append, lambda _, rows: lines.extend(map(str, rows)))
+    assert "'-2.0'" in lines[1]
+    assert lines[4:] == [
+        "river DBSTREAM: absent: river",
+        "falls short: questream: after the stream, 0 points or more above offline: -2.0",
+        "falls short: questream: as published, at most 3 points below offline: -5.0",
+    ]
+
+
+def test_offline_references_find_topics_that_are_far_apart() -> None:
+    vectors = np.repeat(np.eye(5, 8, dtype=np.float32), 4, axis=0)
+    vectors += np.random.default_rng(0).normal(scale=0.05, size=vectors.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    questions = Stream(["question"] * 20, vectors, np.repeat(np.arange(5), 4))
+    for method in offline_methods()[:3]:
+        prepared = method.prepare(questions)
+        found = [method.run(prepared, setting).after.tolist() for setting in method.settings]
+        assert max(agreement(labels, questions.gold.tolist()).bcubed_f1 for labels in found) == 1.0, method.name
+
+
+needs_river = pytest.mark.skipif(find_spec("river") is None, reason="river is not installed: group quality")
+
+
+@needs_river
+def test_in_rivers_protocol_questions_are_clustered_as_one_by_one_and_rivers_measure_agrees() -> None:
+    from river.metrics import AdjustedRand
+
+    from questream.bench.quality.in_river import RiverQuestionClusterer, learn_and_predict, mappings
+
+    questions = topics_stream()
+    one_by_one = QuestionClusterer(dimension=32, threshold=0.6)
+    for vector in questions.vectors:
+        one_by_one.assign(vector[None])
+    model, metric = RiverQuestionClusterer(threshold=0.6), AdjustedRand()
+    assert model.predict_one({0: 1.0}) == 0
+    clustering = learn_and_predict(mappings(questions.vectors), model)
+    assert clustering.published is not None
+    nearest = [one_by_one.nearest(vector, limit=1)[0].cluster_id for vector in questions.vectors]
+    assert agreement(clustering.after.tolist(), nearest).bcubed_f1 == 1.0
+    for label, group in zip(clustering.after.tolist(), questions.gold.tolist(), strict=True):
+        metric.update(group, label)
+    scored = agreement(clustering.after.tolist(), questions.gold.tolist())
+    assert metric.get() == pytest.approx(scored.adjusted_rand_index)
+    assert model.clone().predict_one({0: 1.0}) == 0
+
+
+@needs_river
+def test_rivers_own_clusterers_run_in_the_same_loop() -> None:
+    from questream.bench.quality.in_river import (
+        dbstream,
+        learn_and_predict,
+        learn_then_predict,
+        mappings,
+        text_clust,
+        words_of,
+    )
+
+    vectors = np.eye(2, 4, dtype=np.float32)[[0, 1, 0, 1]]
+    assert learn_then_predict(mappings(vectors), dbstream(0.5, 4)).after.tolist() == [0, 1, 0, 1]
+    texts = ["where is my card", "how do loans work", "where is my card", "how do loans work"]
+    clustering = learn_and_predict(words_of(texts, 2), text_clust(0.5, 4))
+    assert clustering.published is not None
+    assert clustering.published.tolist() == clustering.after.tolist() == [0, 1, 0, 1]

@@ -26,7 +26,7 @@ class Figures:
     """What one method did on one data set at its best setting.
 
     `settings_tried` and `orders` count what the figures rest on. `spread` is the standard deviation over the orders of
-    BCubed F1 after the stream. `seconds` are those of one order at that setting, on one core. `peak_mib` is the most
+    BCubed F1 after the stream. `seconds` are the processor's for one order at that setting. `peak_mib` is the most
     that the process grew by in any run, what the method's packages take not included. `remark` tells why there are no
     scores, or why they rest on fewer runs than they should.
     """
@@ -72,7 +72,7 @@ def _method(name: str, granularity: Granularity) -> Method:
 
 
 def _figures(name: str, method: Method, runs: Sequence[Run], reason: str | None) -> Figures:
-    tried = _comparable(runs, len(method.settings))
+    tried = comparable(runs, len(method.settings))
     if not tried:
         return Figures(name, "", 0, 0, None, None, 0.0, 0.0, None, reason)
     best = max(tried, key=lambda setting: np.mean([run.after.bcubed_f1 for run in tried[setting]]))
@@ -95,7 +95,7 @@ def _figures(name: str, method: Method, runs: Sequence[Run], reason: str | None)
     )
 
 
-def _comparable(runs: Sequence[Run], settings: int) -> dict[str, list[Run]]:
+def comparable(runs: Sequence[Run], settings: int) -> dict[str, list[Run]]:
     """By setting, the runs of orders in which every setting ran; of the first order, if there is none such."""
     by_order: dict[int, list[Run]] = defaultdict(list)
     for run in runs:

@@ -24,7 +24,10 @@ _WARM_UP_QUESTIONS = 300
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A setting on the questions in one order. `grown_bytes` is what the process took beyond what it held before."""
+    """A setting on the questions in one order. `seconds` are of the processor, which others on the machine do not slow.
+
+    `grown_bytes` is what the process took beyond what it held before.
+    """
 
     setting: str
     order: int
@@ -94,14 +97,14 @@ def _runs(method: Method, streams: Sequence[Stream]) -> Iterator[Run]:
     forget_peak()
     held = peak_resident_bytes(os.getpid())
     for order, stream in enumerate(streams if method.order_matters else streams[:1]):
-        started = time.perf_counter()
+        started = time.process_time()
         prepared = method.prepare(stream)
-        preparing = time.perf_counter() - started
+        preparing = time.process_time() - started
         gold = stream.gold.tolist()
         for setting in method.settings:
-            started = time.perf_counter()
+            started = time.process_time()
             clustering = method.run(prepared, setting)
-            seconds = preparing + time.perf_counter() - started
+            seconds = preparing + time.process_time() - started
             peak = peak_resident_bytes(os.getpid())
             yield Run(
                 setting=written(setting),
