@@ -20,6 +20,8 @@ from questream.evaluation.stream import Stream
 
 # Enough for every method to run, so that what it imports and compiles is neither in its seconds nor in its memory.
 _WARM_UP_QUESTIONS = 300
+# Time to clean up behind itself; a package's threads may not end.
+_LEAVING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def runs_of(
                 case Run() as run:
                     runs.append(run)
                 case Ended(reason):
+                    process.join(_LEAVING_SECONDS)
                     return runs, reason
         return runs, f"stopped after {limit_seconds:,.0f} s"
     except EOFError:
