@@ -164,5 +164,5 @@ def _drawn(draw: Any) -> str:
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata=_WITHOUT)
     svg = written.getvalue()
-    svg = svg[svg.index("<svg") :]
+    svg = svg[svg.index("<svg") :].replace("<svg", '<svg role="img"', 1)
     return re.sub("#0[1-5]0[1-5]0[1-5]", lambda colour: f"var({_OF_PAGE[colour[0]]})", svg)
