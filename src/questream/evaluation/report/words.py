@@ -29,8 +29,8 @@ def pair_verdict(figures: PairFigures) -> list[str]:
     """What a support lead should know of pairs told apart at the worker's threshold, a sentence each."""
     worker, best = figures.worker, figures.best
     return [
-        f"Of the pairs that mean the same, {worker.recall:.0%} are found;"
-        f" of those taken for the same, {worker.precision:.0%} mean the same.",
+        f"Of the pairs that mean the same, {worker.recall:.1%} are found;"
+        f" of those taken for the same, {worker.precision:.1%} mean the same.",
         f"{worker.falsely_joined:,} pairs would be joined wrongly and {worker.missed:,} kept apart wrongly,"
         f" of {figures.metrics.pairs:,}.",
         f"Among these pairs F1 is highest at {best.threshold:.3f}: {best.f1:.3f}, at the setting of"
