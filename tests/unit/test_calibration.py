@@ -1,15 +1,28 @@
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
 from questream.calibration import propose_threshold
+from questream.calibration.answers import FEWEST_ANSWERS, Inquiry
+from questream.calibration.groups import propose_from_groups
+from questream.calibration.pairs import PairStream, pair_stream, propose_from_pairs
+from questream.calibration.preview import preview
+from questream.calibration.proposal import Proposal
+from questream.calibration.sweep import Floats, Sweep, grid_of, shared_counts, sweep, weighted_f
+from questream.calibration.unlabelled import is_of_duplicates, propose_unlabelled
+from questream.clustering.rules import Rules
 from questream.domain import Matrix
-from questream.evaluation.agreement import agreement
+from questream.errors import QuestreamError
+from questream.evaluation.agreement import Labels, agreement
 from questream.library import QuestionClusterer
+from questream.records.files import LabelledPair
 from tests.unit.stepping import unit_rows
 
 TOPICS = 20
+RULES = Rules(0.5, 0.5)
 
 
 def groups_and_vectors(spread: float) -> tuple[list[int], Matrix]:
@@ -19,6 +32,55 @@ def groups_and_vectors(spread: float) -> tuple[list[int], Matrix]:
     return groups.tolist(), unit_rows(
         (centres[groups] + background + spread * random.normal(size=(600, 64))).astype(np.float32)
     )
+
+
+@cache
+def nested(spread: float = 0.35, seed: int = 3, questions: int = 500) -> tuple[Sweep, Labels, Labels, Matrix]:
+    """A stream of 12 subjects, in each of which questions in threes are the same: subjects and threes, both true."""
+    random = np.random.default_rng(seed)
+    threes = random.permutation(np.arange(questions) // 3)
+    subjects = threes % 12
+    centres, points = random.normal(size=(12, 48)), random.normal(size=(questions // 3 + 1, 48))
+    noise = random.normal(size=(questions, 48))
+    vectors = unit_rows((centres[subjects] + 0.75 * points[threes] + spread * noise).astype(np.float32))
+    return sweep(vectors, RULES, grid_of(RULES)), subjects, threes, vectors
+
+
+def f1_curve(swept: Sweep, gold: Labels) -> Floats:
+    counts = [shared_counts(clusters, gold) for clusters in swept.after]
+    precision = np.array([(shared / here).mean() for shared, here, _ in counts])
+    recall = np.array([(shared / there).mean() for shared, _, there in counts])
+    return weighted_f(precision, recall, 1.0)
+
+
+def f1_at(swept: Sweep, threshold: float, gold: Labels) -> float:
+    return float(f1_curve(swept, gold)[swept.at(threshold)])
+
+
+def best_f1(swept: Sweep, gold: Labels) -> float:
+    return float(f1_curve(swept, gold).max())
+
+
+def answered(swept: Sweep, gold: Labels, count: int, wrong: float = 0.0, seed: int = 0, cost: float = 1.0) -> Inquiry:
+    """An inquiry after `count` answers of one who knows the gold groups and errs now and then."""
+    inquiry, random = Inquiry(swept, None, cost, seed), np.random.default_rng(seed)
+    for _ in range(count):
+        ask = inquiry.next()
+        assert ask is not None
+        same = bool(gold[ask.first] == gold[ask.second])
+        assert inquiry.tell(ask.first, ask.second, same != (random.random() < wrong))
+    return inquiry
+
+
+def drawn_pairs(gold: Labels, count: int, seed: int = 0) -> PairStream:
+    """As many pairs of one gold group as of two, of a stream whose texts are their numbers."""
+    random = np.random.default_rng(seed)
+    first, second = (random.integers(len(gold), size=60_000) for _ in range(2))
+    kept = first != second
+    first, second = first[kept], second[kept]
+    same = gold[first] == gold[second]
+    rows = np.concatenate([np.flatnonzero(same)[: count // 2], np.flatnonzero(~same)[: count // 2]])
+    return PairStream([str(i) for i in range(len(gold))], first[rows], second[rows], same[rows])
 
 
 @pytest.mark.parametrize("spread", [0.7, 1.2])
@@ -37,3 +99,225 @@ def test_the_proposed_threshold_finds_the_groups_however_tight_they_are(spread: 
 def test_too_few_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="100 at least"):
         propose_threshold(groups_and_vectors(0.7)[1][:99])
+
+
+@pytest.mark.parametrize("level", ["subjects", "threes"])
+def test_answers_find_the_level_that_the_user_has_in_mind(level: str) -> None:
+    swept, subjects, threes, _ = nested()
+    gold = subjects if level == "subjects" else threes
+    proposal = answered(swept, gold, 40).proposal()
+    assert f1_at(swept, proposal.threshold, gold) > best_f1(swept, gold) - 0.03
+    other = threes if level == "subjects" else subjects
+    assert f1_at(swept, proposal.threshold, other) < best_f1(swept, other) - 0.1
+
+
+def test_a_few_wrong_answers_cost_little() -> None:
+    swept, _, threes, _ = nested()
+    losses = []
+    for seed in range(4):
+        proposal = answered(swept, threes, 40, wrong=0.1, seed=seed).proposal()
+        losses.append(best_f1(swept, threes) - f1_at(swept, proposal.threshold, threes))
+    assert np.mean(losses) < 0.03
+
+
+def test_answers_narrow_the_interval_and_suffice_before_all_is_asked() -> None:
+    swept, _, threes, _ = nested()
+    few, many = answered(swept, threes, 4), answered(swept, threes, 40)
+    assert width(many.proposal()) < width(few.proposal())
+    assert not few.is_sure
+    assert many.is_sure
+    assert len(many.answers) > FEWEST_ANSWERS
+
+
+def width(proposal: Proposal) -> float:
+    low, high = proposal.low, proposal.high
+    return (1.2 if high is None else high) - (0.2 if low is None else low)
+
+
+def test_the_interval_holds_the_best_threshold() -> None:
+    swept, subjects, threes, _ = nested()
+    held = 0
+    for gold in (subjects, threes):
+        # Thresholds that differ by less than two points are one to the user.
+        curve = f1_curve(swept, gold)
+        good = [t for t, f1 in zip(swept.thresholds, curve, strict=True) if f1 > curve.max() - 0.02]
+        for seed in range(3):
+            proposal = answered(swept, gold, 40, seed=seed).proposal()
+            held += any((proposal.low or 0.0) <= t <= (proposal.high or 1.0) for t in good)
+    assert held >= 5
+
+
+@pytest.mark.parametrize(
+    ("same", "remark", "side"), [(True, "every answer was yes", "low"), (False, "every answer was no", "high")]
+)
+def test_answers_of_one_kind_bound_the_threshold_on_one_side(same: bool, remark: str, side: str) -> None:
+    swept = nested()[0]
+    inquiry = Inquiry(swept)
+    for _ in range(15):
+        ask = inquiry.next()
+        assert ask is not None
+        inquiry.tell(ask.first, ask.second, same)
+    proposal = inquiry.proposal()
+    assert getattr(proposal, side) is None
+    assert any(one.startswith(remark) for one in proposal.remarks)
+
+
+def test_an_answer_is_learned_once_and_a_skipped_pair_is_not_asked_again() -> None:
+    inquiry = Inquiry(nested()[0])
+    ask = inquiry.next()
+    assert ask is not None
+    assert inquiry.tell(ask.first, ask.second, True)
+    assert not inquiry.tell(ask.second, ask.first, False)
+    skipped = set()
+    for _ in range(30):
+        ask = inquiry.next()
+        assert ask is not None
+        pair = frozenset((ask.first, ask.second))
+        assert pair not in skipped
+        skipped.add(pair)
+        inquiry.pass_over(ask)
+
+
+def test_no_answers_propose_nothing() -> None:
+    with pytest.raises(QuestreamError, match="no answers"):
+        Inquiry(nested()[0]).proposal()
+
+
+@pytest.mark.parametrize("level", ["subjects", "threes"])
+def test_gold_groups_find_their_best_threshold_in_an_interval(level: str) -> None:
+    swept, subjects, threes, _ = nested()
+    gold = subjects if level == "subjects" else threes
+    proposal = propose_from_groups([swept], [gold])
+    assert f1_at(swept, proposal.threshold, gold) == pytest.approx(best_f1(swept, gold))
+    assert (proposal.low or 0.0) < proposal.threshold < (proposal.high or 1.0)
+
+
+def test_a_higher_threshold_joins_less_falsely_and_misses_more() -> None:
+    swept, _, threes, _ = nested()
+    low, *_, high = (setting.mistakes for setting in propose_from_groups([swept], [threes]).settings)
+    assert low is not None
+    assert high is not None
+    assert low.false_joins > high.false_joins
+    assert low.missed_joins < high.missed_joins
+
+
+def test_bcubed_of_a_proposal_is_that_of_the_evaluation() -> None:
+    swept, _, threes, _ = nested()
+    proposal = propose_from_groups([swept], [threes])
+    clusters = swept.after[swept.at(proposal.threshold)]
+    score = proposal.setting_at(proposal.threshold).score
+    assert score == pytest.approx(agreement(clusters.tolist(), threes.tolist()).bcubed_f1)
+
+
+@pytest.mark.parametrize("level", ["subjects", "threes"])
+def test_pairs_find_the_level_that_they_were_labelled_at(level: str) -> None:
+    swept, subjects, threes, _ = nested()
+    gold = subjects if level == "subjects" else threes
+    proposal = propose_from_pairs(swept, drawn_pairs(gold, 200))
+    assert f1_at(swept, proposal.threshold, gold) > best_f1(swept, gold) - 0.05
+
+
+@pytest.mark.parametrize("way", ["groups", "pairs", "answers", "sample"])
+def test_costly_false_joins_raise_the_threshold_whichever_way_it_is_found(way: str) -> None:
+    swept, _, threes, vectors = nested(spread=0.6)
+
+    def propose(cost: float) -> float:
+        match way:
+            case "groups":
+                return propose_from_groups([swept], [threes], cost).threshold
+            case "pairs":
+                return propose_from_pairs(swept, drawn_pairs(threes, 200), cost).threshold
+            case "answers":
+                return answered(swept, threes, 40, cost=cost).proposal().threshold
+            case _:
+                return propose_unlabelled(swept, vectors, RULES, "intent", cost).threshold
+
+    cheap, costly = propose(0.2), propose(5.0)
+    assert cheap <= propose(1.0) <= costly
+    assert cheap < costly
+
+
+def test_f_weighs_precision_by_what_a_false_join_costs() -> None:
+    precise, complete = np.array([0.9]), np.array([0.5])
+    assert weighted_f(precise, complete, 1.0)[0] == pytest.approx(2 * 0.9 * 0.5 / 1.4)
+    assert weighted_f(precise, complete, 9.0)[0] > weighted_f(complete, precise, 9.0)[0]
+    assert weighted_f(np.array([0.0]), np.array([0.0]), 1.0)[0] == 0.0
+
+
+def duplicates(seed: int = 1) -> Matrix:
+    """Half of the questions asked twice in nearly the same place, the others alone, all far from each other."""
+    random = np.random.default_rng(seed)
+    points = random.normal(size=(300, 64))
+    points[100:200] = points[:100] + 0.1 * random.normal(size=(100, 64))
+    return unit_rows(points.astype(np.float32))
+
+
+def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
+    of_duplicates = sweep(duplicates(), RULES, grid_of(RULES))
+    assert is_of_duplicates(of_duplicates)
+    proposal = propose_unlabelled(of_duplicates, duplicates(), RULES)
+    assert proposal.threshold == 0.725
+    assert proposal.remarks
+    _, vectors = groups_and_vectors(1.2)
+    assert not is_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
+
+
+def test_a_level_limits_what_is_searched_and_needs_the_rules_that_it_was_measured_with() -> None:
+    assert grid_of(RULES, "intent")[-1] < grid_of(RULES, "duplicate")[0]
+    assert min(grid_of(RULES, "question")) > grid_of(RULES)[0]
+    plain = Rules(0.35, 0.35, "cosine", "average")
+    assert grid_of(plain)[0] < grid_of(RULES)[0]
+    with pytest.raises(QuestreamError, match="centred"):
+        grid_of(plain, "question")
+
+
+def test_other_rules_are_calibrated_as_they_are() -> None:
+    swept, _, threes, vectors = nested()
+    plain = Rules(0.35, 0.35, "cosine", "average")
+    own = sweep(vectors, plain, grid_of(plain))
+    assert f1_at(own, propose_from_groups([own], [threes]).threshold, threes) == pytest.approx(best_f1(own, threes))
+    assert not np.array_equal(own.after[own.at(0.6)], swept.after[swept.at(0.6)])
+
+
+def test_a_merge_threshold_keeps_its_distance() -> None:
+    vectors = nested()[3][:200]
+    never = sweep(vectors, Rules(0.5, 2.0), [0.5, 0.6])
+    merging = sweep(vectors, Rules(0.5, 0.5), [0.5, 0.6])
+    assert never.after.max() > merging.after.max()
+    assert np.array_equal(never.after, never.published)
+
+
+@pytest.mark.parametrize(
+    ("gold", "told"),
+    [([1] * 120, "one gold group"), (list(range(120)), "no two questions"), ([1, 1, 2], "100 at least")],
+)
+def test_groups_that_cannot_tell_are_refused(gold: list[int], told: str) -> None:
+    rows = np.zeros((1, len(gold)), np.int64)
+    with pytest.raises(QuestreamError, match=told):
+        propose_from_groups([Sweep((0.5,), rows, rows)], [np.array(gold)])
+
+
+@pytest.mark.parametrize(
+    ("same", "told"), [([True] * 10, "too few"), ([False] * 40, "0 pairs are labelled the same"), ([], "too few")]
+)
+def test_pairs_that_cannot_tell_are_refused(same: list[bool], told: str) -> None:
+    with pytest.raises(QuestreamError, match=told):
+        pair_stream([LabelledPair(f"a{i}", f"b{i}", one) for i, one in enumerate(same)])
+
+
+def test_pairs_are_streamed_as_distinct_texts_among_the_background() -> None:
+    pairs = [LabelledPair("a", f"b{i}", i % 2 == 0) for i in range(30)]
+    stream = pair_stream(pairs, ["a", "c", "d"])
+    assert sorted(stream.texts) == sorted({"a", "c", "d", *(f"b{i}" for i in range(30))})
+    assert [(stream.texts[i], stream.texts[j]) for i, j in zip(stream.first, stream.second, strict=True)] == [
+        (pair.text_a, pair.text_b) for pair in pairs
+    ]
+
+
+def test_a_preview_shows_what_is_joined_below_and_parted_above() -> None:
+    rows = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 1, 2], [0, 0, 1, 2, 3]], np.int64)
+    swept = Sweep((0.5, 0.525, 0.55), rows, rows)
+    lower, middle, higher = preview(swept, [f"q{i}" for i in range(5)], 0.525, 3)
+    assert [cluster.size for cluster in lower.biggest] == [4]
+    assert middle.parts == [("q0", "q3")]
+    assert higher.parts == [("q0", "q2")]
