@@ -24,14 +24,15 @@ from kafka.admin import (
     ResourceType,
 )
 
+from questream.calibration.sample import newest_of_topic
 from questream.cli.exit_codes import ExitCode
 from questream.domain import Record, Source
 from questream.errors import BadRecord
 from questream.records import QuestionDecoder, dead_letter_headers
-from questream.settings import InputSettings
+from questream.settings import InputSettings, KafkaSettings, Settings
 from tests.command import Outcome, questream
 from tests.conftest import built
-from tests.servers import KafkaServer, Topics
+from tests.servers import KafkaServer, Topics, create_topics
 from tests.servers.kafka import PASSWORD
 from tests.servers.process import needed_program
 
@@ -535,3 +536,21 @@ def test_tls_with_a_login_passes_through_and_its_password_comes_from_a_file(
     missing = questream("topics", "create", short, "--config", str(config), "--kafka.options.ssl_cafile=/nowhere")
     assert missing.code == ExitCode.USAGE
     assert "No such file" in missing.err
+
+
+def test_calibrate_samples_the_newest_questions_of_the_namespace(kafka: KafkaServer) -> None:
+    topics = create_topics(kafka.bootstrap_servers, partitions=2)
+    settings = Settings(
+        kafka=KafkaSettings.model_validate({"bootstrap_servers": kafka.bootstrap_servers, **topics.settings()}),
+        input=InputSettings(namespace_field="tenant"),
+    )
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    for number in range(12):
+        tenant = "other" if number == 7 else "default"
+        value = b"{broken" if number == 4 else json.dumps({"text": f"question {number}", "tenant": tenant}).encode()
+        # The partitions are read one after the other, whatever came first.
+        producer.send(topics.input_topic, value, partition=number % 2, timestamp_ms=1_700_000_000_000 + number)
+    producer.flush()
+    producer.close()
+    assert newest_of_topic(settings, 9) == [f"question {number}" for number in range(1, 12) if number not in (4, 7)]
+    assert newest_of_topic(settings, 3) == ["question 9", "question 10", "question 11"]

@@ -12,6 +12,7 @@ import typer
 from questream.cli.ask import ask
 from questream.cli.bench import bench
 from questream.cli.bench_quality import quality
+from questream.cli.calibrate import calibrate
 from questream.cli.clusters import clusters
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -58,6 +59,7 @@ app.command("train")(train)
 app.command("verify")(verify)
 app.command("restore")(restore)
 app.command("migrate")(migrate)
+app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 app.add_typer(bench, name="bench")
 
