@@ -24,6 +24,9 @@ _MOST_IN_VALLEY = 0.15
 _FEWEST_ALONE = 0.15
 # Below, intents are no more clearly told apart than issues of which hardly two are one.
 _CLEAR_MODULARITY = 0.65
+_UNCLEAR = (
+    "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
+)
 
 
 def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Proposal:
@@ -81,7 +84,7 @@ def propose_intents(
     low, high = interval_of(swept.thresholds, np.array(swept.thresholds)[rounds])
     remarks = edge_remarks(swept.thresholds, best)
     if scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0:
-        remarks += ("the sample falls into no clear groups: if only the same questions shall meet, give --granularity",)
+        remarks += (_UNCLEAR,)
     return Proposal(swept.thresholds[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
 
 
