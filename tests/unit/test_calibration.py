@@ -314,6 +314,14 @@ def test_pairs_are_streamed_as_distinct_texts_among_the_background() -> None:
     ]
 
 
+def test_of_thresholds_that_make_the_same_clusters_the_middle_one_is_proposed() -> None:
+    gold = np.arange(120) // 2
+    right, wrong = gold, np.zeros(120, np.int64)
+    rows = np.array([wrong, right, right, right, np.arange(120)])
+    proposal = propose_from_groups([Sweep((0.4, 0.425, 0.45, 0.475, 0.5), rows, rows)], [gold])
+    assert proposal.threshold == 0.45
+
+
 def test_a_preview_shows_what_is_joined_below_and_parted_above() -> None:
     rows = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 1, 2], [0, 0, 1, 2, 3]], np.int64)
     swept = Sweep((0.5, 0.525, 0.55), rows, rows)

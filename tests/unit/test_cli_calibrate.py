@@ -29,7 +29,7 @@ def embed(texts: Sequence[str]) -> Matrix:
     rows = []
     for text in texts:
         subject, case = text.split(" case ")[0], text.split(" wording ")[0]
-        parts = zip((subject, case, text), (1.0, 0.75, 0.35), strict=True)
+        parts = zip((subject, case, text), (1.0, 1.0, 0.5), strict=True)
         rows.append(sum(size * np.random.default_rng(crc32(part.encode())).normal(size=48) for part, size in parts))
     return unit_rows(np.array(rows, np.float32))
 

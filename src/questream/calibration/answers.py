@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from questream.calibration.belief import Belief, last_rows_together, parting_counts
-from questream.calibration.proposal import Proposal, edge_remarks, settings_of
+from questream.calibration.proposal import Proposal, edge_remarks, middle_of_best, settings_of
 from questream.calibration.sweep import Floats, Sweep, require_enough
 from questream.errors import QuestreamError
 
@@ -105,7 +105,7 @@ class Inquiry:
         if not self.answers:
             raise QuestreamError("no answers: without any, calibrate from the sample alone")
         expected = self._belief.expected()
-        best, thresholds = int(expected.argmax()), self._sweep.thresholds
+        best, thresholds = middle_of_best(expected), self._sweep.thresholds
         low, high = self._belief.interval()
         return Proposal(
             threshold=thresholds[best],

@@ -12,6 +12,7 @@ from questream.calibration.proposal import (
     Proposal,
     edge_remarks,
     interval_of,
+    middle_of_best,
     settings_of,
 )
 from questream.calibration.sweep import Floats, Sweep, require_enough, shared_counts, weighted_f
@@ -35,11 +36,11 @@ def propose_from_groups(
     # (orders, thresholds, groups): sums over the questions of each group, so that a bootstrap need not cluster again.
     precision, recall = (np.stack(part).mean(axis=0) for part in zip(*map(_by_group, sweeps, golds), strict=True))
     scores = weighted_f(precision.sum(axis=1) / sizes.sum(), recall.sum(axis=1) / sizes.sum(), false_join_cost)
-    best = int(scores.argmax())
+    best = middle_of_best(scores)
     draws = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), BOOTSTRAP_ROUNDS)
     drawn = draws @ sizes
     rounds = weighted_f(precision @ draws.T / drawn, recall @ draws.T / drawn, false_join_cost)
-    low, high = interval_of(thresholds, np.array(thresholds)[rounds.argmax(axis=0)])
+    low, high = interval_of(thresholds, np.array(thresholds)[[middle_of_best(column) for column in rounds.T]])
     mistakes = [
         _mean_mistakes([_mistakes(sweep.published[row], gold) for sweep, gold in zip(sweeps, golds, strict=True)])
         for row in range(len(thresholds))

@@ -15,6 +15,7 @@ from questream.calibration.proposal import (
     Proposal,
     edge_remarks,
     interval_of,
+    middle_of_best,
     settings_of,
 )
 from questream.calibration.sweep import Floats, Sweep
@@ -79,9 +80,9 @@ def propose_from_pairs(sweep: Sweep, stream: PairStream, false_join_cost: float 
     for draw in (*draws, np.ones(len(told))):
         belief.log_odds = np.tensordot(draw, told, axes=1)
         scores = belief.expected()
-        chosen.append(sweep.thresholds[int(scores.argmax())])
+        chosen.append(sweep.thresholds[middle_of_best(scores)])
     low, high = interval_of(sweep.thresholds, np.array(chosen[:-1]))
-    best = int(scores.argmax())
+    best = middle_of_best(scores)
     mistakes = _mistakes(sweep, stream)
     return Proposal(
         threshold=chosen[-1],

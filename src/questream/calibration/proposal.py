@@ -12,6 +12,7 @@ from questream.calibration.sweep import STEP, Floats, Sweep, shared_counts
 # The interval that is told holds the best threshold with this probability.
 CONFIDENCE = 0.9
 BOOTSTRAP_ROUNDS = 400
+_TIE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,12 @@ def bounds_of(thresholds: Sequence[float], low: float, high: float) -> tuple[flo
         round(min(low, highest) - STEP / 2, 4) if low > lowest else None,
         round(max(high, lowest) + STEP / 2, 4) if high < highest else None,
     )
+
+
+def middle_of_best(scores: Floats) -> int:
+    """The row of the highest score (t,); the middle one of those that share it, having the same clusters."""
+    best = np.flatnonzero(scores >= scores.max() - _TIE)
+    return int(best[len(best) // 2])
 
 
 def edge_remarks(thresholds: Sequence[float], best: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from questream.calibration.modularity import RESOLUTION, neighbour_graph
-from questream.calibration.proposal import Proposal, edge_remarks, interval_of, settings_of
+from questream.calibration.proposal import Proposal, edge_remarks, interval_of, middle_of_best, settings_of
 from questream.calibration.sweep import FEWEST_QUESTIONS, Sweep, has_levels, require_enough, sweep
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
@@ -77,10 +77,12 @@ def propose_intents(
     """
     graph, resolution = neighbour_graph(vectors, rules.similarity), RESOLUTION * false_join_cost
     scores = np.array([graph.modularity(clusters, resolution) for clusters in swept.after])
-    best = int(scores.argmax())
+    best = middle_of_best(scores)
     even = np.full(len(vectors), 1 / len(vectors))
     draws = np.random.default_rng(seed).multinomial(len(vectors), even, _BOOTSTRAP_ROUNDS).astype(np.float64)
-    rounds = [int(np.argmax([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws]
+    rounds = [
+        middle_of_best(np.array([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws
+    ]
     low, high = interval_of(swept.thresholds, np.array(swept.thresholds)[rounds])
     remarks = edge_remarks(swept.thresholds, best)
     if scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0:
