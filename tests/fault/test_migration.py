@@ -18,8 +18,8 @@ from questream.cli.recovery import _cluster_topic
 from questream.domain import Matrix, NamespaceState
 from questream.encoder import Encoder
 from questream.errors import IdentityMismatch, KafkaUnavailable
+from questream.kafka.decided import DecidedTopics
 from questream.migration.moving import Moved, TextsMissing, move
-from questream.migration.places import Topics
 from questream.migration.rebuilding import Rebuilding
 from questream.namespace_rules import build_of
 from questream.recovery.verifying import verify
@@ -77,7 +77,7 @@ def questions(first: int, count: int) -> Iterator[Any]:
 @contextmanager
 def rebuilding(stream: Stream, encoder: Encoder, members: int = 64) -> Iterator[Rebuilding]:
     settings = stream.settings()
-    with Topics(settings, NAMESPACE, 1_000_000) as topics:
+    with DecidedTopics(settings, NAMESPACE, 1_000_000) as topics:
         begun = Rebuilding(stream.store(), NAMESPACE, topics, encoder, build_of(settings, encoder).rules, untold)
         begun.read_history(members)
         yield begun

@@ -19,8 +19,8 @@ from questream.errors import QuestreamError
 if TYPE_CHECKING:
     from questream.domain import ClusterState, NamespaceState
     from questream.encoder import Encoder
+    from questream.kafka.decided import DecidedTopics
     from questream.migration.moving import Moved
-    from questream.migration.places import Topics
     from questream.migration.rebuilding import Rebuilding, Verdict
     from questream.store.redis import RedisStore
 
@@ -65,8 +65,8 @@ def migrate(
     Example: questream migrate --to sentence-transformers/all-mpnet-base-v2
     """
     from questream.encoder import load_encoder
+    from questream.kafka.decided import DecidedTopics
     from questream.migration.moving import move
-    from questream.migration.places import Topics
     from questream.migration.rebuilding import Rebuilding
     from questream.namespace_rules import build_of
     from questream.store.redis import open_store
@@ -80,7 +80,10 @@ def migrate(
     encoder = load_encoder(settings.model.model_copy(update={"name": to, "revision": to_revision}))
     _require_another(before, encoder)
     build = build_of(settings, encoder)
-    with _progress() as on_progress, nullcontext() if from_store else Topics(settings, name, decisions) as topics:
+    with (
+        _progress() as on_progress,
+        nullcontext() if from_store else DecidedTopics(settings, name, decisions) as topics,
+    ):
         rebuilding = Rebuilding(store, name, topics, encoder, build.rules, on_progress)
         rebuilding.read_history(members)
         unread = rebuilding.complete(list(store.summaries(name)))
@@ -102,7 +105,7 @@ def _require_another(before: NamespaceState, encoder: Encoder) -> None:
         raise QuestreamError(f"namespace {before.namespace!r} is built with {before.model!r} already")
 
 
-def _shadow(rebuilding: Rebuilding, topics: Topics | None, questions: int, seconds: float) -> Counter[Verdict]:
+def _shadow(rebuilding: Rebuilding, topics: DecidedTopics | None, questions: int, seconds: float) -> Counter[Verdict]:
     """What the new model says to live questions, while the old one decides them."""
     verdicts: Counter[Verdict] = Counter()
     if topics is None or not questions:

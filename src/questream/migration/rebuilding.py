@@ -12,8 +12,9 @@ from questream.clustering.rules import Rules
 from questream.domain import ClusterState, Matrix, Vector
 from questream.encoder import Encoder
 from questream.errors import BadRecord
+from questream.kafka.decided import DecidedTopics, Place, Published
 from questream.migration.centroids import Centroids
-from questream.migration.places import Chosen, Place, Published, Topics
+from questream.migration.chosen import Chosen
 from questream.store.protocol import Store
 
 # What the new model would have done with a question: the same, join another cluster, open one where the old model
@@ -37,7 +38,7 @@ class Rebuilding:
         self,
         store: Store,
         namespace: str,
-        topics: Topics | None,
+        topics: DecidedTopics | None,
         encoder: Encoder,
         rules: Rules,
         on_progress: Callable[[int, int], None],
@@ -143,7 +144,8 @@ class Rebuilding:
     def _embed_places(self, places: Iterable[Place]) -> Iterator[tuple[Place, Vector]]:
         wanted = set(places)
         if self._topics is not None and wanted:
-            yield from self._embed(self._topics.texts(wanted), len(wanted))
+            found = self._topics.questions(wanted)
+            yield from self._embed(((place, question.text) for place, question in found), len(wanted))
 
     def _embed(self, texts: Iterable[tuple[T, str]], count: int) -> Iterator[tuple[T, Vector]]:
         done, rest = 0, iter(texts)

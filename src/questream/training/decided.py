@@ -9,18 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import orjson
-from kafka import TopicPartition
-
-from questream.domain import ClusterState, Record, Source, format_cluster_id, parse_cluster_id
-from questream.errors import BadRecord
-from questream.kafka.connect import open_reader
-from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
-from questream.records.decode import QuestionDecoder
+from questream.domain import ClusterState, format_cluster_id
+from questream.kafka.decided import DecidedTopics
 from questream.settings import Settings
 from questream.store.protocol import Store
-
-Wanted = dict[TopicPartition, dict[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +50,16 @@ def decided_questions(
     group, named by the older. A question is told once, however often its decision was published.
     Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
-    decided = _decisions(settings, namespace, newest)
-    ids = sorted({cluster for offsets in decided.values() for cluster in offsets.values()})
-    groups = groups_of(store, namespace, ids, Counter(c for offsets in decided.values() for c in offsets.values()))
-    wanted = {
-        partition: {offset: cluster for offset, cluster in offsets.items() if chosen(groups[cluster])}
-        for partition, offsets in decided.items()
-    }
-    wanted = {partition: offsets for partition, offsets in wanted.items() if offsets}
-    missed.questions = sum(map(len, wanted.values()))
-    for question in _texts(settings, namespace, wanted, groups):
-        missed.questions -= 1
-        yield question
+    with DecidedTopics(settings, namespace, newest) as topics:
+        cluster_of = {published.place: published.cluster_id for published in topics.read_decisions()}
+        decisions = Counter(cluster_of.values())
+        groups = groups_of(store, namespace, sorted(decisions), decisions)
+        wanted = {place for place, cluster_id in cluster_of.items() if chosen(groups[cluster_id])}
+        missed.questions = len(wanted)
+        for place, question in topics.questions(wanted):
+            missed.questions -= 1
+            group = groups[cluster_of[place]]
+            yield DecidedQuestion(question.id, question.text, format_cluster_id(group.gold), group.label)
 
 
 def groups_of(store: Store, namespace: str, cluster_ids: list[int], decisions: Counter[int]) -> dict[int, Group]:
@@ -98,47 +88,3 @@ def groups_of(store: Store, namespace: str, cluster_ids: list[int], decisions: C
     for cluster_id in cluster_ids:
         questions[named[survivors[cluster_id]]] += decisions[cluster_id]
     return {cluster_id: Group(named[s], labels[s], questions[named[s]]) for cluster_id, s in survivors.items()}
-
-
-def _decisions(settings: Settings, namespace: str, newest: int) -> Wanted:
-    """The cluster of each decided record of the input topic, by partition and offset."""
-    decided: Wanted = {}
-    with open_reader(settings) as reader:
-        start_before_end(reader, settings.kafka.output_topic, newest)
-        for message in read_to_end(reader):
-            decision = orjson.loads(message.value)
-            source = decision["source"]
-            if (
-                decision["cluster_id"] is not None
-                and decision["namespace"] == namespace
-                and source["topic"] == settings.kafka.input_topic
-            ):
-                partition = TopicPartition(source["topic"], source["partition"])
-                decided.setdefault(partition, {})[source["offset"]] = parse_cluster_id(decision["cluster_id"])
-    return decided
-
-
-def _texts(settings: Settings, namespace: str, wanted: Wanted, groups: dict[int, Group]) -> Iterator[DecidedQuestion]:
-    decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
-    with open_reader(settings) as reader:
-        there = [partition for partition in partitions_of(reader, settings.kafka.input_topic) if partition in wanted]
-        if not there:
-            return
-        starts, ends = reader.beginning_offsets(there), reader.end_offsets(there)
-        reader.assign(there)
-        for partition in there:
-            reader.seek(partition, max(starts[partition], min(wanted[partition])))
-            ends[partition] = min(ends[partition], max(wanted[partition]) + 1)
-        for message in read_up_to(reader, ends):
-            cluster = wanted[TopicPartition(message.topic, message.partition)].get(message.offset)
-            if cluster is None:
-                continue
-            source = Source(message.topic, message.partition, message.offset, message.timestamp)
-            try:
-                question = decoder.decode(Record(source, message.key, message.value, tuple(message.headers)))
-            except BadRecord:
-                # The settings of input say something else now than when it was decided.
-                continue
-            if question.namespace == namespace:
-                group = groups[cluster]
-                yield DecidedQuestion(question.id, question.text, format_cluster_id(group.gold), group.label)

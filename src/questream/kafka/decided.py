@@ -1,19 +1,18 @@
-"""Which questions belong to which cluster, from the decisions that were published, and their texts, read again."""
+"""The decisions that were published of a namespace, and the questions behind them, read again."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from random import Random
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 from kafka import KafkaConsumer, TopicPartition
 
-from questream.domain import Record, Source, parse_cluster_id
+from questream.domain import Question, Record, Source, parse_cluster_id
 from questream.errors import BadRecord
 from questream.kafka.connect import open_reader, translated
 from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
@@ -36,7 +35,7 @@ class Published:
     created: bool
 
 
-class Topics:
+class DecidedTopics:
     """Reads the decisions of one namespace as they come, and the questions behind them again; no group is joined.
 
     Each call may raise KafkaUnavailable or KafkaRefused. Not for more than one thread.
@@ -90,8 +89,8 @@ class Topics:
         found = (self._published(message) for messages in polled.values() for message in messages)
         return [published for published in found if published is not None]
 
-    def texts(self, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
-        """The texts of the questions at these places, as far as the input topic still holds them, in order of place."""
+    def questions(self, places: Iterable[Place]) -> Iterator[tuple[Place, Question]]:
+        """The questions at these places, as far as the input topic still holds them, in order of place."""
         wanted: dict[int, list[int]] = {}
         for partition, offset in sorted(set(places)):
             wanted.setdefault(partition, []).append(offset)
@@ -100,9 +99,9 @@ class Topics:
             for partition, offsets in wanted.items():
                 kept = [offset for offset in offsets if offset >= first.get(partition, offset + 1)]
                 for message in _read_at(self._questions, self._partitions[partition], kept) if kept else ():
-                    text = self._text(message)
-                    if text is not None:
-                        yield (partition, message.offset), text
+                    question = self._question(message)
+                    if question is not None:
+                        yield (partition, message.offset), question
 
     def _published(self, message: Any) -> Published | None:
         decision = orjson.loads(message.value)
@@ -114,46 +113,14 @@ class Topics:
         place = (int(source["partition"]), int(source["offset"]))
         return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
 
-    def _text(self, message: Any) -> str | None:
+    def _question(self, message: Any) -> Question | None:
         source = Source(message.topic, message.partition, message.offset, message.timestamp)
         try:
-            return self._decoder.decode(Record(source, message.key, message.value, tuple(message.headers))).text
+            question = self._decoder.decode(Record(source, message.key, message.value, tuple(message.headers)))
         except BadRecord:
+            # The settings of input say something else now than when it was decided.
             return None
-
-
-class Chosen:
-    """The questions that clusters are embedded from: the first `limit` that each learned, and a sample of all.
-
-    A centroid learns from the first members of its cluster, so these make it what it would have been. The sample makes
-    the stream's mean.
-    """
-
-    def __init__(self, limit: int, sample: int, first_offsets: Mapping[int, int]) -> None:
-        self._limit = limit
-        self._sample_size = sample
-        self._first_offsets = first_offsets
-        self._random = Random(0)  # noqa: S311 - draws a sample, guards nothing
-        self._seen = 0
-        self.by_cluster: dict[int, list[Place]] = {}
-        self.sample: list[Place] = []
-
-    def note(self, published: Published) -> None:
-        """Look at the next decision."""
-        partition, offset = published.place
-        if offset < self._first_offsets.get(partition, 0):
-            return
-        places = self.by_cluster.setdefault(published.cluster_id, [])
-        if len(places) < self._limit:
-            places.append(published.place)
-        self._seen += 1
-        if len(self.sample) < self._sample_size:
-            self.sample.append(published.place)
-        else:
-            # Algorithm R (Vitter 1985).
-            at = self._random.randrange(self._seen)
-            if at < self._sample_size:
-                self.sample[at] = published.place
+        return question if question.namespace == self._namespace else None
 
 
 def _read_at(consumer: KafkaConsumer, partition: TopicPartition, offsets: Sequence[int]) -> Iterator[Any]:
