@@ -162,13 +162,14 @@ def test_the_new_centroids_are_those_of_a_stream_that_the_new_model_decided(make
 
 
 class LostIn:
-    """A store through which nothing more comes after the transaction: whoever moves died there."""
+    """A store through which nothing more comes from a call on: whoever moves died there."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, call: str) -> None:
         self._store = store
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        if name == "restore":
+        if name == self._call:
             raise KeyboardInterrupt
         return getattr(self._store, name)
 
@@ -184,9 +185,10 @@ def grown(make_stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch) -
     return stream
 
 
-def test_whoever_dies_after_the_transaction_leaves_the_rest_to_the_next_worker(grown: Stream) -> None:
+@pytest.mark.parametrize("call", ["restore", "settle"])
+def test_whoever_dies_after_the_transaction_leaves_the_rest_to_the_next_worker(grown: Stream, call: str) -> None:
     with rebuilding(grown, NEW) as begun, pytest.raises(KeyboardInterrupt):
-        switch(grown, begun, NEW, LostIn(grown.store()))
+        switch(grown, begun, NEW, LostIn(grown.store(), call))
     assert whole(grown).model == OLD.name
     grown.send(questions(200, 100))
     with running_worker(grown.settings(), NEW, OLD):
@@ -273,6 +275,21 @@ def test_one_text_of_each_cluster_in_the_store_is_enough(grown: Stream) -> None:
     with running_worker(grown.settings(), NEW):
         decided(grown, 300)
     assert_whole(grown, 300)
+
+
+def test_what_is_decided_while_the_history_is_embedded_is_learned_once(grown: Stream) -> None:
+    with rebuilding(grown, NEW) as begun:
+        grown.send([question(200, "quite another thing altogether"), *questions(201, 400)])
+        with running_worker(grown.settings(), OLD):
+            decided(grown, 601)
+        assert begun.complete(list(grown.store().summaries(NAMESPACE))) == []
+        while begun.read_news():
+            pass
+        begun.read_rest()
+        mirror, before = begun.centroids.mirror, grown.store().load(NAMESPACE)
+        assert {i: mirror.member_count(i) for i in mirror.ids.tolist()} == {
+            i: min(before.member_count(i), 256) for i in before.ids.tolist()
+        }
 
 
 def delete_questions(stream: Stream, below: int) -> None:

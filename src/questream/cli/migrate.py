@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,11 +18,14 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from questream.domain import ClusterState, NamespaceState
     from questream.encoder import Encoder
     from questream.kafka.decided import DecidedTopics
     from questream.migration.moving import Moved
     from questream.migration.rebuilding import Rebuilding, Verdict
+    from questream.settings import ModelSettings
     from questream.store.redis import RedisStore
 
 _FOLLOW_STORE_SECONDS = 5.0
@@ -77,27 +81,65 @@ def migrate(
     before = store.namespace_state(name)
     if before is None:
         raise QuestreamError(f"there is no namespace {name!r}; `questream clusters list` shows those there are")
-    encoder = load_encoder(settings.model.model_copy(update={"name": to, "revision": to_revision}))
+    encoder = load_encoder(_model_to(settings.model, to, to_revision))
     _require_another(before, encoder)
+    _warn_of_workers(settings.model, encoder)
     build = build_of(settings, encoder)
-    with (
-        _progress() as on_progress,
-        nullcontext() if from_store else DecidedTopics(settings, name, decisions) as topics,
-    ):
-        rebuilding = Rebuilding(store, name, topics, encoder, build.rules, on_progress)
+    progress = _Progress()
+    with nullcontext() if from_store else DecidedTopics(settings, name, decisions) as topics:
+        rebuilding = Rebuilding(store, name, topics, encoder, build.rules, progress)
         rebuilding.read_history(members)
+        rebuilding.read_rest()
         unread = rebuilding.complete(list(store.summaries(name)))
         verdicts = _shadow(rebuilding, topics, shadow_questions, shadow_seconds)
         outlook = _outlook(before, encoder, rebuilding, unread, verdicts)
         if not as_json:
             _print(outlook, store, name)
         moved = None
-        if yes or (not as_json and _agreed(name)):
-            moved = move(settings, store, name, rebuilding, build.identity, lambda _: retire_unread)
-    if as_json:
-        print_json({**outlook, "moved": None if moved is None else asdict(moved)})
-    else:
-        _print_end(moved, before)
+        try:
+            if yes or (not as_json and _agreed(name)):
+                moved = move(settings, store, name, rebuilding, build.identity, lambda _: retire_unread)
+        finally:
+            if as_json:
+                print_json({**outlook, "moved": None if moved is None else asdict(moved)})
+    if not as_json:
+        _print_end(moved, _way_back(settings.model, before))
+
+
+def _model_to(model: ModelSettings, to: str, revision: str | None) -> ModelSettings:
+    """The settings of the model to move to; what the workers' settings say of it holds, if it is one of theirs."""
+    of_former = model.of_former
+    if revision is None and to == model.name:
+        revision = model.revision
+    elif revision is None and of_former is not None and to == of_former.name:
+        revision = of_former.revision
+    return model.model_copy(update={"name": to, "revision": revision})
+
+
+def _warn_of_workers(model: ModelSettings, encoder: Encoder) -> None:
+    if not any(_is(known, encoder.name, encoder.revision) for known in (model, model.of_former)):
+        remark(
+            "these settings name that model neither as model.name nor as model.former: workers with the same settings "
+            "would stop at the switch"
+        )
+
+
+def _way_back(model: ModelSettings, before: NamespaceState) -> str:
+    """The options that name the model that the namespace had."""
+    for known in (model, model.of_former):
+        if known is not None and _is(known, before.model, before.model_revision):
+            return f"--to {known.name}"
+    return f"--to {before.model} --to-revision {before.model_revision}"
+
+
+def _is(model: ModelSettings | None, name: str, revision: str) -> bool:
+    """Whether these settings lead to that model; of one on the hub, which is not asked, by its name alone."""
+    from questream.encoder.files import locate_model
+
+    if model is None or not Path(model.name).is_dir():
+        return model is not None and model.name == name
+    files = locate_model(model)
+    return (files.name, files.revision) == (name, revision)
 
 
 def _require_another(before: NamespaceState, encoder: Encoder) -> None:
@@ -185,7 +227,7 @@ def _agreed(namespace: str) -> bool:
     return typer.confirm(f"Switch {namespace} now? Its workers must know both models", default=False)
 
 
-def _print_end(moved: Moved | None, before: NamespaceState) -> None:
+def _print_end(moved: Moved | None, way_back: str) -> None:
     if moved is None:
         print_line("nothing was changed")
         return
@@ -193,20 +235,27 @@ def _print_end(moved: Moved | None, before: NamespaceState) -> None:
     print_line(
         f"switched: {moved.clusters:,} clusters under their ids{retired}; decisions waited {moved.held_seconds:.1f} s"
     )
-    print_line(f"back again: questream migrate --to {before.model}")
+    print_line(f"back again: questream migrate {way_back}")
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for the texts that are embedded."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class _Progress:
+    """A bar on stderr while texts are embedded, and nothing between."""
 
-    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, visible=False)
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
 
-        def on_progress(done: int, count: int) -> None:
-            progress.update(task, completed=done, total=count, visible=done < count)
+    def __call__(self, done: int, count: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        yield on_progress
+        if self._bar is None and done < count:
+            columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+            self._task = self._bar.add_task("", total=count)
+            self._bar.start()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=count)
+            if done >= count:
+                self._bar.stop()
+                self._bar = None

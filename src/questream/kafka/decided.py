@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,9 +16,11 @@ from kafka import KafkaConsumer, TopicPartition
 from questream.domain import Question, Record, Source, parse_cluster_id
 from questream.errors import BadRecord
 from questream.kafka.connect import open_reader, translated
-from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
+from questream.kafka.reading import partitions_of, read_up_to, start_before_end
 from questream.records import QuestionDecoder
 from questream.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 Place = tuple[int, int]  # partition and offset in the input topic
 
@@ -77,10 +80,14 @@ class DecidedTopics:
     def read_decisions(self) -> Iterator[Published]:
         """The decisions from where the last call ended to where the topic ends now."""
         with translated():
-            for message in read_to_end(self._decisions):
+            ends = self._decisions.end_offsets(list(self._decisions.assignment()))
+            for message in read_up_to(self._decisions, ends):
                 published = self._published(message)
                 if published is not None:
                     yield published
+            for partition, end in ends.items():
+                # What came meanwhile was fetched with the rest and passed over: it is read by the next call.
+                self._decisions.seek(partition, end)
 
     def wait_for_decisions(self) -> list[Published]:
         """The decisions that come within a moment, if any do."""
@@ -104,14 +111,18 @@ class DecidedTopics:
                         yield (partition, message.offset), question
 
     def _published(self, message: Any) -> Published | None:
-        decision = orjson.loads(message.value)
-        source = decision["source"]
-        ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
-        # What was replayed was only looked at: it is a member of nothing.
-        if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
+        try:
+            decision = orjson.loads(message.value)
+            source = decision["source"]
+            ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
+            # What was replayed was only looked at: it is a member of nothing.
+            if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
+                return None
+            place = (int(source["partition"]), int(source["offset"]))
+            return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
+        except (TypeError, KeyError, ValueError):
+            logger.warning("a record of the output topic is no decision", extra={"offset": message.offset})
             return None
-        place = (int(source["partition"]), int(source["offset"]))
-        return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
 
     def _question(self, message: Any) -> Question | None:
         source = Source(message.topic, message.partition, message.offset, message.timestamp)

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from kafka import KafkaProducer
 
-from questream.domain import ClusterState, NamespaceState, retired_cluster
-from questream.errors import KafkaRefused, QuestreamError, StoreUnsettled
+from questream.domain import ClusterState, NamespaceState, format_cluster_id, retired_cluster
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, StoreUnsettled
 from questream.kafka.clients import producer_config
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import KeySerializer, Outgoing, TransactionalPublisher
@@ -28,6 +28,12 @@ from questream.settings import Settings
 from questream.store.protocol import Identity, Restored, Store
 
 _HOLD_SECONDS = 60.0
+# Whoever is far behind comes nearer with each pass; what is left is embedded while the namespace is held.
+_PASSES = 20
+_SHORT_PASS_SECONDS = 2.0
+# What brokers allow at most, unless told otherwise.
+_LONGEST_TRANSACTION_SECONDS = 900.0
+_NAMED = 5
 # A broker takes some thousand states a second; what is left over is for a slow one.
 _STATES_PER_SECOND = 500.0
 
@@ -35,8 +41,9 @@ _STATES_PER_SECOND = 500.0
 class TextsMissing(QuestreamError):
     """Clusters cannot be embedded anew: their questions are neither in the input topic nor in the store."""
 
-    def __init__(self, cluster_ids: Sequence[int]) -> None:
-        super().__init__(f"of {len(cluster_ids)} clusters no question can be read again")
+    def __init__(self, cluster_ids: Sequence[int], remedy: str) -> None:
+        some = ", ".join([*map(format_cluster_id, cluster_ids[:_NAMED]), *["..."] * (len(cluster_ids) > _NAMED)])
+        super().__init__(f"of {len(cluster_ids)} clusters no question can be read again ({some}): {remedy}")
         self.cluster_ids = list(cluster_ids)
 
 
@@ -63,25 +70,33 @@ def move(
     store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the namespace's
     model tells.
     """
-    rebuilding.read_rest()
+    for _ in range(_PASSES):
+        began = time.monotonic()
+        rebuilding.read_rest()
+        if time.monotonic() - began < _SHORT_PASS_SECONDS:
+            break
     incarnation = store.incarnation(namespace)
     started = time.monotonic()
     token = None if incarnation is None else store.hold(namespace, incarnation, _HOLD_SECONDS)
     if token is None:
-        raise StoreUnsettled(f"namespace {namespace!r} has to be settled first: start a worker, or questream restore")
+        raise StoreUnsettled(
+            f"namespace {namespace!r} is not settled: a worker does it, or questream restore; or somebody else moves it"
+        )
     try:
         states, whole = _new_states(store, namespace, rebuilding, identity, retire)
     except BaseException:
         _let_go(store, namespace, token)
         raise
     try:
-        _publish(settings, states, whole, _Holding(store, namespace, token))
-    except KafkaRefused:
+        _publish(settings, store, states, whole, token)
+    except (KafkaRefused, _NotBegun):
         _let_go(store, namespace, token)
         raise
     # After any other failure it is not known whether the transaction was committed. The topic tells whoever settles the
     # namespace once the hold is over.
-    store.restore(namespace, token, [Restored(state) for state in states])
+    # In at-least-once an older state may still be on its way: then the last word has to be said again.
+    again = settings.delivery == "at-least-once"
+    store.restore(namespace, token, [Restored(state, publish=again and state.event != "retired") for state in states])
     store.settle(namespace, token, whole, {})
     retired = sum(state.event == "retired" for state in states)
     return Moved(len(states) - retired, retired, time.monotonic() - started)
@@ -100,7 +115,11 @@ def _new_states(
     live = list(store.summaries(namespace))
     missing = rebuilding.complete(live)
     if missing and not retire(missing):
-        raise TextsMissing(missing)
+        raise TextsMissing(missing, "--retire-unread retires them")
+    # A label or a route is an operator's word, which a cluster does not retire against.
+    spoken_for = [s.cluster_id for s in live if s.cluster_id in set(missing) and (s.label or s.route)]
+    if spoken_for:
+        raise TextsMissing(spoken_for, "they have a label or a route; remove both, or send questions that join them")
     mirror = rebuilding.centroids.mirror
     states = [
         replace(
@@ -131,35 +150,37 @@ def _new_states(
     return [*states, *(retired_cluster(namespace, cluster_id) for cluster_id in missing)], whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Holding:
-    """Asked as the last thing before the commit: whoever settles after this sees the open transaction, and waits."""
-
-    store: Store
-    namespace: str
-    token: str
-
-    def __call__(self) -> None:
-        if not self.store.still_holds(self.namespace, self.token, _HOLD_SECONDS):
-            raise StoreUnsettled(f"holding namespace {self.namespace!r} took too long; it was settled by a worker")
+class _NotBegun(KafkaUnavailable):
+    """The broker was not there before anything was sent."""
 
 
-def _publish(settings: Settings, states: Sequence[ClusterState], whole: NamespaceState, still_holds: _Holding) -> None:
-    topic = settings.kafka.cluster_topic
+def _publish(
+    settings: Settings, store: Store, states: Sequence[ClusterState], whole: NamespaceState, token: str
+) -> None:
+    topic, namespace = settings.kafka.cluster_topic, whole.namespace
     records = [Outgoing(topic, *encode_cluster_state(state)) for state in states]
     records.append(Outgoing(topic, *encode_namespace_state(whole)))
     seconds = settings.kafka.call_deadline_seconds + len(records) / _STATES_PER_SECOND
-    transactional_id = f"{settings.kafka.group_id}-migrate-{whole.namespace}"
-    config = producer_config(settings, "questream-migrate", transactional_id)
-    config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], int(seconds * 1000))
+    config = producer_config(settings, "questream-migrate", f"{settings.kafka.group_id}-migrate-{namespace}")
+    longest_ms = int(min(seconds, _LONGEST_TRANSACTION_SECONDS) * 1000)
+    config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], longest_ms)
+
+    def require_hold() -> None:
+        # As the last thing before the commit too: whoever settles after that sees the open transaction, and waits.
+        if not store.still_holds(namespace, token, max(_HOLD_SECONDS, seconds)):
+            raise StoreUnsettled(f"holding namespace {namespace!r} took too long; it was settled by a worker")
+
     watchdog = Watchdog()
     publisher = TransactionalPublisher(
         lambda: KafkaProducer(**config, key_serializer=KeySerializer()), watchdog, seconds
     )
     try:
-        publisher.start()
-        still_holds()
-        publisher.publish(records, {}, None, still_holds)
+        try:
+            publisher.start()
+        except KafkaUnavailable as error:
+            raise _NotBegun(str(error)) from error
+        require_hold()
+        publisher.publish(records, {}, None, require_hold)
     finally:
         publisher.close()
         watchdog.stop()

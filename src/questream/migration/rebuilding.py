@@ -50,6 +50,9 @@ class Rebuilding:
         self._rules = rules
         self._on_progress = on_progress
         self.centroids = Centroids(encoder.dimension, rules)
+        # What `complete` learned from before its decisions were read: clusters by their kept text, questions by place.
+        self._completed: set[int] = set()
+        self._completed_from: set[Place] = set()
 
     def read_history(self, members: int) -> None:
         """Embed the first `members` questions of each cluster that the input topic still has, and the mean's sample."""
@@ -73,12 +76,19 @@ class Rebuilding:
 
     def read_news(self) -> list[Verdict]:
         """Follow the decisions that come within a moment; returns what the new model says to each."""
-        return [] if self._topics is None else self._follow(self._topics.wait_for_decisions())
+        verdicts = []
+        if self._topics is not None:
+            for published, vector in self._vectors_of(self._topics.wait_for_decisions()):
+                verdicts.append(self._judge(published, vector))
+                self._learn(published, vector)
+        return verdicts
 
     def read_rest(self) -> None:
-        """Follow all decisions that are published by now."""
+        """Follow all decisions that are published by now, as far as there is something to learn from them."""
         if self._topics is not None:
-            self._follow(list(self._topics.read_decisions()))
+            news = [published for published in self._topics.read_decisions() if self._may_learn(published.cluster_id)]
+            for published, vector in self._vectors_of(news):
+                self._learn(published, vector)
 
     def follow_store(self) -> None:
         """Follow what was merged and retired by now."""
@@ -103,25 +113,40 @@ class Rebuilding:
             }
             for place, vector in self._embed_places(places):
                 self.centroids.learn(places[place], vector)
+                self._completed_from.add(place)
         kept = [s for s in missing if s.cluster_id not in self.centroids and s.representative is not None]
         vectors = list(self._embed(((s, s.representative or "") for s in kept), len(kept)))
         for state, vector in vectors:
             self.centroids.learn(state.cluster_id, vector)
+            self._completed.add(state.cluster_id)
         if vectors and not self.centroids.mirror.mean_questions:
             # One text stands for all questions of its cluster.
             self.centroids.set_mean(np.stack([vector for _, vector in vectors]), [s.size for s, _ in vectors])
         return [state.cluster_id for state in live if state.cluster_id not in self.centroids]
 
-    def _follow(self, decisions: Sequence[Published]) -> list[Verdict]:
-        vectors = dict(self._embed_places(published.place for published in decisions))
-        verdicts = []
-        for published in decisions:
+    def _vectors_of(self, decisions: Sequence[Published]) -> Iterator[tuple[Published, Vector]]:
+        """Decisions in their order, without those that `complete` has learned from before they came."""
+        fresh = [
+            published
+            for published in decisions
+            if published.place not in self._completed_from
+            and not (published.created and published.cluster_id in self._completed)
+        ]
+        vectors = dict(self._embed_places(published.place for published in fresh))
+        for published in fresh:
             vector = vectors.get(published.place)
             if vector is not None:
-                verdicts.append(self._judge(published, vector))
-                self.centroids.learn_mean(vector)
-                self.centroids.learn(published.cluster_id, vector)
-        return verdicts
+                yield published, vector
+
+    def _learn(self, published: Published, vector: Vector) -> None:
+        self.centroids.learn_mean(vector)
+        self.centroids.learn(published.cluster_id, vector)
+
+    def _may_learn(self, cluster_id: int) -> bool:
+        mirror = self.centroids.mirror
+        if mirror.mean_questions < self._rules.learning_questions or cluster_id not in self.centroids:
+            return True
+        return mirror.member_count(cluster_id) < self._rules.learning_members
 
     def _judge(self, published: Published, vector: Vector) -> Verdict:
         nearest = self.centroids.nearest(vector)

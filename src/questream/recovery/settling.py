@@ -18,9 +18,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from questream.domain import ClusterState, InFlight, NamespaceState, retired_cluster
+from questream.errors import NamespaceHeld
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.store.protocol import Restored, Store
 
@@ -50,7 +52,11 @@ class Settler:
                 self._store.settle(namespace, token, None, {})
                 return
             # The topic is read once for all namespaces: whoever lost one has lost them all.
-            tokens = {name: self._store.begin_settling(name) for name in self._store.namespaces()} | {namespace: token}
+            tokens = {namespace: token}
+            for name in self._store.namespaces():
+                # One that somebody moves to another model is settled by whoever asks for it.
+                with suppress(NamespaceHeld):
+                    tokens[name] = self._store.begin_settling(name)
             for name, published in ({namespace: Published()} | self._topic.published()).items():
                 if name in tokens and self._store.incarnation(name) is None:
                     self._settle(name, tokens[name], published)
@@ -98,6 +104,9 @@ class Settler:
 
     def _corrected(self, namespace: str, published: Published, behind: set[int], committed: Offsets) -> list[Restored]:
         states = self._topic.states(namespace, behind - published.retired)
+        # Left behind by a move to another model: it was retired before that, and its tombstone had still to come.
+        left_behind = {i for i, state in states.items() if _of_another_model(state, published.whole)}
+        states = {i: state for i, state in states.items() if i not in left_behind}
         places = {at for state in states.values() for at in state.in_flight.joins}
         heads = self._store.heads(namespace, places)
         restored = {i: _without_lost_joins(state, committed, heads) for i, state in states.items()}
@@ -106,7 +115,7 @@ class Settler:
                 merged = self._merged(namespace, loser, survivor, restored)
                 if merged is not None:
                     restored[loser] = merged
-        retired = [Restored(retired_cluster(namespace, i)) for i in behind & published.retired]
+        retired = [Restored(retired_cluster(namespace, i)) for i in behind & published.retired | left_behind]
         # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
         return sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None)
 
@@ -126,6 +135,12 @@ class Settler:
             in_flight=InFlight(),
         )
         return Restored(state, publish=True)
+
+
+def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool:
+    if whole is None or state.vector_sum is None:
+        return False
+    return (state.model, len(state.vector_sum)) != (whole.model, whole.dimension)
 
 
 def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets) -> Restored:

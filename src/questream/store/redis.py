@@ -502,11 +502,14 @@ class RedisStore:
             pipeline = self._client.pipeline(transaction=False)
             for cluster_id in chunk:
                 pipeline.hmget(cluster_key(namespace, cluster_id), ["members", "sum"])
-            mirror.apply(
+            moved = [
                 ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
                 for cluster_id, (members, vector_sum) in zip(chunk, pipeline.execute(), strict=True)
                 if members is not None
-            )
+            ]
+            if any(len(change.vector_sum) != mirror.dimension for change in moved):
+                raise StoreUnsettled(f"namespace {namespace!r} is half way to another model; a worker settles it")
+            mirror.apply(moved)
         return mirror
 
     @_translated()

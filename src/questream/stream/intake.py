@@ -60,7 +60,7 @@ class Intake:
         self._retry = retry
         self._assignment = _Assignment()
         self._had_turn: set[TopicPartition] = set()
-        self._ledgers: dict[tuple[str, str, int], Ledger] = {}
+        self._ledgers: dict[tuple[str, str, int], tuple[Ledger, Encoder]] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
         self._watch = _ProgressWatch(stall_seconds)
@@ -216,21 +216,22 @@ class Intake:
         except BadRecord as error:
             return Item(record, error=_untraced(error))
         source = record.source
-        ledger = self._ledger(question.namespace, source)
+        ledger, encoder = self._ledger(question.namespace, source)
         recorded = ledger.decisions.get(source.offset)
-        encoder = self._encoders[self._clusterer.identity(question.namespace)]
         fresh = source.offset > ledger.head
         return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder, fresh=fresh)
 
-    def _ledger(self, namespace: str, source: Source) -> Ledger:
-        """What this namespace has decided of this partition before it came to us."""
+    def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
+        """What this namespace has decided of this partition before it came to us, and the encoder of its model then."""
         at = (namespace, source.topic, source.partition)
-        ledger = self._ledgers.get(at)
-        if ledger is None:
-            ledger = self._ledgers[at] = self._retry.store(self._clusterer.recorded, *at)
-        elif ledger.decisions and source.offset > ledger.head:
-            ledger = self._ledgers[at] = Ledger(ledger.head, incarnation=ledger.incarnation)
-        return ledger
+        known = self._ledgers.get(at)
+        if known is None:
+            ledger = self._retry.store(self._clusterer.recorded, *at)
+            known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
+        ledger, encoder = known
+        if ledger.decisions and source.offset > ledger.head:
+            known = self._ledgers[at] = (Ledger(ledger.head, incarnation=ledger.incarnation), encoder)
+        return known
 
     def _tokenise(self, items: Sequence[Item]) -> None:
         for encoder in self._encoders.values():

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from importlib.metadata import version
 
 from kafka import KafkaProducer
@@ -105,7 +106,9 @@ class Worker:
         try:
             # On a CPU the model has the cores: a second BLAS thread spins beside it and costs ten times what it saves.
             with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
-                self._retry.store(self._clusterer.follow, settings.clusters.namespace)
+                # Whatever the store has to be brought to, a session does it.
+                with suppress(StoreUnsettled):
+                    self._retry.store(self._clusterer.follow, settings.clusters.namespace)
                 self._run_sessions()
         except StoreUnavailable:
             if not self._stopping.is_set():
