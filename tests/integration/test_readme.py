@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 
 from questream.domain import Record, Source
@@ -121,11 +123,12 @@ def test_its_question_is_decoded_and_its_decision_is_one() -> None:
 
 
 def test_its_notebook_runs(minilm: Path) -> None:
-    (code,) = blocks("python")
-    names: dict[str, object] = {}
-    exec(code.replace("sentence-transformers/all-MiniLM-L6-v2", str(minilm)), names)
-    assigned = names["assigned"]
-    assert len(getattr(assigned, "ids", [])) == 3
+    assign, estimate = blocks("python")
+    names: dict[str, Any] = {"vectors": np.eye(8)[:5], "more_vectors": np.eye(8)[4:]}
+    exec(assign.replace("sentence-transformers/all-MiniLM-L6-v2", str(minilm)), names)
+    assert len(names["assigned"].ids) == 3
+    exec(estimate, names)
+    assert len(names["labels"]) == 9
 
 
 def test_its_environment_names_are_settings() -> None:
