@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +14,8 @@ Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
 Outcome = Literal["joined", "created", "replayed"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
+
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,11 @@ def retired_cluster(namespace: str, cluster_id: int) -> ClusterState:
 def format_cluster_id(number: int) -> str:
     """The public form of a cluster number: `c17`. Lower numbers are older clusters."""
     return f"c{number}"
+
+
+def name_some(cluster_ids: Sequence[int]) -> str:
+    """The public ids of the first five, and dots for the others."""
+    return ", ".join([*map(format_cluster_id, cluster_ids[:_NAMED]), *["..."] * (len(cluster_ids) > _NAMED)])
 
 
 def parse_cluster_id(text: str) -> int:

@@ -67,7 +67,9 @@ def merge_clusters(store: Store, namespace: str, one: int, other: int) -> Applie
     StoreUnsettled where a worker has to look first whether the store has lost anything.
     """
     for _ in range(_MERGE_ATTEMPTS):
-        states = sorted((_live(store, namespace, one), _live(store, namespace, other)), key=lambda s: s.cluster_id)
+        states = sorted(
+            (live_cluster(store, namespace, one), live_cluster(store, namespace, other)), key=lambda s: s.cluster_id
+        )
         survivor, loser = states
         if survivor.cluster_id == loser.cluster_id:
             raise ValueError("the two are one cluster already")
@@ -87,7 +89,8 @@ def merge_clusters(store: Store, namespace: str, one: int, other: int) -> Applie
     raise Contended("the clusters kept moving; try again")
 
 
-def _live(store: Store, namespace: str, cluster_id: int) -> ClusterState:
+def live_cluster(store: Store, namespace: str, cluster_id: int) -> ClusterState:
+    """What a cluster has become: itself, or what it was merged into. Raises KeyError if that is not there any more."""
     state = store.cluster(namespace, cluster_id)
     while state is not None and state.merged_into is not None:
         state = store.cluster(namespace, state.merged_into)

@@ -86,7 +86,7 @@ def rebuilding(stream: Stream, encoder: Encoder, members: int = 64) -> Iterator[
 def switch(stream: Stream, begun: Rebuilding, encoder: Encoder, store: Store | None = None) -> Moved:
     settings = stream.settings()
     identity = build_of(settings, encoder).identity
-    return move(settings, store or stream.store(), NAMESPACE, begun, identity, lambda _: False)
+    return move(settings, store or stream.store(), NAMESPACE, begun, identity, retire_unread=False)
 
 
 def whole(stream: Stream) -> NamespaceState:

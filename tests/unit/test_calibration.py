@@ -11,12 +11,12 @@ from questream.calibration.groups import propose_from_groups
 from questream.calibration.pairs import PairStream, pair_stream, propose_from_pairs
 from questream.calibration.preview import preview
 from questream.calibration.proposal import Proposal
-from questream.calibration.sweep import Floats, Sweep, grid_of, shared_counts, sweep, weighted_f
+from questream.calibration.sweep import Floats, Sweep, grid_of, sweep, weighted_f
 from questream.calibration.unlabelled import is_of_duplicates, propose_unlabelled
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import Labels, agreement
+from questream.evaluation.agreement import Labels, agreement, shared_counts
 from questream.library import QuestionClusterer
 from questream.records.files import LabelledPair
 from tests.unit.stepping import unit_rows

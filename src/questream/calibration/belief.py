@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.calibration.proposal import CONFIDENCE, bounds_of
-from questream.calibration.sweep import STEP, Floats, Sweep, shared_counts, weighted_f
+from questream.calibration.sweep import STEP, Floats, Sweep, weighted_f
+from questream.evaluation.agreement import shared_counts
 
 SLOPES = (12.0, 20.0, 35.0)
 # The best F of a stream of intents. Duplicates, whose best F is near 1, lose little by it: few of their joins are in

@@ -15,9 +15,9 @@ from questream.calibration.proposal import (
     middle_of_best,
     settings_of,
 )
-from questream.calibration.sweep import Floats, Sweep, require_enough, shared_counts, weighted_f
+from questream.calibration.sweep import Floats, Sweep, require_enough, weighted_f
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import Labels
+from questream.evaluation.agreement import Labels, shared_counts
 
 
 def propose_from_groups(

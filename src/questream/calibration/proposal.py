@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from questream.calibration.sweep import STEP, Floats, Sweep, shared_counts
+from questream.calibration.sweep import STEP, Floats, Sweep
+from questream.evaluation.agreement import shared_counts
 
 # The interval that is told holds the best threshold with this probability.
 CONFIDENCE = 0.9

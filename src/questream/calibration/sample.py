@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from questream.domain import Record, Source
 from questream.errors import BadRecord
 from questream.records.files import read_questions
 
@@ -37,7 +36,7 @@ def newest_of_topic(settings: Settings, questions: int) -> list[str]:
     Raises KafkaUnavailable or KafkaRefused.
     """
     from questream.kafka.connect import open_reader
-    from questream.kafka.reading import read_to_end, start_before_end
+    from questream.kafka.reading import read_to_end, record_of, start_before_end
     from questream.records.decode import QuestionDecoder
 
     decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
@@ -45,9 +44,8 @@ def newest_of_topic(settings: Settings, questions: int) -> list[str]:
     with open_reader(settings) as consumer:
         start_before_end(consumer, settings.kafka.input_topic, questions)
         for message in read_to_end(consumer):
-            source = Source(message.topic, message.partition, message.offset, message.timestamp)
             try:
-                question = decoder.decode(Record(source, message.key, message.value, tuple(message.headers)))
+                question = decoder.decode(record_of(message))
             except BadRecord:
                 continue
             if question.namespace == settings.clusters.namespace:

@@ -115,20 +115,6 @@ def _published(clustering: Clustering) -> Labels:
     return clustering.after if clustering.published is None else clustering.published
 
 
-def shared_counts(clusters: Labels, others: Labels) -> tuple[Floats, Floats, Floats]:
-    """Of each question (n,): those that share both its groups, those in its cluster, those in its other one.
-
-    Itself counts in each. Both number groups from 0.
-    """
-    cells = clusters * (int(others.max()) + 1) + others
-    _, cell, shared = np.unique(cells, return_inverse=True, return_counts=True)
-    return (
-        shared[cell].astype(np.float64),
-        np.bincount(clusters)[clusters].astype(np.float64),
-        np.bincount(others)[others].astype(np.float64),
-    )
-
-
 def weighted_f(precision: Floats, recall: Floats, false_join_cost: float) -> Floats:
     """van Rijsbergen's F, whose precision weighs `false_join_cost` times what recall does: F1 at 1.
 

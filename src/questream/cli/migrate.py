@@ -94,11 +94,11 @@ def migrate(
         verdicts = _shadow(rebuilding, topics, shadow_questions, shadow_seconds)
         outlook = _outlook(before, encoder, rebuilding, unread, verdicts)
         if not as_json:
-            _print(outlook, store, name)
+            _print(outlook, unread, store, name)
         moved = None
         try:
             if yes or (not as_json and _agreed(name)):
-                moved = move(settings, store, name, rebuilding, build.identity, lambda _: retire_unread)
+                moved = move(settings, store, name, rebuilding, build.identity, retire_unread=retire_unread)
         finally:
             if as_json:
                 print_json({**outlook, "moved": None if moved is None else asdict(moved)})
@@ -186,11 +186,13 @@ def _outlook(
     }
 
 
-def _print(outlook: dict[str, Any], store: RedisStore, namespace: str) -> None:
+def _print(outlook: dict[str, Any], unread: Sequence[int], store: RedisStore, namespace: str) -> None:
+    from questream.domain import name_some
+
     compared, merges, splits = outlook["compared"], outlook["merges"], outlook["splits"]
     print_line(f"{outlook['clusters']:,} clusters of {namespace} embedded with {outlook['to']['model']}")
-    if outlook["unread"]:
-        print_line(f"{len(outlook['unread']):,} clusters have no question left to read: {_some(outlook['unread'])}")
+    if unread:
+        print_line(f"{len(unread):,} clusters have no question left to read: {name_some(unread)}")
     if compared["questions"]:
         print_line(
             f"{compared['questions']:,} live questions compared: {compared['agreement']:.1%} decided alike, "
@@ -214,10 +216,6 @@ def _texts(store: RedisStore, namespace: str, names: Sequence[str]) -> list[str]
     }
     found = [states.get(parse_cluster_id(name)) for name in names]
     return [printable((state.label or state.representative or "") if state else "") for state in found]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_EXAMPLES], *["..."] * (len(names) > _EXAMPLES)])
 
 
 def _agreed(namespace: str) -> bool:

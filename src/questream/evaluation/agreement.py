@@ -143,6 +143,22 @@ def agreement_by_size(clusters: Labels, gold: Labels) -> list[SizeAgreement]:
     return found
 
 
+def shared_counts(
+    clusters: Labels, others: Labels
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of each question (n,): those that share both its groups, those in its cluster, those in its other one.
+
+    Itself counts in each. Both number groups from 0.
+    """
+    cells = clusters * (int(others.max()) + 1) + others
+    _, cell, shared = np.unique(cells, return_inverse=True, return_counts=True)
+    return (
+        shared[cell].astype(np.float64),
+        np.bincount(clusters)[clusters].astype(np.float64),
+        np.bincount(others)[others].astype(np.float64),
+    )
+
+
 def numbered(labels: Sequence[Hashable]) -> Labels:
     """Labels as numbers from 0 without gaps, in the order in which they first appear."""
     numbers: dict[Hashable, int] = {}

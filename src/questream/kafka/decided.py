@@ -13,10 +13,10 @@ from typing import Any, Self
 import orjson
 from kafka import KafkaConsumer, TopicPartition
 
-from questream.domain import Question, Record, Source, parse_cluster_id
+from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
 from questream.kafka.connect import open_reader, translated
-from questream.kafka.reading import partitions_of, read_up_to, start_before_end
+from questream.kafka.reading import partitions_of, read_up_to, record_of, start_before_end
 from questream.records import QuestionDecoder
 from questream.settings import Settings
 
@@ -125,9 +125,8 @@ class DecidedTopics:
             return None
 
     def _question(self, message: Any) -> Question | None:
-        source = Source(message.topic, message.partition, message.offset, message.timestamp)
         try:
-            question = self._decoder.decode(Record(source, message.key, message.value, tuple(message.headers)))
+            question = self._decoder.decode(record_of(message))
         except BadRecord:
             # The settings of input say something else now than when it was decided.
             return None

@@ -9,12 +9,19 @@ from typing import Any, Literal
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
+from questream.domain import Record, Source
 from questream.errors import KafkaRefused, KafkaUnavailable
 from questream.kafka.rights import missing_right
 
 _POLL_MS = 200
 _DENIAL_MS = 2000
 _STANDSTILL_SECONDS = 15.0
+
+
+def record_of(message: Any) -> Record:
+    """What kafka-python's consumer gave, as the record that it is."""
+    source = Source(message.topic, message.partition, message.offset, message.timestamp)
+    return Record(source, message.key, message.value, tuple(message.headers))
 
 
 def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:

@@ -11,13 +11,13 @@ While the namespace is held nothing is decided in it, and questions wait in Kafk
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from kafka import KafkaProducer
 
-from questream.domain import ClusterState, NamespaceState, format_cluster_id, retired_cluster
+from questream.domain import ClusterState, NamespaceState, name_some, retired_cluster
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, StoreUnsettled
 from questream.kafka.clients import producer_config
 from questream.kafka.deadline import Watchdog
@@ -33,7 +33,6 @@ _PASSES = 20
 _SHORT_PASS_SECONDS = 2.0
 # What brokers allow at most, unless told otherwise.
 _LONGEST_TRANSACTION_SECONDS = 900.0
-_NAMED = 5
 # A broker takes some thousand states a second; what is left over is for a slow one.
 _STATES_PER_SECOND = 500.0
 
@@ -42,8 +41,8 @@ class TextsMissing(QuestreamError):
     """Clusters cannot be embedded anew: their questions are neither in the input topic nor in the store."""
 
     def __init__(self, cluster_ids: Sequence[int], remedy: str) -> None:
-        some = ", ".join([*map(format_cluster_id, cluster_ids[:_NAMED]), *["..."] * (len(cluster_ids) > _NAMED)])
-        super().__init__(f"of {len(cluster_ids)} clusters no question can be read again ({some}): {remedy}")
+        told = f"of {len(cluster_ids)} clusters no question can be read again ({name_some(cluster_ids)}): {remedy}"
+        super().__init__(told)
         self.cluster_ids = list(cluster_ids)
 
 
@@ -62,9 +61,10 @@ def move(
     namespace: str,
     rebuilding: Rebuilding,
     identity: Identity,
-    retire: Callable[[Sequence[int]], bool],
+    *,
+    retire_unread: bool,
 ) -> Moved:
-    """Switch the namespace to what was rebuilt; `retire` says whether to let clusters go whose texts are nowhere.
+    """Switch the namespace to what was rebuilt; with `retire_unread`, clusters are let go whose texts are nowhere.
 
     Raises StoreUnsettled where a worker has to look first whether the store has lost anything, TextsMissing, and what
     store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the namespace's
@@ -83,7 +83,7 @@ def move(
             f"namespace {namespace!r} is not settled: a worker does it, or questream restore; or somebody else moves it"
         )
     try:
-        states, whole = _new_states(store, namespace, rebuilding, identity, retire)
+        states, whole = _new_states(store, namespace, rebuilding, identity, retire_unread=retire_unread)
     except BaseException:
         _let_go(store, namespace, token)
         raise
@@ -107,17 +107,19 @@ def _new_states(
     namespace: str,
     rebuilding: Rebuilding,
     identity: Identity,
-    retire: Callable[[Sequence[int]], bool],
+    *,
+    retire_unread: bool,
 ) -> tuple[list[ClusterState], NamespaceState]:
     # What was published before the hold and not read yet.
     rebuilding.read_rest()
     rebuilding.follow_store()
     live = list(store.summaries(namespace))
     missing = rebuilding.complete(live)
-    if missing and not retire(missing):
+    if missing and not retire_unread:
         raise TextsMissing(missing, "--retire-unread retires them")
     # A label or a route is an operator's word, which a cluster does not retire against.
-    spoken_for = [s.cluster_id for s in live if s.cluster_id in set(missing) and (s.label or s.route)]
+    unread = set(missing)
+    spoken_for = [s.cluster_id for s in live if s.cluster_id in unread and (s.label or s.route)]
     if spoken_for:
         raise TextsMissing(spoken_for, "they have a label or a route; remove both, or send questions that join them")
     mirror = rebuilding.centroids.mirror

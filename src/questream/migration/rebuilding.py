@@ -15,6 +15,7 @@ from questream.errors import BadRecord
 from questream.kafka.decided import DecidedTopics, Place, Published
 from questream.migration.centroids import Centroids
 from questream.migration.chosen import Chosen
+from questream.operations import live_cluster
 from questream.store.protocol import Store
 
 # What the new model would have done with a question: the same, join another cluster, open one where the old model
@@ -158,13 +159,10 @@ class Rebuilding:
 
     def _survivor(self, cluster_id: int) -> int | None:
         """What a cluster has become, itself if nothing; None if it is gone."""
-        while True:
-            state = self._store.cluster(self._namespace, cluster_id)
-            if state is None or state.event == "retired":
-                return None
-            if state.merged_into is None:
-                return cluster_id
-            cluster_id = state.merged_into
+        try:
+            return live_cluster(self._store, self._namespace, cluster_id).cluster_id
+        except KeyError:
+            return None
 
     def _embed_places(self, places: Iterable[Place]) -> Iterator[tuple[Place, Vector]]:
         wanted = set(places)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
+from questream.domain import ClusterState, name_some, parse_cluster_id
 from questream.kafka.connect import open_reader
 from questream.kafka.reading import read_to_end, start_before_end
 from questream.recovery.cluster_topic import ClusterTopic, Published
@@ -20,7 +20,6 @@ from questream.settings import Settings
 from questream.store.protocol import Store
 
 _ALL = 1_000_000_000
-_NAMED = 5
 # Sums are float32: adding in another order moves the last digits.
 _TOLERANCE = 1e-3
 
@@ -81,8 +80,7 @@ def _compare(
 ) -> Iterator[Difference]:
     def differs(promise: str, ids: list[int], words: str, remedy: str) -> Iterator[Difference]:
         if ids:
-            some = [format_cluster_id(i) for i in sorted(ids)[:_NAMED]] + ["..."] * (len(ids) > _NAMED)
-            yield Difference(namespace, promise, f"{len(ids)} {words}: {', '.join(some)}", remedy)
+            yield Difference(namespace, promise, f"{len(ids)} {words}: {name_some(sorted(ids))}", remedy)
 
     known = store.revisions(namespace, list(told.revisions.keys() | told.retired | named))
     if not held.settled and (told.revisions or held.states):

@@ -18,6 +18,7 @@ from questream.domain import Record, Source
 from questream.encoder import Encoder
 from questream.errors import BadRecord, KafkaUnavailable
 from questream.kafka.publisher import Offsets
+from questream.kafka.reading import record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.store.protocol import Identity, Ledger
@@ -202,7 +203,7 @@ class Intake:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
         started = time.perf_counter()
-        items = [self._decode(_to_record(message)) for messages in fetched.values() for message in messages]
+        items = [self._decode(record_of(message)) for messages in fetched.values() for message in messages]
         self._metrics.consumed.inc(len(items))
         decoded = time.perf_counter()
         self._metrics.stage_seconds.labels("decode").observe(decoded - started)
@@ -340,8 +341,3 @@ class _ProgressWatch:
 def _untraced(error: BadRecord) -> BadRecord:
     """The error without its traceback, whose frames hold all that was fetched with it: a cycle that is freed late."""
     return error.with_traceback(None)
-
-
-def _to_record(message: Any) -> Record:
-    source = Source(message.topic, message.partition, message.offset, message.timestamp)
-    return Record(source, message.key, message.value, tuple(message.headers))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
-from questream.evaluation.agreement import Labels, numbered
+from questream.evaluation.agreement import Labels, numbered, shared_counts
 from questream.evaluation.online import cluster_online
 from questream.evaluation.stream import orders_of
 from questream.training.corpus import Corpus, Pairs
@@ -94,11 +94,8 @@ def worth(held_out: Corpus, subject: Subject) -> dict[str, float]:
 
 def bcubed_of_each(clusters: Labels, groups: Labels) -> tuple[Weights, Weights]:
     """BCubed precision and recall of each question (n,), of which `agreement` takes the means."""
-    cluster_of, group_of = numbered(clusters.tolist()), numbered(groups.tolist())
-    cells = cluster_of * (int(group_of.max()) + 1) + group_of
-    _, cell_of, shared = np.unique(cells, return_inverse=True, return_counts=True)
-    mates = shared[cell_of].astype(np.float64)
-    return mates / np.bincount(cluster_of)[cluster_of], mates / np.bincount(group_of)[group_of]
+    shared, in_cluster, in_group = shared_counts(numbered(clusters.tolist()), numbered(groups.tolist()))
+    return shared / in_cluster, shared / in_group
 
 
 def average_precision(right: NDArray[np.bool_], weights: Weights) -> float:
