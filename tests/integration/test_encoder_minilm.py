@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 
 from questream.domain import Matrix
 from questream.encoder import Encoder, load_encoder
@@ -116,6 +117,21 @@ def test_the_limit_is_the_models_own_unless_a_setting_lowers_it(encoder: Encoder
 def test_a_limit_above_the_models_own_is_refused_with_the_range(minilm: Path) -> None:
     with pytest.raises(ModelError, match="takes 3 to 256"):
         load_encoder(ModelSettings(name=str(minilm), device="cpu", max_tokens=257))
+
+
+@pytest.mark.parametrize(
+    "unit", ["a ", "a\t", "?", "密", "a\u0301", "ไ ", "🙂 ", "w" * 101 + " ", "don't. ", "[SEP]", "Résumé, "]
+)
+@pytest.mark.parametrize("behind", ["", " and [MASK]\u0301", "密x"])
+def test_a_long_text_has_the_tokens_that_it_has_uncut(exact: Encoder, minilm: Path, unit: str, behind: str) -> None:
+    uncut = Tokenizer.from_file(str(minilm / "tokenizer.json"))
+    uncut.no_padding()
+    uncut.enable_truncation(exact.max_tokens)
+    text = unit * 6000 + behind
+    whole = uncut.encode(text)
+    (tokens,) = exact.tokenise([text])
+    assert tokens.ids.tolist() == whole.ids
+    assert tokens.truncated == bool(whole.overflowing)
 
 
 def test_a_lone_surrogate_is_a_bad_record(encoder: Encoder) -> None:
