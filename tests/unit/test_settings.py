@@ -315,6 +315,65 @@ def test_a_secret_file_that_is_not_text_is_refused_without_its_content(tmp_path:
     assert SECRET not in message
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+@pytest.mark.parametrize("name", ["REDIS__URL", "KAFKA__SASL_PLAIN_PASSWORD", "KAFKA__OPTIONS__ssl_cafile", "CONFIG"])
+def test_quotes_that_an_env_file_kept_are_refused_without_the_value(
+    name: str, quote: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"QUESTREAM_{name}", f"{quote}redis://{SECRET}{quote}")
+    message = refusal()
+    assert message == f"environment variable QUESTREAM_{name} has quotes around its value, which would be a part of it"
+
+
+def test_a_carriage_return_that_an_env_file_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUESTREAM_KAFKA__GROUP_ID", "questream\r")
+    assert "QUESTREAM_KAFKA__GROUP_ID ends with a carriage return" in refusal()
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_a_byte_order_mark_is_no_part_of_settings_or_secrets(ends: bytes, tmp_path: Path) -> None:
+    path, secret = tmp_path / "given.toml", tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbf[kafka]" + ends + b'group_id = "g"' + ends)
+    secret.write_bytes(b"\xef\xbb\xbf" + SECRET.encode() + ends)
+    settings = load_settings(path, {"redis.password_file": str(secret)})
+    assert settings.kafka.group_id == "g"
+    assert settings.redis.password is not None
+    assert settings.redis.password.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'a = "{SECRET}"'.encode("utf-16"),
+        f'a = "{SECRET}"'.encode("utf-16-le"),
+        b"a = 1\0",
+        f'a = "{SECRET}é"'.encode("latin-1"),
+    ],
+    ids=["utf-16", "utf-16-without-mark", "null", "latin-1"],
+)
+def test_a_file_of_settings_or_with_a_secret_must_be_utf_8(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "given"
+    path.write_bytes(content)
+    for message in (refusal(path), refusal(overrides={"redis.password_file": str(path)})):
+        assert "given" in message
+        assert "save it as UTF-8" in message
+        assert SECRET not in message
+
+
+@pytest.mark.parametrize("kind", ["folder", "endless", "null", "deep", "old-mac"])
+def test_what_is_no_settings_file_is_refused_in_words(kind: str, tmp_path: Path) -> None:
+    path = {"folder": tmp_path, "endless": Path("/dev/zero"), "null": Path("a\0b")}.get(kind, tmp_path / "given.toml")
+    if kind == "deep":
+        path.write_text("a = " + "[" * 100_000)
+    if kind == "old-mac":
+        path.write_bytes(b'[kafka]\rgroup_id = "g"\r')
+    message = refusal(path)
+    expected = {"folder": "Is a directory", "endless": "longer than", "null": "cannot be the path", "deep": "not TOML"}
+    assert expected.get(kind, "not TOML") in message
+    if kind in ("endless", "null"):
+        assert expected[kind] in refusal(overrides={"redis.password_file": str(path)})
+
+
 def test_a_secret_and_its_file_are_not_both_taken(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text(SECRET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from questream.errors import SettingsError
 from questream.settings.describe import ENV_DELIMITER, ENV_PREFIX, Setting, all_settings, mask_given
@@ -27,6 +28,9 @@ _KUBERNETES_NAME = re.compile(r"_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+
 _KUBERNETES_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
 _FILE_SUFFIX = "_file"
 _MOST_SECRET_BYTES = 65536
+_MOST_TOML_BYTES = 1048576
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_QUOTES = ('"', "'")
 
 
 class _Environment(BaseSettings, Settings):
@@ -84,30 +88,65 @@ def _check_environment(known: Mapping[str, Setting]) -> None:
     tables = tuple(f"{setting.env_name}{ENV_DELIMITER}" for setting in known.values() if setting.is_table)
     for given, value in os.environ.items():
         name = given.upper()
-        if not name.startswith(ENV_PREFIX) or name in names or name.startswith((*tables, _TEST_PREFIX)):
+        if not name.startswith(ENV_PREFIX):
+            continue
+        if name in names or name.startswith((*tables, _TEST_PREFIX)):
+            _check_unquoted(given, value)
             continue
         if _KUBERNETES_NAME.search(name) or (name.endswith("_PORT") and _KUBERNETES_ADDRESS.match(value)):
             continue
         raise SettingsError(f"environment variable {given} is not a setting{_nearest(name, names)}")
 
 
+def _check_unquoted(name: str, value: str) -> None:
+    """Refuse what a file of variables left around a value: `docker run --env-file` takes quotes for a part of it."""
+    if len(value) > 1 and value[0] in _QUOTES and value[-1] == value[0]:
+        raise SettingsError(f"environment variable {name} has quotes around its value, which would be a part of it")
+    if value.endswith("\r"):
+        raise SettingsError(f"environment variable {name} ends with a carriage return, as lines of Windows do")
+
+
 def _find_config(config: Path | None) -> Path | None:
     named = config or Path(os.environ.get(CONFIG_ENV_NAME, ""))
     if named != Path():
         return named
-    return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    try:
+        return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
+    except OSError as error:
+        raise SettingsError(f"{DEFAULT_CONFIG} cannot be looked for: {error.strerror}; name one by --config") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    what = f"the settings file {path}"
+    text = _read_text(path, what, _MOST_TOML_BYTES)
     try:
-        path.open("rb").close()
-        return TomlConfigSettingsSource(_Environment, path)()
-    except OSError as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The line ends of Windows are TOML's too, those of the oldest Macs are not.
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         # tomllib's messages tell a place and a rule, and do not quote the line.
-        reason = error if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
-        raise SettingsError(f"the settings file {path} is not TOML: {reason}") from None
+        raise SettingsError(f"{what} is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{what} is not TOML of ours: it is nested too deeply") from None
+
+
+def _read_text(path: Path, what: str, most_bytes: int) -> str:
+    """The text of a UTF-8 file without its byte order mark. Raises SettingsError, which shows nothing of the text."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        raise SettingsError(f"{what} cannot be read: {error.strerror}") from None
+    except ValueError:
+        # No file has such a name: a null character is in it, or half a surrogate pair.
+        raise SettingsError(f"{what} cannot be the path of a file".replace(str(path), repr(str(path)))) from None
+    if len(content) > most_bytes:
+        raise SettingsError(f"{what} is longer than {most_bytes} bytes")
+    if content.startswith(_UTF_16_MARKS) or b"\0" in content:
+        raise SettingsError(f"{what} is not UTF-8 but UTF-16 or no text; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError(f"{what} is not UTF-8; save it as UTF-8") from None
 
 
 def _nest(overrides: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
@@ -158,19 +197,7 @@ def _read_secret_files(merged: dict[str, Any], known: Mapping[str, Setting]) -> 
 
 
 def _read_secret(path: Path, key: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_SECRET_BYTES + 1)
-        if len(content) > _MOST_SECRET_BYTES:
-            raise SettingsError(f"{key} is {path}, which is longer than {_MOST_SECRET_BYTES} bytes")
-        return content.decode().rstrip("\r\n")
-    except OSError as error:
-        raise SettingsError(f"{key} is {path}, which cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{key} is {path}, which is not UTF-8") from None
-    except ValueError:
-        # No file has such a name: a null character is in it, or half a surrogate pair.
-        raise SettingsError(f"{key} is {str(path)!r}, which cannot be the path of a file") from None
+    return _read_text(path, f"{key} is {path}, which", _MOST_SECRET_BYTES).rstrip("\r\n")
 
 
 def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> str:
