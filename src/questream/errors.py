@@ -2,6 +2,7 @@
 
     QuestreamError
     ├── SettingsError        stop: a setting is wrong; names its key and the allowed range
+    ├── MissingExtra         stop: packages of an extra are not installed
     ├── ModelError           stop: the model cannot be loaded or must not be
     ├── IdentityMismatch     stop: the namespace was built with another model
     ├── BadRecord            dead-letter: this record can never be processed
@@ -31,6 +32,13 @@ class SettingsError(QuestreamError):
 
 class ModelError(QuestreamError):
     """The model cannot be loaded, or its licence has not been accepted."""
+
+
+class MissingExtra(QuestreamError):
+    """Packages that only some commands need are not installed; the message says how they are put in."""
+
+    def __init__(self, what: str, packages: str, extra: str) -> None:
+        super().__init__(f"{what} needs {packages}; put it in with: make setup EXTRAS={extra}")
 
 
 class IdentityMismatch(QuestreamError):

@@ -65,3 +65,20 @@ def test_what_an_audit_finds_is_its_result(tmp_path: Path, said: str, code: int)
     command = [bash, str(ROOT / ".ci" / "audit"), str(tmp_path / "log"), str(tool)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, said in done.stdout) == (code, True)
+
+
+def test_make_setup_puts_in_an_extra_by_the_name_that_a_command_tells() -> None:
+    done = make("setup", "EXTRAS=plots,train")
+    assert done.returncode == 0, done.stderr
+    refused = make("setup", "EXTRAS=nix")
+    assert refused.returncode != 0
+    assert "there is no extra 'nix'; there are embedded, plots, train, dev, quality and all" in refused.stderr
+
+
+def test_the_lock_of_the_comparisons_pins_by_hash_and_agrees_with_the_other() -> None:
+    locked = {name: version for name, version, _ in LOCKED.findall((ROOT / "requirements.lock").read_text())}
+    compared = LOCKED.findall((ROOT / "quality.lock").read_text())
+    assert {"bertopic", "drain3", "river"} <= {name for name, _, _ in compared}
+    for name, version, rest in compared:
+        assert HASH.search(rest), name
+        assert locked.get(name, version) == version, name

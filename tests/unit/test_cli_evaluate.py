@@ -111,7 +111,7 @@ def test_a_report_without_matplotlib_is_refused_before_any_work(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     outcome = questream("evaluate", "questions.csv", "--report", "report.html")
     assert outcome.code == ExitCode.FAILED
-    assert "pip install 'questream[plots]'" in outcome.err
+    assert "make setup EXTRAS=plots" in outcome.err
     assert not loaded
 
 

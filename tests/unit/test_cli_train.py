@@ -45,7 +45,7 @@ def test_missing_packages_are_told_with_what_to_install(
     monkeypatch.setattr(importlib.util, "find_spec", without_datasets)
     outcome = questream("train", str(tmp_path / "model"), "--groups", groups)
     assert outcome.code == ExitCode.FAILED
-    assert outcome.err == "questream: training needs datasets: pip install 'questream[train]'\n"
+    assert outcome.err == "questream: training needs datasets; put it in with: make setup EXTRAS=train\n"
 
 
 def test_a_file_that_cannot_be_read_is_told_without_what_stands_in_it(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from questream.bench.soak import Soak
-from questream.errors import QuestreamError
+from questream.errors import MissingExtra, QuestreamError
 
 _TITLES = {
     "worker_mib": "Worker, resident MiB",
@@ -30,7 +30,7 @@ def draw(soak: Soak, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise QuestreamError("--plot needs matplotlib: pip install 'questream[plots]'") from None
+        raise MissingExtra("--plot", "matplotlib", "plots") from None
     rows = -(-len(_TITLES) // _COLUMNS)
     figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
     figure.suptitle(

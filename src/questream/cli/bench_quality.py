@@ -31,7 +31,7 @@ def quality(
     """Compare how well questions are clustered with other libraries and offline references, on the same vectors.
 
     Ours takes the threshold of `clusters.granularity`; an asterisk marks a setting that was the best of several for the
-    gold groups. What is not installed is named: `pip install --group quality` brings it. Last come the goals, and
+    gold groups. What is not installed is named: `make setup EXTRAS=quality` brings it. Last come the goals, and
     whether they hold.
     Example: questream bench quality banking77.jsonl --clusters.granularity intent
     """

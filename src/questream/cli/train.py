@@ -14,7 +14,7 @@ import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, remark
-from questream.errors import QuestreamError
+from questream.errors import MissingExtra
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -66,7 +66,7 @@ def train(
         raise typer.BadParameter(f"--mini-batch {mini_batch} is more than --batch {batch}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise QuestreamError(f"training needs {' and '.join(missing)}: pip install 'questream[train]'")
+        raise MissingExtra("training", " and ".join(missing), "train")
     from questream.training.corpus import read_corpus
     from questream.training.recipe import Recipe
     from questream.training.report import Order

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.errors import QuestreamError
+from questream.errors import MissingExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,11 +50,11 @@ _WITHOUT = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def require_matplotlib() -> None:
-    """Raises QuestreamError that says what to install where matplotlib is not."""
+    """Raises MissingExtra, which says how to install it, where matplotlib is not."""
     try:
         import matplotlib.figure  # noqa: F401 - asked for, not used
     except ImportError:
-        raise QuestreamError("--report needs matplotlib: pip install 'questream[plots]'") from None
+        raise MissingExtra("--report", "matplotlib", "plots") from None
 
 
 def threshold_curve(points: Sequence[CurvePoint], setting: float) -> str:
