@@ -214,3 +214,42 @@ def test_embedded_servers_need_nothing_else(start: Callable[..., RunningWorker],
     assert {decision["outcome"] for decision in decided.json_lines} == {"created", "joined"}
     worker.signal(signal.SIGTERM)
     assert worker.end() == 0, worker.said
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", ">/dev/full 2>/dev/full", "2> >(exit 0)"])
+def test_a_worker_whose_streams_are_closed_full_or_broken_decides_all_the_same(
+    streams: str,
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    redis_url: str,
+    minilm: Path,
+    tmp_path: Path,
+) -> None:
+    flags = flags_of(kafka, topics(), redis_url, minilm)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
+    worker = subprocess.Popen(
+        [
+            *("bash", "-c", f'exec "$@" {streams}', "bash", sys.executable, "-m", "questream", "run"),
+            *("--metrics.port=0", "--metrics.host=127.0.0.1", "--log.level=debug", *flags),
+        ],
+        env=environment | {"PYTHONIOENCODING": "ascii"},
+    )
+    try:
+        path = tmp_path / "questions.txt"
+        path.write_text("我的卡在哪里？\n")
+        assert questream("produce", str(path), *flags).code == 0
+        assert questream("tail", "--from-beginning", "--max", "1", "--json", *flags).json["outcome"] == "created"
+        for encoding in ("utf-8", "latin-1", "ascii"):
+            for command in (["clusters", "list"], ["clusters", "export"], ["clusters", "export", "--format", "csv"]):
+                shown = subprocess.run(
+                    [sys.executable, "-m", "questream", *command, *flags],
+                    env=environment | {"PYTHONIOENCODING": encoding},
+                    capture_output=True,
+                )
+                assert (shown.returncode, shown.stderr) == (0, b""), command
+                assert shown.stdout.decode().replace("\\u6211", "我").count("我") == 1
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(STOP_SECONDS) == 0
+    finally:
+        worker.kill()
+        worker.wait()

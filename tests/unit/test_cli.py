@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from questream.cli import app
+from questream.cli.app import app
 from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.options import ROOT_KEYS, expand_setting_flags
 from questream.errors import KafkaUnavailable, ModelError, QuestreamError, SettingsError, StoreRefused

@@ -1,5 +1,5 @@
 """The command `questream`. What needs a model, Kafka or Redis is imported when a command runs, not before."""
 
-from questream.cli.app import app, main
+from questream.cli.process import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,20 +20,23 @@ from questream.cli.dead_letters import dead_letters
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
-from questream.cli.exit_codes import ExitCode, exit_code_of
+from questream.cli.exit_codes import ExitCode
 from questream.cli.export import export
+from questream.cli.failures import report
 from questream.cli.migrate import migrate
-from questream.cli.options import debugging, expand_setting_flags
-from questream.cli.output import print_line, remark
+from questream.cli.options import expand_setting_flags
+from questream.cli.output import print_line
 from questream.cli.produce import produce
 from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.tail import tail
 from questream.cli.topics import topics
 from questream.cli.train import train
-from questream.errors import QuestreamError
+from questream.errors import SettingsError
 from questream.settings.process import share_cores
 
+# What Python puts in the place of a byte of an argument that it cannot read.
+_HALF = re.compile("[\ud800-\udfff]")
 EPILOG = "\n\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
 
 app = typer.Typer(
@@ -64,33 +68,25 @@ bench.command("quality")(quality)
 app.add_typer(bench, name="bench")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that the arguments name; ends with SystemExit and an `ExitCode`.
-
-    `arguments` default to those of the process.
-    """
+def run_command(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; returns its exit code. What fails has been told."""
     share_cores()
     try:
-        app(args=expand_setting_flags(sys.argv[1:] if arguments is None else arguments), prog_name="questream")
-    except QuestreamError as error:
-        _report(error)
-        sys.exit(exit_code_of(error))
+        app(args=expand_setting_flags(_decoded(arguments)), prog_name="questream")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
-        # A fault of questream's own. Its message may quote what it was working on.
-        _report(error)
-        sys.exit(ExitCode.FAILED)
+        return report(error)
+    return ExitCode.OK
 
 
-def _report(error: Exception) -> None:
-    if debugging():
-        traceback.print_exc()
-    if isinstance(error, QuestreamError):
-        for line in str(error).splitlines() or [type(error).__name__]:
-            remark(f"questream: {line}")
-        return
-    # What the system says of a file, a port or a disk quotes no data.
-    told = f"{type(error).__name__}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
-    remark(f"questream: {told}, a fault of its own; --log.level debug shows where")
+def _decoded(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments; raises SettingsError for one that the system's encoding cannot read, unless it names a file."""
+    for number, argument in enumerate(arguments, 1):
+        if not argument.isascii() and _HALF.search(argument) and not os.path.lexists(argument):
+            encoding = sys.getfilesystemencoding().upper()
+            raise SettingsError(f"argument {number} holds bytes that are not {encoding}; write it in that encoding")
+    return arguments
 
 
 def _print_version(asked: bool) -> None:

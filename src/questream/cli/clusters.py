@@ -7,12 +7,22 @@ import heapq
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import destination, json_line, print_json, print_line, print_table, printable, remark
+from questream.cli.output import (
+    TextFile,
+    destination,
+    json_line,
+    print_json,
+    print_line,
+    print_table,
+    printable,
+    remark,
+)
+from questream.cli.streams import as_utf8
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -108,7 +118,9 @@ def export(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")
+    ] = None,
     format: Annotated[
         ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
     ] = None,
@@ -122,7 +134,7 @@ def export(
     rows = (_row(state) for state in store.summaries(chosen))
     with destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
-            _write_csv(file, rows)
+            _write_csv(as_utf8(file), rows)
         else:
             _write_json_lines(file, rows)
 
@@ -240,12 +252,12 @@ def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
     return ExportFormat.CSV if output is not None and output.suffix.lower() == ".csv" else ExportFormat.JSONL
 
 
-def _write_json_lines(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
+def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     for row in rows:
         file.write(json_line(row) + "\n")
 
 
-def _write_csv(file: IO[str], rows: Iterator[dict[str, Any]]) -> None:
+def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
     columns += ["created_at", "last_seen_at", "model", "representative"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    file: Annotated[Path | None, typer.Argument(help="File to write, JSON Lines; default: stdout.")] = None,
+    file: Annotated[Path | None, typer.Argument(help="File to write, JSON Lines; default, and `-`: stdout.")] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import orjson
 
+from questream.cli.streams import is_utf8, writable
 from questream.errors import QuestreamError
 
 # Wide enough that nothing is cut off in a file or a pipe.
 _PIPE_WIDTH = 200
+_STDOUT = Path("-")
+_NOT_ASCII = re.compile("[^\x00-\x7f]+")
 # What JSON lets stand in a text: DEL, the C1 controls (one of them begins an escape sequence), line and paragraph ends,
 # and the marks that turn the direction of writing.
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class TextFile(Protocol):
+    """What texts can be written to."""
+
+    def write(self, text: str, /) -> int:
+        """Write the text; returns how many characters that were."""
 
 
 def print_json(document: Any) -> None:
@@ -29,7 +40,14 @@ def print_json(document: Any) -> None:
 def json_line(document: Any) -> str:
     """The document in a line that cannot steer a terminal either, and says the same to a program."""
     text = orjson.dumps(document, default=str).decode()
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    if not is_utf8(sys.stdout):
+        # JSON is UTF-8 or, where stdout is neither, ASCII: both say the same to a program.
+        text = _NOT_ASCII.sub(_escaped, text)
+    return _STEERING.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def print_line(text: str) -> None:
@@ -54,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
     for row in rows:
         # As texts: what comes from a stream must not be read as markup.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(writable(cell)) for cell in row))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     Console(width=width, highlight=False).print(table)
 
@@ -65,13 +83,41 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def destination(file: Path | None) -> Iterator[IO[str]]:
-    """A file to write to, stdout where none is named. Raises QuestreamError where it cannot be written."""
-    if file is None:
+def destination(file: Path | None) -> Iterator[TextFile]:
+    """A file to write to, stdout where none is named or its name is `-`. Raises QuestreamError if it cannot be written.
+
+    What fails otherwise inside is raised as it is.
+    """
+    if file is None or file == _STDOUT:
         yield sys.stdout
         return
+    with _told(file):
+        opened = file.open("w", encoding="utf-8", errors="backslashreplace", newline="")
     try:
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            yield opened
+        yield _Written(opened, file)
+    finally:
+        with _told(file):
+            opened.close()
+
+
+class _Written:
+    """A file whose errors say which file it is."""
+
+    def __init__(self, opened: IO[str], file: Path) -> None:
+        self._opened = opened
+        self._file = file
+
+    def write(self, text: str, /) -> int:
+        with _told(self._file):
+            return self._opened.write(text)
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise QuestreamError(f"{file} cannot be written: {error.strerror}") from None
+    except ValueError:
+        # A null character, or half a surrogate pair.
+        raise QuestreamError(f"{str(file)!r} cannot be the path of a file") from None

@@ -40,11 +40,8 @@ def tail(
     with open_reader(settings) as consumer:
         partitions = start_at(consumer, topic, "beginning" if from_beginning else "end")
         remark(f"following {partitions} partitions of {topic}; Ctrl-C ends")
-        try:
-            decisions = itertools.islice(follow(consumer), max_decisions)
-            _print_json(decisions) if as_json else _print_lines(decisions)
-        except KeyboardInterrupt:
-            remark("")
+        decisions = itertools.islice(follow(consumer), max_decisions)
+        _print_json(decisions) if as_json else _print_lines(decisions)
 
 
 def _print_json(messages: Iterator[Any]) -> None:

@@ -1,0 +1,64 @@
+"""What a command says when it fails: what the world did in words, and of a fault of questream's own its kind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+
+from questream.cli.exit_codes import ExitCode, exit_code_of
+from questream.cli.options import debugging
+from questream.cli.output import remark
+from questream.cli.streams import close_streams
+from questream.errors import QuestreamError
+
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+def report(error: Exception) -> int:
+    """Tell on stderr what failed; returns the exit code."""
+    if debugging():
+        traceback.print_exc()
+    if isinstance(error, OSError) and (failed := close_streams()) is not None:
+        tell_stdout(failed)
+        return ExitCode.FAILED
+    for line in _lines(error):
+        remark(f"questream: {line}")
+    return int(exit_code_of(error) if isinstance(error, QuestreamError) else ExitCode.FAILED)
+
+
+def tell_stdout(error: OSError) -> None:
+    """Say that stdout could not be written, unless its reader just had enough."""
+    if error.errno != errno.EPIPE:
+        remark(f"questream: stdout cannot be written: {error.strerror}")
+
+
+def _lines(error: Exception) -> list[str]:
+    match error:
+        case QuestreamError():
+            return str(error).splitlines() or [type(error).__name__]
+        case OSError():
+            return [_of_the_system(error)]
+        case MemoryError():
+            return ["there is not enough memory"]
+        case ImportError(name=str(name)):
+            return [f"the package {name} is missing or broken here; put it back with: make setup EXTRAS=dev"]
+    library = type(error).__module__.split(".")[0]
+    if library in ("kafka", "redis"):
+        # Not its message, which may quote what was sent.
+        return [f"{library.title()} failed a call: {type(error).__name__}; questream doctor looks for the cause"]
+    return [f"{type(error).__name__}, a fault of its own; --log.level debug shows where"]
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the system says of a file, a port or a disk quotes no data."""
+    said = error.strerror or os.strerror(error.errno or errno.EIO)
+    if error.errno in _TOO_MANY_FILES:
+        return f"{said.lower()}: this process may not have more open at once; raise the limit with: ulimit -n"
+    at = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    if error.errno in _NO_SPACE:
+        return f"{at}{said}; make room, or name a temporary folder elsewhere with TMPDIR"
+    if "temporary directory" in said:
+        return f"{said}; make one of them writable, or name another with TMPDIR"
+    return f"{at}{said}"
