@@ -5,6 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 EXTRAS ?=
 COMMA := ,
+# Tests of one file run one after the other, files side by side: most of them wait for servers and their timeouts.
+JOBS ?= 3
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 SBOM ?= sbom.json
@@ -57,9 +59,9 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 
 test: $(STAMP) ## All checks: lint, types, unit tests, then those on real servers (Kafka, Redis)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest tests/unit tests/model $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit tests/model $(ARGS)
 	@$(BIN)/python -m tests.servers
-	$(BIN)/pytest tests/contract tests/integration tests/fault $(ARGS)
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/contract tests/integration tests/fault $(ARGS)
 
 lint: $(STAMP) ## Style and types
 	$(BIN)/ruff check .
