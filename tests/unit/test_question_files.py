@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from questream.records.files import FileQuestion, QuestionFileError, holds_pairs, read_pairs, read_questions
+from questream.records.files import FileQuestion, holds_pairs, read_pairs, read_questions
+from questream.records.rows import QuestionFileError, read_rows
 
 SECRET = "why was my card stolen"
 
@@ -158,3 +159,127 @@ def test_pairs_are_told_from_questions_by_their_columns(tmp_path: Path, name: st
 def test_a_table_of_neither_pairs_nor_questions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuestionFileError, match="line 1"):
         holds_pairs(written(tmp_path, "q.csv", "title,body\na,b\n"))
+
+
+TABLE = [["id", "text"], ["a", "one"], ["b", '"two ""quoted"", with a comma"'], ["c", "我的卡"]]
+READ = [FileQuestion("a", "one", None), FileQuestion("b", 'two "quoted", with a comma', None)]
+READ += [FileQuestion("c", "我的卡", None)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "mac"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_table_is_read_in_every_encoding_with_every_end_of_line(
+    tmp_path: Path, delimiter: str, encoding: str, end: str
+) -> None:
+    content = end.join(delimiter.join(row) for row in TABLE)
+    path = written(tmp_path, "q.csv", (content + end).encode(encoding))
+    assert list(read_questions(path)) == READ
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["unix", "windows", "mac"])
+@pytest.mark.parametrize("delimiter", [";", ",", "\t", "^"])
+def test_the_first_line_of_a_spreadsheet_says_the_delimiter(tmp_path: Path, delimiter: str, end: str) -> None:
+    rows = [f"sep={delimiter}", delimiter.join(["id", "text"]), delimiter.join(["a", "one"]), delimiter.join("bc")]
+    path = written(tmp_path, "q.csv", end.join(rows).encode("utf-8-sig"))
+    assert list(read_questions(path)) == [FileQuestion("a", "one", None), FileQuestion("b", "c", None)]
+    broken = written(tmp_path, "b.csv", end.join([*rows, "x"]))
+    with pytest.raises(QuestionFileError, match="line 5: 1 values for 2 columns"):
+        list(read_questions(broken))
+
+
+@pytest.mark.parametrize("name", ["q", "q.dat", "q.csv"])
+def test_a_table_is_known_by_its_header(tmp_path: Path, name: str) -> None:
+    assert list(read_questions(written(tmp_path, name, "Id;Text\na;one\n"))) == [FileQuestion("a", "one", None)]
+
+
+ARRAYS = [
+    '[{"id": "a", "text": "one"}, {"id": "b", "text": "two"}]',
+    '\n[\n  {\n    "id": "a",\n    "text": "one"\n  },\n  {"id": "b",\n"text": "two"}\n]\n',
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["q.json", "q"])
+@pytest.mark.parametrize("content", ARRAYS, ids=["one-line", "pretty"])
+def test_an_array_of_objects_is_a_file_of_questions(tmp_path: Path, name: str, content: str, encoding: str) -> None:
+    path = written(tmp_path, name, content.encode(encoding))
+    assert list(read_questions(path)) == [FileQuestion("a", "one", None), FileQuestion("b", "two", None)]
+
+
+def test_an_array_may_hold_texts_alone_or_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.json", '["one",\r\n"two"]')
+    assert list(read_questions(path)) == [FileQuestion("q-1", "one", None), FileQuestion("q-2", "two", None)]
+    assert list(read_questions(written(tmp_path, "e.json", "[ ]"))) == []
+
+
+def test_an_array_on_one_line_is_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "q.json", "[" + ",".join('{"text": "' + "x" * 1000 + '"}' for _ in range(20_000)) + "]")
+    assert sum(1 for _ in read_questions(path)) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('[{"text": "fine"},\n{"text": "SECRET]', 2),
+        ('[{"text": "fine"}\n{"text": "SECRET"}]', 2),
+        ('[{"text": "fine"},\n\n17]', 3),
+        ('[{"text": "fine"}', 1),
+        ('[{"text": "fine"},\n]', 2),
+        ('[{"text": "fine"},\n{"text": "\\ud83d"}]', 2),
+        ("[" * 100_000, 1),
+    ],
+)
+def test_a_mistake_in_an_array_is_named_by_its_line(tmp_path: Path, content: str, line: int) -> None:
+    path = written(tmp_path, "q.json", content.replace("SECRET", SECRET))
+    with pytest.raises(QuestionFileError, match=f"line {line}: ") as caught:
+        list(read_questions(path))
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_long_value_and_null_characters_are_data(tmp_path: Path) -> None:
+    long = "why " * 100_000
+    path = written(tmp_path, "q.csv", f"id,text\na,{long}\nb,one\0two\n")
+    assert [q.text for q in read_questions(path)] == [long, "one\0two"]
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.jsonl", "q.txt", "q.json"])
+def test_what_has_no_end_is_refused_before_it_fills_memory(tmp_path: Path, name: str) -> None:
+    begin = {"q.csv": 'text\n"', "q.jsonl": '{"text": "', "q.txt": "", "q.json": '[{"text": "'}[name]
+    path = written(tmp_path, name, begin + "x" * 17_000_000)
+    with pytest.raises(QuestionFileError, match="line"):
+        list(read_questions(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "refused"),
+    [
+        ("q.jsonl", b'{"text": "one"}\nno\n{"text": "t\xff"}\n{"text": "two"}\n', [2, 3]),
+        ("q.csv", b"text,id\none,1\n\xff,2\nx\ntwo,3\n", [3, 4]),
+        ("q.txt", b"one\n\xff\ntwo\n", [2]),
+        ("q.json", b'[{"text": "one"},\n17,\n{"text": "two"}]', [2]),
+    ],
+)
+def test_reading_goes_on_after_a_line_that_does_not_fit_where_it_is_asked_to(
+    tmp_path: Path, name: str, content: bytes, refused: list[int]
+) -> None:
+    errors: list[QuestionFileError] = []
+    rows = read_rows(written(tmp_path, name, content), [("text",)], refuse=errors.append)
+    assert [row["text"] for _, row in rows] == ["one", "two"]
+    assert [int(str(error).split("line ")[1].split(":")[0]) for error in errors] == refused
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(QuestionFileError, match='line 1: two columns "text" in the header'):
+        list(read_questions(written(tmp_path, "q.csv", "text,id,Text\na,b,c\n")))
+
+
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(QuestionFileError, match="cannot be the path of a file"):
+        list(read_questions(Path("a\0b.csv")))
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "\ufeff", "\ufeff\n"])
+@pytest.mark.parametrize("name", ["q.txt", "q.jsonl", "q.json", "q"])
+def test_a_file_with_nothing_in_it_holds_no_question(tmp_path: Path, name: str, content: str) -> None:
+    assert list(read_questions(written(tmp_path, name, content))) == []
