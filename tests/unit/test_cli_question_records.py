@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.cli.question_records import question_encoder
+from questream.cli.question_records import QuestionEncoder
 from questream.domain import Record, Source
 from questream.errors import SettingsError
 from questream.records import QuestionDecoder
@@ -18,7 +18,7 @@ IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
 
 
 def sent_and_read(input: InputSettings, id: str, text: str, namespace: str | None) -> Any:
-    encoded = question_encoder(input, namespace)(id, text)
+    encoded = QuestionEncoder(input).encode(id, text, namespace)
     record = Record(Source("questions", 0, 7, 0), encoded.key, encoded.value, tuple(encoded.headers))
     return QuestionDecoder(input, "default").decode(record)
 
@@ -59,4 +59,4 @@ def test_fields_stand_where_the_settings_say(format: Any) -> None:
 )
 def test_a_namespace_that_the_worker_would_not_read_is_refused(input: InputSettings) -> None:
     with pytest.raises(SettingsError, match=r"input\.namespace_header"):
-        question_encoder(input, "bank")
+        QuestionEncoder(input).encode("1", "Why?", "bank")

@@ -2,125 +2,89 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line
 
-if TYPE_CHECKING:
-    from kafka import KafkaProducer
 
-    from questream.settings import Settings
+class RowFormat(StrEnum):
+    """What a file of questions is."""
 
-# How many records wait for their acknowledgement at once; bounds memory, and how late a failure is seen.
-_IN_FLIGHT = 5_000
-_CATCH_UP_SECONDS = 0.05
+    TEXT = "text"
+    TABLE = "table"
+    JSON = "json"
 
 
 def produce(
-    file: Annotated[Path, typer.Argument(help="Text lines, CSV or TSV with a column `text`, or JSON Lines.")],
+    file: Annotated[
+        Path, typer.Argument(help="Text lines, a table (CSV, TSV) or JSON (lines, or an array); `-` is stdin.")
+    ],
     config: ConfigOption = None,
     set_: SetOption = None,
     rate: Annotated[
         float | None, typer.Option(min=0.001, help="Questions per second; default: as fast as it goes.")
     ] = None,
     namespace: Annotated[str | None, typer.Option(help="Namespace that the questions belong to.")] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Column of the text, or a template such as '{subject} {body}'. May be repeated."
+        ),
+    ] = None,
+    id_column: Annotated[str | None, typer.Option(metavar="NAME", help="Column of the id; default: `id`.")] = None,
+    timestamp_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Column of the record's time, ISO 8601 or epoch; default: `ts`, `timestamp`."
+        ),
+    ] = None,
+    timestamps: Annotated[
+        bool, typer.Option(help="Whether records get the time that the file has for them, if any, or that of sending.")
+    ] = True,
+    namespace_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the namespace; where empty, --namespace holds.")
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Column to send as a field of the record; '*': all others. May be repeated."),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Column to send as a header; '*': all others. May be repeated."),
+    ] = None,
+    format: Annotated[
+        RowFormat | None, typer.Option(help="What the file is; default: what its suffix or first line says.")
+    ] = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Pass over lines that cannot be sent, and name them.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the questions of a file to the input topic, keyed by their id.
+    """Send the questions of a file to the input topic, keyed by their id, as `input.*` says that they are read there.
 
-    Example: questream produce questions.csv --rate 100
+    A line that cannot be sent is named, and nothing after it is sent; of a file that can be read twice nothing at all.
+    Example: questream produce tickets.csv --text-column "{subject} {body}" --timestamp-column created_at
     """
+    from questream.cli.file_records import Columns, FileRecords, check_columns
+    from questream.cli.sending import Skipped, send_all
+
     settings = load(config, set_)
+    columns = Columns(text_column or (), id_column, timestamp_column, namespace_column, field or (), header or ())
+    check_columns(columns, settings)
+    records = FileRecords(settings, columns, namespace, None if format is None else format.value, timestamps)
     started = time.monotonic()
-    sent = _send_all(settings, file, namespace, rate)
+    skipped = Skipped(skip_bad)
+    sent = send_all(records, file, rate, skipped)
     seconds = time.monotonic() - started
     if as_json:
-        print_json({"sent": sent, "topic": settings.kafka.input_topic, "seconds": round(seconds, 3)})
-    else:
-        print_line(f"{sent:,} questions sent to {settings.kafka.input_topic} in {seconds:.1f} s")
-
-
-def _send_all(settings: Settings, file: Path, namespace: str | None, rate: float | None) -> int:
-    """Send and wait until all is acknowledged; returns how many."""
-    from questream.cli.question_records import question_encoder
-    from questream.kafka.connect import open_producer, require_topic
-    from questream.records.files import read_questions
-
-    encode = question_encoder(settings.input, namespace)
-    topic = settings.kafka.input_topic
-    if file.is_file() or not file.exists():
-        # A first reading finds a mistake before anything is sent; a pipe can be read but once.
-        for _ in read_questions(file):
-            pass
-    questions = read_questions(file)
-    with open_producer(settings) as producer, _progress() as advance:
-        require_topic(producer, topic)
-        outbox = _Outbox(producer, topic, advance)
-        pace = _Pace(rate)
-        for question in questions:
-            pace.wait()
-            outbox.send(*encode(question.id, question.text))
-        outbox.settle()
-    return outbox.acknowledged
-
-
-class _Pace:
-    """Lets pass so many per second, evenly."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._seconds = 1.0 / rate if rate else 0.0
-        self._next = time.monotonic() - self._seconds
-
-    def wait(self) -> None:
-        """Return when the next one is due."""
-        if not self._seconds:
-            return
-        now = time.monotonic()
-        # What a pause has cost is not caught up in one burst.
-        self._next = max(self._next + self._seconds, now - _CATCH_UP_SECONDS)
-        time.sleep(max(0.0, self._next - now))
-
-
-class _Outbox:
-    """Sends with a bounded number of records in flight, and raises the error of any that fails."""
-
-    def __init__(self, producer: KafkaProducer, topic: str, advance: Callable[[int], None]) -> None:
-        self._producer = producer
-        self._topic = topic
-        self._advance = advance
-        self._futures: list[Any] = []
-        self.acknowledged = 0
-
-    def send(self, key: bytes, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-        self._futures.append(self._producer.send(self._topic, key=key, value=value, headers=headers))
-        if len(self._futures) >= _IN_FLIGHT:
-            self.settle()
-
-    def settle(self) -> None:
-        """Wait until all that was sent is acknowledged."""
-        self._producer.flush()
-        for future in self._futures:
-            future.get(timeout=0)
-        self.acknowledged += len(self._futures)
-        self._advance(self.acknowledged)
-        self._futures.clear()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """A count on stderr where that is a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
+        told = {"sent": sent, "topic": settings.kafka.input_topic, "seconds": round(seconds, 3)}
+        print_json(told | ({"skipped": skipped.count} if skip_bad else {}))
         return
-    from rich.console import Console
-
-    with Console(stderr=True).status("sending") as status:
-        yield lambda sent: status.update(f"{sent:,} sent")
+    passed_over = f", {skipped.count:,} lines passed over" if skipped.count else ""
+    print_line(f"{sent:,} questions sent to {settings.kafka.input_topic} in {seconds:.1f} s{passed_over}")

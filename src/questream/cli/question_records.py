@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -21,35 +21,50 @@ class QuestionRecord(NamedTuple):
     headers: list[tuple[str, bytes]]
 
 
-def question_encoder(input: InputSettings, namespace: str | None) -> Callable[[str, str], QuestionRecord]:
-    """A function from id and text to a record that the worker's decoder reads back.
+class QuestionEncoder:
+    """Makes records that the worker's decoder reads back, in the form that `input.*` says they have.
 
     Format `text` carries no id: the worker names such a question by its place in the topic.
-    Raises SettingsError if there is a namespace and the settings say nowhere where it is read.
     """
-    headers, fields = _namespace(input, namespace)
 
-    def as_json(id: str, text: str) -> QuestionRecord:
-        document: dict[str, Any] = {}
-        for path, value in ((input.id_field, id), (input.text_field, text), *fields):
+    def __init__(self, input: InputSettings) -> None:
+        self._input = input
+        self._own = {path.split(".")[0] for path in (input.id_field, input.text_field, input.namespace_field) if path}
+
+    def encode(
+        self,
+        id: str,
+        text: str,
+        namespace: str | None = None,
+        fields: Mapping[str, object] | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> QuestionRecord:
+        """The record of a question; `fields` stand in its JSON, except where a field of `input.*` has its place.
+
+        Raises SettingsError if there is a namespace or there are fields, and the settings leave no place for them.
+        """
+        own_headers, own_fields = _namespace(self._input, namespace)
+        all_headers = [*headers, *own_headers]
+        if self._input.format == "text":
+            if fields:
+                raise SettingsError("input.format is text: a record has no place for fields; send them as headers")
+            return QuestionRecord(id.encode(), text.encode(), all_headers)
+        document: dict[str, Any] = {name: value for name, value in (fields or {}).items() if name not in self._own}
+        for path, value in ((self._input.id_field, id), (self._input.text_field, text), *own_fields):
             _put(document, path, value)
-        return QuestionRecord(id.encode(), orjson.dumps(document), headers)
+        if self._input.format == "cloudevents":
+            all_headers = [*_event_attributes(id), *all_headers]
+        return QuestionRecord(id.encode(), orjson.dumps(document), all_headers)
 
-    def as_text(id: str, text: str) -> QuestionRecord:
-        return QuestionRecord(id.encode(), text.encode(), headers)
 
-    def as_event(id: str, text: str) -> QuestionRecord:
-        record = as_json(id, text)
-        attributes = [
-            ("ce_specversion", b"1.0"),
-            ("ce_id", id.encode()),
-            ("ce_source", b"/questream/produce"),
-            ("ce_type", b"questream.question"),
-            ("content-type", b"application/json"),
-        ]
-        return record._replace(headers=[*attributes, *headers])
-
-    return {"auto": as_json, "json": as_json, "text": as_text, "cloudevents": as_event}[input.format]
+def _event_attributes(id: str) -> list[tuple[str, bytes]]:
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", id.encode()),
+        ("ce_source", b"/questream/produce"),
+        ("ce_type", b"questream.question"),
+        ("content-type", b"application/json"),
+    ]
 
 
 def _namespace(input: InputSettings, namespace: str | None) -> tuple[list[tuple[str, bytes]], list[tuple[str, str]]]:

@@ -16,6 +16,7 @@ from questream.kafka.rights import missing_right
 _POLL_MS = 200
 _DENIAL_MS = 2000
 _STANDSTILL_SECONDS = 15.0
+_LOOKUP_SECONDS = 5.0
 
 
 def record_of(message: Any) -> Record:
@@ -63,6 +64,32 @@ def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end
     for partition, offset in offsets.items():
         consumer.seek(partition, offset)
     return len(partitions)
+
+
+class RecordLookup:
+    """Reads single records of a topic again, by their places; the consumer is its own from then on."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._next: tuple[TopicPartition, int] | None = None
+
+    def find(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at this place, None where the topic holds it no longer or does not hold it within seconds."""
+        at = TopicPartition(topic, partition)
+        if self._next != (at, offset):
+            # Places that follow each other are read on; all else is jumped to.
+            self._consumer.assign([at])
+            if not self._consumer.beginning_offsets([at])[at] <= offset < self._consumer.end_offsets([at])[at]:
+                self._next = None
+                return None
+            self._consumer.seek(at, offset)
+        self._next = None
+        deadline = time.monotonic() + _LOOKUP_SECONDS
+        while time.monotonic() < deadline:
+            for messages in self._consumer.poll(timeout_ms=_POLL_MS, max_records=1).values():
+                self._next = (at, messages[0].offset + 1)
+                return record_of(messages[0]) if messages[0].offset == offset else None
+        return None
 
 
 def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:

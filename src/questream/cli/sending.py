@@ -1,0 +1,203 @@
+"""Sends records of a file: evenly, with a bounded number in flight, and with the line of each that fails."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+
+from questream.cli.file_records import FileRecord, FileRecords
+from questream.cli.output import remark
+from questream.errors import KafkaUnavailable
+from questream.kafka.admin import FoundTopic, find_topics
+from questream.kafka.connect import open_admin, open_producer
+from questream.records.rows import QuestionFileError, at_line
+from questream.settings import Settings
+
+# How many records wait for their acknowledgement at once; bounds memory, and how late a failure is seen.
+_IN_FLIGHT = 5_000
+_CATCH_UP_SECONDS = 0.05
+_MOST_NAMED = 20
+# What Kafka adds around a record, at most.
+_RECORD_BYTES = 512
+
+
+class Skipped:
+    """Lines that cannot be sent: the first ends the command, or each is named and passed over."""
+
+    def __init__(self, are_passed_over: bool) -> None:
+        self.are_passed_over = are_passed_over
+        self.count = 0
+
+    def refuse(self, error: QuestionFileError) -> None:
+        """Raise the error, or name it."""
+        if not self.are_passed_over:
+            raise error
+        self.count += 1
+        if self.count <= _MOST_NAMED:
+            remark(f"questream: {error}; passed over")
+        elif self.count == _MOST_NAMED + 1:
+            remark("questream: more lines are passed over, which are only counted")
+
+
+def send_all(records: FileRecords, file: Path, rate: float | None, skipped: Skipped) -> int:
+    """Send and wait until all is acknowledged; returns how many.
+
+    Raises QuestionFileError for the first line that cannot be sent, unless it is passed over.
+    """
+    if file.is_file() and not skipped.are_passed_over:
+        # A first reading finds a mistake before anything is sent; a pipe can be read but once.
+        for _ in records.read(file):
+            pass
+    else:
+        _require_readable(file)
+    topic = _existing_topic(records.settings)
+    retention = _Retention(topic)
+    with open_producer(records.settings) as producer, _progress() as advance:
+        outbox = _Outbox(producer, topic, file, advance)
+        pace = _Pace(rate)
+        try:
+            for one in records.read(file, skipped.refuse):
+                pace.wait()
+                retention.look_at(one.timestamp_ms)
+                outbox.send(one, skipped)
+        except QuestionFileError:
+            # What came before it is sent; what comes after it is not.
+            outbox.settle()
+            remark(f"questream: {outbox.acknowledged:,} questions before it were sent")
+            raise
+        outbox.settle()
+    return outbox.acknowledged
+
+
+def _require_readable(file: Path) -> None:
+    """Raise QuestionFileError before any connection where there is no such file."""
+    if not file.exists() and str(file) != "-":
+        raise QuestionFileError(f"{file}: No such file or directory")
+    if file.is_dir():
+        raise QuestionFileError(f"{file}: Is a directory")
+
+
+def _existing_topic(settings: Settings) -> FoundTopic:
+    """The input topic. Raises KafkaUnavailable if it does not exist: to send to it may create it."""
+    name = settings.kafka.input_topic
+    with open_admin(settings) as admin:
+        found = find_topics(admin, [name]).get(name)
+    if found is None:
+        raise KafkaUnavailable(f"topic {name} does not exist; create it with: questream topics create")
+    return found
+
+
+class _Retention:
+    """Says once that the topic keeps records of so long ago no longer."""
+
+    def __init__(self, topic: FoundTopic) -> None:
+        kept_ms = int(topic.configs.get("retention.ms", "-1"))
+        self._name = topic.name
+        self._first_kept_ms = 0 if kept_ms < 0 else int(time.time() * 1000) - kept_ms
+
+    def look_at(self, timestamp_ms: int | None) -> None:
+        if timestamp_ms is None or timestamp_ms >= self._first_kept_ms:
+            return
+        remark(
+            f"questream: the file has times that lie before what {self._name} keeps (its retention.ms): Kafka may"
+            " delete these records before they are read; --no-timestamps sends them with the time of sending"
+        )
+        self._first_kept_ms = 0
+
+
+class _Pace:
+    """Lets pass so many per second, evenly."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._seconds = 1.0 / rate if rate else 0.0
+        self._next = time.monotonic() - self._seconds
+
+    def wait(self) -> None:
+        """Return when the next one is due."""
+        if not self._seconds:
+            return
+        now = time.monotonic()
+        # What a pause has cost is not caught up in one burst.
+        self._next = max(self._next + self._seconds, now - _CATCH_UP_SECONDS)
+        time.sleep(max(0.0, self._next - now))
+
+
+class _Outbox:
+    """Sends with a bounded number of records in flight, and names the line of one that fails."""
+
+    def __init__(self, producer: KafkaProducer, topic: FoundTopic, file: Path, advance: Callable[[int], None]) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._file = file
+        self._advance = advance
+        self._futures: list[tuple[int, Any]] = []
+        self.acknowledged = 0
+
+    def send(self, one: FileRecord, skipped: Skipped) -> None:
+        """Send a record, unless the topic would not take it."""
+        problem = _problem_of(one, self._topic)
+        if problem is None:
+            key, value, headers = one.record
+            try:
+                future = self._producer.send(
+                    self._topic.name, key=key, value=value, headers=headers, timestamp_ms=one.timestamp_ms
+                )
+                self._futures.append((one.line, future))
+            except kafka_errors.MessageSizeTooLargeError:
+                problem = "its record is longer than the producer sends (kafka.options.max_request_size)"
+        if problem is not None:
+            skipped.refuse(at_line(self._file, one.line, problem))
+        elif len(self._futures) >= _IN_FLIGHT:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until all that was sent is acknowledged. Raises an error that names the first line that was not."""
+        self._producer.flush()
+        futures, self._futures = self._futures, []
+        for line, future in futures:
+            try:
+                future.get(timeout=0)
+            except kafka_errors.KafkaError:
+                remark(
+                    f"questream: {at_line(self._file, line, 'not acknowledged')}; {self.acknowledged:,} before it were"
+                )
+                raise
+            self.acknowledged += 1
+        self._advance(self.acknowledged)
+
+
+def _problem_of(one: FileRecord, topic: FoundTopic) -> str | None:
+    """What the topic would refuse of a record; asked here, the records behind it are not under way yet."""
+    key, value, headers = one.record
+    size = len(key) + len(value) + sum(len(name.encode()) + len(held) for name, held in headers) + _RECORD_BYTES
+    if topic.max_message_bytes is not None and size > topic.max_message_bytes:
+        return (
+            f"its record has about {size} bytes, and {topic.name} takes {topic.max_message_bytes} (max.message.bytes)"
+        )
+    if one.timestamp_ms is not None:
+        age_ms = int(time.time() * 1000) - one.timestamp_ms
+        for name, distance_ms in (("before", age_ms), ("after", -age_ms)):
+            setting = f"message.timestamp.{name}.max.ms"
+            most_ms = topic.configs.get(setting)
+            if most_ms is not None and distance_ms > int(most_ms):
+                return f"its time is further {name} now than {topic.name} takes ({setting} is {most_ms})"
+    return None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """A count on stderr where that is a terminal; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("sending") as status:
+        yield lambda sent: status.update(f"{sent:,} sent")
