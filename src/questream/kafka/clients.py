@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.cluster import ClusterMetadata
 
 from questream.errors import SettingsError
 from questream.settings import Settings
@@ -61,6 +62,11 @@ _FIXED = {
 }
 _TRUTHS = {"true": True, "false": False}
 _TOKEN_PROVIDER = "sasl_oauth_token_provider"  # noqa: S105 - the name of an option
+
+
+# No client of ours creates a topic by asking for it, with a broker's defaults, where `auto.create.topics.enable` is on.
+# kafka-python 3.0.12 has the option, but hands it to no client's metadata, where alone it is read.
+ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
 
 
 def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
