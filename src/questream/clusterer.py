@@ -160,6 +160,11 @@ class Clusterer:
             if namespace not in self._builds:
                 self._builds[namespace] = self._open_in_store(namespace)
 
+    def let_go(self, namespace: str) -> None:
+        """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
+        self._mirrors.pop(namespace, None)
+        self._unmerged.pop(namespace, None)
+
     def identity(self, namespace: str) -> Identity:
         """What an opened namespace is built with, as of the last ledger of it that was `recorded`."""
         return self._builds[namespace].identity

@@ -4,11 +4,12 @@
     ├── SettingsError        stop: a setting is wrong; names its key and the allowed range
     ├── MissingExtra         stop: packages of an extra are not installed
     ├── ModelError           stop: the model cannot be loaded or must not be
-    ├── IdentityMismatch     stop: the namespace was built with another model
     ├── BadRecord            dead-letter: this record can never be processed
     ├── StoreUnavailable     retry: Redis did not answer
     │   └── NamespaceHeld    retry: the namespace is being moved to another model
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
+    │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
+    │       └── IdentityMismatch     the same: the namespace was built with another model
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     ├── Contended            retry: other workers kept winning
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
@@ -41,15 +42,12 @@ class MissingExtra(QuestreamError):
         super().__init__(f"{what} needs {packages}; put it in with: make setup EXTRAS={extra}")
 
 
-class IdentityMismatch(QuestreamError):
-    """The namespace was built with another model, revision or dimension than this worker has."""
-
-
 class BadRecord(QuestreamError):
     """A record that can never be processed.
 
-    `stage` is where it failed (`decode`, `tokenise`, `embed`); `reason` is a short stable code of a fixed vocabulary,
-    used as metric label and dead-letter header; the message is for people and never quotes the record.
+    `stage` is where it failed (`decode`, `recall`, `tokenise`, `embed`, `decide`); `reason` is a short stable code of a
+    fixed vocabulary, used as metric label and dead-letter header; the message is for people and never quotes the
+    record.
     """
 
     def __init__(self, stage: str, reason: str, message: str) -> None:
@@ -68,6 +66,21 @@ class NamespaceHeld(StoreUnavailable):
 
 class StoreRefused(QuestreamError):
     """The store answered that it will not do this: out of memory, no rights, read-only."""
+
+
+class NamespaceRefused(StoreRefused):
+    """The store serves other namespaces and will not serve this one: the rights of the login end at its keys.
+
+    `reason` is the code of the dead letters that its records become.
+    """
+
+    reason = "namespace_refused"
+
+
+class IdentityMismatch(NamespaceRefused):
+    """The namespace was built with another model, revision or dimension than this worker has."""
+
+    reason = "namespace_of_another_model"
 
 
 class StoreUnsettled(QuestreamError):

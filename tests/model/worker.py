@@ -225,6 +225,7 @@ class Life:
             Retirement(StorePort(), Retention(), _METRICS, _RETRY),
             current_epoch=lambda: job.subject.taken_in,
             on_superseded=lambda _: None,
+            own_namespace=NAMESPACE,
         )
         # A processor lives as long as its session; here one is made for each run, as it stood.
         processor._epoch, processor._published_below = worker.decided_generation, dict(worker.below)

@@ -103,7 +103,16 @@ def sweeper(store: MemoryStore, worker: Clusterer, retention: Retention, monkeyp
     retirement = Retirement(store, retention, metrics, retry)
     topics = Topics("decisions", "clusters", "dead")
     return Processor(
-        worker, store, records, topics, metrics, retry, retirement, current_epoch=int, on_superseded=lambda _: None
+        worker,
+        store,
+        records,
+        topics,
+        metrics,
+        retry,
+        retirement,
+        current_epoch=int,
+        on_superseded=lambda _: None,
+        own_namespace="default",
     )
 
 

@@ -21,6 +21,7 @@ from questream.errors import (
     Contended,
     IdentityMismatch,
     NamespaceHeld,
+    NamespaceRefused,
     StoreRefused,
     StoreUnavailable,
     StoreUnsettled,
@@ -43,7 +44,7 @@ from questream.store.protocol import (
 )
 from questream.store.retention import Retention, Retired
 from questream.store.retiring import RedisRetirement
-from questream.store.rights import Rights, commands_of, denial
+from questream.store.rights import Rights, commands_of, concerns_key, denial
 from questream.store.wire import (
     STATE_FIELDS,
     SUMMARY_FIELDS,
@@ -95,7 +96,10 @@ def _translated() -> Iterator[None]:
     except redis.exceptions.AuthenticationError as error:
         raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
     except redis.exceptions.NoPermissionError as error:
-        raise StoreRefused(denial(str(error))) from error
+        told = str(error)
+        # A command that is denied is denied in every namespace; a key may be of one that the login has no rights to.
+        kind = NamespaceRefused if concerns_key(told) else StoreRefused
+        raise kind(denial(told)) from error
     except _UNAVAILABLE as error:
         raise StoreUnavailable(f"Redis did not answer: {type(error).__name__}") from error
     except redis.exceptions.RedisError as error:

@@ -35,12 +35,17 @@ class Rights:
             raise StoreRefused(f"Redis denies this user {', '.join(denied)}; {_grant(denied)}")
 
 
+def concerns_key(told: str) -> bool:
+    """Whether Redis denies a key, and no command; `told` is its error's text."""
+    return _NAMED.search(told) is None and "key" in told
+
+
 def denial(told: str) -> str:
     """What Redis denies, made of its error's text: that names commands and says whether it was a key, and no data."""
     named = _NAMED.search(told)
     if named:
         return f"Redis denies this user {named[1].upper()}; {_grant([named[1]])}"
-    if "key" in told:
+    if concerns_key(told):
         return "Redis denies this user a key; grant ~questream:* with ACL SETUSER"
     return "Redis denies this user a command; see docs/security.md for those that are needed"
 

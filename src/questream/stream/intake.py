@@ -16,7 +16,7 @@ from kafka.structs import OffsetAndMetadata
 from questream.clusterer import Clusterer
 from questream.domain import Record, Source
 from questream.encoder import Encoder
-from questream.errors import BadRecord, KafkaUnavailable
+from questream.errors import BadRecord, KafkaUnavailable, NamespaceRefused
 from questream.kafka.publisher import Offsets
 from questream.kafka.reading import record_of
 from questream.metrics import Metrics
@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 _POLL_MS = 100
 _LAG_SECONDS = 5.0
 _ANSWER_MS = 1000
+# How long a namespace that the store refused is not asked for again: its records may come by the thousand.
+_REFUSED_SECONDS = 10.0
+_MOST_REFUSED = 1000
 
 
 class Intake:
@@ -37,6 +40,8 @@ class Intake:
 
     `encoders` are those of the models that a namespace may be built with. `stall_seconds` is how long a partition with
     lag may stand still, and how long the broker may take to tell what is committed, before the consumer is given up.
+    Records of a namespace that the store refuses are dead letters; where it is `own_namespace`, `step` raises
+    NamespaceRefused.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Intake:
         consumer: KafkaConsumer,
         topic: str,
         decoder: QuestionDecoder,
+        own_namespace: str,
         encoders: Mapping[Identity, Encoder],
         clusterer: Clusterer,
         backlog: Backlog,
@@ -54,6 +60,8 @@ class Intake:
         self._consumer = consumer
         self._topic = topic
         self._decoder = decoder
+        self._own_namespace = own_namespace
+        self._refused: dict[str, tuple[BadRecord, float]] = {}
         self._encoders = encoders
         self._clusterer = clusterer
         self._backlog = backlog
@@ -217,22 +225,44 @@ class Intake:
         except BadRecord as error:
             return Item(record, error=_untraced(error))
         source = record.source
-        ledger, encoder = self._ledger(question.namespace, source)
+        try:
+            ledger, encoder = self._ledger(question.namespace, source)
+        except BadRecord as error:
+            return Item(record, error=_untraced(error))
         recorded = ledger.decisions.get(source.offset)
         fresh = source.offset > ledger.head
         return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder, fresh=fresh)
 
     def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
-        """What this namespace has decided of this partition before it came to us, and the encoder of its model then."""
+        """What this namespace has decided of this partition before it came to us, and the encoder of its model then.
+
+        Raises BadRecord where the store refuses the namespace, NamespaceRefused where that is the worker's own.
+        """
         at = (namespace, source.topic, source.partition)
         known = self._ledgers.get(at)
         if known is None:
-            ledger = self._retry.store(self._clusterer.recorded, *at)
+            ledger = self._read_ledger(*at)
             known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
         ledger, encoder = known
         if ledger.decisions and source.offset > ledger.head:
             known = self._ledgers[at] = (Ledger(ledger.head, incarnation=ledger.incarnation), encoder)
         return known
+
+    def _read_ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
+        refused, until = self._refused.get(namespace, (None, 0.0))
+        if refused is not None and time.monotonic() < until:
+            raise refused
+        try:
+            return self._retry.store(self._clusterer.recorded, namespace, topic, partition)
+        except NamespaceRefused as error:
+            if namespace == self._own_namespace:
+                raise
+            refused = BadRecord("recall", error.reason, str(error))
+        logger.warning("a namespace is refused: its records are dead letters", extra={"reason": str(refused)})
+        while len(self._refused) >= _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[namespace] = refused, time.monotonic() + _REFUSED_SECONDS
+        raise refused
 
     def _tokenise(self, items: Sequence[Item]) -> None:
         for encoder in self._encoders.values():

@@ -12,7 +12,7 @@ import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
-from questream.errors import BadRecord, StoreUnsettled, Superseded
+from questream.errors import BadRecord, NamespaceRefused, StoreUnsettled, Superseded
 from questream.kafka.publisher import Outgoing, Publisher
 from questream.metrics import Metrics
 from questream.records import (
@@ -55,6 +55,7 @@ class Answered:
 class Processor:
     """Takes embedded batches, in order. One thread decides, another publishes, so that neither waits for the other.
 
+    Records of a namespace that the store refuses are dead letters; `own_namespace` is the one that must not be.
     `current_epoch` tells the number of the assignment in force, `on_superseded` is told of a batch that Kafka refused.
     """
 
@@ -69,10 +70,12 @@ class Processor:
         retirement: Retirement,
         current_epoch: Callable[[], int],
         on_superseded: Callable[[int], None],
+        own_namespace: str,
     ) -> None:
         self._clusterer = clusterer
         self._publisher = publisher
         self._topics = topics
+        self._own_namespace = own_namespace
         self._metrics = metrics
         self._retry = retry
         self._retirement = retirement
@@ -135,19 +138,35 @@ class Processor:
         if now >= self._next_follow:
             self._next_follow = now + _IDLE_SECONDS
             for namespace in list(self._clusterer.mirrors):
-                self._retry.store(self._clusterer.catch_up, namespace)
+                try:
+                    self._retry.store(self._clusterer.catch_up, namespace)
+                except NamespaceRefused as error:
+                    self._pass_over(namespace, error)
+                    self._clusterer.let_go(namespace)
             self._metrics.clusters.set(self._clusterer.cluster_count)
 
     def sweep(self) -> None:
         """Between batches, every other second at most: retire what is due, publish what nobody has published."""
         if time.monotonic() >= self._next_sweep:
             for namespace in self._next_turn():
-                self._retirement.sweep(namespace)
-                for _ in range(_SWEEP_PAGES):
-                    if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
-                        break
+                try:
+                    self._sweep(namespace)
+                except NamespaceRefused as error:
+                    self._pass_over(namespace, error)
             # From its end: a store that is far away must not have every batch followed by a sweep.
             self._next_sweep = time.monotonic() + _IDLE_SECONDS
+
+    def _sweep(self, namespace: str) -> None:
+        self._retirement.sweep(namespace)
+        for _ in range(_SWEEP_PAGES):
+            if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
+                break
+
+    def _pass_over(self, namespace: str, error: NamespaceRefused) -> None:
+        """The others go on; a worker whose own namespace is refused ends."""
+        if namespace == self._own_namespace:
+            raise error
+        logger.warning("a namespace is passed over", extra={"namespace": namespace, "reason": str(error)})
 
     def _decide(self, batch: Batch, vectors: Sequence[Vector]) -> list[Decided]:
         """Decisions for the items with vectors, written to `item.recorded` as if they had always been there."""
@@ -162,7 +181,14 @@ class Processor:
         results = []
         for namespace, (items, rows) in by_namespace.items():
             started = time.perf_counter()
-            decided = self._decide_in(namespace, items, np.stack([vectors[row] for row in rows]))
+            try:
+                decided = self._decide_in(namespace, items, np.stack([vectors[row] for row in rows]))
+            except NamespaceRefused as error:
+                self._pass_over(namespace, error)
+                self._clusterer.let_go(namespace)
+                for item in items:
+                    item.error = BadRecord("decide", error.reason, str(error))
+                continue
             seconds = time.perf_counter() - started
             self._metrics.stage_seconds.labels("assign").observe(max(0.0, seconds - decided.commit_seconds))
             self._metrics.stage_seconds.labels("commit").observe(decided.commit_seconds)

@@ -45,7 +45,11 @@ class Teller:
 
     def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[Telling]:
         """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
-        named = {(item.question.namespace, item.incarnation) for item in batch.items if item.question is not None}
+        named = {
+            (item.question.namespace, item.incarnation)
+            for item in batch.items
+            if item.question is not None and item.error is None
+        }
         tellings = [self._begin(namespace, incarnation) for namespace, incarnation in sorted(named)]
         by_namespace = {telling.namespace: telling for telling in tellings}
         for result in decided:

@@ -179,6 +179,7 @@ class Worker:
             consumer,
             settings.kafka.input_topic,
             QuestionDecoder(settings.input, settings.clusters.namespace),
+            settings.clusters.namespace,
             self._encoders,
             self._clusterer,
             backlog,
@@ -198,6 +199,7 @@ class Worker:
             Retirement(self._store, retention_of(settings), self.metrics, retry),
             current_epoch=lambda: backlog.epoch,
             on_superseded=intake.superseded,
+            own_namespace=settings.clusters.namespace,
         )
         session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session
