@@ -8,9 +8,12 @@ from typing import Any
 from unittest.mock import patch
 
 from questream.clustering.merging import Merge
+from questream.domain import Vector
 from questream.kafka.publisher import Offsets, Outgoing, TransactionalPublisher
 from questream.store.memory import MemoryStore
 from questream.store.protocol import Committed, Ledger, Merged, Proposal, Replayed, Stale
+from questream.stream.backlog import Batch
+from questream.stream.processor import Answered, Processor
 
 from .script import ProducerPort
 from .worker import Protocol, make_publisher
@@ -104,6 +107,21 @@ class _OffsetsFirst(TransactionalPublisher):
         return offsets
 
 
+class _GoesOnAfterRefusal(Processor):
+    """A refused batch is dropped, and what follows it under the same assignment is decided."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **{**named, "on_superseded": lambda _: None})
+
+
+class _AnyAssignment(Processor):
+    """What was taken under an assignment that has ended is decided all the same."""
+
+    def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
+        self._current_epoch = lambda: batch.epoch
+        return super().decide(batch, vectors)
+
+
 def _offsets_first(make_producer: Callable[[], ProducerPort]) -> TransactionalPublisher:
     template = make_publisher(make_producer)
     assert isinstance(template, TransactionalPublisher)
@@ -117,4 +135,6 @@ LOST_ALIAS = Protocol(store=_LostAlias)
 DOUBLE_COUNT = Protocol(store=_DoubleCount)
 CARELESS_CONFIRM = Protocol(store=_CarelessConfirm)
 TRUSTING = Protocol(store=_Trusting)
+GOES_ON_AFTER_REFUSAL = Protocol(processor=_GoesOnAfterRefusal)
+ANY_ASSIGNMENT = Protocol(processor=_AnyAssignment)
 OFFSETS_FIRST = Protocol(make_publisher=_offsets_first)

@@ -42,6 +42,8 @@ class Scenario:
     `fine` makes every call a step; else what a worker reads, it reads in one step with what came before.
     `topic_is_compared` asks that the cluster topic end as the store stands.
     `interruptions` bounds how often a thread that could go on has to wait for another to come first.
+    `together` takes a batch from all partitions of a worker, and lets a second one wait behind the batch that is being
+    decided; `owners` are those of the partitions at the beginning, by turns where there are none.
     """
 
     angles: tuple[tuple[float, ...], ...]
@@ -52,6 +54,8 @@ class Scenario:
     topic_is_compared: bool = False
     workers: tuple[str, ...] = ("ada", "bob")
     rules: Rules = _RULES
+    together: bool = False
+    owners: tuple[str, ...] = ()
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -84,3 +88,5 @@ MERGE = Scenario(angles=((0.0, 30.0), (58.0,)))
 TWINS = Scenario(angles=((0.0, 90.0), (2.0,)))
 # One more joins the second cluster while it is merged away.
 MERGE_AND_JOIN = Scenario(angles=((0.0, 30.0), (58.0, 60.0)), interruptions=2)
+# Batches of two partitions: one of these goes to another worker, who decides, publishes and forgets its questions.
+TWO_PARTITIONS = Scenario(angles=((0.0, 2.0), (90.0, 180.0)), together=True, owners=("ada", "ada"))

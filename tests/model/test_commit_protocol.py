@@ -15,16 +15,18 @@ import pytest
 
 from tests.model.explorer import Violation, explore
 from tests.model.mutations import (
+    ANY_ASSIGNMENT,
     CARELESS_CONFIRM,
     CARELESS_MERGE,
     DOUBLE_COUNT,
+    GOES_ON_AFTER_REFUSAL,
     LOST_ALIAS,
     NO_LEDGER,
     NO_STALE_CHECK,
     OFFSETS_FIRST,
     TRUSTING,
 )
-from tests.model.scenario import MERGE, MERGE_AND_JOIN, TWINS, Faults, Scenario
+from tests.model.scenario import MERGE, MERGE_AND_JOIN, TWINS, TWO_PARTITIONS, Faults, Scenario
 from tests.model.worker import Protocol
 
 INTERRUPTIONS = int(os.environ.get("QUESTREAM_MODEL_INTERRUPTIONS", "0"))
@@ -58,6 +60,12 @@ def test_a_fault_between_any_two_calls_loses_nothing(fault: str, request: pytest
     report(scenario, request)
 
 
+def test_a_refused_batch_ends_its_assignment(request: pytest.FixtureRequest) -> None:
+    # The other worker decides, publishes and forgets a partition while one waits, and one fetches ahead.
+    scenario = replace(TWO_PARTITIONS, faults=Faults(rebalances=1), interruptions=max(1, INTERRUPTIONS))
+    report(scenario, request)
+
+
 def test_the_cluster_topic_ends_as_the_store_stands(request: pytest.FixtureRequest) -> None:
     report(replace(MERGE, topic_is_compared=True), request)
 
@@ -73,6 +81,10 @@ def test_the_cluster_topic_ends_as_the_store_stands(request: pytest.FixtureReque
         pytest.param(DOUBLE_COUNT, replace(MERGE, faults=Faults(rebalances=1)), id="double count"),
         pytest.param(CARELESS_CONFIRM, replace(MERGE, topic_is_compared=True), id="confirm ignores revision"),
         pytest.param(TRUSTING, replace(MERGE, faults=Faults(losses=1)), id="lost memory goes unseen"),
+        pytest.param(
+            GOES_ON_AFTER_REFUSAL, replace(TWO_PARTITIONS, faults=Faults(rebalances=1)), id="goes on after a refusal"
+        ),
+        pytest.param(ANY_ASSIGNMENT, replace(TWO_PARTITIONS, faults=Faults(rebalances=1)), id="any assignment's"),
     ],
 )
 def test_a_broken_protocol_is_caught(protocol: Protocol, scenario: Scenario) -> None:

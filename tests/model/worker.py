@@ -58,19 +58,20 @@ class Protocol:
 
     store: type[MemoryStore] = MemoryStore
     make_publisher: Callable[[Callable[[], ProducerPort]], Publisher] = make_publisher
+    processor: type[Processor] = Processor
 
 
 @dataclass(frozen=True)
 class Fetched:
     """Questions that the intake took under a generation. Once the ledgers are known: the incarnation that each
-    was looked up in, and what is recorded of it.
+    was looked up in, what is recorded of it, and whether the ledger ended before it.
     """
 
     places: tuple[tuple[int, int], ...]
     generation: int
-    recorded: tuple[tuple[str, Decision | None], ...] = ()
-    # The generation that the worker knows when its decider takes them.
-    taken_in: int = 0
+    recorded: tuple[tuple[str, Decision | None, bool], ...] = ()
+    # The assignment of the worker that they were taken under.
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,13 @@ class Job:
     subject: Any
     answers: tuple[Answer, ...] = ()
     call: Call | None = None
+    # The worker's assignment when the thread began.
+    epoch: int = 0
 
     @functools.cached_property
     def meaning(self) -> bytes:
         """Equal for jobs that will go on equally."""
-        return digest((self.kind, self.subject, [answer.meaning for answer in self.answers]))
+        return digest((self.kind, self.subject, self.epoch, [answer.meaning for answer in self.answers]))
 
 
 def _real_time() -> float:
@@ -110,14 +113,16 @@ def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
 class Worker:
     """One worker. `front` is its intake and decider, `back` its publisher; `answered` stands between them.
 
-    `generation` is the one it knows; `positions`, `ledgers` and `below` are by partition.
+    `generation` is the one it knows, `epoch` numbers its assignments; `positions`, `ledgers` and `below` are by
+    partition. `waiting` stands between intake and decider while a batch is being decided.
     """
 
     name: str
     clusterer: Frozen[Clusterer]
     alive: bool = True
     generation: int = 0
-    decided_generation: int = 0
+    epoch: int = 0
+    decided_epoch: int = 0
     positions: dict[int, int] = field(default_factory=dict)
     ledgers: dict[int, Frozen[Ledger]] = field(default_factory=dict)
     below: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -126,6 +131,7 @@ class Worker:
     front: Job | None = None
     back: Job | None = None
     answered: Frozen[Answered] | None = None
+    waiting: Fetched | None = None
 
     @functools.cached_property
     def meaning(self) -> bytes:
@@ -135,13 +141,14 @@ class Worker:
             self.name,
             self.alive,
             self.generation,
-            self.decided_generation,
+            self.epoch,
+            self.decided_epoch,
             self.positions,
             self.ledgers,
             self.below,
             self.told_in,
         )
-        return digest((mine, self.producer_ready, self.clusterer, self.answered, jobs))
+        return digest((mine, self.producer_ready, self.clusterer, self.answered, self.waiting, jobs))
 
     def at(self, thread: Thread, job: Job | None) -> Worker:
         """With this job in one of its threads."""
@@ -150,7 +157,7 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether it has anything in hand."""
-        return bool(self.front or self.back or self.answered)
+        return bool(self.front or self.back or self.answered or self.waiting)
 
 
 class Life:
@@ -165,6 +172,8 @@ class Life:
 
         Raises what the product would end the worker with.
         """
+        if not job.answers:
+            job = replace(job, epoch=worker.epoch)
         moved, outcome = self._run(worker, job)
         if outcome.call is not None:
             return worker.at(thread, replace(job, call=outcome.call))
@@ -176,11 +185,17 @@ class Life:
 
     def session_ended(self, worker: Worker) -> Worker:
         """A new session: what was in hand is dropped, the group is joined anew."""
-        return Worker(worker.name, worker.clusterer, below=worker.below, producer_ready=False)
+        return Worker(worker.name, worker.clusterer, below=worker.below, epoch=worker.epoch, producer_ready=False)
 
     def fetched(self, worker: Worker, fetched: Fetched) -> Worker:
         """The intake has records: it asks for the ledgers that it does not know, then the decider has them."""
+        if worker.front is not None:
+            return replace(worker, waiting=self._recalled(worker, fetched))
         return self._front(worker, fetched)
+
+    def decide_waiting(self, worker: Worker) -> Worker:
+        """The decider takes what waits."""
+        return self.go_on(replace(worker, waiting=None), "front", Job("decide", worker.waiting))
 
     def follow(self, worker: Worker) -> Worker:
         """The decider has nothing to decide."""
@@ -206,16 +221,22 @@ class Life:
     def _front(self, worker: Worker, fetched: Fetched) -> Worker:
         if {partition for partition, _ in fetched.places} - worker.ledgers.keys():
             return self.go_on(worker, "front", Job("recall", fetched))
+        return self.go_on(worker, "front", Job("decide", self._recalled(worker, fetched)))
+
+    @staticmethod
+    def _recalled(worker: Worker, fetched: Fetched) -> Fetched:
         ledgers = [(worker.ledgers[at].view, offset) for at, offset in fetched.places]
-        recorded = tuple((ledger.incarnation, ledger.decisions.get(offset)) for ledger, offset in ledgers)
-        taken = replace(fetched, recorded=recorded, taken_in=worker.generation)
-        return self.go_on(worker, "front", Job("decide", taken))
+        recorded = tuple(
+            (ledger.incarnation, ledger.decisions.get(offset), offset > ledger.head) for ledger, offset in ledgers
+        )
+        return replace(fetched, recorded=recorded, epoch=worker.epoch)
 
     def _run(self, worker: Worker, job: Job) -> tuple[Worker, Outcome[Any]]:
         clusterer = worker.clusterer.thaw()
         ready = [worker.producer_ready]
         publisher = self._protocol.make_publisher(lambda: ProducerPort(ready.pop() if ready else False))
-        processor = Processor(
+        refused: list[int] = []
+        processor = self._protocol.processor(
             clusterer,
             StorePort(),
             publisher,
@@ -223,12 +244,12 @@ class Life:
             _METRICS,
             _RETRY,
             Retirement(StorePort(), Retention(), _METRICS, _RETRY),
-            current_epoch=lambda: job.subject.taken_in,
-            on_superseded=lambda _: None,
+            current_epoch=lambda: job.epoch,
+            on_superseded=refused.append,
             own_namespace=NAMESPACE,
         )
         # A processor lives as long as its session; here one is made for each run, as it stood.
-        processor._epoch, processor._published_below = worker.decided_generation, dict(worker.below)
+        processor._epoch, processor._published_below = worker.decided_epoch, dict(worker.below)
         processor._told_in = dict(worker.told_in)
         work: dict[str, Callable[[], Any]] = {
             "recall": lambda: self._recall(worker, clusterer, job.subject),
@@ -241,11 +262,14 @@ class Life:
         if outcome.call is not None:
             return worker, outcome
         below = processor._published_below
+        if worker.epoch in refused:
+            # What the intake does then: nothing more is read until the group is joined anew.
+            worker = replace(worker, epoch=worker.epoch + 1, positions={})
         if job.kind in ("publish", "sweep"):
             told = dict(processor._told_in)
             ready_now = outcome.error is None
             return replace(worker, below={**worker.below, **below}, told_in=told, producer_ready=ready_now), outcome
-        moved = replace(worker, clusterer=Frozen(clusterer), decided_generation=processor._epoch)
+        moved = replace(worker, clusterer=Frozen(clusterer), decided_epoch=processor._epoch)
         return replace(
             moved, below={**below, **{at: o for at, o in worker.below.items() if o > below.get(at, 0)}}
         ), outcome
@@ -257,8 +281,9 @@ class Life:
 
     def _batch(self, fetched: Fetched) -> tuple[Batch, Any]:
         items = []
-        for place, (incarnation, recorded) in zip(fetched.places, fetched.recorded, strict=True):
+        for place, (incarnation, recorded, fresh) in zip(fetched.places, fetched.recorded, strict=True):
             question = self._scenario.question(*place)
-            items.append(Item(question.record, question, None if recorded else _TOKENS, recorded, incarnation))
-        fresh = [place for place, item in zip(fetched.places, items, strict=True) if item.tokens is not None]
-        return Batch(items, fetched.generation, fetched.generation, 0.0), self._scenario.vectors(fresh)
+            tokens = None if recorded else _TOKENS
+            items.append(Item(question.record, question, tokens, recorded, incarnation, fresh=fresh))
+        undecided = [place for place, item in zip(fetched.places, items, strict=True) if item.tokens is not None]
+        return Batch(items, fetched.epoch, fetched.generation, 0.0), self._scenario.vectors(undecided)

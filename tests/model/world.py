@@ -99,7 +99,8 @@ class Model:
     def beginning(self) -> World:
         """The namespace is settled, all workers have joined, nothing is read."""
         names = self.scenario.workers
-        kafka = Kafka(committed=(0,) * len(self.scenario.ends), owners=()).rebalance(names, self._owners(names))
+        owners = self.scenario.owners or self._owners(names)
+        kafka = Kafka(committed=(0,) * len(self.scenario.ends), owners=()).rebalance(names, owners)
         store = self._emptied().thaw()
         store.settle(NAMESPACE, store.begin_settling(NAMESPACE), None, {})
         told_in = {NAMESPACE: store.incarnation(NAMESPACE) or ""}
@@ -135,6 +136,13 @@ class Model:
             if self._may_be_answered(kafka, worker.front):
                 step = f"{name}: {worker.front.kind}: {worker.front.call}"
                 yield Step(f"{name} front", step, self._answer(world, worker, "front", worker.front))
+            known = worker.positions.keys() <= worker.ledgers.keys()
+            if self.scenario.together and worker.front.kind == "decide" and worker.waiting is None and known:
+                yield from self._fetches(world, worker)
+        elif worker.answered is None and worker.waiting is not None:
+            begun = self._once((worker.meaning, "take"), functools.partial(self._life.decide_waiting, worker))
+            step = f"{name}: decides what waited"
+            yield Step(f"{name} front", step, self._at_once(world, begun, "front"))
         elif worker.answered is None:
             yield from self._fetches(world, worker)
         if worker.back is not None and self._may_be_answered(kafka, worker.back):
@@ -155,11 +163,15 @@ class Model:
         yield Step(BROKER, f"{name}: starts again", again)
 
     def _fetches(self, world: World, worker: Worker) -> Iterator[Step]:
-        for partition, position in worker.positions.items():
-            end = min(self.scenario.ends[partition], position + self.scenario.batch_questions)
-            if position < end:
-                moved = replace(worker, positions={**worker.positions, partition: end})
-                places = tuple((partition, offset) for offset in range(position, end))
+        asked = [tuple(worker.positions)] if self.scenario.together else [(at,) for at in worker.positions]
+        for partitions in asked:
+            ends = {
+                at: min(self.scenario.ends[at], worker.positions[at] + self.scenario.batch_questions)
+                for at in partitions
+            }
+            places = tuple((at, offset) for at, end in ends.items() for offset in range(worker.positions[at], end))
+            if places:
+                moved = replace(worker, positions={**worker.positions, **ends})
                 fetched = Fetched(places, worker.generation)
                 key = (moved.meaning, places)
                 begun = self._once(key, functools.partial(self._life.fetched, moved, fetched))
@@ -186,7 +198,10 @@ class Model:
                         BROKER, f"{worker.name}: CRASHES", replace(world, faults=faults.less("crashes")).put(dead)
                     )
         if faults.rebalances:
-            for owners in (kafka.owners[::-1], kafka.owners[:1] * len(kafka.owners)):
+            others = (kafka.owners[::-1], kafka.owners[:1] * len(kafka.owners))
+            if len(set(kafka.owners)) == 1 < len(kafka.members):
+                others = (tuple(self._owners(kafka.members)), tuple(self._owners(kafka.members))[::-1])
+            for owners in others:
                 moved = kafka.rebalance(kafka.members, owners)
                 yield Step(
                     BROKER, f"group: REBALANCES {owners}", replace(world, kafka=moved, faults=faults.less("rebalances"))
@@ -250,13 +265,13 @@ class Model:
     def _joined(kafka: Kafka, worker: Worker) -> Worker:
         mine = [at for at, owner in enumerate(kafka.owners) if owner == worker.name]
         positions = {at: kafka.committed[at] for at in mine}
-        return replace(worker, generation=kafka.generation, positions=positions, ledgers={})
+        return replace(worker, generation=kafka.generation, epoch=worker.epoch + 1, positions=positions, ledgers={})
 
     def _answer(self, world: World, worker: Worker, thread: Thread, job: Job) -> World:
         """The waiting call is made, and the worker goes on to its next."""
         assert job.call is not None
         world, answer = self._call(world, worker, job.call)
-        answered = Job(job.kind, job.subject, (*job.answers, answer))
+        answered = replace(job, answers=(*job.answers, answer), call=None)
         key = (worker.meaning, job.meaning, answer.meaning)
         moved = self._once(key, functools.partial(self._go_on, worker, thread, answered))
         if moved.generation == 0:

@@ -59,7 +59,9 @@ class Backlog:
     """A queue between the thread that fetches and the one that feeds the device.
 
     Whoever takes gets all that waits, up to the budgets of tokens, questions and bytes; nobody waits for more to come.
-    An epoch is a stretch of time with the same assigned partitions: a new one empties the backlog.
+    An epoch is a stretch of time with the same assigned partitions, each read from the group's offset on. Between the
+    end of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind
+    records that were dropped.
     """
 
     def __init__(self, batch_questions: int, batch_tokens: int, batch_bytes: int) -> None:
@@ -70,6 +72,7 @@ class Backlog:
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
         self._epoch = 0
+        self._begun = True
         self._membership: Any = None
         self._closed = False
 
@@ -91,21 +94,39 @@ class Backlog:
         """How many records to ask for at once."""
         return self._batch_questions
 
-    def begin_epoch(self) -> int:
-        """The assignment changed: what waits belongs to others now. Returns how many records are dropped."""
+    @property
+    def begun(self) -> bool:
+        """Whether the current epoch has begun, so that items are taken in."""
+        return self._begun
+
+    def end_epoch(self, epoch: int) -> int:
+        """This epoch has ended, if it is the current one: what waits, and what is in work, is dropped.
+
+        Returns how many waiting records are dropped. Nothing is taken in until the next epoch begins.
+        """
         with self._changed:
+            if epoch != self._epoch:
+                return 0
             dropped = len(self._items)
             self._items.clear()
             self._bytes = 0
             self._epoch += 1
+            self._begun = False
             return dropped
 
-    def put(self, items: Sequence[Item], membership: Any) -> None:
-        """Add items that were fetched under `membership`."""
+    def begin_epoch(self) -> None:
+        """The partitions of the current epoch are read from the group's offsets on."""
+        with self._changed:
+            self._begun = True
+
+    def put(self, items: Sequence[Item], membership: Any, epoch: int) -> None:
+        """Add items that were fetched under `membership` in `epoch`; dropped if that has ended meanwhile."""
         now = time.perf_counter()
         for item in items:
             item.put_at = now
         with self._changed:
+            if epoch != self._epoch or not self._begun:
+                return
             self._items.extend(items)
             self._bytes += sum(item.byte_count for item in items)
             self._membership = membership

@@ -98,9 +98,14 @@ class Intake:
         return self._committed
 
     def superseded(self, epoch: int) -> None:
-        """The broker refused a batch of this epoch; safe from any thread. The group must be about to rebalance."""
-        if self._superseded[0] != epoch:
+        """A batch of this epoch was refused: its partitions are another's. Safe from any thread.
+
+        The epoch ends at once. A batch may be of several partitions, and those that stay with this worker must not be
+        decided behind the refused batch, whose records would then never be. The group must be about to rebalance.
+        """
+        if epoch == self._backlog.epoch:
             self._superseded = (epoch, time.monotonic())
+            self._metrics.dropped.inc(self._backlog.end_epoch(epoch))
 
     def step(self) -> None:
         """One poll and all that follows from it.
@@ -109,13 +114,17 @@ class Intake:
         """
         self.commit_acknowledged()
         self._keep_joining()
+        epoch = self._backlog.epoch
         fetched = self._poll()
+        # Before the look at the assignment: a membership that is newer than the records shows there as a change.
+        membership = self._consumer.group_metadata()
         if self._assignment.take_change():
-            self._begin_epoch()
+            self._end_epoch()
         if self._assignment.take_assigned():
             self._rewind({partition: messages[0].offset for partition, messages in fetched.items()})
-        elif fetched:
-            self._take(fetched)
+            self._backlog.begin_epoch()
+        elif fetched and self._backlog.begun and self._backlog.epoch == epoch:
+            self._take(fetched, membership, epoch)
         self._watch_over()
 
     def commit_acknowledged(self) -> None:
@@ -173,9 +182,8 @@ class Intake:
         if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
             coordinator.request_rejoin()
 
-    def _begin_epoch(self) -> None:
-        dropped = self._backlog.begin_epoch()
-        self._metrics.dropped.inc(dropped)
+    def _end_epoch(self) -> None:
+        self._metrics.dropped.inc(self._backlog.end_epoch(self._backlog.epoch))
         self._metrics.consumer_lag.clear()
         self._ledgers.clear()
         self._watch.clear()
@@ -205,8 +213,7 @@ class Intake:
             self._commit(first)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
-    def _take(self, fetched: dict[TopicPartition, list[Any]]) -> None:
-        membership = self._consumer.group_metadata()
+    def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, epoch: int) -> None:
         if membership.generation_id < 0:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
@@ -217,7 +224,7 @@ class Intake:
         self._metrics.stage_seconds.labels("decode").observe(decoded - started)
         self._tokenise([item for item in items if item.error is None and item.recorded is None])
         self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - decoded)
-        self._backlog.put(items, membership)
+        self._backlog.put(items, membership, epoch)
 
     def _decode(self, record: Record) -> Item:
         try:
@@ -283,8 +290,8 @@ class Intake:
     def _watch_over(self) -> None:
         now = time.monotonic()
         epoch, since = self._superseded
-        if epoch == self._backlog.epoch and now - since > self._stall_seconds:
-            # The broker said the partitions are another's, yet no rebalance came: what was dropped must be read again.
+        if epoch == self._backlog.epoch - 1 and not self._backlog.begun and now - since > self._stall_seconds:
+            # The partitions are said to be another's, yet no rebalance came: what was dropped must be read again.
             raise KafkaUnavailable("the broker refused our membership and the consumer did not notice")
         if now < self._next_lag_report:
             return

@@ -56,7 +56,8 @@ class Processor:
     """Takes embedded batches, in order. One thread decides, another publishes, so that neither waits for the other.
 
     Records of a namespace that the store refuses are dead letters; `own_namespace` is the one that must not be.
-    `current_epoch` tells the number of the assignment in force, `on_superseded` is told of a batch that Kafka refused.
+    `current_epoch` tells the number of the assignment in force; `on_superseded` is told of a batch whose partitions are
+    another's, and ends its assignment: no later batch of that one is decided or published.
     """
 
     def __init__(
@@ -111,6 +112,10 @@ class Processor:
     def publish(self, answered: Answered) -> None:
         """Publish decisions, cluster states, dead letters and offsets as one."""
         batch, decided = answered.batch, answered.decided
+        if batch.epoch != self._current_epoch():
+            # It is in the ledger. A batch before it may have been refused, and no offset may be committed past that.
+            self._drop(batch)
+            return
         started = time.perf_counter()
         offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
         try:

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from questream.domain import Record, Source
+from questream.stream.backlog import Backlog, Item
+
+
+def items(*offsets: int) -> list[Item]:
+    return [Item(Record(Source("questions", 0, offset, 1), None, b"Why?")) for offset in offsets]
+
+
+def offsets(backlog: Backlog) -> list[int]:
+    batch = backlog.take(0.0)
+    return [] if batch is None else [item.record.source.offset for item in batch.items]
+
+
+@pytest.fixture
+def backlog() -> Backlog:
+    return Backlog(batch_questions=8, batch_tokens=1000, batch_bytes=100_000)
+
+
+def test_what_waits_when_an_epoch_ends_is_dropped(backlog: Backlog) -> None:
+    backlog.put(items(0, 1), None, backlog.epoch)
+    assert backlog.end_epoch(backlog.epoch) == 2
+    assert offsets(backlog) == []
+
+
+def test_nothing_is_taken_in_between_two_epochs(backlog: Backlog) -> None:
+    # Offset 1 was dropped with the epoch: offset 2 must not be decided ahead of it.
+    backlog.put(items(1), None, backlog.epoch)
+    backlog.end_epoch(backlog.epoch)
+    backlog.put(items(2), None, backlog.epoch)
+    assert offsets(backlog) == []
+    backlog.begin_epoch()
+    backlog.put(items(1, 2), None, backlog.epoch)
+    assert offsets(backlog) == [1, 2]
+
+
+def test_what_was_fetched_before_an_epoch_ended_is_not_taken_into_the_next(backlog: Backlog) -> None:
+    fetched_in = backlog.epoch
+    backlog.end_epoch(fetched_in)
+    backlog.begin_epoch()
+    backlog.put(items(5), None, fetched_in)
+    assert offsets(backlog) == []
+
+
+def test_an_epoch_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
+    ended = backlog.epoch
+    backlog.end_epoch(ended)
+    backlog.begin_epoch()
+    backlog.put(items(0), None, backlog.epoch)
+    assert backlog.end_epoch(ended) == 0
+    assert offsets(backlog) == [0]
