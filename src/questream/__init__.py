@@ -51,7 +51,15 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__doc__", "__name__", "__version__"})
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("questream")
     raise AttributeError(f"module 'questream' has no attribute {name!r}")

@@ -88,6 +88,12 @@ class Decision:
             return None
         return self.similarity - self.runner_up.similarity
 
+    def __repr__(self) -> str:
+        """A line that says what was decided."""
+        where = "no cluster" if self.cluster_id is None else format_cluster_id(self.cluster_id)
+        similarity = "" if self.similarity is None else f", similarity={self.similarity:.3f}"
+        return f"Decision({where}, {self.outcome}{similarity}, size={self.cluster_size})"
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
@@ -123,6 +129,12 @@ class ClusterState:
     model: str
     revision: int
     in_flight: InFlight = field(default_factory=InFlight)
+
+    def __repr__(self) -> str:
+        """A line that says which cluster this is; neither its vector nor a text of its questions."""
+        merged = "" if self.merged_into is None else f" into {format_cluster_id(self.merged_into)}"
+        told = f"{format_cluster_id(self.cluster_id)} of {self.namespace!r}, {self.event}{merged}"
+        return f"ClusterState({told}, size={self.size}, revision={self.revision})"
 
 
 @dataclass(frozen=True, slots=True)

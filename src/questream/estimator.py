@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
-from questream.library import BATCH_QUESTIONS, QuestionClusterer
+from questream.library import BATCH_QUESTIONS, QuestionClusterer, texts_of
 from questream.settings import Granularity
 
 __all__ = ["OnlineClustering"]
@@ -115,8 +115,9 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         return tags
 
     def _questions(self, given: ArrayLike | Sequence[str], *, reset: bool) -> list[str] | NDArray[np.float64]:
-        if self.encoder is not None and np.ndim(given) == 1 and all(isinstance(text, str) for text in given):  # type: ignore[union-attr]  # of one dimension
-            return [str(text) for text in given]  # type: ignore[union-attr]  # of one dimension
+        texts = texts_of(given) if self.encoder is not None else None
+        if texts is not None:
+            return texts
         vectors: NDArray[np.float64] = validate_data(self, given, reset=reset, dtype=np.float64)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         # Scaled here: the length of a row may be beyond single precision.

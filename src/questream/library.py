@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,7 @@ __all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
 BATCH_QUESTIONS = 64
 
 _TOPIC = "library"
+_SHOWN_POSITIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Assigned:
     def scores(self) -> list[float]:
         """Similarities to the assigned clusters in order; 1 for a question that opened one."""
         return [decision.similarity or 0.0 for decision in self.decisions]
+
+    def __repr__(self) -> str:
+        """A line with how many questions went where."""
+        created = sum(decision.outcome == "created" for decision in self.decisions)
+        return f"Assigned({len(self.decisions)} questions in {len(set(self.ids))} clusters, {created} of them new)"
 
 
 class QuestionClusterer:
@@ -104,10 +110,17 @@ class QuestionClusterer:
         self._partition = time.time_ns()
         self._next_offset = 0
 
+    def __repr__(self) -> str:
+        """A line with what is compared and how."""
+        what = f"dimension={self.dimension}" if self.encoder is None else repr(self.encoder)
+        return f"QuestionClusterer({what}, threshold={self.rules.threshold:g}, namespace={self.namespace!r})"
+
     def assign(self, questions: Sequence[str] | ArrayLike) -> Assigned:
         """Assign texts, or vectors (n, dimension), in order; they learn, count and may open or merge clusters.
 
-        Raises ValueError if vectors have another shape or are not finite, QuestreamError for texts without an encoder.
+        Lists, tuples, arrays and the Series of data frames all hold texts or vectors. Raises ValueError with the
+        positions of what is no text (None, NaN), if vectors have another shape, are zero or not finite; QuestreamError
+        for texts without an encoder.
         """
         texts, vectors = self._embed(questions)
         now, first = int(time.time() * 1000), self._next_offset
@@ -148,18 +161,73 @@ class QuestionClusterer:
         return {state.cluster_id: state.merged_into for state in states if state.merged_into is not None}
 
     def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Matrix]:
-        if isinstance(questions, list | tuple) and questions and isinstance(questions[0], str):
+        texts = texts_of(questions)
+        if texts is not None:
             if self.encoder is None:
                 raise QuestreamError("assigning texts takes an encoder: QuestionClusterer(load_encoder(...))")
-            texts = [str(text) for text in questions]
             return texts, self.encoder.encode(texts)
-        vectors = np.asarray(questions, np.float32)
+        vectors = _vectors_of(questions)
         if vectors.size == 0:
             return [], np.empty((0, self.dimension), np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise ValueError(f"vectors are (n, {self.dimension}), these are {vectors.shape}")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.isfinite(vectors).all() or not lengths.all():
-            raise ValueError("vectors must be finite and not zero")
+        unusable = ~(np.isfinite(vectors).all(axis=1) & (lengths[:, 0] > 0))
+        if unusable.any():
+            at = _positions(np.flatnonzero(unusable).tolist())
+            raise ValueError(f"vectors must be finite and not zero, those at {at} are not")
         unit: Matrix = np.ascontiguousarray(vectors / lengths)
         return [""] * len(unit), unit
+
+
+def texts_of(questions: Any) -> list[str] | None:
+    """The texts of a list, an array or a Series; None where it holds vectors, or nothing.
+
+    Raises ValueError with the positions of what is no text beside texts, such as None and NaN; and for a single text.
+    """
+    if isinstance(questions, str | bytes):
+        raise ValueError("give a list of texts, not one text")
+    given = _plain(questions)
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "OUT":
+        return None
+    if isinstance(given, np.ndarray) and given.ndim != 1:
+        return None
+    missing = [at for at, text in enumerate(given) if not isinstance(text, str)]
+    if len(missing) == len(given) and not all(_is_missing(item) for item in given):
+        return None
+    if missing:
+        raise ValueError(f"questions must be texts, those at {_positions(missing)} are None, NaN or something else")
+    return [str(text) for text in given] or None
+
+
+def _plain(questions: Any) -> Any:
+    """A sequence or an array of whatever holds the questions."""
+    if isinstance(questions, np.ndarray | list | tuple):
+        return questions
+    if hasattr(questions, "to_numpy"):
+        return questions.to_numpy()
+    return np.asarray(questions) if hasattr(questions, "__array__") else list(questions)
+
+
+def _vectors_of(questions: Any) -> Matrix:
+    given = _plain(questions)
+    if isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1:
+        # A column whose cells are vectors.
+        given = list(given)
+    try:
+        vectors: Matrix = np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        raise ValueError("vectors must be rows of numbers, all of one length") from None
+    return vectors
+
+
+def _is_missing(item: Any) -> bool:
+    """Whether this stands for nothing: None, NaN, or what a data frame calls NA."""
+    return item is None or type(item).__name__ in ("NAType", "NaTType") or (isinstance(item, float) and item != item)
+
+
+def _positions(found: Sequence[int]) -> str:
+    """The first ten in words, and how many more there are."""
+    shown = ", ".join(map(str, found[:_SHOWN_POSITIONS]))
+    more = f" and {len(found) - _SHOWN_POSITIONS} more" if len(found) > _SHOWN_POSITIONS else ""
+    return f"position{'s' if len(found) > 1 else ''} {shown}{more}"

@@ -242,6 +242,14 @@ def test_a_file_that_is_not_there_is_told_before_any_connection() -> None:
     assert (outcome.code, outcome.err) == (1, "questream: nowhere.txt: No such file or directory\n")
 
 
+@pytest.mark.parametrize("text", ["", "  ", "\u200b\n", "x" * 2_000_000], ids=["empty", "blank", "invisible", "long"])
+def test_a_question_that_a_worker_would_refuse_is_refused_with_the_same_reason(text: str) -> None:
+    outcome = questream("ask", text, f"--redis.url=redis://{NOWHERE}")
+    assert outcome.code == 1
+    reason = "text_too_long" if len(text) > 9 else "empty_text"
+    assert re.fullmatch(rf"questream: a worker would refuse it: a question .*\({reason}\)\n", outcome.err)
+
+
 def test_an_id_that_is_none_is_wrong_usage() -> None:
     outcome = questream("clusters", "merge", "c1", "17", f"--redis.url=redis://{NOWHERE}")
     assert outcome.code == ExitCode.USAGE

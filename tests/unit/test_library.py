@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+import questream
 from questream import QuestionClusterer, QuestreamError
 from questream.clustering.merging import Merge
 from questream.errors import StoreUnavailable
@@ -71,6 +75,98 @@ def test_what_cannot_be_assigned_is_refused() -> None:
         QuestionClusterer(dimension=4, granularity="topic")  # type: ignore[arg-type]  # what a notebook may pass
     with pytest.raises(ValueError, match="give an encoder"):
         QuestionClusterer()
+
+
+class Lengths:
+    """An encoder of texts to vectors that says nothing but their length."""
+
+    name, revision, dimension, preset = "lengths", "1", 4, None
+
+    def encode(self, texts: Sequence[str]) -> Any:
+        return unit_rows(np.array([[len(text), 1.0, 0.0, 0.0] for text in texts], np.float32))
+
+
+def texts_clusterer() -> QuestionClusterer:
+    return QuestionClusterer(Lengths(), similarity="cosine", threshold=0.8)  # type: ignore[arg-type]  # all it asks of one
+
+
+TEXTS = ["one", "two", "a longer one"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        TEXTS,
+        tuple(TEXTS),
+        np.array(TEXTS),
+        np.array(TEXTS, object),
+        pd.Series(TEXTS),
+        pd.Series(TEXTS, index=[7, 7, 9]),
+        pd.Series(TEXTS, dtype=object),
+        pd.Series(TEXTS, dtype="category"),
+        pd.Index(TEXTS),
+        (text for text in TEXTS),
+        dict.fromkeys(TEXTS).keys(),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_texts_come_in_whatever_holds_them(given: Any) -> None:
+    assert texts_clusterer().assign(given).ids == texts_clusterer().assign(TEXTS).ids
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, 17, b"bytes"], ids=repr)
+def test_what_is_no_text_is_refused_by_its_position(missing: Any) -> None:
+    for given in (["one", missing, "two", missing], np.array(["one", missing, "two", missing], object)):
+        with pytest.raises(ValueError, match="those at positions 1, 3 are None, NaN or something else"):
+            texts_clusterer().assign(given)
+    with pytest.raises(ValueError, match="those at position 0 "):
+        texts_clusterer().assign(pd.Series([missing, "one"], dtype=object))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA], ids=repr)
+def test_questions_that_are_all_missing_are_refused(missing: Any) -> None:
+    with pytest.raises(ValueError, match="positions 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more are None"):
+        texts_clusterer().assign([missing] * 12)
+
+
+def test_vectors_come_in_frames_and_columns_too_and_a_missing_one_is_named() -> None:
+    rows = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
+    for given in (
+        rows,
+        np.array(rows),
+        pd.DataFrame(rows),
+        pd.Series(rows),
+        pd.Series([np.array(row) for row in rows]),
+    ):
+        assert QuestionClusterer(dimension=4).assign(given).ids == [1, 2]
+    with pytest.raises(ValueError, match="finite and not zero, those at position 1 are not"):
+        QuestionClusterer(dimension=4).assign([[1.0, 0, 0, 0], [np.nan, 0, 0, 0]])
+    for given in ([[1.0, 2.0, 3.0, 4.0], [1.0]], [[1.0, None, 2.0, 3.0]], [1.0, {}]):
+        with pytest.raises(ValueError, match=r"vectors"):
+            QuestionClusterer(dimension=4).assign(given)  # type: ignore[arg-type]  # what a notebook may pass
+
+
+def test_one_text_is_no_list_of_texts() -> None:
+    with pytest.raises(ValueError, match="give a list of texts, not one text"):
+        texts_clusterer().assign("Where is my card?")
+
+
+def test_the_package_shows_its_public_names_alone() -> None:
+    shown = {name for name in dir(questream) if not name.startswith("_")}
+    assert shown == set(questream.__all__)
+    assert all(getattr(questream, name) is not None for name in questream.__all__)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", questream.__version__)
+
+
+def test_what_a_notebook_prints_is_a_line_without_texts_and_vectors() -> None:
+    clusterer = texts_clusterer()
+    assigned = clusterer.assign(["my secret question", *TEXTS])
+    printed = [clusterer, assigned, assigned.decisions[0], assigned.events[0], clusterer.nearest("one")[0]]
+    for value in printed:
+        assert len(repr(value)) <= 120, repr(value)
+        assert "\n" not in repr(value)
+        assert "secret" not in repr(value)
+        assert "array" not in repr(value)
 
 
 def test_the_ledger_of_a_notebook_does_not_grow() -> None:

@@ -12,7 +12,7 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 if TYPE_CHECKING:
     from questream.domain import NamespaceState
     from questream.operations import Answer, Candidate
-    from questream.settings import ModelSettings
+    from questream.settings import ModelSettings, Settings
 
 
 def ask(
@@ -35,6 +35,7 @@ def ask(
     from questream.store.redis import RedisStore
 
     settings = load(config, set_)
+    _require_question(text, settings)
     # Before the model, which takes seconds to load.
     store = RedisStore(connect_redis(settings.redis))
     store.ping()
@@ -45,6 +46,19 @@ def ask(
         print_json(_document(answer))
         return
     _print(answer)
+
+
+def _require_question(text: str, settings: Settings) -> None:
+    """Raise QuestreamError for a text that a worker would refuse, with the worker's own reason."""
+    from questream.domain import Record, Source
+    from questream.errors import BadRecord, QuestreamError
+    from questream.records import QuestionDecoder
+
+    plain = settings.input.model_copy(update={"format": "text"})
+    try:
+        QuestionDecoder(plain, settings.clusters.namespace).decode(Record(Source("", 0, 0, 0), None, text.encode()))
+    except BadRecord as error:
+        raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
 
 
 def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSettings:

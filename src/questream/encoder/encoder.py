@@ -51,6 +51,10 @@ class Encoder:
         """The threshold that the model's card measured, in the preset's own similarity, or None."""
         return None if self.preset is None else self.preset.threshold
 
+    def __repr__(self) -> str:
+        """A line that says which model this is and where it runs."""
+        return f"Encoder({self.name!r}, dimension={self.dimension}, device={self.device!r}, dtype={self.dtype!r})"
+
     def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
         """Token ids of each text, cut at `max_tokens`; `len()` of one is what it costs.
 
