@@ -86,6 +86,8 @@ class Scenario:
 MERGE = Scenario(angles=((0.0, 30.0), (58.0,)))
 # Two workers see the same new question at the same moment.
 TWINS = Scenario(angles=((0.0, 90.0), (2.0,)))
+# Two workers decide in one cluster, and publish its states in either order.
+SAME = Scenario(angles=((0.0,), (2.0,)))
 # One more joins the second cluster while it is merged away.
 MERGE_AND_JOIN = Scenario(angles=((0.0, 30.0), (58.0, 60.0)), interruptions=2)
 # Batches of two partitions: one of these goes to another worker, who decides, publishes and forgets its questions.

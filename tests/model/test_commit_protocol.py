@@ -26,7 +26,7 @@ from tests.model.mutations import (
     OFFSETS_FIRST,
     TRUSTING,
 )
-from tests.model.scenario import MERGE, MERGE_AND_JOIN, TWINS, TWO_PARTITIONS, Faults, Scenario
+from tests.model.scenario import MERGE, MERGE_AND_JOIN, SAME, TWINS, TWO_PARTITIONS, Faults, Scenario
 from tests.model.worker import Protocol
 
 INTERRUPTIONS = int(os.environ.get("QUESTREAM_MODEL_INTERRUPTIONS", "0"))
@@ -68,6 +68,11 @@ def test_a_refused_batch_ends_its_assignment(request: pytest.FixtureRequest) -> 
 
 def test_the_cluster_topic_ends_as_the_store_stands(request: pytest.FixtureRequest) -> None:
     report(replace(MERGE, topic_is_compared=True), request)
+
+
+def test_the_cluster_topic_ends_as_a_store_that_lost_its_memory(request: pytest.FixtureRequest) -> None:
+    faults = Faults(losses=1)
+    report(replace(SAME, topic_is_compared=True, faults=faults, interruptions=INTERRUPTIONS), request)
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,16 @@ _ABORT_SECONDS = 15.0
 
 @dataclass(slots=True)
 class Published:
-    """What was published of a namespace: the newest revision of each cluster, and those that were retired."""
+    """What was published of a namespace: the newest revision of each cluster, and those that were retired.
+
+    `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
+    keep the older.
+    """
 
     revisions: dict[int, int] = field(default_factory=dict)
     retired: set[int] = field(default_factory=set)
     whole: NamespaceState | None = None
+    outdated: set[int] = field(default_factory=set)
 
 
 class ClusterTopic:
@@ -140,12 +145,23 @@ def _note(published: Published, key: bytes, value: bytes | None) -> None:
             known = published.whole
             if known is None or (whole.generation, whole.revision) >= (known.generation, known.revision):
                 published.whole = whole
+            _mark(published, 0, outdated=whole is not published.whole)
         return
     cluster_id = parse_cluster_id(key.partition(b"/")[2].decode())
     if value is None:
         published.retired.add(cluster_id)
         published.revisions.pop(cluster_id, None)
+        _mark(published, cluster_id, outdated=False)
     else:
         published.retired.discard(cluster_id)
         revision = int(orjson.loads(value)["revision"])
-        published.revisions[cluster_id] = max(revision, published.revisions.get(cluster_id, 0))
+        newest = published.revisions.get(cluster_id, 0)
+        published.revisions[cluster_id] = max(revision, newest)
+        _mark(published, cluster_id, outdated=revision < newest)
+
+
+def _mark(published: Published, cluster_id: int, *, outdated: bool) -> None:
+    if outdated:
+        published.outdated.add(cluster_id)
+    else:
+        published.outdated.discard(cluster_id)

@@ -1,7 +1,7 @@
 """Settle namespaces: put back what the store has lost of what was published, then let decisions go on.
 
 A store loses its last writes when Redis is restarted without its whole append-only file, when a replica takes over that
-lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Three rules make
+lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Four rules make
 that whole again:
 
 1. A published decision changed a cluster's state, which was published in the same transaction. So the store lost
@@ -9,6 +9,8 @@ that whole again:
 2. Such a state may count questions of other batches that were never published, and come again: `InFlight` names them.
    Those at or above the group's committed offset, and not in the ledger that is left, are taken off its size.
 3. What lies below the committed offset is decided, whether the ledger that is left knows how or not.
+4. The store may have lost that a state waited to be published again, because an older one had been published after it.
+   So every cluster whose last record in the topic is not its newest goes to the outbox.
 
 A centroid keeps the vector of a question that comes again, and learns it a second time.
 """
@@ -85,7 +87,10 @@ class Settler:
         restored = self._corrected(namespace, published, behind, committed) if behind else []
         count = self._store.restore(namespace, token, restored)
         decided = {at: offset - 1 for at, offset in committed.items() if offset > 0}
-        self._store.settle(namespace, token, _numbered_on(published), decided)
+        whole = _numbered_on(published, self._store.namespace_state(namespace))
+        # No revision is 0: all of these wait to be published again.
+        self._store.publishing(namespace, [(i, 0) for i in sorted(published.outdated)])
+        self._store.settle(namespace, token, whole, decided)
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",
@@ -159,9 +164,11 @@ def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets)
     return Restored(corrected, publish=True)
 
 
-def _numbered_on(published: Published) -> NamespaceState | None:
-    """The namespace as it was published; a cluster that others told of may be newer than what it tells itself."""
-    if published.whole is None:
-        return None
+def _numbered_on(published: Published, stored: NamespaceState | None) -> NamespaceState | None:
+    """The namespace as it was published; a cluster that others told of may be newer than what it tells itself.
+
+    A worker may die before it tells of the namespace in which another has already published: then it is as `stored`.
+    """
     newest = max([*published.revisions, *published.retired], default=0)
-    return replace(published.whole, next_cluster=max(published.whole.next_cluster, newest + 1))
+    whole = published.whole or (stored if newest else None)
+    return whole and replace(whole, next_cluster=max(whole.next_cluster, newest + 1))
