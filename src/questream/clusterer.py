@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from questream.clustering.assignment import BatchAssigner, Plan
-from questream.clustering.merging import propose_merges
+from questream.clustering.merging import Merge, propose_merges
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
@@ -30,6 +30,7 @@ from questream.store.protocol import (
     Identity,
     Ledger,
     LedgerRow,
+    Merged,
     Proposal,
     Replayed,
     Stale,
@@ -47,6 +48,11 @@ logger = logging.getLogger(__name__)
 _PATIENT_ATTEMPTS = 3
 _ATTEMPTS = 200
 _BACKOFF_SECONDS = 0.002
+# Pairs that people's labels keep apart are not proposed again for so long: labels may change meanwhile, and only the
+# store knows them. Each refusal lets the pairs behind it be proposed, so that a few rounds do for nearly every batch.
+_APART_SECONDS = 60.0
+_APART_PAIRS = 1024
+_MERGE_ROUNDS = 8
 _LONGEST_BACKOFF_SECONDS = 0.1
 
 
@@ -126,6 +132,8 @@ class Clusterer:
         self._looked_up_in: dict[str, str] = {}
         # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
         self._unmerged: dict[str, set[int]] = {}
+        # Pairs that the store refused to merge because both are named and differ, and when each may be proposed again.
+        self._apart: dict[str, dict[tuple[int, int], float]] = {}
         self._opening = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -334,7 +342,9 @@ class Clusterer:
         """Let the mirrors go that were not used for longest; they can be loaded again."""
         self._mirrors[namespace] = self._mirrors.pop(namespace)
         while self._max_namespaces is not None and len(self._mirrors) > self._max_namespaces:
-            del self._mirrors[next(iter(self._mirrors))]
+            least_used = next(iter(self._mirrors))
+            del self._mirrors[least_used]
+            self._apart.pop(least_used, None)
 
     def _back_off(self, attempt: int) -> None:
         if attempt >= _PATIENT_ATTEMPTS:
@@ -372,14 +382,37 @@ class Clusterer:
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
         unmerged = self._unmerged.setdefault(run.namespace, set())
         unmerged.update(moved)
-        merges = propose_merges(mirror, sorted(unmerged), run.build.rules)
-        if not merges:
-            unmerged.clear()
-            return
-        started = time.perf_counter()
-        reply = self._store.merge(run.namespace, mirror.incarnation, mirror.seq, merges)
+        for _ in range(_MERGE_ROUNDS):
+            merges = propose_merges(mirror, sorted(unmerged), run.build.rules, self._pairs_apart(run.namespace))
+            if not merges:
+                break
+            started = time.perf_counter()
+            reply = self._store.merge(run.namespace, mirror.incarnation, mirror.seq, merges)
+            run.commit_seconds += time.perf_counter() - started
+            mirror = self._adopt_merges(run, mirror, reply)
+            if not reply.apart:
+                break
+            self._keep_apart(run.namespace, reply.apart)
+            unmerged.update(applied.merge.survivor for applied in reply.applied)
         unmerged.clear()
-        run.commit_seconds += time.perf_counter() - started
+
+    def _pairs_apart(self, namespace: str) -> dict[tuple[int, int], float]:
+        now = self._clock()
+        pairs = {pair: until for pair, until in self._apart.get(namespace, {}).items() if until > now}
+        if pairs:
+            self._apart[namespace] = pairs
+        else:
+            self._apart.pop(namespace, None)
+        return pairs
+
+    def _keep_apart(self, namespace: str, merges: Sequence[Merge]) -> None:
+        pairs = self._apart.setdefault(namespace, {})
+        for merge in merges:
+            pairs[merge.survivor, merge.loser] = self._clock() + _APART_SECONDS
+        while len(pairs) > _APART_PAIRS:
+            del pairs[next(iter(pairs))]
+
+    def _adopt_merges(self, run: _Run, mirror: Mirror, reply: Merged) -> Mirror:
         changes: list[Change] = []
         for applied in reply.applied:
             merge = applied.merge
@@ -395,6 +428,7 @@ class Clusterer:
                     run.namespace, model, applied.survivor, "updated", mirror
                 )
         run.merges += len(reply.applied)
+        return mirror
 
     def _recall(
         self, run: _Run, arrivals: Sequence[Arrival], vectors: Matrix, pending: Sequence[int], reply: Replayed

@@ -12,6 +12,7 @@
     │       └── IdentityMismatch     the same: the namespace was built with another model
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     ├── Contended            retry: other workers kept winning
+    ├── NamingsDiffer        refuse the command: a merge would drop a label or a route, and nobody agreed
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
     ├── KafkaRefused         stop: the broker will not (login, rights, record size)
     │   └── KafkaHungUp      retry in a worker: the broker closed the connection and did not say why
@@ -90,6 +91,10 @@ class StoreUnsettled(QuestreamError):
 
 class Contended(QuestreamError):
     """Other workers kept committing first; the batch was not applied."""
+
+
+class NamingsDiffer(QuestreamError):
+    """Two clusters whose labels or routes differ cannot merge unless somebody gives up those of one."""
 
 
 class KafkaUnavailable(QuestreamError):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from questream.clustering.merging import Merge
+from questream.clustering.merging import Merge, Naming, merged_naming
 from questream.clustering.nearest import nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterState
 from questream.encoder import Encoder
-from questream.errors import Contended, QuestreamError
+from questream.errors import Contended, NamingsDiffer, QuestreamError
 from questream.store.protocol import AppliedMerge, Store
 
 _MERGE_ATTEMPTS = 20
@@ -59,13 +60,29 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
     return Answer(candidates, joins, tokens.truncated)
 
 
-def merge_clusters(store: Store, namespace: str, one: int, other: int) -> AppliedMerge:
+def keep_namings(survivor: ClusterState, loser: ClusterState) -> bool:
+    """The answer of somebody who gives up no label and no route."""
+    del survivor, loser
+    return False
+
+
+def merge_clusters(
+    store: Store,
+    namespace: str,
+    one: int,
+    other: int,
+    may_drop: Callable[[ClusterState, ClusterState], bool] = keep_namings,
+) -> AppliedMerge:
     """Merge two clusters because an operator says so, whatever their similarity; the older id survives.
 
     Ids that were merged away stand for what they were merged into. Workers publish the merge within seconds.
-    Raises KeyError if there is no such cluster, ValueError if both are the same, Contended if they never stood still,
-    StoreUnsettled where a worker has to look first whether the store has lost anything.
+    Where both are named and their labels or routes differ, those of the younger would go: `may_drop` is asked with the
+    survivor and the loser, and asked again if either is named anew before the merge.
+    Raises KeyError if there is no such cluster, ValueError if both are the same, NamingsDiffer if nothing may be
+    dropped, Contended if they never stood still, StoreUnsettled where a worker has to look first whether the store has
+    lost anything.
     """
+    agreed: Naming | None = None
     for _ in range(_MERGE_ATTEMPTS):
         states = sorted(
             (live_cluster(store, namespace, one), live_cluster(store, namespace, other)), key=lambda s: s.cluster_id
@@ -75,12 +92,18 @@ def merge_clusters(store: Store, namespace: str, one: int, other: int) -> Applie
             raise ValueError("the two are one cluster already")
         if survivor.vector_sum is None or loser.vector_sum is None:
             continue
+        kept, lost = (survivor.label, survivor.route), (loser.label, loser.route)
+        if merged_naming(kept, lost, agreed) is None:
+            if not may_drop(survivor, loser):
+                raise NamingsDiffer("the two have labels or routes that differ, and a cluster has one of each")
+            agreed = lost
         merge = Merge(
             survivor.cluster_id,
             loser.cluster_id,
             survivor.members,
             loser.members,
             survivor.vector_sum + loser.vector_sum,
+            agreed,
         )
         incarnation, whole = store.incarnation(namespace), store.namespace_state(namespace)
         merged = store.merge(namespace, incarnation or "", whole.seq if whole else 0, [merge])

@@ -289,6 +289,92 @@ def test_a_merge_that_builds_on_a_refused_one_is_refused(store: Store, namespace
     np.testing.assert_array_equal(store.load(namespace).vector_sum(1), vector(3, 0, 0, 0))
 
 
+CARDS = ("card arrival", "cards-team")
+KEPT_APART: list[tuple[tuple[str, str], tuple[str, str]]] = [
+    (CARDS, ("card delivery", "cards-team")),
+    (CARDS, ("card arrival", "delivery-team")),
+    (CARDS, ("card arrival", "")),
+    (("card arrival", ""), ("", "cards-team")),
+    (("", "cards-team"), CARDS),
+]
+
+
+def named(store: Store, namespace: str, one: tuple[str, str], two: tuple[str, str]) -> int:
+    """Clusters 1 and 2 with a label and a route each, '' for none; returns the seq."""
+    seq = create_two(store, namespace).seq
+    for cluster_id, (label, route) in ((1, one), (2, two)):
+        if label or route:
+            store.label(namespace, cluster_id, label, route)
+    return seq
+
+
+def naming_of(store: Store, namespace: str, cluster_id: int) -> tuple[str, str]:
+    (state,) = store.states(namespace, [cluster_id])
+    return state.label or "", state.route or ""
+
+
+@pytest.mark.parametrize(("one", "two"), KEPT_APART)
+def test_clusters_whose_labels_or_routes_differ_are_not_merged(
+    store: Store, namespace: str, one: tuple[str, str], two: tuple[str, str]
+) -> None:
+    seq = named(store, namespace, one, two)
+    proposed = merge_one_and_two(store, namespace)
+    merged = merge(store, namespace, seq, [proposed])
+    assert (merged.applied, merged.apart, merged.seq) == ([], [proposed], seq)
+    assert (naming_of(store, namespace, 1), naming_of(store, namespace, 2)) == (one, two)
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "survives"),
+    [
+        (CARDS, ("", ""), CARDS),
+        (("", ""), CARDS, CARDS),
+        (("", ""), ("card arrival", ""), ("card arrival", "")),
+        (("", ""), ("", "cards-team"), ("", "cards-team")),
+        (CARDS, CARDS, CARDS),
+        (("", ""), ("", ""), ("", "")),
+    ],
+)
+def test_a_label_and_its_route_survive_a_merge_together(
+    store: Store, namespace: str, one: tuple[str, str], two: tuple[str, str], survives: tuple[str, str]
+) -> None:
+    seq = named(store, namespace, one, two)
+    merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
+    (applied,) = merged.applied
+    assert (applied.survivor.label or "", applied.survivor.route or "") == survives
+    assert naming_of(store, namespace, 1) == survives
+    assert merged.apart == []
+
+
+def test_a_merge_that_builds_on_one_kept_apart_is_refused(store: Store, namespace: str) -> None:
+    seq = named(store, namespace, CARDS, ("card delivery", ""))
+    third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(commit(store, namespace, third), Committed)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
+    merged = merge(store, namespace, seq + 1, chain)
+    assert (merged.applied, merged.apart) == ([], chain[:1])
+
+
+def test_a_merge_in_the_same_call_decides_what_the_next_must_not_mix(store: Store, namespace: str) -> None:
+    seq = named(store, namespace, ("", ""), CARDS)
+    third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(commit(store, namespace, third), Committed)
+    store.label(namespace, 3, "card delivery", None)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
+    merged = merge(store, namespace, seq + 1, chain)
+    assert ([applied.merge for applied in merged.applied], merged.apart) == (chain[:1], chain[1:])
+    assert naming_of(store, namespace, 1) == CARDS
+
+
+def test_an_operator_drops_just_the_label_and_route_that_were_shown(store: Store, namespace: str) -> None:
+    seq = named(store, namespace, CARDS, ("card delivery", "cards-team"))
+    shown = replace(merge_one_and_two(store, namespace), dropped=("card delivery", "cards-team"))
+    store.label(namespace, 2, None, "")
+    assert merge(store, namespace, seq, [shown]).apart == [shown]
+    (applied,) = merge(store, namespace, seq, [replace(shown, dropped=("card delivery", None))]).applied
+    assert (applied.survivor.label, applied.survivor.route) == CARDS
+
+
 def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     whole = store.namespace_state(namespace)

@@ -119,6 +119,19 @@ def test_two_clusters_are_merged_for_ever(filled: str) -> None:
     assert (again.code, again.err) == (1, "questream: the two are one cluster already\n")
 
 
+def test_a_merge_names_the_label_that_it_would_drop_and_drops_it_only_when_told(filled: str) -> None:
+    for cluster, label in (("c1", "card arrival"), ("c3", "card delivery")):
+        questream("clusters", "label", cluster, "--label", label, f"--redis.url={filled}")
+    refused = questream("clusters", "merge", "c3", "c1", f"--redis.url={filled}")
+    assert refused.code == ExitCode.FAILED
+    assert "c3 loses label card delivery, route -" in refused.err
+    assert "--yes" in refused.err
+    assert questream("clusters", "show", "c3", "--json", f"--redis.url={filled}").json["label"] == "card delivery"
+    merged = questream("clusters", "merge", "c3", "c1", "--yes", "--json", f"--redis.url={filled}")
+    assert merged.json == {"cluster_id": "c1", "merged": "c3", "size": 4}
+    assert questream("clusters", "show", "c3", "--json", f"--redis.url={filled}").json["label"] == "card arrival"
+
+
 def test_a_label_cannot_steer_a_terminal(filled: str) -> None:
     questream("clusters", "label", "c1", "--label", "\x1b[2Jbold [red]move", f"--redis.url={filled}")
     out = questream("clusters", "list", f"--redis.url={filled}").out

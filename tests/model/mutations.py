@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from questream.clustering.merging import Merge
+from questream.clustering.merging import Merge, Naming
 from questream.domain import Vector
 from questream.kafka.publisher import Offsets, Outgoing, TransactionalPublisher
 from questream.store.memory import MemoryStore
@@ -52,6 +52,17 @@ class _CarelessMerge(MemoryStore):
             for merge in merges
         ]
         return super().merge(namespace, incarnation, seq, current)
+
+
+class _MixingMerge(MemoryStore):
+    """A merge takes the survivor's label, and the loser's route where the survivor has none."""
+
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        def mixed(survivor: Naming, loser: Naming, _: Naming | None) -> Naming:
+            return survivor[0] or loser[0], survivor[1] or loser[1]
+
+        with patch("questream.store.memory.merged_naming", mixed):
+            return super().merge(namespace, incarnation, seq, merges)
 
 
 class _LostAlias(MemoryStore):
@@ -131,6 +142,7 @@ def _offsets_first(make_producer: Callable[[], ProducerPort]) -> TransactionalPu
 NO_LEDGER = Protocol(store=_NoLedger)
 NO_STALE_CHECK = Protocol(store=_NoStaleCheck)
 CARELESS_MERGE = Protocol(store=_CarelessMerge)
+MIXING_MERGE = Protocol(store=_MixingMerge)
 LOST_ALIAS = Protocol(store=_LostAlias)
 DOUBLE_COUNT = Protocol(store=_DoubleCount)
 CARELESS_CONFIRM = Protocol(store=_CarelessConfirm)

@@ -83,6 +83,7 @@ def check_end(scenario: Scenario, world: World) -> None:
     places = {(at, offset) for at, end in enumerate(scenario.ends) for offset in range(end)}
     require(decided.keys() == places, "a question was never decided")
     _check_sizes(world.store.view, decided)
+    _check_namings(world.store.view)
     if world.faults.losses == scenario.faults.losses:
         for state in world.store.view.clusters(NAMESPACE):
             # After a loss a centroid may have learned a question twice: a stated limit.
@@ -107,6 +108,28 @@ def _check_sizes(store: MemoryStore, decided: dict[tuple[int, int], int | None])
     for state in store.clusters(NAMESPACE):
         counted, size = state.size, sizes[state.cluster_id]
         require(counted == size, f"{format_cluster_id(state.cluster_id)} counts {counted} questions and has {size}")
+
+
+def naming_of(cluster_id: int) -> tuple[str, str]:
+    """The label and the route that the operator gives a cluster: both tell whose they are."""
+    return f"label of {cluster_id}", f"route of {cluster_id}"
+
+
+def _check_namings(store: MemoryStore) -> None:
+    """What the operator named keeps its label and route, both or none, whatever it was merged with."""
+    whole = store.namespace_state(NAMESPACE)
+    assert whole is not None
+    for number in range(1, whole.next_cluster):
+        known = store.cluster(NAMESPACE, number)
+        if known is None or known.label is known.route is None:
+            continue
+        named = [n for n in range(1, whole.next_cluster) if (known.label, known.route) == naming_of(n)]
+        require(bool(named), f"{format_cluster_id(number)} has the label of one cluster and the route of another")
+        state = store.cluster(NAMESPACE, named[0])
+        while state is not None and state.merged_into is not None:
+            state = store.cluster(NAMESPACE, state.merged_into)
+        standing = (state.label, state.route) if state else None
+        require(standing == naming_of(named[0]), f"the naming of {format_cluster_id(named[0])} was dropped or mixed")
 
 
 def _check_topic(world: World) -> None:

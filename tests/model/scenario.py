@@ -27,6 +27,8 @@ class Faults:
     expiries: int = 0
     hasty_sweeps: int = 0
     losses: int = 0
+    # Clusters that an operator gives a label and a route.
+    namings: int = 0
     # How many of its last writes a store may lose that does not lose all.
     lost_writes: int = 3
 

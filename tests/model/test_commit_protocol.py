@@ -21,6 +21,7 @@ from tests.model.mutations import (
     DOUBLE_COUNT,
     GOES_ON_AFTER_REFUSAL,
     LOST_ALIAS,
+    MIXING_MERGE,
     NO_LEDGER,
     NO_STALE_CHECK,
     OFFSETS_FIRST,
@@ -75,6 +76,10 @@ def test_the_cluster_topic_ends_as_a_store_that_lost_its_memory(request: pytest.
     report(replace(SAME, topic_is_compared=True, faults=faults, interruptions=INTERRUPTIONS), request)
 
 
+def test_what_an_operator_named_meanwhile_is_neither_merged_away_nor_mixed(request: pytest.FixtureRequest) -> None:
+    report(replace(MERGE, faults=Faults(namings=2), interruptions=INTERRUPTIONS), request)
+
+
 @pytest.mark.parametrize(
     ("protocol", "scenario"),
     [
@@ -83,6 +88,7 @@ def test_the_cluster_topic_ends_as_a_store_that_lost_its_memory(request: pytest.
         pytest.param(NO_STALE_CHECK, TWINS, id="no stale check"),
         pytest.param(CARELESS_MERGE, MERGE_AND_JOIN, id="merge without member check"),
         pytest.param(LOST_ALIAS, MERGE, id="lost alias"),
+        pytest.param(MIXING_MERGE, replace(MERGE, faults=Faults(namings=2)), id="merge mixes labels"),
         pytest.param(DOUBLE_COUNT, replace(MERGE, faults=Faults(rebalances=1)), id="double count"),
         pytest.param(CARELESS_CONFIRM, replace(MERGE, topic_is_compared=True), id="confirm ignores revision"),
         pytest.param(TRUSTING, replace(MERGE, faults=Faults(losses=1)), id="lost memory goes unseen"),

@@ -16,7 +16,7 @@ from questream.recovery.cluster_topic import Published, _namespace, _note
 from questream.store.memory import MemoryStore
 
 from .kafka import Kafka
-from .promises import Broken, check_commit
+from .promises import Broken, check_commit, naming_of
 from .scenario import INPUT, NAMESPACE, Faults, Scenario
 from .script import Answer, Call
 from .values import Frozen, digest_of
@@ -215,8 +215,19 @@ class Model:
             yield Step(BROKER, "operator: RESETS the group", self._reset(world))
         if faults.losses:
             yield from self._losses(world)
+        if faults.namings:
+            yield from self._namings(world)
         if faults.hasty_sweeps:
             yield from self._sweeps(world, world.workers, faults.less("hasty_sweeps"))
+
+    def _namings(self, world: World) -> Iterator[Step]:
+        left = world.faults.less("namings")
+        for state in world.store.view.clusters(NAMESPACE):
+            if state.label is None:
+                label, route = naming_of(state.cluster_id)
+                call = Call("store", "label", (NAMESPACE, state.cluster_id, label, route))
+                store, _ = self._ask_store(world.store, call, 0)
+                yield Step(BROKER, f"operator: NAMES {label}", replace(world, store=store, faults=left))
 
     def _losses(self, world: World) -> Iterator[Step]:
         left = world.faults.less("losses")

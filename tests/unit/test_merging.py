@@ -47,6 +47,18 @@ def test_the_older_id_survives_and_sums_add_up() -> None:
     np.testing.assert_allclose(merge.vector_sum, one + two, rtol=1e-6)
 
 
+def test_pairs_kept_apart_let_the_others_merge_and_stay_apart_through_merges() -> None:
+    mirror = Mirror(2)
+    row = np.array([1, 0], np.float32)
+    mirror.apply([ClusterMoved(number, 1, row) for number in (1, 2, 3, 4)])
+    merges = propose_merges(mirror, [1, 2, 3, 4], Rules(0.5, 0.5, similarity="cosine"), {(1, 2), (1, 3)})
+    made: dict[int, set[int]] = {number: {number} for number in (1, 2, 3, 4)}
+    for merge in merges:
+        made[merge.survivor] |= made.pop(merge.loser)
+    assert all(not ({1, 2} <= cluster or {1, 3} <= cluster) for cluster in made.values())
+    assert len(made) == 2
+
+
 def test_clusters_that_did_not_move_are_left_alone() -> None:
     mirror = Mirror(2)
     row = np.array([1, 0], np.float32)

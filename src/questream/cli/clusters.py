@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import heapq
+import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -166,9 +167,7 @@ def label(
     if as_json:
         print_json(row)
     else:
-        print_line(
-            f"{row['cluster_id']}: label {printable(row['label'] or '-')}, route {printable(row['route'] or '-')}"
-        )
+        print_line(f"{row['cluster_id']}: {_naming(state)}")
 
 
 @clusters.command("merge")
@@ -178,23 +177,36 @@ def merge(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop the younger one's label and route unasked.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge two clusters for ever, whatever their similarity; the older id survives.
 
+    Where both have a label or a route and these differ, the younger one's are dropped: it names them and asks first;
+    without a terminal it merges only with --yes.
+
     Example: questream clusters merge c17 c42
     """
+    from questream.errors import NamingsDiffer
     from questream.operations import merge_clusters
+
+    def may_drop(survivor: ClusterState, loser: ClusterState) -> bool:
+        remark(f"c{survivor.cluster_id} stays with {_naming(survivor)}; c{loser.cluster_id} loses {_naming(loser)}")
+        if yes or not sys.stdin.isatty():
+            return yes
+        return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
 
     one, another = _number(cluster), _number(other)
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
     try:
-        applied = merge_clusters(store, chosen, one, another)
+        applied = merge_clusters(store, chosen, one, another, may_drop)
     except KeyError as error:
         raise _no_cluster(f"c{error.args[0]}", chosen) from None
     except ValueError as error:
         raise QuestreamError(str(error)) from None
+    except NamingsDiffer as error:
+        raise QuestreamError(f"{error}; nothing was merged: --yes drops the younger one's") from None
     survivor, loser = applied.survivor, applied.loser
     if as_json:
         print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})
@@ -222,6 +234,10 @@ def _number(cluster: str) -> int:
         return parse_cluster_id(cluster)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _naming(state: ClusterState) -> str:
+    return f"label {printable(state.label or '-')}, route {printable(state.route or '-')}"
 
 
 def _no_cluster(cluster: str, namespace: str) -> QuestreamError:

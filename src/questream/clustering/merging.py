@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,24 @@ from questream.domain import Matrix, Vector
 
 _CLUSTERS_AT_ONCE = 4096
 
+# A cluster's label and route, which survive together or not at all.
+Naming = tuple[str | None, str | None]
+UNNAMED: Naming = (None, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two clusters become one: the older id survives. Member counts are those the proposal was made at."""
+    """Two clusters become one: the older id survives. Member counts are those the proposal was made at.
+
+    `dropped` is the loser's label and route that an operator gives up; an automatic merge (None) drops no naming.
+    """
 
     survivor: int
     loser: int
     survivor_members: int
     loser_members: int
     vector_sum: Vector
+    dropped: Naming | None = None
 
     @property
     def members(self) -> int:
@@ -32,11 +40,23 @@ class Merge:
         return self.survivor_members + self.loser_members
 
 
-def propose_merges(mirror: Mirror, moved: Sequence[int], rules: Rules) -> list[Merge]:
+def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Naming | None:
+    """The label and route of the cluster that a merge makes; None where it must not happen: the two differ."""
+    if loser in (UNNAMED, survivor):
+        return survivor
+    if survivor == UNNAMED:
+        return loser
+    return survivor if loser == dropped else None
+
+
+def propose_merges(
+    mirror: Mirror, moved: Sequence[int], rules: Rules, apart: Collection[tuple[int, int]] = ()
+) -> list[Merge]:
     """Merges among clusters that score at or above `merge_threshold`, best pair first, until none is left.
 
     Each pair has a cluster of `moved` in it, or one that a merge before it has moved. Later merges build on earlier
-    ones: apply them in order. The mirror is not changed.
+    ones: apply them in order. The pairs `apart` do not merge, nor does what either has become. The mirror is not
+    changed.
     """
     rows = mirror.rows(moved)
     if not rows or mirror.count < 2:
@@ -48,7 +68,7 @@ def propose_merges(mirror: Mirror, moved: Sequence[int], rules: Rules) -> list[M
         for block in _blocks(mirror.count)
     ):
         return []
-    return _Merger(mirror, products, rows, rules).run()
+    return _Merger(mirror, products, rows, rules, apart).run()
 
 
 def _blocks(count: int) -> Iterator[slice]:
@@ -60,7 +80,9 @@ def _blocks(count: int) -> Iterator[slice]:
 class _Merger:
     """Scores of `moved` rows (m) against all clusters (count), updated as merges add rows together."""
 
-    def __init__(self, mirror: Mirror, products: Products, rows: list[int], rules: Rules) -> None:
+    def __init__(
+        self, mirror: Mirror, products: Products, rows: list[int], rules: Rules, apart: Collection[tuple[int, int]]
+    ) -> None:
         self._rules = rules
         self._mirror = mirror
         self._rows = rows
@@ -68,6 +90,12 @@ class _Merger:
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._alive = np.ones(mirror.count, bool)
         self._members = mirror.members.copy()
+        # By row, the rows that it must not merge with.
+        self._apart: dict[int, set[int]] = {}
+        for pair in apart:
+            found = mirror.rows(pair)
+            if len(found) == 2:
+                self._keep_apart(*found)
         self._scores = self._score(np.array(rows), mirror.sums[rows] @ mirror.sums.T)
 
     def run(self) -> list[Merge]:
@@ -91,8 +119,14 @@ class _Merger:
         self._sums[survivor] = total
         self._members[survivor] = merge.members
         self._alive[loser] = False
+        for row in self._apart.get(loser, ()):
+            self._keep_apart(survivor, row)
         self._replace_rows(survivor, loser)
         return merge
+
+    def _keep_apart(self, one: int, other: int) -> None:
+        self._apart.setdefault(one, set()).add(other)
+        self._apart.setdefault(other, set()).add(one)
 
     def _add_products(self, survivor: int, loser: int) -> None:
         products = self._products
@@ -120,6 +154,9 @@ class _Merger:
     def _score(self, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
         scores = _scores(self._products, rows, slice(0, self._mirror.count), dots)
         scores[:, ~self._alive] = -np.inf
+        if self._apart:
+            for at, row in enumerate(rows):
+                scores[at, list(self._apart.get(int(row), ()))] = -np.inf
         return scores
 
     def _sum(self, row: int) -> Vector:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from questream.clustering.merging import Merge
+from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
@@ -182,6 +182,7 @@ class MemoryStore:
             missed = _tail(state, seq)
             changes: list[Change] = []
             applied = []
+            apart = []
             refused: set[int] = set()
             for merge in merges:
                 survivor, loser = state.clusters.get(merge.survivor), state.clusters.get(merge.loser)
@@ -194,13 +195,18 @@ class MemoryStore:
                     # Later sums build on earlier merges.
                     refused |= {merge.survivor, merge.loser}
                     continue
-                applied.append(self._merge(state, merge, survivor, loser))
+                naming = merged_naming(_naming(survivor), _naming(loser), merge.dropped)
+                if naming is None:
+                    refused |= {merge.survivor, merge.loser}
+                    apart.append(merge)
+                    continue
+                applied.append(self._merge(state, merge, survivor, loser, naming))
                 changes += [
                     ClusterRemoved(merge.loser),
                     ClusterMoved(merge.survivor, merge.members, merge.vector_sum),
                 ]
             self._log(state, changes)
-            return Merged(state.seq, missed, applied)
+            return Merged(state.seq, missed, applied, apart)
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         with self._lock:
@@ -478,15 +484,17 @@ class MemoryStore:
         state.outbox[touch.cluster_id] = self._clock()
         return cluster.standing
 
-    def _merge(self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster) -> AppliedMerge:
+    def _merge(
+        self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, naming: Naming
+    ) -> AppliedMerge:
         kept, lost = survivor.standing, loser.standing
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
         survivor.standing = replace(
             kept,
             size=kept.size + lost.size,
             revision=kept.revision + 1,
-            label=kept.label or lost.label,
-            route=kept.route or lost.route,
+            label=naming[0],
+            route=naming[1],
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
             in_flight=_absorbing(kept.in_flight, merge.loser, lost.in_flight),
@@ -515,7 +523,10 @@ class MemoryStore:
         for i in ids:
             cluster, old = state.clusters[i], state.clusters[i].standing
             cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
-            cluster.standing = replace(old, revision=old.revision + 1, representative=None, in_flight=InFlight())
+            cluster.labelled = False
+            cluster.standing = replace(
+                old, revision=old.revision + 1, representative=None, label=None, route=None, in_flight=InFlight()
+            )
             state.outbox[i] = self._clock() + retention.tombstone_seconds
         self._log(state, [] if due.among == "aliases" else [ClusterRemoved(i) for i in ids])
         return ids
@@ -601,8 +612,12 @@ def _members(state: _Namespace, among: Members) -> Iterator[tuple[int, int]]:
             yield cluster.standing.last_seen_at, i
 
 
+def _naming(cluster: _Cluster) -> Naming:
+    return cluster.standing.label, cluster.standing.route
+
+
 def _is_kept(cluster: _Cluster) -> bool:
-    return cluster.standing.label is not None or cluster.standing.route is not None
+    return _naming(cluster) != UNNAMED
 
 
 def _joined(entries: list[tuple[int, Ledger]]) -> Ledger:

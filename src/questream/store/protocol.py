@@ -185,11 +185,15 @@ class AppliedMerge:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """Those of the proposed merges that happened; a merge whose clusters had moved did not."""
+    """Those of the proposed merges that happened; a merge whose clusters had moved did not.
+
+    `apart` are those that did not because both clusters are named and their labels or routes differ.
+    """
 
     seq: int
     missed: Tail
     applied: list[AppliedMerge]
+    apart: list[Merge] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,12 @@ class Store(Protocol):
         """
 
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
-        """Apply each merge whose two clusters still stand as proposed. Raises StoreUnsettled."""
+        """Apply each merge whose two clusters still stand as proposed, unless it mixed or dropped what people named.
+
+        A label and its route survive together: the survivor's, or the loser's where the survivor has neither. Where
+        both are named and differ, a merge happens only if it has `dropped` just what the loser has. Raises
+        StoreUnsettled.
+        """
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         """Take clusters, and ids that were merged away, out of the index that are due by `retention`.

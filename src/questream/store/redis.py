@@ -273,20 +273,24 @@ class RedisStore:
             "incarnation": incarnation,
             "seq": seq,
             "log_entries": self._log_entries,
-            "merges": [[m.survivor, m.loser, m.survivor_members, m.loser_members] for m in merges],
+            "merges": [
+                [m.survivor, m.loser, m.survivor_members, m.loser_members, [n or "" for n in m.dropped or ()] or False]
+                for m in merges
+            ],
         }
         keys = [key(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         for merge in merges:
             keys += [cluster_key(namespace, merge.survivor), cluster_key(namespace, merge.loser)]
         keys += [key(namespace, name) for name in ("singletons", "aliases")]
         sums = [to_bytes(merge.vector_sum) for merge in merges]
-        seq_before, missed, seq_after, results = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
+        reply = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
+        seq_before, missed, seq_after, results, apart = reply
         applied = [
             AppliedMerge(merge, parse_standing(merge.survivor, result[0]), parse_standing(merge.loser, result[1]))
             for merge, result in zip(merges, results, strict=True)
             if result
         ]
-        return Merged(seq_after, parse_tail(seq_before, missed), applied)
+        return Merged(seq_after, parse_tail(seq_before, missed), applied, [merges[at - 1] for at in apart])
 
     @_translated()
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:

@@ -1,9 +1,14 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
--- the call that names either was refused: later sums build on earlier merges.
+-- the call that names either was refused: later sums build on earlier merges. A label and its route are people's word:
+-- they survive together, and a merge that would drop them or mix them with others is refused, unless it says that it
+-- drops just these.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
--- ARGV: 1 JSON {incarnation, seq, log_entries, merges: [[survivor id, loser id, survivor members, loser members]]}, then the sums
+-- ARGV: 1 JSON {incarnation, seq, log_entries,
+--               merges: [[survivor id, loser id, survivor members, loser members,
+--                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
---           {false where refused, else {survivor standing, loser standing}} * N}, or error UNSETTLED
+--           {false where refused, else {survivor standing, loser standing}} * N,
+--           the merges, from 1, that were refused because both are named and differ}, or error UNSETTLED
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
 if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
@@ -36,28 +41,39 @@ local function joined(one, other)
   return cjson.encode(joins)
 end
 
+-- The label and route of what a merge makes, '' for none; nil where it must not happen.
+local function naming(kept, lost, dropped)
+  local kept_label, kept_route, label, route = kept[3] or '', kept[4] or '', lost[3] or '', lost[4] or ''
+  if label == '' and route == '' or label == kept_label and route == kept_route then return kept_label, kept_route end
+  if kept_label == '' and kept_route == '' then return label, route end
+  if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end
+end
+
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local results, refused = {}, {}
+local results, refused, apart = {}, {}, {}
 for i, merge in ipairs(batch.merges) do
   local survivor, loser = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
   local survivor_id, loser_id = string.format('%.0f', merge[1]), string.format('%.0f', merge[2])
   local survivor_members = tonumber(redis.call('HGET', survivor, 'members') or -1)
   local loser_members = tonumber(redis.call('HGET', loser, 'members') or -1)
-  if survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[survivor_id] or refused[loser_id] then
+  local moved = survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[survivor_id] or refused[loser_id]
+  local lost = redis.call('HMGET', loser, unpack(FIELDS))
+  local kept = redis.call('HMGET', survivor, unpack(FIELDS))
+  local label, route = naming(kept, lost, merge[5])
+  if moved or not label then
     results[i] = false
     refused[survivor_id], refused[loser_id] = true, true
+    if not moved then apart[#apart + 1] = i end
   else
-    local lost = redis.call('HMGET', loser, unpack(FIELDS))
-    local kept = redis.call('HMGET', survivor, unpack(FIELDS))
     local members = string.format('%.0f', merge[3] + merge[4])
     local seen = math.max(tonumber(kept[6]), tonumber(lost[6]))
     redis.call('HSET', survivor, 'members', members, 'sum', ARGV[1 + i], 'seen', string.format('%.0f', seen),
       'created', string.format('%.0f', math.min(tonumber(kept[5]), tonumber(lost[5]))))
     redis.call('HINCRBY', survivor, 'size', lost[1])
     redis.call('HINCRBY', survivor, 'revision', 1)
-    if not kept[3] and lost[3] then redis.call('HSET', survivor, 'label', lost[3]) end
-    if not kept[4] and lost[4] then redis.call('HSET', survivor, 'route', lost[4]) end
+    if label ~= '' then redis.call('HSET', survivor, 'label', label) end
+    if route ~= '' then redis.call('HSET', survivor, 'route', route) end
     local joins = joined(kept[8], lost[8])
     if joins then redis.call('HSET', survivor, 'joins', joins) end
     local absorbed = loser_id
@@ -82,4 +98,4 @@ if entry > 0 then
   redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
 end
-return {seq_before, missed, seq, results}
+return {seq_before, missed, seq, results, apart}
