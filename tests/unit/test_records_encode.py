@@ -29,6 +29,7 @@ from questream.records import (
 )
 from questream.records.schemas import SCHEMA_NAMES
 from questream.records.times import format_time, parse_time
+from questream.records.versions import SCHEMA_VERSION
 
 TEXT = "Where is my new card?"
 QUESTION = Question("q-1", TEXT, "acme", Record(Source("questions", 3, 1042, 1_795_486_680_123), b"key", b"{}"))
@@ -73,6 +74,7 @@ class TestDecision:
             "truncated": False,
             "source": {"topic": "questions", "partition": 3, "offset": 1042, "timestamp": 1_795_486_680_123},
             "decided_at": "2026-11-24T02:18:00.456Z",
+            "schema_version": 1,
         }
         assert json.dumps(encoded(DECISION)) == json.dumps(expected)
 
@@ -225,12 +227,13 @@ class TestSchemas:
             Draft202012Validator(schema).validate(example)
 
     @pytest.mark.parametrize("name", SCHEMA_NAMES)
-    def test_schema_describes_every_field_and_allows_no_other(self, name: str) -> None:
+    def test_schema_describes_every_field_and_lets_others_be_added(self, name: str) -> None:
         def check(schema: dict[str, Any]) -> None:
             assert schema["description"]
             if "properties" in schema:
-                assert schema["additionalProperties"] is False
-                assert set(schema["required"]) == set(schema["properties"])
+                assert schema["additionalProperties"] is True
+                # Fields that came later are not required: a topic holds what was written before them, too.
+                assert set(schema["required"]) <= set(schema["properties"])
                 for field in schema["properties"].values():
                     check(field)
 
@@ -238,7 +241,11 @@ class TestSchemas:
 
     def test_dead_letter_schema_names_every_reason_of_the_decode_stage(self) -> None:
         named = load_schema("dead-letter")["properties"]["questream-reason"]["examples"]
-        assert set(named) == set(Reason) - {Reason.INVALID_STATE, Reason.INVALID_ORIGIN}
+        assert set(named) == set(Reason) - {Reason.INVALID_STATE, Reason.INVALID_ORIGIN, Reason.NEWER_VERSION}
+
+    @pytest.mark.parametrize("name", SCHEMA_NAMES)
+    def test_schema_id_says_its_version(self, name: str) -> None:
+        assert load_schema(name)["$id"] == f"urn:questream:schema:{name}:{SCHEMA_VERSION}"
 
     def test_unknown_schema_is_refused(self) -> None:
         with pytest.raises(ValueError, match="decision, cluster-state, namespace-state, dead-letter"):

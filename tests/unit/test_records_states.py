@@ -94,6 +94,40 @@ def assert_equal(one: Any, other: Any) -> None:
             assert type(mine) is type(its)
 
 
+ENCODED = [
+    (decode_cluster_state, *encode_cluster_state(CLUSTER)),
+    (decode_namespace_state, *encode_namespace_state(NAMESPACE)),
+]
+
+
+@pytest.mark.parametrize(("decode", "key", "value"), ENCODED, ids=["cluster", "namespace"])
+class TestVersions:
+    """What an earlier or a later release wrote into the topic."""
+
+    def test_value_without_a_version_is_of_the_first(self, decode: Any, key: bytes, value: bytes) -> None:
+        document = orjson.loads(value)
+        del document["schema_version"]
+        assert_equal(decode(key, value), decode(key, orjson.dumps(document)))
+
+    def test_added_fields_are_passed_over(self, decode: Any, key: bytes, value: bytes) -> None:
+        document = orjson.loads(value) | {"added": {"by": "a later release"}}
+        assert_equal(decode(key, value), decode(key, orjson.dumps(document)))
+
+    @pytest.mark.parametrize("changed", [{}, {"model": 7}, {"namespace": None}])
+    def test_newer_meaning_is_refused_as_such(
+        self, decode: Any, key: bytes, value: bytes, changed: dict[str, Any]
+    ) -> None:
+        document = orjson.loads(value) | {"schema_version": 2} | changed
+        with pytest.raises(BadRecord, match="upgrade questream") as caught:
+            decode(key, orjson.dumps(document))
+        assert caught.value.reason == "newer_version"
+
+    @pytest.mark.parametrize("version", [0, -1, "1", 1.5, None])
+    def test_what_is_no_version_is_no_state(self, decode: Any, key: bytes, value: bytes, version: object) -> None:
+        with pytest.raises(BadRecord):
+            decode(key, orjson.dumps(orjson.loads(value) | {"schema_version": version}))
+
+
 @given(states)
 def test_cluster_state_comes_back_as_it_was(state: ClusterState) -> None:
     key, value = encode_cluster_state(state)
@@ -133,6 +167,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
     _, value = encode_cluster_state(CLUSTER)
     assert value is not None
     assert orjson.loads(value) == {
+        "schema_version": 1,
         "cluster_id": "c17",
         "namespace": "acme",
         "event": "updated",

@@ -18,6 +18,7 @@ from questream.errors import BadRecord
 from questream.kafka.connect import open_reader, translated
 from questream.kafka.reading import partitions_of, read_up_to, record_of, start_before_end
 from questream.records import QuestionDecoder
+from questream.records.versions import is_known
 from questream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,9 @@ class DecidedTopics:
     def _published(self, message: Any) -> Published | None:
         try:
             decision = orjson.loads(message.value)
+            if not is_known(decision.get("schema_version")):
+                logger.warning("a decision of a later release is passed over", extra={"offset": message.offset})
+                return None
             source = decision["source"]
             ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
             # What was replayed was only looked at: it is a member of nothing.

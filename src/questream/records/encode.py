@@ -6,6 +6,7 @@ import orjson
 
 from questream.domain import Decision, Question, format_cluster_id
 from questream.records.times import format_time
+from questream.records.versions import SCHEMA_VERSION
 
 
 def encode_decision(question: Question, decision: Decision) -> bytes:
@@ -40,6 +41,7 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
                 "timestamp": source.timestamp,
             },
             "decided_at": format_time(decision.decided_at),
+            "schema_version": SCHEMA_VERSION,
         }
     )
 

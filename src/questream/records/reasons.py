@@ -25,6 +25,7 @@ class Reason(StrEnum):
     INVALID_CLOUDEVENT = "invalid_cloudevent"
     INVALID_STATE = "invalid_state"
     INVALID_ORIGIN = "invalid_origin"
+    NEWER_VERSION = "newer_version"
 
 
 def undecodable(reason: Reason, expected: str) -> BadRecord:

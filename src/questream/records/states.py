@@ -7,6 +7,7 @@ a lost Redis is restored from. The schemas are `load_schema("cluster-state")` an
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
@@ -25,6 +26,7 @@ from questream.domain import (
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
+from questream.records.versions import SCHEMA_VERSION, is_known
 
 _FLOAT32 = np.dtype("<f4")
 
@@ -46,6 +48,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
     vector_sum = state.vector_sum
     return key, orjson.dumps(
         {
+            "schema_version": SCHEMA_VERSION,
             "cluster_id": cluster_id,
             "namespace": state.namespace,
             "event": state.event,
@@ -75,7 +78,8 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
 def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
     """The inverse of `encode_cluster_state`; of a tombstone only namespace and id are known, the rest is empty.
 
-    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state.
+    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state, `newer_version`
+    if a later release of questream wrote it.
     """
     namespace, cluster_id = _split_key(key)
     if value is None:
@@ -110,6 +114,7 @@ def encode_namespace_state(state: NamespaceState) -> tuple[bytes, bytes]:
     """Key and JSON value of a namespace."""
     value = orjson.dumps(
         {
+            "schema_version": SCHEMA_VERSION,
             "cluster_id": None,
             "namespace": state.namespace,
             "event": "namespace",
@@ -131,7 +136,8 @@ def encode_namespace_state(state: NamespaceState) -> tuple[bytes, bytes]:
 def decode_namespace_state(key: bytes, value: bytes) -> NamespaceState:
     """The inverse of `encode_namespace_state`.
 
-    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state.
+    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is not such a state, `newer_version`
+    if a later release of questream wrote it.
     """
     read = _validated(_NamespaceValue, value)
     if read.namespace.encode() != key:
@@ -171,6 +177,8 @@ _Milliseconds = Annotated[int, BeforeValidator(_read_time)]
 class _Value(BaseModel):
     # Unknown fields are ignored, so that a worker can be rolled back past the one that added a field.
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    schema_version: int = 1
 
 
 class _Centroid(_Value):
@@ -232,12 +240,17 @@ _Read = TypeVar("_Read", bound=_Value)
 
 
 def _validated(kind: type[_Read], value: bytes) -> _Read:
+    version: object = 1
     try:
-        return kind.model_validate_json(value)
+        read = kind.model_validate_json(value)
+        version = read.schema_version
+        if is_known(version):
+            return read
     except ValidationError:
         # Not chained: its message quotes the value, the representative question included.
-        pass
-    raise _invalid_state()
+        with suppress(ValidationError):
+            version = _Value.model_validate_json(value).schema_version
+    raise _invalid_state() if is_known(version) else _newer_version()
 
 
 def _split_key(key: bytes) -> tuple[str, int]:
@@ -267,4 +280,12 @@ def _to_vector(encoded: str, dimension: int) -> Vector:
 def _invalid_state() -> BadRecord:
     return BadRecord(
         "restore", Reason.INVALID_STATE.value, "the record must be a state of the cluster topic under its own key"
+    )
+
+
+def _newer_version() -> BadRecord:
+    return BadRecord(
+        "restore",
+        Reason.NEWER_VERSION.value,
+        f"the state is of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
     )
