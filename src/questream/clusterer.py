@@ -470,6 +470,7 @@ class Clusterer:
             threshold=rules.threshold,
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
+            unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),
         )
 
     def _advance(self, namespace: str, missed: Tail, seq: int, own: Sequence[Change]) -> Mirror:

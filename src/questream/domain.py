@@ -66,7 +66,8 @@ class RunnerUp:
 class Decision:
     """The one decision a question ever gets. Similarities are cosines in [-1, 1]; `decided_at` in ms since the epoch.
 
-    `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough.
+    `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough. `unknown_share` is
+    the share of the text's words, in [0, 1], that the model's tokenizer does not know.
     """
 
     cluster_id: int | None
@@ -80,6 +81,7 @@ class Decision:
     threshold: float
     truncated: bool
     decided_at: int
+    unknown_share: float = 0.0
 
     @property
     def margin(self) -> float | None:

@@ -28,8 +28,9 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
     """Online clustering in scikit-learn's manners, over a `QuestionClusterer`, which decides as the worker does.
 
     Takes arrays (n, d), or with an `encoder` (see `load_encoder`) also sequences of texts. Rows are scaled to length 1;
-    one of length 0 has no direction, is near nothing and is labelled -1, as scikit-learn labels noise. They are decided
-    in their order, in micro-batches of 64. `fit` starts anew, `partial_fit` goes on. The parameters are those of
+    one of length 0 has no direction, is near nothing and is labelled -1, as scikit-learn labels noise; so is a text
+    that a worker would dead-letter, such as one that the model knows nothing of. They are decided in their order, in
+    micro-batches of 64. `fit` starts anew, `partial_fit` goes on. The parameters are those of
     `QuestionClusterer`.
 
     `labels_` are of all questions since `fit`, merges followed: 0 to k-1 in the order in which their clusters came,
@@ -95,8 +96,12 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         """The label of the nearest cluster within the threshold for each, -1 where none is; nothing is learned."""
         check_is_fitted(self)
         questions = self._questions(X, reset=False)
-        vectors = questions if isinstance(questions, np.ndarray) else self.encoder.encode(questions)  # type: ignore[union-attr]  # texts came with an encoder
-        return np.array([self._nearest(vector) if vector.any() else _NOISE for vector in vectors], np.int64)
+        taken = self._taken(questions)
+        labels = np.full(len(questions), _NOISE, np.int64)
+        chosen = [questions[at] for at in taken]
+        vectors = chosen if isinstance(questions, np.ndarray) else self.encoder.encode(chosen)  # type: ignore[union-attr]  # texts came with an encoder
+        labels[taken] = [self._nearest(vector) for vector in vectors]
+        return labels
 
     @property
     def labels_(self) -> Labels:
@@ -141,7 +146,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _learn(self, questions: list[str] | NDArray[np.float64]) -> Self:
         published = np.full(len(questions), _NO_CLUSTER)
-        learned = np.flatnonzero(questions.any(axis=1)) if isinstance(questions, np.ndarray) else range(len(questions))
+        learned = self._taken(questions)
         for start in range(0, len(learned), BATCH_QUESTIONS):
             batch = learned[start : start + BATCH_QUESTIONS]
             published[batch] = self.clusterer_.assign([questions[i] for i in batch]).ids
@@ -150,6 +155,13 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         for cluster in self.clusterer_.survivors(published.tolist()):
             self._label_of.setdefault(cluster, len(self._label_of) - 1)
         return self
+
+    def _taken(self, questions: list[str] | NDArray[np.float64]) -> NDArray[np.intp]:
+        """The places of the questions that have a direction, or a text that a worker would decide."""
+        if isinstance(questions, np.ndarray):
+            return np.flatnonzero(questions.any(axis=1))
+        refused = self.encoder.refused(questions)  # type: ignore[union-attr]  # texts came with an encoder
+        return np.array([at for at in range(len(questions)) if at not in refused], np.intp)
 
     def _nearest(self, vector: NDArray[Any]) -> int:
         (nearest,) = self.clusterer_.nearest(vector, limit=1)

@@ -14,7 +14,7 @@ from questream.clusterer import Arrival, Clusterer
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import ClusterState, Decision, Matrix, Source
-from questream.encoder import Encoder
+from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.memory import MemoryStore
@@ -120,14 +120,20 @@ class QuestionClusterer:
 
         Lists, tuples, arrays and the Series of data frames all hold texts or vectors. Raises ValueError with the
         positions of what is no text (None, NaN), if vectors have another shape, are zero or not finite; QuestreamError
-        for texts without an encoder.
+        for texts without an encoder; BadRecord with its position if a worker would dead-letter one of the texts. Nothing
+        is learned then.
         """
-        texts, vectors = self._embed(questions)
+        texts, tokens, vectors = self._embed(questions)
         now, first = int(time.time() * 1000), self._next_offset
         self._next_offset += len(texts)
         arrivals = [
-            Arrival(Source(_TOPIC, self._partition, offset, now), text)
-            for offset, text in enumerate(texts, start=first)
+            Arrival(
+                Source(_TOPIC, self._partition, offset, now),
+                text,
+                truncated=read is not None and read.truncated,
+                unknown_share=0.0 if read is None else read.unknown_share,
+            )
+            for offset, (text, read) in enumerate(zip(texts, tokens, strict=True), start=first)
         ]
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
@@ -138,7 +144,7 @@ class QuestionClusterer:
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:
         """The clusters nearest to one text or vector (dimension,), best first; nothing is learned."""
         one = [question] if isinstance(question, str) else np.atleast_2d(np.asarray(question, np.float32))
-        _, vectors = self._embed(one)
+        _, _, vectors = self._embed(one)
         self._clusterer.catch_up(self.namespace)
         return self._clusterer.nearest(self.namespace, vectors[0], limit)
 
@@ -160,15 +166,17 @@ class QuestionClusterer:
         states = self._store.states(self.namespace, sorted(set(ids)))
         return {state.cluster_id: state.merged_into for state in states if state.merged_into is not None}
 
-    def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Matrix]:
+    def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Sequence[Tokens | None], Matrix]:
+        """Text, tokens and unit row of each question; of a vector there is no more than itself."""
         texts = texts_of(questions)
         if texts is not None:
             if self.encoder is None:
                 raise QuestreamError("assigning texts takes an encoder: QuestionClusterer(load_encoder(...))")
-            return texts, self.encoder.encode(texts)
+            tokens = self.encoder.tokenise_all(texts)
+            return texts, tokens, self.encoder.encode_tokens(tokens)
         vectors = _vectors_of(questions)
         if vectors.size == 0:
-            return [], np.empty((0, self.dimension), np.float32)
+            return [], [], np.empty((0, self.dimension), np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise ValueError(f"vectors are (n, {self.dimension}), these are {vectors.shape}")
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -177,7 +185,7 @@ class QuestionClusterer:
             at = _positions(np.flatnonzero(unusable).tolist())
             raise ValueError(f"vectors must be finite and not zero, those at {at} are not")
         unit: Matrix = np.ascontiguousarray(vectors / lengths)
-        return [""] * len(unit), unit
+        return [""] * len(unit), [None] * len(unit), unit
 
 
 def texts_of(questions: Any) -> list[str] | None:

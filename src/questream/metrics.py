@@ -11,6 +11,7 @@ _STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 _LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _QUESTION_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 _TOKEN_BUCKETS = (16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+_SHARE_BUCKETS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 _SIMILARITY_BUCKETS = (-0.5, 0.0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 1.0)
 
 STAGES = ("decode", "queue", "tokenise", "embed", "assign", "commit", "publish")
@@ -77,6 +78,12 @@ class Metrics:
             "questream_similarity",
             "Similarity of joined questions to their cluster.",
             buckets=_SIMILARITY_BUCKETS,
+            registry=registry,
+        )
+        self.unknown_share = Histogram(
+            "questream_unknown_share",
+            "Share of a decided question's words that the model's tokenizer does not know.",
+            buckets=_SHARE_BUCKETS,
             registry=registry,
         )
         self.device_busy_seconds = Counter(

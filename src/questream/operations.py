@@ -31,13 +31,14 @@ class Answer:
     candidates: list[Candidate]
     joins: bool
     truncated: bool
+    unknown_share: float = 0.0
 
 
 def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, limit: int = 6) -> Answer:
     """Where `text` would go if it came now. Nothing is learned, counted or opened.
 
-    Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if the text cannot be
-    tokenised.
+    Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if a worker would
+    dead-letter the text.
     """
     whole = store.namespace_state(namespace)
     if whole is None:
@@ -57,7 +58,7 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
         if (state := store.cluster(namespace, neighbour.cluster_id)) is not None
     ]
     joins = bool(candidates) and candidates[0].similarity >= rules.threshold
-    return Answer(candidates, joins, tokens.truncated)
+    return Answer(candidates, joins, tokens.truncated, tokens.unknown_share)
 
 
 def keep_namings(survivor: ClusterState, loser: ClusterState) -> bool:

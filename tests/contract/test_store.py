@@ -156,6 +156,15 @@ def test_the_ledger_of_each_partition_is_its_own(store: Store, namespace: str) -
     assert store.ledger(namespace, "questions", 8).head == -1
 
 
+def test_a_share_of_unknown_words_is_recorded_with_its_decision(store: Store, namespace: str) -> None:
+    half = replace(row(0, 1, created=True), unknown_share=0.5)
+    proposed = proposal(creation(1, vector(1, 0, 0, 0), joins=2), rows=batch(half, row(1, 1, rank=2)))
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    recorded = store.ledger(namespace, "questions", 0).decisions
+    assert {offset: decision.unknown_share for offset, decision in recorded.items()} == {0: 0.5, 1: 0.0}
+
+
 def test_sizes_of_replayed_decisions_are_those_of_the_moment(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     sizes = {offset: d.cluster_size for offset, d in store.ledger(namespace, "questions", 0).decisions.items()}

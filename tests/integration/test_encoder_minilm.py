@@ -92,8 +92,12 @@ def test_a_text_has_the_same_vector_in_every_batch(exact: Encoder, library_vecto
 
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=200))
-def test_any_unicode_text_gets_a_finite_vector(exact: Encoder, text: str) -> None:
-    (tokens,) = exact.tokenise([text])
+def test_any_unicode_text_gets_a_finite_vector_or_is_a_bad_record(exact: Encoder, text: str) -> None:
+    try:
+        (tokens,) = exact.tokenise([text])
+    except BadRecord as refused:
+        assert refused.reason in ("no_tokens", "mostly_unknown")  # noqa: PT017 (either end is right)
+        return
     assert 2 <= len(tokens) <= exact.max_tokens
     assert np.isfinite(exact.encode_tokens([tokens])).all()
 
@@ -132,6 +136,68 @@ def test_a_long_text_has_the_tokens_that_it_has_uncut(exact: Encoder, minilm: Pa
     (tokens,) = exact.tokenise([text])
     assert tokens.ids.tolist() == whole.ids
     assert tokens.truncated == bool(whole.overflowing)
+
+
+@pytest.fixture(scope="module")
+def lenient(minilm: Path) -> Encoder:
+    """The encoder that takes any text of which there is something to embed."""
+    return load_encoder(ModelSettings(name=str(minilm), device="cpu", max_unknown_share=1.0))
+
+
+UNKNOWN = (
+    "รีเซ็ตรหัสผ่านอย่างไร",
+    "บัตรของฉันอยู่ที่ไหน?",
+    "အကောင့်ပိတ်ချင်တယ်!!!",
+    "🙂",
+    "💳❓",
+    "(🙂)... 🤔?",
+    "QWxhZGRpbjpvcGVuIHNlc2FtZQ" * 5,
+    "Donaudampfschiff" * 9,
+    "รหัสผ่าน " * 1000,
+    "why รหัสผ่าน บัตร ของฉัน?",
+)
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_a_text_that_the_model_knows_next_to_nothing_of_is_a_bad_record(exact: Encoder, text: str) -> None:
+    with pytest.raises(BadRecord) as refused:
+        exact.tokenise([text])
+    assert (refused.value.stage, refused.value.reason) == ("tokenise", "mostly_unknown")
+    assert "model.max_unknown_share (0.4)" in str(refused.value)
+    assert text[:3] not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["\ufffd\ufffd", "\ue000", "\u0301", "\u200b\u200d"])
+def test_a_text_of_which_the_tokenizer_leaves_nothing_is_a_bad_record(exact: Encoder, text: str) -> None:
+    with pytest.raises(BadRecord) as refused:
+        exact.tokenise([text])
+    assert (refused.value.stage, refused.value.reason) == ("tokenise", "no_tokens")
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [
+        ("How do I reset my password?", 0.0),
+        ("Wie setze ich mein Passwort zurück?", 0.0),
+        ("Reset 💳", 0.5),
+        ("Reset 💳!!!", 0.5),
+        ("Why was my 💳 declined?", 0.2),
+        ("[UNK] spelt out", 0.25),
+        ("?!", 0.0),
+    ],
+)
+def test_the_share_of_unknown_words_leaves_special_tokens_and_punctuation_out(
+    lenient: Encoder, text: str, share: float
+) -> None:
+    (tokens,) = lenient.tokenise([text])
+    assert tokens.unknown_share == pytest.approx(share)
+
+
+def test_the_limit_of_unknown_words_is_a_setting(minilm: Path, lenient: Encoder) -> None:
+    assert [tokens.unknown_share for tokens in lenient.tokenise(UNKNOWN[:2])] == [1.0, 1.0]
+    none = ModelSettings(name=str(minilm), device="cpu", max_unknown_share=0.0)
+    with pytest.raises(BadRecord, match="20%"):
+        load_encoder(none).tokenise(["Why was my 💳 declined?"])
 
 
 def test_a_lone_surrogate_is_a_bad_record(encoder: Encoder) -> None:

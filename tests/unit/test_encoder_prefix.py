@@ -115,7 +115,7 @@ def test_tokens_of_a_prefix_are_the_first_tokens_of_the_text(tokenizer: Tokenize
 @settings(max_examples=100)
 @given(text=hostile)
 def test_tokens_and_truncation_are_those_of_the_uncut_text(tokenizer: Tokenizer, text: str) -> None:
-    tokenise = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), MAX_TOKENS, "")
+    tokenise = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), MAX_TOKENS, "", 1.0)
     tokenizer.no_truncation()
     whole = tokenizer.encode(text).ids
     if not whole:
@@ -155,7 +155,7 @@ def test_a_tokenizer_of_unknown_parts_is_given_the_whole_text(part: dict[str, ob
 
 
 def test_half_a_surrogate_pair_behind_the_prefix_is_refused(tokenizer: Tokenizer) -> None:
-    tokenise = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), MAX_TOKENS, "")
+    tokenise = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), MAX_TOKENS, "", 1.0)
     with pytest.raises(BadRecord) as refused:
         tokenise(["reset my card, " * 1000 + "\ud800"])
     assert refused.value.reason == "text_not_encodable"

@@ -17,7 +17,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from questream import OnlineClustering
 from questream.clustering.rules import Rules
-from questream.encoder import Encoder
+from questream.encoder import Encoder, Tokens
+from questream.errors import BadRecord
 from questream.evaluation.agreement import agreement, numbered
 from questream.evaluation.online import cluster_online
 from tests.unit.stepping import unit_rows
@@ -45,13 +46,23 @@ class WordsEncoder:
     dimension: int = 64
     copies: int = 0
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.lower().split():
-                row[sum(word.encode()) % self.dimension] += 1.0
+    def refused(self, texts: Sequence[str]) -> dict[int, BadRecord]:
+        return {at: BadRecord("tokenise", "no_tokens", "nothing") for at, text in enumerate(texts) if not text}
+
+    def tokenise_all(self, texts: Sequence[str]) -> list[Tokens]:
+        return [
+            Tokens(np.array([sum(w.encode()) % 64 for w in text.lower().split()], np.int32), False) for text in texts
+        ]
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> NDArray[np.float32]:
+        rows = np.zeros((len(tokens), self.dimension), np.float32)
+        for row, text in zip(rows, tokens, strict=True):
+            np.add.at(row, text.ids, 1.0)
         unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return unit
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self.encode_tokens(self.tokenise_all(texts))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> WordsEncoder:
         self.copies += 1
@@ -106,10 +117,10 @@ def test_a_row_without_direction_is_noise_and_leaves_the_others_as_they_are() ->
 
 def test_texts_are_clustered_by_an_encoder_which_a_clone_shares() -> None:
     encoder = WordsEncoder()
-    texts = ["where is my card", "where is my card now", "how do loans work", "where is my card please"]
+    texts = ["where is my card", "where is my card now", "", "how do loans work", "where is my card please"]
     estimator = clone(OnlineClustering(cast(Encoder, encoder), similarity="cosine", threshold=0.7))
-    assert estimator.fit_predict(texts).tolist() == [0, 0, 1, 0]
-    assert estimator.predict(np.array(["how do loans work", "zzz"], object)).tolist() == [1, -1]
+    assert estimator.fit_predict(texts).tolist() == [0, 0, -1, 1, 0]
+    assert estimator.predict(np.array(["how do loans work", "zzz", ""], object)).tolist() == [1, -1, -1]
     assert estimator.clusterer_.clusters()[0].representative == texts[0]
     assert encoder.copies == 0
 

@@ -72,6 +72,7 @@ class TestDecision:
             "model": "all-mpnet-base-v2",
             "threshold": 0.55,
             "truncated": False,
+            "unknown_share": 0.0,
             "source": {"topic": "questions", "partition": 3, "offset": 1042, "timestamp": 1_795_486_680_123},
             "decided_at": "2026-11-24T02:18:00.456Z",
             "schema_version": 1,
@@ -106,6 +107,7 @@ class TestDecision:
             model=st.text(),
             threshold=st.floats(-1, 1),
             truncated=st.booleans(),
+            unknown_share=st.floats(0.0, 1.0),
             decided_at=INT64,
         ),
         id=st.text(min_size=1, max_size=512),
@@ -239,9 +241,10 @@ class TestSchemas:
 
         check(load_schema(name))
 
-    def test_dead_letter_schema_names_every_reason_of_the_decode_stage(self) -> None:
+    def test_dead_letter_schema_names_every_reason_of_the_stages_before_the_device(self) -> None:
         named = load_schema("dead-letter")["properties"]["questream-reason"]["examples"]
-        assert set(named) == set(Reason) - {Reason.INVALID_STATE, Reason.INVALID_ORIGIN, Reason.NEWER_VERSION}
+        of_stage_decode = set(Reason) - {Reason.INVALID_STATE, Reason.INVALID_ORIGIN, Reason.NEWER_VERSION}
+        assert set(named) == of_stage_decode | {"no_tokens", "mostly_unknown"}
 
     @pytest.mark.parametrize("name", SCHEMA_NAMES)
     def test_schema_id_says_its_version(self, name: str) -> None:

@@ -109,6 +109,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "kafka.compression": "gzip",
         "model.accept_license": "true",
         "model.dtype": "float32",
+        "model.max_unknown_share": "0.75",
         "model.device": "cuda:1",
         "model.max_tokens": "77",
         "clusters.similarity": "cosine",

@@ -74,7 +74,12 @@ def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSe
 
 def _document(answer: Answer) -> dict[str, Any]:
     rows = [_row(candidate) for candidate in answer.candidates]
-    return {"cluster": rows[0] if answer.joins else None, "nearest": rows, "truncated": answer.truncated}
+    return {
+        "cluster": rows[0] if answer.joins else None,
+        "nearest": rows,
+        "truncated": answer.truncated,
+        "unknown_share": round(answer.unknown_share, 6),
+    }
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
@@ -103,6 +108,8 @@ def _print(answer: Answer) -> None:
     )
     if answer.truncated:
         remark("the text is longer than the model reads; its end was left out")
+    if answer.unknown_share:
+        remark(f"the model does not know {answer.unknown_share:.0%} of its words")
 
 
 def _texts(row: dict[str, Any]) -> list[str]:

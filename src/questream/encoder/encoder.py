@@ -14,6 +14,7 @@ from questream.domain import Matrix
 from questream.encoder.batching import cut_by_length
 from questream.encoder.presets import Preset
 from questream.encoder.tokens import Tokeniser, Tokens
+from questream.errors import BadRecord
 
 
 class Forward(Protocol):
@@ -75,5 +76,30 @@ class Encoder:
         return vectors
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        """Tokenise and embed: float32 (n, d) unit rows, in order. Raises BadRecord as `tokenise` does."""
-        return self.encode_tokens(self.tokenise(texts))
+        """Tokenise and embed: float32 (n, d) unit rows, in order.
+
+        Raises BadRecord as `tokenise_all` does.
+        """
+        return self.encode_tokens(self.tokenise_all(texts))
+
+    def tokenise_all(self, texts: Sequence[str]) -> list[Tokens]:
+        """Token ids as of `tokenise`; a BadRecord names the position of the first text that it is raised for."""
+        try:
+            return self.tokenise(texts)
+        except BadRecord:
+            for at, error in self.refused(texts).items():
+                raise BadRecord(error.stage, error.reason, f"the text at position {at}: {error}") from error
+            raise
+
+    def refused(self, texts: Sequence[str]) -> dict[int, BadRecord]:
+        """The texts that a worker would dead-letter, by their position, and why."""
+        refused: dict[int, BadRecord] = {}
+        try:
+            self.tokenise(texts)
+        except BadRecord:
+            for at, text in enumerate(texts):
+                try:
+                    self.tokenise([text])
+                except BadRecord as error:
+                    refused[at] = error
+        return refused

@@ -58,13 +58,14 @@ def open_model(folder: Path, settings: ModelSettings) -> OpenModel:
     prompt = library.prompts.get(library.default_prompt_name) or ""
     # Only the models that keep the prompt out of their pooling look at it.
     features = {"prompt_length": library.preprocess([""], prompt=prompt)["prompt_length"]} if prompt else {}
-    tokeniser = Tokeniser(tokenizer, max_tokens, prompt)
+    tokeniser = Tokeniser(tokenizer, max_tokens, prompt, settings.max_unknown_share)
     family = library.transformers_model.config.model_type
     dtype = choose_dtype(settings.dtype, device, family)
     forward: Forward
     if device.type == "cpu" and family in PACKED_FAMILIES:
         require_every_weight(library.transformers_model, folder)
-        forward, dtype = _packed_if_faithful(library, dtype, features, tokeniser(PROBE_TEXTS))
+        probe = Tokeniser(tokenizer, max_tokens, prompt, max_unknown_share=1.0)(PROBE_TEXTS)
+        forward, dtype = _packed_if_faithful(library, dtype, features, probe)
     else:
         library[0].to(dtype)
         forward = LibraryForward(library.to(device), features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -107,6 +108,12 @@ def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
 
 def _embed(texts: Sequence[str], encoder: Encoder, announce: Announce) -> Matrix:
     """Unit rows (n, d). Raises QuestreamError if the model makes no vector of a text."""
+    refused = Counter(error.reason for error in encoder.refused(texts).values())
+    if refused:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items()))
+        raise QuestreamError(
+            f"a worker would dead-letter {refused.total()} of {len(texts)} texts ({reasons}): leave them out"
+        )
     vectors = np.empty((len(texts), encoder.dimension), np.float32)
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         announce(f"{start:,} of {len(texts):,} texts through the model")

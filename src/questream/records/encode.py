@@ -34,6 +34,7 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
             "model": decision.model,
             "threshold": decision.threshold,
             "truncated": decision.truncated,
+            "unknown_share": round(decision.unknown_share, 6),
             "source": {
                 "topic": source.topic,
                 "partition": source.partition,

@@ -218,6 +218,13 @@ class ModelSettings(Group):
     max_tokens: int | None = Field(
         default=None, ge=3, le=65536, description="Tokens kept of a text; unset: the model's own limit, at most 384."
     )
+    max_unknown_share: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="Largest share of a text's words, punctuation apart, that the model's tokenizer may not know; a "
+        "text with more is dead-lettered, since all such texts look alike to the model. 1: none is.",
+    )
 
     @property
     def of_former(self) -> ModelSettings | None:

@@ -1,7 +1,8 @@
 """The text form of a ledger entry: `<first> <last> <json>`.
 
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
-knows the sizes: {cluster id: [size before the batch, label, route]}.
+knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
+question has a share of unknown words.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
         "threshold": proposal.threshold,
         "rows": rows,
     }
+    unknown = {str(row.offset): row.unknown_share for row in batch.rows if row.unknown_share}
+    if unknown:
+        body["unknown"] = unknown
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
@@ -57,6 +61,7 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
         body = orjson.loads(text)
+        unknown = body.get("unknown", {})
         for offset, cluster_id, similarity, created, rank, runner_up, runner_up_similarity, truncated in body["rows"]:
             size_before, label, route = body["clusters"][str(cluster_id)]
             decisions[offset] = Decision(
@@ -71,6 +76,7 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
                 threshold=body["threshold"],
                 truncated=bool(truncated),
                 decided_at=body["decided_at"],
+                unknown_share=unknown.get(str(offset), 0.0),
             )
     return Ledger(head, decisions, incarnation)
 
@@ -89,4 +95,5 @@ def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal) -
         threshold=proposal.threshold,
         truncated=row.truncated,
         decided_at=proposal.decided_at,
+        unknown_share=row.unknown_share,
     )

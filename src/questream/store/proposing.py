@@ -26,6 +26,7 @@ class Arrival:
     text: str
     truncated: bool = False
     fresh: bool = False
+    unknown_share: float = 0.0
 
 
 def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
@@ -38,6 +39,7 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
         choice.rank,
         rounded(choice.runner_up),
         arrival.truncated,
+        round(arrival.unknown_share, SIMILARITY_DIGITS),
     )
 
 

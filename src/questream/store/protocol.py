@@ -58,6 +58,7 @@ class LedgerRow:
     rank: int
     runner_up: RunnerUp | None
     truncated: bool
+    unknown_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

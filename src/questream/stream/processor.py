@@ -205,7 +205,13 @@ class Processor:
 
     def _decide_in(self, namespace: str, items: Sequence[Item], vectors: Matrix) -> Decided:
         arrivals = [
-            Arrival(item.record.source, item.question.text, item.tokens.truncated, item.fresh)
+            Arrival(
+                item.record.source,
+                item.question.text,
+                item.tokens.truncated,
+                item.fresh,
+                unknown_share=item.tokens.unknown_share,
+            )
             for item in items
             if item.question is not None and item.tokens is not None
         ]
@@ -284,6 +290,7 @@ class Processor:
         if item.tokens is None or decision.outcome == "replayed":
             self._metrics.replayed.inc()
         self._metrics.assignments.labels(decision.outcome).inc()
+        self._metrics.unknown_share.observe(decision.unknown_share)
         if decision.outcome == "joined" and decision.similarity is not None:
             self._metrics.similarity.observe(decision.similarity)
 
