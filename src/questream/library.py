@@ -120,8 +120,7 @@ class QuestionClusterer:
 
         Lists, tuples, arrays and the Series of data frames all hold texts or vectors. Raises ValueError with the
         positions of what is no text (None, NaN), if vectors have another shape, are zero or not finite; QuestreamError
-        for texts without an encoder; BadRecord with its position if a worker would dead-letter one of the texts. Nothing
-        is learned then.
+        for texts without an encoder; BadRecord with its position if a worker would dead-letter one of the texts.
         """
         texts, tokens, vectors = self._embed(questions)
         now, first = int(time.time() * 1000), self._next_offset

@@ -13,8 +13,17 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.base.modules import Dense, Normalize, Router, Transformer
+from sentence_transformers.sentence_transformer.modules import (
+    CNN,
+    LSTM,
+    Dropout,
+    LayerNorm,
+    Pooling,
+    StaticEmbedding,
+    WeightedLayerPooling,
+    WordWeights,
+)
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -33,6 +42,7 @@ from transformers import (
 from questream.encoder import Encoder, load_encoder
 from questream.encoder.library import LibraryForward
 from questream.encoder.packed import PackedForward
+from questream.errors import ModelError
 from questream.settings import ModelSettings
 
 WORDS = [f"w{number}" for number in range(60)]
@@ -81,7 +91,9 @@ def build_model(folder: Path, config: PretrainedConfig, **pooling: object) -> Se
 def loaded(library: SentenceTransformer, folder: Path, dtype: str = "float32") -> Encoder:
     """The encoder on what the library saves of its model."""
     library.save(str(folder))
-    return load_encoder(ModelSettings.model_validate({"name": str(folder), "device": "cpu", "dtype": dtype}))
+    # Some of the texts have words that nobody knows.
+    settings = {"name": str(folder), "device": "cpu", "dtype": dtype, "max_unknown_share": 1.0}
+    return load_encoder(ModelSettings.model_validate(settings))
 
 
 def assert_same_vectors(encoder: Encoder, library: SentenceTransformer, cosine: float = 0.999999) -> None:
@@ -142,6 +154,123 @@ def test_an_architecture_that_packing_gets_wrong_runs_as_the_library_runs_it(tmp
     assert isinstance(encoder.forward, LibraryForward)
     assert encoder.dtype == "float32"
     assert_same_vectors(encoder, library)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+@pytest.mark.parametrize("normalised", [True, False])
+def test_a_model_saved_with_fewer_dimensions_gives_as_many(architecture: str, normalised: bool, tmp_path: Path) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES[architecture]())
+    if normalised:
+        library.append(Normalize())
+    library.truncate_dim = 8
+    encoder = loaded(library, tmp_path / "saved")
+    assert encoder.dimension == 8
+    assert encoder.encode(["w1", "w2 w3"]).shape == (2, 8)
+    assert_same_vectors(encoder, library)
+
+
+# Positions from 0, or from one above the padding token's.
+@pytest.mark.parametrize(
+    ("architecture", "positions"), [("bert", 66), ("distilbert", 66), ("roberta", 64), ("mpnet", 64)]
+)
+def test_no_more_tokens_are_kept_than_the_model_has_positions(
+    architecture: str, positions: int, tmp_path: Path
+) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES[architecture]())
+    library.max_seq_length = 1024
+    encoder = loaded(library, tmp_path / "saved")
+    assert encoder.max_tokens == positions
+    (tokens,) = encoder.tokenise(["w1 " * 200])
+    assert (len(tokens), tokens.truncated) == (positions, True)
+    assert np.isfinite(encoder.encode_tokens([tokens])).all()
+    settings = {"name": str(tmp_path / "saved"), "device": "cpu", "max_tokens": positions + 1}
+    with pytest.raises(ModelError, match=f"model.max_tokens is {positions + 1}; this model takes 3 to {positions}"):
+        load_encoder(ModelSettings.model_validate(settings))
+
+
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(tmp_path: Path) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES["bert"]())
+    library.prompts, library.default_prompt_name = {"cluster": "w7 w8 w9 "}, "cluster"
+    library.save(str(tmp_path / "saved"))
+    with pytest.raises(ModelError, match=r"model\.max_tokens is 5; this model takes 6 to 64"):
+        load_encoder(ModelSettings(name=str(tmp_path / "saved"), device="cpu", max_tokens=5))
+
+
+MODULES: dict[str, Callable[[int], list[Any]]] = {
+    "two layers": lambda width: [Dense(width, 16), Dense(16, 8, activation_function=torch.nn.Identity())],
+    "layer norm": lambda width: [LayerNorm(width)],
+    "dropout": lambda _: [Dropout(0.5)],
+    "normalised, then a layer": lambda width: [Normalize(), Dense(width, 8)],
+}
+
+
+@pytest.mark.parametrize("modules", MODULES)
+@pytest.mark.parametrize("architecture", ["mpnet", "distilbert"])
+def test_every_module_behind_the_pooling_gives_the_librarys_vectors(
+    modules: str, architecture: str, tmp_path: Path
+) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES[architecture]())
+    for module in MODULES[modules](32):
+        library.append(module)
+    encoder = loaded(library, tmp_path / "saved")
+    assert encoder.dimension == library.encode("w1").shape[0]
+    assert_same_vectors(encoder, library)
+
+
+BEFORE_POOLING: dict[str, Callable[[], Any]] = {
+    # Convolutions and recurrent layers read the padding of a batch: a text's vector then depends on its company.
+    "convolution": lambda: CNN(32, out_channels=16, kernel_sizes=[3]),
+    "recurrent": lambda: LSTM(32, 16),
+    "weights of words": lambda: WordWeights(WORDS, dict.fromkeys(WORDS, 0.5)),
+    "weights of layers": lambda: WeightedLayerPooling(32, num_hidden_layers=2, layer_start=1),
+}
+
+
+@pytest.mark.parametrize("module", BEFORE_POOLING)
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_any_module_is_served_as_the_library_serves_it_or_refused_at_load(
+    module: str, architecture: str, tmp_path: Path
+) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES[architecture]())
+    between = BEFORE_POOLING[module]()
+    width = getattr(between, "get_embedding_dimension", lambda: 32)()
+    library = SentenceTransformer(modules=[library[0], between, Pooling(width)], device="cpu")
+    library.save(str(tmp_path / "saved"))
+    try:
+        encoder = load_encoder(
+            ModelSettings(name=str(tmp_path / "saved"), device="cpu", dtype="float32", max_unknown_share=1)
+        )
+    except ModelError as refused:
+        assert "SentenceTransformer" in str(refused) or "choose" in str(refused)  # noqa: PT017 (either end is right)
+        return
+    library = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    for text in TEXTS:
+        expected = library.encode(text, normalize_embeddings=True)
+        assert float(encoder.encode([text, *TEXTS])[0] @ expected) > 0.999999
+
+
+def static(folder: Path) -> SentenceTransformer:
+    tokenizer = build_model(folder, ARCHITECTURES["bert"]()).tokenizer
+    return SentenceTransformer(modules=[StaticEmbedding(tokenizer.backend_tokenizer, embedding_dim=16)], device="cpu")
+
+
+def routed(folder: Path) -> SentenceTransformer:
+    library = build_model(folder, ARCHITECTURES["bert"]())
+    route = [library[0], library[1]]
+    return SentenceTransformer(
+        modules=[Router({"query": route, "document": route}, default_route="document")], device="cpu"
+    )
+
+
+def test_a_transformer_behind_a_router_gives_the_librarys_vectors(tmp_path: Path) -> None:
+    library = routed(tmp_path / "built")
+    assert_same_vectors(loaded(library, tmp_path / "saved"), library)
+
+
+def test_a_model_without_a_transformer_is_refused(tmp_path: Path) -> None:
+    static(tmp_path / "built").save(str(tmp_path / "saved"))
+    with pytest.raises(ModelError, match="is not a transformer with a fast tokenizer"):
+        load_encoder(ModelSettings(name=str(tmp_path / "saved"), device="cpu"))
 
 
 def test_a_row_that_is_not_finite_leaves_the_others_alone(tmp_path: Path) -> None:

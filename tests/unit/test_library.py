@@ -11,6 +11,7 @@ import pytest
 import questream
 from questream import QuestionClusterer, QuestreamError
 from questream.clustering.merging import Merge
+from questream.encoder import Tokens
 from questream.errors import StoreUnavailable
 from questream.store.memory import MemoryStore
 from questream.store.protocol import Merged
@@ -82,8 +83,11 @@ class Lengths:
 
     name, revision, dimension, preset = "lengths", "1", 4, None
 
-    def encode(self, texts: Sequence[str]) -> Any:
-        return unit_rows(np.array([[len(text), 1.0, 0.0, 0.0] for text in texts], np.float32))
+    def tokenise_all(self, texts: Sequence[str]) -> list[Tokens]:
+        return [Tokens(np.zeros(len(text), np.int32), truncated=False) for text in texts]
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Any:
+        return unit_rows(np.array([[len(text), 1.0, 0.0, 0.0] for text in tokens], np.float32))
 
 
 def texts_clusterer() -> QuestionClusterer:

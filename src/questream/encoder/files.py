@@ -121,8 +121,9 @@ def _require_loadable(folder: Path) -> None:
         raise ModelError(f"The modules.json in {folder} leads out of that folder; fetch the model again.")
     require_no_code(folder)
     for module_folder in module_folders:
-        _require_safetensors(module_folder, weights_needed=module_folder == first)
-        for submodule_folder in _submodules(module_folder):
+        submodule_folders = _submodules(module_folder)
+        _require_safetensors(module_folder, weights_needed=module_folder == first and not submodule_folders)
+        for submodule_folder in submodule_folders:
             _require_safetensors(submodule_folder, weights_needed=False)
 
 

@@ -76,15 +76,17 @@ def require_every_weight(transformer: nn.Module, folder: Path) -> None:
 class LibraryForward:
     """The model's own modules, one after the other, on sub-batches padded to their longest text.
 
-    `features` go to the modules with every sub-batch. What follows the transformer computes in float32, whatever
+    Vectors are cut to `dimension`, as a model that was saved with `truncate_dim` asks. `features` go to the modules
+    with every sub-batch. What follows the transformer computes in float32, whatever
     the transformer does.
     """
 
-    def __init__(self, library: SentenceTransformer, features: dict[str, Any]) -> None:
+    def __init__(self, library: SentenceTransformer, features: dict[str, Any], dimension: int) -> None:
         self.batch_tokens = CPU_BATCH_TOKENS if library.device.type == "cpu" else GPU_BATCH_TOKENS
         self._modules = list(library.children())
         self._device = library.device
         self._features = features
+        self._dimension = dimension
         self._pad_id = library.tokenizer.pad_token_id or 0
         self._pad_left = library.tokenizer.padding_side == "left"
 
@@ -99,7 +101,7 @@ class LibraryForward:
         features = self._features | self._pad(batch)
         for module in self._modules:
             features = _in_float32(module(features))
-        return normalize(features["sentence_embedding"], dim=1)
+        return normalize(features["sentence_embedding"][:, : self._dimension], dim=1)
 
     def _pad(self, batch: Sequence[NDArray[np.int32]]) -> dict[str, Tensor]:
         longest = max(len(ids) for ids in batch)

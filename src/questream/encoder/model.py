@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
+from torch import nn
 
 from questream.encoder.device import choose_device, choose_dtype
 from questream.encoder.encoder import Forward
 from questream.encoder.library import LibraryForward, open_library, require_every_weight
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
-from questream.encoder.tokens import Tokeniser, Tokens
+from questream.encoder.probe import FAITHFUL_COSINE, Probe, probe_of, probe_texts
+from questream.encoder.tokens import Tokeniser
 from questream.errors import ModelError
 
 if TYPE_CHECKING:
@@ -25,12 +27,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Of different lengths, one of them of several dozen tokens, so that positions far out are compared too.
-PROBE_TEXTS = ("What?", "How do I reset my password?", "Why was my payment of 25.00 declined twice? " * 6)
-FAITHFUL_COSINE = 0.999
-
-
 DEFAULT_MAX_TOKENS = 384
+# A whole transformer in bfloat16 on a GPU; packed, sums stay in float32 and are held to FAITHFUL_COSINE.
+FAITHFUL_COSINE_BFLOAT16 = 0.99
+# What transformers call their table of absolute positions.
+_POSITIONS = frozenset({"position_embeddings", "embed_positions", "wpe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +49,21 @@ class OpenModel:
 def open_model(folder: Path, settings: ModelSettings) -> OpenModel:
     """Load the sentence-transformers model in `folder`: its transformer in the chosen dtype, what follows in float32.
 
-    Raises ModelError if the device or `max_tokens` asked for cannot be had, the model's files are broken or
-    incomplete, or it does not begin with a transformer.
+    What it gives is held to what the library gives for the same texts. Raises ModelError if the device or `max_tokens`
+    asked for cannot be had, the model's files are broken or incomplete, it does not begin with a transformer, or its
+    vectors cannot be had as the library makes them.
     """
     device = choose_device(settings.device)
     library = open_library(folder)
     tokenizer = _private_tokenizer(library, folder)
-    max_tokens = _max_tokens(settings.max_tokens, library.max_seq_length or sys.maxsize, tokenizer)
     prompt = library.prompts.get(library.default_prompt_name) or ""
-    # Only the models that keep the prompt out of their pooling look at it.
-    features = {"prompt_length": library.preprocess([""], prompt=prompt)["prompt_length"]} if prompt else {}
+    max_tokens = _max_tokens(settings.max_tokens, _token_limit(library), tokenizer, prompt)
+    # The library cuts where we do, so that both embed the same tokens.
+    library.max_seq_length = max_tokens
+    probe = _probe(library.to(device), folder, tokenizer, max_tokens, prompt)
+    forward, dtype = _faithful_forward(library, folder, settings, probe, prompt)
     tokeniser = Tokeniser(tokenizer, max_tokens, prompt, settings.max_unknown_share)
-    family = library.transformers_model.config.model_type
-    dtype = choose_dtype(settings.dtype, device, family)
-    forward: Forward
-    if device.type == "cpu" and family in PACKED_FAMILIES:
-        require_every_weight(library.transformers_model, folder)
-        probe = Tokeniser(tokenizer, max_tokens, prompt, max_unknown_share=1.0)(PROBE_TEXTS)
-        forward, dtype = _packed_if_faithful(library, dtype, features, probe)
-    else:
-        library[0].to(dtype)
-        forward = LibraryForward(library.to(device), features)
-    return OpenModel(tokeniser, forward, library.get_embedding_dimension(), max_tokens, device, dtype)
+    return OpenModel(tokeniser, forward, probe.dimension, max_tokens, device, dtype)
 
 
 def _private_tokenizer(library: SentenceTransformer, folder: Path) -> Tokenizer:
@@ -77,31 +71,102 @@ def _private_tokenizer(library: SentenceTransformer, folder: Path) -> Tokenizer:
     transformer = library.transformers_model
     tokenizer = getattr(library.tokenizer, "backend_tokenizer", None)
     if transformer is None or tokenizer is None:
-        raise ModelError(f"The model in {folder} is not a transformer with a fast tokenizer, which questream needs.")
+        raise ModelError(
+            f"The model in {folder} is not a transformer with a fast tokenizer, which "
+            "questream needs: choose another model."
+        )
     if tokenizer.get_vocab_size() < transformer.config.vocab_size // 2:
         # Without its files the library makes a tokenizer of the special tokens alone: all texts become the same.
         raise ModelError(f"The model in {folder} lacks its tokenizer's files, such as tokenizer.json: fetch it again.")
-    return Tokenizer.from_str(tokenizer.to_str())
+    private = Tokenizer.from_str(tokenizer.to_str())
+    private.no_padding()
+    private.no_truncation()
+    return private
 
 
-def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer) -> int:
-    if asked is None:
-        return min(limit, DEFAULT_MAX_TOKENS)
-    special = tokenizer.num_special_tokens_to_add(is_pair=False)
-    if not special < asked <= limit:
-        raise ModelError(f"model.max_tokens is {asked}; this model takes {special + 1} to {limit}.")
-    return asked
+def _token_limit(library: SentenceTransformer) -> int:
+    """Tokens that the model takes at most: its own limit, or fewer where it has fewer positions."""
+    positions = [
+        # Where padding has a position of its own, real tokens begin behind it.
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in library.transformers_model.named_modules()
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _POSITIONS
+    ]
+    return min([library.max_seq_length or sys.maxsize, *positions])
+
+
+def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer, prompt: str) -> int:
+    max_tokens = min(limit, DEFAULT_MAX_TOKENS) if asked is None else asked
+    least = len(tokenizer.encode(prompt).ids) + 1
+    if not least <= max_tokens <= limit:
+        raise ModelError(f"model.max_tokens is {max_tokens}; this model takes {least} to {limit}.")
+    return max_tokens
+
+
+def _probe(library: SentenceTransformer, folder: Path, tokenizer: Tokenizer, max_tokens: int, prompt: str) -> Probe:
+    """What the library gives for texts up to `max_tokens`, which shows that it can run the model at all."""
+    tokeniser = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), max_tokens, prompt, max_unknown_share=1.0)
+    texts = probe_texts(tokenizer, tokeniser, max_tokens)
+    try:
+        probe = probe_of(library, tokeniser, texts)
+    # Modules that do not fit together fail with anything: KeyError, IndexError, RuntimeError.
+    except Exception as error:
+        raise ModelError(
+            f"The model in {folder} does not run in sentence-transformers on texts of up to {max_tokens} tokens "
+            f"({type(error).__name__}). Set model.max_tokens lower if it has fewer positions than it says; else its "
+            "modules do not fit together: save it again with SentenceTransformer.save, or choose another model."
+        ) from error
+    if not np.isfinite(probe.expected).all(axis=1).any():
+        raise ModelError(f"The model in {folder} gives no finite vector of any text: fetch it again.")
+    return probe
+
+
+def _faithful_forward(
+    library: SentenceTransformer, folder: Path, settings: ModelSettings, probe: Probe, prompt: str
+) -> tuple[Forward, torch.dtype]:
+    """The fastest forward pass that gives the library's vectors, and its dtype."""
+    family = library.transformers_model.config.model_type
+    dtype = choose_dtype(settings.dtype, library.device, family)
+    # Only the models that keep the prompt out of their pooling look at it.
+    features = {"prompt_length": library.preprocess([""], prompt=prompt)["prompt_length"]} if prompt else {}
+    if library.device.type == "cpu" and family in PACKED_FAMILIES:
+        require_every_weight(library.transformers_model, folder)
+        packed = _packed_if_faithful(library, dtype, features, probe)
+        if packed is not None:
+            return packed, dtype
+        dtype = torch.float32
+    library[0].to(dtype)
+    forward = LibraryForward(library, features, probe.dimension)
+    try:
+        cosine = probe.cosine(forward)
+    # As above; a module may also need more than token ids and their mask.
+    except Exception as error:
+        raise _unfaithful(folder, type(error).__name__) from error
+    if cosine < (FAITHFUL_COSINE if dtype == torch.float32 else FAITHFUL_COSINE_BFLOAT16):
+        raise _unfaithful(folder, f"cosine {cosine:.4f} in {dtype}")
+    return forward, dtype
 
 
 def _packed_if_faithful(
-    library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any], probe: Sequence[Tokens]
-) -> tuple[Forward, torch.dtype]:
-    """The packed forward pass and its dtype; the library's own if a variant of the architecture makes them differ."""
-    exact = LibraryForward(library, features)
-    packed = PackedForward(library, dtype, features)
-    batches = [[tokens.ids for tokens in probe]]
-    cosine = float((exact(batches) * packed(batches)).sum(axis=1).min())
+    library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any], probe: Probe
+) -> PackedForward | None:
+    """The packed forward pass; None if a variant of the architecture makes it differ from the library's."""
+    try:
+        packed = PackedForward(library, dtype, features, probe.dimension)
+        cosine = probe.cosine(packed)
+    # A variant of the architecture may lack what is packed, and a module may need what packing does not give.
+    except Exception as error:
+        logger.warning("the packed forward pass fails (%s): the library's is used", type(error).__name__)
+        return None
     if cosine >= FAITHFUL_COSINE:
-        return packed, dtype
+        return packed
     logger.warning("the packed forward pass in %s has cosine %.4f to the library's, which is used", dtype, cosine)
-    return exact, torch.float32
+    return None
+
+
+def _unfaithful(folder: Path, how: str) -> ModelError:
+    return ModelError(
+        f"The model in {folder} gives other vectors here than SentenceTransformer.encode does ({how}): texts in one "
+        "batch must not change one another's, and its modules may ask for no more than token ids and their mask. "
+        "Try model.dtype = float32; else choose a model of the modules Transformer, Pooling, Dense and Normalize."
+    )

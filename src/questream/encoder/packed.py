@@ -52,15 +52,19 @@ class PackedForward:
     """The transformer of `library` without padding, then the library's own modules: pooling and what follows.
 
     Linear layers and attention compute in `dtype`; what they add up to, the norms and the pooling stay in float32,
-    which in bfloat16 costs nothing and halves the error. `features` go to the library's modules with every group.
+    which in bfloat16 costs nothing and halves the error. Vectors are cut to `dimension`, as a model that was saved with
+    `truncate_dim` asks. `features` go to the library's modules with every group.
     """
 
-    def __init__(self, library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any]) -> None:
+    def __init__(
+        self, library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any], dimension: int
+    ) -> None:
         self.batch_tokens = BATCH_TOKENS
         transformer = library.transformers_model
         config, embeddings = transformer.config, transformer.embeddings
         self._dtype = dtype
         self._features = features
+        self._dimension = dimension
         self._modules = list(library.children())[1:]
         self._heads: int = config.num_attention_heads
         self._epsilon: float = config.layer_norm_eps
@@ -97,7 +101,7 @@ class PackedForward:
             for module in self._modules:
                 features = module(features)
             vectors.append(features["sentence_embedding"])
-        return normalize(torch.cat(vectors), dim=1)
+        return normalize(torch.cat(vectors)[:, : self._dimension], dim=1)
 
     def _transform(self, groups: Sequence[NDArray[np.int32]]) -> Tensor:
         """Token ids (texts, length) of each group to the last hidden state of all their tokens: (tokens, width)."""
