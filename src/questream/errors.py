@@ -5,6 +5,7 @@
     ├── MissingExtra         stop: packages of an extra are not installed
     ├── ModelError           stop: the model cannot be loaded or must not be
     ├── BadRecord            dead-letter: this record can never be processed
+    │   └── PassedOver           count: the record is no question and was never meant as one
     ├── StoreUnavailable     retry: Redis did not answer
     │   └── NamespaceHeld    retry: the namespace is being moved to another model
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
@@ -55,6 +56,10 @@ class BadRecord(QuestreamError):
         super().__init__(message)
         self.stage = stage
         self.reason = reason
+
+
+class PassedOver(BadRecord):
+    """A record that its sender does not mean as a question, such as a tombstone: nothing is published for it."""
 
 
 class StoreUnavailable(QuestreamError):

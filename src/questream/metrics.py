@@ -29,6 +29,12 @@ class Metrics:
         self.dead_lettered = Counter(
             "questream_dead_lettered", "Records sent to the dead-letter topic.", ["reason"], registry=registry
         )
+        self.passed_over = Counter(
+            "questream_passed_over",
+            "Records that are no question by the settings of `input`, such as tombstones; their offsets move.",
+            ["reason"],
+            registry=registry,
+        )
         self.replayed = Counter(
             "questream_replayed",
             "Decisions published again from the ledger, or scored without learning because theirs is pruned.",

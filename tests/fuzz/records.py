@@ -199,8 +199,41 @@ def _break_headers(rng: random.Random, headers: list[Header]) -> list[Header]:
     return broken
 
 
+def _batch(rng: random.Random) -> tuple[bytes, list[Header]]:
+    """An array of events or of messages, of one more often than not."""
+    kind = rng.choice((_attributes, _document))
+    messages = [kind(rng) | {"data": _document(rng)} for _ in range(rng.choice((0, 1, 1, 1, 2)))]
+    headers: list[Header] = [("content-type", b"application/cloudevents-batch+json")] if rng.random() < 0.5 else []
+    return _dump(rng, messages), headers
+
+
+def _change(rng: random.Random) -> tuple[bytes, list[Header]]:
+    """What Debezium sends, in Connect's envelope or bare, with one part of it odd now and then."""
+    rows = [None, _document(rng), _document(rng), json.dumps(_document(rng)), rng.choice(ODD_VALUES)]
+    change: dict[str, Any] = {
+        "before": rng.choice(rows),
+        "after": rng.choice(rows),
+        "source": {"db": rng.choice(NAMESPACES)},
+        "op": rng.choice(("c", "r", "u", "d", "t", "m", "x", *ODD_VALUES)),
+    }
+    if rng.random() < 0.2:
+        del change[rng.choice(tuple(change))]
+    if rng.random() < 0.2:
+        change["__deleted"] = rng.choice(("true", "false", True, *ODD_VALUES))
+    if rng.random() < 0.5:
+        return _dump(rng, {"schema": rng.choice((None, {"type": "struct"}, *ODD_VALUES)), "payload": change}), []
+    return _dump(rng, change), []
+
+
+def _framed(rng: random.Random) -> tuple[bytes, list[Header]]:
+    """A schema registry's frame around JSON or around bytes of no text."""
+    frame = rng.choice((b"\0", b"\x03\0", b"\x03\x05", b"\x01", b"Obj\x01")) + rng.randbytes(rng.choice((4, 8, 16)))
+    headers: list[Header] = [("__value_schema_id", rng.randbytes(17))] if rng.random() < 0.2 else []
+    return frame + rng.choice((_dump(rng, _document(rng)), rng.randbytes(20))), headers
+
+
 KINDS: tuple[Callable[[random.Random], tuple[bytes, list[Header]]], ...] = (
-    *(_json, _json, _plain, _structured_event, _binary_event),
+    *(_json, _json, _plain, _structured_event, _binary_event, _batch, _change, _framed),
 )
 BREAKS: tuple[Callable[[random.Random, bytes], bytes], ...] = (
     *(_cut, _flip, _flip, _insert, _odd_literal, _repeat_key, _deep, _huge, _noise),

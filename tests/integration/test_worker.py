@@ -28,6 +28,7 @@ from tests.stream import (
     assert_one_decision_each,
     assert_sizes_have_no_gap,
     live_sizes,
+    metric_values,
     question,
     real_questions,
     running_worker,
@@ -132,7 +133,7 @@ def test_what_cannot_be_processed_is_dead_lettered_untouched(
         server.bootstrap_servers,
         create_topics(server.bootstrap_servers),
         redis_url,
-        {"input.namespace_field": "tenant", "input.max_text_bytes": 1_000_000},
+        {"input.namespace_field": "tenant", "input.max_text_bytes": 1_000_000, "input.tombstones": "dead-letter"},
     )
     huge = Message(json.dumps({"text": "x" * 10_000_000}).encode(), b"huge")
     nothing = Message(None, None)
@@ -164,6 +165,28 @@ def test_what_cannot_be_processed_is_dead_lettered_untouched(
     assert counted["text_too_long"] == 2
     assert counted["null_value"] == 2
     assert sum(counted.values()) == len(bad)
+
+
+def test_what_is_no_question_is_passed_over_and_counted(make_stream: Callable[..., Stream]) -> None:
+    stream = make_stream(**{"clusters.granularity": "duplicate"})
+    row = {"id": 1, "text": "where is my card?"}
+    source = {"connector": "postgresql"}
+
+    def change(operation: str, row: dict[str, Any] | None) -> Message:
+        value = {"schema": None, "payload": {"op": operation, "source": source, "before": None, "after": row}}
+        return Message(json.dumps(value).encode(), b'{"id":1}')
+
+    stream.send([change("d", None), Message(None, b'{"id":1}')] * 400)
+    stream.send([change("c", row), change("d", None), Message(None, b'{"id":1}')])
+    with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as decisions:
+        (decision,) = decisions.values(1)
+        assert (decision["question_id"], decision["source"]["offset"]) == ("1", 800)
+        wait_until(lambda: stream.committed() == {0: 803}, "the offsets are past what is passed over")
+        counted = metric_values(worker.metrics_port)
+        assert counted['questream_passed_over_total{reason="delete"}'] == 401
+        assert counted['questream_passed_over_total{reason="tombstone"}'] == 401
+    with stream.dead_letters() as dead:
+        assert dead.rest() == []
 
 
 class _SometimesNotANumber:

@@ -119,6 +119,11 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.merge_threshold": "0.25",
         "clusters.keep_texts": "false",
         "input.format": "text",
+        "input.envelope": "none",
+        "input.tombstones": "dead-letter",
+        "input.deletes": "dead-letter",
+        "input.updates": "skip",
+        "input.arrays": "single",
         "log.level": "error",
         "log.format": "json",
     }

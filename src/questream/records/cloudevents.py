@@ -8,44 +8,70 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from questream.domain import Headers
 from questream.errors import BadRecord
-from questream.records.parsing import decode_text, opens_object, parse_json, parse_object
+from questream.records.parsing import opens_object, parse_json, parse_object, read_plain
+from questream.records.paths import ABSENT
 from questream.records.reasons import Reason, undecodable
 
-Content = str | dict[str, Any]
-_Media = Literal["undeclared", "event", "json", "text", "unsupported"]
+Content = str | dict[str, Any] | list[Any]
+_Media = Literal["undeclared", "event", "batch", "json", "text", "unsupported"]
 
 _REQUIRED = ("specversion", "id", "source", "type")
 _REQUIRED_HEADERS = tuple(f"ce_{name}" for name in _REQUIRED)
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s";]*)')
 _UTF8_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+# All that a core attribute or member is called; every other name is an extension's.
+_CORE = frozenset(
+    (*_REQUIRED, "datacontenttype", "dataschema", "subject", "time", "data", "data_base64"),
+)
 # A media type is a few dozen characters; the cache below must not hold a record's megabytes.
 _MEDIA_TYPE_CHARACTERS = 200
 
 
 class Event(NamedTuple):
-    """What counts of an event: its data, a JSON object or the question itself, and its id."""
+    """What counts of an event: its data, a JSON object or the question itself, its id and its attributes.
+
+    `attribute` gives one by its name, in text as a header has it, or ABSENT; anything else is a mistake of the sender.
+    """
 
     content: Content
     id: str
+    attribute: Callable[[str], Any]
 
 
-def read_declared(value: bytes, headers: Headers) -> Event | None:
-    """The event of a record whose headers declare one; None where they do not.
+class Batch(NamedTuple):
+    """A record in batched mode: events in a JSON array."""
 
-    They do with a `content-type` that begins `application/cloudevents` (structured mode) or with all four required
-    attributes as `ce_` headers (binary mode). Names match in any case; of equal names the last one counts.
+    events: list[Any]
+
+
+def is_extension(name: str) -> bool:
+    """Whether an attribute of this name is none that the specification names."""
+    return name not in _CORE
+
+
+def read_declared(value: bytes, headers: Headers) -> Event | Batch | None:
+    """The event, or the batch of them, of a record whose headers declare one; None where they do not.
+
+    They do with a `content-type` that begins `application/cloudevents` (structured and batched mode) or with all four
+    required attributes as `ce_` headers (binary mode). Names match in any case; of equal names the last one counts.
     Raises BadRecord `invalid_cloudevent`, or what is wrong with the data.
     """
     attributes = {name.lower(): header or b"" for name, header in headers}
     declared = attributes.get("content-type", b"")
     # Structured first: such a record may carry the `ce_` headers too.
     if declared[:23].lower() == b"application/cloudevents":
-        if _media_of(declared[:_MEDIA_TYPE_CHARACTERS].decode("latin-1")) != "event":
+        media = _media_of(declared[:_MEDIA_TYPE_CHARACTERS].decode("latin-1"))
+        if media == "batch":
+            events = parse_json(value)
+            if type(events) is list:
+                return Batch(events)
+        if media != "event":
             raise _invalid("a structured event must be in the JSON event format, application/cloudevents+json")
         return read_structured(parse_object(value))
     if not all(name in attributes for name in _REQUIRED_HEADERS):
@@ -54,7 +80,12 @@ def read_declared(value: bytes, headers: Headers) -> Event | None:
         raise _invalid("ce_specversion, ce_id, ce_source and ce_type must not be empty")
     _check_version(attributes["ce_specversion"].decode("latin-1"))
     media = _media_of(declared[:_MEDIA_TYPE_CHARACTERS].decode("latin-1"))
-    return Event(_read_data(value, media), _event_id(attributes["ce_id"]))
+
+    def attribute(name: str) -> Any:
+        header = attributes.get(f"ce_{name}")
+        return ABSENT if header is None else header.decode("latin-1")
+
+    return Event(_read_data(value, media), _event_id(attributes["ce_id"]), attribute)
 
 
 def is_event(document: dict[str, Any]) -> bool:
@@ -78,14 +109,16 @@ def read_structured(document: dict[str, Any]) -> Event:
     media = _media_of((content_type or "")[:_MEDIA_TYPE_CHARACTERS])
     encoded = document.get("data_base64")
     if encoded is None:
-        return Event(_structured_content(document.get("data"), media), document["id"])
-    if document.get("data") is not None:
+        content = _structured_content(document.get("data"), media)
+    elif document.get("data") is not None:
         raise _invalid("an event has data or data_base64, not both")
-    return Event(_read_data(_from_base64(encoded), media), document["id"])
+    else:
+        content = _read_data(_from_base64(encoded), media)
+    return Event(content, document["id"], lambda name: _as_header(document.get(name, ABSENT)))
 
 
 def _structured_content(data: object, media: _Media) -> Content:
-    if media == "unsupported" or media == "event":
+    if media in ("unsupported", "event", "batch"):
         raise _invalid("data must be JSON or plain text, in UTF-8")
     if media == "text" and data is not None and type(data) is not str:
         raise undecodable(Reason.WRONG_TYPE, "data of an event with a text content type must be a string")
@@ -94,7 +127,7 @@ def _structured_content(data: object, media: _Media) -> Content:
 
 def _read_data(data: bytes, media: _Media) -> Content:
     if media == "text" or (media == "undeclared" and not opens_object(data)):
-        return decode_text(data)
+        return read_plain(data)
     if media == "json" or media == "undeclared":
         return _json_content(parse_json(data))
     raise _invalid("data must be JSON or plain text, in UTF-8")
@@ -117,6 +150,8 @@ def _media_of(content_type: str) -> _Media:
         return "unsupported"
     if media_type in ("application/cloudevents", "application/cloudevents+json"):
         return "event"
+    if media_type == "application/cloudevents-batch+json":
+        return "batch"
     if media_type.endswith(("/json", "+json")):
         return "json"
     if media_type.startswith("text/"):
@@ -136,6 +171,13 @@ def _event_id(header: bytes) -> str:
     except UnicodeDecodeError:
         pass
     raise _invalid("ce_id must be UTF-8")
+
+
+def _as_header(attribute: Any) -> Any:
+    """An attribute of the JSON format as the Kafka binding writes it into a header."""
+    if type(attribute) is bool:
+        return "true" if attribute else "false"
+    return str(attribute) if type(attribute) is int else attribute
 
 
 def _from_base64(encoded: object) -> bytes:

@@ -15,6 +15,19 @@ from questream.records.reasons import Reason, undecodable
 
 # Some Windows tools write it in front of UTF-8; it is no part of the text, and orjson refuses it.
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# White space, controls, and what Unicode calls Default_Ignorable_Code_Point (zero-width, fillers, variation selectors,
+# tags), with the empty Braille cell: a text of these alone shows nothing.
+_VISIBLE = re.compile(
+    r"[^\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    r"\U000e0000-\U000e0fff]"
+)
+# No text has them: controls but white space and escape. Avro, Protobuf and UTF-16 without a mark are full of them.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+# The same, and what a lossy conversion leaves of bytes that are no text.
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\ufffd]")
+_NUMBER = re.compile(rb"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_WHITE_SPACE = b" \t\r\n"
 _OPENS_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{")
 
 
@@ -28,6 +41,44 @@ def decode_text(value: bytes) -> str:
     except UnicodeDecodeError:
         pass
     raise undecodable(Reason.NOT_UTF8, "the value must be UTF-8")
+
+
+def read_plain(value: bytes) -> str:
+    """The question that is a value itself.
+
+    Raises BadRecord `not_utf8`, and `binary` for a control character but white space and escape.
+    """
+    text = decode_text(value)
+    if _CONTROL.search(text) is not None and is_visible(text):
+        raise undecodable(Reason.BINARY, "a text has no control characters but white space")
+    return text
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text shows anything."""
+    return _VISIBLE.search(text) is not None
+
+
+def is_binary(text: str) -> bool:
+    """Whether a JSON string is no text: it has a NUL, or one in ten of its characters is a control or U+FFFD."""
+    if _NO_TEXT.search(text) is None:
+        return False
+    return "\x00" in text or len(_NO_TEXT.findall(text)) * 10 > len(text)
+
+
+def parse_undeclared(value: bytes) -> Any:
+    """What a value that opens no object is: the JSON array, string, number, truth or null that it is as a whole, else
+    its text.
+
+    Raises BadRecord as `read_plain` does.
+    """
+    bare = value.removeprefix(_BYTE_ORDER_MARK).strip(_WHITE_SPACE)
+    if bare[:1] in (b"[", b'"') or bare in (b"null", b"true", b"false") or _NUMBER.fullmatch(bare):
+        try:
+            return orjson.loads(bare)
+        except orjson.JSONDecodeError:
+            pass
+    return read_plain(value)
 
 
 def parse_json(value: bytes) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum, unique
 
-from questream.errors import BadRecord
+from questream.errors import BadRecord, PassedOver
 
 
 @unique
@@ -12,7 +12,9 @@ class Reason(StrEnum):
     """A reason of this package. The values are public: never rename one."""
 
     NULL_VALUE = "null_value"
+    SCHEMA_FRAMED = "schema_framed"
     NOT_UTF8 = "not_utf8"
+    BINARY = "binary"
     NOT_JSON = "not_json"
     NOT_OBJECT = "not_object"
     MISSING_TEXT = "missing_text"
@@ -26,6 +28,22 @@ class Reason(StrEnum):
     INVALID_STATE = "invalid_state"
     INVALID_ORIGIN = "invalid_origin"
     NEWER_VERSION = "newer_version"
+
+
+@unique
+class PassedOverReason(StrEnum):
+    """Why a record is no question: the metric label `reason` of those passed over. Never rename one."""
+
+    TOMBSTONE = "tombstone"
+    DELETE = "delete"
+    UPDATE = "update"
+    NOT_A_ROW = "not_a_row"
+    ARRAY = "array"
+
+
+def passed_over(reason: PassedOverReason) -> PassedOver:
+    """The error for an input record that its sender does not mean as a question."""
+    return PassedOver("decode", reason.value, "the record is passed over, as the settings of `input` say")
 
 
 def undecodable(reason: Reason, expected: str) -> BadRecord:

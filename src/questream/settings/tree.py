@@ -334,14 +334,39 @@ class InputSettings(Group):
         default="auto", description="Format of values; `auto` tells JSON, CloudEvents and text apart record by record."
     )
     id_field: str = Field(default="id", min_length=1, description="Dotted path of the question's id in JSON.")
-    text_field: str = Field(default="text", min_length=1, description="Dotted path of the question's text in JSON.")
+    text_field: str = Field(
+        default="text",
+        min_length=1,
+        description="Dotted path of the question's text in JSON: keys, places in arrays (`messages.0.text`), and keys "
+        "that have dots themselves.",
+    )
     namespace_field: str | None = Field(
         default=None, min_length=1, description="Dotted path of the namespace in JSON; unset: not read."
     )
     namespace_header: str | None = Field(
         default=None,
         min_length=1,
-        description="Record header with the namespace, which goes before the field; unset: not read.",
+        description="Record header with the namespace, which goes before the field; `ce_NAME`: that attribute of a "
+        "CloudEvent, in every mode; unset: not read.",
+    )
+    envelope: Literal["auto", "none"] = Field(
+        default="auto",
+        description="`auto`: where the text is not at its path, it is looked for in the payload of a Kafka Connect "
+        "envelope and the row of a Debezium change event; `none`: values are taken as they are.",
+    )
+    tombstones: Literal["skip", "dead-letter"] = Field(
+        default="skip", description="What becomes of a record with a key and without a value."
+    )
+    deletes: Literal["skip", "dead-letter"] = Field(
+        default="skip", description="What becomes of Debezium's events for deleted and truncated rows and messages."
+    )
+    updates: Literal["decide", "skip"] = Field(
+        default="decide", description="Whether Debezium's event for an updated row is a question anew."
+    )
+    arrays: Literal["dead-letter", "single", "skip"] = Field(
+        default="dead-letter",
+        description="What becomes of a JSON array, CloudEvents' batches included, in which `text_field` finds nothing: "
+        "a record has one question. `single`: an array of one message is that message.",
     )
     max_text_bytes: int = Field(
         default=1_000_000,

@@ -12,7 +12,7 @@ import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
-from questream.errors import BadRecord, NamespaceRefused, StoreUnsettled, Superseded
+from questream.errors import BadRecord, NamespaceRefused, PassedOver, StoreUnsettled, Superseded
 from questream.kafka.publisher import Outgoing, Publisher
 from questream.metrics import Metrics
 from questream.records import (
@@ -121,7 +121,7 @@ class Processor:
         try:
             tellings = self._teller.of_batch(batch, decided)
             self._tell_untold_first(tellings)
-            records = [self._outgoing(item) for item in batch.items]
+            records = [self._outgoing(item) for item in batch.items if not isinstance(item.error, PassedOver)]
             records += [record for telling in tellings for record in telling.records]
             committed = self._publisher.publish(
                 records, offsets, batch.membership, lambda: self._teller.require(tellings)
@@ -275,7 +275,8 @@ class Processor:
         published = 0
         for item in batch.items:
             if item.error is not None:
-                metrics.dead_lettered.labels(item.error.reason).inc()
+                counter = metrics.passed_over if isinstance(item.error, PassedOver) else metrics.dead_lettered
+                counter.labels(item.error.reason).inc()
                 continue
             published += 1
             decision = item.recorded
