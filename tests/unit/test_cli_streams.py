@@ -76,8 +76,9 @@ def test_streams_that_are_closed_lead_nowhere(closed: str, tmp_path: Path) -> No
 
 
 def test_a_full_stdout_is_told_in_one_line() -> None:
-    done = shell('"$0" -m questream config > /dev/full')
-    assert (done.returncode, done.stderr) == (1, b"questream: stdout cannot be written: No space left on device\n")
+    for arguments in ("config", "config --markdown", "--help"):
+        done = shell(f'"$0" -m questream {arguments} > /dev/full')
+        assert (done.returncode, done.stderr) == (1, b"questream: stdout cannot be written: No space left on device\n")
 
 
 def test_a_reader_that_has_had_enough_hears_no_complaint() -> None:

@@ -161,6 +161,7 @@ def test_every_numeric_setting_has_both_ends_of_its_range() -> None:
         ("CLUSTERS__NAMESPACE", "a b", ["clusters.namespace", "'a b'", "letters, digits, dots"]),
         ("CLUSTERS__NAMESPACE", "a\n", ["clusters.namespace", r"'a\n'", "letters, digits, dots"]),
         ("CLUSTERS__KEEP_TEXTS", "perhaps", ["clusters.keep_texts", "'perhaps'", "true or false"]),
+        ("KAFKA__BOOTSTRAP_SERVERS", "[::1", ["kafka.bootstrap_servers", "'[::1'", "host:port, several between"]),
         ("KAFKA__INPUT_TOPIC", "a/b", ["kafka.input_topic", "'a/b'", "1 to 249 letters"]),
         ("REDIS__SENTINELS", "one", ["redis.sentinels", "'one'", "host:port"]),
         ("REDIS__SENTINELS", '["a:1"', ["redis.sentinels", "host:port"]),
@@ -319,6 +320,17 @@ def test_a_secret_file_that_is_not_text_is_refused_without_its_content(tmp_path:
     message = refusal(overrides={"redis.password_file": str(path)})
     assert "is not UTF-8" in message
     assert SECRET not in message
+
+
+@pytest.mark.parametrize("servers", ["a", "a:1", "a:1, b.c:2", "[::1]:9092", "::1", "10.0.0.1:65535", "a_b-c:9"])
+def test_servers_are_hosts_with_or_without_a_port(servers: str) -> None:
+    assert load_settings(None, {"kafka.bootstrap_servers": servers}).kafka.bootstrap_servers == servers
+
+
+@pytest.mark.parametrize("servers", ["", "a:1,", "[::1", "a:b", "a:65536", "a b", "http://a:1", "user@a:1", "a:1:2"])
+def test_what_is_no_server_is_refused(servers: str, tmp_path: Path) -> None:
+    path = toml(tmp_path, f'[kafka]\nbootstrap_servers = "{servers}"')
+    assert "kafka.bootstrap_servers" in refusal(path)
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])

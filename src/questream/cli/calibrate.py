@@ -151,7 +151,7 @@ def _encoder_and_rules(wish: Wish) -> tuple[Encoder, Rules]:
     from questream.encoder import load_encoder
     from questream.namespace_rules import rules_of
 
-    wish.announce("the model is loaded")
+    wish.announce("loading the model")
     encoder = load_encoder(wish.settings.model)
     return encoder, rules_of(wish.settings, encoder)
 

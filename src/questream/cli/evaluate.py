@@ -88,7 +88,7 @@ def _evaluate(
 
     evaluations: dict[str, Evaluation] = {}
     with progress() as announce:
-        announce("the model is loaded")
+        announce("loading the model")
         encoder = load_encoder(settings.model)
         rules = rules_of(settings, encoder)
         for path, file in files.items():

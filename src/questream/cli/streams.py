@@ -32,12 +32,15 @@ def open_streams() -> None:
 
 
 def close_streams() -> OSError | None:
-    """Write out what stands in stdout's buffers; the first error of stdout, of which Python is not to hear again."""
+    """Write out what stands in stdout's buffers; stdout's first error, told once."""
     # The error is remembered; ValueError: closed before, so written out.
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    return raw.failure if isinstance(raw, _Watched) else None
+    if not isinstance(raw, _Watched) or raw.told:
+        return None
+    raw.told = raw.failure is not None
+    return raw.failure
 
 
 def writable(text: str) -> str:
@@ -75,6 +78,7 @@ class _Watched(io.FileIO):
     """A descriptor that raises its first error and keeps it; what is written after it is dropped."""
 
     failure: OSError | None = None
+    told = False
 
     def write(self, data: Any, /) -> int:
         if self.failure is None:

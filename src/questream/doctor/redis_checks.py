@@ -11,7 +11,7 @@ import redis.exceptions
 
 from questream.doctor.findings import Check, Finding, Patient
 from questream.errors import StoreRefused, StoreUnavailable
-from questream.store.connect import connect_redis
+from questream.store.connect import connect_redis, why_unanswered
 from questream.store.redis import RedisStore
 
 OLDEST_REDIS = (6, 2)
@@ -25,14 +25,14 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
     try:
         patient.redis = connect_redis(settings)
         servers = _info(patient.redis, "server")
-    except redis.AuthenticationError as error:
-        yield Finding("redis", "fail", f"the login was refused ({type(error).__name__})", remedy)
+    except redis.AuthenticationError:
+        yield Finding("redis", "fail", "the login was refused", remedy)
         return
     except redis.exceptions.NoPermissionError:
         yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be told", "grant +info")
         return
     except redis.RedisError as error:
-        yield Finding("redis", "fail", f"no answer ({type(error).__name__})", remedy)
+        yield Finding("redis", "fail", f"no answer ({why_unanswered(error)})", remedy)
         return
     told = [f"{_product(server)} {_version_text(server)}" for server in servers]
     nodes = f", {len(servers)} primaries" if settings.mode == "cluster" else ""

@@ -78,6 +78,20 @@ def _on_hub(settings: ModelSettings) -> ModelFiles:
     return ModelFiles(name, folder.name, folder, preset)
 
 
+def _why(error: Exception) -> str:
+    """Why the hub gave nothing, in words."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "HFValidationError" in kinds:
+        return "that is no name of a model there"
+    if "RevisionNotFoundError" in kinds:
+        return "the model has no such revision"
+    if kinds & {"RepositoryNotFoundError", "GatedRepoError"}:
+        return "it shows this login no such model"
+    if "LocalEntryNotFoundError" in kinds:
+        return "it did not answer, and no copy is kept here"
+    return (isinstance(error, OSError) and error.strerror) or "it refused the call"
+
+
 def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -92,7 +106,7 @@ def _download(name: str, revision: str | None) -> Path:
     except (OSError, HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
         raise ModelError(
-            f"The model {name}{at} could not be had from the hub ({type(error).__name__}). Check model.name, "
+            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check model.name, "
             "model.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once elsewhere "
             "and set model.name to its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
         ) from error

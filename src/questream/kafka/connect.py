@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -59,7 +60,7 @@ def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
             raise _explain(witness.cause or error, config, timeout_ms) from error
         except (ValueError, RuntimeError, OSError) as error:
             # A missing file of a certificate, a missing package of a compression or login.
-            raise KafkaRefused(f"a client for Kafka cannot be made: {type(error).__name__}: {error}") from error
+            raise KafkaRefused(f"a client for Kafka cannot be made: {error}; check kafka.options") from error
 
 
 @contextmanager
@@ -134,12 +135,12 @@ def translated(on_topics: Operation = "READ") -> Iterator[None]:
             " and zstandard beside questream"
         ) from error
     except kafka_errors.KafkaError as error:
-        raise KafkaUnavailable(f"the broker failed a call: {type(error).__name__}") from error
+        raise KafkaUnavailable(f"the broker failed a call: {_words(error)}") from error
 
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
     # These texts of kafka-python tell of sockets; they hold no data and no login.
-    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else type(cause).__name__
+    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else _words(cause)
     told = told.removeprefix("KafkaConnectionError: ")
     servers = ", ".join(config["bootstrap_servers"])
     if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
@@ -166,8 +167,22 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
     )
 
 
+def _words(error: BaseException) -> str:
+    """What kind of error this is, in words: Kafka's own for its codes. Its text may quote what was sent."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnicodeError):
+        return "no host has such a name"
+    description = getattr(error, "description", None)
+    if isinstance(error, kafka_errors.BrokerResponseError) and description:
+        return str(description).strip().rstrip(".")
+    # `RequestTimedOutError`: request timed out.
+    parts = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+|[0-9]+", type(error).__name__.removesuffix("Error"))
+    return " ".join(parts).lower()
+
+
 def _refused_login(cause: BaseException) -> KafkaRefused:
-    return KafkaRefused(f"the broker refused the login ({type(cause).__name__}); {_CHECK_LOGIN}")
+    return KafkaRefused(f"the broker refused the login ({_words(cause)}); {_CHECK_LOGIN}")
 
 
 class _Witness(logging.Handler):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -24,6 +26,8 @@ Granularity = Literal["intent", "question", "duplicate"]
 NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 # Kafka's own rule for names of topics, and a sane one for what becomes part of them.
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
+# Hosts alone are Kafka's to complete; an IPv6 address may stand without brackets where it has no port.
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@,\[\]]+)(:[0-9]{1,5})?")
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
 # Thresholds of centred similarity with adaptive linkage; docs/clustering.md says how far they carry over.
@@ -51,6 +55,17 @@ def _split(value: object) -> object:
 def _parse_table(value: object) -> object:
     """A table out of an environment variable or a flag: a JSON object."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def _check_servers(servers: str) -> str:
+    for server in servers.split(","):
+        if server.count(":") > 1 and "[" not in server:
+            ipaddress.IPv6Address(server.strip())
+            continue
+        found = _SERVER.fullmatch(server.strip())
+        if found is None or int((found[2] or ":1")[1:]) > 65535:
+            raise ValueError
+    return servers
 
 
 def _check_url(url: SecretStr) -> SecretStr:
@@ -86,8 +101,8 @@ class Group(BaseModel):
 class KafkaSettings(Group):
     """How to reach Kafka, and which topics to use."""
 
-    bootstrap_servers: str = Field(
-        default="127.0.0.1:9092", min_length=1, description="Brokers to ask first, `host:port`, several between commas."
+    bootstrap_servers: Annotated[str, AfterValidator(_check_servers), Allowed("host:port, several between commas")] = (
+        Field(default="127.0.0.1:9092", description="Brokers to ask first, `host:port`, several between commas.")
     )
     group_id: str = Field(
         default="questream",

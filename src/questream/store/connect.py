@@ -13,13 +13,25 @@ import redis.exceptions
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel, SlaveNotFoundError
 
 from questream.errors import SettingsError, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings
 from questream.store.rights import denial
 
 _HEALTH_CHECK_SECONDS = 30
+# The client's errors that mean one thing, the narrower ones first.
+_CAUSES: tuple[tuple[type[Exception], str], ...] = (
+    (redis.exceptions.BusyLoadingError, "it is still loading its data"),
+    (redis.exceptions.MaxConnectionsError, "it has too many clients"),
+    (MasterNotFoundError, "no Sentinel knows a master of redis.sentinel_service"),
+    (SlaveNotFoundError, "no Sentinel knows a replica of redis.sentinel_service"),
+    (redis.exceptions.ClusterDownError, "a part of its cluster is down"),
+    (redis.exceptions.RedisClusterException, "no node of its cluster can be reached"),
+    (redis.exceptions.ClusterError, "no node of its cluster can be reached"),
+    (redis.exceptions.TimeoutError, "no answer within redis.timeout_seconds"),
+    (redis.exceptions.ConnectionError, "the connection was closed"),
+)
 
 # Arguments of redis-py that are not the user's to set, and what to set instead or why not.
 _FIXED = {
@@ -49,6 +61,17 @@ _FIXED = {
 }
 # A URL says these itself.
 _FIXED_IN_URL = _FIXED.keys() - {"db", "password"}
+
+
+def why_unanswered(error: Exception) -> str:
+    """Why Redis did not answer, in words. The client's own texts are dropped: they can quote a command and its data."""
+    at: BaseException | None = error
+    while at is not None:
+        # What the system says of a connection: refused, unknown host, no route.
+        if isinstance(at, OSError) and at.strerror:
+            return at.strerror.lower()
+        at = at.__cause__ or at.__context__
+    return next((words for kind, words in _CAUSES if isinstance(error, kind)), type(error).__name__)
 
 
 def connect_redis(settings: RedisSettings) -> Any:

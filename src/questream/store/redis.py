@@ -27,7 +27,7 @@ from questream.errors import (
     StoreUnsettled,
 )
 from questream.settings import RedisSettings
-from questream.store.connect import connect_redis
+from questream.store.connect import connect_redis, why_unanswered
 from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
 from questream.store.protocol import (
     AppliedMerge,
@@ -101,7 +101,8 @@ def _translated() -> Iterator[None]:
         kind = NamespaceRefused if concerns_key(told) else StoreRefused
         raise kind(denial(told)) from error
     except _UNAVAILABLE as error:
-        raise StoreUnavailable(f"Redis did not answer: {type(error).__name__}") from error
+        told = f"Redis did not answer: {why_unanswered(error)}; check redis.url, and that Redis runs"
+        raise StoreUnavailable(told) from error
     except redis.exceptions.RedisError as error:
         code = str(error).split(" ", 1)[0]
         if _PASSING.search(str(error)):
