@@ -134,6 +134,8 @@ class Clusterer:
         self._unmerged: dict[str, set[int]] = {}
         # Pairs that the store refused to merge because both are named and differ, and when each may be proposed again.
         self._apart: dict[str, dict[tuple[int, int], float]] = {}
+        # Where the ledgers of partitions were last seen to end, and in which incarnation: one that ends before is lost.
+        self._heads: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._opening = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -197,6 +199,7 @@ class Clusterer:
                 self._settle_opened(namespace)
                 continue
             self._look_up_build(namespace, ledger.incarnation)
+            self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
             return ledger
 
     def decide(
@@ -312,6 +315,7 @@ class Clusterer:
                 members,
                 rows,
                 published_below,
+                self._known_heads(run.namespace, mirror.incarnation, members),
                 model=run.build.identity.model,
                 threshold=run.build.rules.threshold,
                 decided_at=int(self._clock() * 1000),
@@ -338,6 +342,12 @@ class Clusterer:
                     self._back_off(attempt)
         raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
 
+    def _known_heads(self, namespace: str, incarnation: str, arrivals: Sequence[Arrival]) -> dict[tuple[str, int], int]:
+        """Where the ledgers of the arrivals' partitions were last seen to end, in this incarnation."""
+        places = {(arrival.source.topic, arrival.source.partition) for arrival in arrivals}
+        seen = {at: self._heads.get((namespace, *at), ("", -1)) for at in places}
+        return {at: head for at, (seen_in, head) in seen.items() if seen_in == incarnation}
+
     def _make_room(self, namespace: str) -> None:
         """Let the mirrors go that were not used for longest; they can be loaded again."""
         self._mirrors[namespace] = self._mirrors.pop(namespace)
@@ -362,6 +372,8 @@ class Clusterer:
     ) -> None:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
         run.missed_changes += len(reply.missed.changes or ())
+        for batch in proposal.partitions:
+            self._heads[run.namespace, batch.topic, batch.partition] = (proposal.incarnation, batch.last)
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes_of(proposal))
         model = run.build.identity.model
         joins = {touch.cluster_id: touch.joins for touch in proposal.touches}

@@ -9,13 +9,16 @@
     ├── StoreUnavailable     retry: Redis did not answer
     │   └── NamespaceHeld    retry: the namespace is being moved to another model
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
+    │   ├── StoreDamaged     stop: Redis and the cluster topic have both lost a cluster
     │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
     │       └── IdentityMismatch     the same: the namespace was built with another model
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
+    │   └── LostMemory       recover: Redis has forgotten, or was changed by another hand
     ├── Contended            retry: other workers kept winning
     ├── NamingsDiffer        refuse the command: a merge would drop a label or a route, and nobody agreed
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
     ├── KafkaRefused         stop: the broker will not (login, rights, record size)
+    │   ├── ClusterTopicDamaged  stop: a state in the cluster topic cannot be read, and its cluster would be lost
     │   └── KafkaHungUp      retry in a worker: the broker closed the connection and did not say why
     └── Superseded           drop: the partitions went to another worker, which publishes what is recorded
 
@@ -89,9 +92,17 @@ class IdentityMismatch(NamespaceRefused):
     reason = "namespace_of_another_model"
 
 
+class StoreDamaged(StoreRefused):
+    """A part of a namespace is gone from the store, and the cluster topic cannot give it back."""
+
+
 class StoreUnsettled(QuestreamError):
     """The store was restarted, failed over to, emptied or restored: nothing is decided before it has been compared
     with the cluster topic, since it may have forgotten writes that it had acknowledged."""
+
+
+class LostMemory(StoreUnsettled):
+    """What a namespace must have is missing in the store, cut short, of another type or older than it was seen."""
 
 
 class Contended(QuestreamError):
@@ -108,6 +119,10 @@ class KafkaUnavailable(QuestreamError):
 
 class KafkaRefused(QuestreamError):
     """The broker answered that it will not: no rights, or a record larger than its topic takes."""
+
+
+class ClusterTopicDamaged(KafkaRefused):
+    """A record of the cluster topic is no state of its cluster; the message names it."""
 
 
 class KafkaHungUp(KafkaRefused):

@@ -219,9 +219,9 @@ def test_a_frozen_cluster_is_only_counted(store: Store, namespace: str) -> None:
 
 def test_a_mean_that_moved_is_stale(store: Store, namespace: str) -> None:
     create_two(store, namespace)
-    seq = store.load(namespace).seq
+    before = store.load(namespace).seq - 1
     late = replace(
-        proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq),
+        proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=before),
         mean=MeanUpdate(0, 1, vector(1, 0, 0, 0)),
     )
     assert isinstance(commit(store, namespace, late), Stale)

@@ -27,7 +27,9 @@ class _NoLedger(MemoryStore):
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         self._namespaces[namespace].ledgers.clear()
-        return super().commit(namespace, proposal)
+        # Nor is it missed.
+        partitions = [replace(batch, head=-1) for batch in proposal.partitions]
+        return super().commit(namespace, replace(proposal, partitions=partitions))
 
 
 class _NoStaleCheck(MemoryStore):

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 from questream.domain import ClusterState
 from questream.records import decode_cluster_state, is_namespace_key
-from questream.recovery.cluster_topic import Published, _namespace, _note
+from questream.recovery.cluster_topic import Place, Published, _namespace, _note
 from questream.store.memory import MemoryStore
 
 from .kafka import Kafka
@@ -363,6 +363,9 @@ def _restarted(store: Frozen[MemoryStore]) -> Frozen[MemoryStore]:
     return Frozen(restarted)
 
 
+_PLACE = Place("clusters", 0, 0)
+
+
 def _ask_topic(kafka: Kafka, call: Call) -> Answer:
     if call.name == "offsets":
         return Answer.of({(INPUT, partition): offset for partition, offset in enumerate(kafka.committed)})
@@ -370,7 +373,7 @@ def _ask_topic(kafka: Kafka, call: Call) -> Answer:
     states: dict[int, ClusterState] = {}
     for entry in kafka.cluster_records():
         assert entry.key is not None
-        _note(published.setdefault(_namespace(entry.key), Published()), entry.key, entry.value)
+        _note(published.setdefault(_namespace(entry.key), Published()), entry.key, entry.value, _PLACE)
         if not is_namespace_key(entry.key):
             state = decode_cluster_state(entry.key, entry.value)
             if state.cluster_id not in states or states[state.cluster_id].revision <= state.revision:

@@ -50,7 +50,18 @@ def verify(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def restore(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
+def restore(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up",
+            help="Retire clusters that neither Redis nor the cluster topic can tell; nothing else mends that.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Put back into Redis what it lacks of all that was published; workers do it by themselves when they notice.
 
     Example: questream restore --redis.url redis://127.0.0.1:6379/0
@@ -60,7 +71,7 @@ def restore(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOp
 
     settings = load(config, set_)
     with _cluster_topic(settings) as topic:
-        restored = Settler(open_store(settings.redis), topic).restore()
+        restored = Settler(open_store(settings.redis), topic, give_up=give_up).restore()
     if as_json:
         print_json(restored)
     else:

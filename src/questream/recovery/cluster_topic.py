@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from kafka import KafkaConsumer, TopicPartition
 
-from questream.domain import ClusterState, NamespaceState, parse_cluster_id
-from questream.errors import BadRecord, KafkaUnavailable
+from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
+from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
 from questream.kafka.connect import open_reader, translated
 from questream.kafka.reading import partitions_of, read_up_to
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
@@ -25,16 +25,27 @@ _ANSWER_MS = 10_000
 _ABORT_SECONDS = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Published:
     """What was published of a namespace: the newest revision of each cluster, and those that were retired.
 
     `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
     keep the older.
+    `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state.
     """
 
     revisions: dict[int, int] = field(default_factory=dict)
     retired: set[int] = field(default_factory=set)
+    unreadable: dict[int, Place] = field(default_factory=dict)
     whole: NamespaceState | None = None
     outdated: set[int] = field(default_factory=set)
 
@@ -66,14 +77,20 @@ class ClusterTopic:
         found: dict[str, Published] = {}
         for message in self._read({}):
             try:
-                _note(found.setdefault(_namespace(message.key), Published()), message.key, message.value)
-            except (BadRecord, ValueError, KeyError, TypeError):
-                logger.warning("a record of the cluster topic is no state", extra={"offset": message.offset})
+                of_namespace = found.setdefault(_namespace(message.key), Published())
+                _note(of_namespace, message.key, message.value, _place(message))
+            except ValueError:
+                place = {"partition": message.partition, "offset": message.offset}
+                logger.warning("a record of the cluster topic has no key of ours", extra=place)
         return found
 
     def states(self, namespace: str, cluster_ids: Collection[int]) -> dict[int, ClusterState]:
-        """The newest states of those clusters of a namespace that the topic has and that are not retired."""
+        """The newest states of those clusters of a namespace that the topic has and that are not retired.
+
+        Raises ClusterTopicDamaged where the newest record of one is no state.
+        """
         states: dict[int, ClusterState] = {}
+        unreadable: dict[int, Place] = {}
         prefix = f"{namespace}/".encode()
         for message in self._read({}):
             if message.value is None or not (message.key or b"").startswith(prefix):
@@ -81,11 +98,16 @@ class ClusterTopic:
             try:
                 state = decode_cluster_state(message.key, message.value)
             except BadRecord:
+                unreadable[_named_cluster(message.key)] = _place(message)
                 continue
             known = states.get(state.cluster_id)
+            unreadable.pop(state.cluster_id, None)
             # Two workers may publish a cluster in either order.
             if state.cluster_id in cluster_ids and (known is None or known.revision <= state.revision):
                 states[state.cluster_id] = state
+        for cluster_id, place in unreadable.items():
+            if cluster_id in cluster_ids:
+                raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
         return states
 
     def committed(self) -> dict[tuple[str, int], int]:
@@ -138,26 +160,62 @@ def _namespace(key: bytes | None) -> str:
     return (key or b"").partition(b"/")[0].decode("utf-8", "replace")
 
 
-def _note(published: Published, key: bytes, value: bytes | None) -> None:
-    if is_namespace_key(key):
-        if value is not None:
-            whole = decode_namespace_state(key, value)
-            known = published.whole
-            if known is None or (whole.generation, whole.revision) >= (known.generation, known.revision):
-                published.whole = whole
-            _mark(published, 0, outdated=whole is not published.whole)
-        return
-    cluster_id = parse_cluster_id(key.partition(b"/")[2].decode())
-    if value is None:
-        published.retired.add(cluster_id)
-        published.revisions.pop(cluster_id, None)
-        _mark(published, cluster_id, outdated=False)
+def unreadable_state(namespace: str, cluster_id: int, place: Place) -> str:
+    """What is said of a record that is no state, and what to do."""
+    of = f"the namespace {namespace!r}" if cluster_id == 0 else f"{format_cluster_id(cluster_id)} of {namespace!r}"
+    return (
+        f"the state of {of} cannot be read (topic {place.topic}, partition {place.partition}, offset {place.offset}):"
+        " if a newer release wrote it, run that one; else give it up for good with questream restore --give-up"
+    )
+
+
+def _place(message: Any) -> Place:
+    return Place(message.topic, message.partition, message.offset)
+
+
+def _parsed_key(key: bytes | None) -> int:
+    """The cluster's number, 0 for a namespace. Raises ValueError."""
+    if not key:
+        raise ValueError("no key")
+    return 0 if is_namespace_key(key) else parse_cluster_id(key.partition(b"/")[2].decode())
+
+
+def _named_cluster(key: bytes) -> int:
+    try:
+        return _parsed_key(key)
+    except ValueError:
+        return -1
+
+
+def _note(published: Published, key: bytes, value: bytes | None, place: Place) -> None:
+    """Take note of a record. Raises ValueError if its key is none of ours."""
+    cluster_id = _parsed_key(key)
+    try:
+        if cluster_id == 0:
+            _note_namespace(published, key, value)
+        elif value is None:
+            published.retired.add(cluster_id)
+            published.revisions.pop(cluster_id, None)
+            _mark(published, cluster_id, outdated=False)
+        else:
+            revision = int(orjson.loads(value)["revision"])
+            published.retired.discard(cluster_id)
+            newest = published.revisions.get(cluster_id, 0)
+            published.revisions[cluster_id] = max(revision, newest)
+            _mark(published, cluster_id, outdated=revision < newest)
+    except (BadRecord, ValueError, KeyError, TypeError):
+        published.unreadable[cluster_id] = place
     else:
-        published.retired.discard(cluster_id)
-        revision = int(orjson.loads(value)["revision"])
-        newest = published.revisions.get(cluster_id, 0)
-        published.revisions[cluster_id] = max(revision, newest)
-        _mark(published, cluster_id, outdated=revision < newest)
+        published.unreadable.pop(cluster_id, None)
+
+
+def _note_namespace(published: Published, key: bytes, value: bytes | None) -> None:
+    if value is not None:
+        whole = decode_namespace_state(key, value)
+        known = published.whole
+        if known is None or (whole.generation, whole.revision) >= (known.generation, known.revision):
+            published.whole = whole
+        _mark(published, 0, outdated=whole is not published.whole)
 
 
 def _mark(published: Published, cluster_id: int, *, outdated: bool) -> None:

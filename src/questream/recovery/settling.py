@@ -23,10 +23,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from questream.domain import ClusterState, InFlight, NamespaceState, retired_cluster
-from questream.errors import NamespaceHeld
-from questream.recovery.cluster_topic import ClusterTopic, Published
-from questream.store.protocol import Restored, Store
+from questream.domain import ClusterState, InFlight, NamespaceState, name_some, retired_cluster
+from questream.errors import ClusterTopicDamaged, NamespaceHeld, StoreDamaged
+from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
+from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,16 @@ Offsets = Mapping[tuple[str, int], int]
 
 
 class Settler:
-    """Settles namespaces of a store by what the cluster topic tells; safe from any thread."""
+    """Settles namespaces of a store by what the cluster topic tells; safe from any thread.
 
-    def __init__(self, store: Store, topic: ClusterTopic) -> None:
+    A cluster that neither store nor topic can tell ends it with StoreDamaged or ClusterTopicDamaged, or, with
+    `give_up`, is retired: its id is never given again.
+    """
+
+    def __init__(self, store: Store, topic: ClusterTopic, *, give_up: bool = False) -> None:
         self._store = store
         self._topic = topic
+        self._give_up = give_up
         self._lock = threading.Lock()
 
     def settle(self, namespace: str) -> None:
@@ -51,7 +56,7 @@ class Settler:
                 return
             token = self._store.begin_settling(namespace)
             if namespace not in self._topic.namespaces():
-                self._store.settle(namespace, token, None, {})
+                self._settle_untold(namespace, token)
                 return
             # The topic is read once for all namespaces: whoever lost one has lost them all.
             tokens = {namespace: token}
@@ -61,7 +66,13 @@ class Settler:
                     tokens[name] = self._store.begin_settling(name)
             for name, published in ({namespace: Published()} | self._topic.published()).items():
                 if name in tokens and self._store.incarnation(name) is None:
-                    self._settle(name, tokens[name], published)
+                    try:
+                        self._settle(name, tokens[name], published)
+                    except (StoreDamaged, ClusterTopicDamaged) as error:
+                        if name == namespace:
+                            raise
+                        # Whoever asks for that one is told; the others go on.
+                        logger.error("a namespace cannot be settled", extra={"reason": str(error)})
 
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, settled or not.
@@ -73,7 +84,9 @@ class Settler:
 
     def _restore(self, namespace: str) -> int:
         if self._store.incarnation(namespace) is not None:
-            if not self._behind(namespace, self._topic.published().get(namespace, Published())):
+            told = self._topic.published().get(namespace, Published())
+            known = self._store.revisions(namespace, [*told.revisions, *told.retired])
+            if not self._give_up and not self._behind(namespace, told, known):
                 return 0
             # From here on nothing is decided; what was until now is read below.
             self._store.unsettle(namespace)
@@ -81,16 +94,31 @@ class Settler:
         published = self._topic.published().get(namespace, Published())
         return 0 if published.whole is None else self._settle(namespace, token, published)
 
+    def _settle_untold(self, namespace: str, token: str) -> None:
+        """The topic has nothing of it: it is new, or has not published yet."""
+        mended = self._store.mend(namespace, token, [], None)
+        gone = self._gone(namespace, Published(), mended)
+        self._store.restore(namespace, token, [Restored(retired_cluster(namespace, i)) for i in gone])
+        self._store.settle(namespace, token, None, {}, mended.revisions)
+
     def _settle(self, namespace: str, token: str, published: Published) -> int:
-        behind = self._behind(namespace, published)
+        told = [*published.revisions, *published.retired]
+        dimension = None if published.whole is None else published.whole.dimension
+        mended = self._store.mend(namespace, token, told, dimension)
+        gone = self._gone(namespace, published, mended)
+        behind = self._behind(namespace, published, mended.revisions) - published.unreadable.keys()
         committed = self._topic.committed()
         restored = self._corrected(namespace, published, behind, committed) if behind else []
-        count = self._store.restore(namespace, token, restored)
-        decided = {at: offset - 1 for at, offset in committed.items() if offset > 0}
+        restored += [Restored(retired_cluster(namespace, i)) for i in gone]
+        count = self._store.restore(namespace, token, [_replacing(one, mended) for one in restored])
+        decided = {at: offset - 1 for at, offset in committed.items()}
+        # What the store has told nobody of waits in its outbox, which may be lost as well.
+        untold = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
+        untold = [i for i in untold if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
         # No revision is 0: all of these wait to be published again.
         self._store.publishing(namespace, [(i, 0) for i in sorted(published.outdated)])
-        self._store.settle(namespace, token, whole, decided)
+        self._store.settle(namespace, token, whole, decided, untold)
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",
@@ -98,9 +126,22 @@ class Settler:
         )
         return count
 
-    def _behind(self, namespace: str, published: Published) -> set[int]:
-        """The clusters that the topic knows better than the store."""
-        known = self._store.revisions(namespace, [*published.revisions, *published.retired])
+    def _gone(self, namespace: str, published: Published, mended: Mended) -> list[int]:
+        """The clusters that neither the store nor the topic can tell, where they are given up."""
+        unreadable = sorted(published.unreadable.keys() - {0} if self._give_up else published.unreadable)
+        if unreadable and not self._give_up:
+            raise ClusterTopicDamaged(unreadable_state(namespace, unreadable[0], published.unreadable[unreadable[0]]))
+        gone = sorted(mended.damaged.keys() - published.revisions.keys() - published.retired)
+        if gone and not self._give_up:
+            raise StoreDamaged(
+                f"Redis has lost clusters of namespace {namespace!r} that the cluster topic does not know either"
+                f" ({name_some(gone)}): put back a backup of Redis, or give their ids up for good with"
+                " questream restore --give-up"
+            )
+        return sorted({*gone, *(i for i in unreadable if i in mended.damaged)})
+
+    def _behind(self, namespace: str, published: Published, known: Mapping[int, int]) -> set[int]:
+        """The clusters that the topic knows better than the store, which knows these revisions."""
         behind = {i for i, revision in published.revisions.items() if revision > known.get(i, 0)}
         lingering = [i for i in published.retired if i in known]
         # For a while something of a retired cluster is left in the store.
@@ -148,6 +189,17 @@ def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool
     return (state.model, len(state.vector_sum)) != (whole.model, whole.dimension)
 
 
+def _replacing(restored: Restored, mended: Mended) -> Restored:
+    """What takes the place of a damaged cluster has a later revision than whatever was told of that."""
+    state = restored.state
+    if state.cluster_id not in mended.damaged or state.event == "retired":
+        return restored
+    known = mended.damaged[state.cluster_id]
+    if known <= state.revision:
+        return replace(restored, damaged=True)
+    return replace(restored, state=replace(state, revision=known + 1), publish=True, damaged=True)
+
+
 def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets) -> Restored:
     """The state without the questions that are neither published nor recorded, and so will be decided again."""
     lost, recorded = 0, {}
@@ -169,6 +221,6 @@ def _numbered_on(published: Published, stored: NamespaceState | None) -> Namespa
 
     A worker may die before it tells of the namespace in which another has already published: then it is as `stored`.
     """
-    newest = max([*published.revisions, *published.retired], default=0)
+    newest = max([*published.revisions, *published.retired, *published.unreadable], default=0)
     whole = published.whole or (stored if newest else None)
     return whole and replace(whole, next_cluster=max(whole.next_cluster, newest + 1))

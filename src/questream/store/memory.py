@@ -20,6 +20,7 @@ from questream.store.protocol import (
     Committed,
     Identity,
     Ledger,
+    Mended,
     Merged,
     Proposal,
     Replayed,
@@ -138,7 +139,10 @@ class MemoryStore:
 
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
         with self._lock:
-            return _tail(self._get_settled(namespace, incarnation), seq)
+            state = self._get_settled(namespace, incarnation)
+            if seq > state.seq:
+                raise _lost(state, namespace)
+            return _tail(state, seq)
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         with self._lock:
@@ -156,10 +160,20 @@ class MemoryStore:
                 )
                 for b in proposal.partitions
             }
+            if proposal.seq > state.seq or any(
+                ledgers[b.topic, b.partition].head < b.head for b in proposal.partitions
+            ):
+                raise _lost(state, namespace)
             if any(b.first <= ledgers[b.topic, b.partition].head for b in proposal.partitions):
                 return Replayed(ledgers)
             missed = _tail(state, proposal.seq)
+            opened = {touch.cluster_id for touch in proposal.touches if touch.creates}
+            if any(cluster_id >= state.next_id for cluster_id in opened & state.clusters.keys()):
+                raise _lost(state, namespace)
             if self._is_stale(state, proposal):
+                if proposal.seq == state.seq:
+                    # Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
+                    raise _lost(state, namespace)
                 return Stale(missed)
             standings = {touch.cluster_id: self._touch(state, touch, proposal) for touch in proposal.touches}
             changes: list[Change] = [
@@ -179,6 +193,8 @@ class MemoryStore:
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:
             state = self._get_settled(namespace, incarnation)
+            if seq > state.seq:
+                raise _lost(state, namespace)
             missed = _tail(state, seq)
             changes: list[Change] = []
             applied = []
@@ -323,6 +339,20 @@ class MemoryStore:
             clusters = self._get(namespace).clusters
             return {i: clusters[i].standing.revision for i in cluster_ids if i in clusters}
 
+    def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        # The index is the clusters themselves here: only a centroid can be another model's.
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is not None or state.settling != token:
+                return Mended()
+            mended = Mended()
+            for i in {*cluster_ids, *state.clusters} & state.clusters.keys():
+                cluster = state.clusters[i]
+                wanted = state.identity.dimension if dimension is None else dimension
+                whole = cluster.vector_sum is None or len(cluster.vector_sum) == wanted
+                (mended.revisions if whole else mended.damaged)[i] = cluster.standing.revision
+            return mended
+
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         with self._lock:
             ledgers = self._get(namespace).ledgers
@@ -362,12 +392,20 @@ class MemoryStore:
             return sum(self._restore(state, one) for one in restored)
 
     def settle(
-        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+        self,
+        namespace: str,
+        token: str,
+        whole: NamespaceState | None,
+        heads: Mapping[tuple[str, int], int],
+        untold: Iterable[int] = (),
     ) -> None:
         with self._lock:
             state = self._get(namespace)
             if state.incarnation is not None or state.settling != token:
                 return
+            state.next_id = max([state.next_id, *(i + 1 for i in state.clusters)])
+            for cluster_id in untold:
+                state.outbox.setdefault(cluster_id, self._clock())
             if whole is not None:
                 state.identity = Identity(
                     whole.model,
@@ -390,7 +428,7 @@ class MemoryStore:
             state.seq += 1
             for at, head in heads.items():
                 entries = state.ledgers.setdefault(at, [])
-                if _joined(entries).head < head:
+                if head >= 0 and _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
             state.incarnation, state.settling, state.held_until = uuid.uuid4().hex[:12], None, None
 
@@ -436,7 +474,7 @@ class MemoryStore:
         if told.event == "retired":
             state.outbox.pop(told.cluster_id, None)
             return state.clusters.pop(told.cluster_id, None) is not None
-        if known is not None and known.standing.revision >= told.revision:
+        if known is not None and not restored.damaged and known.standing.revision >= told.revision:
             return False
         standing = Standing(
             told.cluster_id,
@@ -562,6 +600,12 @@ def _milliseconds(seconds: float) -> int:
 
 def _unsettled(namespace: str) -> StoreUnsettled:
     return StoreUnsettled(f"namespace {namespace!r} has to be compared with the cluster topic first")
+
+
+def _lost(state: _Namespace, namespace: str) -> StoreUnsettled:
+    """The namespace is not what it was seen to be: it has to be settled."""
+    state.incarnation = None
+    return StoreUnsettled(f"namespace {namespace!r} has lost memory; it is put back from the cluster topic")
 
 
 def _revision(state: _Namespace, cluster_id: int) -> int | None:

@@ -57,13 +57,17 @@ def propose(
     arrivals: Sequence[Arrival],
     rows: Sequence[LedgerRow],
     published_below: Mapping[tuple[str, int], int],
+    heads: Mapping[tuple[str, int], int],
     *,
     model: str,
     threshold: float,
     decided_at: int,
     keep_texts: bool,
 ) -> Proposal:
-    """The batch as the store takes it; `rows` are those of the arrivals, in their order."""
+    """The batch as the store takes it; `rows` are those of the arrivals, in their order.
+
+    `heads` are the offsets that the ledgers of partitions were last seen to end at.
+    """
     partitions: dict[tuple[str, int], list[LedgerRow]] = {}
     for arrival, row in zip(arrivals, rows, strict=True):
         partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
@@ -93,8 +97,8 @@ def propose(
         incarnation=mirror.incarnation,
         seq=mirror.seq,
         partitions=[
-            PartitionBatch(topic, partition, of_partition, published_below.get((topic, partition), 0))
-            for (topic, partition), of_partition in partitions.items()
+            PartitionBatch(*at, of_partition, published_below.get(at, 0), heads.get(at, -1))
+            for at, of_partition in partitions.items()
         ],
         touches=touches,
         mean=mean,

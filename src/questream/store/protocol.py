@@ -63,12 +63,16 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class PartitionBatch:
-    """A batch's rows of one partition in order of offset. Ledger entries wholly below `prune_below` may go."""
+    """A batch's rows of one partition in order of offset. Ledger entries wholly below `prune_below` may go.
+
+    The ledger was last seen to end at offset `head`: one that ends before has lost memory.
+    """
 
     topic: str
     partition: int
     rows: list[LedgerRow]
     prune_below: int
+    head: int = -1
 
     @property
     def first(self) -> int:
@@ -199,17 +203,30 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A cluster to put back. `publish` asks for its state to be published again, since it is not what was read."""
+    """A cluster to put back. `publish` asks for its state to be published again, since it is not what was read.
+
+    What the store has of a `damaged` one is replaced, whatever its revision.
+    """
 
     state: ClusterState
     publish: bool = False
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The `revisions` of clusters that stand whole in the store, and the last known ones (or 0) of those `damaged`."""
+
+    revisions: dict[int, int] = field(default_factory=dict)
+    damaged: dict[int, int] = field(default_factory=dict)
 
 
 class Store(Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace stands in an incarnation, which begins when it is settled: compared with the cluster topic. It ends when
-    the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise StoreUnsettled.
+    the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise StoreUnsettled. A call
+    that finds part of the memory gone (a key missing, cut short, of another type, older than what was seen) ends it.
     """
 
     def ping(self) -> None:
@@ -303,7 +320,14 @@ class Store(Protocol):
         """
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
-        """The revisions of those clusters that the store knows, settled or not."""
+        """The revisions of those clusters that the store knows and that stand whole, settled or not."""
+
+    def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        """Look at these clusters and at all that an index names, and make the indexes agree with those that are whole.
+
+        `dimension` is what a centroid has to have, None for what the namespace says. Nothing is found and nothing
+        happens where the memory of that token is gone.
+        """
 
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The heads of the partitions' ledgers, settled or not; -1 where nothing was decided."""
@@ -331,12 +355,18 @@ class Store(Protocol):
         """
 
     def settle(
-        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+        self,
+        namespace: str,
+        token: str,
+        whole: NamespaceState | None,
+        heads: Mapping[tuple[str, int], int],
+        untold: Iterable[int] = (),
     ) -> None:
         """Begin a new incarnation, unless one stands or the memory of that token is gone: decisions may be made.
 
         `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
         whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.
+        The next number is above every id that the store still names. `untold` wait to be published.
         """
 
     def unsettle(self, namespace: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import numpy as np
 import orjson
@@ -20,6 +21,7 @@ from questream.domain import ClusterState, NamespaceState
 from questream.errors import (
     Contended,
     IdentityMismatch,
+    LostMemory,
     NamespaceHeld,
     NamespaceRefused,
     StoreRefused,
@@ -34,6 +36,7 @@ from questream.store.protocol import (
     Committed,
     Identity,
     Ledger,
+    Mended,
     Merged,
     PartitionBatch,
     Proposal,
@@ -63,8 +66,10 @@ from questream.store.wire import (
 _NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"moment ledger hold begin_settling settle restore".split(),  # noqa: SIM905 - as above
+    *"moment ledger hold begin_settling mend settle restore".split(),  # noqa: SIM905 - as above
 )
+# Those that move the log, or begin it anew.
+_MOVING = ("commit", "merge", "retire", "settle")
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
 _LOAD_ATTEMPTS = 5
@@ -107,9 +112,36 @@ def _translated() -> Iterator[None]:
         code = str(error).split(" ", 1)[0]
         if _PASSING.search(str(error)):
             raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
+        if code == "LOST":
+            raise LostMemory(str(error).partition(" ")[2]) from error
+        if "WRONGTYPE" in str(error):
+            raise LostMemory("a key is of another type") from error
         if "UNSETTLED" in str(error):
             raise StoreUnsettled("Redis was restarted, failed over to or emptied since it was last checked") from error
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _remembering(
+    call: Callable[Concatenate[RedisStore, str, P], T],
+) -> Callable[Concatenate[RedisStore, str, P], T]:
+    """A call on a namespace that finds memory lost ends the incarnation, so that the namespace is settled."""
+
+    @functools.wraps(call)
+    def guarded(store: RedisStore, namespace: str, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with _translated():
+                return call(store, namespace, *args, **kwargs)
+        except LostMemory as lost:
+            store.end_incarnation(namespace)
+            raise StoreUnsettled(
+                f"Redis has lost a part of namespace {namespace!r} ({lost}); it is put back from the cluster topic"
+            ) from lost
+
+    return cast("Callable[Concatenate[RedisStore, str, P], T]", guarded)
 
 
 def open_store(settings: RedisSettings, log_entries: int = 8192) -> RedisStore:
@@ -134,7 +166,8 @@ class RedisStore:
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
         first = (folder / "incarnation.lua").read_text("utf-8")
-        texts = {name: first + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
+        before = dict.fromkeys(_MOVING, first + (folder / "writing.lua").read_text("utf-8"))
+        texts = {name: before.get(name, first) + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
         for name, text in texts.items():
             setattr(self, f"_{name}_script", client.register_script(text))
         self._rights = Rights(client)
@@ -155,6 +188,7 @@ class RedisStore:
     _publishing_script: Any
     _moment_script: Any
     _begin_settling_script: Any
+    _mend_script: Any
     _hold_script: Any
     _ledger_script: Any
     _settle_script: Any
@@ -197,11 +231,11 @@ class RedisStore:
         self._client.sadd(_NAMESPACES_KEY, namespace)
         self._models[namespace] = identity.model
 
-    @_translated()
+    @_remembering
     def incarnation(self, namespace: str) -> str | None:
         return self.publishing(namespace, [])
 
-    @_translated()
+    @_remembering
     def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
         keys = [key(namespace, "meta"), key(namespace, "outbox")]
         keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
@@ -212,7 +246,7 @@ class RedisStore:
     def moment(self, namespace: str) -> int:
         return int(self._moment_script(keys=[key(namespace, "meta")]))
 
-    @_translated()
+    @_remembering
     def load(self, namespace: str) -> Mirror:
         if namespace not in self._may_write | self._may_read:
             self._rights.require(namespace, self._reading)
@@ -232,25 +266,29 @@ class RedisStore:
                 return mirror
         raise Contended(f"the log of namespace {namespace!r} moves faster than its clusters load; raise log_entries")
 
-    @_translated()
+    @_remembering
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
-        keys = [key(namespace, "meta"), key(namespace, "log")]
-        return parse_tail(*self._tail_script(keys=keys, args=[incarnation, seq]))
+        keys = [key(namespace, name) for name in ("meta", "log")]
+        newest, entries = self._tail_script(keys=keys, args=[incarnation, seq])
+        try:
+            return parse_tail(newest, entries)
+        except (KeyError, TypeError, ValueError):
+            raise LostMemory("the log cannot be read") from None
 
-    @_translated()
+    @_remembering
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         keys = [key(namespace, "meta"), ledger_key(namespace, topic, partition)]
         incarnation, entries = self._ledger_script(keys=keys)
-        return parse_ledger(entries, incarnation.decode())
+        return _parsed_ledger(entries, incarnation.decode())
 
-    @_translated()
+    @_remembering
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         keys, args = self._commit_call(namespace, proposal)
         reply = self._commit_script(keys=keys, args=args)
         match reply[0]:
             case b"replayed":
                 ledgers = {
-                    (batch.topic, batch.partition): parse_ledger(entries, proposal.incarnation)
+                    (batch.topic, batch.partition): _parsed_ledger(entries, proposal.incarnation)
                     for batch, entries in zip(proposal.partitions, reply[1], strict=True)
                 }
                 return Replayed(ledgers)
@@ -267,7 +305,7 @@ class RedisStore:
                     },
                 )
 
-    @_translated()
+    @_remembering
     def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
         self.require_rights(namespace)
         header = {
@@ -293,7 +331,7 @@ class RedisStore:
         ]
         return Merged(seq_after, parse_tail(seq_before, missed), applied, [merges[at - 1] for at in apart])
 
-    @_translated()
+    @_remembering
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         fields = [
             part for name, text in (("label", label), ("route", route)) if text is not None for part in (name, text)
@@ -313,14 +351,15 @@ class RedisStore:
                 if labelled is not None:
                     return labelled
 
-    @_translated()
+    @_remembering
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         return self._retirement.retire(namespace, retention, limit)
 
-    @_translated()
+    @_remembering
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
         return self._state(namespace, cluster_id)
 
+    @_remembering
     def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
         chunks = (cluster_ids[start : start + _LOAD_CHUNK] for start in range(0, len(cluster_ids), _LOAD_CHUNK))
         return [state for chunk in chunks for state in self._states(namespace, chunk, STATE_FIELDS)]
@@ -335,7 +374,7 @@ class RedisStore:
     def namespaces(self) -> list[str]:
         return sorted(name.decode() for name in self._client.smembers(_NAMESPACES_KEY))
 
-    @_translated()
+    @_remembering
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         meta = {name.decode(): value for name, value in self._client.hgetall(key(namespace, "meta")).items()}
         if "model" not in meta:
@@ -355,14 +394,14 @@ class RedisStore:
             generation=int(meta.get("generation", 0)),
         )
 
-    @_translated()
+    @_remembering
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         waiting = self._unpublished_script(
             keys=[key(namespace, "outbox")], args=[int(older_than_seconds * 1000), limit]
         )
         return [int(cluster_id) for cluster_id in waiting]
 
-    @_translated()
+    @_remembering
     def confirm(
         self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
     ) -> None:
@@ -375,19 +414,23 @@ class RedisStore:
 
     @_translated()
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
-        known: dict[int, int] = {}
-        for start in range(0, len(cluster_ids), _LOAD_CHUNK):
-            chunk = cluster_ids[start : start + _LOAD_CHUNK]
-            pipeline = self._client.pipeline(transaction=False)
-            for cluster_id in chunk:
-                pipeline.hget(cluster_key(namespace, cluster_id), "revision")
-            known.update((i, int(revision)) for i, revision in zip(chunk, pipeline.execute(), strict=True) if revision)
-        return known
+        return self._look_at(namespace, "", list(cluster_ids), None).revisions
+
+    @_translated()
+    def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        wanted = sorted({*cluster_ids, *self._named_ids(namespace)})
+        return self._look_at(namespace, token, wanted, dimension)
 
     @_translated()
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        newest = {at: self._client.lindex(ledger_key(namespace, *at), -1) for at in partitions}
-        return {at: -1 if entry is None else entry_head(entry) for at, entry in newest.items()}
+        wanted = list(partitions)
+        pipeline = self._client.pipeline(transaction=False)
+        for at in wanted:
+            pipeline.lindex(ledger_key(namespace, *at), -1)
+        return {
+            at: _readable_head(entry)
+            for at, entry in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
+        }
 
     @_translated()
     def begin_settling(self, namespace: str) -> str:
@@ -422,6 +465,7 @@ class RedisStore:
                     "revision": one.state.revision,
                     "retired": one.state.event == "retired",
                     "publish": one.publish,
+                    "damaged": one.damaged,
                     "fields": state_fields(one.state),
                 }
                 for one in chunk
@@ -435,7 +479,12 @@ class RedisStore:
 
     @_translated()
     def settle(
-        self, namespace: str, token: str, whole: NamespaceState | None, heads: Mapping[tuple[str, int], int]
+        self,
+        namespace: str,
+        token: str,
+        whole: NamespaceState | None,
+        heads: Mapping[tuple[str, int], int],
+        untold: Iterable[int] = (),
     ) -> None:
         header = {
             "token": token,
@@ -454,9 +503,12 @@ class RedisStore:
                 "generation": whole.generation,
             },
             "heads": [[head, head_entry(head).decode()] for head in heads.values()],
+            "floor": 1 + max(self._named_ids(namespace), default=0),
+            "untold": list(untold),
         }
         keys = [key(namespace, name) for name in ("meta", "log", "outbox")]
         keys += [ledger_key(namespace, *at) for at in heads]
+        keys.append(key(namespace, "idle"))
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
         self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
         self._client.sadd(_NAMESPACES_KEY, namespace)
@@ -464,6 +516,17 @@ class RedisStore:
     @_translated()
     def unsettle(self, namespace: str) -> None:
         self._client.hdel(key(namespace, "meta"), "incarnation", "settling", "held_until")
+
+    def end_incarnation(self, namespace: str) -> None:
+        """As `unsettle`, whatever is left of the namespace, and as far as this user may write."""
+        meta = key(namespace, "meta")
+        with suppress(redis.exceptions.NoPermissionError), _translated():
+            try:
+                self._client.hdel(meta, "incarnation")
+            except redis.exceptions.ResponseError as error:
+                if "WRONGTYPE" not in str(error):
+                    raise
+                self._client.delete(meta)
 
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
         slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
@@ -474,7 +537,7 @@ class RedisStore:
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
             "partitions": [
-                [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots)]
+                [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots), b.head]
                 for b in proposal.partitions
             ],
             "touches": [[t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at] for t in proposal.touches],
@@ -503,23 +566,52 @@ class RedisStore:
         mirror.seq = int(seq or 0)
         mirror.next_id = int(next_id or 1)
         if mean_sum is not None:
+            if len(mean_sum) != 4 * mirror.dimension:
+                raise LostMemory("the mean is cut short")
             mirror.apply([MeanMoved(int(mean_questions), from_bytes(mean_sum))])
         ids = self._live_ids(namespace)
         mirror.reserve(len(ids))
         for start in range(0, len(ids), _LOAD_CHUNK):
-            chunk = ids[start : start + _LOAD_CHUNK]
-            pipeline = self._client.pipeline(transaction=False)
-            for cluster_id in chunk:
-                pipeline.hmget(cluster_key(namespace, cluster_id), ["members", "sum"])
-            moved = [
-                ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
-                for cluster_id, (members, vector_sum) in zip(chunk, pipeline.execute(), strict=True)
-                if members is not None
-            ]
-            if any(len(change.vector_sum) != mirror.dimension for change in moved):
-                raise StoreUnsettled(f"namespace {namespace!r} is half way to another model; a worker settles it")
-            mirror.apply(moved)
+            mirror.apply(self._read_centroids(namespace, mirror.dimension, ids[start : start + _LOAD_CHUNK]))
         return mirror
+
+    def _read_centroids(self, namespace: str, dimension: int, cluster_ids: Sequence[int]) -> Iterator[ClusterMoved]:
+        pipeline = self._client.pipeline(transaction=False)
+        for cluster_id in cluster_ids:
+            pipeline.hmget(cluster_key(namespace, cluster_id), ["members", "sum", "merged_into", "retired"])
+        for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True):
+            members, vector_sum, merged_into, retired = fields
+            if members is not None and vector_sum is not None and len(vector_sum) == 4 * dimension:
+                yield ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
+            elif merged_into is None and retired is None:
+                # A move to another model leaves it so as well: its next worker settles the rest.
+                raise LostMemory("a cluster is missing or cut short")
+
+    def _named_ids(self, namespace: str) -> set[int]:
+        """The ids that an index or the outbox names; an index of another type names none."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name in ("idle", "aliases", "outbox"):
+            pipeline.zrange(key(namespace, name), 0, -1)
+        found = [part for part in pipeline.execute(raise_on_error=False) if isinstance(part, list)]
+        return {int(member) for part in found for member in part} - {0}
+
+    def _look_at(self, namespace: str, token: str, cluster_ids: Sequence[int], dimension: int | None) -> Mended:
+        if dimension is None:
+            dimension = int(self._client.hget(key(namespace, "meta"), "dimension") or 0)
+        mended = Mended()
+        for start in range(0, len(cluster_ids), _LOAD_CHUNK):
+            chunk = cluster_ids[start : start + _LOAD_CHUNK]
+            keys = [key(namespace, name) for name in ("meta", "idle", "singletons", "aliases")]
+            keys += [cluster_key(namespace, cluster_id) for cluster_id in chunk]
+            found = self._mend_script(keys=keys, args=[token, dimension, *chunk])
+            if found is None:
+                return Mended()
+            for cluster_id, revision in zip(chunk, found, strict=True):
+                if revision is not None and revision >= 0:
+                    mended.revisions[cluster_id] = revision
+                elif revision is not None:
+                    mended.damaged[cluster_id] = -1 - revision
+        return mended
 
     @_translated()
     def _live_ids(self, namespace: str) -> list[int]:
@@ -540,11 +632,28 @@ class RedisStore:
         for cluster_id in cluster_ids:
             pipeline.hmget(cluster_key(namespace, cluster_id), fields)
         model = self._model(namespace)
-        return [
-            parse_state(namespace, cluster_id, model, values)
-            for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True)
-            if values[2] is not None
-        ]
+        states, missing = [], []
+        for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True):
+            if values[2] is None:
+                missing.append(cluster_id)
+                continue
+            state = parse_state(namespace, cluster_id, model, values)
+            if fields is STATE_FIELDS and state.vector_sum is None and state.event not in ("merged", "retired"):
+                # Never told to the cluster topic: what that knows would be overwritten.
+                raise LostMemory("a cluster is cut short")
+            states.append(state)
+        self._require_unnamed(namespace, missing)
+        return states
+
+    def _require_unnamed(self, namespace: str, missing: Sequence[int]) -> None:
+        """A cluster that is not there may be in no index either. Raises LostMemory."""
+        for start in range(0, len(missing), _LOAD_CHUNK):
+            pipeline = self._client.pipeline(transaction=False)
+            for cluster_id in missing[start : start + _LOAD_CHUNK]:
+                pipeline.zscore(key(namespace, "idle"), cluster_id)
+                pipeline.zscore(key(namespace, "aliases"), cluster_id)
+            if any(score is not None for score in pipeline.execute()):
+                raise LostMemory("a cluster is missing")
 
     def _model(self, namespace: str) -> str:
         if namespace not in self._models:
@@ -553,6 +662,21 @@ class RedisStore:
                 return ""
             self._models[namespace] = model.decode()
         return self._models[namespace]
+
+
+def _readable_head(entry: Any) -> int:
+    """The head of a ledger by its newest entry; -1 where there is none, or none that can be read."""
+    try:
+        return entry_head(entry) if isinstance(entry, bytes) else -1
+    except (IndexError, ValueError):
+        return -1
+
+
+def _parsed_ledger(entries: Sequence[bytes], incarnation: str) -> Ledger:
+    try:
+        return parse_ledger(entries, incarnation)
+    except (KeyError, TypeError, ValueError):
+        raise LostMemory("a ledger cannot be read") from None
 
 
 def _nonce() -> str:

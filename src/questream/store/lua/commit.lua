@@ -1,10 +1,12 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
 -- ARGV: 1 JSON {incarnation, seq, log_entries, mean: [expected, questions] or false,
---               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]]] * P],
+--               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
+--                             head that the ledger was last seen at] * P],
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
 -- Replies: error UNSETTLED              the mirror's incarnation is not the one that stands
+--          error LOST                   the namespace is not what the mirror was loaded from, and no log tells why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail}          a cluster is to be opened and the log moved, or a joined one moved or is gone
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
@@ -17,12 +19,21 @@ local vectors_at = 2 + #partitions
 
 if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
 
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, KEYS[2], KEYS[3])
+if damaged then return lost(damaged) end
+local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
+if seq < batch.seq then return lost('the log has fewer changes than it had') end
+-- Of the type that is written below, or this raises an error before anything is written.
+redis.call('ZCARD', KEYS[4])
+redis.call('ZCARD', KEYS[#KEYS])
+
 local replayed = false
 for p, partition in ipairs(partitions) do
   local newest = redis.call('LINDEX', KEYS[4 + p], -1)
-  if newest and partition[2] <= tonumber(string.match(newest, '^%d+ (%d+) ')) then
-    replayed = true
-  end
+  local head = newest and tonumber(string.match(newest, '^%d+ (%d+) ')) or -1
+  if head < (partition[6] or -1) then return lost('a ledger ends before an offset that it had') end
+  replayed = replayed or partition[2] <= head
 end
 if replayed then
   local ledgers = {}
@@ -31,9 +42,6 @@ if replayed then
   end
   return {'replayed', ledgers}
 end
-
-local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
-local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
 
 local function tail()
   if seq == batch.seq then return {} end
@@ -47,11 +55,20 @@ local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3])
 for t, touch in ipairs(touches) do
   if touch[3] == 0 then
     stale = stale or seq ~= batch.seq or touch[1] < next_id
+    if touch[1] >= next_id and redis.call('HEXISTS', KEYS[clusters_at + t], 'revision') == 1 then
+      return lost('the next number is that of a cluster')
+    end
   else
-    local members = redis.call('HGET', KEYS[clusters_at + t], 'members')
+    local known = redis.call('HMGET', KEYS[clusters_at + t], 'members', 'size', 'revision')
+    local members = known[1]
+    if members and not (tonumber(members) and tonumber(known[2]) and tonumber(known[3])) then
+      return lost('a cluster is cut short')
+    end
     stale = stale or not members or (ARGV[vectors_at + 2 * t - 1] ~= '' and tonumber(members) ~= touch[3])
   end
 end
+-- Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
+if stale and seq == batch.seq then return lost('a cluster or the mean is not what the log made of it') end
 local missed = tail()
 if stale then
   return {'stale', seq, missed}
@@ -130,6 +147,7 @@ if batch.mean then
   log('mean', string.format('%.0f', batch.mean[2]), 'sum', ARGV[2])
 end
 redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'next', string.format('%.0f', next_id))
+count_live(KEYS[1], KEYS[3], seq)
 if batch.mean or next_id > tonumber(meta[2]) then
   redis.call('ZADD', KEYS[4], now_ms, '0')
 end

@@ -22,3 +22,22 @@ end
 local function unsettled()
   return redis.error_reply('UNSETTLED the namespace has to be compared with the cluster topic first')
 end
+
+-- A key is missing, of another type, cut short, or older than what was seen of it: the namespace has lost memory while
+-- Redis went on. The caller ends the incarnation, so that what is missing is put back from the cluster topic.
+local function lost(what)
+  return redis.error_reply('LOST ' .. what)
+end
+
+-- Whether a key is of another type than the one of this command, which changes nothing.
+local function is_other(command, key, ...)
+  local reply = redis.pcall(command, key, ...)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+-- What does not hold of {seq, next, mean_questions} of the namespace and its log, or nil.
+local function log_damage(meta, log_key)
+  if not (tonumber(meta[1]) and tonumber(meta[2]) and tonumber(meta[3])) then return 'its numbers are missing' end
+  local ahead = string.format('%.0f', tonumber(meta[1]) + 1)
+  if redis.call('XRANGE', log_key, ahead .. '-0', '+', 'COUNT', 1)[1] then return 'the log is ahead of its number' end
+end

@@ -8,11 +8,20 @@
 --                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing}} * N,
---           the merges, from 1, that were refused because both are named and differ}, or error UNSETTLED
+--           the merges, from 1, that were refused because both are named and differ}, or error UNSETTLED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
 if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
-local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, KEYS[2], KEYS[3])
+if damaged then return lost(damaged) end
+local seq = tonumber(meta[1])
+if seq < batch.seq then return lost('the log has fewer changes than it had') end
+for _, name in ipairs({KEYS[4], KEYS[#KEYS - 1], KEYS[#KEYS]}) do redis.call('ZCARD', name) end
+for i = 5, #KEYS - 2 do
+  local known = redis.call('HMGET', KEYS[i], 'members', 'size', 'revision', 'created', 'seen')
+  if known[1] and not (known[2] and known[3] and known[4] and known[5]) then return lost('a cluster is cut short') end
+end
 
 local missed = {}
 if seq ~= batch.seq then
@@ -96,6 +105,7 @@ for i, merge in ipairs(batch.merges) do
 end
 if entry > 0 then
   redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
+  count_live(KEYS[1], KEYS[3], seq)
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
 end
 return {seq_before, missed, seq, results, apart}

@@ -3,10 +3,14 @@
 -- seen after ARGV.until or is not in the index any more, and one with a label or a route: those are an operator's word.
 -- KEYS: 1 meta, 2 log, 3 outbox, 4 idle, 5 singletons, 6 aliases, then N clusters or merged ids
 -- ARGV: 1 JSON {most, log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
--- Replies: the ids that were retired, `most` of them, or error UNSETTLED
+-- Replies: the ids that were retired, `most` of them, or error UNSETTLED or LOST
 if not standing_incarnation(KEYS[1]) then return unsettled() end
 local batch = cjson.decode(ARGV[1])
-local seq = tonumber(redis.call('HGET', KEYS[1], 'seq'))
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, KEYS[2], KEYS[4])
+if damaged then return lost(damaged) end
+local seq = tonumber(meta[1])
+for _, name in ipairs({KEYS[3], KEYS[5], KEYS[6]}) do redis.call('ZCARD', name) end
 
 local now = redis.call('TIME')
 local tombstone_at = now[1] * 1000 + math.floor(now[2] / 1000) + batch.tombstone_ms
@@ -35,6 +39,7 @@ for i, number in ipairs(batch.ids) do
 end
 if entry > 0 then
   redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
+  count_live(KEYS[1], KEYS[4], seq)
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
 end
 return retired

@@ -8,7 +8,7 @@ local TRIED = {
   {'HSET', KEYS[1], 'a', '1'}, {'HINCRBY', KEYS[1], 'a', 1}, {'HGET', KEYS[1], 'a'}, {'HMGET', KEYS[1], 'a'},
   {'HEXISTS', KEYS[1], 'a'}, {'EXPIRE', KEYS[1], 60},
   {'HDEL', KEYS[1], 'a'},
-  {'ZADD', KEYS[1], 0, '1'}, {'ZSCORE', KEYS[1], '1'}, {'ZRANGE', KEYS[1], 0, -1},
+  {'ZADD', KEYS[1], 0, '1'}, {'ZSCORE', KEYS[1], '1'}, {'ZCARD', KEYS[1]}, {'ZRANGE', KEYS[1], 0, -1},
   {'ZREM', KEYS[1], '1'},
   {'RPUSH', KEYS[1], '1'}, {'LLEN', KEYS[1]}, {'LINDEX', KEYS[1], 0}, {'LRANGE', KEYS[1], 0, -1}, {'LPOP', KEYS[1]},
   -- A stream that has lost its last entry stays; one that is not made does not.

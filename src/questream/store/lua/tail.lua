@@ -1,9 +1,13 @@
 -- What the log says after a seq.
 -- KEYS: 1 meta, 2 log
 -- ARGV: 1 incarnation, 2 seq
--- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}, or error UNSETTLED
+-- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}, or error UNSETTLED or LOST
 if standing_incarnation(KEYS[1]) ~= ARGV[1] then return unsettled() end
-local seq = redis.call('HGET', KEYS[1], 'seq')
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
+local damaged = log_damage(meta, KEYS[2])
+if damaged then return lost(damaged) end
+local seq = meta[1]
+if tonumber(seq) < tonumber(ARGV[2]) then return lost('the log has fewer changes than it had') end
 if seq == ARGV[2] then return {tonumber(seq), {}} end
 local first = string.format('%.0f', tonumber(ARGV[2]) + 1)
 local entries = redis.call('XRANGE', KEYS[2], first .. '-0', '+')

@@ -1,0 +1,55 @@
+-- Which of these clusters stand whole: every field is there, and the centroid is as long as the model's vectors. With a
+-- token the indexes are made to agree with the clusters that do; without one nothing is written.
+-- KEYS: 1 meta, 2 idle, 3 singletons, 4 aliases, then N clusters
+-- ARGV: 1 token of the memory that is compared, or '', 2 dimension, then N ids
+-- Replies: {the revision of one that stands whole, -1 - the last known revision of one that does not, false where there
+--           is none} * N; or false if somebody else has settled the namespace, or its memory is another by now
+local mending, sum_bytes = ARGV[1] ~= '', 4 * tonumber(ARGV[2])
+if mending then
+  if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return false end
+  for i = 2, 4 do
+    if is_other('ZCARD', KEYS[i]) then redis.call('DEL', KEYS[i]) end
+  end
+end
+
+local function score(key, id)
+  local found = redis.pcall('ZSCORE', key, id)
+  return type(found) ~= 'table' and found
+end
+
+local function place(index, id, wanted)
+  local found = score(index, id)
+  if (found ~= false) == (wanted ~= false) then return true end
+  if not mending then return false end
+  if wanted then redis.call('ZADD', index, wanted, id) else redis.call('ZREM', index, id) end
+  return true
+end
+
+local replies = {}
+for i = 5, #KEYS do
+  local key, id = KEYS[i], ARGV[i - 2]
+  local known = redis.pcall('HMGET', key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired')
+  local exists = known.err or known[1] or known[2] or known[3] or known[4] or known[5] or known[6] or known[7]
+  local revision, seen = tonumber(known[1] or nil), tonumber(known[5] or nil)
+  local whole = revision and tonumber(known[2] or nil) and tonumber(known[4] or nil) and seen and true
+  local idle, singleton, alias = false, false, false
+  if known[7] then
+    whole = revision and true
+  elseif known[6] then
+    whole = whole and tonumber(known[6]) and true
+    -- An alias keeps the time at which it was merged, which only the index knows.
+    alias = known[5]
+  else
+    whole = whole and tonumber(known[3] or nil) and #(redis.call('HGET', key, 'sum') or '') == sum_bytes
+    idle = known[5]
+    singleton = known[2] == '1' and known[5]
+  end
+  if not exists then
+    replies[i - 4] = (score(KEYS[2], id) or score(KEYS[4], id)) and -1 or false
+  elseif whole and place(KEYS[2], id, idle) and place(KEYS[3], id, singleton) and place(KEYS[4], id, alias) then
+    replies[i - 4] = revision
+  else
+    replies[i - 4] = -1 - (revision or 0)
+  end
+end
+return replies

@@ -1,0 +1,93 @@
+"""A part of a namespace is gone from a running Redis, of another type, cut short, or older: no id is given twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from questream.store.wire import cluster_key, key
+from tests.fault.test_crash import text
+from tests.stream import Stream, WorkerProcess, live_sizes, question, wait_until
+
+OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
+SUBJECTS = 12
+META, IDLE = key("default", "meta"), key("default", "idle")
+
+Damage = Callable[[redis.Redis, Stream], object]
+
+
+def _of_another_type(name: str) -> Damage:
+    def damage(client: redis.Redis, stream: Stream) -> None:
+        del stream
+        client.delete(name)
+        client.set(name, "x")
+
+    return damage
+
+
+def _without_ledgers(client: redis.Redis, stream: Stream) -> None:
+    del stream
+    client.delete(*client.keys(key("default", "ledger:*")))
+
+
+def _cut_short(client: redis.Redis, stream: Stream) -> None:
+    del stream
+    for cluster_id in range(1, SUBJECTS + 1):
+        name = cluster_key("default", cluster_id)
+        client.hset(name, "sum", (client.hget(name, "sum") or b"")[:-4])
+
+
+DAMAGES: dict[str, Damage] = {
+    "a cluster gone": lambda client, _: client.delete(cluster_key("default", 1)),
+    "a cluster of another type": _of_another_type(cluster_key("default", 1)),
+    "a cluster without its centroid": lambda client, _: client.hdel(cluster_key("default", 1), "members", "sum"),
+    "centroids cut short": _cut_short,
+    "the index gone": lambda client, _: client.delete(IDLE),
+    "an index without a cluster": lambda client, _: client.zrem(IDLE, 1),
+    "the index of another type": _of_another_type(IDLE),
+    "meta gone": lambda client, _: client.delete(META),
+    "meta half there": lambda client, _: client.hdel(META, "next", "mean_questions"),
+    "meta of another type": _of_another_type(META),
+    "the next number too low": lambda client, _: client.hset(META, "next", 1),
+    "the log gone": lambda client, _: client.delete(key("default", "log")),
+    "the log of another type": _of_another_type(key("default", "log")),
+    "the outbox of another type": _of_another_type(key("default", "outbox")),
+    "ledgers gone": _without_ledgers,
+}
+
+
+def _send_and_read(stream: Stream, first: int, count: int, word: str) -> dict[str, str]:
+    """The cluster by question id of `count` questions, the subjects of which are told apart by `word`."""
+    stream.send(question(i, text(i).replace("topic", word)) for i in range(first, first + count))
+    with stream.decisions() as reader:
+        found = reader.values(first + count)
+    assert len({d["question_id"] for d in found}) == len(found)
+    return {d["question_id"]: d["cluster_id"] for d in found if int(d["question_id"][1:]) >= first}
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damage_is_noticed_and_put_back(
+    damage: Damage,
+    restarts: bool,
+    make_stream: Callable[..., Stream],
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    worker = start_worker(stream)
+    before = _send_and_read(stream, 0, 60, "topic")
+    wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
+    if restarts:
+        worker.kill()
+    damage(stream.redis(), stream)
+    if restarts:
+        worker = start_worker(stream)
+    # New subjects first: an id that was given would be given again.
+    fresh = _send_and_read(stream, 60, 24, "matter")
+    again = _send_and_read(stream, 84, 60, "topic")
+    assert not set(fresh.values()) & set(before.values())
+    assert all(again[f"q{i}"] == before[f"q{i % SUBJECTS}"] for i in range(84, 144))
+    assert sum(live_sizes(stream.store()).values()) == 144
+    assert worker.running
