@@ -14,7 +14,7 @@ from tests.campaign.bed import Bed
 from tests.campaign.faults import Fault
 from tests.campaign.schedule import Round
 from tests.campaign.verdict import Verdict, judge
-from tests.checker import Violation
+from tests.checker import Violation, Window
 from tests.servers import KafkaServer, Link
 from tests.servers.process import free_port
 
@@ -80,17 +80,16 @@ def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: lis
     plan = result.plan
     folder.mkdir(parents=True, exist_ok=True)
     say(str(plan))
-    memory_lost = False
+    losses: list[Window] = []
     try:
         with Bed(folder, kafka, paths, plan) as bed:
-            for blow in plan.blows:
-                memory_lost = memory_lost or any(fault.loses_memory for fault in blow)
+            for number, blow in enumerate(plan.blows, 1):
                 outcome = Outcome(blow)
                 result.outcomes.append(outcome)
                 say(f"  {describe(blow)}")
-                _strike(bed, outcome)
+                losses += _strike(bed, outcome)
                 if outcome.survived:
-                    result.verdict = judge(bed, plan, memory_lost=memory_lost)
+                    result.verdict = judge(bed, plan, losses, f"evidence-{number}.pickle")
                     broken = [one for one in result.verdict.violations if one not in result.violations]
                     result.violations += broken
                     if broken:
@@ -115,8 +114,13 @@ def describe(blow: tuple[Fault, ...]) -> str:
     return " and ".join(map(str, blow))
 
 
-def _strike(bed: Bed, outcome: Outcome) -> None:
-    """Have it happen, and measure how long decisions take to flow again in every partition once it is over."""
+def _strike(bed: Bed, outcome: Outcome) -> list[Window]:
+    """Have it happen, and measure how long decisions take to flow again in every partition once it is over.
+
+    Returns the places that the store may have forgotten while they were published and not committed.
+    """
+    loses = any(fault.loses_memory for fault in outcome.blow)
+    committed = bed.stream.committed() if loses else {}
     _inflict(bed, outcome.blow)
     ended = time.monotonic()
     asked = bed.watch.asked()
@@ -125,6 +129,7 @@ def _strike(bed: Bed, outcome: Outcome) -> None:
         outcome.trouble = f"no decisions for {RECOVERY_SECONDS:.0f} s after its end"
     else:
         outcome.seconds = time.monotonic() - ended
+    return [{at: (committed.get(at, 0), end) for at, end in asked.items()}] if loses else []
 
 
 def _inflict(bed: Bed, blow: tuple[Fault, ...]) -> None:

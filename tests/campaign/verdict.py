@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.campaign.bed import THRESHOLD, Bed
 from tests.campaign.schedule import Round
-from tests.checker import Evidence, Rules, Violation, check, collect
+from tests.checker import Evidence, Rules, Violation, Window, check, collect
 from tests.vectors import hash_vector
 
 
@@ -21,8 +22,11 @@ class Verdict:
     published: Counter[str] = field(default_factory=Counter)
 
 
-def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:
-    """Let the stream come to rest, and have it checked; what a broken promise is seen by is kept as evidence.pickle."""
+def judge(bed: Bed, plan: Round, losses: Sequence[Window], evidence_file: str) -> Verdict:
+    """Let the stream come to rest, and have it checked; the evidence of a broken promise is kept in the bed's folder.
+
+    `losses` are the places that a store may have forgotten, one for each time that it lost its memory.
+    """
     with bed.traffic.paused():
         bed.come_to_rest()
         evidence = _collect(bed)
@@ -30,12 +34,14 @@ def judge(bed: Bed, plan: Round, *, memory_lost: bool) -> Verdict:
             threshold=THRESHOLD,
             embed=hash_vector,
             mean_questions=plan.options["clusters.mean_questions"],
+            centroid_members=plan.options["clusters.centroid_members"],
             delivery=plan.options["delivery"],
-            store_lost_memory=memory_lost,
+            store_lost_memory=bool(losses),
+            decided_anew=losses,
         )
         violations = check(evidence, rules)
         if violations:
-            (bed.folder / "evidence.pickle").write_bytes(pickle.dumps(evidence))
+            (bed.folder / evidence_file).write_bytes(pickle.dumps((evidence, rules)))
         lost = bed.traffic.places - {entry.place for entry in evidence.input}
         assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
     return Verdict(violations, len(evidence.input), _published(evidence))

@@ -7,7 +7,7 @@ transaction open, the outbox empty.
 
 from tests.checker.check import check
 from tests.checker.evidence import Evidence, collect
-from tests.checker.rules import Rules
+from tests.checker.rules import Rules, Window
 from tests.checker.violation import Promise, Violation
 
-__all__ = ["Evidence", "Promise", "Rules", "Violation", "check", "collect"]
+__all__ = ["Evidence", "Promise", "Rules", "Violation", "Window", "check", "collect"]

@@ -46,5 +46,5 @@ def check(evidence: Evidence, rules: Rules) -> list[Violation]:
 
     Raises ValueError or KeyError where a record has not the documented form.
     """
-    run = read_run(evidence)
+    run = read_run(evidence, rules)
     return [violation for one in _CHECKS for violation in one(run, rules)]

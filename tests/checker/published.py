@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.checker.evidence import Entry, Evidence, Place
-from tests.checker.rules import Floats
+from tests.checker.rules import Floats, Rules
 from tests.checker.stored import to_floats
 
 
@@ -92,8 +92,8 @@ class Told:
 class Run:
     """The evidence, read: records by their place on the input topic.
 
-    `decided` holds the one decision of each question, the first where it was published again; outcome `replayed` is
-    none, since it neither counts nor learns.
+    `decided` holds the one decision of each question, the first where it was published again, the last where it may
+    have been decided anew; outcome `replayed` is none, since it neither counts nor learns.
     """
 
     evidence: Evidence
@@ -122,12 +122,14 @@ class Run:
         return text
 
 
-def read_run(evidence: Evidence) -> Run:
+def read_run(evidence: Evidence, rules: Rules) -> Run:
     """Read all records. Raises ValueError or KeyError where one has not the documented form."""
     decisions = [_decision(entry) for entry in evidence.output]
     decided: dict[Place, Decision] = {}
     for decision in decisions:
         if decision.topic == evidence.input_topic and decision.outcome != "replayed":
+            if rules.may_decide_anew(decision.place):
+                decided[decision.place] = decision
             decided.setdefault(decision.place, decision)
     return Run(
         evidence=evidence,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# From one offset up to another, by partition.
+Window = Mapping[int, tuple[int, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -18,7 +21,9 @@ class Rules:
 
     `embed` gives the unit vector (d,) of a text as the workers' model does; without it twins and centroids are judged
     by what was published alone. `store_lost_memory` names a stream whose store was restored on the way: the questions
-    that it forgot are counted again, at another size, and a centroid may have learned one of them twice.
+    that it forgot are counted again, at another size, and a centroid may have learned one of them twice. `decided_anew`
+    are the records whose offsets were not committed when it lost its memory: delivered at least once, they may be
+    published again with another decision, which is theirs from then on.
     """
 
     threshold: float
@@ -27,7 +32,15 @@ class Rules:
     linkage: Literal["adaptive", "average", "centroid", "first"] = "adaptive"
     mean_prior: int = 5
     mean_questions: int = 1000
+    centroid_members: int = 256
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     store_lost_memory: bool = False
+    decided_anew: Sequence[Window] = ()
     # Workers score in float32.
     tolerance: float = 1e-4
+
+    def may_decide_anew(self, place: tuple[int, int]) -> bool:
+        """Whether a record may have been published with a decision that the store then forgot."""
+        partition, offset = place
+        windows = [window.get(partition, (0, 0)) for window in self.decided_anew]
+        return self.delivery == "at-least-once" and any(first <= offset < end for first, end in windows)

@@ -1,0 +1,161 @@
+"""What the checker calls a twin: evidence of a few questions, written by hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.checker import Evidence, Rules
+from tests.checker.evidence import Entry
+from tests.checker.published import read_run
+from tests.checker.records import check_decisions_agree
+from tests.checker.rules import Floats
+from tests.checker.scores import Centroid, score
+from tests.checker.stored import MeanMoved, Moved, Stored
+from tests.checker.twins import check_twins
+from tests.vectors import hash_vector
+
+RULES = Rules(0.6, hash_vector, similarity="cosine")
+CENTRED = replace(RULES, similarity="centred")
+# By offset: the text, its cluster, and the second at which it was decided. c2 was opened when "b c" had joined c1
+# twice, which stood near it before and after.
+ASKED = [
+    ("a b c", 1, 0),
+    ("b c", 1, 9),
+    ("b c", 1, 9),
+    ("a b d", 2, 9),
+    ("a b c", 1, 9),
+    ("a b c", 1, 9),
+    ("a b d a b", 1, 9),
+]
+
+
+def evidence(asked: Sequence[tuple[str, int, int]], stored: Stored | None = None) -> Evidence:
+    """One partition in which these were decided; the cluster topic tells how each second left c1."""
+    output: list[Entry] = []
+    states: list[Entry] = []
+    sizes: dict[int, int] = {}
+    learned: list[Floats] = []
+    for offset, (text, number, second) in enumerate(asked):
+        sizes[number] = sizes.get(number, 0) + 1
+        told = {
+            "source": {"topic": "asked", "partition": 0, "offset": offset, "timestamp": second * 1000},
+            "namespace": "default",
+            "cluster_id": f"c{number}",
+            "outcome": "created" if sizes[number] == 1 else "joined",
+            "similarity": 1.0,
+            "cluster_size": sizes[number],
+            "runner_up": None,
+            "threshold": RULES.threshold,
+            "decided_at": f"1970-01-01T00:00:{second:02}.500Z",
+        }
+        output.append(Entry(0, offset, 0, b"", json.dumps(told).encode()))
+        learned += [np.asarray(hash_vector(text), np.float64)] if number == 1 else []
+        if offset + 1 == len(asked) or asked[offset + 1][2] > second:
+            states.append(Entry(0, len(states), second * 1000 + 600, b"default/c1", state(learned)))
+    questions = [Entry(0, offset, 0, b"", text.encode()) for offset, (text, *_) in enumerate(asked)]
+    stores = {"default": stored or Stored()}
+    return Evidence("asked", questions, {0: 0}, output, [], states, {0: len(asked)}, stores)
+
+
+def state(learned: Sequence[Floats]) -> bytes:
+    vector = {"members": len(learned), "sum": base64.b64encode(total(learned).astype("<f4").tobytes()).decode()}
+    told = {"size": len(learned), "revision": len(learned), "vector": vector, "merged_into": None, "label": None}
+    times = {"created_at": "1970-01-01T00:00:00Z", "last_seen_at": "1970-01-01T00:00:00Z"}
+    return json.dumps({**told, **times, "route": None, "representative": None}).encode()
+
+
+def total(vectors: Sequence[Floats]) -> Floats:
+    summed: Floats = np.sum(vectors, axis=0)
+    return summed
+
+
+def vectors(*texts: str) -> list[Floats]:
+    return [np.asarray(hash_vector(text), np.float64) for text in texts]
+
+
+def twins(found: Evidence, rules: Rules = RULES) -> list[str]:
+    return [str(violation) for violation in check_twins(read_run(found, rules), rules)]
+
+
+def near(founder: str, *members: str) -> bool:
+    """Whether a question is near enough to a cluster of these."""
+    (question,) = vectors(founder)
+    centroid = Centroid(len(members), total(vectors(*members)))
+    return bool(score(question, [centroid], None, RULES)[0] >= RULES.threshold)
+
+
+def test_a_founder_is_scored_against_what_its_own_batch_had_made_of_a_cluster() -> None:
+    texts = [text for text, number, _ in ASKED if number == 1]
+    assert near("a b d", *texts[:1])
+    assert not near("a b d", *texts[:3])
+    assert near("a b d", *texts)
+    assert not twins(evidence(ASKED))
+
+
+def test_a_founder_that_came_before_the_questions_that_moved_a_cluster_away_is_a_twins() -> None:
+    earlier = [ASKED[0], ASKED[3], *ASKED[1:3], *ASKED[4:]]
+    assert twins(evidence(earlier)) == ["NO_TWINS: default/c2: was opened within the threshold of c1"]
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_log_that_begins_with_an_opening_tells_what_the_batch_had_made_of_a_cluster(is_first: bool) -> None:
+    asked = ASKED if is_first else [ASKED[0], ASKED[3], *ASKED[1:3], *ASKED[4:]]
+    joined = vectors(*(text for text, number, _ in ASKED if number == 1))
+    log: list[Moved | MeanMoved] = [
+        Moved(1, 1, 1, total(joined[:1])),
+        Moved(2, 1, len(joined), total(joined)),
+        Moved(2, 2, 1, *vectors("a b d")),
+    ]
+    assert bool(twins(evidence(asked, Stored(log=log)))) is not is_first
+
+
+def test_a_cluster_that_a_log_begun_anew_first_tells_of_after_the_opening_is_not_judged_by_it() -> None:
+    joined = vectors(*(text for text, number, _ in ASKED if number == 1))
+    log: list[Moved | MeanMoved] = [Moved(7, 1, len(joined), total(joined)), Moved(7, 2, 1, *vectors("a b d"))]
+    assert not twins(evidence(ASKED, Stored(log=log)))
+
+
+def test_the_mean_before_a_log_begun_anew_is_that_after_its_first_batch_without_the_batch() -> None:
+    """c2 is near c1 under the mean after the batch, and was not under the mean that it was scored at."""
+    asked = [("a b c", 1, 0), ("a b d", 2, 9), *((f"x{i} y{i}", 3 + i, 9) for i in range(40))]
+    batch = vectors(*(text for text, _, second in asked if second == 9))
+    before = 20 * total(vectors("a b"))
+    log: list[Moved | MeanMoved] = [
+        Moved(5, 1, 2, 2 * vectors("a b c")[0]),
+        Moved(6, 2, 1, batch[0]),
+        MeanMoved(6, 20 + len(batch), before + total(batch)),
+    ]
+    (question,), (centroid,) = vectors("a b d"), [Centroid(1, *vectors("a b c"))]
+    scores = [
+        float(score(question, [centroid], mean, CENTRED)[0])
+        for mean in (Centroid(20, before), Centroid(20 + len(batch), before + total(batch)))
+    ]
+    threshold = sum(scores) / 2
+    rules = replace(CENTRED, threshold=threshold)
+    judged = [found for found in twins(evidence(asked, Stored(log=log)), rules) if "c2: was opened" in found]
+    assert scores[0] < threshold < scores[1]
+    assert not judged
+
+
+def test_only_what_was_not_committed_when_memory_was_lost_may_be_decided_anew() -> None:
+    found = evidence(ASKED[:2])
+    again = json.loads(found.output[1].value or b"")
+    again = replace(
+        found.output[1], offset=2, value=json.dumps({**again, "cluster_id": "c2", "outcome": "created"}).encode()
+    )
+    found = replace(found, output=[*found.output, again])
+    lossy = replace(RULES, delivery="at-least-once", decided_anew=[{0: (1, 2)}])
+    for rules, expected in (
+        (lossy, 2),
+        (replace(lossy, decided_anew=[{0: (0, 1)}]), 1),
+        (replace(lossy, delivery="exactly-once"), 1),
+    ):
+        run = read_run(found, rules)
+        assert run.decided[0, 1].number == expected
+        assert bool([v for v in check_decisions_agree(run, rules) if "again" in str(v)]) is (expected == 1)
