@@ -25,6 +25,8 @@ def main() -> int:
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     chosen = [kind for kind in KINDS if not arguments.kind or kind.kind in arguments.kind]
     schedule = draw_schedule(seed, arguments.faults, chosen)
+    if arguments.round:
+        schedule = [plan for plan in schedule if plan.number in arguments.round]
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"SEED={seed} FAULTS={arguments.faults}", markup=False)
     for plan in schedule:
@@ -60,6 +62,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(seed) if seed else None, help="what is drawn follows it (SEED)")
     parser.add_argument("--json", default=environment("REPORT"), help="a file for the report (REPORT)")
     parser.add_argument("--kind", action="append", help="only this kind of fault, as the report names it; repeatable")
+    parser.add_argument("--round", action="append", type=int, help="only this round of the schedule; repeatable")
     return parser.parse_args()
 
 
