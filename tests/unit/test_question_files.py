@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -283,3 +285,19 @@ def test_a_path_that_no_file_can_have_is_refused() -> None:
 @pytest.mark.parametrize("name", ["q.txt", "q.jsonl", "q.json", "q"])
 def test_a_file_with_nothing_in_it_holds_no_question(tmp_path: Path, name: str, content: str) -> None:
     assert list(read_questions(written(tmp_path, name, content))) == []
+
+
+def test_stdin_is_read_from_its_beginning_each_time_once_it_was_kept(tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from questream.records.files import holds_pairs, read_questions\n"
+        "read = lambda: [q.text for q in read_questions(Path('-'))]\n"
+        "print(holds_pairs(Path('-')), read(), len(read()))"
+    )
+    content = b'[{"text": "one", "gold": "a"}, {"text": "two"}]'
+    path = written(tmp_path, "q.json", content)
+    piped = subprocess.run([sys.executable, "-c", script], input=content, capture_output=True, timeout=60, check=True)
+    with path.open("rb") as file:
+        redirected = subprocess.run(
+            [sys.executable, "-c", script], stdin=file, capture_output=True, timeout=60, check=True
+        )
+    assert piped.stdout == redirected.stdout == b"False ['one', 'two'] 2\n"

@@ -67,6 +67,9 @@ def send_all(records: FileRecords, file: Path, rate: float | None, skipped: Skip
                 pace.wait()
                 retention.look_at(one.timestamp_ms)
                 outbox.send(one, skipped)
+        except KeyboardInterrupt:
+            remark(f"questream: interrupted; {outbox.acknowledged:,} questions are known to be sent")
+            raise
         except QuestionFileError:
             # What came before it is sent; what comes after it is not.
             outbox.settle()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from questream.records.rows import STDIN, Row, at_line, read_rows
+from questream.records.rows import STDIN, Row, at_line, keep_stdin, read_rows
 
 # How published data sets call what is here `text_a`, `text_b` and `label`.
 _PAIR_COLUMNS = [
@@ -90,6 +90,8 @@ def holds_pairs(path: Path) -> bool:
 
     Raises QuestionFileError if the file cannot be opened or its first line fits neither.
     """
+    if path == STDIN:
+        keep_stdin()
     needed = [("text",), *_PAIR_COLUMNS]
     row: Row = next((row for _, row in read_rows(path, needed)), {})
     names = {name.lower() for name in row}

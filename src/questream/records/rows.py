@@ -8,6 +8,9 @@ import io
 import json
 import os
 import re
+import shutil
+import stat
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,10 +94,29 @@ def read_rows(
         raise QuestionFileError(f"{shown_name(path)}: {error.strerror or 'cannot be read'}") from error
 
 
+def keep_stdin() -> None:
+    """Have what is left of stdin read anew each time: it goes to a temporary file, which stands in its place."""
+    if _is_kept():
+        return
+    with os.fdopen(os.dup(0), "rb") as given, tempfile.TemporaryFile() as kept:
+        shutil.copyfileobj(given, kept)
+        kept.flush()
+        os.dup2(kept.fileno(), 0)
+
+
+def _is_kept() -> bool:
+    # A temporary file has no name in any folder; what a shell puts in stdin's place has, or is no file.
+    found = os.fstat(0)
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 0
+
+
 def _opened(path: Path) -> io.BufferedReader:
     if path == STDIN:
         # A descriptor of its own: the process's is not to be closed with it.
-        return os.fdopen(os.dup(0), "rb")
+        opened = os.fdopen(os.dup(0), "rb")
+        if _is_kept():
+            opened.seek(0)
+        return opened
     try:
         return path.open("rb")
     except ValueError:
@@ -145,7 +167,7 @@ class _Text:
 
     def undecodable(self, number: int) -> QuestionFileError:
         """The error of a line with bytes that are no characters."""
-        return at_line(self.path, number, f"not {self._encoding.removesuffix('-sig').upper()}")
+        return at_line(self.path, number, f"not {self._encoding.removesuffix('-sig').upper()}; save the file as UTF-8")
 
     def _all_lines(self) -> Iterator[str]:
         yield from self._skipped
