@@ -39,11 +39,13 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from questream.doctor.findings import Patient
+from questream.doctor.model_checks import check_model_files
 from questream.encoder import Encoder, load_encoder
 from questream.encoder.library import LibraryForward
 from questream.encoder.packed import PackedForward
 from questream.errors import ModelError
-from questream.settings import ModelSettings
+from questream.settings import ModelSettings, Settings
 
 WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -186,6 +188,21 @@ def test_no_more_tokens_are_kept_than_the_model_has_positions(
     settings = {"name": str(tmp_path / "saved"), "device": "cpu", "max_tokens": positions + 1}
     with pytest.raises(ModelError, match=f"model.max_tokens is {positions + 1}; this model takes 3 to {positions}"):
         load_encoder(ModelSettings.model_validate(settings))
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "mpnet", "roberta"])
+def test_the_doctor_says_what_the_encoder_says(architecture: str, tmp_path: Path) -> None:
+    library = build_model(tmp_path / "built", ARCHITECTURES[architecture]())
+    library.max_seq_length = 1024
+    library.truncate_dim = 8
+    encoder = loaded(library, tmp_path / "saved")
+    for asked, status in ((encoder.max_tokens, "ok"), (encoder.max_tokens + 1, "fail")):
+        given = {"name": str(tmp_path / "saved"), "max_tokens": asked}
+        patient = Patient(Settings(model=ModelSettings.model_validate(given)))
+        (finding,) = check_model_files(patient)
+        assert finding.status == status
+        assert patient.model is not None
+        assert patient.model.dimension == encoder.dimension == 8
 
 
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from questream.errors import ModelError
 from questream.settings import ModelSettings
 from questream.store.redis import RedisStore
 
+# Their first position is the one behind the padding token's.
+_POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
+
 
 def check_model_files(patient: Patient) -> Iterator[Finding]:
     """On this machine's disk, loadable, of which dimension; torch is not loaded."""
@@ -29,7 +32,15 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
     name, revision, folder = located
     dimension, family = _read_modules(folder)
     patient.model = FoundModel(name, revision, dimension, family)
-    yield Finding("model", "ok", f"{name} at {revision[:19]}, {dimension} dimensions")
+    told = f"{name} at {revision[:19]}, {dimension} dimensions"
+    limit = _token_limit(folder)
+    if settings.max_tokens is not None and limit is not None and settings.max_tokens > limit:
+        remedy = f"set model.max_tokens to {limit} or less, or leave it unset"
+        yield Finding(
+            "model", "fail", f"{told}; it takes {limit} tokens, model.max_tokens is {settings.max_tokens}", remedy
+        )
+        return
+    yield Finding("model", "ok", told)
 
 
 def check_agreement(patient: Patient) -> Iterator[Finding]:
@@ -116,7 +127,27 @@ def _read_modules(folder: Path) -> tuple[int, str]:
             dimension = int(_read(path / "config.json")["out_features"])
         elif kind == "Pooling":
             dimension = _pooled(_read(path / "config.json"), dimension)
-    return dimension, family
+    options = folder / "config_sentence_transformers.json"
+    # What a model that was saved with it cuts its vectors to.
+    truncated = _read(options).get("truncate_dim") if options.exists() else None
+    return min(dimension, truncated or dimension), family
+
+
+def _token_limit(folder: Path) -> int | None:
+    """Tokens that the model says it takes, or that it has positions for, whichever are fewer; None where it says none.
+
+    The probe at the worker's start is what decides; this needs no torch.
+    """
+    (first, *_) = _read(folder / "modules.json")
+    options, config = (folder / first["path"] / name for name in ("sentence_bert_config.json", "config.json"))
+    limits = [_read(options).get("max_seq_length")] if options.exists() else []
+    if first["type"].endswith(".Transformer"):
+        transformer = _read(config)
+        positions = transformer.get("max_position_embeddings")
+        if positions and transformer.get("model_type") in _POSITIONS_BEHIND_PADDING:
+            positions -= int(transformer.get("pad_token_id", 1)) + 1
+        limits.append(positions)
+    return min((int(limit) for limit in limits if limit), default=None)
 
 
 def _pooled(pooling: dict[str, Any], dimension: int) -> int:

@@ -135,16 +135,28 @@ def _faithful_forward(
         if packed is not None:
             return packed, dtype
         dtype = torch.float32
-    library[0].to(dtype)
-    forward = LibraryForward(library, features, probe.dimension)
-    try:
-        cosine = probe.cosine(forward)
-    # As above; a module may also need more than token ids and their mask.
-    except Exception as error:
-        raise _unfaithful(folder, type(error).__name__) from error
+    forward, cosine = _as_library(library, folder, dtype, features, probe)
+    if dtype != torch.float32 and settings.dtype == "auto" and cosine < FAITHFUL_COSINE_BFLOAT16:
+        logger.warning("in %s the model's vectors have cosine %.4f to its own: float32 is used", dtype, cosine)
+        # Opened again: the weights have been rounded.
+        library, dtype = open_library(folder).to(library.device), torch.float32
+        forward, cosine = _as_library(library, folder, dtype, features, probe)
     if cosine < (FAITHFUL_COSINE if dtype == torch.float32 else FAITHFUL_COSINE_BFLOAT16):
         raise _unfaithful(folder, f"cosine {cosine:.4f} in {dtype}")
     return forward, dtype
+
+
+def _as_library(
+    library: SentenceTransformer, folder: Path, dtype: torch.dtype, features: dict[str, Any], probe: Probe
+) -> tuple[LibraryForward, float]:
+    """The library's own modules, the first in `dtype`, and their least cosine to what they give in float32."""
+    library[0].to(dtype)
+    forward = LibraryForward(library, features, probe.dimension)
+    try:
+        return forward, probe.cosine(forward)
+    # Modules fail with anything; one may need more than token ids and their mask.
+    except Exception as error:
+        raise _unfaithful(folder, type(error).__name__) from error
 
 
 def _packed_if_faithful(
