@@ -25,7 +25,10 @@ def check_published_once(run: Run, rules: Rules) -> Iterator[Violation]:
     )
     for place in sorted(run.asked):
         published, lettered = counts[place], len(run.letters.get(place, ()))
-        if not published and not lettered:
+        if rules.tombstones == "skip" and _is_tombstone(run.asked[place]):
+            if published or lettered:
+                yield Violation(Promise.ONCE, _name(place), "a tombstone, yet decided or dead-lettered")
+        elif not published and not lettered:
             yield Violation(Promise.NOTHING_LOST, _name(place), "neither decided nor dead-lettered")
             if place[1] < run.evidence.committed.get(place[0], 0):
                 yield Violation(Promise.OFFSETS, _name(place), "its offset is committed, yet it was not published")
@@ -116,6 +119,10 @@ def _compare_ledgers(run: Run, namespace: str) -> Iterator[Violation]:
                 yield Violation(
                     Promise.ONE_ID, _name((partition, offset)), "the ledger holds another decision than was published"
                 )
+
+
+def _is_tombstone(asked: Entry) -> bool:
+    return asked.key is not None and asked.value is None
 
 
 def _is_recorded(decision: Decision, number: int, created: bool, size: int) -> bool:

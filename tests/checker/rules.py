@@ -23,7 +23,8 @@ class Rules:
     by what was published alone. `store_lost_memory` names a stream whose store was restored on the way: the questions
     that it forgot are counted again, at another size, and a centroid may have learned one of them twice. `decided_anew`
     are the records whose offsets were not committed when it lost its memory: delivered at least once, they may be
-    published again with another decision, which is theirs from then on.
+    published again with another decision, which is theirs from then on. `tombstones`, records with a key and without a
+    value, are passed over or dead-lettered.
     """
 
     threshold: float
@@ -36,6 +37,7 @@ class Rules:
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     store_lost_memory: bool = False
     decided_anew: Sequence[Window] = ()
+    tombstones: Literal["skip", "dead-letter"] = "skip"
     # Workers score in float32.
     tolerance: float = 1e-4
 
