@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,8 +45,11 @@ __all__ = ["Arrival", "Build", "Clusterer", "Decided"]
 logger = logging.getLogger(__name__)
 
 # Losing a race is normal at a cold start and costs a rescore of what the winner moved. Every loss is somebody's commit,
-# so after a few in a row it pays to let the others finish.
+# so after a few in a row it pays to let the others finish. A worker far from the store would lose for ever to those
+# that are near: after some losses it asks for a turn, in which nobody else moves the log.
 _PATIENT_ATTEMPTS = 3
+_LOSSES_BEFORE_A_TURN = 2
+_LONGEST_WAIT_FOR_A_TURN_SECONDS = 0.02
 _ATTEMPTS = 200
 _BACKOFF_SECONDS = 0.002
 # Pairs that people's labels keep apart are not proposed again for so long: labels may change meanwhile, and only the
@@ -136,6 +140,7 @@ class Clusterer:
         self._apart: dict[str, dict[tuple[int, int], float]] = {}
         # Where the ledgers of partitions were last seen to end, and in which incarnation: one that ends before is lost.
         self._heads: dict[tuple[str, str, int], tuple[str, int]] = {}
+        self._turn = uuid.uuid4().hex[:12]
         self._opening = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -305,7 +310,8 @@ class Clusterer:
         batch = vectors[pending]
         assigner = BatchAssigner(batch, mirror, run.build.rules)
         members = [arrivals[i] for i in pending]
-        for attempt in range(_ATTEMPTS):
+        losses = 0
+        for _ in range(_ATTEMPTS):
             plan = assigner.plan()
             rows = [ledger_row(arrival, choice) for arrival, choice in zip(members, plan.choices, strict=True)]
             proposal = propose(
@@ -320,6 +326,7 @@ class Clusterer:
                 threshold=run.build.rules.threshold,
                 decided_at=int(self._clock() * 1000),
                 keep_texts=self._keep_texts,
+                turn=self._turn if losses >= _LOSSES_BEFORE_A_TURN else "",
             )
             started = time.perf_counter()
             reply = self._store.commit(run.namespace, proposal)
@@ -339,7 +346,9 @@ class Clusterer:
                         assigner = BatchAssigner(batch, mirror, run.build.rules)
                     else:
                         assigner.rescore(changed)
-                    self._back_off(attempt)
+                    # Whoever waits for another's turn has lost nothing by it.
+                    losses += reply.turn != "other"
+                    self._back_off(losses, reply)
         raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
 
     def _known_heads(self, namespace: str, incarnation: str, arrivals: Sequence[Arrival]) -> dict[tuple[str, int], int]:
@@ -356,9 +365,13 @@ class Clusterer:
             del self._mirrors[least_used]
             self._apart.pop(least_used, None)
 
-    def _back_off(self, attempt: int) -> None:
-        if attempt >= _PATIENT_ATTEMPTS:
-            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** (attempt - _PATIENT_ATTEMPTS))
+    def _back_off(self, losses: int, reply: Stale) -> None:
+        longest = 0.0
+        if reply.turn == "other":
+            longest = _LONGEST_WAIT_FOR_A_TURN_SECONDS
+        elif reply.turn == "" and losses > _PATIENT_ATTEMPTS:
+            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** (losses - _PATIENT_ATTEMPTS - 1))
+        if longest:
             self._sleep(random.uniform(0, longest))  # noqa: S311 - spreads retries, guards nothing
 
     def _adopt(

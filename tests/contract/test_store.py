@@ -205,6 +205,66 @@ def test_joining_another_cluster_than_the_one_that_moved_is_not_stale(store: Sto
     assert [c.cluster_id for c in reply.missed.changes if isinstance(c, ClusterMoved)] == [1]
 
 
+def stale_turn(store: Store, namespace: str, proposed: Proposal, turn: str = "") -> str:
+    reply = commit(store, namespace, replace(proposed, turn=turn))
+    assert isinstance(reply, Stale)
+    return reply.turn
+
+
+def test_a_worker_that_lost_too_often_gets_a_turn_in_which_nobody_else_moves_the_log(
+    store: Store, namespace: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
+    assert stale_turn(store, namespace, late) == ""
+    assert stale_turn(store, namespace, late, "far") == "own"
+    current = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)
+    opening = proposal(creation(3, vector(0, 0, 0, 1)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert [stale_turn(store, namespace, one) for one in (current, opening)] == ["other", "other"]
+    again = proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(0, 3, created=True), partition=1), seq=seq)
+    assert isinstance(commit(store, namespace, replace(again, turn="far")), Committed)
+    assert isinstance(commit(store, namespace, current), Committed)
+
+
+def test_what_moves_nothing_does_not_wait_for_a_turn(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
+    assert stale_turn(store, namespace, late, "far") == "own"
+    counted = proposal(Touch(1, 1, 2, 2, None, 5000), rows=batch(row(3, 1)), seq=seq)
+    assert isinstance(commit(store, namespace, counted), Committed)
+
+
+def test_turns_come_in_the_order_they_were_asked_for(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
+    turns = [stale_turn(store, namespace, late, worker) for worker in ("far", "farther", "far", "farther")]
+    assert turns == ["own", "other", "own", "other"]
+    again = proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(0, 3, created=True), partition=1), seq=seq)
+    assert isinstance(commit(store, namespace, replace(again, turn="far")), Committed)
+    assert stale_turn(store, namespace, late_in(2), "farther") == "own"
+    assert stale_turn(store, namespace, late_in(3)) == "other"
+
+
+def late_in(partition: int) -> Proposal:
+    return proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=partition))
+
+
+def test_a_turn_ends_with_its_time_although_its_worker_asks_again(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = create_two(store, namespace).seq
+    for module in ("redis", "memory"):
+        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 0.2)
+    began = time.monotonic()
+    while stale_turn(store, namespace, late_in(1), "far") == "own" and time.monotonic() - began < 60:
+        # A worker that keeps failing, and never commits.
+        opening = proposal(creation(3, vector(0, 0, 0, 1)), rows=batch(row(3, 3, created=True)), seq=seq)
+        if isinstance(commit(store, namespace, opening), Committed):
+            return
+        time.sleep(0.01)
+    pytest.fail("the turn never ended")
+
+
 def test_a_frozen_cluster_is_only_counted(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq

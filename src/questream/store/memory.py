@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceStat
 from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.protocol import (
+    TURN_SECONDS,
     AppliedMerge,
     Committed,
     Identity,
@@ -34,6 +36,7 @@ from questream.store.retention import Due, Index, Members, Retention, Retired, d
 
 # How long what a retired cluster leaves behind tells whoever publishes an earlier state of it that it has changed.
 _STUB_SECONDS = 600.0
+_MOST_WAITING = 64
 
 
 @dataclass(slots=True)
@@ -46,6 +49,38 @@ class _Cluster:
     labelled: bool = False
     retired: bool = False
     forgotten_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Workers that lost too often, in the order they asked, and until when each may have its turn."""
+
+    deadlines: dict[str, float] = field(default_factory=dict)
+    begun: bool = False
+
+    @property
+    def first(self) -> str | None:
+        """Whose turn it is."""
+        return next(iter(self.deadlines), None)
+
+    def drop_late(self, now: float) -> None:
+        """Who is late has died, or asks again."""
+        first = self.first
+        self.deadlines = {token: deadline for token, deadline in self.deadlines.items() if deadline > now}
+        self.begun = self.begun and self.first == first
+
+    def wait(self, token: str, deadline: float) -> None:
+        """Waiting keeps the place; a turn once begun is not made longer."""
+        if token in self.deadlines or len(self.deadlines) < _MOST_WAITING:
+            if not (self.begun and self.first == token):
+                self.deadlines[token] = deadline
+            self.begun = self.begun or self.first == token
+
+    def end(self, token: str) -> None:
+        """Its batch is committed."""
+        if self.first == token:
+            self.begun = False
+        self.deadlines.pop(token, None)
 
 
 @dataclass(slots=True)
@@ -62,6 +97,7 @@ class _Namespace:
     log: list[tuple[int, list[Change]]] = field(default_factory=list)
     ledgers: dict[tuple[str, int], list[tuple[int, Ledger]]] = field(default_factory=dict)
     outbox: dict[int, float] = field(default_factory=dict)
+    turns: _Turns = field(default_factory=_Turns)
 
 
 class MemoryStore:
@@ -170,11 +206,14 @@ class MemoryStore:
             opened = {touch.cluster_id for touch in proposal.touches if touch.creates}
             if any(cluster_id >= state.next_id for cluster_id in opened & state.clusters.keys()):
                 raise _lost(state, namespace)
-            if self._is_stale(state, proposal):
-                if proposal.seq == state.seq:
-                    # Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
-                    raise _lost(state, namespace)
-                return Stale(missed)
+            is_stale = self._is_stale(state, proposal)
+            if is_stale and proposal.seq == state.seq:
+                # Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
+                raise _lost(state, namespace)
+            state.turns.drop_late(self._clock())
+            if is_stale or (proposal.moves_log and state.turns.first not in (None, proposal.turn)):
+                return Stale(missed, self._turn(state, proposal.turn))
+            state.turns.end(proposal.turn)
             standings = {touch.cluster_id: self._touch(state, touch, proposal) for touch in proposal.touches}
             changes: list[Change] = [
                 ClusterMoved(t.cluster_id, t.members, t.vector_sum)
@@ -448,6 +487,14 @@ class MemoryStore:
             return self._namespaces[namespace]
         except KeyError:
             raise StoreRefused(f"namespace {namespace!r} was never opened") from None
+
+    def _turn(self, state: _Namespace, token: str) -> Literal["own", "other", ""]:
+        """Whose turn it is, now that whoever has this token waits for one."""
+        if token:
+            state.turns.wait(token, self._clock() + TURN_SECONDS)
+        if state.turns.first is None:
+            return ""
+        return "own" if state.turns.first == token else "other"
 
     @staticmethod
     def _is_stale(state: _Namespace, proposal: Proposal) -> bool:

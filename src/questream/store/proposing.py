@@ -63,6 +63,7 @@ def propose(
     threshold: float,
     decided_at: int,
     keep_texts: bool,
+    turn: str = "",
 ) -> Proposal:
     """The batch as the store takes it; `rows` are those of the arrivals, in their order.
 
@@ -105,6 +106,7 @@ def propose(
         model=model,
         threshold=threshold,
         decided_at=decided_at,
+        turn=turn,
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import ClusterState, Decision, InFlight, NamespaceState, RunnerUp, Vector
 from questream.store.retention import Retention, Retired
+
+# A turn to move a namespace's log ends after so long, should the worker that has it have died. The worker needs two
+# calls to the store and a plan between them.
+TURN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,8 @@ class MeanUpdate:
 class Proposal:
     """A micro-batch of one namespace, decided against the mirror at `seq` of an incarnation of the namespace.
 
-    `model` is the one that its vectors are of, `decided_at` in ms since the epoch.
+    `model` is the one that its vectors are of, `decided_at` in ms since the epoch. `turn`, a token of the worker
+    without spaces, asks for a turn should the batch be stale: see Stale.
     """
 
     incarnation: str
@@ -109,11 +114,17 @@ class Proposal:
     model: str
     threshold: float
     decided_at: int
+    turn: str = ""
 
     @property
     def creates(self) -> bool:
         """Whether any cluster is opened."""
         return any(touch.creates for touch in self.touches)
+
+    @property
+    def moves_log(self) -> bool:
+        """Whether any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
+        return self.mean is not None or any(touch.vector_sum is not None for touch in self.touches)
 
     @property
     def tells_namespace(self) -> bool:
@@ -155,9 +166,14 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Nothing happened: the clusters moved on. Apply `missed`, decide again."""
+    """Nothing happened: the clusters moved on, or it is another's turn. Apply `missed`, decide again.
+
+    Workers that ask for a turn get one each, in the order they asked and for TURN_SECONDS at most: until its batch is
+    committed nobody else's moves the log. `turn` is whose it is now.
+    """
 
     missed: Tail
+    turn: Literal["own", "other", ""] = ""
 
 
 @dataclass(frozen=True, slots=True)

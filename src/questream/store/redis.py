@@ -32,6 +32,7 @@ from questream.settings import RedisSettings
 from questream.store.connect import connect_redis, why_unanswered
 from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
 from questream.store.protocol import (
+    TURN_SECONDS,
     AppliedMerge,
     Committed,
     Identity,
@@ -293,7 +294,7 @@ class RedisStore:
                 }
                 return Replayed(ledgers)
             case b"stale":
-                return Stale(parse_tail(reply[1], reply[2]))
+                return Stale(parse_tail(reply[1], reply[2]), reply[3].decode())
             case _:
                 _, seq_before, missed, seq, standings = reply
                 return Committed(
@@ -536,6 +537,8 @@ class RedisStore:
             "seq": proposal.seq,
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
+            "turn": proposal.turn,
+            "turn_ms": int(TURN_SECONDS * 1000),
             "partitions": [
                 [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots), b.head]
                 for b in proposal.partitions

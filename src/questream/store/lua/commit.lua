@@ -1,6 +1,7 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
 -- ARGV: 1 JSON {incarnation, seq, log_entries, mean: [expected, questions] or false,
+--               turn: a token of a worker that lost too often and asks for a turn, or '', turn_ms: how long one lasts,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
@@ -8,7 +9,8 @@
 -- Replies: error UNSETTLED              the mirror's incarnation is not the one that stands
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log tells why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
---          {'stale', seq, tail}          a cluster is to be opened and the log moved, or a joined one moved or is gone
+--          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
+--                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
 --                                           joins, absorbed} * T}
 -- tail: entries of the log after ARGV.seq, or false where it was trimmed
@@ -70,8 +72,47 @@ end
 -- Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
 if stale and seq == batch.seq then return lost('a cluster or the mean is not what the log made of it') end
 local missed = tail()
-if stale then
-  return {'stale', seq, missed}
+
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+
+-- Workers that lost too often, in the order they asked: 'token deadline' with a mark `*` once its turn has begun. Only
+-- the first of them moves the log, so that one far away commits too. Whoever is late has died, or asks again.
+local turns = {}
+for token, deadline, begun in string.gmatch(redis.call('HGET', KEYS[1], 'turns') or '', '(%S+) (%d+)(%*?);') do
+  local left_ms = tonumber(deadline) - now_ms
+  -- A deadline further away than a turn lasts was set by another clock.
+  if left_ms > 0 and left_ms <= 60000 then turns[#turns + 1] = {token, tonumber(deadline), begun} end
+end
+local function put_turns()
+  local texts = {}
+  for at, turn in ipairs(turns) do texts[at] = turn[1] .. string.format(' %.0f', turn[2]) .. turn[3] .. ';' end
+  if texts[1] then redis.call('HSET', KEYS[1], 'turns', table.concat(texts)) else redis.call('HDEL', KEYS[1], 'turns') end
+end
+local mine, moves_log = nil, batch.mean
+local my_token = batch.turn or ''
+for at, turn in ipairs(turns) do
+  if turn[1] == my_token then mine = at end
+end
+for t = 1, #touches do moves_log = moves_log or ARGV[vectors_at + 2 * t - 1] ~= '' end
+if stale or (moves_log and turns[1] and mine ~= 1) then
+  if my_token ~= '' then
+    if not mine and #turns < 64 then
+      turns[#turns + 1] = {my_token, 0, ''}
+      mine = #turns
+    end
+    -- Waiting keeps the place; a turn once begun is not made longer.
+    if mine and turns[mine][3] == '' then
+      turns[mine][2] = now_ms + batch.turn_ms
+      if mine == 1 then turns[1][3] = '*' end
+    end
+    put_turns()
+  end
+  return {'stale', seq, missed, mine == 1 and 'own' or turns[1] and 'other' or ''}
+end
+if mine then
+  table.remove(turns, mine)
+  put_turns()
 end
 
 local seq_before, entry = seq, 0
@@ -81,8 +122,6 @@ local function log(...)
   redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
 end
 
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local standings, recorded = {}, {}
 
 -- Which of the questions that a cluster counts may not be published: by partition, those not known to be committed.
