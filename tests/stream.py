@@ -114,6 +114,15 @@ class Stream:
         """The stream's clusters."""
         return RedisStore(self.redis())
 
+    def end(self, partition: int) -> int:
+        """Where the log of a partition of the input topic ends, marks of transactions included."""
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap_servers)
+        at = TopicPartition(self.topics.input_topic, partition)
+        try:
+            return int(consumer.end_offsets([at])[at])
+        finally:
+            consumer.close(autocommit=False)
+
     def committed(self) -> dict[int, int]:
         """The group's committed offset by partition of the input topic."""
         consumer = KafkaConsumer(

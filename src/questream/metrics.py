@@ -97,7 +97,19 @@ class Metrics:
         )
         self.consumer_lag = Gauge(
             "questream_consumer_lag",
-            "Records of an assigned partition that this worker has yet to fetch.",
+            "Offsets of an assigned partition, up to the end of its log, that this worker has yet to fetch.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.held_back = Gauge(
+            "questream_consumer_held_back",
+            "Of that lag, offsets behind a producer's open transaction: nobody reads them until it ends.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.missed = Counter(
+            "questream_missed_offsets",
+            "Offsets of the input topic that Kafka removed (retention) before they were read.",
             ["topic", "partition"],
             registry=registry,
         )

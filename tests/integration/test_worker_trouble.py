@@ -109,17 +109,20 @@ def test_an_open_transaction_in_the_input_is_waited_for_and_an_aborted_one_is_no
     stream: Stream, quick_watch: None
 ) -> None:
     settings = stream.settings(kafka__call_deadline_seconds=2)
-    lag = f'questream_consumer_lag{{partition="0",topic="{stream.topics.input_topic}"}}'
+    of_partition = f'{{partition="0",topic="{stream.topics.input_topic}"}}'
+    lag, held_back = f"questream_consumer_lag{of_partition}", f"questream_consumer_held_back{of_partition}"
     with running_worker(settings, hash_encoder()) as worker, stream.decisions() as reader:
         with open_transaction(stream) as send:
             send("never")
             stream.send([question(1, "behind the open transaction")])
-            wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "nothing to read")
+            wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 2, "what nobody may read yet is lag")
+            assert metric_values(worker.metrics_port)[held_back] == 2
             # Longer than a consumer that stands still is borne.
             with pytest.raises(AssertionError, match="0 of 1 records"):
                 reader.until(1, seconds=4)
         assert_one_decision_each(reader.values(1), ["q1"])
         wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "everything is read")
+        assert metric_values(worker.metrics_port)[held_back] == 0
         assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 1
 
 

@@ -8,6 +8,7 @@ be cut, slowed down or left half open; `KafkaServer(folder, links=[...])` advert
 from __future__ import annotations
 
 from tests.servers.kafka import KafkaServer
+from tests.servers.kafka.cluster import KafkaCluster
 from tests.servers.kafka.secured import SecuredKafka
 from tests.servers.network import Link, Way
 from tests.servers.process import MissingServer, Server
@@ -15,6 +16,7 @@ from tests.servers.redis import RedisCluster, RedisSentinel, RedisServer, Secure
 from tests.servers.topics import Topics, create_topics
 
 __all__ = [
+    "KafkaCluster",
     "KafkaServer",
     "Link",
     "MissingServer",

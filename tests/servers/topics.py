@@ -33,15 +33,16 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
     try:
         admin.create_topics(
             [
-                NewTopic(topics.input_topic, partitions, 1),
-                NewTopic(topics.output_topic, partitions, 1),
+                # -1: as often as the broker does it by itself.
+                NewTopic(topics.input_topic, partitions, -1),
+                NewTopic(topics.output_topic, partitions, -1),
                 NewTopic(
                     topics.cluster_topic,
                     1,
-                    1,
+                    -1,
                     topic_configs=COMPACTED,
                 ),
-                NewTopic(topics.dead_letter_topic, 1, 1),
+                NewTopic(topics.dead_letter_topic, 1, -1),
             ],
             wait_for_metadata=True,
         )

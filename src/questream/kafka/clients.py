@@ -84,7 +84,9 @@ def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
     own = fetched | _options_for(KafkaConsumer, kafka.options)
     return own | _connection(settings, client_id) | {
         "group_id": kafka.group_id,
-        "auto_offset_reset": kafka.auto_offset_reset,
+        # Where a group begins is the worker's to find out: "latest" would skip what retention has left, and all that a
+        # partition got before it was seen.
+        "auto_offset_reset": "earliest",
         "session_timeout_ms": session_timeout_ms,
         # Three heartbeats may be lost before the group gives a worker up.
         "heartbeat_interval_ms": min(3000, session_timeout_ms // 3),

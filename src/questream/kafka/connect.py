@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,21 +15,14 @@ from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.kafka.clients import admin_config, producer_config, reader_config
 from questream.kafka.consumer import RecordConsumer
-from questream.kafka.rights import Operation, missing_right
+from questream.kafka.failures import CHECK_LOGIN, LOGIN_ERRORS, in_words, refusal_of
+from questream.kafka.rights import Operation
 from questream.settings import Settings
 
 CONNECT_SECONDS = 5.0
 
 _CLIENT_ID = "questream-command"
 _CLOSE_SECONDS = 5.0
-_LOGIN_ERRORS = (
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
-    kafka_errors.IllegalSaslStateError,
-)
-
-
-_CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
 
 
 def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
@@ -123,24 +115,18 @@ def translated(on_topics: Operation = "READ") -> Iterator[None]:
     """
     try:
         yield
-    except _LOGIN_ERRORS as error:
-        raise _refused_login(error) from error
-    except kafka_errors.AuthorizationError as error:
-        raise KafkaRefused(missing_right(error, on_topics)) from error
     except kafka_errors.UnknownTopicOrPartitionError as error:
         raise KafkaUnavailable("a topic does not exist; create it with: questream topics create") from error
-    except kafka_errors.UnsupportedCodecError as error:
-        raise KafkaRefused(
-            "the records of a topic are compressed in a way that no package here can read; install lz4, python-snappy"
-            " and zstandard beside questream"
-        ) from error
     except kafka_errors.KafkaError as error:
-        raise KafkaUnavailable(f"the broker failed a call: {_words(error)}") from error
+        refusal = refusal_of(error, on_topics)
+        if refusal is not None:
+            raise refusal from error
+        raise KafkaUnavailable(f"the broker failed a call: {in_words(error)}") from error
 
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
     # These texts of kafka-python tell of sockets; they hold no data and no login.
-    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else _words(cause)
+    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else in_words(cause)
     told = told.removeprefix("KafkaConnectionError: ")
     servers = ", ".join(config["bootstrap_servers"])
     if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
@@ -151,11 +137,12 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
             "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used "
             f"({cause.reason or type(cause).__name__}); check them and kafka.ssl_password"
         )
-    if isinstance(cause, _LOGIN_ERRORS):
-        return _refused_login(cause)
+    refusal = refusal_of(cause, "DESCRIBE")
+    if refusal is not None:
+        return refusal
     if "socket disconnected" in told and "sasl_mechanism" in config:
         # A broker may close before its answer to a wrong login can be read.
-        return KafkaHungUp(f"the broker at {servers} closed the connection during the login; {_CHECK_LOGIN}")
+        return KafkaHungUp(f"the broker at {servers} closed the connection during the login; {CHECK_LOGIN}")
     if "socket disconnected" in told:
         return KafkaHungUp(
             f"the broker at {servers} closed the connection; if its listener wants TLS or a login, "
@@ -165,24 +152,6 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
         f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({told}); "
         "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs"
     )
-
-
-def _words(error: BaseException) -> str:
-    """What kind of error this is, in words: Kafka's own for its codes. Its text may quote what was sent."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    if isinstance(error, UnicodeError):
-        return "no host has such a name"
-    description = getattr(error, "description", None)
-    if isinstance(error, kafka_errors.BrokerResponseError) and description:
-        return str(description).strip().rstrip(".")
-    # `RequestTimedOutError`: request timed out.
-    parts = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+|[0-9]+", type(error).__name__.removesuffix("Error"))
-    return " ".join(parts).lower()
-
-
-def _refused_login(cause: BaseException) -> KafkaRefused:
-    return KafkaRefused(f"the broker refused the login ({_words(cause)}); {_CHECK_LOGIN}")
 
 
 class _Witness(logging.Handler):
@@ -201,5 +170,5 @@ class _Witness(logging.Handler):
         told = record.args if isinstance(record.args, tuple) else ()
         causes = [part for part in told if isinstance(part, BaseException)]
         # The first failure says more than the timeouts that follow it, a refused login more than any other.
-        if causes and (self.cause is None or isinstance(causes[0], _LOGIN_ERRORS)):
+        if causes and (self.cause is None or isinstance(causes[0], LOGIN_ERRORS)):
             self.cause = causes[0]

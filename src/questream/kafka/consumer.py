@@ -22,6 +22,20 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
     def __init__(self, *topics: str, **config: Any) -> None:
         super().__init__(*topics, **config)
         self._fetcher.PartitionRecords = _PartitionRecords
+        self._out_of_range: dict[TopicPartition, int] = {}
+        self._reset = self._subscription.request_offset_reset
+        self._subscription.request_offset_reset = self._note_reset
+
+    def take_out_of_range(self) -> dict[TopicPartition, int]:
+        """Positions that Kafka has no record for, since the last call: kafka-python moves on without a word."""
+        taken, self._out_of_range = self._out_of_range, {}
+        return taken
+
+    def _note_reset(self, partition: TopicPartition, strategy: Any = None) -> None:
+        at = self._subscription.assignment[partition].position
+        if strategy is None and at is not None:
+            self._out_of_range[partition] = at.offset
+        self._reset(partition, strategy)
 
     def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
         """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""

@@ -25,9 +25,12 @@ from questream.errors import (
     Superseded,
 )
 from questream.kafka.deadline import Watchdog
-from questream.kafka.rights import missing_right
+from questream.kafka.failures import refusal_of
+from questream.kafka.sender import mend_senders
 
 logger = logging.getLogger(__name__)
+
+mend_senders()
 
 _SUPERSEDED = (
     kafka_errors.CommitFailedError,
@@ -35,11 +38,6 @@ _SUPERSEDED = (
     kafka_errors.UnknownMemberIdError,
     kafka_errors.RebalanceInProgressError,
     kafka_errors.FencedInstanceIdError,
-)
-_REFUSED = (
-    kafka_errors.MessageSizeTooLargeError,
-    kafka_errors.RecordListTooLargeError,
-    kafka_errors.InvalidTopicError,
 )
 
 
@@ -248,15 +246,10 @@ def _translate(error: Exception) -> QuestreamError | Exception:
         return error
     if isinstance(error, _SUPERSEDED):
         return Superseded(f"another worker has the partitions: {type(error).__name__}")
-    if isinstance(error, kafka_errors.AuthorizationError):
-        return KafkaRefused(missing_right(error, "WRITE"))
-    if isinstance(error, _REFUSED):
-        return KafkaRefused(
-            f"the broker refused to publish ({type(error).__name__}): check that"
-            " max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
-        )
-    may_pass = isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError)
-    if may_pass and not isinstance(error, kafka_errors.KafkaConfigurationError):
+    refusal = refusal_of(error, "WRITE")
+    if refusal is not None:
+        return refusal
+    if isinstance(error, kafka_errors.KafkaError | OSError | TimeoutError):
         return KafkaUnavailable(f"publishing failed: {type(error).__name__}")
     return error
 

@@ -124,7 +124,8 @@ class KafkaSettings(Group):
         description="Name of this worker, unique in its group; unset: host name and a random part.",
     )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
-        default="earliest", description="Where a group without committed offsets starts."
+        default="earliest",
+        description="Where a group starts that has committed nothing in the topic; a later partition is read whole.",
     )
     session_timeout_seconds: float = Field(
         default=45.0, ge=1, le=1800, description="Silence, in seconds, after which the group gives up a worker."

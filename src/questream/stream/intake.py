@@ -9,20 +9,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.structs import OffsetAndMetadata
 
 from questream.clusterer import Clusterer
 from questream.domain import Record, Source
 from questream.encoder import Encoder
 from questream.errors import BadRecord, KafkaUnavailable, NamespaceRefused
+from questream.kafka.consumer import RecordConsumer
 from questream.kafka.publisher import Offsets
 from questream.kafka.reading import record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.store.protocol import Identity, Ledger
 from questream.stream.backlog import Backlog, Item
+from questream.stream.positions import Beginning, Positions
 from questream.stream.retry import Retry
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ class Intake:
 
     def __init__(
         self,
-        consumer: KafkaConsumer,
+        consumer: RecordConsumer,
         topic: str,
+        begin_at: Beginning,
         decoder: QuestionDecoder,
         own_namespace: str,
         encoders: Mapping[Identity, Encoder],
@@ -73,6 +75,7 @@ class Intake:
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
         self._watch = _ProgressWatch(stall_seconds)
+        self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds)
         self._next_lag_report = 0.0
         self._answered = True
         self._superseded = (-1, 0.0)
@@ -96,6 +99,10 @@ class Intake:
         """
         self._acknowledged.put((offsets, membership))
         return self._committed
+
+    def published(self, offsets: Offsets) -> None:
+        """These offsets are committed with what was published; safe from any thread."""
+        self._positions.published(offsets)
 
     def superseded(self, epoch: int) -> None:
         """A batch of this epoch was refused: its partitions are another's. Safe from any thread.
@@ -121,10 +128,15 @@ class Intake:
         if self._assignment.take_change():
             self._end_epoch()
         if self._assignment.take_assigned():
-            self._rewind({partition: messages[0].offset for partition, messages in fetched.items()})
+            # What was fetched is dropped, and read again from where the group stands.
+            self._consumer.take_out_of_range()
+            self._positions.rewind()
             self._backlog.begin_epoch()
-        elif fetched and self._backlog.begun and self._backlog.epoch == epoch:
-            self._take(fetched, membership, epoch)
+        elif self._backlog.begun and self._backlog.epoch == epoch:
+            for partition, position in self._consumer.take_out_of_range().items():
+                self._positions.lost_by_retention(partition, position)
+            if fetched:
+                self._take(fetched, membership, epoch)
         self._watch_over()
 
     def commit_acknowledged(self) -> None:
@@ -137,17 +149,9 @@ class Intake:
                 newest.update(offsets)
         if not newest:
             return
-        if self._commit({TopicPartition(*at): OffsetAndMetadata(offset, "", -1) for at, offset in newest.items()}):
+        if self._positions.commit({TopicPartition(*at): offset for at, offset in newest.items()}):
             self._committed = {**self._committed, **newest}
-
-    def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> bool:
-        """Commit, unless the group has rebalanced: whoever comes next begins where it stood."""
-        try:
-            self._consumer.commit(dict(offsets), timeout_ms=int(self._stall_seconds * 1000))
-        except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError):
-            logger.info("offsets not committed: the group has rebalanced; the next owner publishes again")
-            return False
-        return True
+            self._positions.published(newest)
 
     def _poll(self) -> dict[TopicPartition, list[Any]]:
         """What partitions have whose turn it is. A full backlog pauses all of them; polling keeps the membership.
@@ -185,33 +189,9 @@ class Intake:
     def _end_epoch(self) -> None:
         self._metrics.dropped.inc(self._backlog.end_epoch(self._backlog.epoch))
         self._metrics.consumer_lag.clear()
+        self._metrics.held_back.clear()
         self._ledgers.clear()
         self._watch.clear()
-
-    def _rewind(self, first_fetched: Mapping[TopicPartition, int]) -> None:
-        """Start each partition where the group stands; what the last poll fetched, from `first_fetched` on, is dropped.
-
-        kafka-python keeps the position of a partition that it is assigned again; what was fetched before it and
-        dropped would never be read. A transaction under way is waited for: its offsets are not committed yet.
-        Where the group stands nowhere, it does from here on: else whoever came next after a crash would begin at an end
-        (`auto_offset_reset = "latest"`) that has moved past what was read.
-        """
-        assigned = self._consumer.assignment()
-        answer_ms = int(self._stall_seconds * 1000)
-        first: dict[TopicPartition, OffsetAndMetadata] = {}
-        for partition in assigned:
-            start = self._consumer.committed(partition, timeout_ms=answer_ms)
-            if start is None:
-                start = first_fetched.get(partition)
-                if start is None:
-                    start = self._consumer.position(partition, timeout_ms=answer_ms)
-                if start is None:
-                    raise KafkaUnavailable("the broker does not tell where a partition begins")
-                first[partition] = OffsetAndMetadata(start, "", -1)
-            self._consumer.seek(partition, start)
-        if first:
-            self._commit(first)
-        logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
     def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, epoch: int) -> None:
         if membership.generation_id < 0:
@@ -224,6 +204,8 @@ class Intake:
         self._metrics.stage_seconds.labels("decode").observe(decoded - started)
         self._tokenise([item for item in items if item.error is None and item.recorded is None])
         self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - decoded)
+        # Before they are on their way: what is published must never be ahead of what was taken.
+        self._positions.taken({partition: messages[-1].offset + 1 for partition, messages in fetched.items()})
         self._backlog.put(items, membership, epoch)
 
     def _decode(self, record: Record) -> Item:
@@ -297,14 +279,25 @@ class Intake:
             return
         self._next_lag_report = now + _LAG_SECONDS
         assigned = self._consumer.assignment()
+        if self._assignment.joined and not assigned and not self._consumer.partitions_for_topic(self._topic):
+            raise KafkaUnavailable(f"topic {self._topic} has no partitions")
         ends = self._ask_ends(assigned)
+        positions: dict[TopicPartition, int | None] = {}
         for partition in assigned & ends.keys():
-            position = self._consumer.position(partition, timeout_ms=_ANSWER_MS)
-            lag = max(0, ends[partition] - (position or 0))
-            self._metrics.consumer_lag.labels(partition.topic, partition.partition).set(lag)
-            held_back = partition in self._consumer.paused()
-            if self._watch.stands_still(partition, position, lag > 0 and not held_back, now):
+            position = positions[partition] = self._consumer.position(partition, timeout_ms=_ANSWER_MS)
+            self._report_lag(partition, ends[partition], position or 0)
+            waiting = ends[partition] > (position or 0) and partition not in self._consumer.paused()
+            if self._watch.stands_still(partition, position, waiting, now):
                 raise KafkaUnavailable(f"partition {partition.partition} has lag and does not move")
+        if self._backlog.begun:
+            self._positions.commit_past_markers(positions)
+
+    def _report_lag(self, partition: TopicPartition, stable_end: int, position: int) -> None:
+        # What lies behind an open transaction is lag too, though nobody may read it yet.
+        log_end = max(stable_end, self._consumer.highwater(partition) or 0)
+        labels = (partition.topic, partition.partition)
+        self._metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
+        self._metrics.held_back.labels(*labels).set(log_end - stable_end)
 
     def _ask_ends(self, assigned: set[TopicPartition]) -> dict[TopicPartition, int]:
         """Where each partition ends for a read_committed reader: before the first open transaction.

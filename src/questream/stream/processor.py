@@ -13,7 +13,7 @@ import numpy as np
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
 from questream.errors import BadRecord, NamespaceRefused, PassedOver, StoreUnsettled, Superseded
-from questream.kafka.publisher import Outgoing, Publisher
+from questream.kafka.publisher import Offsets, Outgoing, Publisher
 from questream.metrics import Metrics
 from questream.records import (
     dead_letter_headers,
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _LEFT_BEHIND_SECONDS = 10.0
 _IDLE_SECONDS = 2.0
 _SWEEP_PAGES = 16
+_LONGEST_LATENCY_SECONDS = 3600.0
 _SWEEP_NAMESPACES = 64
 
 
@@ -57,7 +58,8 @@ class Processor:
 
     Records of a namespace that the store refuses are dead letters; `own_namespace` is the one that must not be.
     `current_epoch` tells the number of the assignment in force; `on_superseded` is told of a batch whose partitions are
-    another's, and ends its assignment: no later batch of that one is decided or published.
+    another's, and ends its assignment: no later batch of that one is decided or published. `on_published` is told which
+    offsets are committed.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Processor:
         current_epoch: Callable[[], int],
         on_superseded: Callable[[int], None],
         own_namespace: str,
+        on_published: Callable[[Offsets], None] = lambda _: None,
     ) -> None:
         self._clusterer = clusterer
         self._publisher = publisher
@@ -82,6 +85,7 @@ class Processor:
         self._retirement = retirement
         self._current_epoch = current_epoch
         self._on_superseded = on_superseded
+        self._on_published = on_published
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
         self._teller = Teller(store, retry, topics.clusters)
@@ -134,6 +138,7 @@ class Processor:
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
         self._published_below.update(committed)
+        self._on_published(committed)
         self._teller.confirm(tellings, dict(self._published_below))
         self._measure(batch)
 
@@ -283,7 +288,9 @@ class Processor:
             if decision is not None:
                 self._measure_decision(item, decision)
             if item.record.source.timestamp > 0:
-                metrics.end_to_end_seconds.observe(max(0.0, now - item.record.source.timestamp / 1000))
+                # One absurd timestamp must not be most of the sum.
+                seconds = now - item.record.source.timestamp / 1000
+                metrics.end_to_end_seconds.observe(min(max(0.0, seconds), _LONGEST_LATENCY_SECONDS))
         metrics.published.inc(published)
         metrics.clusters.set(self._clusterer.cluster_count)
 

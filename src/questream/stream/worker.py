@@ -17,11 +17,20 @@ from threadpoolctl import threadpool_limits
 from questream.clusterer import Clusterer
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
-from questream.errors import KafkaHungUp, KafkaUnavailable, QuestreamError, StoreUnavailable, StoreUnsettled
+from questream.errors import (
+    KafkaHungUp,
+    KafkaRefused,
+    KafkaUnavailable,
+    QuestreamError,
+    StoreUnavailable,
+    StoreUnsettled,
+)
+from questream.kafka.admin import find_topics
 from questream.kafka.clients import consumer_config, producer_config
-from questream.kafka.connect import connect
+from questream.kafka.connect import connect, open_admin
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.deadline import Watchdog
+from questream.kafka.failures import refusal_of
 from questream.kafka.publisher import (
     AtLeastOncePublisher,
     KeySerializer,
@@ -48,15 +57,8 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
-# New clients would fare no better.
-_FINAL = (
-    kafka_errors.AuthorizationError,
-    kafka_errors.SaslAuthenticationFailedError,
-    kafka_errors.UnsupportedSaslMechanismError,
-    kafka_errors.KafkaConfigurationError,
-    kafka_errors.UnsupportedVersionError,
-    kafka_errors.UnsupportedCodecError,
-)
+_LOOKS_FOR_TOPICS = 3
+_LOOK_AGAIN_SECONDS = 2.0
 
 
 class Worker:
@@ -156,14 +158,34 @@ class Worker:
             try:
                 self._run_session()
             except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
-                if isinstance(error, _FINAL):
-                    raise
+                refusal = refusal_of(error, "READ") or self._missing_topic(error)
+                if refusal is not None:
+                    raise refusal from error
                 reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
                 logger.warning("session with Kafka lost; starting anew", extra={"reason": reason})
             if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _missing_topic(self, error: Exception) -> KafkaRefused | None:
+        """What is told where a session ended because a topic was deleted: kafka-python sees a time-out."""
+        if isinstance(error, StoreUnavailable | StoreUnsettled):
+            return None
+        kafka = self._settings.kafka
+        names = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic]
+        for _ in range(_LOOKS_FOR_TOPICS):
+            try:
+                with open_admin(self._settings) as admin:
+                    missing = set(names) - find_topics(admin, names).keys()
+            except QuestreamError:
+                return None
+            # A broker that has just started may know of no topic yet.
+            if not missing or self._stopping.wait(_LOOK_AGAIN_SECONDS):
+                return None
+        return KafkaRefused(
+            f"topic {', '.join(sorted(missing))} does not exist; create it with: questream topics create"
+        )
 
     def _run_session(self) -> None:
         settings = self._settings
@@ -178,6 +200,7 @@ class Worker:
         intake = Intake(
             consumer,
             settings.kafka.input_topic,
+            settings.kafka.auto_offset_reset,
             QuestionDecoder(settings.input, settings.clusters.namespace),
             settings.clusters.namespace,
             self._encoders,
@@ -199,6 +222,7 @@ class Worker:
             Retirement(self._store, retention_of(settings), self.metrics, retry),
             current_epoch=lambda: backlog.epoch,
             on_superseded=intake.superseded,
+            on_published=intake.published,
             own_namespace=settings.clusters.namespace,
         )
         session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)

@@ -40,7 +40,9 @@ class KafkaServer(Server):
         # 16 bytes in URL-safe base64, the first one fixed: an id that begins with a dash reads as an option.
         self.cluster_id = base64.urlsafe_b64encode(b"q" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         self._properties = folder / "server.properties"
-        settings = {**self._own_properties(controller_port), **(properties or {})}
+        self._write({**self._own_properties(controller_port), **(properties or {})})
+
+    def _write(self, settings: Mapping[str, str]) -> None:
         self._properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 
     @property

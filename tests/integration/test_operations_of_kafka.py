@@ -1,0 +1,108 @@
+"""What operators do to Kafka: brokers restarted one by one, limits, clocks, topics that are deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource
+
+from questream.errors import KafkaRefused
+from questream.stream.worker import Worker
+from tests.conftest import built
+from tests.servers import KafkaCluster, KafkaServer, Topics, create_topics
+from tests.stream import Stream, WorkerProcess, assert_one_decision_each, question, wait_until
+from tests.vectors import hash_encoder
+
+
+@pytest.fixture
+def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) -> Stream:
+    """A stream of one partition on the shared servers."""
+    return Stream(kafka.bootstrap_servers, topics(), redis_url)
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["same ports", "other ports"])
+def test_brokers_that_are_restarted_one_by_one_end_no_worker(moves: bool, redis_url: str, tmp_path: Path) -> None:
+    with built(lambda: KafkaCluster(tmp_path / "kafka")) as cluster:
+        stream = Stream(cluster.bootstrap_servers, create_topics(cluster.bootstrap_servers, 3), redis_url)
+        # Longer than a broker is away; a lost request would wait for it.
+        overrides = stream.overrides(kafka__call_deadline_seconds=40, kafka__transaction_timeout_seconds=20)
+        sent = 0
+        with (
+            WorkerProcess(tmp_path, overrides) as one,
+            WorkerProcess(tmp_path, overrides) as other,
+            stream.decisions() as reader,
+        ):
+
+            def ask(questions: int) -> None:
+                nonlocal sent
+                Stream(cluster.bootstrap_servers, stream.topics, redis_url).send(
+                    [question(sent + i, f"question {(sent + i) % 7}?") for i in range(questions)]
+                )
+                sent += questions
+
+            ask(30)
+            reader.until(sent)
+            for broker in cluster.brokers:
+                broker.stop()
+                # While it is away, and its coordinators move.
+                for _ in range(3):
+                    ask(5)
+                    time.sleep(0.5)
+                if moves:
+                    broker.move()
+                broker.start()
+                cluster.wait_until_in_sync()
+                ask(5)
+                assert one.running, one.log.read_text()
+                assert other.running, other.log.read_text()
+            assert_one_decision_each(reader.values(sent), [f"q{i}" for i in range(sent)])
+
+
+def test_a_transaction_timeout_above_the_brokers_names_the_setting(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str
+) -> None:
+    server = kafka_factory(properties={"transaction.max.timeout.ms": "20000"})
+    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    with pytest.raises(KafkaRefused, match=r"kafka\.transaction_timeout_seconds.*transaction\.max\.timeout\.ms"):
+        Worker(stream.settings(kafka__transaction_timeout_seconds=30), hash_encoder()).run()
+
+
+def test_a_session_timeout_that_the_broker_does_not_allow_names_the_setting(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str
+) -> None:
+    server = kafka_factory(properties={"group.max.session.timeout.ms": "10000"})
+    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    with pytest.raises(KafkaRefused, match=r"kafka\.session_timeout_seconds"):
+        Worker(stream.settings(kafka__session_timeout_seconds=30), hash_encoder()).run()
+
+
+def test_times_that_the_broker_refuses_are_told_as_a_clock_that_is_off(stream: Stream) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+    # As it is for a worker whose clock is hours away from the broker's.
+    narrow = {"message.timestamp.before.max.ms": "1"}
+    admin.alter_configs([ConfigResource("TOPIC", stream.topics.output_topic, narrow)])
+    admin.close()
+    stream.send([question(1, "where is my card?")])
+    with pytest.raises(KafkaRefused, match="synchronise the clocks"):
+        Worker(stream.settings(), hash_encoder()).run()
+
+
+@pytest.mark.parametrize("role", ["output_topic", "cluster_topic", "input_topic"])
+def test_a_topic_that_is_deleted_is_named_with_its_remedy(stream: Stream, role: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"kafka.options": {"metadata_max_age_ms": 1000}, "kafka.call_deadline_seconds": 6}
+    stream.send([question(1, "where is my card?")])
+    with WorkerProcess(tmp_path, stream.overrides() | options) as worker:
+        wait_until(lambda: stream.committed() == {0: 1}, "the offset is committed")
+        name = getattr(stream.topics, role)
+        admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+        admin.delete_topics([name])
+        admin.close()
+        if role != "input_topic":
+            stream.send([question(2, "why was I charged twice?")])
+        assert worker.wait(90) > 0
+        assert f"topic {name} does not exist; create it with: questream topics create" in worker.log.read_text()

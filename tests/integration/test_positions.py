@@ -1,0 +1,116 @@
+"""Where a worker reads on: partitions that are added, records that retention removed, marks of transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+
+from questream.stream import intake
+from tests.servers import KafkaServer, Topics
+from tests.stream import (
+    Message,
+    Stream,
+    WorkerProcess,
+    assert_one_decision_each,
+    metric_values,
+    question,
+    running_worker,
+    wait_until,
+)
+from tests.vectors import hash_encoder
+
+
+@pytest.fixture
+def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) -> Stream:
+    """A stream of one partition on the shared servers, whose worker hears of new partitions within a second."""
+    options = {"kafka.options": {"metadata_max_age_ms": 1000}}
+    return Stream(kafka.bootstrap_servers, topics(), redis_url, options)
+
+
+@pytest.fixture(autouse=True)
+def quick_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker looks at its lag twice a second."""
+    monkeypatch.setattr(intake, "_LAG_SECONDS", 0.5)
+
+
+@pytest.fixture(params=["earliest", "latest"])
+def reset(request: pytest.FixtureRequest, stream: Stream) -> str:
+    stream.options["kafka.auto_offset_reset"] = request.param
+    return str(request.param)
+
+
+def admin_of(stream: Stream) -> KafkaAdminClient:
+    return KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+
+
+def test_a_partition_that_is_added_is_read_from_its_beginning(stream: Stream, reset: str) -> None:
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        wait_until(lambda: reset == "earliest" or stream.committed() == {0: 0}, "the group stands at the end")
+        stream.send([question(0, "where is my card?")])
+        reader.until(1)
+        admin = admin_of(stream)
+        admin.create_partitions({stream.topics.input_topic: 2})
+        admin.close()
+        # Before the worker can know of it.
+        wait_until(lambda: can_send(stream, question(1, "why was I charged?", partition=1)), "the partition is there")
+        stream.send([question(i, f"question {i}?", partition=1) for i in (2, 3)])
+        assert_one_decision_each(reader.values(4), ["q0", "q1", "q2", "q3"])
+
+
+def can_send(stream: Stream, message: Message) -> bool:
+    try:
+        stream.send([message])
+    except Exception:  # the broker's new partition has no leader yet
+        return False
+    return True
+
+
+def test_what_retention_removed_is_told_and_the_rest_is_read(stream: Stream, reset: str, tmp_path: Path) -> None:
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        wait_until(lambda: reset == "earliest" or stream.committed() == {0: 0}, "the group stands at the end")
+        stream.send([question(0, "where is my card?")])
+        reader.until(1)
+        wait_until(lambda: stream.committed() == {0: 1}, "the offset is committed")
+    stream.send([question(i, f"question {i}?") for i in range(1, 10)])
+    admin = admin_of(stream)
+    admin.delete_records({TopicPartition(stream.topics.input_topic, 0): 6})
+    admin.close()
+    missed = f'questream_missed_offsets_total{{partition="0",topic="{stream.topics.input_topic}"}}'
+    with WorkerProcess(tmp_path, stream.overrides()) as worker, stream.decisions() as reader:
+        assert_one_decision_each(reader.values(5), ["q0", "q6", "q7", "q8", "q9"])
+        assert metric_values(worker.port)[missed] == 5
+        told = worker.log.read_text()
+        assert "records were removed before they were read" in told
+        assert '"first_offset": 1' in told or '"first_offset":1' in told or "first_offset=1" in told
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_the_committed_offset_passes_the_marks_of_transactions(stream: Stream, delivery: str) -> None:
+    def transact(text: str, commit: bool) -> None:
+        producer = KafkaProducer(bootstrap_servers=stream.bootstrap_servers, transactional_id=stream.group_id)
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(stream.topics.input_topic, question(text, text).value)
+        producer.flush()
+        producer.commit_transaction() if commit else producer.abort_transaction()
+        producer.close()
+
+    lag = f'questream_consumer_lag{{partition="0",topic="{stream.topics.input_topic}"}}'
+    with running_worker(stream.settings(delivery=delivery), hash_encoder()) as worker:
+        transact("where is my card?", commit=True)
+        transact("never", commit=False)
+        end = stream.end(0)
+        wait_until(lambda: stream.committed() == {0: end}, "the group stands at the end of the log")
+        wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "no lag")
+
+
+def test_one_absurd_timestamp_is_not_most_of_a_latency_sum(stream: Stream) -> None:
+    with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as reader:
+        stream.send([question(0, "where is my card?", timestamp_ms=1)])
+        reader.until(1)
+        name = "questream_end_to_end_seconds"
+        wait_until(lambda: metric_values(worker.metrics_port).get(f"{name}_count") == 1, "it is measured")
+        assert metric_values(worker.metrics_port)[f"{name}_sum"] <= 3600
