@@ -79,6 +79,10 @@ faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=
 	@$(BIN)/python -m tests.servers
 	@$(BIN)/python -m tests.campaign $(ARGS)
 
+mutants: $(STAMP) ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list
+	@$(BIN)/python -m tests.servers
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through a worker; ARGS="--seed 7" repeats
 	$(BIN)/python -m tests.fuzz decoder $(ARGS)
 	$(BIN)/python -m tests.fuzz settings $(ARGS)
