@@ -156,7 +156,7 @@ def test_a_retired_cluster_takes_no_question_no_merge_and_no_label(store: Store,
     assert merge(store, namespace, seq, [Merge(1, 2, 1, 1, vector(2, 0, 0, 0))]).applied == []
     with pytest.raises(KeyError):
         store.label(namespace, 1, "late", None)
-    again = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(2, 1, created=True)), seq=seq + 1)
+    again = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(2, 1, created=True)), seq=seq)
     assert isinstance(commit(store, namespace, again), Stale)
     assert store.load(namespace).next_id == 3
 
@@ -164,8 +164,9 @@ def test_a_retired_cluster_takes_no_question_no_merge_and_no_label(store: Store,
 def test_a_recorded_decision_outlives_its_cluster(store: Store, namespace: str) -> None:
     create(store, namespace, MINUTE, 9 * MINUTE)
     store.retire(namespace, IDLE_TWO_MINUTES, 100)
+    seq = store.load(namespace).seq
     replayed = commit(
-        store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(0, 3, created=True)), seq=99)
+        store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(0, 3, created=True)), seq=seq)
     )
     assert isinstance(replayed, Replayed)
     decision = replayed.ledgers["questions", 0].decisions[0]

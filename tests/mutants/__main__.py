@@ -88,7 +88,7 @@ def _caught_by(mutant: Mutant, trees: SimpleQueue[Path], most_suites: int) -> st
 def _failing(tree: Path, suite: str) -> str | None:
     # The copy goes before the installed package.
     environment = os.environ | {"PYTHONPATH": str(tree / "src")}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", suite]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite.split()]
     try:
         ran = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_SUITE_SECONDS, check=False
