@@ -52,3 +52,24 @@ def test_an_epoch_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
     backlog.put(items(0), None, backlog.epoch)
     assert backlog.end_epoch(ended) == 0
     assert offsets(backlog) == [0]
+
+
+def test_no_more_is_asked_for_than_a_batch_may_have_in_bytes(backlog: Backlog) -> None:
+    assert backlog.room == 8
+    large = Item(Record(Source("questions", 0, 0, 1), None, b"w" * 40_000))
+    backlog.put([large], None, backlog.epoch)
+    assert backlog.room == 2
+    # Of 26,668 bytes on average.
+    backlog.put([large, large, *items(3)], None, backlog.epoch)
+    assert backlog.room == 3
+    backlog.put([Item(Record(Source("questions", 0, 4, 1), None, b"w" * 900_000))], None, backlog.epoch)
+    assert backlog.room == 1
+
+
+def test_small_records_are_asked_for_by_their_number_soon_again(backlog: Backlog) -> None:
+    backlog.put([Item(Record(Source("questions", 0, 0, 1), None, b"w" * 90_000))], None, backlog.epoch)
+    rooms = []
+    for offset in range(1, 5):
+        backlog.put(items(offset), None, backlog.epoch)
+        rooms.append(backlog.room)
+    assert rooms == [2, 4, 8, 8]

@@ -69,6 +69,7 @@ class Backlog:
         self._batch_tokens = batch_tokens
         self._batch_bytes = batch_bytes
         self._bytes = 0
+        self._record_bytes = 0.0
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
         self._epoch = 0
@@ -91,8 +92,13 @@ class Backlog:
 
     @property
     def room(self) -> int:
-        """How many records to ask for at once."""
-        return self._batch_questions
+        """How many records to ask for at once: as many as a batch may have, of the size that the last ones had.
+
+        What is fetched is decoded and tokenised in one go, between two polls of the consumer.
+        """
+        if not self._record_bytes:
+            return self._batch_questions
+        return max(1, min(self._batch_questions, int(self._batch_bytes / self._record_bytes)))
 
     @property
     def begun(self) -> bool:
@@ -127,8 +133,11 @@ class Backlog:
         with self._changed:
             if epoch != self._epoch or not self._begun:
                 return
+            byte_count = sum(item.byte_count for item in items)
+            # Large records seldom come alone: their size is forgotten by halves.
+            self._record_bytes = max(byte_count / max(1, len(items)), self._record_bytes / 2)
             self._items.extend(items)
-            self._bytes += sum(item.byte_count for item in items)
+            self._bytes += byte_count
             self._membership = membership
             self._changed.notify()
 
