@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from questream.clustering.assignment import BatchAssigner, Plan
@@ -16,7 +17,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mi
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, IdentityMismatch, StoreUnsettled, Superseded
+from questream.errors import Contended, IdentityMismatch, NamespaceRefused, StoreUnsettled, Superseded
 from questream.store.ledger import decide
 from questream.store.proposing import (
     SIMILARITY_DIGITS,
@@ -106,8 +107,8 @@ class Clusterer:
     New namespaces are built with `identity`; those that were built with `former`, and not moved yet, go on with that:
     `identity(namespace)` says what the vectors that `decide` gets have to be of. `keep_texts` keeps the founder's text
     of a cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory
-    with what was published; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at
-    most. `clock` gives seconds since the epoch.
+    with what was published, `settle_all` many of them; without it nothing is ever published elsewhere. Mirrors of
+    `max_namespaces` are held at most. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Clusterer:
         former: Build | None = None,
         keep_texts: bool = True,
         settle: Callable[[str], None] | None = None,
+        settle_all: Callable[[Collection[str]], None] | None = None,
         max_namespaces: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -127,6 +129,7 @@ class Clusterer:
         self._known = [Build(identity, rules), *([former] if former else [])]
         self._keep_texts = keep_texts
         self._settle = settle or self._settle_as_it_stands
+        self._settle_all = settle_all or self._settle_each
         self._max_namespaces = max_namespaces
         self._clock = clock
         self._sleep = sleep
@@ -179,6 +182,20 @@ class Clusterer:
         """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
         self._mirrors.pop(namespace, None)
         self._unmerged.pop(namespace, None)
+
+    def unopened(self, namespaces: Iterable[str]) -> set[str]:
+        """Those of the namespaces that were not opened here yet."""
+        return {namespace for namespace in namespaces if namespace not in self._builds}
+
+    def open_all(self, namespaces: Iterable[str]) -> None:
+        """Open and settle namespaces at once; one that is refused is left for `recorded` to tell."""
+        opened = []
+        for namespace in sorted(namespaces):
+            with suppress(NamespaceRefused):
+                self.open(namespace)
+                opened.append(namespace)
+        if opened:
+            self._settle_all(opened)
 
     def identity(self, namespace: str) -> Identity:
         """What an opened namespace is built with, as of the last ledger of it that was `recorded`."""
@@ -293,6 +310,11 @@ class Clusterer:
                 return build
         assert mismatch is not None  # noqa: S101 - there is at least one build
         raise mismatch
+
+    def _settle_each(self, namespaces: Collection[str]) -> None:
+        for namespace in namespaces:
+            if self._store.incarnation(namespace) is None:
+                self._settle(namespace)
 
     def _settle_as_it_stands(self, namespace: str) -> None:
         self._store.settle(namespace, self._store.begin_settling(namespace), None, {})

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -73,6 +73,28 @@ class Settler:
                             raise
                         # Whoever asks for that one is told; the others go on.
                         logger.error("a namespace cannot be settled", extra={"reason": str(error)})
+
+    def settle_all(self, namespaces: Collection[str]) -> None:
+        """As `settle`, of any number of opened namespaces: those that are new take one look at the topic in all.
+
+        One that somebody holds to move it to another model is left.
+        """
+        tokens: dict[str, str] = {}
+        with self._lock:
+            for name in namespaces:
+                if self._store.incarnation(name) is None:
+                    with suppress(NamespaceHeld):
+                        tokens[name] = self._store.begin_settling(name)
+            told = tokens.keys() & self._topic.namespaces() if tokens else set()
+            for name in tokens.keys() - told:
+                self._settle_untold(name, tokens[name])
+        for name in told:
+            self.settle(name)
+
+    def published_namespaces(self) -> set[str]:
+        """The namespaces that the topic knows."""
+        with self._lock:
+            return set(self._topic.namespaces())
 
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, settled or not.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         LogSettings,
         MetricsSettings,
         ModelSettings,
+        NamespaceSettings,
         RedisSettings,
         Settings,
     )
@@ -27,7 +28,14 @@ _HOMES = {
     "describe": ("Setting", "all_settings", "env_name", "mask_url", "masked"),
     "load": ("CONFIG_ENV_NAME", "DEFAULT_CONFIG", "load_settings"),
     "tree": (
-        *("GRANULARITY_THRESHOLDS", "NAMESPACE_PATTERN", "ClusterSettings", "Granularity", "InputSettings"),
+        *(
+            "GRANULARITY_THRESHOLDS",
+            "NAMESPACE_PATTERN",
+            "ClusterSettings",
+            "Granularity",
+            "InputSettings",
+            "NamespaceSettings",
+        ),
         *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "Settings"),
     ),
 }
@@ -44,6 +52,7 @@ __all__ = [
     "LogSettings",
     "MetricsSettings",
     "ModelSettings",
+    "NamespaceSettings",
     "RedisSettings",
     "Setting",
     "Settings",

@@ -76,6 +76,7 @@ def _check_url(url: SecretStr) -> SecretStr:
 
 _TOPIC_WORDS = Allowed("1 to 249 letters, digits, dots, hyphens and underscores")
 Topic = Annotated[str, Field(pattern=TOPIC_PATTERN), _TOPIC_WORDS]
+NamespaceMatch = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._*-]{0,63}$")]
 HostPort = Annotated[str, Field(pattern=HOST_PORT_PATTERN)]
 Options = Annotated[dict[str, Any], BeforeValidator(_parse_table)]
 RedisUrl = Annotated[
@@ -343,6 +344,26 @@ class ClusterSettings(Group):
         return self.effective_threshold if self.merge_threshold is None else self.merge_threshold
 
 
+class NamespaceSettings(Group):
+    """Which namespaces a record may begin; what is beyond it is dead-lettered. Those that are there go on."""
+
+    max: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="Most namespaces in Redis; with as many, no record begins another.",
+    )
+    allow: Annotated[
+        list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
+    ] = Field(default_factory=list, description="Names that a new namespace may have, `shop-*` for a kind; empty: any.")
+    per_minute: int = Field(
+        default=600,
+        ge=1,
+        le=1_000_000,
+        description="New namespaces that each worker lets begin in a minute, on average and at once.",
+    )
+
+
 class InputSettings(Group):
     """What a record of the input topic looks like."""
 
@@ -436,6 +457,7 @@ class Settings(Group):
     redis: RedisSettings = Field(default_factory=RedisSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     clusters: ClusterSettings = Field(default_factory=ClusterSettings)
+    namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     input: InputSettings = Field(default_factory=InputSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -22,6 +22,7 @@ from questream.kafka.reading import record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.store.protocol import Identity, Ledger
+from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog, Item
 from questream.stream.positions import Beginning, Positions
 from questream.stream.retry import Retry
@@ -36,13 +37,17 @@ _REFUSED_SECONDS = 10.0
 _MOST_REFUSED = 1000
 
 
+# Ledgers of partitions in namespaces that are held at once; any other is read again.
+_MOST_LEDGERS = 65_536
+
+
 class Intake:
     """Feeds the backlog from one consumer. All but `acknowledge` and `superseded` belongs to the thread of `step`.
 
     `encoders` are those of the models that a namespace may be built with. `stall_seconds` is how long a partition with
     lag may stand still, and how long the broker may take to tell what is committed, before the consumer is given up.
-    Records of a namespace that the store refuses are dead letters; where it is `own_namespace`, `step` raises
-    NamespaceRefused.
+    Records of a namespace that the store or `admission` refuses are dead letters; where it is `own_namespace`, `step`
+    raises NamespaceRefused.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Intake:
         begin_at: Beginning,
         decoder: QuestionDecoder,
         own_namespace: str,
+        admission: Admission,
         encoders: Mapping[Identity, Encoder],
         clusterer: Clusterer,
         backlog: Backlog,
@@ -64,6 +70,7 @@ class Intake:
         self._decoder = decoder
         self._own_namespace = own_namespace
         self._refused: dict[str, tuple[BadRecord, float]] = {}
+        self._admission = admission
         self._encoders = encoders
         self._clusterer = clusterer
         self._backlog = backlog
@@ -199,6 +206,9 @@ class Intake:
             raise KafkaUnavailable("the consumer has lost its group")
         started = time.perf_counter()
         items = [self._decode(record_of(message)) for messages in fetched.values() for message in messages]
+        self._admit(items)
+        for item in items:
+            self._recall(item)
         self._metrics.consumed.inc(len(items))
         decoded = time.perf_counter()
         self._metrics.stage_seconds.labels("decode").observe(decoded - started)
@@ -213,14 +223,32 @@ class Intake:
             question = self._decoder.decode(record)
         except BadRecord as error:
             return Item(record, error=_untraced(error))
-        source = record.source
+        return Item(record, question)
+
+    def _admit(self, items: Sequence[Item]) -> None:
+        """Open all namespaces that the items are the first of, at once; those that may not begin are dead letters."""
+        unopened = self._clusterer.unopened({item.question.namespace for item in items if item.question is not None})
+        if not unopened:
+            return
+        refused = self._retry.store(self._admission.refused, unopened)
+        for item in items:
+            if item.question is not None and item.question.namespace in refused:
+                item.error = refused[item.question.namespace]
+        self._retry.store(self._clusterer.open_all, unopened - refused.keys())
+
+    def _recall(self, item: Item) -> None:
+        """What is recorded of the item, and the encoder of its namespace."""
+        if item.error is not None or item.question is None:
+            return
+        source = item.record.source
         try:
-            ledger, encoder = self._ledger(question.namespace, source)
+            ledger, item.encoder = self._ledger(item.question.namespace, source)
         except BadRecord as error:
-            return Item(record, error=_untraced(error))
-        recorded = ledger.decisions.get(source.offset)
-        fresh = source.offset > ledger.head
-        return Item(record, question, recorded=recorded, incarnation=ledger.incarnation, encoder=encoder, fresh=fresh)
+            item.error = _untraced(error)
+            return
+        item.recorded = ledger.decisions.get(source.offset)
+        item.incarnation = ledger.incarnation
+        item.fresh = source.offset > ledger.head
 
     def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
         """What this namespace has decided of this partition before it came to us, and the encoder of its model then.
@@ -231,6 +259,8 @@ class Intake:
         known = self._ledgers.get(at)
         if known is None:
             ledger = self._read_ledger(*at)
+            while len(self._ledgers) >= _MOST_LEDGERS:
+                del self._ledgers[next(iter(self._ledgers))]
             known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
         ledger, encoder = known
         if ledger.decisions and source.offset > ledger.head:

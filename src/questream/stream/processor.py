@@ -241,21 +241,35 @@ class Processor:
 
         Else a second loss would find questions counted where they were before the first, and where they are now.
         """
-        for telling in tellings:
-            if self._told_in.get(telling.namespace) != telling.incarnation:
-                since = time.monotonic()
-                while self._tell_untold(telling.namespace, time.monotonic() - since) >= TOLD_AT_ONCE:
-                    pass
-                self._told_in[telling.namespace] = telling.incarnation
+        waiting = [t for t in tellings if self._told_in.get(t.namespace) != t.incarnation]
+        untold, since = list(waiting), time.monotonic()
+        while untold:
+            # As many namespaces in a transaction as it holds: a batch may begin one with each of its questions.
+            found: list[Telling] = []
+            while untold and sum(len(telling.records) for telling in found) < TOLD_AT_ONCE:
+                telling = self._teller.untold(untold[-1].namespace, time.monotonic() - since)
+                if telling is None or len(telling.revisions) < TOLD_AT_ONCE:
+                    untold.pop()
+                if telling is not None:
+                    found.append(telling)
+                    if untold and untold[-1].namespace == telling.namespace:
+                        break
+            self._publish_tellings(found)
+        self._told_in.update((telling.namespace, telling.incarnation) for telling in waiting)
 
     def _tell_untold(self, namespace: str, older_than_seconds: float) -> int:
         """Publish states that nobody has published; returns how many."""
         telling = self._teller.untold(namespace, older_than_seconds)
         if telling is None:
             return 0
-        self._publisher.publish(telling.records, {}, None, lambda: self._teller.require([telling]))
-        self._teller.confirm([telling], dict(self._published_below))
+        self._publish_tellings([telling])
         return len(telling.revisions)
+
+    def _publish_tellings(self, tellings: Sequence[Telling]) -> None:
+        if tellings:
+            records = [record for telling in tellings for record in telling.records]
+            self._publisher.publish(records, {}, None, lambda: self._teller.require(tellings))
+            self._teller.confirm(tellings, dict(self._published_below))
 
     def _next_turn(self) -> list[str]:
         """The namespaces to sweep now: each comes round, however many there are."""

@@ -44,6 +44,7 @@ from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.settling import Settler
 from questream.settings import Settings
 from questream.store.redis import open_store
+from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog
 from questream.stream.health import HealthServer
 from questream.stream.intake import Intake
@@ -81,13 +82,18 @@ class Worker:
         self._encoders = {build.identity: encoder for encoder, build in builds.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
+        settler = Settler(self._store, self._cluster_topic)
+        self._admission = Admission(
+            self._store, settler.published_namespaces, settings.namespaces, settings.clusters.namespace
+        )
         self._clusterer = Clusterer(
             self._store,
             builds[encoder].identity,
             builds[encoder].rules,
             former=None if former is None else builds[former],
             keep_texts=settings.clusters.keep_texts,
-            settle=Settler(self._store, self._cluster_topic).settle,
+            settle=settler.settle,
+            settle_all=settler.settle_all,
             max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
@@ -203,6 +209,7 @@ class Worker:
             settings.kafka.auto_offset_reset,
             QuestionDecoder(settings.input, settings.clusters.namespace),
             settings.clusters.namespace,
+            self._admission,
             self._encoders,
             self._clusterer,
             backlog,

@@ -1,0 +1,94 @@
+"""Which namespaces a record may begin: a flood of new ones must cost those that are there nothing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection
+from fnmatch import fnmatchcase
+
+from questream.errors import BadRecord
+from questream.settings import NamespaceSettings
+from questream.store.protocol import Store
+
+logger = logging.getLogger(__name__)
+
+_TOLD_SECONDS = 60.0
+
+
+class Admission:
+    """Holds new namespaces to `limits`; `own` always may begin. Not for more than one thread at a time.
+
+    `published` tells the namespaces that the cluster topic knows: after a loss the store knows none of them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        published: Callable[[], Collection[str]],
+        limits: NamespaceSettings,
+        own: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._published = published
+        self._limits = limits
+        self._own = own
+        self._clock = clock
+        self._left = float(limits.per_minute)
+        self._left_at = clock()
+        self._told: dict[str, float] = {}
+
+    def refused(self, namespaces: Collection[str]) -> dict[str, BadRecord]:
+        """Those of the namespaces that are new and may not begin, each with the reason for its dead letters.
+
+        Raises what the store does, KafkaUnavailable and KafkaRefused.
+        """
+        unseen = set(namespaces) - {self._own}
+        stored = set(self._store.namespaces()) if unseen else set()
+        new = sorted(unseen - stored)
+        if new:
+            known = set(self._published())
+            new = [name for name in new if name not in known]
+        refused = {}
+        count = len(stored)
+        for name in new:
+            error = self._refuse(name, count)
+            if error is None:
+                count += 1
+            else:
+                refused[name] = error
+        self._tell(refused)
+        return refused
+
+    def _refuse(self, namespace: str, count: int) -> BadRecord | None:
+        limits = self._limits
+        if limits.allow and not any(fnmatchcase(namespace, pattern) for pattern in limits.allow):
+            return BadRecord("recall", "namespace_not_allowed", "no name of namespaces.allow is that of this namespace")
+        if count >= limits.max:
+            told = "Redis has as many namespaces as namespaces.max lets begin"
+            return BadRecord("recall", "too_many_namespaces", told)
+        if not self._take():
+            told = "a worker lets no more namespaces begin in a minute than namespaces.per_minute"
+            return BadRecord("recall", "too_many_new_namespaces", told)
+        return None
+
+    def _take(self) -> bool:
+        """One of what a minute has, which comes back evenly."""
+        now, most = self._clock(), float(self._limits.per_minute)
+        self._left = min(most, self._left + (now - self._left_at) * most / 60.0)
+        self._left_at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+    def _tell(self, refused: dict[str, BadRecord]) -> None:
+        """A reason once a minute: a flood must not fill the log too."""
+        now = self._clock()
+        for error in refused.values():
+            if now >= self._told.get(error.reason, 0.0):
+                self._told[error.reason] = now + _TOLD_SECONDS
+                logger.warning(
+                    "new namespaces are refused: their records are dead letters", extra={"reason": str(error)}
+                )
