@@ -639,6 +639,28 @@ def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Stor
     assert state.in_flight.joins == {("questions", 0): (2,)}
 
 
+def test_what_is_in_flight_stays_so_below_no_offset_that_is_published(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    unpublished = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)
+    reply = commit(store, namespace, unpublished)
+    assert isinstance(reply, Committed)
+    assert reply.standings[1].in_flight.joins == {("questions", 0): (0, 2, 3)}
+    published = proposal(join(1, 3, vector(4, 0, 0, 0)), rows=batch(row(4, 1), prune_below=3), seq=reply.seq)
+    later = commit(store, namespace, published)
+    assert isinstance(later, Committed)
+    assert later.standings[1].in_flight.joins == {("questions", 0): (3, 4)}
+
+
+def test_a_cluster_whose_texts_are_not_kept_has_no_representative(store: Store, namespace: str) -> None:
+    silent = replace(creation(1, vector(1, 0, 0, 0)), representative=None)
+    reply = commit(store, namespace, proposal(silent, rows=batch(row(0, 1, created=True))))
+    assert isinstance(reply, Committed)
+    assert reply.standings[1].representative is None
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.representative is None
+
+
 def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied

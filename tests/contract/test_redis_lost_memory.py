@@ -1,0 +1,126 @@
+"""What the scripts say of a namespace that Redis has lost a part of while it went on: nothing is decided in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from questream.clustering.merging import Merge
+from questream.errors import StoreUnsettled
+from questream.store.protocol import Committed, MeanUpdate
+from questream.store.redis import RedisStore
+from questream.store.wire import cluster_key, key
+from tests.contract.conftest import redis_clients
+from tests.contract.test_store import (
+    IDENTITY,
+    batch,
+    commit,
+    create_two,
+    creation,
+    join,
+    merge,
+    proposal,
+    row,
+    settle,
+    tail,
+    vector,
+)
+
+__all__ = ["redis_clients"]
+
+
+@pytest.fixture
+def client(redis_clients: dict[str, Any]) -> Any:
+    return redis_clients["redis"]
+
+
+@pytest.fixture
+def store(client: Any) -> RedisStore:
+    return RedisStore(client)
+
+
+@pytest.fixture
+def namespace(store: RedisStore, request: pytest.FixtureRequest) -> str:
+    name = f"lost-{abs(hash(request.node.name)):x}"[:40]
+    store.open(name, IDENTITY)
+    settle(store, name)
+    return name
+
+
+Damage = Callable[[Any, str], object]
+JOIN = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)))
+CREATE = proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(3, 3, created=True)))
+
+
+def _ahead(client: Any, namespace: str) -> None:
+    seq = int(client.hget(key(namespace, "meta"), "seq"))
+    client.xadd(key(namespace, "log"), {"x": "y"}, id=f"{seq + 1}-1")
+
+
+DAMAGES: dict[str, tuple[Damage, Any]] = {
+    "the log is ahead of its number": (_ahead, JOIN),
+    "its numbers are missing": (lambda client, name: client.hdel(key(name, "meta"), "next"), JOIN),
+    "the log has fewer changes": (lambda client, name: client.hincrby(key(name, "meta"), "seq", -1), JOIN),
+    "a ledger is gone": (
+        lambda client, name: client.delete(*client.keys(key(name, "ledger:*"))),
+        replace(JOIN, partitions=[replace(batch(row(3, 1)), head=2)]),
+    ),
+    "the next number is taken": (lambda client, name: client.hset(cluster_key(name, 3), "revision", 1), CREATE),
+    "a cluster has no size": (lambda client, name: client.hdel(cluster_key(name, 1), "size"), JOIN),
+    "a cluster is gone": (lambda client, name: client.delete(cluster_key(name, 1)), JOIN),
+    "a cluster has other members": (lambda client, name: client.hincrby(cluster_key(name, 1), "members", 1), JOIN),
+    "the mean is another": (
+        lambda client, name: client.hincrby(key(name, "meta"), "mean_questions", 1),
+        replace(JOIN, mean=MeanUpdate(3, 4, vector(3, 1, 0, 0))),
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_nothing_is_decided_in_a_namespace_that_has_lost_a_part(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    break_it, proposed = DAMAGES[damage]
+    break_it(client, namespace)
+    incarnation = store.incarnation(namespace)
+    size = client.hget(cluster_key(namespace, 1), "size")
+    with pytest.raises(StoreUnsettled, match="lost"):
+        commit(store, namespace, replace(proposed, seq=seq))
+    assert client.hget(cluster_key(namespace, 1), "size") == size
+    # It has to be compared with the cluster topic before anything is decided in it.
+    assert store.incarnation(namespace) != incarnation
+
+
+@pytest.mark.parametrize(
+    "damage", ["the log is ahead of its number", "its numbers are missing", "the log has fewer changes"]
+)
+def test_nobody_follows_or_merges_in_a_namespace_whose_log_has_lost_a_part(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    DAMAGES[damage][0](client, namespace)
+    with pytest.raises(StoreUnsettled, match="lost"):
+        merge(store, namespace, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
+    settle(store, namespace)
+    seq = store.load(namespace).seq
+    DAMAGES[damage][0](client, namespace)
+    with pytest.raises(StoreUnsettled, match="lost"):
+        tail(store, namespace, seq)
+
+
+def test_a_cluster_that_is_cut_short_is_neither_merged_nor_named(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    client.hdel(cluster_key(namespace, 2), "size")
+    with pytest.raises(StoreUnsettled, match="lost"):
+        merge(store, namespace, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
+
+
+def test_what_is_whole_is_decided(store: RedisStore, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    assert isinstance(commit(store, namespace, replace(JOIN, seq=seq)), Committed)
