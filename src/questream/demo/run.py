@@ -128,7 +128,8 @@ def _source(questions: Path | None, granularity: str | None) -> Iterator[Source]
 
 def _is_interactive(console: Console) -> bool:
     # Not `is_terminal`: FORCE_COLOR, which build machines set, makes it true for a log file too.
-    return console.file.isatty() and not console.is_dumb_terminal
+    # The screen is drawn with characters that other encodings lack.
+    return console.file.isatty() and not console.is_dumb_terminal and console.encoding.startswith("utf")
 
 
 @contextmanager
