@@ -14,7 +14,7 @@ from kafka import errors as kafka_errors
 
 from questream.cli.file_records import FileRecord, FileRecords
 from questream.cli.output import remark
-from questream.errors import KafkaUnavailable
+from questream.errors import KafkaRefused, KafkaUnavailable
 from questream.kafka.admin import FoundTopic, find_topics
 from questream.kafka.connect import open_admin, open_producer
 from questream.records.rows import QuestionFileError, at_line
@@ -91,7 +91,11 @@ def _existing_topic(settings: Settings) -> FoundTopic:
     """The input topic. Raises KafkaUnavailable if it does not exist: to send to it may create it."""
     name = settings.kafka.input_topic
     with open_admin(settings) as admin:
-        found = find_topics(admin, [name]).get(name)
+        try:
+            found = find_topics(admin, [name]).get(name)
+        except KafkaRefused:
+            # WRITE brings the right to see it, and is what this command is for.
+            raise KafkaRefused(f"the right to WRITE topic {name} is missing; grant it with an ACL") from None
     if found is None:
         raise KafkaUnavailable(f"topic {name} does not exist; create it with: questream topics create")
     return found
