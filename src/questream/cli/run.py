@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -70,22 +69,39 @@ class _Stopper:
 
 
 def _run_worker(settings: Settings, stopper: _Stopper) -> None:
-    from questream.encoder import load_encoder
-    from questream.kafka.connect import translated
-    from questream.stream.worker import Worker
+    from prometheus_client import CollectorRegistry
 
-    former = settings.model.of_former
-    worker = Worker(settings, load_encoder(settings.model), None if former is None else load_encoder(former))
-    stopper.stop_on_signal(worker)
+    from questream.kafka.connect import translated
+    from questream.stream.health import HealthServer
+    from questream.stream.starting import try_servers
+
+    # What may be wrong is tried before the model is loaded, which takes long.
     try:
+        health = HealthServer(
+            settings.metrics.host,
+            settings.metrics.port,
+            CollectorRegistry(),
+            lambda: None,
+            lambda: "the model is not loaded yet",
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"metrics.host and metrics.port cannot be listened on: {error.strerror}; metrics.port = auto takes a free"
+            " one"
+        ) from error
+    try:
+        try_servers(settings)
+        from questream.encoder import load_encoder
+        from questream.stream.worker import Worker
+
+        former = settings.model.of_former
+        encoders = load_encoder(settings.model), None if former is None else load_encoder(former)
+        worker = Worker(settings, *encoders, health=health)
+        stopper.stop_on_signal(worker)
         with translated():
             worker.run()
-    except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-            raise
-        raise SettingsError(
-            f"metrics.host and metrics.port cannot be listened on: {error.strerror}; metrics.port = 0 takes a free port"
-        ) from error
+    finally:
+        health.close()
 
 
 @contextmanager

@@ -52,6 +52,11 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _read_port(value: object) -> object:
+    """A port; `auto` is the one that the system gives."""
+    return 0 if value == "auto" else value
+
+
 def _parse_table(value: object) -> object:
     """A table out of an environment variable or a flag: a JSON object."""
     return json.loads(value) if isinstance(value, str) else value
@@ -416,9 +421,12 @@ class InputSettings(Group):
 class MetricsSettings(Group):
     """Where Prometheus and health checks ask."""
 
-    host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on.")  # noqa: S104 - scraped from other hosts
-    port: int = Field(
-        default=9464, ge=0, le=65535, description="TCP port of /metrics, /livez and /readyz; 0: a free one."
+    host: str = Field(default="0.0.0.0", min_length=1, description="Address to listen on; `::` for IPv6 too.")  # noqa: S104 - scraped from other hosts
+    port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
+        default=9464,
+        ge=0,
+        le=65535,
+        description="TCP port of /metrics, /livez and /readyz; `auto` or 0: a free one, which the log tells.",
     )
 
 

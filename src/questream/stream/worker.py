@@ -21,6 +21,7 @@ from questream.errors import (
     KafkaHungUp,
     KafkaRefused,
     KafkaUnavailable,
+    NamespaceHeld,
     QuestreamError,
     StoreUnavailable,
     StoreUnsettled,
@@ -66,13 +67,20 @@ class Worker:
     """Consumes, clusters and publishes until stopped.
 
     New namespaces are built with the model of `encoder`; those that were built with `former` and not moved yet go on
-    with that.
+    with that. `health` is a server that listens already.
 
     Raises SettingsError where the settings cannot be used, StoreUnavailable where a Redis Cluster does not answer.
     """
 
-    def __init__(self, settings: Settings, encoder: Encoder, former: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        encoder: Encoder,
+        former: Encoder | None = None,
+        health: HealthServer | None = None,
+    ) -> None:
         self._settings = settings
+        self._health = health
         self._encoder = encoder
         self.metrics = Metrics()
         self._stopping = threading.Event()
@@ -106,9 +114,10 @@ class Worker:
     def run(self) -> None:
         """Blocks until `stop`; raises whatever cannot be mended by trying again."""
         settings = self._settings
-        health = HealthServer(
+        health = self._health or HealthServer(
             settings.metrics.host, settings.metrics.port, self.metrics.registry, self.live, self.ready
         )
+        health.show(self.metrics.registry, self.live, self.ready)
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
@@ -123,7 +132,8 @@ class Worker:
                 raise
         finally:
             self._cluster_topic.close()
-            health.close()
+            if self._health is None:
+                health.close()
             self._watchdog.stop()
         logger.info("worker stopped", extra={"worker": self._worker_id})
 
@@ -149,8 +159,11 @@ class Worker:
     def ready(self) -> str | None:
         """None while Kafka, Redis and the model are there, else what is missing."""
         trouble, intake = None, self._intake
-        if not self._retry.available:
-            trouble = "Redis does not answer"
+        store_trouble = self._retry.trouble
+        if isinstance(store_trouble, NamespaceHeld):
+            trouble = str(store_trouble)
+        elif store_trouble is not None:
+            trouble = f"Redis does not answer: {store_trouble}"
         elif intake is None or not intake.assigned:
             trouble = "not a member of the consumer group yet"
         elif not intake.answered:

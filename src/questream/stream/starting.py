@@ -1,0 +1,69 @@
+"""What a worker tries before it loads its model: its port, the logins, the topics that the guarantees rest on."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, StoreUnavailable
+from questream.kafka.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
+from questream.kafka.connect import open_admin
+from questream.settings import Settings
+from questream.store.redis import open_store
+
+logger = logging.getLogger(__name__)
+
+_REMEDY = "create it with: questream topics create"
+
+
+def try_servers(settings: Settings) -> None:
+    """Log in to Kafka and Redis and look at the topics; a server that does not answer is waited for later.
+
+    Raises KafkaRefused or StoreRefused, with the remedy.
+    """
+    with suppress(StoreUnavailable):
+        open_store(settings.redis, settings.clusters.log_entries).namespaces()
+    try:
+        check_topics(settings)
+    except (KafkaUnavailable, KafkaHungUp) as error:
+        logger.warning("the topics could not be looked at yet", extra={"reason": str(error)})
+
+
+def check_topics(settings: Settings) -> None:
+    """Look at what the guarantees rest on: all four topics exist, and the cluster topic is compacted.
+
+    What else is amiss is logged. Raises KafkaRefused with the remedy, KafkaUnavailable where no broker answers.
+    """
+    kafka = settings.kafka
+    roles: dict[Role, str] = {
+        "input": kafka.input_topic,
+        "output": kafka.output_topic,
+        "cluster": kafka.cluster_topic,
+        "dead-letter": kafka.dead_letter_topic,
+    }
+    with open_admin(settings) as admin:
+        found = find_topics(admin, list(roles.values()))
+    missing = [name for name in roles.values() if name not in found]
+    if missing:
+        raise KafkaRefused(f"topic {', '.join(missing)} does not exist; {_REMEDY}")
+    policy = found[kafka.cluster_topic].configs.get("cleanup.policy")
+    if policy is not None and policy != "compact":
+        raise KafkaRefused(
+            f"cleanup.policy of the cluster topic {kafka.cluster_topic} is {policy}, so that Kafka would delete the"
+            f" states of clusters with time; set it to compact and min.compaction.lag.ms to {COMPACTION_LAG_MS}, or"
+            " delete the topic if it holds nothing yet and let questream topics create make it"
+        )
+    for role, name in roles.items():
+        _warn(role, found[name], found[kafka.input_topic])
+
+
+def _warn(role: Role, topic: FoundTopic, found_input: FoundTopic) -> None:
+    problems = problems_of(role, topic, found_input)
+    lag_ms = int(topic.configs.get("min.compaction.lag.ms", COMPACTION_LAG_MS))
+    if role == "cluster" and lag_ms < COMPACTION_LAG_MS:
+        problems.append(
+            f"min.compaction.lag.ms is {lag_ms}; set it to {COMPACTION_LAG_MS}, or a Redis that is lost is put back"
+            " from less than was published"
+        )
+    for problem in problems:
+        logger.warning("a topic is not as it must be", extra={"topic": topic.name, "problem": problem})
