@@ -10,9 +10,10 @@ import pytest
 
 from questream.clustering.merging import Merge
 from questream.errors import StoreUnsettled
+from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Committed, MeanUpdate
 from questream.store.redis import RedisStore
-from questream.store.wire import cluster_key, key
+from questream.store.wire import Keys
 from tests.contract.conftest import redis_clients
 from tests.contract.test_store import (
     IDENTITY,
@@ -30,6 +31,8 @@ from tests.contract.test_store import (
 )
 
 __all__ = ["redis_clients"]
+
+KEYS = Keys(DEFAULT_PREFIX)
 
 
 @pytest.fixture
@@ -56,24 +59,24 @@ CREATE = proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(3, 3, created=
 
 
 def _ahead(client: Any, namespace: str) -> None:
-    seq = int(client.hget(key(namespace, "meta"), "seq"))
-    client.xadd(key(namespace, "log"), {"x": "y"}, id=f"{seq + 1}-1")
+    seq = int(client.hget(KEYS.of(namespace, "meta"), "seq"))
+    client.xadd(KEYS.of(namespace, "log"), {"x": "y"}, id=f"{seq + 1}-1")
 
 
 DAMAGES: dict[str, tuple[Damage, Any]] = {
     "the log is ahead of its number": (_ahead, JOIN),
-    "its numbers are missing": (lambda client, name: client.hdel(key(name, "meta"), "next"), JOIN),
-    "the log has fewer changes": (lambda client, name: client.hincrby(key(name, "meta"), "seq", -1), JOIN),
+    "its numbers are missing": (lambda client, name: client.hdel(KEYS.of(name, "meta"), "next"), JOIN),
+    "the log has fewer changes": (lambda client, name: client.hincrby(KEYS.of(name, "meta"), "seq", -1), JOIN),
     "a ledger is gone": (
-        lambda client, name: client.delete(*client.keys(key(name, "ledger:*"))),
+        lambda client, name: client.delete(*client.keys(KEYS.of(name, "ledger:*"))),
         replace(JOIN, partitions=[replace(batch(row(3, 1)), head=2)]),
     ),
-    "the next number is taken": (lambda client, name: client.hset(cluster_key(name, 3), "revision", 1), CREATE),
-    "a cluster has no size": (lambda client, name: client.hdel(cluster_key(name, 1), "size"), JOIN),
-    "a cluster is gone": (lambda client, name: client.delete(cluster_key(name, 1)), JOIN),
-    "a cluster has other members": (lambda client, name: client.hincrby(cluster_key(name, 1), "members", 1), JOIN),
+    "the next number is taken": (lambda client, name: client.hset(KEYS.cluster(name, 3), "revision", 1), CREATE),
+    "a cluster has no size": (lambda client, name: client.hdel(KEYS.cluster(name, 1), "size"), JOIN),
+    "a cluster is gone": (lambda client, name: client.delete(KEYS.cluster(name, 1)), JOIN),
+    "a cluster has other members": (lambda client, name: client.hincrby(KEYS.cluster(name, 1), "members", 1), JOIN),
     "the mean is another": (
-        lambda client, name: client.hincrby(key(name, "meta"), "mean_questions", 1),
+        lambda client, name: client.hincrby(KEYS.of(name, "meta"), "mean_questions", 1),
         replace(JOIN, mean=MeanUpdate(3, 4, vector(3, 1, 0, 0))),
     ),
 }
@@ -87,10 +90,10 @@ def test_nothing_is_decided_in_a_namespace_that_has_lost_a_part(
     break_it, proposed = DAMAGES[damage]
     break_it(client, namespace)
     incarnation = store.incarnation(namespace)
-    size = client.hget(cluster_key(namespace, 1), "size")
+    size = client.hget(KEYS.cluster(namespace, 1), "size")
     with pytest.raises(StoreUnsettled, match="lost"):
         commit(store, namespace, replace(proposed, seq=seq))
-    assert client.hget(cluster_key(namespace, 1), "size") == size
+    assert client.hget(KEYS.cluster(namespace, 1), "size") == size
     # It has to be compared with the cluster topic before anything is decided in it.
     assert store.incarnation(namespace) != incarnation
 
@@ -116,7 +119,7 @@ def test_a_cluster_that_is_cut_short_is_neither_merged_nor_named(
     store: RedisStore, client: Any, namespace: str
 ) -> None:
     seq = create_two(store, namespace).seq
-    client.hdel(cluster_key(namespace, 2), "size")
+    client.hdel(KEYS.cluster(namespace, 2), "size")
     with pytest.raises(StoreUnsettled, match="lost"):
         merge(store, namespace, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
 

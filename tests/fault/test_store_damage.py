@@ -7,13 +7,15 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from questream.store.wire import cluster_key, key
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.wire import Keys
 from tests.fault.test_crash import text
 from tests.stream import Stream, WorkerProcess, live_sizes, question, wait_until
 
 OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
 SUBJECTS = 12
-META, IDLE = key("default", "meta"), key("default", "idle")
+KEYS = Keys(DEFAULT_PREFIX)
+META, IDLE = KEYS.of("default", "meta"), KEYS.of("default", "idle")
 
 Damage = Callable[[redis.Redis, Stream], object]
 
@@ -29,20 +31,20 @@ def _of_another_type(name: str) -> Damage:
 
 def _without_ledgers(client: redis.Redis, stream: Stream) -> None:
     del stream
-    client.delete(*client.keys(key("default", "ledger:*")))
+    client.delete(*client.keys(KEYS.of("default", "ledger:*")))
 
 
 def _cut_short(client: redis.Redis, stream: Stream) -> None:
     del stream
     for cluster_id in range(1, SUBJECTS + 1):
-        name = cluster_key("default", cluster_id)
+        name = KEYS.cluster("default", cluster_id)
         client.hset(name, "sum", (client.hget(name, "sum") or b"")[:-4])
 
 
 DAMAGES: dict[str, Damage] = {
-    "a cluster gone": lambda client, _: client.delete(cluster_key("default", 1)),
-    "a cluster of another type": _of_another_type(cluster_key("default", 1)),
-    "a cluster without its centroid": lambda client, _: client.hdel(cluster_key("default", 1), "members", "sum"),
+    "a cluster gone": lambda client, _: client.delete(KEYS.cluster("default", 1)),
+    "a cluster of another type": _of_another_type(KEYS.cluster("default", 1)),
+    "a cluster without its centroid": lambda client, _: client.hdel(KEYS.cluster("default", 1), "members", "sum"),
     "centroids cut short": _cut_short,
     "the index gone": lambda client, _: client.delete(IDLE),
     "an index without a cluster": lambda client, _: client.zrem(IDLE, 1),
@@ -51,9 +53,9 @@ DAMAGES: dict[str, Damage] = {
     "meta half there": lambda client, _: client.hdel(META, "next", "mean_questions"),
     "meta of another type": _of_another_type(META),
     "the next number too low": lambda client, _: client.hset(META, "next", 1),
-    "the log gone": lambda client, _: client.delete(key("default", "log")),
-    "the log of another type": _of_another_type(key("default", "log")),
-    "the outbox of another type": _of_another_type(key("default", "outbox")),
+    "the log gone": lambda client, _: client.delete(KEYS.of("default", "log")),
+    "the log of another type": _of_another_type(KEYS.of("default", "log")),
+    "the outbox of another type": _of_another_type(KEYS.of("default", "outbox")),
     "ledgers gone": _without_ledgers,
 }
 

@@ -28,6 +28,7 @@ from questream.kafka.connect import open_admin
 from questream.settings import InputSettings, KafkaSettings, MetricsSettings, RedisSettings, Settings
 from questream.store.connect import connect_redis
 from questream.store.redis import open_store
+from questream.store.wire import Keys
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 _STORE_BYTES = 4 * 1024**3
 _DEFAULT_REPLICATION = -1
 _DELETED_AT_ONCE = 1000
-_NAMESPACES_KEY = "questream:namespaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _store(settings: Settings) -> Iterator[tuple[RedisSettings, str]]:
         yield settings.redis, _describe_store(settings.redis)
         return
     with embedded_store(_STORE_BYTES) as url:
-        own = RedisSettings(url=SecretStr(url))
+        own = RedisSettings(url=SecretStr(url), prefix=settings.redis.prefix)
         yield own, f"embedded: {_describe_store(own)}, in memory"
 
 
@@ -134,21 +134,21 @@ def drop_namespace(settings: RedisSettings, namespace: str) -> None:
     """Remove all keys of a namespace from Redis; what cannot be removed is logged."""
     try:
         with contextlib.closing(connect_redis(settings)) as client:
-            _drop_keys(client, namespace)
+            _drop_keys(client, Keys(settings.prefix), namespace)
     except redis.RedisError as error:
         logger.warning("namespace not removed", extra={"namespace": namespace, "reason": type(error).__name__})
 
 
-def _drop_keys(client: Any, namespace: str) -> None:
+def _drop_keys(client: Any, names: Keys, namespace: str) -> None:
     keys: list[bytes] = []
-    for key in client.scan_iter(match=f"questream:{{{namespace}}}:*", count=_DELETED_AT_ONCE):
+    for key in client.scan_iter(match=names.of(namespace, "*"), count=_DELETED_AT_ONCE):
         keys.append(key)
         if len(keys) == _DELETED_AT_ONCE:
             client.unlink(*keys)
             keys.clear()
     if keys:
         client.unlink(*keys)
-    client.srem(_NAMESPACES_KEY, namespace)
+    client.srem(names.namespaces, namespace)
 
 
 def _delete_topics(settings: Settings) -> None:

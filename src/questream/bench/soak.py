@@ -25,7 +25,7 @@ from questream.errors import QuestreamError
 from questream.kafka.connect import open_producer
 from questream.settings import Settings
 from questream.store.connect import connect_redis
-from questream.store.wire import key
+from questream.store.wire import Keys
 
 Announce = Callable[[str], None]
 
@@ -189,7 +189,9 @@ def _sampled(
             announce(f"soak: {decided:,} of {plan.questions.count:,} questions, hour {hours:.1f} of the stream")
             figures = {**_worker_figures(workers), **_redis_figures(client, settings)}
             figures["mirrored"] = float(max(one.clusters for one in counts))
-            opened = int(client.hget(key(settings.clusters.namespace, "meta"), "next") or 1) - 1
+            opened = (
+                int(client.hget(Keys(settings.redis.prefix).of(settings.clusters.namespace, "meta"), "next") or 1) - 1
+            )
             yield Sample(now - started, hours, decided, opened, sum(one.retired for one in counts), figures)
 
 
@@ -203,17 +205,17 @@ def _worker_figures(workers: Sequence[WorkerProcess]) -> dict[str, float]:
 
 
 def _redis_figures(client: Any, settings: Settings) -> dict[str, float]:
-    namespace, topic = settings.clusters.namespace, settings.kafka.input_topic
+    namespace, topic, keys = settings.clusters.namespace, settings.kafka.input_topic, Keys(settings.redis.prefix)
     memory = client.info("memory")
     # A cluster answers for each of its nodes.
     nodes = [memory] if "used_memory" in memory else list(memory.values())
-    ledgers = [client.llen(key(namespace, f"ledger:{topic}:{partition}")) for partition in range(_PARTITIONS)]
+    ledgers = [client.llen(keys.of(namespace, f"ledger:{topic}:{partition}")) for partition in range(_PARTITIONS)]
     return {
         "redis_mib": sum(node["used_memory"] for node in nodes) / _MIB,
-        "clusters": float(client.zcard(key(namespace, "idle"))),
-        "aliases": float(client.zcard(key(namespace, "aliases"))),
-        "outbox": float(client.zcard(key(namespace, "outbox"))),
-        "log_entries": float(client.xlen(key(namespace, "log"))),
+        "clusters": float(client.zcard(keys.of(namespace, "idle"))),
+        "aliases": float(client.zcard(keys.of(namespace, "aliases"))),
+        "outbox": float(client.zcard(keys.of(namespace, "outbox"))),
+        "log_entries": float(client.xlen(keys.of(namespace, "log"))),
         "ledger_entries": float(sum(ledgers)),
     }
 

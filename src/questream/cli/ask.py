@@ -31,13 +31,12 @@ def ask(
     from questream.encoder import load_encoder
     from questream.namespace_rules import rules_of
     from questream.operations import ask as look_up
-    from questream.store.connect import connect_redis
-    from questream.store.redis import RedisStore
+    from questream.store.redis import open_store
 
     settings = load(config, set_)
     _require_question(text, settings)
     # Before the model, which takes seconds to load.
-    store = RedisStore(connect_redis(settings.redis))
+    store = open_store(settings.redis)
     store.ping()
     name = namespace or settings.clusters.namespace
     encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))

@@ -216,10 +216,9 @@ def merge(
 
 def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
     """The store, and the namespace asked for. Raises QuestreamError if there is no such namespace."""
-    from questream.store.connect import connect_redis
-    from questream.store.redis import RedisStore
+    from questream.store.redis import open_store
 
-    store = RedisStore(connect_redis(settings.redis), log_entries=settings.clusters.log_entries)
+    store = open_store(settings.redis, settings.clusters.log_entries)
     chosen = namespace or settings.clusters.namespace
     if store.namespace_state(chosen) is None:
         known = ", ".join(store.namespaces()) or "none yet"

@@ -118,7 +118,7 @@ def _embedded_servers(settings: Settings) -> Iterator[Settings]:
         changed = settings.model_copy(
             update={
                 "kafka": _embedded_kafka(settings.kafka, bootstrap_servers, EMBEDDED_SESSION_TIMEOUT_SECONDS),
-                "redis": RedisSettings(url=SecretStr(url)),
+                "redis": RedisSettings(url=SecretStr(url), prefix=settings.redis.prefix),
                 "model": settings.model
                 if "name" in settings.model.model_fields_set
                 else settings.model.model_copy(update={"name": str(bundled_model())}),

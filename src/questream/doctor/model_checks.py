@@ -46,7 +46,7 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
 def check_agreement(patient: Patient) -> Iterator[Finding]:
     """The namespace was built with this model, or is new."""
     namespace = patient.settings.clusters.namespace
-    built = RedisStore(patient.redis).namespace_state(namespace)
+    built = RedisStore(patient.redis, prefix=patient.settings.redis.prefix).namespace_state(namespace)
     if built is None:
         yield Finding("namespace", "ok", f"{namespace} is new")
         return

@@ -107,7 +107,7 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
 def check_scripts(patient: Patient) -> Iterator[Finding]:
     """The right to do what the scripts do. The key that is written to try it is gone when that ends."""
     try:
-        RedisStore(patient.redis).require_rights("doctor")
+        RedisStore(patient.redis, prefix=patient.settings.redis.prefix).require_rights("doctor")
     except (StoreRefused, StoreUnavailable) as error:
         told, _, remedy = str(error).partition("; ")
         yield Finding("redis rights", "fail", told, remedy or "see that this is no replica and not out of memory")

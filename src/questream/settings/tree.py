@@ -24,6 +24,7 @@ Delivery = Literal["exactly-once", "at-least-once"]
 Granularity = Literal["intent", "question", "duplicate"]
 
 NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+DEFAULT_PREFIX = "questream"
 # Kafka's own rule for names of topics, and a sane one for what becomes part of them.
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 # Hosts alone are Kafka's to complete; an IPv6 address may stand without brackets where it has no port.
@@ -191,6 +192,13 @@ class RedisSettings(Group):
         default=None, description="Password of the Sentinels, if they have one."
     )
     sentinel_password_file: Path | None = Field(default=None, description="File that holds `sentinel_password`.")
+    prefix: Annotated[
+        str, Allowed("1 to 64 letters, digits, dots, hyphens and underscores, a letter or digit first")
+    ] = Field(
+        default=DEFAULT_PREFIX,
+        pattern=NAMESPACE_PATTERN,
+        description="What all keys begin with, before a colon: streams that share a Redis have one each.",
+    )
     timeout_seconds: float = Field(
         default=5.0, ge=0.01, le=300, description="Seconds to wait for a connection, and for each answer."
     )

@@ -29,6 +29,7 @@ from questream.errors import (
     StoreUnsettled,
 )
 from questream.settings import RedisSettings
+from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.connect import connect_redis, why_unanswered
 from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
 from questream.store.protocol import (
@@ -52,10 +53,8 @@ from questream.store.rights import Rights, commands_of, concerns_key, denial
 from questream.store.wire import (
     STATE_FIELDS,
     SUMMARY_FIELDS,
-    cluster_key,
+    Keys,
     from_bytes,
-    key,
-    ledger_key,
     parse_standing,
     parse_state,
     parse_tail,
@@ -64,7 +63,6 @@ from questream.store.wire import (
     to_bytes,
 )
 
-_NAMESPACES_KEY = "questream:namespaces"
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
     *"moment ledger hold begin_settling mend settle restore".split(),  # noqa: SIM905 - as above
@@ -152,7 +150,7 @@ def open_store(settings: RedisSettings, log_entries: int = 8192) -> RedisStore:
     first asked when it is first used.
     """
     with _translated():
-        return RedisStore(connect_redis(settings), log_entries=log_entries)
+        return RedisStore(connect_redis(settings), log_entries=log_entries, prefix=settings.prefix)
 
 
 class RedisStore:
@@ -160,10 +158,12 @@ class RedisStore:
 
     `client` is a redis.Redis or redis.RedisCluster that answers bytes (redis-py's annotations allow for both bytes and
     str, hence Any). `log_entries` bounds each namespace's log; a worker that falls further behind reloads its mirror.
+    All its keys begin with `prefix`.
     """
 
-    def __init__(self, client: Any, *, log_entries: int = 8192) -> None:
+    def __init__(self, client: Any, *, log_entries: int = 8192, prefix: str = DEFAULT_PREFIX) -> None:
         self._client = client
+        self._keys = Keys(prefix)
         self._log_entries = log_entries
         folder = resources.files("questream.store") / "lua"
         first = (folder / "incarnation.lua").read_text("utf-8")
@@ -171,11 +171,11 @@ class RedisStore:
         texts = {name: before.get(name, first) + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
         for name, text in texts.items():
             setattr(self, f"_{name}_script", client.register_script(text))
-        self._rights = Rights(client)
+        self._rights = Rights(client, self._keys)
         self._reading, self._writing = commands_of([texts["tail"]]), commands_of(texts.values())
         self._may_read: set[str] = set()
         self._may_write: set[str] = set()
-        self._retirement = RedisRetirement(client, self._retire_script, log_entries)
+        self._retirement = RedisRetirement(client, self._keys, self._retire_script, log_entries)
         self._models: dict[str, str] = {}
 
     _open_script: Any
@@ -211,7 +211,7 @@ class RedisStore:
     def open(self, namespace: str, identity: Identity) -> None:
         self.require_rights(namespace)
         built = self._open_script(
-            keys=[key(namespace, "meta")],
+            keys=[self._keys.of(namespace, "meta")],
             args=[
                 identity.model,
                 identity.revision,
@@ -229,7 +229,7 @@ class RedisStore:
                 " set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
                 " to the former to move it with questream migrate"
             )
-        self._client.sadd(_NAMESPACES_KEY, namespace)
+        self._client.sadd(self._keys.namespaces, namespace)
         self._models[namespace] = identity.model
 
     @_remembering
@@ -238,14 +238,14 @@ class RedisStore:
 
     @_remembering
     def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
-        keys = [key(namespace, "meta"), key(namespace, "outbox")]
-        keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
+        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "outbox")]
+        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id, _ in published]
         standing = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
         return None if standing is None else str(standing.decode())
 
     @_translated()
     def moment(self, namespace: str) -> int:
-        return int(self._moment_script(keys=[key(namespace, "meta")]))
+        return int(self._moment_script(keys=[self._keys.of(namespace, "meta")]))
 
     @_remembering
     def load(self, namespace: str) -> Mirror:
@@ -269,7 +269,7 @@ class RedisStore:
 
     @_remembering
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
-        keys = [key(namespace, name) for name in ("meta", "log")]
+        keys = [self._keys.of(namespace, name) for name in ("meta", "log")]
         newest, entries = self._tail_script(keys=keys, args=[incarnation, seq])
         try:
             return parse_tail(newest, entries)
@@ -278,7 +278,7 @@ class RedisStore:
 
     @_remembering
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
-        keys = [key(namespace, "meta"), ledger_key(namespace, topic, partition)]
+        keys = [self._keys.of(namespace, "meta"), self._keys.ledger(namespace, topic, partition)]
         incarnation, entries = self._ledger_script(keys=keys)
         return _parsed_ledger(entries, incarnation.decode())
 
@@ -318,10 +318,10 @@ class RedisStore:
                 for m in merges
             ],
         }
-        keys = [key(namespace, name) for name in ("meta", "log", "idle", "outbox")]
+        keys = [self._keys.of(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         for merge in merges:
-            keys += [cluster_key(namespace, merge.survivor), cluster_key(namespace, merge.loser)]
-        keys += [key(namespace, name) for name in ("singletons", "aliases")]
+            keys += [self._keys.cluster(namespace, merge.survivor), self._keys.cluster(namespace, merge.loser)]
+        keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
         sums = [to_bytes(merge.vector_sum) for merge in merges]
         reply = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
         seq_before, missed, seq_after, results, apart = reply
@@ -345,7 +345,11 @@ class RedisStore:
             cluster_id = state.merged_into or cluster_id
             if state.merged_into is not None:
                 continue
-            keys = [cluster_key(namespace, cluster_id), key(namespace, "outbox"), key(namespace, "meta")]
+            keys = [
+                self._keys.cluster(namespace, cluster_id),
+                self._keys.of(namespace, "outbox"),
+                self._keys.of(namespace, "meta"),
+            ]
             # 0 where it was merged away in between: then its survivor is labelled.
             if self._label_script(keys=keys, args=[cluster_id, *fields]):
                 labelled = self._state(namespace, cluster_id)
@@ -373,11 +377,11 @@ class RedisStore:
 
     @_translated()
     def namespaces(self) -> list[str]:
-        return sorted(name.decode() for name in self._client.smembers(_NAMESPACES_KEY))
+        return sorted(name.decode() for name in self._client.smembers(self._keys.namespaces))
 
     @_remembering
     def namespace_state(self, namespace: str) -> NamespaceState | None:
-        meta = {name.decode(): value for name, value in self._client.hgetall(key(namespace, "meta")).items()}
+        meta = {name.decode(): value for name, value in self._client.hgetall(self._keys.of(namespace, "meta")).items()}
         if "model" not in meta:
             return None
         mean = meta.get("mean_sum")
@@ -398,7 +402,7 @@ class RedisStore:
     @_remembering
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         waiting = self._unpublished_script(
-            keys=[key(namespace, "outbox")], args=[int(older_than_seconds * 1000), limit]
+            keys=[self._keys.of(namespace, "outbox")], args=[int(older_than_seconds * 1000), limit]
         )
         return [int(cluster_id) for cluster_id in waiting]
 
@@ -408,8 +412,8 @@ class RedisStore:
     ) -> None:
         if not published:
             return
-        keys = [key(namespace, "outbox"), key(namespace, "meta")]
-        keys += [cluster_key(namespace, cluster_id) for cluster_id, _ in published]
+        keys = [self._keys.of(namespace, "outbox"), self._keys.of(namespace, "meta")]
+        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id, _ in published]
         offsets = orjson.dumps({partition_name(*at): offset for at, offset in committed.items()})
         self._confirm_script(keys=keys, args=[offsets, sent, *(part for pair in published for part in pair)])
 
@@ -427,7 +431,7 @@ class RedisStore:
         wanted = list(partitions)
         pipeline = self._client.pipeline(transaction=False)
         for at in wanted:
-            pipeline.lindex(ledger_key(namespace, *at), -1)
+            pipeline.lindex(self._keys.ledger(namespace, *at), -1)
         return {
             at: _readable_head(entry)
             for at, entry in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
@@ -436,7 +440,7 @@ class RedisStore:
     @_translated()
     def begin_settling(self, namespace: str) -> str:
         self.require_rights(namespace)
-        token = self._begin_settling_script(keys=[key(namespace, "meta")], args=[_nonce()])
+        token = self._begin_settling_script(keys=[self._keys.of(namespace, "meta")], args=[_nonce()])
         if token is None:
             raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
         return str(token.decode())
@@ -444,22 +448,24 @@ class RedisStore:
     @_translated()
     def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
         self.require_rights(namespace)
-        token = self._hold_script(keys=[key(namespace, "meta")], args=[incarnation, _nonce(), int(seconds * 1000)])
+        token = self._hold_script(
+            keys=[self._keys.of(namespace, "meta")], args=[incarnation, _nonce(), int(seconds * 1000)]
+        )
         return None if token is None else str(token.decode())
 
     @_translated()
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
         args = ["", token, int(seconds * 1000)]
-        return self._hold_script(keys=[key(namespace, "meta")], args=args) is not None
+        return self._hold_script(keys=[self._keys.of(namespace, "meta")], args=args) is not None
 
     @_translated()
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         count = 0
         for start in range(0, len(restored), _RESTORE_CHUNK):
             chunk = restored[start : start + _RESTORE_CHUNK]
-            keys = [key(namespace, name) for name in ("meta", "idle", "outbox")]
-            keys += [cluster_key(namespace, one.state.cluster_id) for one in chunk]
-            keys += [key(namespace, name) for name in ("singletons", "aliases")]
+            keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "outbox")]
+            keys += [self._keys.cluster(namespace, one.state.cluster_id) for one in chunk]
+            keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
             header = [
                 {
                     "id": one.state.cluster_id,
@@ -507,20 +513,20 @@ class RedisStore:
             "floor": 1 + max(self._named_ids(namespace), default=0),
             "untold": list(untold),
         }
-        keys = [key(namespace, name) for name in ("meta", "log", "outbox")]
-        keys += [ledger_key(namespace, *at) for at in heads]
-        keys.append(key(namespace, "idle"))
+        keys = [self._keys.of(namespace, name) for name in ("meta", "log", "outbox")]
+        keys += [self._keys.ledger(namespace, *at) for at in heads]
+        keys.append(self._keys.of(namespace, "idle"))
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
         self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
-        self._client.sadd(_NAMESPACES_KEY, namespace)
+        self._client.sadd(self._keys.namespaces, namespace)
 
     @_translated()
     def unsettle(self, namespace: str) -> None:
-        self._client.hdel(key(namespace, "meta"), "incarnation", "settling", "held_until")
+        self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
 
     def end_incarnation(self, namespace: str) -> None:
         """As `unsettle`, whatever is left of the namespace, and as far as this user may write."""
-        meta = key(namespace, "meta")
+        meta = self._keys.of(namespace, "meta")
         with suppress(redis.exceptions.NoPermissionError), _translated():
             try:
                 self._client.hdel(meta, "incarnation")
@@ -550,16 +556,17 @@ class RedisStore:
         for touch in proposal.touches:
             args.append(b"" if touch.vector_sum is None else to_bytes(touch.vector_sum))
             args.append(touch.representative or "")
-        keys = [key(namespace, name) for name in ("meta", "log", "idle", "outbox")]
-        keys += [ledger_key(namespace, batch.topic, batch.partition) for batch in proposal.partitions]
-        keys += [cluster_key(namespace, touch.cluster_id) for touch in proposal.touches]
-        keys.append(key(namespace, "singletons"))
+        keys = [self._keys.of(namespace, name) for name in ("meta", "log", "idle", "outbox")]
+        keys += [self._keys.ledger(namespace, batch.topic, batch.partition) for batch in proposal.partitions]
+        keys += [self._keys.cluster(namespace, touch.cluster_id) for touch in proposal.touches]
+        keys.append(self._keys.of(namespace, "singletons"))
         return keys, args
 
     def _read_mirror(self, namespace: str) -> Mirror:
         standing = self.incarnation(namespace)
         seq, next_id, mean_questions, mean_sum, generation, model, dimension = self._client.hmget(
-            key(namespace, "meta"), ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"]
+            self._keys.of(namespace, "meta"),
+            ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"],
         )
         self._models[namespace] = (model or b"").decode()
         mirror = Mirror(int(dimension or 0))
@@ -581,7 +588,7 @@ class RedisStore:
     def _read_centroids(self, namespace: str, dimension: int, cluster_ids: Sequence[int]) -> Iterator[ClusterMoved]:
         pipeline = self._client.pipeline(transaction=False)
         for cluster_id in cluster_ids:
-            pipeline.hmget(cluster_key(namespace, cluster_id), ["members", "sum", "merged_into", "retired"])
+            pipeline.hmget(self._keys.cluster(namespace, cluster_id), ["members", "sum", "merged_into", "retired"])
         for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True):
             members, vector_sum, merged_into, retired = fields
             if members is not None and vector_sum is not None and len(vector_sum) == 4 * dimension:
@@ -594,18 +601,18 @@ class RedisStore:
         """The ids that an index or the outbox names; an index of another type names none."""
         pipeline = self._client.pipeline(transaction=False)
         for name in ("idle", "aliases", "outbox"):
-            pipeline.zrange(key(namespace, name), 0, -1)
+            pipeline.zrange(self._keys.of(namespace, name), 0, -1)
         found = [part for part in pipeline.execute(raise_on_error=False) if isinstance(part, list)]
         return {int(member) for part in found for member in part} - {0}
 
     def _look_at(self, namespace: str, token: str, cluster_ids: Sequence[int], dimension: int | None) -> Mended:
         if dimension is None:
-            dimension = int(self._client.hget(key(namespace, "meta"), "dimension") or 0)
+            dimension = int(self._client.hget(self._keys.of(namespace, "meta"), "dimension") or 0)
         mended = Mended()
         for start in range(0, len(cluster_ids), _LOAD_CHUNK):
             chunk = cluster_ids[start : start + _LOAD_CHUNK]
-            keys = [key(namespace, name) for name in ("meta", "idle", "singletons", "aliases")]
-            keys += [cluster_key(namespace, cluster_id) for cluster_id in chunk]
+            keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "singletons", "aliases")]
+            keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in chunk]
             found = self._mend_script(keys=keys, args=[token, dimension, *chunk])
             if found is None:
                 return Mended()
@@ -618,7 +625,7 @@ class RedisStore:
 
     @_translated()
     def _live_ids(self, namespace: str) -> list[int]:
-        return sorted(int(member) for member in self._client.zrange(key(namespace, "idle"), 0, -1))
+        return sorted(int(member) for member in self._client.zrange(self._keys.of(namespace, "idle"), 0, -1))
 
     def _state(self, namespace: str, cluster_id: int) -> ClusterState | None:
         states = self._states(namespace, [cluster_id], STATE_FIELDS)
@@ -633,7 +640,7 @@ class RedisStore:
     def _states(self, namespace: str, cluster_ids: Sequence[int], fields: list[str]) -> list[ClusterState]:
         pipeline = self._client.pipeline(transaction=False)
         for cluster_id in cluster_ids:
-            pipeline.hmget(cluster_key(namespace, cluster_id), fields)
+            pipeline.hmget(self._keys.cluster(namespace, cluster_id), fields)
         model = self._model(namespace)
         states, missing = [], []
         for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True):
@@ -653,14 +660,14 @@ class RedisStore:
         for start in range(0, len(missing), _LOAD_CHUNK):
             pipeline = self._client.pipeline(transaction=False)
             for cluster_id in missing[start : start + _LOAD_CHUNK]:
-                pipeline.zscore(key(namespace, "idle"), cluster_id)
-                pipeline.zscore(key(namespace, "aliases"), cluster_id)
+                pipeline.zscore(self._keys.of(namespace, "idle"), cluster_id)
+                pipeline.zscore(self._keys.of(namespace, "aliases"), cluster_id)
             if any(score is not None for score in pipeline.execute()):
                 raise LostMemory("a cluster is missing")
 
     def _model(self, namespace: str) -> str:
         if namespace not in self._models:
-            model = self._client.hget(key(namespace, "meta"), "model")
+            model = self._client.hget(self._keys.of(namespace, "meta"), "model")
             if model is None:
                 return ""
             self._models[namespace] = model.decode()

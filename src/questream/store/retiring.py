@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
-from questream.store.wire import cluster_key, key
+from questream.store.wire import Keys
 
 _PAGE = 256
 _SCRIPT_KEYS = ("meta", "log", "outbox", "idle", "singletons", "aliases")
@@ -16,10 +16,11 @@ _AT: dict[Members, int] = {name: _SCRIPT_KEYS.index(name) + 1 for name in ("idle
 
 
 class RedisRetirement:
-    """Retires clusters of any namespace, for the RedisStore that `client`, `script` and `log_entries` belong to."""
+    """Retires clusters of any namespace, for the RedisStore that all its arguments belong to."""
 
-    def __init__(self, client: Any, script: Any, log_entries: int) -> None:
+    def __init__(self, client: Any, keys: Keys, script: Any, log_entries: int) -> None:
         self._client = client
+        self._keys = keys
         self._script = script
         self._log_entries = log_entries
         # How many that are kept although they are due (labels) stand before those that are yet to be looked at.
@@ -66,7 +67,7 @@ class RedisRetirement:
     def _page(self, namespace: str, due: Due, skip: int, count: int) -> list[int]:
         oldest = "-inf" if due.timeless else "(0"
         members = self._client.zrange(
-            key(namespace, due.among), oldest, due.until, byscore=True, offset=skip, num=count
+            self._keys.of(namespace, due.among), oldest, due.until, byscore=True, offset=skip, num=count
         )
         return [int(member) for member in members]
 
@@ -81,12 +82,12 @@ class RedisRetirement:
             "tombstone_ms": int(retention.tombstone_seconds * 1000),
             "ids": cluster_ids,
         }
-        keys = [key(namespace, name) for name in _SCRIPT_KEYS]
-        keys += [cluster_key(namespace, cluster_id) for cluster_id in cluster_ids]
+        keys = [self._keys.of(namespace, name) for name in _SCRIPT_KEYS]
+        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in cluster_ids]
         return [int(cluster_id) for cluster_id in self._script(keys=keys, args=[orjson.dumps(header)])]
 
     def _index(self, namespace: str) -> Index:
-        idle = key(namespace, "idle")
+        idle = self._keys.of(namespace, "idle")
         clusters = self._client.zcard(idle)
         newest = self._client.zrange(idle, -1, -1, withscores=True)
         middle = max(0, clusters - 1) // 2

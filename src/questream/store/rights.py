@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from questream.errors import StoreRefused
+from questream.store.wire import Keys
 
 _CALL = re.compile(r"redis\.p?call\('([A-Z]+)'")
 _NAMED = re.compile(r"'([a-z|_-]+)' command")
@@ -24,13 +25,14 @@ class Rights:
     `client` is a redis.Redis or redis.RedisCluster that answers bytes.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._keys = keys
         text = (resources.files("questream.store") / "lua" / "rights.lua").read_text("utf-8")
         self._script = client.register_script(text)
 
     def require(self, namespace: str, commands: list[str]) -> None:
         """Raise StoreRefused with the names of those that are denied in this namespace, else return."""
-        denied = [name.decode() for name in self._script(keys=[f"questream:{{{namespace}}}:rights"], args=commands)]
+        denied = [name.decode() for name in self._script(keys=[self._keys.of(namespace, "rights")], args=commands)]
         if denied:
             raise StoreRefused(f"Redis denies this user {', '.join(denied)}; {_grant(denied)}")
 
@@ -46,7 +48,9 @@ def denial(told: str) -> str:
     if named:
         return f"Redis denies this user {named[1].upper()}; {_grant([named[1]])}"
     if concerns_key(told):
-        return "Redis denies this user a key; grant ~questream:* with ACL SETUSER"
+        return (
+            "Redis denies this user a key; grant ~questream:* (redis.prefix in the place of questream) with ACL SETUSER"
+        )
     return "Redis denies this user a command; see docs/security.md for those that are needed"
 
 

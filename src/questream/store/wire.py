@@ -21,17 +21,24 @@ STATE_FIELDS = [
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
 
 
-def key(namespace: str, name: str) -> str:
-    """The braces are Redis Cluster's hash tag: all keys of a namespace live in one slot."""
-    return f"questream:{{{namespace}}}:{name}"
+class Keys:
+    """The names of all keys of questream in one Redis, which begin with `prefix`."""
 
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.namespaces = f"{prefix}:namespaces"
 
-def cluster_key(namespace: str, cluster_id: int) -> str:
-    return f"questream:{{{namespace}}}:cluster:{cluster_id}"
+    def of(self, namespace: str, name: str) -> str:
+        """The braces are Redis Cluster's hash tag: all keys of a namespace live in one slot."""
+        return f"{self._prefix}:{{{namespace}}}:{name}"
 
+    def cluster(self, namespace: str, cluster_id: int) -> str:
+        """The hash of a cluster."""
+        return self.of(namespace, f"cluster:{cluster_id}")
 
-def ledger_key(namespace: str, topic: str, partition: int) -> str:
-    return f"questream:{{{namespace}}}:ledger:{topic}:{partition}"
+    def ledger(self, namespace: str, topic: str, partition: int) -> str:
+        """The ledger of a partition."""
+        return self.of(namespace, f"ledger:{topic}:{partition}")
 
 
 def to_bytes(vector: Vector) -> bytes:
