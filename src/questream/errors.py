@@ -9,6 +9,7 @@
     ├── StoreUnavailable     retry: Redis did not answer
     │   └── NamespaceHeld    retry: the namespace is being moved to another model
     ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
+    │   ├── AnotherStore     stop: the cluster topic says that another store serves the namespace
     │   ├── StoreDamaged     stop: Redis and the cluster topic have both lost a cluster
     │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
     │       └── IdentityMismatch     the same: the namespace was built with another model
@@ -90,6 +91,10 @@ class IdentityMismatch(NamespaceRefused):
     """The namespace was built with another model, revision or dimension than this worker has."""
 
     reason = "namespace_of_another_model"
+
+
+class AnotherStore(StoreRefused):
+    """The namespace is served by another store than the one that the settings lead to."""
 
 
 class StoreDamaged(StoreRefused):

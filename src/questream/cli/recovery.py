@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +13,12 @@ import typer
 from questream.cli.exit_codes import ExitCode
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table
+from questream.errors import SettingsError
 
 if TYPE_CHECKING:
     from questream.recovery.cluster_topic import ClusterTopic
     from questream.settings import Settings
+    from questream.store.redis import RedisStore
 
 
 def verify(
@@ -57,8 +60,21 @@ def restore(
         bool,
         typer.Option(
             "--give-up",
-            help="Retire clusters that neither Redis nor the cluster topic can tell; nothing else mends that.",
+            help="Retire clusters that neither Redis nor the cluster topic can tell.",
         ),
+    ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Move all namespaces of the cluster topic to the Redis of redis.url."),
+    ] = False,
+    former_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--former-config", metavar="FILE", help="With --adopt: settings that lead to the former Redis, to close it."
+        ),
+    ] = None,
+    former_is_gone: Annotated[
+        bool, typer.Option("--former-is-gone", help="With --adopt: no worker can reach the former Redis any more.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,16 +82,54 @@ def restore(
 
     Example: questream restore --redis.url redis://127.0.0.1:6379/0
     """
+    from questream.recovery.home import Homes, location_of
     from questream.recovery.settling import Settler
     from questream.store.redis import open_store
 
     settings = load(config, set_)
+    if adopt and (former_config is None) == (not former_is_gone):
+        raise typer.BadParameter("--adopt needs one of --former-config FILE and --former-is-gone")
+    store = open_store(settings.redis)
     with _cluster_topic(settings) as topic:
-        restored = Settler(open_store(settings.redis), topic, give_up=give_up).restore()
+        settler = Settler(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
+        if adopt:
+            if former_config is not None:
+                _close_former(settings, load(former_config, None), topic)
+            restored = settler.adopt()
+            _tell_homes(settings, store, restored)
+        else:
+            restored = settler.restore()
     if as_json:
         print_json(restored)
     else:
         print_table(["namespace", "clusters put back#"], ([name, str(count)] for name, count in restored.items()))
+
+
+def _close_former(settings: Settings, former: Settings, topic: ClusterTopic) -> None:
+    """Scripts of the former Redis refuse from here on: the fence stands inside of what is fenced."""
+    from questream.recovery.home import location_of
+    from questream.store.redis import open_store
+
+    if location_of(former.redis) == location_of(settings.redis):
+        raise SettingsError("--former-config leads to the same Redis as redis.url; it must lead to the former one")
+    store = open_store(former.redis)
+    for namespace in topic.namespaces():
+        store.move_away(namespace)
+
+
+def _tell_homes(settings: Settings, store: RedisStore, namespaces: Iterable[str]) -> None:
+    """At once, and not with the next decision: a worker of another Redis may start before that."""
+    from questream.kafka.connect import open_producer
+    from questream.records import encode_namespace_state
+    from questream.recovery.home import HOME_HEADER
+
+    with open_producer(settings) as producer:
+        for namespace in namespaces:
+            whole, home = store.namespace_state(namespace), store.home(namespace)
+            if whole is not None and home is not None:
+                key, value = encode_namespace_state(whole)
+                topic, headers = settings.kafka.cluster_topic, [(HOME_HEADER, home)]
+                producer.send(topic, key=key, value=value, headers=headers).get(settings.kafka.call_deadline_seconds)
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,9 @@ from kafka import KafkaConsumer, TopicPartition
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
 from questream.kafka.connect import open_reader, translated
-from questream.kafka.reading import partitions_of, read_up_to
+from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
+from questream.recovery.home import HOME_HEADER, Home
 from questream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class Published:
     retired: set[int] = field(default_factory=set)
     unreadable: dict[int, Place] = field(default_factory=dict)
     whole: NamespaceState | None = None
+    home: Home | None = None
     outdated: set[int] = field(default_factory=set)
 
 
@@ -79,9 +81,27 @@ class ClusterTopic:
             try:
                 of_namespace = found.setdefault(_namespace(message.key), Published())
                 _note(of_namespace, message.key, message.value, _place(message))
+                _note_home(of_namespace, message.headers)
             except ValueError:
                 place = {"partition": message.partition, "offset": message.offset}
                 logger.warning("a record of the cluster topic has no key of ours", extra=place)
+        return found
+
+    def newest(self, records: int) -> dict[str, Published]:
+        """What the last so many offsets of each partition tell, by namespace; open transactions are not waited for."""
+        _, witness = self._open()
+        found: dict[str, Published] = {}
+        try:
+            with translated():
+                start_before_end(witness, self._topic, records)
+                for message in read_to_end(witness):
+                    with suppress(ValueError):
+                        of_namespace = found.setdefault(_namespace(message.key), Published())
+                        _note(of_namespace, message.key, message.value, _place(message))
+                        _note_home(of_namespace, message.headers)
+        except KafkaUnavailable:
+            self.close()
+            raise
         return found
 
     def states(self, namespace: str, cluster_ids: Collection[int]) -> dict[int, ClusterState]:
@@ -207,6 +227,13 @@ def _note(published: Published, key: bytes, value: bytes | None, place: Place) -
         published.unreadable[cluster_id] = place
     else:
         published.unreadable.pop(cluster_id, None)
+
+
+def _note_home(published: Published, headers: Iterable[tuple[str, bytes | None]]) -> None:
+    for name, value in headers:
+        home = Home.parse(value) if name == HOME_HEADER else None
+        if home is not None and (published.home is None or home.epoch >= published.home.epoch):
+            published.home = home
 
 
 def _note_namespace(published: Published, key: bytes, value: bytes | None) -> None:

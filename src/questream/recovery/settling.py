@@ -21,28 +21,47 @@ import logging
 import threading
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from questream.domain import ClusterState, InFlight, NamespaceState, name_some, retired_cluster
-from questream.errors import ClusterTopicDamaged, NamespaceHeld, StoreDamaged
+from questream.errors import AnotherStore, ClusterTopicDamaged, NamespaceHeld, NamespaceRefused, StoreDamaged
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
+from questream.recovery.home import Homes
 from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
 
+_NEWEST_RECORDS = 200
+_PART = 10_000
+
 Offsets = Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many clusters of a namespace have been put back, of how many."""
+
+    namespace: str
+    done: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"settling namespace {self.namespace!r}: {self.done:,} of {self.of:,} clusters"
 
 
 class Settler:
     """Settles namespaces of a store by what the cluster topic tells; safe from any thread.
 
     A cluster that neither store nor topic can tell ends it with StoreDamaged or ClusterTopicDamaged, or, with
-    `give_up`, is retired: its id is never given again.
+    `give_up`, is retired: its id is never given again. `homes` knows which store serves a namespace. `progress` is how
+    far the namespace in hand has come.
     """
 
-    def __init__(self, store: Store, topic: ClusterTopic, *, give_up: bool = False) -> None:
+    def __init__(self, store: Store, topic: ClusterTopic, homes: Homes | None = None, *, give_up: bool = False) -> None:
         self._store = store
         self._topic = topic
+        self._homes = homes
+        self.progress: Progress | None = None
         self._give_up = give_up
         self._lock = threading.Lock()
 
@@ -60,15 +79,15 @@ class Settler:
                 return
             # The topic is read once for all namespaces: whoever lost one has lost them all.
             tokens = {namespace: token}
-            for name in self._store.namespaces():
+            for name in {*self._store.namespaces(), *self._topic.namespaces()} - {namespace}:
                 # One that somebody moves to another model is settled by whoever asks for it.
-                with suppress(NamespaceHeld):
+                with suppress(NamespaceHeld, NamespaceRefused, AnotherStore):
                     tokens[name] = self._store.begin_settling(name)
             for name, published in ({namespace: Published()} | self._topic.published()).items():
                 if name in tokens and self._store.incarnation(name) is None:
                     try:
                         self._settle(name, tokens[name], published)
-                    except (StoreDamaged, ClusterTopicDamaged) as error:
+                    except (AnotherStore, StoreDamaged, ClusterTopicDamaged) as error:
                         if name == namespace:
                             raise
                         # Whoever asks for that one is told; the others go on.
@@ -96,6 +115,35 @@ class Settler:
         with self._lock:
             return set(self._topic.namespaces())
 
+    def adopt(self) -> dict[str, int]:
+        """As `restore`, and make this store the home of all published namespaces; the former must be closed.
+
+        Raises AnotherStore where this store holds a namespace of the same name that is another.
+        """
+        with self._lock:
+            published = self._topic.published()
+            for name, told in published.items():
+                self._require_vacant(name, told)
+            return {name: self._adopt(name, told) for name, told in published.items() if told.whole is not None}
+
+    def _require_vacant(self, namespace: str, told: Published) -> None:
+        """Raises AnotherStore where this store has clusters that never were this namespace's."""
+        assert self._homes is not None  # noqa: S101 - nobody adopts without
+        if self._store.namespace_state(namespace) is not None and any(True for _ in self._store.summaries(namespace)):
+            try:
+                self._homes.require(namespace, told.home)
+            except AnotherStore:
+                raise AnotherStore(
+                    f"this Redis has clusters of its own in a namespace {namespace!r}: they would be mixed with those"
+                    " of the cluster topic; use another database, or empty this one"
+                ) from None
+
+    def _adopt(self, namespace: str, told: Published) -> int:
+        assert self._homes is not None  # noqa: S101 - as above
+        self._homes.adopt(namespace, told.home)
+        self._store.unsettle(namespace)
+        return self._settle(namespace, self._store.begin_settling(namespace), told)
+
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, settled or not.
 
@@ -116,14 +164,52 @@ class Settler:
         published = self._topic.published().get(namespace, Published())
         return 0 if published.whole is None else self._settle(namespace, token, published)
 
+    def is_told(self, namespace: str) -> bool:
+        """Whether the topic knows the namespace."""
+        with self._lock:
+            return namespace in self._topic.namespaces()
+
+    def settle_lost(self, namespace: str) -> None:
+        """Settle all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
+
+        What was told last is looked for in the store: it may have been put back to an earlier moment meanwhile.
+        """
+        for name, newest in self._topic.newest(_NEWEST_RECORDS).items():
+            if self._store.incarnation(name) is None:
+                continue
+            if self._homes is not None:
+                self._homes.require(name, newest.home)
+            if self._behind(name, newest, self._store.revisions(name, [*newest.revisions, *newest.retired])):
+                logger.warning("the store is older than what was published", extra={"namespace": name})
+                self._store.unsettle(name)
+        known = self._store.namespaces()
+        if known and all(self._store.incarnation(name) is not None for name in known):
+            return
+        for name in sorted({namespace, *self._topic.namespaces()} & {*known, *self._topic.namespaces()}):
+            with suppress(NamespaceHeld):
+                self.settle(name)
+
+    def _put_back(self, namespace: str, token: str, restored: list[Restored]) -> int:
+        """In parts, so that it can be told how far it has come."""
+        count = 0
+        for start in range(0, max(1, len(restored)), _PART):
+            self.progress = Progress(namespace, start, len(restored))
+            count += self._store.restore(namespace, token, restored[start : start + _PART])
+        self.progress = None
+        return count
+
     def _settle_untold(self, namespace: str, token: str) -> None:
         """The topic has nothing of it: it is new, or has not published yet."""
         mended = self._store.mend(namespace, token, [], None)
         gone = self._gone(namespace, Published(), mended)
         self._store.restore(namespace, token, [Restored(retired_cluster(namespace, i)) for i in gone])
+        if self._homes is not None:
+            self._homes.take(namespace, None)
         self._store.settle(namespace, token, None, {}, mended.revisions)
 
     def _settle(self, namespace: str, token: str, published: Published) -> int:
+        if self._homes is not None:
+            self._homes.require(namespace, published.home)
         told = [*published.revisions, *published.retired]
         dimension = None if published.whole is None else published.whole.dimension
         mended = self._store.mend(namespace, token, told, dimension)
@@ -132,15 +218,15 @@ class Settler:
         committed = self._topic.committed()
         restored = self._corrected(namespace, published, behind, committed) if behind else []
         restored += [Restored(retired_cluster(namespace, i)) for i in gone]
-        count = self._store.restore(namespace, token, [_replacing(one, mended) for one in restored])
+        if self._homes is not None:
+            self._homes.take(namespace, published.home)
+        count = self._put_back(namespace, token, [_replacing(one, mended) for one in restored])
         decided = {at: offset - 1 for at, offset in committed.items()}
         # What the store has told nobody of waits in its outbox, which may be lost as well.
         untold = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         untold = [i for i in untold if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
-        # No revision is 0: all of these wait to be published again.
-        self._store.publishing(namespace, [(i, 0) for i in sorted(published.outdated)])
-        self._store.settle(namespace, token, whole, decided, untold)
+        self._store.settle(namespace, token, whole, decided, sorted({*untold, *published.outdated}))
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",

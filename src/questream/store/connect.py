@@ -96,6 +96,20 @@ def connect_redis(settings: RedisSettings) -> Any:
             return _behind_sentinel(url, settings, arguments)
 
 
+def place_of(settings: RedisSettings) -> str:
+    """Where the settings lead to, in words and without a secret: server and database, Sentinel's service, cluster."""
+    from_url = _parsed(settings.url.get_secret_value())
+    database = from_url.get("db", 0)
+    match settings.mode:
+        case "sentinel":
+            return f"sentinel {settings.sentinel_service} {database}"
+        case "cluster":
+            return f"cluster {from_url.get('host')}:{from_url.get('port', 6379)}"
+        case "single":
+            at = from_url.get("path") or f"{from_url.get('host', 'localhost')}:{from_url.get('port', 6379)}"
+            return f"single {at} {database}"
+
+
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise SettingsError unless each option is one of redis-py's that questream leaves to the user."""
     known = set(inspect.signature(redis.Redis.__init__).parameters) - {"self"}

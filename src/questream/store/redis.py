@@ -19,6 +19,7 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import (
+    AnotherStore,
     Contended,
     IdentityMismatch,
     LostMemory,
@@ -65,7 +66,7 @@ from questream.store.wire import (
 
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"moment ledger hold begin_settling mend settle restore".split(),  # noqa: SIM905 - as above
+    *"moment ledger hold begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "settle")
@@ -111,6 +112,10 @@ def _translated() -> Iterator[None]:
         code = str(error).split(" ", 1)[0]
         if _PASSING.search(str(error)):
             raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
+        if code == "LEFT":
+            raise AnotherStore(
+                "the namespace was moved to another Redis (questream restore --adopt): set redis.url to that one"
+            ) from error
         if code == "LOST":
             raise LostMemory(str(error).partition(" ")[2]) from error
         if "WRONGTYPE" in str(error):
@@ -190,6 +195,7 @@ class RedisStore:
     _moment_script: Any
     _begin_settling_script: Any
     _mend_script: Any
+    _take_home_script: Any
     _hold_script: Any
     _ledger_script: Any
     _settle_script: Any
@@ -367,7 +373,7 @@ class RedisStore:
     @_remembering
     def states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
         chunks = (cluster_ids[start : start + _LOAD_CHUNK] for start in range(0, len(cluster_ids), _LOAD_CHUNK))
-        return [state for chunk in chunks for state in self._states(namespace, chunk, STATE_FIELDS)]
+        return [state for chunk in chunks for state in self._whole_states(namespace, chunk)]
 
     def clusters(self, namespace: str) -> Iterator[ClusterState]:
         return self._live_states(namespace, STATE_FIELDS)
@@ -524,6 +530,29 @@ class RedisStore:
     def unsettle(self, namespace: str) -> None:
         self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
 
+    @_translated()
+    def home(self, namespace: str) -> bytes | None:
+        """The home (recovery/home.py) that the namespace has in this Redis."""
+        found: bytes | None = self._client.hget(key(namespace, "meta"), "home")
+        return found
+
+    @_translated()
+    def take_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home, unless it has one."""
+        self._take_home_script(keys=[key(namespace, "meta")], args=[home])
+
+    @_translated()
+    def replace_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home, in a Redis that it may have left before."""
+        self._client.hset(key(namespace, "meta"), "home", home)
+        self._client.hdel(key(namespace, "meta"), "moved")
+
+    @_translated()
+    def move_away(self, namespace: str) -> None:
+        """The namespace is served elsewhere from here on: scripts refuse it in this Redis for good."""
+        self._client.hset(key(namespace, "meta"), "moved", 1)
+        self._client.hdel(key(namespace, "meta"), "incarnation", "settling", "held_until")
+
     def end_incarnation(self, namespace: str) -> None:
         """As `unsettle`, whatever is left of the namespace, and as far as this user may write."""
         meta = self._keys.of(namespace, "meta")
@@ -628,7 +657,7 @@ class RedisStore:
         return sorted(int(member) for member in self._client.zrange(self._keys.of(namespace, "idle"), 0, -1))
 
     def _state(self, namespace: str, cluster_id: int) -> ClusterState | None:
-        states = self._states(namespace, [cluster_id], STATE_FIELDS)
+        states = self._whole_states(namespace, [cluster_id])
         return states[0] if states else None
 
     def _live_states(self, namespace: str, fields: list[str]) -> Iterator[ClusterState]:
@@ -642,17 +671,20 @@ class RedisStore:
         for cluster_id in cluster_ids:
             pipeline.hmget(self._keys.cluster(namespace, cluster_id), fields)
         model = self._model(namespace)
-        states, missing = [], []
-        for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True):
-            if values[2] is None:
-                missing.append(cluster_id)
-                continue
-            state = parse_state(namespace, cluster_id, model, values)
-            if fields is STATE_FIELDS and state.vector_sum is None and state.event not in ("merged", "retired"):
-                # Never told to the cluster topic: what that knows would be overwritten.
-                raise LostMemory("a cluster is cut short")
-            states.append(state)
-        self._require_unnamed(namespace, missing)
+        return [
+            parse_state(namespace, cluster_id, model, values)
+            for cluster_id, values in zip(cluster_ids, pipeline.execute(), strict=True)
+            if values[2] is not None
+        ]
+
+    def _whole_states(self, namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+        """Raises LostMemory where one is cut short, or missing though an index names it."""
+        states = self._states(namespace, cluster_ids, STATE_FIELDS)
+        if any(state.vector_sum is None and state.event not in ("merged", "retired") for state in states):
+            # Never told to the cluster topic: what that knows would be overwritten.
+            raise LostMemory("a cluster is cut short")
+        found = {state.cluster_id for state in states}
+        self._require_unnamed(namespace, [i for i in cluster_ids if i not in found])
         return states
 
     def _require_unnamed(self, namespace: str, missing: Sequence[int]) -> None:

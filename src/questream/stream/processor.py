@@ -24,7 +24,7 @@ from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
-from questream.stream.telling import TOLD_AT_ONCE, Teller, Telling
+from questream.stream.telling import TOLD_AT_ONCE, Headers, Teller, Telling
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Processor:
         on_superseded: Callable[[int], None],
         own_namespace: str,
         on_published: Callable[[Offsets], None] = lambda _: None,
+        state_headers: Headers = lambda namespace, incarnation: (),  # noqa: ARG005 - the names say which is which
     ) -> None:
         self._clusterer = clusterer
         self._publisher = publisher
@@ -88,7 +89,7 @@ class Processor:
         self._on_published = on_published
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
-        self._teller = Teller(store, retry, topics.clusters)
+        self._teller = Teller(store, retry, topics.clusters, state_headers)
         self._told_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
         self._last_swept = ""

@@ -6,7 +6,7 @@ its cluster, a merged cluster never without the one that it became, and neither 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from questream.clusterer import Decided
@@ -19,6 +19,9 @@ from questream.stream.backlog import Batch
 from questream.stream.retry import Retry
 
 TOLD_AT_ONCE = 256
+
+# What the records of a namespace carry that were made in an incarnation: which store it is.
+Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
 
 
 @dataclass(slots=True)
@@ -38,10 +41,11 @@ class Telling:
 class Teller:
     """Gathers what the cluster topic has to be told, and tells the store what has been."""
 
-    def __init__(self, store: Store, retry: Retry, topic: str) -> None:
+    def __init__(self, store: Store, retry: Retry, topic: str, headers: Headers) -> None:
         self._store = store
         self._retry = retry
         self._topic = topic
+        self._headers = headers
 
     def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[Telling]:
         """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
@@ -110,11 +114,15 @@ class Teller:
             wanted = [cluster_id for cluster_id in merged_into if cluster_id not in telling.revisions]
 
     def _tell_cluster(self, telling: Telling, state: ClusterState) -> None:
-        telling.records.append(Outgoing(self._topic, *encode_cluster_state(state)))
+        telling.records.append(self._outgoing(telling, encode_cluster_state(state)))
         telling.revisions[state.cluster_id] = state.revision
 
+    def _outgoing(self, telling: Telling, record: tuple[bytes, bytes | None]) -> Outgoing:
+        headers = self._retry.store(self._headers, telling.namespace, telling.incarnation)
+        return Outgoing(self._topic, *record, headers)
+
     def _tell_namespace(self, telling: Telling, whole: NamespaceState) -> None:
-        telling.records.append(Outgoing(self._topic, *encode_namespace_state(whole)))
+        telling.records.append(self._outgoing(telling, encode_namespace_state(whole)))
         telling.revisions[0] = whole.revision
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -42,6 +43,7 @@ from questream.metrics import Metrics
 from questream.namespace_rules import build_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.home import Homes, location_of
 from questream.recovery.settling import Settler
 from questream.settings import Settings
 from questream.store.redis import open_store
@@ -90,9 +92,10 @@ class Worker:
         self._encoders = {build.identity: encoder for encoder, build in builds.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
-        settler = Settler(self._store, self._cluster_topic)
+        self._homes = Homes(self._store, location_of(settings.redis))
+        self._settler = Settler(self._store, self._cluster_topic, self._homes)
         self._admission = Admission(
-            self._store, settler.published_namespaces, settings.namespaces, settings.clusters.namespace
+            self._store, self._settler.published_namespaces, settings.namespaces, settings.clusters.namespace
         )
         self._clusterer = Clusterer(
             self._store,
@@ -100,8 +103,8 @@ class Worker:
             builds[encoder].rules,
             former=None if former is None else builds[former],
             keep_texts=settings.clusters.keep_texts,
-            settle=settler.settle,
-            settle_all=settler.settle_all,
+            settle=self._settle,
+            settle_all=self._settle_all,
             max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
@@ -158,9 +161,11 @@ class Worker:
 
     def ready(self) -> str | None:
         """None while Kafka, Redis and the model are there, else what is missing."""
-        trouble, intake = None, self._intake
+        trouble, intake, progress = None, self._intake, self._settler.progress
         store_trouble = self._retry.trouble
-        if isinstance(store_trouble, NamespaceHeld):
+        if progress is not None:
+            trouble = str(progress)
+        elif isinstance(store_trouble, NamespaceHeld):
             trouble = str(store_trouble)
         elif store_trouble is not None:
             trouble = f"Redis does not answer: {store_trouble}"
@@ -206,10 +211,29 @@ class Worker:
             f"topic {', '.join(sorted(missing))} does not exist; create it with: questream topics create"
         )
 
+    def _settle(self, namespace: str) -> None:
+        """Outside of a session, or at once where the topic knows nothing of the namespace.
+
+        To put back many clusters takes longer than the group waits for a member that does not poll. So the session
+        ends, and the next begins with what was lost, before it joins the group.
+        """
+        if self._session is not None and self._settler.is_told(namespace):
+            raise StoreUnsettled(f"namespace {namespace!r} is put back before the worker joins its group again")
+        self._settler.settle(namespace)
+
+    def _settle_all(self, namespaces: Collection[str]) -> None:
+        unsettled = [name for name in namespaces if self._store.incarnation(name) is None]
+        if self._session is not None and any(self._settler.is_told(name) for name in unsettled):
+            raise StoreUnsettled("namespaces are put back before the worker joins its group again")
+        self._settler.settle_all(unsettled)
+
     def _run_session(self) -> None:
         settings = self._settings
         ending = self._ending = threading.Event()
+        if self._stopping.is_set():
+            ending.set()
         retry = self._retry = Retry(ending)
+        retry.store(self._settler.settle_lost, settings.clusters.namespace)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
@@ -244,6 +268,7 @@ class Worker:
             on_superseded=intake.superseded,
             on_published=intake.published,
             own_namespace=settings.clusters.namespace,
+            state_headers=self._homes.header,
         )
         session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session

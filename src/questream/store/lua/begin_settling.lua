@@ -2,7 +2,9 @@
 -- that was compared is still there.
 -- KEYS: 1 meta
 -- ARGV: 1 nonce
--- Replies: the token of this memory, the same for all who settle it; false while somebody holds the namespace
+-- Replies: the token of this memory, the same for all who settle it; false while somebody holds the namespace; error
+--          LEFT where the namespace has moved to another store for good
+if redis.call('HEXISTS', KEYS[1], 'moved') == 1 then return redis.error_reply('LEFT for another store') end
 local token = current(KEYS[1], 'settling')
 local held_until = redis.call('HGET', KEYS[1], 'held_until')
 if held_until then

@@ -1,0 +1,105 @@
+"""Which store serves a namespace: one at a time, and the cluster topic says which.
+
+A store keeps its home in the namespace's meta, and every record of the cluster topic carries it as a header. A restart
+and a failover keep it; a store that was emptied takes a new one, which names the one before, where it is found at the
+same place. Any other store is refused before anything is decided: it would give ids out a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from questream.errors import AnotherStore
+from questream.settings import RedisSettings
+from questream.store.connect import place_of
+
+HOME_HEADER = "questream-store"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A store as the home of a namespace: the `epoch`-th, at a `location` (a hash), after the store `former`."""
+
+    epoch: int
+    store: str
+    location: str
+    former: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.epoch} {self.store} {self.location} {self.former}".rstrip()
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> Home | None:
+        """The inverse of str(); None where there is none, or one of a later release."""
+        parts = (text or b"").decode("ascii", "replace").split(" ")
+        if len(parts) < 3 or not parts[0].isdigit():
+            return None
+        return cls(int(parts[0]), parts[1], parts[2], parts[3] if len(parts) > 3 else "")
+
+
+class HomeStore(Protocol):
+    """A store that several may be confused with."""
+
+    def home(self, namespace: str) -> bytes | None:
+        """The home that the namespace has in this store."""
+
+    def take_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home, unless it has one."""
+
+    def replace_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home."""
+
+
+def location_of(settings: RedisSettings) -> str:
+    """Where a store is found, as a hash: an address is nobody's who reads the cluster topic."""
+    return hashlib.blake2b(place_of(settings).encode(), digest_size=8).hexdigest()
+
+
+class Homes:
+    """Compares the home of namespaces in a store with what the cluster topic says, and gives them one."""
+
+    def __init__(self, store: HomeStore, location: str) -> None:
+        self._store = store
+        self._location = location
+        self._headers: dict[str, tuple[str, list[tuple[str, bytes]]]] = {}
+
+    def require(self, namespace: str, told: Home | None) -> None:
+        """Raises AnotherStore unless this store is the one that the topic tells of, or that one emptied."""
+        mine = Home.parse(self._store.home(namespace))
+        if told is None or (mine is not None and told.store in (mine.store, mine.former)):
+            return
+        if mine is None and told.location == self._location:
+            return
+        raise AnotherStore(
+            f"namespace {namespace!r} is served by another Redis than the one of redis.url, as the cluster topic says:"
+            " set redis.url (server and database number) to that one, or move the namespace here with"
+            " questream restore --adopt"
+        )
+
+    def take(self, namespace: str, told: Home | None) -> None:
+        """Give the namespace a home in this store, if it has none."""
+        self._store.take_home(namespace, str(self._next(told)).encode())
+
+    def adopt(self, namespace: str, told: Home | None) -> None:
+        """Make this store the home of the namespace."""
+        self._store.replace_home(namespace, str(self._next(told)).encode())
+
+    def header(self, namespace: str, incarnation: str) -> Sequence[tuple[str, bytes]]:
+        """What a record of the cluster topic carries that was made in this incarnation."""
+        known = self._headers.get(namespace)
+        if known is None or known[0] != incarnation:
+            home = self._store.home(namespace)
+            if home is None:
+                # Settled by an earlier release, and so compared with the topic already.
+                self.take(namespace, None)
+                home = self._store.home(namespace) or b""
+            known = self._headers[namespace] = (incarnation, [(HOME_HEADER, home)])
+        return known[1]
+
+    def _next(self, told: Home | None) -> Home:
+        epoch, former = (told.epoch, told.store) if told else (0, "")
+        return Home(epoch + 1, uuid.uuid4().hex[:16], self._location, former)
