@@ -106,3 +106,14 @@ def test_a_topic_that_is_deleted_is_named_with_its_remedy(stream: Stream, role: 
             stream.send([question(2, "why was I charged twice?")])
         assert worker.wait(90) > 0
         assert f"topic {name} does not exist; create it with: questream topics create" in worker.log.read_text()
+
+
+def test_a_worker_of_the_same_name_ends_what_a_crash_left_open(stream: Stream, tmp_path: Path) -> None:
+    # The broker itself would have readers wait for longer than this test does.
+    overrides = stream.overrides(kafka__transaction_timeout_seconds=120)
+    stream.send([question(1, "where is my card?")])
+    with WorkerProcess(tmp_path, overrides, fault="commit-transaction:before:1:KILL") as worker:
+        assert worker.wait() < 0
+        worker.start()
+        with stream.decisions() as reader:
+            assert_one_decision_each(reader.values(1), ["q1"])

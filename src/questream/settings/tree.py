@@ -128,7 +128,11 @@ class KafkaSettings(Group):
     worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
         default=None,
         pattern=TOPIC_PATTERN,
-        description="Name of this worker, unique in its group; unset: host name and a random part.",
+        description=(
+            "Name of this worker, unique in its group; unset: host name and a random part. With a name that it keeps, a"
+            " worker that is started again ends the transaction that a crash left open, and readers need not wait for"
+            " its time-out."
+        ),
     )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         default="earliest",
