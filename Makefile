@@ -10,6 +10,7 @@ JOBS ?= 3
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 SBOM ?= sbom.json
+SEQUENCES ?= 10000
 # Tools of other projects' making, in a place of their own: nothing that runs or tests questream depends on them.
 AUDIT := .cache/audit
 AUDIT_STAMP := $(AUDIT)/.done
@@ -25,7 +26,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults mutants fuzz overload audit sbom lock clean
+.PHONY: help setup demo test lint format bench faults mutants fuzz overload machine audit sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +92,10 @@ fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through
 overload: $(STAMP) ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
 	@$(BIN)/python -m tests.servers
 	@$(BIN)/python -u -m tests.overload $(ARGS)
+
+machine: $(STAMP) ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
+	@$(BIN)/python -m tests.servers
+	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest tests/contract/test_machine.py $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
 	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)

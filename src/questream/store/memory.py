@@ -347,8 +347,8 @@ class MemoryStore:
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         with self._lock:
             latest = self._clock() - older_than_seconds
-            waiting = sorted((since, i) for i, since in self._get(namespace).outbox.items() if since <= latest)
-            return [cluster_id for _, cluster_id in waiting[:limit]]
+            waiting = sorted((since, str(i)) for i, since in self._get(namespace).outbox.items() if since <= latest)
+            return [int(cluster_id) for _, cluster_id in waiting[:limit]]
 
     def confirm(
         self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
@@ -428,7 +428,7 @@ class MemoryStore:
             state = self._get(namespace)
             if state.incarnation is not None or state.settling != token:
                 return 0
-            return sum(self._restore(state, one) for one in restored)
+            return sum(self._restore(state, one, self._clock) for one in restored)
 
     def settle(
         self,
@@ -515,13 +515,15 @@ class MemoryStore:
         return False
 
     @staticmethod
-    def _restore(state: _Namespace, restored: Restored) -> bool:
+    def _restore(state: _Namespace, restored: Restored, clock: Callable[[], float]) -> bool:
         told = restored.state
         known = state.clusters.get(told.cluster_id)
         if told.event == "retired":
             state.outbox.pop(told.cluster_id, None)
             return state.clusters.pop(told.cluster_id, None) is not None
         if known is not None and not restored.damaged and known.standing.revision >= told.revision:
+            if restored.publish:
+                state.outbox.setdefault(told.cluster_id, clock())
             return False
         standing = Standing(
             told.cluster_id,
@@ -603,8 +605,11 @@ class MemoryStore:
     def _retire(self, state: _Namespace, due: Due, most: int, retention: Retention) -> list[int]:
         """Retire `most` of what is due, those last seen the longest ago first."""
         oldest = 0 if due.timeless else 1
-        found = sorted((seen, i) for seen, i in _members(state, due.among) if oldest <= seen <= due.until)
-        ids = [i for _, i in found if due.among == "aliases" or not _is_kept(state.clusters[i])][:most]
+        # As Redis has them: ids that were seen at the same time are in the order of their texts.
+        found = sorted((seen, str(i)) for seen, i in _members(state, due.among) if oldest <= seen <= due.until)
+        ids = [
+            i for i in (int(text) for _, text in found) if due.among == "aliases" or not _is_kept(state.clusters[i])
+        ][:most]
         for i in ids:
             cluster, old = state.clusters[i], state.clusters[i].standing
             cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True

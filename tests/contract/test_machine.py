@@ -1,0 +1,270 @@
+"""The store in memory and Redis, through the same calls in any order: every reply and all that can be read is compared.
+
+The explorer walks the store in memory, so what it proves holds for Redis only as far as the two agree.
+`QUESTREAM_SEQUENCES` says how many sequences of calls are tried (`make machine`: 10,000).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from questream.clustering.merging import Merge
+from questream.clustering.mirror import Mirror
+from questream.domain import ClusterState, Vector
+from questream.errors import QuestreamError
+from questream.store.memory import MemoryStore
+from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store, Touch
+from questream.store.redis import RedisStore
+from questream.store.retention import Retention
+from tests.contract.test_store import IDENTITY
+
+SEQUENCES = int(os.environ.get("QUESTREAM_SEQUENCES", "150"))
+STEPS = 20
+PARTITIONS = (0, 1)
+# Two digits beside one, and times that are equal: where order is by text in one store and by number in the other.
+TIMES = st.sampled_from([0, 1000, 1000, 2000, 500_000])
+NAMES = st.sampled_from([None, "", "card arrival", "cards-team"])
+PARTS = st.integers(0, 3)
+POSITIONS = st.integers(0, 40)
+
+
+def comparable(value: Any) -> Any:
+    """A reply without what is each store's own: names of incarnations, and objects that compare by identity."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, Mirror):
+        clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes()) for i in value.row_of}
+        return value.seq, value.next_id, value.generation, value.mean_questions, value.mean_sum.tobytes(), clusters
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if field.name != "incarnation"]
+        return type(value).__name__, [comparable(getattr(value, name)) for name in names]
+    if isinstance(value, dict):
+        return {key: comparable(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [comparable(part) for part in value]
+    return value
+
+
+class Stores(RuleBasedStateMachine):
+    """Both stores, and what a worker would know of them; `client` is set before it is run."""
+
+    client: redis.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.namespace = f"machine-{uuid.uuid4().hex[:12]}"
+        self.stores: list[Store] = [MemoryStore(log_commits=10_000), RedisStore(self.client)]
+        self.offsets = dict.fromkeys(PARTITIONS, 0)
+        for store in self.stores:
+            store.open(self.namespace, IDENTITY)
+        self.settle_again()
+
+    def teardown(self) -> None:
+        self.client.flushdb()
+
+    def both(self, call: Callable[[Store], Any]) -> Any:
+        """The reply, or the error, that both give."""
+        replies = []
+        for store in self.stores:
+            try:
+                replies.append(call(store))
+            except (QuestreamError, KeyError) as error:
+                replies.append(type(error).__name__)
+        assert comparable(replies[0]) == comparable(replies[1])
+        return replies[0]
+
+    @property
+    def live(self) -> list[ClusterState]:
+        return list(self.stores[0].clusters(self.namespace))
+
+    def known(self, position: int) -> int:
+        """The id of any cluster that was ever opened, or one that was not."""
+        whole = self.stores[0].namespace_state(self.namespace)
+        assert whole is not None
+        return 1 + position % whole.next_cluster
+
+    @rule(
+        opened=st.lists(st.tuples(PARTS, PARTS, TIMES), max_size=4),
+        joined=st.lists(st.tuples(POSITIONS, st.booleans(), TIMES), max_size=3),
+        partition=st.sampled_from(PARTITIONS),
+        back=st.sampled_from([0, 0, 0, 0, 1]),
+        late=st.sampled_from([0, 0, 0, 0, 1, 3]),
+        turn=st.sampled_from(["", "", "ada", "bob"]),
+        learns=st.booleans(),
+        prune=st.integers(0, 3),
+    )
+    def commit(
+        self,
+        opened: list[tuple[int, int, int]],
+        joined: list[tuple[int, bool, int]],
+        partition: int,
+        back: int,
+        late: int,
+        turn: str,
+        learns: bool,
+        prune: int,
+    ) -> None:
+        whole = self.stores[0].namespace_state(self.namespace)
+        assert whole is not None
+        seq = max(1, whole.seq - late)
+        touches: list[Touch] = []
+        for at, (one, two, seen_at) in enumerate(opened):
+            total = np.array([1, one, two, 0], np.float32)
+            touches.append(Touch(whole.next_cluster + at, 1, 0, 1, total, seen_at, f"question {at}"))
+        for position, frozen, seen_at in joined:
+            if not self.live:
+                continue
+            state = self.live[position % len(self.live)]
+            if state.vector_sum is None or any(touch.cluster_id == state.cluster_id for touch in touches):
+                continue
+            total_after: Vector | None = None if frozen else state.vector_sum + np.float32(1)
+            members = state.members if frozen else state.members + 1
+            touches.append(Touch(state.cluster_id, 1, state.members, members, total_after, seen_at))
+        if not touches:
+            return
+        first = max(0, self.offsets[partition] - back)
+        rows = [
+            LedgerRow(first + at, touch.cluster_id, 0.75, touch.creates, 1, None, False)
+            for at, touch in enumerate(touches)
+        ]
+        mean = None
+        if learns:
+            learned = whole.mean_sum + np.float32(1)
+            mean = MeanUpdate(whole.mean_questions, whole.mean_questions + len(touches), learned)
+        batches = [PartitionBatch("questions", partition, rows, max(0, first - prune))]
+
+        def call(store: Store) -> Any:
+            incarnation = store.incarnation(self.namespace) or ""
+            proposal = Proposal(incarnation, seq, batches, touches, mean, "model", 0.55, 123_456, turn=turn)
+            return store.commit(self.namespace, proposal)
+
+        self.both(call)
+        self.offsets[partition] = (
+            self.stores[0].heads(self.namespace, [("questions", partition)])["questions", partition] + 1
+        )
+
+    @rule(
+        pairs=st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=3), wrong=st.booleans(), drop=st.booleans()
+    )
+    def merge(self, pairs: list[tuple[int, int]], wrong: bool, drop: bool) -> None:
+        live, merges = self.live, []
+        for one, other in pairs:
+            if len(live) < 2 or one % len(live) == other % len(live):
+                continue
+            survivor, loser = sorted((live[one % len(live)], live[other % len(live)]), key=lambda s: s.cluster_id)
+            assert survivor.vector_sum is not None
+            assert loser.vector_sum is not None
+            dropped = (loser.label, loser.route) if drop and (loser.label or loser.route) else None
+            merges.append(
+                Merge(
+                    survivor.cluster_id,
+                    loser.cluster_id,
+                    survivor.members + wrong,
+                    loser.members,
+                    survivor.vector_sum + loser.vector_sum,
+                    dropped,
+                )
+            )
+        whole = self.stores[0].namespace_state(self.namespace)
+        assert whole is not None
+        if merges:
+            self.both(
+                lambda store: store.merge(
+                    self.namespace, store.incarnation(self.namespace) or "", max(1, whole.seq - 1), merges
+                )
+            )
+
+    @rule(position=POSITIONS, label=NAMES, route=NAMES)
+    def label(self, position: int, label: str | None, route: str | None) -> None:
+        if label is not None or route is not None:
+            number = self.known(position)
+            self.both(lambda store: store.label(self.namespace, number, label, route))
+
+    @rule(
+        idle=st.sampled_from([None, 1.0, 400.0]),
+        singleton=st.sampled_from([None, 1.0]),
+        alias=st.sampled_from([None, 1.0]),
+        most=st.sampled_from([None, 2, 5]),
+    )
+    def retire(self, idle: float | None, singleton: float | None, alias: float | None, most: int | None) -> None:
+        retention = Retention(idle, singleton, alias, most)
+        self.both(lambda store: store.retire(self.namespace, retention, 4096))
+
+    @rule(committed=st.integers(0, 40), behind=st.sampled_from([0, 0, 1]))
+    def publish_and_confirm(self, committed: int, behind: int) -> None:
+        waiting = self.stores[0].unpublished(self.namespace, 0.0, 1000)
+        whole = self.stores[0].namespace_state(self.namespace)
+        assert whole is not None
+        revisions = {s.cluster_id: s.revision - behind for s in self.stores[0].states(self.namespace, waiting)}
+        told = [(i, whole.revision if i == 0 else revisions.get(i, 0)) for i in waiting]
+        offsets = {("questions", partition): committed for partition in PARTITIONS}
+
+        def call(store: Store) -> None:
+            sent = store.moment(self.namespace) + 1000
+            assert store.publishing(self.namespace, told) == store.incarnation(self.namespace)
+            store.confirm(self.namespace, told, offsets, sent)
+
+        self.both(call)
+
+    @rule(position=POSITIONS, ahead=st.integers(-1, 2), gone=st.booleans())
+    def lose_and_restore(self, position: int, ahead: int, gone: bool) -> None:
+        number = self.known(position)
+        state = self.stores[0].cluster(self.namespace, number)
+        for store in self.stores:
+            store.unsettle(self.namespace)
+        if state is not None and state.event != "retired":
+            told = dataclasses.replace(state, revision=state.revision + ahead, event="retired" if gone else state.event)
+            restored = [Restored(told, publish=True)]
+
+            def call(store: Store) -> int:
+                return store.restore(self.namespace, store.begin_settling(self.namespace), restored)
+
+            self.both(call)
+        self.settle_again()
+
+    def settle_again(self) -> None:
+        for store in self.stores:
+            store.settle(self.namespace, store.begin_settling(self.namespace), None, {})
+
+    @invariant()
+    def all_that_can_be_read_is_the_same(self) -> None:
+        name = self.namespace
+        if self.both(lambda store: store.incarnation(name) is None):
+            self.settle_again()
+        whole = self.both(lambda store: store.namespace_state(name))
+        ids = list(range(1, whole.next_cluster + 1))
+        self.both(lambda store: store.states(name, ids))
+        self.both(lambda store: list(store.clusters(name)))
+        self.both(lambda store: list(store.summaries(name)))
+        self.both(lambda store: store.revisions(name, ids))
+        self.both(lambda store: sorted(store.unpublished(name, 0.0, 1000)))
+        self.both(lambda store: store.heads(name, [("questions", partition) for partition in PARTITIONS]))
+        for partition in PARTITIONS:
+            self.both(lambda store, at=partition: store.ledger(name, "questions", at))
+        self.both(lambda store: store.load(name))
+        self.both(lambda store: store.tail(name, store.incarnation(name) or "", max(1, whole.seq - 3)))
+
+
+def test_redis_and_the_store_in_memory_answer_alike_whatever_is_asked_in_whatever_order(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    machine = type("StoresOnRedis", (Stores,), {"client": client})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=SEQUENCES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    client.close()
