@@ -94,7 +94,7 @@ class _CarelessConfirm(MemoryStore):
     """What was published is settled, whatever became of it since."""
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
     ) -> None:
         super().confirm(namespace, published, committed, sent)
         for cluster_id, _ in published:

@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
             unmerged = {name: ids for name, ids in value._unmerged.items() if ids}
             return _plain(value.mirrors), value.namespaces, _plain(unmerged)
         case MemoryStore():
-            return _plain(value._namespaces), value._clock()
+            return _plain(value._namespaces)
         case BaseException():
             return repr(value)
     if dataclasses.is_dataclass(value):

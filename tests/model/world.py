@@ -64,25 +64,9 @@ class World:
         return replace(self, workers=tuple(worker if w.name == worker.name else w for w in self.workers))
 
 
-@dataclass
-class _Clock:
-    """The store's time, which moves only where order counts: an outbox entry that `publishing` puts is later."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-def _call_store(store: MemoryStore, call: Call) -> object:
-    clock: Any = store._clock
-    before, waiting = clock.seconds, {name: dict(store._namespaces[name].outbox) for name in store.namespaces()}
-    if call.name == "publishing":
-        clock.seconds += 1.0
-    value: object = getattr(store, call.name)(*call.arguments)
-    if all(store._namespaces[name].outbox == outbox for name, outbox in waiting.items()):
-        clock.seconds = before
-    return value
+def _no_time() -> float:
+    """The store's clock: nothing that the model compares goes by time."""
+    return 0.0
 
 
 class Model:
@@ -243,7 +227,7 @@ class Model:
             )
 
     def _emptied(self) -> Frozen[MemoryStore]:
-        empty = self._protocol.store(clock=_Clock())
+        empty = self._protocol.store(clock=_no_time)
         # An emptied Redis answers every call; in memory that takes a namespace.
         empty.open(NAMESPACE, self.scenario.identity)
         return Frozen(empty)
@@ -343,7 +327,7 @@ class Model:
             changed = store.thaw()
             # One incarnation stands between two losses; it is named so that equal worlds are equal.
             with patch.object(uuid, "uuid4", lambda: SimpleNamespace(hex=f"after {losses} losses"[:12])):
-                value = _call_store(changed, call)
+                value = getattr(changed, call.name)(*call.arguments)
         except Exception as error:  # the worker's to handle
             return store, Answer.of(error=error)
         if call.name == "commit":

@@ -98,6 +98,9 @@ class _Namespace:
     ledgers: dict[tuple[str, int], list[tuple[int, Ledger]]] = field(default_factory=dict)
     outbox: dict[int, float] = field(default_factory=dict)
     turns: _Turns = field(default_factory=_Turns)
+    # By cluster, which of the `outdated_count` calls of `publishing` that found one outdated was the last of its own.
+    outdated: dict[int, int] = field(default_factory=dict)
+    outdated_count: int = 0
 
 
 class MemoryStore:
@@ -152,11 +155,14 @@ class MemoryStore:
             for cluster_id, revision in published:
                 if _revision(state, cluster_id) != revision:
                     state.outbox[cluster_id] = self._clock()
+                    state.outdated_count += 1
+                    state.outdated[cluster_id] = state.outdated_count
             return state.incarnation
 
-    def moment(self, namespace: str) -> int:
-        del namespace
-        return _milliseconds(self._clock())
+    def moment(self, namespace: str) -> str:
+        with self._lock:
+            state = self._get(namespace)
+            return f"{state.outdated_count} {state.incarnation or ''}"
 
     def load(self, namespace: str) -> Mirror:
         with self._lock:
@@ -351,16 +357,20 @@ class MemoryStore:
             return [int(cluster_id) for _, cluster_id in waiting[:limit]]
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
     ) -> None:
         with self._lock:
             state = self._get(namespace)
+            count, incarnation = sent.split(" ", 1)
+            if incarnation != (state.incarnation or ""):
+                return
             merges: set[int] = set()
             for cluster_id, revision in published:
                 current_revision = _revision(state, cluster_id)
                 if current_revision in (None, revision):
-                    if current_revision is None or _milliseconds(state.outbox.get(cluster_id, 0.0)) <= sent:
+                    if current_revision is None or not self._came_later(state, cluster_id, int(count)):
                         state.outbox.pop(cluster_id, None)
+                        state.outdated.pop(cluster_id, None)
                     if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
                         merges.add(cluster_id)
                     if cluster_id in state.clusters and state.clusters[cluster_id].retired:
@@ -372,6 +382,12 @@ class MemoryStore:
                     cluster = state.clusters[cluster_id]
                     left = _still_in_flight(cluster.standing.in_flight, committed, merges)
                     cluster.standing = replace(cluster.standing, in_flight=left)
+
+    def _came_later(self, state: _Namespace, cluster_id: int, count: int) -> bool:
+        """Whether `publishing` has found the cluster outdated since, or its tombstone is not due."""
+        cluster = state.clusters.get(cluster_id)
+        is_due = cluster is None or not cluster.retired or state.outbox.get(cluster_id, 0.0) <= self._clock()
+        return state.outdated.get(cluster_id, 0) > count or not is_due
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
         with self._lock:
@@ -644,10 +660,6 @@ class MemoryStore:
             entries.append((batch.first, Ledger(batch.last, decisions)))
             while len(entries) > 1 and entries[0][1].head < batch.prune_below:
                 entries.pop(0)
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)
 
 
 def _unsettled(namespace: str) -> StoreUnsettled:

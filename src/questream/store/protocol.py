@@ -263,8 +263,8 @@ class Store(Protocol):
         What has moved on since waits to be published again: whoever moved it may have told the topic before.
         """
 
-    def moment(self, namespace: str) -> int:
-        """The store's own time in ms."""
+    def moment(self, namespace: str) -> str:
+        """Where the outbox stands now, for `confirm`; it is good for the incarnation that stands."""
 
     def load(self, namespace: str) -> Mirror:
         """A fresh mirror of all live clusters; `Mirror.incarnation` is empty where the namespace is not settled."""
@@ -326,13 +326,14 @@ class Store(Protocol):
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
 
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
     ) -> None:
         """These (cluster id, revision) stand in the cluster topic; for id 0 it is NamespaceState.revision.
 
         `sent` is a `moment` before they were sent. A cluster that has moved on since stays to be published: two workers
         may publish it in either order; so does one that `publishing` has put there after that moment. What a cluster
-        counts from below the `committed` offsets of partitions is no longer in flight.
+        counts from below the `committed` offsets of partitions is no longer in flight. Nothing happens where another
+        incarnation stands than at that moment.
         """
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:

@@ -250,8 +250,8 @@ class RedisStore:
         return None if standing is None else str(standing.decode())
 
     @_translated()
-    def moment(self, namespace: str) -> int:
-        return int(self._moment_script(keys=[self._keys.of(namespace, "meta")]))
+    def moment(self, namespace: str) -> str:
+        return str(self._moment_script(keys=[self._keys.of(namespace, "meta")]).decode())
 
     @_remembering
     def load(self, namespace: str) -> Mirror:
@@ -414,7 +414,7 @@ class RedisStore:
 
     @_remembering
     def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: int
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
     ) -> None:
         if not published:
             return

@@ -28,12 +28,12 @@ Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
 class Telling:
     """Records of one namespace for the cluster topic, which rest on one incarnation of it.
 
-    `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is the store's moment before that.
+    `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is where the outbox stood before that.
     """
 
     namespace: str
     incarnation: str
-    begun: int
+    begun: str
     records: list[Outgoing] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
 

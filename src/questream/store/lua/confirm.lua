@@ -1,16 +1,29 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
 -- so whoever finds it changed leaves it there to be published again, and nobody takes out what was put there after his
--- own records were sent: an older state may have come after them (publishing.lua). What a cluster counts is no longer in
+-- own records were sent: an older state may have come after them (publishing.lua). A count tells what came after; a
+-- clock may be set back, and a worker of an earlier release goes by it alone. Nothing leaves in another incarnation than
+-- the records were sent in: what the store forgot may stand there anew. What a cluster counts is no longer in
 -- flight once the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is
 -- published goes for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
 -- KEYS: 1 outbox, 2 meta, then N clusters
--- ARGV: 1 JSON {topic/partition: committed offset}, 2 moment before the records were sent, in ms, then pairs of
+-- ARGV: 1 JSON {topic/partition: committed offset}, 2 moment before the records were sent (moment.lua), then pairs of
 --       (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: how many are published as they stand
-local committed, sent_ms = cjson.decode(ARGV[1]), tonumber(ARGV[2])
+local committed = cjson.decode(ARGV[1])
+local sent_count, sent_ms, incarnation = string.match(ARGV[2], '^(%d+) (%d+) (.*)$')
+if (standing_incarnation(KEYS[2]) or '') ~= incarnation then return 0 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local settled, merges = 0, {}
+
+local function came_later(id, key)
+  if tonumber(redis.call('HGET', key, 'outdated') or 0) > tonumber(sent_count) then return true end
+  local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
+  -- A time that has not come is that of a clock that was set back, or of a tombstone.
+  local ahead = waits_since_ms > now_ms and redis.call('HEXISTS', key, 'retired') == 0
+  return waits_since_ms > tonumber(sent_ms) and not ahead
+end
+
 for i = 1, (#ARGV - 2) / 2 do
   local id, revision = ARGV[2 * i + 1], ARGV[2 * i + 2]
   local current_revision
@@ -21,8 +34,7 @@ for i = 1, (#ARGV - 2) / 2 do
     current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end
   if not current_revision or current_revision == revision then
-    local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
-    if not current_revision or waits_since_ms <= sent_ms then
+    if not current_revision or not came_later(id, id == '0' and KEYS[2] or KEYS[2 + i]) then
       redis.call('ZREM', KEYS[1], id)
       if redis.call('HEXISTS', KEYS[2 + i], 'retired') == 1 then redis.call('EXPIRE', KEYS[2 + i], 600) end
       settled = settled + 1

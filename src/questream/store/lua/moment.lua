@@ -1,5 +1,8 @@
--- What time it is where the namespace lives.
+-- Where the outbox of a namespace stands: before or after that is what confirm.lua tells entries apart by.
 -- KEYS: 1 meta
--- Replies: ms since the epoch
+-- Replies: "<count> <ms> <incarnation>": how often a cluster was found outdated in the topic (publishing.lua), the time
+--          since the epoch, and the incarnation that stands, empty where there is none
 local now = redis.call('TIME')
-return now[1] * 1000 + math.floor(now[2] / 1000)
+local count = redis.call('HGET', KEYS[1], 'outdated_count') or '0'
+local now_ms = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+return count .. ' ' .. now_ms .. ' ' .. (standing_incarnation(KEYS[1]) or '')

@@ -1,6 +1,6 @@
 -- Asked when states of clusters have their place in the cluster topic, before they count as published there: a cluster
--- that has moved on since has to be published again, since whoever moved it may have told the topic before. Its time in
--- the outbox is that of this call, so that only what is sent later takes it out again.
+-- that has moved on since has to be published again, since whoever moved it may have told the topic before. Only what is
+-- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, tells that order.
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: the incarnation that stands, or false where the namespace has to be settled first
@@ -19,6 +19,13 @@ for i = 1, #ARGV / 2 do
   else
     current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end
-  if current_revision ~= revision then redis.call('ZADD', KEYS[2], now_ms, id) end
+  if current_revision ~= revision then
+    redis.call('ZADD', KEYS[2], now_ms, id)
+    -- A cluster that is gone for good gets no key again.
+    if current_revision then
+      local count = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'outdated_count', 1))
+      redis.call('HSET', id == '0' and KEYS[1] or KEYS[2 + i], 'outdated', count)
+    end
+  end
 end
 return standing_incarnation(KEYS[1])
