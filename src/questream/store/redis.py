@@ -533,25 +533,25 @@ class RedisStore:
     @_translated()
     def home(self, namespace: str) -> bytes | None:
         """The home (recovery/home.py) that the namespace has in this Redis."""
-        found: bytes | None = self._client.hget(key(namespace, "meta"), "home")
+        found: bytes | None = self._client.hget(self._keys.of(namespace, "meta"), "home")
         return found
 
     @_translated()
     def take_home(self, namespace: str, home: bytes) -> None:
         """Give the namespace this home, unless it has one."""
-        self._take_home_script(keys=[key(namespace, "meta")], args=[home])
+        self._take_home_script(keys=[self._keys.of(namespace, "meta")], args=[home])
 
     @_translated()
     def replace_home(self, namespace: str, home: bytes) -> None:
         """Give the namespace this home, in a Redis that it may have left before."""
-        self._client.hset(key(namespace, "meta"), "home", home)
-        self._client.hdel(key(namespace, "meta"), "moved")
+        self._client.hset(self._keys.of(namespace, "meta"), "home", home)
+        self._client.hdel(self._keys.of(namespace, "meta"), "moved")
 
     @_translated()
     def move_away(self, namespace: str) -> None:
         """The namespace is served elsewhere from here on: scripts refuse it in this Redis for good."""
-        self._client.hset(key(namespace, "meta"), "moved", 1)
-        self._client.hdel(key(namespace, "meta"), "incarnation", "settling", "held_until")
+        self._client.hset(self._keys.of(namespace, "meta"), "moved", 1)
+        self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
 
     def end_incarnation(self, namespace: str) -> None:
         """As `unsettle`, whatever is left of the namespace, and as far as this user may write."""
