@@ -132,9 +132,13 @@ def _near_throughout(
 
 def _is_near(vector: Floats, stands: Sequence[Centroid], means: Sequence[Centroid | None], rules: Rules) -> bool:
     """Whether each of these stands was near enough to the founder at each of these means, and at those between them."""
+    needed = rules.threshold + rules.tolerance
+    # Most clusters are far from a founder, and one mean is enough to see that.
+    if (score(vector, stands, means[0], rules) < needed).any():
+        return False
     scores = np.stack([score(vector, stands, mean, rules) for mean in means])
     lowest, highest = scores.min(axis=0), scores.max(axis=0)
-    return bool((lowest - _BETWEEN * (highest - lowest) >= rules.threshold + rules.tolerance).all())
+    return bool((lowest - _BETWEEN * (highest - lowest) >= needed).all())
 
 
 def _twin_by_topic(
