@@ -28,6 +28,7 @@ from questream.store.proposing import (
     rounded,
 )
 from questream.store.protocol import (
+    NO_TOPICS,
     Committed,
     Identity,
     Ledger,
@@ -37,6 +38,7 @@ from questream.store.protocol import (
     Replayed,
     Stale,
     Store,
+    StreamTopics,
     Tail,
 )
 from questream.store.states import live_state, merged_state, namespace_state
@@ -105,10 +107,11 @@ class Clusterer:
     """Online clustering of any number of namespaces in one store. Not for more than one thread at a time.
 
     New namespaces are built with `identity`; those that were built with `former`, and not moved yet, go on with that:
-    `identity(namespace)` says what the vectors that `decide` gets have to be of. `keep_texts` keeps the founder's text
-    of a cluster in the store as its representative. `settle` compares a namespace whose store may have lost its memory
-    with what was published, `settle_all` many of them; without it nothing is ever published elsewhere. Mirrors of
-    `max_namespaces` are held at most. `clock` gives seconds since the epoch.
+    `identity(namespace)` says what the vectors that `decide` gets have to be of. Namespaces of another stream than that
+    of `topics` are refused. `keep_texts` keeps the founder's text of a cluster in the store as its representative.
+    `settle` compares a namespace whose store may have lost its memory with what was published, `settle_all` many of
+    them; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at most. `clock` gives
+    seconds since the epoch.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Clusterer:
         rules: Rules,
         *,
         former: Build | None = None,
+        topics: StreamTopics = NO_TOPICS,
         keep_texts: bool = True,
         settle: Callable[[str], None] | None = None,
         settle_all: Callable[[Collection[str]], None] | None = None,
@@ -127,6 +131,7 @@ class Clusterer:
     ) -> None:
         self._store = store
         self._known = [Build(identity, rules), *([former] if former else [])]
+        self._topics = topics
         self._keep_texts = keep_texts
         self._settle = settle or self._settle_as_it_stands
         self._settle_all = settle_all or self._settle_each
@@ -303,7 +308,7 @@ class Clusterer:
         mismatch: IdentityMismatch | None = None
         for build in self._known:
             try:
-                self._store.open(namespace, build.identity)
+                self._store.open(namespace, build.identity, self._topics)
             except IdentityMismatch as error:
                 mismatch = mismatch or error
             else:

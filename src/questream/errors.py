@@ -12,7 +12,8 @@
     │   ├── AnotherStore     stop: the cluster topic says that another store serves the namespace
     │   ├── StoreDamaged     stop: Redis and the cluster topic have both lost a cluster
     │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
-    │       └── IdentityMismatch     the same: the namespace was built with another model
+    │       ├── IdentityMismatch     the same: the namespace was built with another model
+    │       └── NamespaceOfAnotherStream     the same: it belongs to a stream with other topics
     ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
     │   └── LostMemory       recover: Redis has forgotten, or was changed by another hand
     ├── Contended            retry: other workers kept winning
@@ -95,6 +96,12 @@ class IdentityMismatch(NamespaceRefused):
 
 class AnotherStore(StoreRefused):
     """The namespace is served by another store than the one that the settings lead to."""
+
+
+class NamespaceOfAnotherStream(NamespaceRefused):
+    """The namespace belongs to a stream with other topics, which would mix with this one."""
+
+    reason = "namespace_of_another_stream"
 
 
 class StoreDamaged(StoreRefused):

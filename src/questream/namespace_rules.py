@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from questream.clusterer import Build
 from questream.clustering.rules import Rules
-from questream.store.protocol import Identity
+from questream.store.protocol import Identity, StreamTopics
 
 if TYPE_CHECKING:
     from questream.encoder import Encoder
@@ -35,6 +35,12 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
 def identity_of(encoder: Encoder, rules: Rules) -> Identity:
     """What a namespace is built with."""
     return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
+
+
+def topics_of(settings: Settings) -> StreamTopics:
+    """What this stream is known by in the store; streams that share namespaces have the cluster topic in common."""
+    kafka = settings.kafka
+    return StreamTopics("" if settings.clusters.shared else kafka.input_topic, kafka.cluster_topic)
 
 
 def build_of(settings: Settings, encoder: Encoder) -> Build:

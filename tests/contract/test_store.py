@@ -15,10 +15,18 @@ import redis
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
 from questream.domain import ClusterState, InFlight, RunnerUp, Vector
-from questream.errors import IdentityMismatch, NamespaceHeld, StoreUnavailable, StoreUnsettled
+from questream.errors import (
+    IdentityMismatch,
+    NamespaceHeld,
+    NamespaceOfAnotherStream,
+    NamespaceRefused,
+    StoreUnavailable,
+    StoreUnsettled,
+)
 from questream.store.ledger import decide
 from questream.store.memory import MemoryStore
 from questream.store.protocol import (
+    LAYOUT,
     Committed,
     Identity,
     LedgerRow,
@@ -30,6 +38,7 @@ from questream.store.protocol import (
     Restored,
     Stale,
     Store,
+    StreamTopics,
     Tail,
     Touch,
 )
@@ -606,6 +615,35 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     stale = commit(trimmed, namespace, late)
     assert isinstance(stale, Stale)
     assert stale.missed.changes is None
+
+
+def test_a_namespace_belongs_to_the_stream_that_opened_it_first(store: Store) -> None:
+    namespace = f"contract-{uuid.uuid4().hex[:8]}"
+    mine = StreamTopics("questions", "clusters")
+    # A worker of before there were topics, and an embedded clusterer, say none.
+    store.open(namespace, IDENTITY)
+    assert store.topics(namespace) == StreamTopics()
+    store.open(namespace, IDENTITY, mine)
+    for others in (StreamTopics("mails", "clusters"), StreamTopics("questions", "mail-clusters")):
+        with pytest.raises(NamespaceOfAnotherStream, match=r"redis\.prefix"):
+            store.open(namespace, replace(IDENTITY, threshold=0.9), others)
+    # One that shares it compares the cluster topic alone.
+    store.open(namespace, IDENTITY, StreamTopics("", "clusters"))
+    settle(store, namespace)
+    store.open(namespace, IDENTITY, mine)
+    assert store.topics(namespace) == mine
+
+
+@pytest.mark.parametrize("store", ["redis", "cluster", "valkey"], indirect=True)
+def test_a_namespace_of_a_later_layout_is_refused_and_left_as_it_is(store: Store, namespace: str) -> None:
+    assert isinstance(store, RedisStore)
+    meta = store._keys.of(namespace, "meta")
+    assert store._client.hget(meta, "layout") == str(LAYOUT).encode()
+    store._client.hset(meta, mapping={"layout": LAYOUT + 1, "model": "another"})
+    before = store._client.hgetall(meta)
+    with pytest.raises(NamespaceRefused, match="upgrade questream"):
+        store.open(namespace, IDENTITY)
+    assert store._client.hgetall(meta) == before
 
 
 def test_a_store_that_is_not_there_is_unavailable() -> None:

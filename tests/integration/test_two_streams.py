@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from questream.cli.exit_codes import ExitCode
+from questream.errors import NamespaceOfAnotherStream
+from questream.stream.worker import Worker
 from tests.command import Outcome, questream
 from tests.servers import KafkaServer, Topics
 from tests.stream import Stream, question, running_worker, wait_until
@@ -31,7 +33,10 @@ def decide(stream: Stream, word: str) -> list[str]:
     stream.send(question(i, f"where is {word} {i}?") for i in range(QUESTIONS))
     with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as reader:
         clusters = [decision["cluster_id"] for decision in reader.values(QUESTIONS)]
-        wait_until(lambda: not worker._store.unpublished("default", 0, 1), "all states are published")
+        wait_until(
+            lambda: not worker._store.unpublished(stream.settings().clusters.namespace, 0, 1),
+            "all states are published",
+        )
     return clusters
 
 
@@ -50,3 +55,25 @@ def test_streams_with_a_prefix_each_share_a_redis_without_mixing(make_streams: C
         )
         listed = [json.loads(line) for line in run(stream, "clusters", "list", "--json").out.splitlines()]
         assert {row["representative"].split()[2] for row in listed} == {word}
+
+
+def test_a_stream_with_other_topics_is_refused_by_run_and_doctor(make_streams: Callable[..., list[Stream]]) -> None:
+    first, second = make_streams({}, {})
+    decide(first, "card")
+    with pytest.raises(NamespaceOfAnotherStream, match=r"redis\.prefix"):
+        Worker(second.settings(), hash_encoder()).run()
+    found = {finding["check"]: finding for finding in run(second, "doctor", "--json").json}
+    assert found["redis stream"]["status"] == "fail"
+    assert first.topics.input_topic in found["redis stream"]["told"]
+    assert "clusters.shared" in found["redis stream"]["remedy"]
+    assert "redis stream" not in {f["check"] for f in run(first, "doctor", "--json").json if f["status"] == "fail"}
+
+
+def test_verify_passes_over_the_namespaces_of_other_streams(make_streams: Callable[..., list[Stream]]) -> None:
+    first, second = make_streams({}, {"clusters.namespace": "bank"})
+    decide(first, "card")
+    decide(second, "loan")
+    for stream in (first, second):
+        verified = run(stream, "verify")
+        assert verified.code == ExitCode.OK, verified.out
+        assert verified.out.startswith(f"{QUESTIONS} clusters in 1 namespaces")

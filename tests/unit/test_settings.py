@@ -118,6 +118,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.threshold": "-0.25",
         "clusters.merge_threshold": "0.25",
         "clusters.keep_texts": "false",
+        "clusters.shared": "true",
         "input.format": "text",
         "input.envelope": "none",
         "input.tombstones": "dead-letter",

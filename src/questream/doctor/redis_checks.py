@@ -10,7 +10,8 @@ import redis
 import redis.exceptions
 
 from questream.doctor.findings import Check, Finding, Patient
-from questream.errors import StoreRefused, StoreUnavailable
+from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavailable
+from questream.namespace_rules import topics_of
 from questream.store.connect import connect_redis, why_unanswered
 from questream.store.redis import RedisStore
 
@@ -115,6 +116,21 @@ def check_scripts(patient: Patient) -> Iterator[Finding]:
     yield Finding("redis rights", "ok", "scripts may run and write")
 
 
+def check_stream(patient: Patient) -> Iterator[Finding]:
+    """The namespace is this stream's."""
+    settings = patient.settings
+    namespace = settings.clusters.namespace
+    known = RedisStore(patient.redis, prefix=settings.redis.prefix).topics(namespace)
+    try:
+        topics_of(settings).require_same(namespace, known)
+    except NamespaceOfAnotherStream as error:
+        told, _, remedy = str(error).partition(": ")
+        yield Finding("redis stream", "fail", told, remedy)
+        return
+    told = "this stream's" if known.cluster_topic else "no stream's yet"
+    yield Finding("redis stream", "ok", f"{namespace} under prefix {settings.redis.prefix} is {told}")
+
+
 def check_redis_clock(patient: Patient) -> Iterator[Finding]:
     """The clocks of Redis and of this machine agree."""
     before = time.time()
@@ -183,5 +199,6 @@ REDIS_CHECKS = (
     Check("redis eviction", check_eviction, needs=("redis",)),
     Check("redis persistence", check_persistence, needs=("redis",)),
     Check("redis rights", check_scripts, needs=("redis",)),
+    Check("redis stream", check_stream, needs=("redis",)),
     Check("clock of Redis", check_redis_clock, needs=("redis",)),
 )

@@ -279,6 +279,11 @@ class ClusterSettings(Group):
         pattern=NAMESPACE_PATTERN,
         description="Clusters that questions without a namespace belong to.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Whether streams with other input topics, and the same cluster topic, may feed the namespaces too; "
+        "each of them says so. Without it a worker refuses a namespace of another stream.",
+    )
     similarity: Literal["centred", "cosine"] = Field(
         default="centred", description="`centred` takes the stream's mean embedding off first; `cosine` does not."
     )

@@ -17,6 +17,7 @@ from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceStat
 from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
 from questream.store.ledger import decide
 from questream.store.protocol import (
+    NO_TOPICS,
     TURN_SECONDS,
     AppliedMerge,
     Committed,
@@ -29,6 +30,7 @@ from questream.store.protocol import (
     Restored,
     Stale,
     Standing,
+    StreamTopics,
     Tail,
     Touch,
 )
@@ -86,6 +88,7 @@ class _Turns:
 @dataclass(slots=True)
 class _Namespace:
     identity: Identity
+    topics: StreamTopics = NO_TOPICS
     incarnation: str | None = None
     settling: str | None = None
     held_until: float | None = None
@@ -126,7 +129,7 @@ class MemoryStore:
     def ping(self) -> None:
         """Memory always answers."""
 
-    def open(self, namespace: str, identity: Identity) -> None:
+    def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
         with self._lock:
             state = self._namespaces.setdefault(namespace, _Namespace(identity))
             built = state.identity
@@ -140,7 +143,16 @@ class MemoryStore:
                     f" ({built.dimension}-d), this one is {identity.model!r} revision {identity.revision!r}"
                     f" ({identity.dimension}-d)"
                 )
+            topics.require_same(namespace, state.topics)
             state.identity = identity
+            state.topics = StreamTopics(
+                topics.input_topic or state.topics.input_topic, topics.cluster_topic or state.topics.cluster_topic
+            )
+
+    def topics(self, namespace: str) -> StreamTopics:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return NO_TOPICS if state is None else state.topics
 
     def incarnation(self, namespace: str) -> str | None:
         with self._lock:

@@ -9,11 +9,16 @@ from typing import Literal, Protocol
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import ClusterState, Decision, InFlight, NamespaceState, RunnerUp, Vector
+from questream.errors import NamespaceOfAnotherStream
 from questream.store.retention import Retention, Retired
 
 # A turn to move a namespace's log ends after so long, should the worker that has it have died. The worker needs two
 # calls to the store and a plan between them.
 TURN_SECONDS = 1.0
+
+
+# Of a namespace in the store. A later one has another meaning; what is only added to one keeps its number.
+LAYOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,30 @@ class Identity:
     similarity: str
     linkage: str
     threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTopics:
+    """The topics that a stream is known by in the store; an empty one is not known, or not to be compared."""
+
+    input_topic: str = ""
+    cluster_topic: str = ""
+
+    def require_same(self, namespace: str, known: StreamTopics) -> None:
+        """Raise NamespaceOfAnotherStream where the namespace belongs to another stream than this one."""
+        for name, mine, its in (
+            ("kafka.input_topic", self.input_topic, known.input_topic),
+            ("kafka.cluster_topic", self.cluster_topic, known.cluster_topic),
+        ):
+            if mine and its and mine != its:
+                raise NamespaceOfAnotherStream(
+                    f"namespace {namespace!r} in Redis belongs to a stream whose {name} is {its!r}, this one's is"
+                    f" {mine!r}: set redis.prefix or clusters.namespace to one of its own"
+                    + ("" if name == "kafka.cluster_topic" else ", or clusters.shared for both to feed it together")
+                )
+
+
+NO_TOPICS = StreamTopics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +277,16 @@ class Store(Protocol):
     def ping(self) -> None:
         """Raises StoreUnavailable if the store does not answer."""
 
-    def open(self, namespace: str, identity: Identity) -> None:
-        """Create the namespace, or check that it was built with the same model.
+    def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
+        """Create the namespace, or check that it was built with the same model and belongs to the stream of `topics`.
 
-        Raises IdentityMismatch if model, revision or dimension differ. Similarity, linkage and threshold may change.
+        It belongs to the first stream that opens it. Raises IdentityMismatch if model, revision or dimension differ,
+        NamespaceOfAnotherStream if topics do, NamespaceRefused where it is stored in a later layout. Similarity,
+        linkage and threshold may change.
         """
+
+    def topics(self, namespace: str) -> StreamTopics:
+        """The topics of the stream that the namespace belongs to."""
 
     def incarnation(self, namespace: str) -> str | None:
         """The incarnation that the namespace stands in, or None where it has to be settled first."""

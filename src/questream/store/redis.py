@@ -34,6 +34,8 @@ from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.connect import connect_redis, why_unanswered
 from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
 from questream.store.protocol import (
+    LAYOUT,
+    NO_TOPICS,
     TURN_SECONDS,
     AppliedMerge,
     Committed,
@@ -46,6 +48,7 @@ from questream.store.protocol import (
     Replayed,
     Restored,
     Stale,
+    StreamTopics,
     Tail,
 )
 from questream.store.retention import Retention, Retired
@@ -214,7 +217,7 @@ class RedisStore:
             self._may_write.add(namespace)
 
     @_translated()
-    def open(self, namespace: str, identity: Identity) -> None:
+    def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
         self.require_rights(namespace)
         built = self._open_script(
             keys=[self._keys.of(namespace, "meta")],
@@ -225,9 +228,16 @@ class RedisStore:
                 identity.similarity,
                 identity.linkage,
                 identity.threshold,
+                LAYOUT,
+                topics.input_topic,
+                topics.cluster_topic,
             ],
         )
-        model, revision, dimension = (part.decode() for part in built)
+        model, revision, dimension, layout, input_topic, cluster_topic = (part.decode() for part in built)
+        if int(layout) > LAYOUT:
+            raise NamespaceRefused(
+                f"namespace {namespace!r} has layout {layout} in Redis, this release reads {LAYOUT}: upgrade questream"
+            )
         if (model, revision, int(dimension)) != (identity.model, identity.revision, identity.dimension):
             raise IdentityMismatch(
                 f"namespace {namespace!r} was built with model {model!r} revision {revision!r} ({dimension}-d), this"
@@ -235,8 +245,14 @@ class RedisStore:
                 " set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
                 " to the former to move it with questream migrate"
             )
+        topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
         self._client.sadd(self._keys.namespaces, namespace)
         self._models[namespace] = identity.model
+
+    @_translated()
+    def topics(self, namespace: str) -> StreamTopics:
+        found = self._client.hmget(self._keys.of(namespace, "meta"), ["input_topic", "cluster_topic"])
+        return StreamTopics(*((name or b"").decode() for name in found))
 
     @_remembering
     def incarnation(self, namespace: str) -> str | None:

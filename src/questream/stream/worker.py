@@ -40,7 +40,7 @@ from questream.kafka.publisher import (
     TransactionalPublisher,
 )
 from questream.metrics import Metrics
-from questream.namespace_rules import build_of
+from questream.namespace_rules import build_of, topics_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
@@ -102,6 +102,7 @@ class Worker:
             builds[encoder].identity,
             builds[encoder].rules,
             former=None if former is None else builds[former],
+            topics=topics_of(settings),
             keep_texts=settings.clusters.keep_texts,
             settle=self._settle,
             settle_all=self._settle_all,

@@ -1,8 +1,13 @@
 -- Create a namespace, or answer what it was built with. Similarity, linkage and threshold follow the last to open it.
 -- KEYS: 1 meta
--- ARGV: 1 model, 2 revision, 3 dimension, 4 similarity, 5 linkage, 6 threshold
--- Replies: {model, revision, dimension} as the namespace has them
+-- ARGV: 1 model, 2 revision, 3 dimension, 4 similarity, 5 linkage, 6 threshold, 7 layout that the caller reads,
+--       8 input topic, 9 cluster topic of the caller's stream, either '' where it is not to be compared
+-- Replies: {model, revision, dimension, layout, input topic, cluster topic} as the namespace has them; nothing is changed
+--          in one of a later layout. The topics are those of the first stream to open it, or '' where none has yet.
 if is_other('HEXISTS', KEYS[1], 'model') then redis.call('DEL', KEYS[1]) end
+-- A namespace of before there were layouts has the first.
+local layout = redis.call('HGET', KEYS[1], 'layout') or '1'
+if tonumber(layout) > tonumber(ARGV[7]) then return {'', '', '', layout, '', ''} end
 local first = {'model', ARGV[1], 'revision', ARGV[2], 'dimension', ARGV[3], 'seq', 0, 'next', 1, 'mean_questions', 0}
 for i = 1, #first, 2 do
   if redis.call('HEXISTS', KEYS[1], first[i]) == 0 then
@@ -13,6 +18,16 @@ for i = 1, #first, 2 do
 end
 local built = redis.call('HMGET', KEYS[1], 'model', 'revision', 'dimension')
 if built[1] == ARGV[1] and built[2] == ARGV[2] and built[3] == ARGV[3] then
-  redis.call('HSET', KEYS[1], 'similarity', ARGV[4], 'linkage', ARGV[5], 'threshold', ARGV[6])
+  local topics = redis.call('HMGET', KEYS[1], 'input_topic', 'cluster_topic')
+  local same = true
+  for i = 1, 2 do
+    same = same and (ARGV[7 + i] == '' or not topics[i] or topics[i] == ARGV[7 + i])
+  end
+  if same then
+    redis.call('HSET', KEYS[1], 'similarity', ARGV[4], 'linkage', ARGV[5], 'threshold', ARGV[6], 'layout', layout)
+    if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'input_topic', ARGV[8]) end
+    if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'cluster_topic', ARGV[9]) end
+  end
 end
-return built
+local topics = redis.call('HMGET', KEYS[1], 'input_topic', 'cluster_topic')
+return {built[1], built[2], built[3], layout, topics[1] or '', topics[2] or ''}
