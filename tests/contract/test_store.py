@@ -882,3 +882,47 @@ def test_a_later_generation_brings_a_model_and_a_mean_of_its_own(store: Store, n
     store.open(namespace, replace(IDENTITY, model="wide", revision="r2", dimension=6))
     # What was decided with the former model keeps its name.
     assert store.ledger(namespace, "questions", 0).decisions[1].model == "model"
+
+
+def test_an_older_state_never_replaces_a_newer_one(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    store.unsettle(namespace)
+    token = store.begin_settling(namespace)
+    newer = replace(state, revision=state.revision + 2, size=9)
+    assert store.restore(namespace, token, [Restored(newer)]) == 1
+    assert store.restore(namespace, token, [Restored(replace(state, revision=state.revision + 1))]) == 0
+    stands = store.cluster(namespace, 1)
+    assert stands is not None
+    assert (stands.revision, stands.size) == (newer.revision, 9)
+
+
+def test_a_log_behind_its_reader_is_a_lost_memory(store: Store, namespace: str) -> None:
+    seq = store.load(namespace).seq
+    with pytest.raises(StoreUnsettled):
+        store.tail(namespace, store.incarnation(namespace) or "", seq + 1)
+    assert store.incarnation(namespace) is None
+
+
+def test_a_ledger_that_ends_before_it_was_seen_to_is_a_lost_memory(store: Store, namespace: str) -> None:
+    rows = replace(batch(row(7, 1, created=True)), head=5)
+    with pytest.raises(StoreUnsettled):
+        commit(store, namespace, proposal(creation(1, vector(1, 0, 0, 0)), rows=rows))
+    assert store.incarnation(namespace) is None
+    settle(store, namespace)
+    assert list(store.clusters(namespace)) == []
+
+
+def test_what_is_stale_and_missed_nothing_is_a_lost_memory(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = store.load(namespace).seq
+    with pytest.raises(StoreUnsettled):
+        commit(store, namespace, proposal(join(3, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 3)), seq=seq))
+
+
+def test_a_number_that_a_cluster_has_is_never_given_again(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    store.unsettle(namespace)
+    settle(store, namespace)
+    assert store.load(namespace).next_id == 3

@@ -8,8 +8,11 @@ import pytest
 import redis
 
 from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.protocol import Identity
+from questream.store.redis import RedisStore
 from questream.store.wire import Keys
 from tests.fault.test_crash import text
+from tests.servers import RedisServer
 from tests.stream import Stream, WorkerProcess, live_sizes, question, wait_until
 
 OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
@@ -93,3 +96,38 @@ def test_damage_is_noticed_and_put_back(
     assert all(again[f"q{i}"] == before[f"q{i % SUBJECTS}"] for i in range(84, 144))
     assert sum(live_sizes(stream.store()).values()) == 144
     assert worker.running
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])
+def test_a_dump_put_back_in_place_is_noticed(
+    restarts: bool, make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    worker = start_worker(stream)
+    before = _send_and_read(stream, 0, 60, "topic")
+    client = stream.redis()
+    dumped = {name: client.dump(name) for name in client.keys("questream:*")}
+    before |= _send_and_read(stream, 60, 24, "matter")
+    wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
+    if restarts:
+        worker.kill()
+    client.delete(*client.keys("questream:*"))
+    for name, dump in dumped.items():
+        client.restore(name, 0, dump or b"", replace=True)
+    if restarts:
+        worker = start_worker(stream)
+    fresh = _send_and_read(stream, 84, 24, "issue")
+    assert not set(fresh.values()) & set(before.values())
+    assert worker.running
+
+
+def test_another_history_of_the_same_process_is_another_memory(redis_factory: Callable[..., RedisServer]) -> None:
+    # A replica that was promoted again keeps its process and may have lost what another master had.
+    client = redis.Redis.from_url(redis_factory().url)
+    store = RedisStore(client)
+    store.open("default", Identity("model", "r1", 4, "centred", "average", 0.55))
+    store.settle("default", store.begin_settling("default"), None, {})
+    assert store.incarnation("default") is not None
+    client.replicaof("127.0.0.1", 1)
+    client.replicaof("NO", "ONE")
+    assert store.incarnation("default") is None
