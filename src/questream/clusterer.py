@@ -229,6 +229,14 @@ class Clusterer:
             self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
             return ledger
 
+    def stream(self, topic: str, identity: str) -> tuple[str, bool]:
+        """The name of a stream's topic in the store, and whether it is new; safe from any thread."""
+        return self._store.stream(topic, identity)
+
+    def forget(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
+        """Forget the recorded decisions of a partition from `offset` on, which other records have; from any thread."""
+        return self._store.cut_ledger(namespace, topic, partition, offset)
+
     def decide(
         self,
         namespace: str,
@@ -489,10 +497,13 @@ class Clusterer:
         fresh = []
         for i in pending:
             source = arrivals[i].source
-            ledger = reply.ledgers[source.topic, source.partition]
+            ledger = reply.ledgers[source.place]
             if source.offset > ledger.head:
                 fresh.append(i)
             else:
+                if not ledger.is_of(source.offset, arrivals[i].fingerprint):
+                    # Whoever reads the ledger again sees it, and forgets what is not of these records.
+                    raise StoreUnsettled("the ledger of a partition is of other records than stand there now")
                 recorded = ledger.decisions.get(source.offset)
                 if recorded is None and arrivals[i].fresh:
                     # Published by another, else its record would still be there: a second word on it would be another.

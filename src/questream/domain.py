@@ -20,12 +20,21 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a record stood in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it."""
+    """Where a record stood in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it.
+
+    `stream` is the name of the topic in the store's ledgers where that is another than its own: see `Store.stream`.
+    """
 
     topic: str
     partition: int
     offset: int
     timestamp: int
+    stream: str = ""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The partition as the store's ledgers name it."""
+        return self.stream or self.topic, self.partition
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,13 @@ class Metrics:
             "Records dropped unpublished because their partition went to another worker, which publishes them.",
             registry=registry,
         )
+        self.ledgers_begun_anew = Counter(
+            "questream_ledgers_begun_anew",
+            "Partitions whose records stand where others were decided, and are new questions, by reason: other_stream"
+            " (another Kafka cluster, group or topic of the name), other_records (a truncated or restored log).",
+            ["reason"],
+            registry=registry,
+        )
         self.assignments = Counter(
             "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
         )

@@ -174,6 +174,52 @@ def test_a_share_of_unknown_words_is_recorded_with_its_decision(store: Store, na
     assert {offset: decision.unknown_share for offset, decision in recorded.items()} == {0: 0.5, 1: 0.0}
 
 
+def test_the_first_stream_of_a_topic_has_its_name_and_any_other_one_of_its_own(store: Store) -> None:
+    topic = f"topic-{uuid.uuid4().hex[:8]}"
+    assert store.stream(topic, "kafka-1/topic-1/group") == (topic, True)
+    assert store.stream(topic, "kafka-1/topic-1/group") == (topic, False)
+    others = ["kafka-2/topic-1/group", "kafka-1/topic-2/group", "kafka-1/topic-1/another group"]
+    names = [store.stream(topic, other) for other in others]
+    assert all(is_new for _, is_new in names)
+    assert len({topic, *(name for name, _ in names)}) == 4
+    assert [store.stream(topic, other) for other in others] == [(name, False) for name, _ in names]
+
+
+def test_fingerprints_are_recorded_with_their_decisions(store: Store, namespace: str) -> None:
+    rows = [replace(row(at, 1, created=at == 0, rank=at + 1), fingerprint=f"f{at}") for at in range(2)]
+    commit(store, namespace, proposal(creation(1, vector(2, 0, 0, 0), joins=2), rows=batch(*rows)))
+    ledger = store.ledger(namespace, "questions", 0)
+    assert ledger.fingerprints == {0: "f0", 1: "f1"}
+    assert ledger.is_of(1, "f1")
+    assert not ledger.is_of(1, "f0")
+
+
+def test_what_was_recorded_without_fingerprints_may_be_of_any_record(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    assert store.ledger(namespace, "questions", 0).is_of(1, "any")
+
+
+@pytest.mark.parametrize(("offset", "left"), [(0, []), (1, [0]), (3, [0, 1, 2]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3])])
+def test_a_ledger_that_is_cut_keeps_what_lies_before(
+    store: Store, namespace: str, offset: int, left: list[int]
+) -> None:
+    create_two(store, namespace)
+    commit(store, namespace, proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(3, 2, rank=1)), seq=FIRST_SEQ + 1))
+    before = store.ledger(namespace, "questions", 0)
+    cut = store.cut_ledger(namespace, "questions", 0, offset)
+    assert cut == store.ledger(namespace, "questions", 0)
+    assert cut.head == min(before.head, offset - 1)
+    assert cut.decisions == {at: before.decisions[at] for at in left}
+
+
+def test_after_a_cut_its_offsets_are_decided_anew(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    store.cut_ledger(namespace, "questions", 0, 1)
+    again = proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(1, 2, rank=1)), seq=FIRST_SEQ + 1)
+    assert isinstance(commit(store, namespace, again), Committed)
+    assert sorted(store.ledger(namespace, "questions", 0).decisions) == [0, 1]
+
+
 def test_sizes_of_replayed_decisions_are_those_of_the_moment(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     sizes = {offset: d.cluster_size for offset, d in store.ledger(namespace, "questions", 0).decisions.items()}

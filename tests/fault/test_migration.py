@@ -109,7 +109,7 @@ def assert_whole(stream: Stream, count: int) -> list[dict[str, Any]]:
     assert sum(live_sizes(stream.store()).values()) == count
     wait_until(lambda: not stream.store().unpublished(NAMESPACE, 0, 10), "all is told")
     settings = stream.settings()
-    with _cluster_topic(settings) as topic:
+    with _cluster_topic(settings, stream.store()) as topic:
         assert verify(settings, stream.store(), topic, 1000).differences == []
     return decisions
 

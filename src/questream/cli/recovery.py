@@ -37,8 +37,9 @@ def verify(
     from questream.store.redis import open_store
 
     settings = load(config, set_)
-    with _cluster_topic(settings) as topic:
-        found = compare(settings, open_store(settings.redis), topic, decisions)
+    store = open_store(settings.redis)
+    with _cluster_topic(settings, store) as topic:
+        found = compare(settings, store, topic, decisions)
     if as_json:
         print_json(asdict(found))
     else:
@@ -90,7 +91,7 @@ def restore(
     if adopt and (former_config is None) == (not former_is_gone):
         raise typer.BadParameter("--adopt needs one of --former-config FILE and --former-is-gone")
     store = open_store(settings.redis)
-    with _cluster_topic(settings) as topic:
+    with _cluster_topic(settings, store) as topic:
         settler = Settler(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
         if adopt:
             if former_config is not None:
@@ -133,10 +134,10 @@ def _tell_homes(settings: Settings, store: RedisStore, namespaces: Iterable[str]
 
 
 @contextmanager
-def _cluster_topic(settings: Settings) -> Iterator[ClusterTopic]:
+def _cluster_topic(settings: Settings, store: RedisStore) -> Iterator[ClusterTopic]:
     from questream.recovery.cluster_topic import ClusterTopic
 
-    topic = ClusterTopic(settings)
+    topic = ClusterTopic(settings, store.stream)
     try:
         yield topic
     finally:

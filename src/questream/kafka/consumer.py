@@ -45,6 +45,15 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             self._fetcher._next_partition_records = None
         return super().poll(timeout_ms, max_records, update_offsets)
 
+    def stream_identity(self, topic: str) -> str:
+        """What tells this group's reading of a topic from any other: `<Kafka cluster>/<topic id>/<group>`.
+
+        The broker is asked each time, for a topic can be made anew under its name; what it does not tell is empty.
+        """
+        self.topics()
+        cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
+        return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"
+
 
 class HeaderName(str):
     """A header's name that is not UTF-8: its undecodable bytes are surrogates, and `encode` gives them back."""

@@ -19,9 +19,9 @@ _STANDSTILL_SECONDS = 15.0
 _LOOKUP_SECONDS = 5.0
 
 
-def record_of(message: Any) -> Record:
-    """What kafka-python's consumer gave, as the record that it is."""
-    source = Source(message.topic, message.partition, message.offset, message.timestamp)
+def record_of(message: Any, stream: str = "") -> Record:
+    """What kafka-python's consumer gave, as the record that it is; `stream` as in Source."""
+    source = Source(message.topic, message.partition, message.offset, message.timestamp, stream)
     return Record(source, message.key, message.value, tuple(message.headers))
 
 

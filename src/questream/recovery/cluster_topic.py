@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
 from questream.kafka.connect import open_reader, translated
+from questream.kafka.consumer import RecordConsumer
 from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
@@ -56,15 +57,22 @@ class ClusterTopic:
     """Reads the cluster topic and the group's offsets; not for more than one thread at a time.
 
     Whatever it answers holds all that was published before the call: a transaction that is open then is waited for,
-    since its decisions may yet count. `given_up` ends the wait. Each call may raise KafkaUnavailable or KafkaRefused.
+    since its decisions may yet count. `given_up` ends the wait. `stream_of` is `Store.stream`. Each call may raise
+    KafkaUnavailable or KafkaRefused.
     """
 
-    def __init__(self, settings: Settings, given_up: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stream_of: Callable[[str, str], tuple[str, bool]],
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._settings = settings
+        self._stream_of = stream_of
         self._given_up = given_up
         self._topic = settings.kafka.cluster_topic
         self._opened = ExitStack()
-        self._consumers: tuple[KafkaConsumer, KafkaConsumer] | None = None
+        self._consumers: tuple[RecordConsumer, RecordConsumer] | None = None
         self._namespaces: set[str] = set()
         self._positions: dict[TopicPartition, int] = {}
 
@@ -131,14 +139,13 @@ class ClusterTopic:
         return states
 
     def committed(self) -> dict[tuple[str, int], int]:
-        """The group's committed offset by partition of the input topic, 0 where there is none."""
+        """The group's committed offset by partition of the input topic, as the store calls it; 0 where none is."""
         topic = self._settings.kafka.input_topic
         consumer, _ = self._open()
         with translated():
-            answers = {
-                (topic, partition.partition): consumer.committed(partition, timeout_ms=_ANSWER_MS)
-                for partition in partitions_of(consumer, topic)
-            }
+            partitions = partitions_of(consumer, topic)
+            name, _ = self._stream_of(topic, consumer.stream_identity(topic))
+            answers = {(name, p.partition): consumer.committed(p, timeout_ms=_ANSWER_MS) for p in partitions}
         return {at: offset or 0 for at, offset in answers.items()}
 
     def close(self) -> None:
@@ -146,7 +153,7 @@ class ClusterTopic:
         self._consumers = None
         self._opened.close()
 
-    def _open(self) -> tuple[KafkaConsumer, KafkaConsumer]:
+    def _open(self) -> tuple[RecordConsumer, RecordConsumer]:
         """A reader of what is committed, and one that sees where the log really ends."""
         if self._consumers is None:
             group_id = self._settings.kafka.group_id

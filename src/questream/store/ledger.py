@@ -2,17 +2,23 @@
 
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
-question has a share of unknown words.
+question has a share of unknown words. `fingerprints` has those of the rows' records, in their order.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import orjson
 
 from questream.domain import Decision, RunnerUp
 from questream.store.protocol import Ledger, LedgerRow, PartitionBatch, Proposal, Standing
+
+
+def other_stream(topic: str, identity: str) -> str:
+    """The name of a topic for a stream that is not the first to have it. Kafka allows no @ in the name of a topic."""
+    return f"{topic}@{hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
 def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
@@ -36,6 +42,8 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
         "threshold": proposal.threshold,
         "rows": rows,
     }
+    if all(row.fingerprint for row in batch.rows):
+        body["fingerprints"] = [row.fingerprint for row in batch.rows]
     unknown = {str(row.offset): row.unknown_share for row in batch.rows if row.unknown_share}
     if unknown:
         body["unknown"] = unknown
@@ -57,11 +65,13 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
     """The recorded decisions behind the entries, oldest first."""
     head = -1
     decisions: dict[int, Decision] = {}
+    fingerprints: dict[int, str] = {}
     for entry in entries:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
         body = orjson.loads(text)
         unknown = body.get("unknown", {})
+        fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
         for offset, cluster_id, similarity, created, rank, runner_up, runner_up_similarity, truncated in body["rows"]:
             size_before, label, route = body["clusters"][str(cluster_id)]
             decisions[offset] = Decision(
@@ -78,7 +88,22 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
                 decided_at=body["decided_at"],
                 unknown_share=unknown.get(str(offset), 0.0),
             )
-    return Ledger(head, decisions, incarnation)
+    return Ledger(head, decisions, incarnation, fingerprints)
+
+
+def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
+    """What is left of the entries when all from `offset` on is forgotten."""
+    kept = []
+    for entry in entries:
+        first, last, text = entry.split(b" ", 2)
+        if int(last) < offset:
+            kept.append(entry)
+        elif int(first) < offset:
+            body = orjson.loads(text)
+            rows = [row for row in body["rows"] if row[0] < offset]
+            body |= {"rows": rows, "fingerprints": body.get("fingerprints", [])[: len(rows)]}
+            kept.append(b"%b %d " % (first, offset - 1) + orjson.dumps(body))
+    return kept
 
 
 def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal) -> Decision:

@@ -15,7 +15,7 @@ from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
-from questream.store.ledger import decide
+from questream.store.ledger import decide, other_stream
 from questream.store.protocol import (
     NO_TOPICS,
     TURN_SECONDS,
@@ -116,6 +116,7 @@ class MemoryStore:
         self._log_commits = log_commits
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
+        self._streams: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -197,6 +198,24 @@ class MemoryStore:
             if seq > state.seq:
                 raise _lost(state, namespace)
             return _tail(state, seq)
+
+    def stream(self, topic: str, identity: str) -> tuple[str, bool]:
+        with self._lock:
+            name = topic if self._streams.get(topic, identity) == identity else other_stream(topic, identity)
+            is_new = name not in self._streams
+            self._streams[name] = identity
+            return name, is_new
+
+    def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is None:
+                raise _unsettled(namespace)
+            entries = state.ledgers.get((topic, partition), [])
+            state.ledgers[topic, partition] = [
+                (first, _below(ledger, offset)) for first, ledger in entries if first < offset
+            ]
+            return replace(_joined(state.ledgers[topic, partition]), incarnation=state.incarnation)
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         with self._lock:
@@ -669,7 +688,8 @@ class MemoryStore:
                 for row in batch.rows
             }
             entries = state.ledgers.setdefault((batch.topic, batch.partition), [])
-            entries.append((batch.first, Ledger(batch.last, decisions)))
+            fingerprints = {row.offset: row.fingerprint for row in batch.rows if row.fingerprint}
+            entries.append((batch.first, Ledger(batch.last, decisions, fingerprints=fingerprints)))
             while len(entries) > 1 and entries[0][1].head < batch.prune_below:
                 entries.pop(0)
 
@@ -742,7 +762,14 @@ def _is_kept(cluster: _Cluster) -> bool:
 
 def _joined(entries: list[tuple[int, Ledger]]) -> Ledger:
     decisions = {offset: decision for _, ledger in entries for offset, decision in ledger.decisions.items()}
-    return Ledger(max((ledger.head for _, ledger in entries), default=-1), decisions)
+    fingerprints = {offset: one for _, ledger in entries for offset, one in ledger.fingerprints.items()}
+    return Ledger(max((ledger.head for _, ledger in entries), default=-1), decisions, fingerprints=fingerprints)
+
+
+def _below(ledger: Ledger, offset: int) -> Ledger:
+    decisions = {at: decision for at, decision in ledger.decisions.items() if at < offset}
+    fingerprints = {at: one for at, one in ledger.fingerprints.items() if at < offset}
+    return Ledger(min(ledger.head, offset - 1), decisions, ledger.incarnation, fingerprints)
 
 
 def _event(cluster: _Cluster) -> ClusterEvent:

@@ -19,7 +19,7 @@ _REPRESENTATIVE_CHARACTERS = 500
 class Arrival:
     """A question as the clusters see it: where it stood in Kafka, and its text should it found a cluster.
 
-    `fresh`: when it was read, the ledger of its partition ended before it.
+    `fresh`: when it was read, the ledger of its partition ended before it. `fingerprint` is its record's.
     """
 
     source: Source
@@ -27,6 +27,7 @@ class Arrival:
     truncated: bool = False
     fresh: bool = False
     unknown_share: float = 0.0
+    fingerprint: str = ""
 
 
 def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
@@ -40,6 +41,7 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
         rounded(choice.runner_up),
         arrival.truncated,
         round(arrival.unknown_share, SIMILARITY_DIGITS),
+        arrival.fingerprint,
     )
 
 
@@ -71,7 +73,7 @@ def propose(
     """
     partitions: dict[tuple[str, int], list[LedgerRow]] = {}
     for arrival, row in zip(arrivals, rows, strict=True):
-        partitions.setdefault((arrival.source.topic, arrival.source.partition), []).append(row)
+        partitions.setdefault(arrival.source.place, []).append(row)
     sums = assigner.vector_sums(plan)
     # A producer whose clock is ahead must not move stream time, by which clusters are retired.
     latest = decided_at + FUTURE_ALLOWANCE_SECONDS * 1000

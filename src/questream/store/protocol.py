@@ -92,6 +92,7 @@ class LedgerRow:
     runner_up: RunnerUp | None
     truncated: bool
     unknown_share: float = 0.0
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +210,18 @@ class Stale:
 class Ledger:
     """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned.
 
-    `incarnation` is the namespace's when they were read.
+    `incarnation` is the namespace's when they were read. `fingerprints` are those of the records that were decided, as
+    far as they are known.
     """
 
     head: int = -1
     decisions: dict[int, Decision] = field(default_factory=dict)
     incarnation: str = ""
+    fingerprints: dict[int, str] = field(default_factory=dict)
+
+    def is_of(self, offset: int, fingerprint: str) -> bool:
+        """Whether what is recorded of an offset may be of the record with this fingerprint."""
+        return self.fingerprints.get(offset, fingerprint) == fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,8 +313,21 @@ class Store(Protocol):
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
         """What changed after `seq`. Raises StoreUnsettled if another incarnation stands."""
 
+    def stream(self, topic: str, identity: str) -> tuple[str, bool]:
+        """The name that this stream's topic has wherever the store names a topic, and whether it is new.
+
+        It is the topic's own for the first stream that asks. Another one, by its `identity` (Kafka cluster, topic id
+        and group), has another name, for ever the same: the offsets of one say nothing of the other's.
+        """
+
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         """The recorded decisions of a partition. Raises StoreUnsettled."""
+
+    def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
+        """Forget what is recorded of a partition from `offset` on: other records stand there now. Returns the rest.
+
+        Raises StoreUnsettled.
+        """
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         """Apply a micro-batch, all of it or nothing.

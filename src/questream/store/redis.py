@@ -32,7 +32,7 @@ from questream.errors import (
 from questream.settings import RedisSettings
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.connect import connect_redis, why_unanswered
-from questream.store.ledger import entry_head, entry_prefix, head_entry, parse_ledger
+from questream.store.ledger import cut_entries, entry_head, entry_prefix, head_entry, other_stream, parse_ledger
 from questream.store.protocol import (
     LAYOUT,
     NO_TOPICS,
@@ -69,7 +69,7 @@ from questream.store.wire import (
 
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"moment ledger hold begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
+    *"stream cut_ledger moment ledger hold begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "settle")
@@ -187,6 +187,8 @@ class RedisStore:
         self._models: dict[str, str] = {}
 
     _open_script: Any
+    _stream_script: Any
+    _cut_ledger_script: Any
     _commit_script: Any
     _merge_script: Any
     _label_script: Any
@@ -297,6 +299,24 @@ class RedisStore:
             return parse_tail(newest, entries)
         except (KeyError, TypeError, ValueError):
             raise LostMemory("the log cannot be read") from None
+
+    @_translated()
+    def stream(self, topic: str, identity: str) -> tuple[str, bool]:
+        name, is_new = self._stream_script(
+            keys=[self._keys.streams], args=[topic, identity, other_stream(topic, identity)]
+        )
+        return name.decode(), bool(is_new)
+
+    @_remembering
+    def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
+        self.require_rights(namespace)
+        at = self._keys.ledger(namespace, topic, partition)
+        while True:
+            incarnation, entries = self._ledger_script(keys=[self._keys.of(namespace, "meta"), at])
+            left = cut_entries(entries, offset)
+            # Of one that is empty there is nothing to cut.
+            if not entries or self._cut_ledger_script(keys=[at], args=[entries[-1], *left]):
+                return _parsed_ledger(left, incarnation.decode())
 
     @_remembering
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:

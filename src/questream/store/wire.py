@@ -27,6 +27,8 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.namespaces = f"{prefix}:namespaces"
+        # Which stream has the name of a topic in the ledgers: name to identity.
+        self.streams = f"{prefix}:streams"
 
     def of(self, namespace: str, name: str) -> str:
         """The braces are Redis Cluster's hash tag: all keys of a namespace live in one slot."""

@@ -21,6 +21,7 @@ from questream.kafka.publisher import Offsets
 from questream.kafka.reading import record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
+from questream.records.fingerprint import fingerprint
 from questream.store.protocol import Identity, Ledger
 from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog, Item
@@ -81,6 +82,7 @@ class Intake:
         self._ledgers: dict[tuple[str, str, int], tuple[Ledger, Encoder]] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
+        self._stream = topic
         self._watch = _ProgressWatch(stall_seconds)
         self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds)
         self._next_lag_report = 0.0
@@ -138,6 +140,7 @@ class Intake:
             # What was fetched is dropped, and read again from where the group stands.
             self._consumer.take_out_of_range()
             self._positions.rewind()
+            self._name_stream()
             self._backlog.begin_epoch()
         elif self._backlog.begun and self._backlog.epoch == epoch:
             for partition, position in self._consumer.take_out_of_range().items():
@@ -200,12 +203,25 @@ class Intake:
         self._ledgers.clear()
         self._watch.clear()
 
+    def _name_stream(self) -> None:
+        """How the ledgers call the topic: asked at each assignment, since it may have been made anew under its name."""
+        identity = self._consumer.stream_identity(self._topic)
+        self._stream, is_new = self._retry.store(self._clusterer.stream, self._topic, identity)
+        if is_new and self._stream != self._topic:
+            self._metrics.ledgers_begun_anew.labels("other_stream").inc()
+            logger.warning(
+                "the store knows decisions of this topic from another Kafka cluster, group or topic of its name: "
+                "its records are new questions",
+                extra={"topic": self._topic},
+            )
+
     def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, epoch: int) -> None:
         if membership.generation_id < 0:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
         started = time.perf_counter()
-        items = [self._decode(record_of(message)) for messages in fetched.values() for message in messages]
+        records = [record_of(message, self._stream) for messages in fetched.values() for message in messages]
+        items = [self._decode(record) for record in records]
         self._admit(items)
         for item in items:
             self._recall(item)
@@ -246,6 +262,7 @@ class Intake:
         except BadRecord as error:
             item.error = _untraced(error)
             return
+        ledger = self._without_others(item.question.namespace, item.record, ledger)
         item.recorded = ledger.decisions.get(source.offset)
         item.incarnation = ledger.incarnation
         item.fresh = source.offset > ledger.head
@@ -255,7 +272,7 @@ class Intake:
 
         Raises BadRecord where the store refuses the namespace, NamespaceRefused where that is the worker's own.
         """
-        at = (namespace, source.topic, source.partition)
+        at = (namespace, *source.place)
         known = self._ledgers.get(at)
         if known is None:
             ledger = self._read_ledger(*at)
@@ -266,6 +283,24 @@ class Intake:
         if ledger.decisions and source.offset > ledger.head:
             known = self._ledgers[at] = (Ledger(ledger.head, incarnation=ledger.incarnation), encoder)
         return known
+
+    def _without_others(self, namespace: str, record: Record, ledger: Ledger) -> Ledger:
+        """The partition's ledger, from which what is recorded of other records than those that stand there now is gone.
+
+        A log that was truncated or restored gives its offsets again.
+        """
+        source = record.source
+        if source.offset not in ledger.decisions or ledger.is_of(source.offset, fingerprint(record)):
+            return ledger
+        at = (namespace, *source.place)
+        logger.warning(
+            "other records stand where decisions were made: from here on they are new questions",
+            extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
+        )
+        self._metrics.ledgers_begun_anew.labels("other_records").inc()
+        ledger = self._retry.store(self._clusterer.forget, *at, source.offset)
+        self._ledgers[at] = (ledger, self._ledgers[at][1])
+        return ledger
 
     def _read_ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         refused, until = self._refused.get(namespace, (None, 0.0))

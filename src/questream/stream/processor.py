@@ -20,6 +20,7 @@ from questream.records import (
     encode_decision,
     passthrough_headers,
 )
+from questream.records.fingerprint import fingerprint
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
 from questream.stream.retirement import Retirement
@@ -89,6 +90,8 @@ class Processor:
         self._on_published = on_published
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
+        # What partitions of Kafka are called in the store.
+        self._places: dict[tuple[str, int], tuple[str, int]] = {}
         self._teller = Teller(store, retry, topics.clusters, state_headers)
         self._told_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
@@ -105,8 +108,10 @@ class Processor:
         if batch.epoch != self._epoch:
             self._epoch = batch.epoch
             self._published_below.clear()
+            self._places.clear()
         for item in batch.items:
-            self._published_below.setdefault(_partition(item), item.record.source.offset)
+            self._places[_partition(item)] = item.record.source.place
+            self._published_below.setdefault(item.record.source.place, item.record.source.offset)
         try:
             return Answered(batch, self._decide(batch, vectors))
         except Superseded:
@@ -138,7 +143,8 @@ class Processor:
             return
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
-        self._published_below.update(committed)
+        for at in committed.keys() & self._places.keys():
+            self._published_below[self._places[at]] = committed[at]
         self._on_published(committed)
         self._teller.confirm(tellings, dict(self._published_below))
         self._measure(batch)
@@ -217,6 +223,7 @@ class Processor:
                 item.tokens.truncated,
                 item.fresh,
                 unknown_share=item.tokens.unknown_share,
+                fingerprint=fingerprint(item.record),
             )
             for item in items
             if item.question is not None and item.tokens is not None

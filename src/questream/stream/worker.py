@@ -91,7 +91,7 @@ class Worker:
         builds = {encoder: build_of(settings, encoder) for encoder in (encoder, former) if encoder is not None}
         self._encoders = {build.identity: encoder for encoder, build in builds.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
-        self._cluster_topic = ClusterTopic(settings, given_up=lambda: self._ending.is_set())
+        self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
         self._homes = Homes(self._store, location_of(settings.redis))
         self._settler = Settler(self._store, self._cluster_topic, self._homes)
         self._admission = Admission(

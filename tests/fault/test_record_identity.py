@@ -1,0 +1,176 @@
+"""A record gets no other one's decision: topics made anew, other groups and Kafka clusters, logs that lost records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from tests.servers import KafkaServer, Topics, create_topics
+from tests.stream import (
+    Stream,
+    WorkerProcess,
+    assert_one_decision_each,
+    live_sizes,
+    metric_values,
+    question,
+    wait_until,
+)
+
+OLD, NEW = 40, 30
+
+
+def old(number: int) -> Any:
+    return question(f"old-{number}", f"how to old{number} card{number} bank{number}")
+
+
+def new(number: int) -> Any:
+    return question(f"new-{number}", f"why does new{number} train{number} bird{number}")
+
+
+def begun_anew(worker: WorkerProcess, reason: str) -> float:
+    return metric_values(worker.port).get(f'questream_ledgers_begun_anew_total{{reason="{reason}"}}', 0.0)
+
+
+def assert_new_questions(decisions: Sequence[dict[str, Any]]) -> None:
+    """Each of the new questions opened a cluster that no old question is in."""
+    of_new = [decision for decision in decisions if decision["question_id"].startswith("qnew")]
+    of_old = {decision["cluster_id"] for decision in decisions if decision["question_id"].startswith("qold")}
+    assert_one_decision_each(of_new, (f"qnew-{i}" for i in range(NEW)))
+    assert {decision["outcome"] for decision in of_new} == {"created"}
+    assert not of_old & {decision["cluster_id"] for decision in of_new}
+
+
+def make_anew(stream: Stream, partitions: int = 1) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+    try:
+        topic = stream.topics.input_topic
+        admin.delete_topics([topic])
+
+        def created() -> bool:
+            try:
+                admin.create_topics([NewTopic(topic, partitions, 1)], wait_for_metadata=True)
+            except Exception:  # its name is taken until the broker has deleted it
+                return False
+            return True
+
+        wait_until(created, "the topic is there again")
+    finally:
+        admin.close()
+
+
+def test_records_of_a_topic_made_anew_are_new_questions(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream()
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        first = start_worker(stream)
+        reader.until(OLD)
+        first.kill()
+        make_anew(stream)
+        stream.send(map(new, range(NEW)))
+        second = start_worker(stream)
+        assert_new_questions(reader.values(OLD + NEW))
+    assert begun_anew(second, "other_stream") == 1
+    assert sum(live_sizes(stream.store()).values()) == OLD + NEW
+
+
+def test_a_topic_made_anew_under_a_running_worker_is_another(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream()
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        start_worker(stream)
+        reader.until(OLD)
+        make_anew(stream)
+        stream.send(map(new, range(NEW)))
+        # Whoever notices first, the worker or its next life: what it reads is new.
+        start_worker(stream)
+        assert_new_questions(reader.values(OLD + NEW))
+
+
+def test_a_crash_in_a_topic_made_anew_repeats_its_own_decisions(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream()
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        first = start_worker(stream)
+        reader.until(OLD)
+        first.kill()
+        make_anew(stream)
+        stream.send(map(new, range(NEW)))
+        assert start_worker(stream, fault="publish:before:1:KILL").wait() < 0
+        start_worker(stream)
+        assert_new_questions(reader.values(OLD + NEW))
+    assert sum(live_sizes(stream.store()).values()) == OLD + NEW
+
+
+def test_another_kafka_cluster_with_a_topic_of_that_name_is_another_stream(
+    kafka_factory: Callable[..., KafkaServer],
+    make_stream: Callable[..., Stream],
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    here = make_stream()
+    here.send(map(old, range(OLD)))
+    with here.decisions() as reader:
+        first = start_worker(here)
+        decided = reader.values(OLD)
+        first.kill()
+    other = kafka_factory()
+    topics = here.topics
+    admin = KafkaAdminClient(bootstrap_servers=other.bootstrap_servers)
+    made = create_topics(other.bootstrap_servers)
+    admin.create_topics([NewTopic(topics.input_topic, 1, 1)], wait_for_metadata=True)
+    admin.close()
+    there = Stream(
+        other.bootstrap_servers,
+        Topics(topics.input_topic, made.output_topic, made.cluster_topic, made.dead_letter_topic),
+        here.redis_url,
+        group_id=here.group_id,
+    )
+    there.send(map(new, range(NEW)))
+    with there.decisions() as reader:
+        start_worker(there)
+        assert_new_questions(decided + reader.values(NEW))
+
+
+def test_each_group_decides_all_records_for_itself(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream()
+    other = Stream(stream.bootstrap_servers, stream.topics, stream.redis_url)
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        start_worker(stream)
+        assert_one_decision_each(reader.values(OLD), (f"qold-{i}" for i in range(OLD)))
+        start_worker(other)
+        again = reader.values(2 * OLD)[OLD:]
+    # The questions are the same, so they join; they are decided, and not answered out of the other group's ledger.
+    assert {decision["outcome"] for decision in again} == {"joined"}
+    assert sum(live_sizes(stream.store()).values()) == 2 * OLD
+
+
+def test_records_that_stand_where_lost_ones_were_decided_are_new_questions(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    kafka = kafka_factory()
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_url)
+    stream.send(map(old, range(OLD)))
+    # Decided and not published: it stands in the ledger above what is committed.
+    assert start_worker(stream, fault="publish:before:1:KILL").wait() < 0
+    kafka.stop()
+    for segment in (kafka.folder / "data" / f"{stream.topics.input_topic}-0").iterdir():
+        # What a broker loses that comes back without its disk; the topic keeps its id.
+        if segment.suffix in (".log", ".index", ".timeindex", ".snapshot") or segment.name.startswith("leader-epoch"):
+            segment.unlink()
+    kafka.start()
+    stream.send(map(new, range(NEW)))
+    with stream.decisions() as reader:
+        worker = start_worker(stream)
+        assert_new_questions(reader.values(NEW))
+    assert begun_anew(worker, "other_records") == 1
