@@ -224,7 +224,8 @@ class Worker:
 
     def _settle_all(self, namespaces: Collection[str]) -> None:
         unsettled = [name for name in namespaces if self._store.incarnation(name) is None]
-        if self._session is not None and any(self._settler.is_told(name) for name in unsettled):
+        # One look at the topic for all of them: each waits for the transactions that are open in it.
+        if self._session is not None and self._settler.published_namespaces().intersection(unsettled):
             raise StoreUnsettled("namespaces are put back before the worker joins its group again")
         self._settler.settle_all(unsettled)
 
