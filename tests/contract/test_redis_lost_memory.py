@@ -13,6 +13,7 @@ from questream.errors import StoreUnsettled
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Committed, MeanUpdate
 from questream.store.redis import RedisStore
+from questream.store.retention import Retention
 from questream.store.wire import Keys
 from tests.contract.conftest import redis_clients
 from tests.contract.test_store import (
@@ -127,3 +128,34 @@ def test_a_cluster_that_is_cut_short_is_neither_merged_nor_named(
 def test_what_is_whole_is_decided(store: RedisStore, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     assert isinstance(commit(store, namespace, replace(JOIN, seq=seq)), Committed)
+
+
+def test_the_stub_of_a_retired_cluster_is_let_go_once_its_tombstone_is_published(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    assert store.retire(namespace, Retention(max_clusters=1), 100).count == 1
+    (retired,) = [i for i in (1, 2) if client.hexists(KEYS.cluster(namespace, i), "retired")]
+    assert client.ttl(KEYS.cluster(namespace, retired)) == -1
+    revision = int(client.hget(KEYS.cluster(namespace, retired), "revision"))
+    client.zadd(KEYS.of(namespace, "outbox"), {str(retired): 0})
+    store.confirm(namespace, [(retired, revision)], {}, store.moment(namespace))
+    assert client.ttl(KEYS.cluster(namespace, retired)) > 0
+
+
+def test_a_cluster_that_is_not_there_or_cut_short_or_of_an_unsettled_namespace_gets_no_label(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    with pytest.raises(KeyError):
+        store.label(namespace, 7, "cards", None)
+    # As where it is merged away or retired between the look at it and the script.
+    keys = [KEYS.cluster(namespace, 7), KEYS.of(namespace, "outbox"), KEYS.of(namespace, "meta")]
+    assert store._label_script(keys=keys, args=[7, "label", "cards"]) == 0
+    assert not client.exists(KEYS.cluster(namespace, 7))
+    client.hdel(KEYS.cluster(namespace, 1), "size", "sum", "members")
+    with pytest.raises(StoreUnsettled, match="lost"):
+        store.label(namespace, 1, "cards", None)
+    with pytest.raises(StoreUnsettled):
+        store.label(namespace, 2, "cards", None)
+    assert not client.hexists(KEYS.cluster(namespace, 2), "label")

@@ -787,6 +787,33 @@ def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str
     assert state.in_flight == InFlight()
 
 
+def test_a_merge_stays_in_flight_while_another_is_published(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    third = proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(commit(store, namespace, third), Committed)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
+    first, second = merge(store, namespace, seq + 1, chain).applied
+    told = [(1, second.survivor.revision), (2, first.loser.revision)]
+    store.confirm(namespace, told, {}, store.moment(namespace))
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.in_flight.absorbed == (3,)
+
+
+def test_a_cluster_is_joined_again_once_all_of_it_is_published(store: Store, namespace: str) -> None:
+    reply = create_two(store, namespace)
+    told = [(1, reply.standings[1].revision)]
+    store.confirm(namespace, told, {("questions", 0): 3}, store.moment(namespace))
+    two_partitions = replace(
+        proposal(join(1, 2, vector(4, 0, 0, 0)), rows=batch(row(3, 1)), seq=reply.seq),
+        partitions=[batch(row(3, 1), prune_below=3), batch(row(9, 1, rank=2), partition=1)],
+        touches=[Touch(1, 2, 2, 4, vector(4, 0, 0, 0), 2000)],
+    )
+    again = commit(store, namespace, two_partitions)
+    assert isinstance(again, Committed)
+    assert again.standings[1].in_flight.joins == {("questions", 0): (3,), ("questions", 1): (9,)}
+
+
 def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     whole, one, two = (store.namespace_state(namespace), store.cluster(namespace, 1), store.cluster(namespace, 2))
