@@ -21,6 +21,7 @@
     ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
     ├── KafkaRefused         stop: the broker will not (login, rights, record size)
     │   ├── ClusterTopicDamaged  stop: a state in the cluster topic cannot be read, and its cluster would be lost
+    │   ├── RecordsTooLarge  dead-letter by reference: a topic does not take these records
     │   └── KafkaHungUp      retry in a worker: the broker closed the connection and did not say why
     └── Superseded           drop: the partitions went to another worker, which publishes what is recorded
 
@@ -28,6 +29,8 @@ No message carries question text, a credential or a URL with a password.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class QuestreamError(Exception):
@@ -135,6 +138,17 @@ class KafkaRefused(QuestreamError):
 
 class ClusterTopicDamaged(KafkaRefused):
     """A record of the cluster topic is no state of its cluster; the message names it."""
+
+
+class RecordsTooLarge(KafkaRefused):
+    """Nothing was published, since a topic takes no record as large as these; `indices` are their places."""
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        super().__init__(
+            "the broker refused to publish a record of this size: check that max.message.bytes of the output, cluster"
+            " and dead-letter topics is at least the input topic's"
+        )
+        self.indices = list(indices)
 
 
 class KafkaHungUp(KafkaRefused):

@@ -162,5 +162,8 @@ class ProducerPort:
 
 
 class _Sent:
+    def add_errback(self, told: Any) -> None:
+        """No record of the model is refused for itself."""
+
     def get(self, **_: Any) -> None:
         """It was acknowledged when the buffer was flushed."""

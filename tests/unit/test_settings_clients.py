@@ -51,7 +51,7 @@ def test_a_broker_that_was_away_is_looked_for_every_second_unless_the_user_says_
 
 def test_a_producer_waits_for_all_replicas_and_sends_nothing_twice() -> None:
     config = producer_config(Settings(), "w")
-    assert (config["acks"], config["enable_idempotence"], config["compression_type"]) == ("all", True, None)
+    assert (config["acks"], config["enable_idempotence"], config["compression_type"]) == ("all", True, "lz4")
     assert "transactional_id" not in config
     assert producer_config(Settings(), "w", "t")["transactional_id"] == "t"
 

@@ -77,17 +77,27 @@ def replay(
         remark(f"{count.other_topic:,} came from another topic; name it with --kafka.input_topic to replay them")
     if count.no_origin:
         remark(f"{count.no_origin:,} do not say where they came from and stay where they are")
+    if count.gone:
+        remark(f"{count.gone:,} refer to a record that the input topic no longer keeps, and stay where they are")
 
 
 def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
     from questream.kafka.connect import open_reader
-    from questream.kafka.dead_letters import ReplayCount, begin, read_dead_letters, replay_group, select
+    from questream.kafka.dead_letters import (
+        ReplayCount,
+        begin,
+        read_dead_letters,
+        replay_group,
+        select,
+        with_originals,
+    )
 
     kafka, count = settings.kafka, ReplayCount()
     with open_reader(settings, group_id=replay_group(kafka.group_id)) as consumer:
         settled = begin(consumer, kafka.dead_letter_topic)
         letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
-        count.sent = sum(1 for _ in letters)
+        with open_reader(settings) as originals:
+            count.sent = sum(1 for _ in with_originals(letters, originals, count))
     return count
 
 
@@ -99,6 +109,7 @@ def _replay(settings: Settings, reason: str | None) -> ReplayCount:
         read_dead_letters,
         replay_group,
         select,
+        with_originals,
     )
     from questream.kafka.dead_letters import replay as send_back
     from questream.kafka.publisher import KeySerializer
@@ -111,6 +122,7 @@ def _replay(settings: Settings, reason: str | None) -> ReplayCount:
 
     with (
         open_reader(settings, group_id=group) as consumer,
+        open_reader(settings) as originals,
         open_producer(settings, transactional_id=group, key_serializer=KeySerializer()) as producer,
     ):
         # First of all: it ends a replay that died, or still runs elsewhere, before its offsets are read.
@@ -118,6 +130,7 @@ def _replay(settings: Settings, reason: str | None) -> ReplayCount:
         require_topic(producer, kafka.input_topic)
         settled = begin(consumer, kafka.dead_letter_topic)
         letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
+        letters = with_originals(letters, originals, count)
         send_back(letters, settled, kafka.dead_letter_topic, group, producer, kafka.call_deadline_seconds, on_sent)
     return count
 
@@ -132,7 +145,8 @@ def _row(letter: DeadLetter, replayed: bool, show_values: bool) -> dict[str, Any
         "error": letter.error,
         "attempts": letter.attempts,
         "origin": letter.origin._asdict() if letter.origin else None,
-        "bytes": len(letter.value or b""),
+        "bytes": letter.reference.value_bytes if letter.reference else len(letter.value or b""),
+        "reference": letter.reference._asdict() if letter.reference else None,
         "replayed": replayed,
     }
     if show_values:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -12,8 +13,14 @@ from kafka.structs import OffsetAndMetadata
 from questream.errors import BadRecord, QuestreamError
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import Outgoing, send
-from questream.kafka.reading import partitions_of, read_to_end
-from questream.records import Origin, dead_letter_origin, strip_dead_letter_headers
+from questream.kafka.reading import partitions_of, read_to_end, read_up_to
+from questream.records import (
+    Origin,
+    Reference,
+    dead_letter_origin,
+    dead_letter_reference,
+    strip_dead_letter_headers,
+)
 
 # Kafka keeps at most 4096 bytes of metadata with an offset (offset.metadata.max.bytes).
 _MOST_METADATA_BYTES = 4000
@@ -24,6 +31,7 @@ _TRANSACTION_RECORDS = 500
 class DeadLetter:
     """A record of the dead-letter topic; `origin` is None where its headers do not say.
 
+    With a `reference` it has no value of its own: the record stands at its origin for as long as that is retained.
     `timestamp` in milliseconds since the epoch.
     """
 
@@ -38,6 +46,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
+    reference: Reference | None = None
 
 
 @dataclass(slots=True)
@@ -97,6 +106,7 @@ class ReplayCount:
     other_reason: int = 0
     other_topic: int = 0
     no_origin: int = 0
+    gone: int = 0
 
 
 def replay_group(group_id: str) -> str:
@@ -148,6 +158,36 @@ def select(
             count.other_reason += 1
         else:
             yield letter
+
+
+def with_originals(letters: Iterator[DeadLetter], reader: KafkaConsumer, count: ReplayCount) -> Iterator[DeadLetter]:
+    """The letters, those by reference with what stands at their origin.
+
+    `reader` is a consumer without a group. A letter whose record is gone, or is another by now, is counted and stays.
+    """
+    for letter in letters:
+        if letter.reference is None or letter.origin is None:
+            yield letter
+            continue
+        original = _read_at(reader, letter.origin)
+        if original is None or sha256(original.value or b"").hexdigest() != letter.reference.sha256:
+            count.gone += 1
+        else:
+            yield replace(letter, key=original.key, value=original.value, headers=list(original.headers))
+
+
+def _read_at(reader: KafkaConsumer, origin: Origin) -> Any:
+    """The record at a place, or None where there is none any more."""
+    partition = TopicPartition(origin.topic, origin.partition)
+    if partition not in partitions_of(reader, origin.topic):
+        return None
+    reader.assign([partition])
+    beginning, end = reader.beginning_offsets([partition])[partition], reader.end_offsets([partition])[partition]
+    if not beginning <= origin.offset < end:
+        return None
+    reader.seek(partition, origin.offset)
+    first = next(iter(read_up_to(reader, {partition: origin.offset + 1})), None)
+    return first if first is not None and first.offset == origin.offset else None
 
 
 def replay(
@@ -226,4 +266,5 @@ def _to_dead_letter(message: Any) -> DeadLetter:
         key=message.key,
         value=message.value,
         headers=list(message.headers),
+        reference=dead_letter_reference(message.headers),
     )

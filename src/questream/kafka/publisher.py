@@ -20,6 +20,7 @@ from questream.errors import (
     KafkaRefused,
     KafkaUnavailable,
     QuestreamError,
+    RecordsTooLarge,
     StoreUnavailable,
     StoreUnsettled,
     Superseded,
@@ -39,6 +40,7 @@ _SUPERSEDED = (
     kafka_errors.RebalanceInProgressError,
     kafka_errors.FencedInstanceIdError,
 )
+_TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Publisher(Protocol):
         nothing counts as published then. Returns once all records are acknowledged, with the offsets that are committed
         by then.
         Raises Superseded if the partitions are another worker's by now, KafkaUnavailable if the broker failed (what was
-        published is unknown: start anew from the committed offsets), KafkaRefused if it never will.
+        published is unknown: start anew from the committed offsets), KafkaRefused if it never will, RecordsTooLarge
+        with the place of a record that its topic does not take.
         """
 
     def close(self) -> None:
@@ -101,16 +104,16 @@ class TransactionalPublisher:
     def publish(
         self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
     ) -> Offsets:
+        sent = _Sent()
         try:
             producer = self._ready_producer()
             with self._watchdog.limit("transaction", self._deadline_seconds):
                 producer.begin_transaction()
-                futures = [send(producer, record) for record in records]
+                sent.send(producer, records)
                 if offsets:
                     producer.send_offsets_to_transaction(_kafka_offsets(offsets), membership)
                 producer.flush(timeout=self._deadline_seconds)
-                for future in futures:
-                    future.get(timeout=0)
+                sent.require_all()
                 # Only now: whoever finds the store's memory gone after this sees these records in the log, and waits
                 # for what becomes of them.
                 still_stands()
@@ -119,7 +122,7 @@ class TransactionalPublisher:
             # After a failed offset commit and an abort, kafka-python commits the old offsets with the next transaction:
             # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
             self._discard()
-            translated = _translate(error)
+            translated = sent.too_large or _translate(error)
             if isinstance(translated, Superseded | StoreUnsettled | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
@@ -175,21 +178,21 @@ class AtLeastOncePublisher:
     def publish(
         self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
     ) -> Offsets:
+        sent = _Sent()
         try:
             with self._watchdog.limit("publish", self._deadline_seconds):
                 if self._producer is None:
                     self._producer = self._make_producer()
                 still_stands()
-                futures = [send(self._producer, record) for record in records]
+                sent.send(self._producer, records)
                 self._producer.flush(timeout=self._deadline_seconds)
-                for future in futures:
-                    future.get(timeout=0)
+                sent.require_all()
                 # Again, since only now the records have their place; without their offsets they are sent anew.
                 still_stands()
                 return self._commit_offsets(offsets, membership) if offsets else {}
         except Exception as error:
             self.close()
-            raise _translate(error) from error
+            raise sent.too_large or _translate(error) from error
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -232,6 +235,35 @@ def send(producer: KafkaProducer, record: Outgoing) -> Any:
     key = NULL if record.key is None and record.value is None else record.key
     headers = [(name, NULL if value is None else value) for name, value in record.headers]
     return producer.send(record.topic, value=record.value, key=key, headers=headers)
+
+
+class _Sent:
+    """The records of one call: their futures, and which of them failed first."""
+
+    def __init__(self) -> None:
+        self.futures: list[Any] = []
+        self._failed: list[tuple[int, BaseException]] = []
+
+    def send(self, producer: KafkaProducer, records: Sequence[Outgoing]) -> None:
+        """Send the records in their order."""
+        for at, record in enumerate(records):
+            future = send(producer, record)
+            future.add_errback(lambda error, at=at: self._failed.append((at, error)))
+            self.futures.append(future)
+
+    def require_all(self) -> None:
+        """Raise the error of a record that was not acknowledged."""
+        for future in self.futures:
+            future.get(timeout=0)
+
+    @property
+    def too_large(self) -> RecordsTooLarge | None:
+        """The error where a topic did not take a record for its size, whatever the call failed with.
+
+        kafka-python ends all others with the error of the first that is refused: only that one is told.
+        """
+        at, error = self._failed[0] if self._failed else (0, None)
+        return RecordsTooLarge([at]) if isinstance(error, _TOO_LARGE) else None
 
 
 def _kafka_offsets(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:

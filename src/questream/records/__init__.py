@@ -4,9 +4,12 @@ from questream.records.decode import QuestionDecoder
 from questream.records.encode import encode_decision
 from questream.records.headers import (
     Origin,
+    Reference,
     dead_letter_headers,
     dead_letter_origin,
+    dead_letter_reference,
     passthrough_headers,
+    reference_letter,
     strip_dead_letter_headers,
 )
 from questream.records.reasons import Reason
@@ -23,8 +26,10 @@ __all__ = [
     "Origin",
     "QuestionDecoder",
     "Reason",
+    "Reference",
     "dead_letter_headers",
     "dead_letter_origin",
+    "dead_letter_reference",
     "decode_cluster_state",
     "decode_namespace_state",
     "encode_cluster_state",
@@ -33,5 +38,6 @@ __all__ = [
     "is_namespace_key",
     "load_schema",
     "passthrough_headers",
+    "reference_letter",
     "strip_dead_letter_headers",
 ]

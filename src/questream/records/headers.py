@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import NamedTuple
+
+import orjson
 
 from questream.domain import Record
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 
+_OWN_HEADERS = 7
 _TOPIC = "questream-topic"
 _PARTITION = "questream-partition"
 _OFFSET = "questream-offset"
+_REFERENCE = "questream-reference"
+# What is kept of a record that is told by reference: enough to know it by, and small enough for every topic.
+_MOST_KEY_BYTES = 1024
+_MOST_HEADER_BYTES = 8192
 DEAD_LETTER_HEADERS = frozenset(
     {
         "questream-stage",
@@ -21,6 +29,7 @@ DEAD_LETTER_HEADERS = frozenset(
         _PARTITION,
         _OFFSET,
         "questream-attempts",
+        _REFERENCE,
     }
 )
 
@@ -62,6 +71,49 @@ def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list
         (_OFFSET, b"%d" % source.offset),
         ("questream-attempts", b"%d" % attempts),
     ]
+
+
+class Reference(NamedTuple):
+    """What a dead letter has in place of its record: sizes in bytes and the SHA-256 of the value, in hexadecimal."""
+
+    key_bytes: int
+    value_bytes: int
+    header_bytes: int
+    sha256: str
+
+
+def reference_letter(
+    record: Record, error: BadRecord, attempts: int
+) -> tuple[bytes | None, list[tuple[str, bytes | None]]]:
+    """Key and headers of a dead letter that has no value: what it is about stands at its origin.
+
+    Of a record that no topic takes as it is. A long key is left out, and headers beyond the first few thousand bytes.
+    """
+    key, value = record.key or b"", record.value or b""
+    kept: list[tuple[str, bytes | None]] = []
+    total = 0
+    for name, header in strip_dead_letter_headers(record.headers):
+        byte_count = len(name.encode()) + len(header or b"")
+        total += byte_count
+        room = _MOST_HEADER_BYTES - sum(len(n.encode()) + len(h or b"") for n, h in kept)
+        if byte_count <= room:
+            kept.append((name, header))
+    reference = Reference(len(key), len(value), total, sha256(value).hexdigest())
+    own = dead_letter_headers(record, error, attempts)[-_OWN_HEADERS:]
+    return (
+        record.key if len(key) <= _MOST_KEY_BYTES else None,
+        [*kept, *own, (_REFERENCE, orjson.dumps(reference._asdict()))],
+    )
+
+
+def dead_letter_reference(headers: Iterable[tuple[str, bytes | None]]) -> Reference | None:
+    """What a dead letter says of the record that it has not itself; None where it has it, or does not say."""
+    told = next((value for name, value in headers if name == _REFERENCE), None)
+    try:
+        found = orjson.loads(told or b"null")
+        return Reference(*(found[name] for name in Reference._fields)) if found else None
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
 
 
 def strip_dead_letter_headers(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:

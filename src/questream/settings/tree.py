@@ -160,7 +160,7 @@ class KafkaSettings(Group):
         description="Seconds that a call to the broker may take before the client is given up.",
     )
     compression: Literal["none", "gzip", "lz4", "zstd", "snappy"] = Field(
-        default="none", description="Compression of published records; whatever producers use is read."
+        default="lz4", description="Compression of published records; whatever producers use is read."
     )
     sasl_plain_password: SecretStr | None = Field(
         default=None, description="Password for SASL PLAIN and SCRAM; the user name is `options.sasl_plain_username`."

@@ -19,7 +19,8 @@ class Item:
     """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
 
     `incarnation` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
-    `fresh`: when it was read, the ledger of its partition ended before it.
+    `fresh`: when it was read, the ledger of its partition ended before it. `by_reference`: its dead letter refers to
+    it, since no topic takes it as it is.
     """
 
     record: Record
@@ -30,6 +31,7 @@ class Item:
     encoder: Encoder | None = None
     fresh: bool = False
     error: BadRecord | None = None
+    by_reference: bool = False
     put_at: float = 0.0
     byte_count: int = field(init=False)
 

@@ -12,13 +12,15 @@ import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
-from questream.errors import BadRecord, NamespaceRefused, PassedOver, StoreUnsettled, Superseded
+from questream.errors import BadRecord, NamespaceRefused, PassedOver, RecordsTooLarge, StoreUnsettled, Superseded
 from questream.kafka.publisher import Offsets, Outgoing, Publisher
+from questream.kafka.sizes import SizeLimits
 from questream.metrics import Metrics
 from questream.records import (
     dead_letter_headers,
     encode_decision,
     passthrough_headers,
+    reference_letter,
 )
 from questream.records.fingerprint import fingerprint
 from questream.store.protocol import Store
@@ -88,6 +90,7 @@ class Processor:
         self._current_epoch = current_epoch
         self._on_superseded = on_superseded
         self._on_published = on_published
+        self._limits = SizeLimits()
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
         # What partitions of Kafka are called in the store.
@@ -131,11 +134,7 @@ class Processor:
         try:
             tellings = self._teller.of_batch(batch, decided)
             self._tell_untold_first(tellings)
-            records = [self._outgoing(item) for item in batch.items if not isinstance(item.error, PassedOver)]
-            records += [record for telling in tellings for record in telling.records]
-            committed = self._publisher.publish(
-                records, offsets, batch.membership, lambda: self._teller.require(tellings)
-            )
+            committed = self._publish(batch, offsets, tellings)
         except Superseded:
             # What was decided is in the ledger; the new owner publishes it.
             self._on_superseded(batch.epoch)
@@ -148,6 +147,40 @@ class Processor:
         self._on_published(committed)
         self._teller.confirm(tellings, dict(self._published_below))
         self._measure(batch)
+
+    def _publish(self, batch: Batch, offsets: Offsets, tellings: Sequence[Telling]) -> Offsets:
+        """Publish; a record that its topic does not take becomes a dead letter that refers to it."""
+        items = [item for item in batch.items if not isinstance(item.error, PassedOver)]
+        states = [record for telling in tellings for record in telling.records]
+        while True:
+            records = [self._fitting(item) for item in items]
+            try:
+                return self._publisher.publish(
+                    [*records, *states], offsets, batch.membership, lambda: self._teller.require(tellings)
+                )
+            except RecordsTooLarge as error:
+                for at in error.indices:
+                    if at >= len(items) or items[at].by_reference:
+                        # A cluster state or a letter without its record: the topic takes next to nothing.
+                        raise
+                    self._limits.refused(records[at])
+                    self._refer(items[at])
+
+    def _fitting(self, item: Item) -> Outgoing:
+        record = self._outgoing(item)
+        if item.by_reference or self._limits.may_fit(record):
+            return record
+        self._refer(item)
+        return self._outgoing(item)
+
+    def _refer(self, item: Item) -> None:
+        item.by_reference = True
+        if item.error is None:
+            item.error = BadRecord("publish", "too_large_to_publish", "the output topic takes no decision of this size")
+        logger.warning(
+            "a record is too large to publish: its dead letter refers to it",
+            extra={"partition": item.record.source.partition, "offset": item.record.source.offset},
+        )
 
     def follow(self) -> None:
         """While there is nothing to decide: follow what others do."""
@@ -239,6 +272,9 @@ class Processor:
         record = item.record
         if item.error is not None or item.question is None or item.recorded is None:
             error = item.error or BadRecord("decide", "undecided", "no decision was made")
+            if item.by_reference:
+                key, headers = reference_letter(record, error, attempts=1)
+                return Outgoing(self._topics.dead_letters, key, None, headers)
             headers = dead_letter_headers(record, error, attempts=1)
             return Outgoing(self._topics.dead_letters, record.key, record.value, headers)
         value = encode_decision(item.question, item.recorded)
