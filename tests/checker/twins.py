@@ -157,7 +157,8 @@ def _twin_by_topic(
             before[decision.number] = max(before.get(decision.number, 0), decision.size)
         if at <= decided_at:
             after[decision.number] = max(after.get(decision.number, 0), decision.size)
-    means = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in told.whole], decided_at)
+    around = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in told.whole], decided_at)
+    means = [mean for stood in around for mean in _means_in_batch(stood, founder, openings)]
     candidates: dict[int, list[Centroid]] = {}
     for older, states in told.states.items():
         if older >= (founder.number or 0) or any(state.merged_into is not None or state.retired for state in states):
@@ -167,6 +168,15 @@ def _twin_by_topic(
         elif stood := _told_around(states, founder, older, before.get(older), after.get(older), openings):
             candidates[older] = stood
     return _near_throughout(founder, candidates, means or [None], openings, rules)
+
+
+def _means_in_batch(told: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
+    """How the mean may have stood for a founder, if it was told so before the founder's batch, or after it."""
+    befores = [told, openings.mean_before(founder, told)]
+    if openings.opened_together(founder, 1):
+        # Nothing was decided before that batch.
+        befores = [Centroid(0, np.zeros_like(told.vector_sum))]
+    return [mean for before in befores if before is not None for mean in openings.means(founder, before)]
 
 
 def _told_around(
@@ -199,7 +209,7 @@ def _asked_at(decision: Decision) -> int:
     return asked_at
 
 
-def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid | None]:
+def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
     """What may have stood at a moment: all told within `_TOLD_WITHIN_MS` of it, the last before and the first after.
 
     Workers tell in the order in which they publish, some time after they decided.

@@ -143,6 +143,22 @@ def test_the_mean_before_a_log_begun_anew_is_that_after_its_first_batch_without_
     assert not judged
 
 
+def test_a_founder_of_the_first_batch_is_not_judged_by_the_mean_that_the_batch_left() -> None:
+    """All questions have something in common only once the mean has learned the many that came later."""
+    asked = [("a b c", 1, 9), ("a d e", 2, 9), *[("z w", 3, 9)] * 60]
+    learned = vectors(*(text for text, *_ in asked))
+    mean = Centroid(len(asked), total(learned))
+    (founder,), (older,) = vectors("a d e"), vectors("a b c")
+    rules = replace(CENTRED, threshold=0.35)
+    assert score(founder, [Centroid(1, older)], mean, rules)[0] > rules.threshold
+    found = evidence(asked)
+    raw = base64.b64encode(mean.vector_sum.astype("<f4").tobytes()).decode()
+    whole = {"model": "m", "model_revision": "1", "next_cluster": 4, "mean": {"questions": mean.members, "sum": raw}}
+    told = Entry(0, 99, 9600, b"default", json.dumps({**whole, "seq": 1}).encode())
+    judged = twins(replace(found, cluster_states=[*found.cluster_states, told]), rules)
+    assert not [broken for broken in judged if "c2: was opened" in broken]
+
+
 def test_only_what_was_not_committed_when_memory_was_lost_may_be_decided_anew() -> None:
     found = evidence(ASKED[:2])
     again = json.loads(found.output[1].value or b"")
