@@ -9,11 +9,21 @@ from typing import Any
 import pytest
 
 from questream.errors import NamespaceRefused
+from questream.records import encode_namespace_state
 from questream.settings import RedisSettings, Settings
 from questream.store.redis import open_store
 from questream.stream.worker import Worker
 from tests.servers import KafkaServer, RedisServer, Topics
-from tests.stream import Message, Stream, assert_one_decision_each, metric_values, question, running_worker, wait_until
+from tests.stream import (
+    Message,
+    Stream,
+    assert_one_decision_each,
+    metric_values,
+    question,
+    running_worker,
+    send,
+    wait_until,
+)
 from tests.vectors import hash_encoder
 
 TENANT = "tenant"
@@ -30,8 +40,8 @@ def asked(number: int, namespace: str) -> Message:
 
 
 def rights_to(*namespaces: str) -> list[str]:
-    """Of ACL SETUSER: the keys of these namespaces, and the list of all."""
-    return ["~questream:namespaces", *(f"~questream:{{{name}}}:*" for name in namespaces)]
+    """Of ACL SETUSER: the keys of these namespaces, the list of all, and that of the streams."""
+    return ["~questream:namespaces", "~questream:streams", *(f"~questream:{{{name}}}:*" for name in namespaces)]
 
 
 def reasons(records: list[Any]) -> list[tuple[bytes, str, str]]:
@@ -60,10 +70,13 @@ def test_a_namespace_that_moves_to_another_model_under_a_worker_ends_none(stream
     with running_worker(stream.settings(), encoder) as worker, stream.decisions() as reader:
         stream.send([asked(1, "acme"), asked(2, "bank")])
         reader.until(2)
-        # As another worker's settings would have it after `questream migrate`.
-        with stream.redis() as client:
-            client.hset("questream:{acme}:meta", "revision", "another")
-            client.hdel("questream:{acme}:meta", "incarnation")
+        # What `questream migrate` leaves when it dies after its transaction: whoever settles the namespace moves it.
+        moved = stream.store().namespace_state("acme")
+        assert moved is not None
+        moved = replace(moved, model_revision="another", generation=moved.generation + 1)
+        key, value = encode_namespace_state(moved)
+        send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(value, key)])
+        stream.store().unsettle("acme")
         stream.send([asked(3, "acme"), asked(4, "bank")])
         assert_one_decision_each(reader.values(3), ["q1", "q2", "q4"])
         with stream.dead_letters() as dead:

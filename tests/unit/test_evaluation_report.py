@@ -119,7 +119,7 @@ def test_without_matplotlib_it_says_what_to_install(
     evaluations: dict[str, Evaluation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(QuestreamError, match=r"questream\[plots\]"):
+    with pytest.raises(QuestreamError, match=r"make setup EXTRAS=plots"):
         write_report(tmp_path / "r.html", SUBJECT, evaluations)
 
 

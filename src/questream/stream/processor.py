@@ -93,8 +93,6 @@ class Processor:
         self._limits = SizeLimits()
         self._epoch = -1
         self._published_below: dict[tuple[str, int], int] = {}
-        # What partitions of Kafka are called in the store.
-        self._places: dict[tuple[str, int], tuple[str, int]] = {}
         self._teller = Teller(store, retry, topics.clusters, state_headers)
         self._told_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
@@ -111,9 +109,7 @@ class Processor:
         if batch.epoch != self._epoch:
             self._epoch = batch.epoch
             self._published_below.clear()
-            self._places.clear()
         for item in batch.items:
-            self._places[_partition(item)] = item.record.source.place
             self._published_below.setdefault(item.record.source.place, item.record.source.offset)
         try:
             return Answered(batch, self._decide(batch, vectors))
@@ -140,12 +136,15 @@ class Processor:
             self._on_superseded(batch.epoch)
             self._drop(batch)
             return
+        except NamespaceRefused as error:
+            # Read again, its records are dead letters, and those of the others are published out of their ledgers.
+            raise StoreUnsettled("the store has refused a namespace since this batch was decided in it") from error
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
-        for at in committed.keys() & self._places.keys():
-            self._published_below[self._places[at]] = committed[at]
+        stream, _ = batch.items[0].record.source.place
+        self._published_below.update({(stream, partition): offset for (_, partition), offset in committed.items()})
         self._on_published(committed)
-        self._teller.confirm(tellings, dict(self._published_below))
+        self._confirm(tellings)
         self._measure(batch)
 
     def _publish(self, batch: Batch, offsets: Offsets, tellings: Sequence[Telling]) -> Offsets:
@@ -211,6 +210,14 @@ class Processor:
         for _ in range(_SWEEP_PAGES):
             if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
                 break
+
+    def _confirm(self, tellings: Sequence[Telling]) -> None:
+        """Tell the store what is published; a namespace that it refuses by now stays in its outbox."""
+        for telling in tellings:
+            try:
+                self._teller.confirm([telling], dict(self._published_below))
+            except NamespaceRefused as error:
+                self._pass_over(telling.namespace, error)
 
     def _pass_over(self, namespace: str, error: NamespaceRefused) -> None:
         """The others go on; a worker whose own namespace is refused ends."""
@@ -313,7 +320,7 @@ class Processor:
         if tellings:
             records = [record for telling in tellings for record in telling.records]
             self._publisher.publish(records, {}, None, lambda: self._teller.require(tellings))
-            self._teller.confirm(tellings, dict(self._published_below))
+            self._confirm(tellings)
 
     def _next_turn(self) -> list[str]:
         """The namespaces to sweep now: each comes round, however many there are."""
