@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
 
 from questream.embedded import start_tied
@@ -120,6 +120,19 @@ class Stream:
         at = TopicPartition(self.topics.input_topic, partition)
         try:
             return int(consumer.end_offsets([at])[at])
+        finally:
+            consumer.close(autocommit=False)
+
+    def set_back(self) -> None:
+        """Have the group, which nobody is in, stand at the beginning of the input topic again."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, group_id=self.group_id, enable_auto_commit=False
+        )
+        try:
+            topic = self.topics.input_topic
+            partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+            consumer.assign(partitions)
+            consumer.commit({partition: OffsetAndMetadata(0, "", -1) for partition in partitions})
         finally:
             consumer.close(autocommit=False)
 

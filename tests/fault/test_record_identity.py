@@ -8,7 +8,8 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
-from tests.servers import KafkaServer, Topics, create_topics
+from tests.servers import KafkaServer, create_topics
+from tests.servers.topics import COMPACTED
 from tests.stream import (
     Stream,
     WorkerProcess,
@@ -122,17 +123,12 @@ def test_another_kafka_cluster_with_a_topic_of_that_name_is_another_stream(
         decided = reader.values(OLD)
         first.kill()
     other = kafka_factory()
-    topics = here.topics
+    names = [NewTopic(name, 1, 1) for name in here.topics.settings().values() if name != here.topics.cluster_topic]
     admin = KafkaAdminClient(bootstrap_servers=other.bootstrap_servers)
-    made = create_topics(other.bootstrap_servers)
-    admin.create_topics([NewTopic(topics.input_topic, 1, 1)], wait_for_metadata=True)
+    compacted = NewTopic(here.topics.cluster_topic, 1, 1, topic_configs=COMPACTED)
+    admin.create_topics([*names, compacted], wait_for_metadata=True)
     admin.close()
-    there = Stream(
-        other.bootstrap_servers,
-        Topics(topics.input_topic, made.output_topic, made.cluster_topic, made.dead_letter_topic),
-        here.redis_url,
-        group_id=here.group_id,
-    )
+    there = Stream(other.bootstrap_servers, here.topics, here.redis_url, group_id=here.group_id)
     there.send(map(new, range(NEW)))
     with there.decisions() as reader:
         start_worker(there)

@@ -106,6 +106,9 @@ def test_broker_carries_a_transaction_with_offsets_through_a_consumer_group() ->
 
 def test_broker_fences_a_zombie_producer() -> None:
     with embedded_broker() as bootstrap:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        admin.create_topics([NewTopic("topic", 1, 1)])
+        admin.close()
         zombie, successor = (KafkaProducer(bootstrap_servers=bootstrap, transactional_id="t") for _ in range(2))
         zombie.init_transactions()
         successor.init_transactions()
@@ -206,7 +209,7 @@ def test_a_missing_package_is_named_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch, package: str, start: Callable[[], object]
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(QuestreamError, match=r"pip install 'questream\[embedded\]'"):
+    with pytest.raises(QuestreamError, match=r"make setup EXTRAS=embedded"):
         start()
 
 

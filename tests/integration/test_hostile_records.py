@@ -9,8 +9,8 @@ from typing import Any
 import kafka.codec
 import pytest
 from kafka import KafkaProducer
-from kafka.errors import UnsupportedCodecError
 
+from questream.errors import KafkaRefused
 from questream.stream.worker import Worker
 from tests.servers import KafkaServer, Topics, create_topics
 from tests.stream import Message, RawName, Stream, WorkerProcess, question, running_worker
@@ -86,7 +86,7 @@ def test_a_compression_without_its_package_ends_the_worker(stream: Stream, monke
     producer.send(stream.topics.input_topic, b"again " * 500).get(30)
     producer.close(30)
     monkeypatch.setattr(kafka.codec, "zstd", None)
-    with pytest.raises(UnsupportedCodecError):
+    with pytest.raises(KafkaRefused, match="zstandard"):
         Worker(stream.settings(), hash_encoder()).run()
 
 

@@ -16,7 +16,7 @@ from tests.stream import Stream, question, running_worker
 KNOWN = ["Where is my card?", "How do I reset my password?"]
 PARTLY = "Where is my 💳?"
 UNKNOWN = ["รีเซ็ตรหัสผ่านอย่างไร", "บัตรของฉันอยู่ที่ไหน?", "🙂", "💳❓", "QWxhZGRpbjpvcGVuIHNlc2FtZQ" * 5]
-NOTHING = "\u0301\ufffd"
+NOTHING = "\u0301"
 
 
 @pytest.fixture(scope="module")

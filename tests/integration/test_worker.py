@@ -256,8 +256,8 @@ def test_a_group_that_is_set_far_back_learns_nothing_twice(make_stream: Callable
     with running_worker(stream.settings(), encoder), stream.decisions() as reader:
         first = {d["question_id"]: d for d in reader.values(len(texts))}
     sizes = live_sizes(stream.store())
-    again = replace(stream, group_id=f"{stream.group_id}-again")
-    with running_worker(again.settings(), encoder), stream.decisions() as reader:
+    stream.set_back()
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
         decisions = reader.values(2 * len(texts))[len(texts) :]
     assert_one_decision_each(decisions, first)
     assert live_sizes(stream.store()) == sizes
