@@ -236,7 +236,7 @@ def test_a_worker_whose_streams_are_closed_full_or_broken_decides_all_the_same(
     )
     try:
         path = tmp_path / "questions.txt"
-        path.write_text("我的卡在哪里？\n")
+        path.write_text("Where is my card 我?\n")
         assert questream("produce", str(path), *flags).code == 0
         assert questream("tail", "--from-beginning", "--max", "1", "--json", *flags).json["outcome"] == "created"
         for encoding in ("utf-8", "latin-1", "ascii"):
