@@ -16,6 +16,7 @@ import redis
 import questream.clusterer
 from questream.clusterer import Clusterer
 from questream.kafka.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.recovery.settling import Settler
 from questream.store.protocol import Stale
 from questream.store.redis import RedisStore
 
@@ -47,7 +48,7 @@ def no_ledger() -> None:
 
 def no_stale_check() -> None:
     """A commit goes through whatever others have done since it was decided."""
-    edit_scripts({"if stale then": "if false then"})
+    edit_scripts({"if stale and seq": "if false and seq", "if stale or (moves_log": "if (moves_log"})
 
 
 def stale_creations_renumbered() -> None:
@@ -130,6 +131,8 @@ def dead_letters_rewritten() -> None:
 def recovery_disabled() -> None:
     """A Redis that may have lost its memory is decided on as if it had not."""
     edit_scripts({"return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"})
+    # What was published last is not looked for either.
+    patch(Settler, "settle_lost", lambda *_: None)
 
 
 def leave_out(unwanted: Callable[[Any], bool]) -> None:
