@@ -434,10 +434,10 @@ class RedisStore:
             similarity=meta["similarity"].decode(),
             linkage=meta["linkage"].decode(),
             threshold=float(meta["threshold"]),
-            next_cluster=int(meta["next"]),
-            mean_questions=int(meta["mean_questions"]),
+            next_cluster=int(meta.get("next", 1)),
+            mean_questions=int(meta.get("mean_questions", 0)),
             mean_sum=np.zeros(int(meta["dimension"]), np.float32) if mean is None else from_bytes(mean),
-            seq=int(meta["seq"]),
+            seq=int(meta.get("seq", 0)),
             generation=int(meta.get("generation", 0)),
         )
 
