@@ -88,12 +88,12 @@ def renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
 
 
 def lost_alias() -> None:
-    """A cluster that was merged away leaves nothing behind in the store."""
+    """A cluster that was merged away leads to none that there is."""
 
     def merge(original: Any, store: Any, namespace: str, *args: Any) -> Any:
         reply = original(store, namespace, *args)
         for applied in reply.applied:
-            store._client.delete(f"questream:{{{namespace}}}:cluster:{applied.merge.loser}")
+            store._client.hset(f"questream:{{{namespace}}}:cluster:{applied.merge.loser}", "merged_into", 999_999)
         return reply
 
     patch(RedisStore, "merge", merge)
