@@ -17,8 +17,9 @@ from questream.store.protocol import Identity
 from questream.store.redis import RedisStore
 from tests.servers.network import Link
 
-DIMENSION, BATCH, SUBJECTS = 64, 8, 4096
+DIMENSION, BATCH, SUBJECTS = 64, 8, 16384
 NEAR, FAR_BATCHES, FAR_SECONDS = 4, 6, 0.04
+MOST_REFUSALS = 8
 RULES = Rules(0.8, 0.95, similarity="cosine")
 
 
@@ -27,7 +28,7 @@ class _Racer(threading.Thread):
 
     def __init__(self, url: str, namespace: str, partition: int, subjects: Matrix, ended: threading.Event) -> None:
         super().__init__(name=f"racer {partition}", daemon=True)
-        self.batches = 0
+        self.batches = self.refusals = 0
         self.ids: dict[int, int] = {}
         self.error: BaseException | None = None
         identity = Identity("model", "1", DIMENSION, RULES.similarity, RULES.linkage, RULES.threshold)
@@ -59,6 +60,7 @@ class _Racer(threading.Thread):
                 assert decision.cluster_id is not None
                 self.ids[int(subject)] = decision.cluster_id
             self.batches += 1
+            self.refusals += decided.stale_retries
             if self._partition == NEAR and self.batches == FAR_BATCHES:
                 self._ended.set()
 
@@ -79,11 +81,10 @@ def test_a_worker_far_from_redis_gets_its_share_and_nobody_opens_a_twin(redis_ur
         for racer in racers:
             racer.join()
     assert [racer.error for racer in racers] == [None] * len(racers)
-    *near, far = racers
-    batches = [racer.batches for racer in near]
-    print(f"near {batches}, far {far.batches}")  # noqa: T201 - pytest shows it with -s
+    far = racers[-1]
+    print([(racer.batches, racer.refusals) for racer in racers])  # noqa: T201 - pytest shows it with -s
     assert far.batches == FAR_BATCHES
-    assert max(batches) < 30 * FAR_BATCHES
+    assert far.refusals <= MOST_REFUSALS * FAR_BATCHES
     # A subject has one cluster, whoever came to it, and a cluster one subject.
     ids: dict[int, set[int]] = {}
     for racer in racers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +22,15 @@ from kafka.admin import (
     ResourcePatternFilter,
     ResourceType,
 )
+from kafka.errors import TopicAuthorizationFailedError
 
 from questream.cli.exit_codes import ExitCode
 from questream.clusterer import Arrival, Clusterer
 from questream.domain import Source
-from questream.errors import KafkaRefused, StoreRefused, StoreUnavailable
+from questream.errors import KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
+from questream.kafka.clients import consumer_config
 from questream.kafka.connect import translated
+from questream.kafka.consumer import RecordConsumer
 from questream.namespace_rules import identity_of, rules_of
 from questream.settings import RedisSettings, Settings
 from questream.store.connect import connect_redis
@@ -180,6 +184,22 @@ def test_a_worker_without_one_of_them_ends_and_names_it(
     stream.send([question(f"-{missing.name}-{n}", text) for n, text in enumerate(["a new question", ""])])
     with pytest.raises(KafkaRefused, match=missing.words()):
         run_until_it_ends(Worker(settings, hash_encoder()))
+
+
+def test_a_topic_that_may_not_be_seen_has_no_identity(
+    stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    grants.become([right for right in rights_of("worker") if right.name != OWN_TOPICS.input_topic])
+    config = consumer_config(secured(stream, secured_kafka, secured_redis, secured_redis.url), "unseen")
+    with closing(RecordConsumer(**config)) as consumer:
+        with pytest.raises(KafkaUnavailable, match=f"shows no topic {OWN_TOPICS.input_topic}"):
+            consumer.stream_identity(OWN_TOPICS.input_topic)
+        consumer.subscribe([OWN_TOPICS.input_topic])
+        # It raises at once, or goes on with no partition, as its requests fall.
+        with suppress(TopicAuthorizationFailedError):
+            consumer.poll(5000)
+        with pytest.raises(TopicAuthorizationFailedError):
+            consumer.stream_identity(OWN_TOPICS.input_topic)
 
 
 def run_until_it_ends(worker: Worker) -> None:

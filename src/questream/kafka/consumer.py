@@ -10,6 +10,8 @@ from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import Fetcher
 from kafka.record.default_records import DefaultRecordBatch
 
+from questream.errors import KafkaUnavailable
+
 
 class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships no types
     """A KafkaConsumer that reads headers whose names are not UTF-8, and timestamps that do not fit into 64 bits.
@@ -48,9 +50,16 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
     def stream_identity(self, topic: str) -> str:
         """What tells this group's reading of a topic from any other: `<Kafka cluster>/<topic id>/<group>`.
 
-        The broker is asked each time, for a topic can be made anew under its name; what it does not tell is empty.
+        The broker is asked each time, for a topic can be made anew under its name; what a broker of before 2.8 does not
+        tell is empty.
+        Raises TopicAuthorizationFailedError without the right to see the topic, KafkaUnavailable where the broker knows
+        none of that name: an identity with parts left out would be another's.
         """
-        self.topics()
+        # To ask for all topics, which leaves out those that may not be seen, forgets that this one was refused.
+        if topic in self._cluster.unauthorized_topics:
+            raise kafka_errors.TopicAuthorizationFailedError({topic})
+        if topic not in self.topics():
+            raise KafkaUnavailable(f"the broker shows no topic {topic}")
         cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
         return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"
 

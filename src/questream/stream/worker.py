@@ -183,7 +183,7 @@ class Worker:
             try:
                 self._run_session()
             except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
-                refusal = refusal_of(error, "READ") or self._missing_topic(error)
+                refusal = refusal_of(error, "READ") or self._topics_refused(error)
                 if refusal is not None:
                     raise refusal from error
                 reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
@@ -193,8 +193,10 @@ class Worker:
             self._stopping.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _missing_topic(self, error: Exception) -> KafkaRefused | None:
-        """What is told where a session ended because a topic was deleted: kafka-python sees a time-out."""
+    def _topics_refused(self, error: Exception) -> KafkaRefused | None:
+        """What is told where a session ended because a topic was deleted or may no longer be seen: kafka-python sees a
+        time-out.
+        """
         if isinstance(error, StoreUnavailable | StoreUnsettled):
             return None
         kafka = self._settings.kafka
@@ -203,6 +205,8 @@ class Worker:
             try:
                 with open_admin(self._settings) as admin:
                     missing = set(names) - find_topics(admin, names).keys()
+            except KafkaRefused as refused:
+                return refused
             except QuestreamError:
                 return None
             # A broker that has just started may know of no topic yet.
