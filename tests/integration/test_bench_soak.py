@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from questream.bench.drift import DriftingQuestions
+from questream.bench.servers import bench_servers
+from questream.bench.soak import Soak, SoakPlan, measure_soak
 from questream.bench.soak_plot import _TITLES
+from questream.bench.worker_process import WorkerProcess, wait_until
+from questream.kafka.deadline import EXIT_STUCK
+from questream.settings import MetricsSettings, Settings
 from tests.command import questream
 
 
@@ -24,3 +36,58 @@ def test_a_soak_ends_with_a_verdict_and_a_picture(tmp_path: Path) -> None:
     assert last["figures"]["threads"] >= 4
     assert last["figures"]["worker_mib"] > 20
     assert picture.stat().st_size > 10_000
+
+
+def short_soak(announce: Callable[[str], None], questions: int) -> Soak:
+    plan = SoakPlan(DriftingQuestions(questions, 32, 1.0), workers=1, warm_up_share=0.0, sample_seconds=0.3)
+    with bench_servers(Settings()) as servers:
+        return measure_soak(servers.settings, plan, announce)
+
+
+def test_a_worker_that_does_not_answer_is_a_gap_and_not_the_end_of_a_soak() -> None:
+    frozen: list[int] = []
+
+    def freeze_once(_: str) -> None:
+        if not frozen:
+            frozen.extend(child.pid or 0 for child in multiprocessing.active_children())
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+                threading.Timer(5.0, os.kill, (pid, signal.SIGCONT)).start()
+
+    soak = short_soak(freeze_once, 12_000)
+    assert frozen
+    assert soak.gaps >= 1
+    assert soak.decided == 12_000
+    assert soak.restarts == 0
+
+
+def test_an_interrupted_soak_tells_what_it_reached() -> None:
+    said: list[str] = []
+
+    def interrupt(line: str) -> None:
+        said.append(line)
+        if len(said) == 6:
+            raise KeyboardInterrupt
+
+    soak = short_soak(interrupt, 10_000_000)
+    assert said[-1] == "soak: interrupted"
+    assert 0 < soak.decided < soak.questions == 10_000_000
+    assert len(soak.samples) == 5
+    assert soak.trends.keys() == _TITLES.keys()
+
+
+class _Hangs:
+    """In the place of a model: what the watchdog makes of a call to Kafka that hangs."""
+
+    def open(self) -> Any:
+        os._exit(EXIT_STUCK)
+
+
+def test_a_worker_that_ended_over_a_hanging_call_is_started_again() -> None:
+    worker = WorkerProcess(Settings(metrics=MetricsSettings()), _Hangs())
+    try:
+        first = worker.pid
+        wait_until(worker.restart_if_stuck, "it was started again", 60)
+        assert worker.pid != first
+    finally:
+        worker.close()

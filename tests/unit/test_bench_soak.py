@@ -82,7 +82,7 @@ def test_three_points_make_a_trend_and_two_do_not() -> None:
 def soak() -> Soak:
     samples = [Sample(float(i), i / 10, i, i, i, dict.fromkeys(_TITLES, 1.0)) for i in range(200)]
     verdict = {name: trend([0, 1, 2], [1, 1, 1], 0, 0) for name in _TITLES}
-    return Soak(200, 200, 199.0, 1.0, 1, 1, 100.0, verdict, samples)
+    return Soak(200, 200, 199.0, 1.0, 1, 1, 100.0, 0, 0, verdict, samples)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import redis
 
 from questream.bench.drift import Asked, DriftingQuestions
 from questream.bench.machine import open_file_count, resident_bytes, thread_count
 from questream.bench.servers import own_stream
 from questream.bench.trend import Trend, trend
-from questream.bench.worker_process import WorkerProcess, worker_processes
+from questream.bench.worker_process import Counts, NoAnswer, WorkerProcess, worker_processes
 from questream.errors import QuestreamError
 from questream.kafka.connect import open_producer
 from questream.settings import Settings
@@ -31,7 +32,9 @@ Announce = Callable[[str], None]
 
 _MIB = 1024**2
 _HOUR_MS = 3_600_000
-_STANDSTILL_SECONDS = 120.0
+# A machine that is busy with other things may leave a soak aside for minutes.
+_STANDSTILL_SECONDS = 600.0
+_PATIENT_MS = int(_STANDSTILL_SECONDS * 1000)
 _LAG_QUESTIONS = 20_000
 _SENT_AT_ONCE = 2_000
 _PARTITIONS = 4
@@ -80,7 +83,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What came of it; `trends` are over the samples after the warm-up."""
+    """What came of it; `trends` are over the samples after the warm-up.
+
+    `decided` is less than `questions` where the run was interrupted. `gaps` counts the looks at a worker or at Redis
+    that got no answer, `restarts` the workers that ended over a call that hung and were started again.
+    """
 
     questions: int
     decided: int
@@ -89,6 +96,8 @@ class Soak:
     opened: int
     retired: int
     window_seconds: float
+    gaps: int
+    restarts: int
     trends: dict[str, Trend]
     samples: list[Sample] = field(repr=False)
 
@@ -101,16 +110,62 @@ class Soak:
 def measure_soak(settings: Settings, plan: SoakPlan, announce: Announce) -> Soak:
     """Run the plan on the servers of the settings, whose `clusters` say what retires; all traces are removed.
 
-    Raises QuestreamError if a worker ends, or none decides anything for two minutes.
+    Ctrl-C ends it with what it has by then. Raises QuestreamError if a worker ends for another reason than a call that
+    hung, or none decides anything for ten minutes.
     """
     start_ms = int(time.time() * 1000) - int(plan.questions.hours * _HOUR_MS)
+    samples: list[Sample] = []
     with (
         own_stream(settings, _PARTITIONS, _TOPIC_CONFIGS) as own,
         worker_processes(own, plan.questions, plan.workers) as workers,
         _Sender(own, plan.questions.ask(start_ms)) as sender,
     ):
-        samples = list(_sampled(own, plan, workers, sender, announce))
-    return _verdict(plan, samples)
+        crew = _Crew(workers)
+        try:
+            samples.extend(_sampled(own, plan, crew, sender, announce))
+        except KeyboardInterrupt:
+            announce("soak: interrupted")
+    return _verdict(plan, samples, crew)
+
+
+class _Crew:
+    """The workers, whose figures stay as they were last seen while one of them does not answer."""
+
+    def __init__(self, workers: Sequence[WorkerProcess]) -> None:
+        self._workers = workers
+        self._latest: list[Counts | None] = [None] * len(workers)
+        self._retired_before = 0
+        self.gaps = 0
+        self.restarts = 0
+
+    def look(self) -> None:
+        """Ask all of them. Raises QuestreamError if one has ended for another reason than a call that hung."""
+        for at, worker in enumerate(self._workers):
+            latest = self._latest[at]
+            if worker.restart_if_stuck():
+                self.restarts += 1
+                self._retired_before += latest.retired if latest else 0
+                self._latest[at] = None
+                continue
+            try:
+                self._latest[at] = worker.counts()
+            except NoAnswer:
+                self.gaps += 1
+
+    @property
+    def retired(self) -> int:
+        """How many clusters they have retired."""
+        return self._retired_before + sum(one.retired for one in self._latest if one)
+
+    def figures(self) -> dict[str, float]:
+        """Of each figure the largest of all workers."""
+        pids = [worker.pid for worker in self._workers]
+        return {
+            "worker_mib": max((resident_bytes(pid) or 0) / _MIB for pid in pids),
+            "threads": float(max(thread_count(pid) or 0 for pid in pids)),
+            "open_files": float(max(open_file_count(pid) or 0 for pid in pids)),
+            "mirrored": float(max((one.clusters for one in self._latest if one), default=0)),
+        }
 
 
 class _Sender:
@@ -142,10 +197,14 @@ class _Sender:
         try:
             self._send()
         except BaseException as error:  # carried to whoever checks
-            self._failure = error
+            self._note(error)
+
+    def _note(self, error: BaseException) -> None:
+        self._failure = error
 
     def _send(self) -> None:
-        with open_producer(self._settings, linger_ms=20, batch_size=262_144) as producer:
+        patience: dict[str, Any] = {"delivery_timeout_ms": _PATIENT_MS, "max_block_ms": _PATIENT_MS}
+        with open_producer(self._settings, linger_ms=20, batch_size=262_144, **patience) as producer:
             for number, asked in enumerate(self._asked):
                 if number % _SENT_AT_ONCE == 0:
                     producer.flush()
@@ -159,15 +218,13 @@ class _Sender:
                     value=orjson.dumps({"id": f"q{number}", "text": asked.text}),
                     partition=number % _PARTITIONS,
                     timestamp_ms=asked.timestamp,
-                )
+                ).add_errback(self._note)
                 self.sent = number + 1
             producer.flush()
 
 
-def _sampled(
-    settings: Settings, plan: SoakPlan, workers: Sequence[WorkerProcess], sender: _Sender, announce: Announce
-) -> Iterator[Sample]:
-    """A sample every few seconds until all questions are decided."""
+def _sampled(settings: Settings, plan: SoakPlan, crew: _Crew, sender: _Sender, announce: Announce) -> Iterator[Sample]:
+    """A sample every few seconds until all questions are decided; where Redis does not answer, one is left out."""
     started = moved_at = next_at = time.monotonic()
     decided = 0
     with contextlib.closing(connect_redis(settings.redis)) as client:
@@ -175,56 +232,67 @@ def _sampled(
             # The sender waits for these figures: they are taken more often than samples are.
             time.sleep(0.2)
             sender.check()
-            counts = [worker.counts() for worker in workers]
+            crew.look()
             now, before = time.monotonic(), decided
-            decided = sender.decided = sum(one.decided for one in counts)
-            if decided > before:
-                moved_at = now
-            elif now - moved_at > _STANDSTILL_SECONDS:
+            if now - moved_at > _STANDSTILL_SECONDS:
                 raise QuestreamError(f"{decided} are decided, and none for {_STANDSTILL_SECONDS:.0f} s")
-            if now < next_at and decided < plan.questions.count:
+            try:
+                decided = sender.decided = _decided(client, settings)
+                if decided > before:
+                    moved_at = now
+                if now < next_at and decided < plan.questions.count:
+                    continue
+                figures = {**crew.figures(), **_redis_figures(client, settings)}
+                opened = int(client.hget(_keys(settings)("meta"), "next") or 1) - 1
+            except redis.RedisError:
+                crew.gaps += 1
                 continue
             next_at = now + plan.sample_seconds
             hours = plan.questions.hours * decided / plan.questions.count
-            announce(f"soak: {decided:,} of {plan.questions.count:,} questions, hour {hours:.1f} of the stream")
-            figures = {**_worker_figures(workers), **_redis_figures(client, settings)}
-            figures["mirrored"] = float(max(one.clusters for one in counts))
-            opened = (
-                int(client.hget(Keys(settings.redis.prefix).of(settings.clusters.namespace, "meta"), "next") or 1) - 1
+            announce(
+                f"soak: {decided:,} of {plan.questions.count:,} questions, hour {hours:.1f} of the stream; a worker has"
+                f" {figures['worker_mib']:,.0f} MiB, Redis {figures['redis_mib']:,.0f} MiB, {opened:,} opened"
             )
-            yield Sample(now - started, hours, decided, opened, sum(one.retired for one in counts), figures)
+            yield Sample(now - started, hours, decided, opened, crew.retired, figures)
 
 
-def _worker_figures(workers: Sequence[WorkerProcess]) -> dict[str, float]:
-    pids = [worker.pid for worker in workers]
-    return {
-        "worker_mib": max((resident_bytes(pid) or 0) / _MIB for pid in pids),
-        "threads": float(max(thread_count(pid) or 0 for pid in pids)),
-        "open_files": float(max(open_file_count(pid) or 0 for pid in pids)),
-    }
+def _keys(settings: Settings) -> Callable[[str], str]:
+    keys, namespace = Keys(settings.redis.prefix), settings.clusters.namespace
+    return lambda name: keys.of(namespace, name)
+
+
+def _ledger(settings: Settings, partition: int) -> str:
+    return _keys(settings)(f"ledger:{settings.kafka.input_topic}:{partition}")
+
+
+def _decided(client: Any, settings: Settings) -> int:
+    """How many questions are decided, as the ledgers say: no worker's end or silence changes it."""
+    entries = [client.lindex(_ledger(settings, partition), -1) for partition in range(_PARTITIONS)]
+    # An entry begins with its batch's number and the offset up to which all is decided.
+    return sum(int(entry.split(b" ", 2)[1]) + 1 for entry in entries if entry)
 
 
 def _redis_figures(client: Any, settings: Settings) -> dict[str, float]:
-    namespace, topic, keys = settings.clusters.namespace, settings.kafka.input_topic, Keys(settings.redis.prefix)
+    of = _keys(settings)
     memory = client.info("memory")
     # A cluster answers for each of its nodes.
     nodes = [memory] if "used_memory" in memory else list(memory.values())
-    ledgers = [client.llen(keys.of(namespace, f"ledger:{topic}:{partition}")) for partition in range(_PARTITIONS)]
     return {
         "redis_mib": sum(node["used_memory"] for node in nodes) / _MIB,
-        "clusters": float(client.zcard(keys.of(namespace, "idle"))),
-        "aliases": float(client.zcard(keys.of(namespace, "aliases"))),
-        "outbox": float(client.zcard(keys.of(namespace, "outbox"))),
-        "log_entries": float(client.xlen(keys.of(namespace, "log"))),
-        "ledger_entries": float(sum(ledgers)),
+        "clusters": float(client.zcard(of("idle"))),
+        "aliases": float(client.zcard(of("aliases"))),
+        "outbox": float(client.zcard(of("outbox"))),
+        "log_entries": float(client.xlen(of("log"))),
+        "ledger_entries": float(sum(client.llen(_ledger(settings, partition)) for partition in range(_PARTITIONS))),
     }
 
 
-def _verdict(plan: SoakPlan, samples: list[Sample]) -> Soak:
-    last = samples[-1]
-    window = [sample for sample in samples if sample.decided >= plan.warm_up_share * plan.questions.count]
+def _verdict(plan: SoakPlan, samples: list[Sample], crew: _Crew) -> Soak:
+    reached = samples[-1].decided if samples else 0
+    window = [sample for sample in samples if sample.decided >= plan.warm_up_share * reached]
     if len(window) < 3:
         raise QuestreamError("too few samples after the warm-up for a verdict: more questions, or a sample more often")
+    last = samples[-1]
     times = [sample.seconds for sample in window]
     trends = {
         name: trend(times, [sample.figures[name] for sample in window], share, least)
@@ -238,6 +306,8 @@ def _verdict(plan: SoakPlan, samples: list[Sample]) -> Soak:
         opened=last.opened,
         retired=last.retired,
         window_seconds=times[-1] - times[0],
+        gaps=crew.gaps,
+        restarts=crew.restarts,
         trends=trends,
         samples=samples,
     )

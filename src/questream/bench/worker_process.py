@@ -20,6 +20,7 @@ from questream.bench.machine import cpu_seconds, peak_resident_bytes, resident_b
 from questream.bench.questions import EncoderSource
 from questream.embedded import LOOPBACK, free_port
 from questream.errors import QuestreamError
+from questream.kafka.deadline import EXIT_STUCK
 from questream.logs import Redactor, configure_quiet_logging, secrets_of
 from questream.metrics import STAGES
 from questream.settings import LogSettings, Settings
@@ -30,6 +31,10 @@ _STOP_SECONDS = 20.0
 _PROBE_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 _LABELS = ("stage", "outcome", "reason")
+
+
+class NoAnswer(QuestreamError):
+    """A worker runs, and its metrics page did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +63,19 @@ class WorkerProcess:
     """
 
     def __init__(self, settings: Settings, source: EncoderSource) -> None:
+        self._settings = settings
+        self._source = source
+        self._start()
+
+    def _start(self) -> None:
         # spawn: forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a
         # pipe, so that no password stands in a list of processes.
         context = multiprocessing.get_context("spawn")
         self._port = free_port()
-        metrics = settings.metrics.model_copy(update={"host": LOOPBACK, "port": self._port})
+        metrics = self._settings.metrics.model_copy(update={"host": LOOPBACK, "port": self._port})
         self._tie, childs_tie = context.Pipe()
-        own = settings.model_copy(update={"metrics": metrics})
-        self._process = context.Process(target=_run, args=(own, source, childs_tie), name="bench-worker", daemon=True)
+        own = (self._settings.model_copy(update={"metrics": metrics}), self._source, childs_tie)
+        self._process = context.Process(target=_run, args=own, name="bench-worker", daemon=True)
         self._process.start()
         childs_tie.close()
 
@@ -76,6 +86,18 @@ class WorkerProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def restart_if_stuck(self) -> bool:
+        """Start it again where it ended itself over a call that hung, as its supervisor would; returns whether it was.
+
+        Raises QuestreamError if it has ended in any other way.
+        """
+        if self._process.exitcode != EXIT_STUCK:
+            self.check()
+            return False
+        self.close()
+        self._start()
+        return True
 
     @property
     def pid(self) -> int:
@@ -97,12 +119,12 @@ class WorkerProcess:
             return False
 
     def counts(self) -> Counts:
-        """Its figures now. Raises QuestreamError if it does not answer."""
+        """Its figures now. Raises NoAnswer if it does not answer, QuestreamError if it has ended."""
         self.check()
         try:
             page = self._ask("/metrics")
         except (urllib.error.URLError, OSError) as error:
-            raise QuestreamError(f"a worker's metrics page does not answer: {type(error).__name__}") from error
+            raise NoAnswer(f"a worker's metrics page does not answer: {type(error).__name__}") from error
         samples = {
             (sample.name, next((sample.labels[name] for name in _LABELS if name in sample.labels), None)): sample.value
             for family in text_string_to_metric_families(page)

@@ -184,6 +184,7 @@ def soak(
     """Run a day of a drifting stream as fast as it goes, and tell whether memory or anything else grows; 1 if so.
 
     Clusters retire after 2 hours of stream time, single questions after 1, merged ids after 4, or as settings say.
+    Ctrl-C ends it with the figures that it has by then.
     Example: questream bench soak --questions 1000000 --plot soak.png
     """
     from dataclasses import asdict
@@ -204,7 +205,8 @@ def soak(
     else:
         print_line(
             f"{result.decided:,} questions in {result.seconds:,.0f} s, {result.questions_per_second:,.0f}/s;"
-            f" {result.opened:,} clusters opened, {result.retired:,} retired (merged ids among them)"
+            f" {result.opened:,} clusters opened, {result.retired:,} retired (merged ids among them);"
+            f" {result.gaps} looks without an answer, {result.restarts} workers started again"
         )
         print_table(
             ["figure", "median#", "rise#", "allowed#", "verdict"],
