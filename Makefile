@@ -26,10 +26,10 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults mutants fuzz overload machine audit sbom lock clean
+.PHONY: help setup demo test lint format bench faults faults-report mutants fuzz overload machine audit sbom lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install questream and its tools into .venv; EXTRAS=quality,plots: what an extra needs, too
 	@for extra in $(subst $(COMMA), ,$(EXTRAS)); do \
@@ -76,9 +76,12 @@ format: $(STAMP) ## Rewrite the code in the one style
 bench: $(STAMP) ## Measure the pipeline on this machine
 	@$(BIN)/questream bench pipeline $(ARGS)
 
-faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults
+faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults; a seed is resumed
 	@$(BIN)/python -m tests.servers
 	@$(BIN)/python -m tests.campaign $(ARGS)
+
+faults-report: $(STAMP) ## Add up what all campaigns on this machine gave, by seed and commit
+	@$(BIN)/python -m tests.campaign --report $(ARGS)
 
 mutants: $(STAMP) ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list
 	@$(BIN)/python -m tests.servers

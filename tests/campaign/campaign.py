@@ -64,15 +64,22 @@ def broker(folder: Path) -> Iterator[tuple[KafkaServer, list[Link]]]:
         yield started.enter_context(KafkaServer(folder, links=paths)), paths
 
 
-def run_schedule(schedule: Sequence[Round], folder: Path, say: Say, results: list[RoundOutcome]) -> None:
+def run_schedule(
+    schedule: Sequence[Round],
+    folder: Path,
+    say: Say,
+    results: list[RoundOutcome],
+    keep: Callable[[RoundOutcome], object],
+) -> None:
     """Round by round; one whose decisions do not flow again ends there, and the next begins with everything anew.
 
-    A round stands in `results` from its beginning, for who interrupts it.
+    A round stands in `results` from its beginning, for who interrupts it; `keep` is told when it is finished.
     """
     with broker(folder / "kafka") as (kafka, paths):
         for plan in schedule:
             results.append(RoundOutcome(plan))
             run_round(results[-1], folder / f"round-{plan.number}", kafka, paths, say)
+            keep(results[-1])
 
 
 def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> None:

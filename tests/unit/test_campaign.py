@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
 from tests.campaign.faults import KINDS
-from tests.campaign.report import summary
-from tests.campaign.schedule import ROUND_FAULTS, draw_schedule
+from tests.campaign.report import added_up, summary
+from tests.campaign.runs import Run, all_runs, record_of
+from tests.campaign.schedule import ROUND_FAULTS, Round, draw_schedule
 from tests.campaign.traffic import BURST_QUESTIONS, NAMESPACES, burst
 from tests.checker import Promise, Violation
 
@@ -63,11 +65,69 @@ def test_a_report_counts_by_kind_and_by_broken_promise() -> None:
         Violation(Promise.NOTHING_LOST, "record 0/1", "lost"),
         Violation(Promise.CENTROIDS, "shop/c1", "off"),
     ]
-    told = summary(1, [result])
+    told = summary(1, [record_of(result)])
     assert (told["faults"], told["survived"]) == (len(first) + len(second), len(first))
     assert (told["lost"], told["duplicated"], told["other promises broken"]) == (1, 0, 1)
     assert told["kinds"][first[0].kind]["worst seconds"] == 2.0
     assert [trouble["trouble"] for trouble in told["troubles"]] == ["1 promise broken"]
+
+
+def test_a_seed_goes_on_with_the_rounds_that_are_missing(tmp_path: Path) -> None:
+    shorter, longer = draw_schedule(1, 25, KINDS), draw_schedule(1, 40, KINDS)
+    run = Run(tmp_path, 1, "abc", KINDS)
+    run.add(survived(shorter[0]))
+    run.add(survived(shorter[2]))
+    assert Run(tmp_path, 1, "abc", KINDS).missing(shorter) == [shorter[1]]
+    # The third round had five of its faults only.
+    assert Run(tmp_path, 1, "abc", KINDS).missing(longer) == longer[1:]
+    assert Run(tmp_path, 1, "other commit", KINDS).missing(shorter) == shorter
+    assert Run(tmp_path, 1, "abc", KINDS[1:]).missing(shorter) == shorter
+    assert Run(tmp_path, 2, "abc", KINDS).missing(shorter) == shorter
+
+
+def test_a_round_that_broke_a_promise_stays_in_the_sum(tmp_path: Path) -> None:
+    plan = draw_schedule(1, ROUND_FAULTS, KINDS)[0]
+    broken = survived(plan)
+    broken.outcomes[0].trouble = "1 promises broken"
+    broken.violations = [Violation(Promise.NO_TWINS, "shop/c1", "a twin")]
+    run = Run(tmp_path, 1, "abc", KINDS)
+    run.add(broken)
+    assert run.missing([plan]) == []
+    told = summary(1, Run(tmp_path, 1, "abc", KINDS).records)
+    assert (told["survived"], told["other promises broken"]) == (ROUND_FAULTS - len(plan.blows[0]), 1)
+
+
+def test_a_run_that_was_killed_while_it_wrote_repeats_that_round(tmp_path: Path) -> None:
+    schedule = draw_schedule(1, 2 * ROUND_FAULTS, KINDS)
+    run = Run(tmp_path, 1, "abc", KINDS)
+    for plan in schedule:
+        run.add(survived(plan))
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text()[:-10])
+    again = Run(tmp_path, 1, "abc", KINDS)
+    assert again.missing(schedule) == schedule[1:]
+    again.add(survived(schedule[1]))
+    assert Run(tmp_path, 1, "abc", KINDS).missing(schedule) == []
+
+
+def test_code_that_no_commit_has_is_not_resumed(tmp_path: Path) -> None:
+    plan = draw_schedule(1, ROUND_FAULTS, KINDS)[0]
+    Run(tmp_path, 1, "abc+", KINDS).add(survived(plan))
+    assert Run(tmp_path, 1, "abc+", KINDS).missing([plan]) == [plan]
+
+
+def test_runs_add_up_by_seed_and_commit(tmp_path: Path) -> None:
+    for seed, commit in ((2, "abc"), (1, "abc"), (1, "def")):
+        run = Run(tmp_path, seed, commit, KINDS)
+        for plan in draw_schedule(seed, 2 * ROUND_FAULTS, KINDS):
+            run.add(survived(plan))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in added_up(all_runs(tmp_path))[2:]]
+    assert [row[:2] for row in rows[:-1]] == [["1", "abc"], ["1", "def"], ["2", "abc"]]
+    assert [row[3:5] for row in rows] == [["20", "20"]] * 3 + [["60", "60"]]
+
+
+def survived(plan: Round) -> RoundOutcome:
+    return RoundOutcome(plan, [Outcome(blow, 1.0) for blow in plan.blows])
 
 
 def is_question(value: bytes) -> bool:
