@@ -7,7 +7,7 @@ transaction open, the outbox empty.
 
 from tests.checker.check import check
 from tests.checker.evidence import Evidence, collect
-from tests.checker.rules import Rules, Window
+from tests.checker.rules import Named, Rules, Window
 from tests.checker.violation import Promise, Violation
 
-__all__ = ["Evidence", "Promise", "Rules", "Violation", "Window", "check", "collect"]
+__all__ = ["Evidence", "Named", "Promise", "Rules", "Violation", "Window", "check", "collect"]

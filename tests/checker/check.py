@@ -8,6 +8,7 @@ from tests.checker.cluster_topic import check_cluster_topic
 from tests.checker.clusters import (
     check_centroids,
     check_known_ids,
+    check_names,
     check_size_sequence,
     check_sizes,
     check_unique_ids,
@@ -36,6 +37,7 @@ _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_sizes,
     check_size_sequence,
     check_centroids,
+    check_names,
     check_twins,
     check_cluster_topic,
 ]

@@ -63,6 +63,28 @@ def check_unique_ids(run: Run, rules: Rules) -> Iterator[Violation]:
         yield from _check_told_ids(run, namespace)
 
 
+def check_names(run: Run, rules: Rules) -> Iterator[Violation]:
+    """A cluster that was named, or the one that it was merged into, has the label and the route that it was given last.
+
+    Names differ: two clusters that were both named can have been merged by nobody.
+    """
+    newest = {}
+    for named in rules.named:
+        root = _root(run, named.namespace, named.number)
+        newest[named.namespace, named.number if root is None else root] = named
+    for (namespace, number), named in newest.items():
+        cluster = _stored(run, namespace).clusters.get(number)
+        if cluster is None or (cluster.label, cluster.route) != (named.label, named.route):
+            yield Violation(Promise.NAMES, _name(namespace, number), "has not the label and route that it was given")
+    for namespace in run.namespaces:
+        given = {(named.label, named.route) for named in rules.named if named.namespace == namespace}
+        for number, cluster in _stored(run, namespace).clusters.items():
+            if given and None not in (cluster.label, cluster.route) and (cluster.label, cluster.route) not in given:
+                yield Violation(
+                    Promise.NAMES, _name(namespace, number), "has the label of one and the route of another"
+                )
+
+
 def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
     """A live cluster's size is the number of decisions that name it or an alias of it."""
     del rules

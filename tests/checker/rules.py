@@ -16,6 +16,16 @@ Window = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """A live cluster was given this label and this route, and the cluster topic had been told."""
+
+    namespace: str
+    number: int
+    label: str
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What the checks are told of a stream; the rest they see.
 
@@ -40,6 +50,8 @@ class Rules:
     tombstones: Literal["skip", "dead-letter"] = "skip"
     # Workers score in float32.
     tolerance: float = 1e-4
+    # What people called clusters, in order of time; nobody merged one by hand.
+    named: Sequence[Named] = ()
 
     def may_decide_anew(self, place: tuple[int, int]) -> bool:
         """Whether a record may have been published with a decision that the store then forgot."""

@@ -21,6 +21,7 @@ class Promise(StrEnum):
     SIZES = "a cluster's size is the number of its questions"
     SIZE_SEQUENCE = "the published sizes of a cluster have no gap and no repeat"
     CENTROIDS = "a centroid is the sum of the cluster's members, the mean that of the first questions"
+    NAMES = "a cluster keeps the label and the route that it was given, whatever merges"
     NO_TWINS = "no older cluster stood within the threshold of one that was opened"
     CLUSTER_TOPIC = "the cluster topic rebuilds what the store holds"
 

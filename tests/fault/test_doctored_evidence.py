@@ -6,9 +6,10 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
-from tests.checker import Evidence, Promise, check
+from tests.checker import Evidence, Named, Promise, check
 from tests.checker.evidence import Entry
 from tests.checker.stored import StoredCluster
 from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, at_rest
@@ -77,6 +78,16 @@ def repeated(evidence: Evidence, **changed: Any) -> Evidence:
     return replace(evidence, output=[*evidence.output, retold(evidence.output[-1], **changed)])
 
 
+def referring(evidence: Evidence) -> Evidence:
+    """The first dead letter with a reference in the place of its bytes."""
+    letter = evidence.dead_letters[0]
+    value = letter.value or b""
+    reference: dict[str, object] = {"key_bytes": len(letter.key or b""), "value_bytes": len(value), "header_bytes": 0}
+    reference |= {"sha256": sha256(value).hexdigest()}
+    headers = (*letter.headers, ("questream-reference", json.dumps(reference).encode()))
+    return replace(evidence, dead_letters=[replace(letter, value=None, headers=headers), *evidence.dead_letters[1:]])
+
+
 # The founder of c4 stands at offset 7, behind a record that is no question; c3 was merged into c1.
 FOUNDER = len(MERGING) + 1
 DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
@@ -103,6 +114,7 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         lambda e: replace(e, dead_letters=[replace(e.dead_letters[0], key=None)]),
         {Promise.DEAD_LETTERS},
     ),
+    "a dead letter refers to a record that is not too large": (referring, {Promise.DEAD_LETTERS}),
     "an alias leads nowhere": (lambda e: with_cluster(e, 3, merged_into=99), {Promise.KNOWN_ID, Promise.SIZES}),
     "an alias leads in a circle": (lambda e: with_cluster(e, 3, merged_into=3), {Promise.KNOWN_ID}),
     "an id is given after its cluster was merged away": (
@@ -124,6 +136,8 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         {Promise.NO_TWINS},
     ),
     "a question joined from afar": (lambda e: with_output(e, -1, similarity=0.1), {Promise.NO_TWINS}),
+    "a label is gone": (lambda e: with_cluster(e, 2, label=None), {Promise.NAMES, Promise.CLUSTER_TOPIC}),
+    "a label and another's route": (lambda e: with_cluster(e, 1, label="sea", route="town"), {Promise.NAMES}),
     "the newest state is missing": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
     "the newest state is not the last": (lambda e: with_older_state_last(e, b"default/c2"), {Promise.CLUSTER_TOPIC}),
     "the namespace is not told of": (
@@ -144,11 +158,13 @@ def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
     header = ("traceparent", b"00-1")
     stream.send(question(i, text, headers=[header]) for i, text in enumerate(MERGING))
     at_rest(stream, len(MERGING))
+    stream.store().label("default", 2, "sea", "water")
     stream.send([poison, *(question(100 + i, text, headers=[header]) for i, text in enumerate(texts))])
     evidence = at_rest(stream, len(MERGING) + 1 + len(texts))
-    assert not check(evidence, RULES)
+    rules = replace(RULES, named=[Named("default", 2, "sea", "water")])
+    assert not check(evidence, rules)
     for name, (doctor, broken) in DOCTORINGS.items():
-        violations = check(doctor(evidence), RULES)
+        violations = check(doctor(evidence), rules)
         assert broken <= {violation.promise for violation in violations}, (name, list(map(str, violations)))
 
 
