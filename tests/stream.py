@@ -363,7 +363,8 @@ class WorkerProcess:
     `model` is a model's folder, or None for the encoder of tests/vectors.py, which then takes `text_seconds` a text.
     `fault` is where it shall end or freeze itself, as tests/fault/worker_process.py describes; `record` a file for what
     it commits; `bug` one to plant in it, and `left_behind_seconds` after how long it publishes what a dead worker left
-    behind; `clock` a file that says by how many seconds its clock is ahead.
+    behind; `clock` a file that says by how many seconds its clock is ahead. `overrides` are what its next life is
+    started with.
     """
 
     def __init__(
@@ -382,11 +383,11 @@ class WorkerProcess:
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
         self.log = folder / f"{self.name}.log"
         self.port_file = folder / f"{self.name}.port"
-        options = {"kafka.worker_id": self.name, **overrides}
+        self.overrides = {"kafka.worker_id": self.name, **overrides}
         if model is not None:
-            options["model.name"] = str(model)
+            self.overrides["model.name"] = str(model)
         self._arguments: dict[str, Any] = {
-            "settings": options,
+            "settings": self.overrides,
             "port_file": str(self.port_file),
             "hash_encoder": model is None,
             "text_seconds": text_seconds,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Self
 
+from questream.kafka.consumer import RecordConsumer
+from tests.campaign.eras import Era, end_era
 from tests.campaign.kept import KeptWorker
 from tests.campaign.stores import SentinelStore, SingleStore
-from tests.campaign.traffic import NAMESPACES, Traffic
+from tests.campaign.traffic import Traffic
 from tests.campaign.watch import Watch
+from tests.checker import Evidence, Named, collect
 from tests.servers import KafkaServer, Link, create_topics
 from tests.stream import Stream, wait_until
 
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
     from tests.campaign.schedule import Round
 
 THRESHOLD = 0.6
+METADATA_AGE_MILLISECONDS = 5000
+# Few enough for a flood to go beyond them.
+NAMESPACES_MAX = 20
 MAX_POLL_INTERVAL_SECONDS = 30
 DRAIN_SECONDS = 180.0
 READY_SECONDS = 120.0
@@ -35,6 +42,10 @@ class Bed:
         self.kafka = kafka
         self.store = SingleStore(folder / "store", plan.workers) if plan.store == "single" else SentinelStore(folder)
         self.workers: list[KeptWorker] = []
+        # Earlier lives of the input topic.
+        self.eras: list[Era] = []
+        # What clusters were called, in order of time.
+        self.named: list[Named] = []
         self._paths = paths
         self._plan = plan
         self._started = ExitStack()
@@ -67,6 +78,53 @@ class Bed:
         wait_until(self._is_drained, "every offset is committed", DRAIN_SECONDS)
         wait_until(self._is_published, "every cluster's state is published", DRAIN_SECONDS)
 
+    def end_era(self) -> None:
+        """Have what was asked until now judged as a life of the input topic of its own; nothing may be asked meanwhile.
+
+        Fails if that does not come to rest.
+        """
+        self.come_to_rest()
+        evidence = self.evidence()
+        lost = self.traffic.places - {entry.place for entry in evidence.input}
+        assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
+        self.eras.append(end_era(evidence))
+        self.watch.begin_anew(self.eras[-1].output_ends)
+
+    def evidence(self) -> Evidence:
+        """What the topics and the store hold, with the ledgers of this life of the input topic."""
+        topics = self.stream.topics
+        evidence = collect(
+            self.stream.bootstrap_servers,
+            self.store.url,
+            self.stream.group_id,
+            topics.input_topic,
+            topics.output_topic,
+            topics.cluster_topic,
+            topics.dead_letter_topic,
+        )
+        name = self._name_in_ledgers()
+        stored = {
+            namespace: replace(
+                one,
+                ledgers={
+                    (topics.input_topic, p): ledger for (topic, p), ledger in one.ledgers.items() if topic == name
+                },
+            )
+            for namespace, one in evidence.stored.items()
+        }
+        return replace(evidence, stored=stored)
+
+    def _name_in_ledgers(self) -> str:
+        """What the ledgers call the input topic: another name for each of its lives."""
+        consumer = RecordConsumer(bootstrap_servers=self.stream.bootstrap_servers, group_id=self.stream.group_id)
+        try:
+            identity = consumer.stream_identity(self.stream.topics.input_topic)
+        finally:
+            consumer.close(autocommit=False)
+        with self.stream.redis() as client:
+            streams = client.hgetall("questream:streams")
+        return str(next(name.decode() for name, known in streams.items() if known.decode() == identity))
+
     def _start(self) -> None:
         plan = self._plan
         self._started.enter_context(self.store)
@@ -78,6 +136,9 @@ class Bed:
             # A broker that was killed can load a group without the session timers of its members: those that are gone
             # are waited for this long at the next rebalance (Kafka 4.1.1, one node).
             "kafka.max_poll_interval_seconds": MAX_POLL_INTERVAL_SECONDS,
+            # A partition that is added is found by a worker's next look at the metadata.
+            "kafka.options": {"metadata_max_age_ms": METADATA_AGE_MILLISECONDS},
+            "namespaces.max": NAMESPACES_MAX,
             **plan.options,
         }
         self.stream = Stream(self.kafka.bootstrap_servers, topics, self.store.url, options)
@@ -107,4 +168,4 @@ class Bed:
     def _is_published(self) -> bool:
         self.stream.redis_url = self.store.url
         with self.stream.redis() as client:
-            return not any(client.zcard(f"questream:{{{namespace}}}:outbox") for namespace in NAMESPACES)
+            return not client.keys("questream:{*}:outbox")

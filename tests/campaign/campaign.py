@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -87,7 +88,7 @@ def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: lis
     plan = result.plan
     folder.mkdir(parents=True, exist_ok=True)
     say(str(plan))
-    losses: list[Window] = []
+    losses: list[tuple[int, Window]] = []
     try:
         with Bed(folder, kafka, paths, plan) as bed:
             for number, blow in enumerate(plan.blows, 1):
@@ -121,11 +122,13 @@ def describe(blow: tuple[Fault, ...]) -> str:
     return " and ".join(map(str, blow))
 
 
-def _strike(bed: Bed, outcome: Outcome) -> list[Window]:
+def _strike(bed: Bed, outcome: Outcome) -> list[tuple[int, Window]]:
     """Have it happen, and measure how long decisions take to flow again in every partition once it is over.
 
-    Returns the places that the store may have forgotten while they were published and not committed.
+    Returns the places that the store may have forgotten while they were published and not committed, with the number
+    of the input topic's life that they are of.
     """
+    era = len(bed.eras)
     loses = any(fault.loses_memory for fault in outcome.blow)
     committed = bed.stream.committed() if loses else {}
     _inflict(bed, outcome.blow)
@@ -136,7 +139,15 @@ def _strike(bed: Bed, outcome: Outcome) -> list[Window]:
         outcome.trouble = f"no decisions for {RECOVERY_SECONDS:.0f} s after its end"
     else:
         outcome.seconds = time.monotonic() - ended
-    return [{at: (committed.get(at, 0), end) for at, end in asked.items()}] if loses else []
+    if not loses:
+        return []
+    if len(bed.eras) == era:
+        return [(era, {at: (committed.get(at, 0), end) for at, end in asked.items()})]
+    # The topic was made anew meanwhile: some of the old one was lost, or of the new one, or both.
+    return [
+        (era, {at: (offset, sys.maxsize) for at, offset in committed.items()}),
+        (len(bed.eras), {at: (0, end) for at, end in asked.items()}),
+    ]
 
 
 def _inflict(bed: Bed, blow: tuple[Fault, ...]) -> None:

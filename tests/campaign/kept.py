@@ -67,6 +67,17 @@ class KeptWorker:
             self.process.start()
 
     @contextmanager
+    def led_to(self, redis_url: str) -> Iterator[None]:
+        """Stopped and started with another Redis; stopped again and started with its own after."""
+        with self.stopped():
+            self.process.overrides["redis.url"], own = redis_url, self.process.overrides["redis.url"]
+        try:
+            yield
+        finally:
+            with self.stopped():
+                self.process.overrides["redis.url"] = own
+
+    @contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP, and SIGCONT after."""
         with self._hands:

@@ -93,7 +93,11 @@ def _paired(random: Random, faults: Sequence[Fault]) -> Iterator[tuple[Fault, ..
     waiting = list(faults)
     while waiting:
         first = waiting.pop(0)
-        if waiting and waiting[0].struck != first.struck and random.random() < TOGETHER:
+        if waiting and _can_be_together(first, waiting[0]) and random.random() < TOGETHER:
             yield first, waiting.pop(0)
         else:
             yield (first,)
+
+
+def _can_be_together(first: Fault, second: Fault) -> bool:
+    return first.struck != second.struck and not first.alone and not second.alone

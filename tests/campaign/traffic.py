@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 
 from kafka import KafkaProducer
+
+from tests.stream import MAX_REQUEST_BYTES, Message, wait_until
 
 NAMESPACES = ("shop", "bank")
 BURST_QUESTIONS = 20
@@ -48,6 +50,7 @@ class Traffic:
     """Sends a burst every `BURST_SECONDS`, whatever happens around it; a context manager with a thread of its own."""
 
     def __init__(self, bootstrap_servers: str, topic: str, partitions: int, random: Random) -> None:
+        self._bootstrap_servers = bootstrap_servers
         self._topic = topic
         self._partitions = partitions
         self._random = random
@@ -58,6 +61,8 @@ class Traffic:
             delivery_timeout_ms=600_000,
             max_block_ms=600_000,
             linger_ms=5,
+            # A partition that is added shall be known soon.
+            metadata_max_age_ms=1000,
         )
         self._going = threading.Event()
         self._ended = threading.Event()
@@ -89,6 +94,33 @@ class Traffic:
             raise self._failure
         yield
         self._going.set()
+
+    def add_partition(self) -> None:
+        """Send to one partition more, once the producer knows it."""
+        wanted = self._partitions + 1
+        wait_until(lambda: len(self._producer.partitions_for(self._topic)) >= wanted, "the producer knows it")
+        self._partitions = wanted
+
+    def begin_anew(self) -> None:
+        """The topic was made anew: nothing has been sent to it. Only while it is paused."""
+        self.places.clear()
+
+    def send_besides(self, records: Iterable[Message]) -> None:
+        """Send these too, compressed, from the caller's own thread; returns once they have arrived."""
+        producer = KafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            compression_type="gzip",
+            max_request_size=MAX_REQUEST_BYTES,
+            delivery_timeout_ms=600_000,
+            max_block_ms=600_000,
+            retries=1000,
+        )
+        try:
+            futures = [producer.send(self._topic, r.value, r.key, list(r.headers)) for r in records]
+            sent = [future.get(timeout=600) for future in futures]
+        finally:
+            producer.close(timeout=5)
+        self.places.update((record.partition, record.offset) for record in sent)
 
     def _run(self) -> None:
         number = 0

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.campaign.bed import THRESHOLD, Bed
+from tests.campaign.eras import whole, window_of
 from tests.campaign.schedule import Round
-from tests.checker import Evidence, Rules, Violation, Window, check, collect
+from tests.checker import Evidence, Rules, Violation, Window, check
 from tests.vectors import hash_vector
 
 
@@ -22,14 +23,16 @@ class Verdict:
     published: Counter[str] = field(default_factory=Counter)
 
 
-def judge(bed: Bed, plan: Round, losses: Sequence[Window], evidence_file: str) -> Verdict:
+def judge(bed: Bed, plan: Round, losses: Sequence[tuple[int, Window]], evidence_file: str) -> Verdict:
     """Let the stream come to rest, and have it checked; the evidence of a broken promise is kept in the bed's folder.
 
-    `losses` are the places that a store may have forgotten, one for each time that it lost its memory.
+    `losses` are the places that a store may have forgotten, one for each time that it lost its memory, with the life
+    of the input topic that they are of.
     """
     with bed.traffic.paused():
         bed.come_to_rest()
-        evidence = _collect(bed)
+        last = bed.evidence()
+        evidence = whole(last, bed.eras)
         rules = Rules(
             threshold=THRESHOLD,
             embed=hash_vector,
@@ -37,27 +40,15 @@ def judge(bed: Bed, plan: Round, losses: Sequence[Window], evidence_file: str) -
             centroid_members=plan.options["clusters.centroid_members"],
             delivery=plan.options["delivery"],
             store_lost_memory=bool(losses),
-            decided_anew=losses,
+            decided_anew=[window_of(era, window, len(bed.eras)) for era, window in losses],
+            named=bed.named,
         )
         violations = check(evidence, rules)
         if violations:
             (bed.folder / evidence_file).write_bytes(pickle.dumps((evidence, rules)))
-        lost = bed.traffic.places - {entry.place for entry in evidence.input}
+        lost = bed.traffic.places - {entry.place for entry in last.input}
         assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
     return Verdict(violations, len(evidence.input), _published(evidence))
-
-
-def _collect(bed: Bed) -> Evidence:
-    topics = bed.stream.topics
-    return collect(
-        bed.stream.bootstrap_servers,
-        bed.store.url,
-        bed.stream.group_id,
-        topics.input_topic,
-        topics.output_topic,
-        topics.cluster_topic,
-        topics.dead_letter_topic,
-    )
 
 
 def _published(evidence: Evidence) -> Counter[str]:

@@ -6,7 +6,8 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -20,6 +21,7 @@ class Watch:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._decided_below: dict[int, int] = {}
+        self._begins: Mapping[int, int] = {}
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -36,6 +38,12 @@ class Watch:
         """The end offset of each partition of the input."""
         with contextlib.closing(self._consumer()) as consumer:
             return _ends(consumer, self._stream.topics.input_topic)
+
+    def begin_anew(self, begins: Mapping[int, int]) -> None:
+        """From now on nothing of the input is decided but what lies at or above these offsets of the output."""
+        with self._changed:
+            self._begins = begins
+            self._decided_below.clear()
 
     def seconds_until_decided(self, beyond: Mapping[int, int], limit_seconds: float) -> float | None:
         """Seconds until each partition has a decision at or beyond these offsets; None if that does not come."""
@@ -62,12 +70,15 @@ class Watch:
         while not self._ended.is_set():
             with contextlib.suppress(KafkaError):
                 for records in consumer.poll(timeout_ms=200).values():
-                    self._note([json.loads(record.value)["source"] for record in records])
+                    self._note(records)
         consumer.close(autocommit=False)
 
-    def _note(self, sources: list[dict[str, int]]) -> None:
+    def _note(self, records: Sequence[Any]) -> None:
         with self._changed:
-            for source in sources:
+            for record in records:
+                if record.offset < self._begins.get(record.partition, 0):
+                    continue
+                source = json.loads(record.value)["source"]
                 partition = source["partition"]
                 self._decided_below[partition] = max(self._decided_below.get(partition, 0), source["offset"] + 1)
             self._changed.notify_all()

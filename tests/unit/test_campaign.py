@@ -41,6 +41,7 @@ def test_two_faults_at_once_strike_different_things() -> None:
     pairs = [blow for one in draw_schedule(5, 600, KINDS) for blow in one.blows if len(blow) == 2]
     assert pairs
     assert all(first.struck != second.struck for first, second in pairs)
+    assert not any(fault.alone for pair in pairs for fault in pair)
 
 
 def test_the_names_of_the_kinds_are_unique() -> None:

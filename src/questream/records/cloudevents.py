@@ -90,7 +90,7 @@ def read_declared(value: bytes, headers: Headers) -> Event | Batch | None:
 
 def is_event(document: dict[str, Any]) -> bool:
     """Whether a JSON object has the four attributes that make it a structured event."""
-    return "specversion" in document and all(name in document for name in _REQUIRED)
+    return all(name in document for name in _REQUIRED)
 
 
 def read_structured(document: dict[str, Any]) -> Event:

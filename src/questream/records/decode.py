@@ -248,11 +248,8 @@ def _of_declared(declared: Event | Batch) -> _Read:
 
 
 def _find_in(levels: list[Any], path: list[str]) -> Any:
-    for level in levels:
-        value = find(level, path)
-        if value is not ABSENT:
-            return value
-    return ABSENT
+    found = (find(level, path) for level in levels)
+    return next((value for value in found if value is not ABSENT), ABSENT)
 
 
 def _last_header(headers: Headers, wanted: str) -> Any:

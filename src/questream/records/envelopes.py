@@ -20,8 +20,6 @@ _GLUE_HEADER_BYTES = 18
 _CONFLUENT_HEADER_BYTES = 5
 _CREATED, _READ, _UPDATED, _DELETED = "c", "r", "u", "d"
 _OPERATIONS = frozenset((_CREATED, _READ, _UPDATED, _DELETED, "t", "m"))
-# Nothing without one of these is an envelope or a deletion.
-_MARKS = frozenset(("payload", "op", "__deleted"))
 
 
 def is_framed(value: bytes, headers: Headers) -> bool:
@@ -42,8 +40,6 @@ def opened(document: dict[str, Any], input: InputSettings) -> list[Any]:
     no JSON.
     """
     levels: list[Any] = [document]
-    if _MARKS.isdisjoint(document):
-        return levels
     if _is_connect(document):
         payload = document["payload"]
         if payload is None and input.tombstones == "skip":

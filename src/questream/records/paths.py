@@ -20,8 +20,6 @@ def find(document: Any, path: Sequence[str]) -> Any:
         return _find_in_array(document, path)
     if type(document) is not dict:
         return ABSENT
-    if len(path) == 1:
-        return document.get(path[0], ABSENT)
     for parts in range(1, len(path) + 1):
         name = ".".join(path[:parts])
         if name in document:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.campaign.faults.base import Dice, Fault, StoreKind
-from tests.campaign.faults.memory import FailedOver, FlushedStore, ForgetfulStore
+from tests.campaign.faults.floods import HugeRecords, NamespaceFlood
+from tests.campaign.faults.memory import FailedOver, FlushedStore, ForgetfulStore, RemovedKey, RestoredDump
+from tests.campaign.faults.operation import AddedPartition, OtherStream, SwappedStore
 from tests.campaign.faults.paths import CutPath, HalfOpenPath, HeldUpPath, ResetPath, SlowPath
 from tests.campaign.faults.servers import FrozenBroker, FrozenStore, FullDisk, FullStore, KilledBroker, KilledStore
 from tests.campaign.faults.workers import (
@@ -40,4 +42,11 @@ KINDS: tuple[type[Fault], ...] = (
     FlushedStore,
     ForgetfulStore,
     FailedOver,
+    RestoredDump,
+    RemovedKey,
+    AddedPartition,
+    SwappedStore,
+    OtherStream,
+    NamespaceFlood,
+    HugeRecords,
 )

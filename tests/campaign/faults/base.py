@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 if TYPE_CHECKING:
     from tests.campaign.bed import Bed
 
-Struck = Literal["workers", "broker", "store", "paths"]
+Struck = Literal["workers", "broker", "store", "paths", "input", "people"]
 StoreKind = Literal["single", "sentinel"]
 EVERY_STORE: frozenset[StoreKind] = frozenset({"single", "sentinel"})
 
@@ -40,14 +40,15 @@ class Dice:
 class Fault(ABC):
     """One fault with all that was drawn for it.
 
-    `kind` names it in the report; two can happen at once if they have not `struck` the same. `needs` are the stores it
-    can happen to. After one that `loses_memory` the store has
-    forgotten writes that it had acknowledged.
+    `kind` names it in the report; two can happen at once if they have not `struck` the same, and neither is to be
+    `alone` because it needs all else in order. `needs` are the stores it can happen to. After one that `loses_memory`
+    the store has forgotten writes that it had acknowledged.
     """
 
     kind: ClassVar[str]
     struck: ClassVar[Struck]
     needs: ClassVar[frozenset[StoreKind]] = EVERY_STORE
+    alone: ClassVar[bool] = False
     loses_memory: ClassVar[bool] = False
 
     @classmethod

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Literal, Self
 
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.wire import Keys
 from tests.campaign.bed import Bed
 from tests.campaign.faults.base import Dice, Fault, StoreKind
 from tests.campaign.faults.servers import SINGLE
+from tests.campaign.traffic import NAMESPACES
+from tests.stream import wait_until
 
+KEYS = Keys(DEFAULT_PREFIX)
 SENTINEL: frozenset[StoreKind] = frozenset({"sentinel"})
 
 
@@ -81,3 +86,72 @@ class FailedOver(Fault):
             bed.sentinel.servers.stop_replication()
             time.sleep(self.lag_seconds)
         bed.sentinel.servers.fail_over()
+
+
+@dataclass(frozen=True)
+class RestoredDump(Fault):
+    """Somebody puts every key back as it was some seconds ago, into the Redis that goes on running."""
+
+    kind = "dump put back in place"
+    struck = "store"
+    needs = SINGLE
+    loses_memory = True
+    older_seconds: float
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Self:
+        return cls(dice.seconds(0.2, 6))
+
+    def inflict(self, bed: Bed) -> None:
+        with bed.stream.redis() as client:
+            names = client.keys("*")
+            dumps = [(name, client.dump(name)) for name in names]
+            time.sleep(self.older_seconds)
+            together = client.pipeline(transaction=True)
+            together.flushdb()
+            for name, dump in dumps:
+                if dump is not None:
+                    together.restore(name, 0, dump, replace=True)
+            together.execute()
+
+
+# KEYS: index, outbox; ARGV: what the names of clusters begin with. Answers the number of the cluster that goes, or 0. A
+# state that is not published yet would be gone for good.
+_REMOVE_CLUSTER = """
+local members = redis.call('ZRANGE', KEYS[1], 0, -1)
+for at = #members, 1, -1 do
+  if not redis.call('ZSCORE', KEYS[2], members[at]) then
+    redis.call('DEL', ARGV[1] .. members[at])
+    return tonumber(members[at])
+  end
+end
+return 0
+"""
+
+
+@dataclass(frozen=True)
+class RemovedKey(Fault):
+    """One key of a namespace is gone: a DEL by hand, an eviction, a restore of a part."""
+
+    kind = "key removed"
+    struck = "store"
+    needs = SINGLE
+    loses_memory = True
+    namespace: str
+    key: Literal["cluster", "ledgers", "meta", "log", "index", "outbox"]
+
+    @classmethod
+    def draw(cls, dice: Dice) -> Self:
+        keys: tuple[Any, ...] = ("cluster", "cluster", "ledgers", "meta", "log", "index", "outbox")
+        return cls(dice.choice(NAMESPACES), dice.choice(keys))
+
+    def inflict(self, bed: Bed) -> None:
+        with bed.stream.redis() as client:
+            if self.key == "cluster":
+                names = [KEYS.of(self.namespace, name) for name in ("idle", "outbox")]
+                prefix = KEYS.of(self.namespace, "cluster:")
+                wait_until(lambda: bool(client.eval(_REMOVE_CLUSTER, 2, *names, prefix)), "a cluster is published")
+            elif self.key == "ledgers":
+                client.delete(*client.keys(KEYS.of(self.namespace, "ledger:*")))
+            else:
+                client.delete(KEYS.of(self.namespace, {"index": "idle"}.get(self.key, self.key)))
