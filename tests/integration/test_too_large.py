@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.stream import (
     Message,
     Reader,
     Stream,
+    WorkerProcess,
     metric_values,
     question,
     running_worker,
@@ -44,7 +46,8 @@ def send_compressed(stream: Stream, messages: list[Message]) -> None:
         batch_size=1,
     )
     for message in messages:
-        producer.send(stream.topics.input_topic, message.value, message.key, list(message.headers)).get(30)
+        headers = list(message.headers)
+        producer.send(stream.topics.input_topic, message.value, message.key, headers, message.partition).get(30)
     producer.close(30)
 
 
@@ -92,6 +95,22 @@ def assert_refers(letter: Any, message: Message) -> None:
     assert letter.key == (key if len(key) < 1024 else None)
     small = [(name, header) for name, header in message.headers if len(header or b"") < 1024]
     assert [header for header in letter.headers if not header[0].startswith("questream-")] == small
+
+
+def test_a_key_that_takes_long_to_hash_does_not_end_the_worker(stream: Stream, tmp_path: Path) -> None:
+    """kafka-python's producer needs longer for it than a call may take."""
+    stream.send([question(1, "where is my card?")])
+    key = b"k" * (48 * MIB)
+    send_compressed(
+        stream, [Message(b"{", key, partition=0), Message(b'{"id": "a", "text": "why?"}', key, partition=0)]
+    )
+    stream.send([question(2, "why was my payment declined?")])
+    with WorkerProcess(tmp_path, stream.overrides()), stream.decisions() as decisions:
+        wait_until(lambda: stream.committed() == {0: 4}, "the partition goes on")
+        assert {decision["question_id"] for decision in decisions.values()} == {"q1", "q2"}
+    with stream.dead_letters() as dead:
+        reasons = [dict(letter.headers)["questream-reason"] for letter in dead.rest()]
+    assert reasons == [b"not_json", b"too_large_to_publish"]
 
 
 def test_incompressible_records_do_not_pass_either(stream: Stream) -> None:

@@ -12,6 +12,9 @@ from questream.kafka.publisher import Outgoing
 # An operator may have a topic take more; then records of that size are tried again.
 _REMEMBERED_SECONDS = 600.0
 _MOST_REMEMBERED = 8
+# kafka-python hashes a key in Python, four bytes at a time, and that counts against the deadline of the call: 3 MB take
+# a second of an idle processor, and keys of 50 MB would end the worker each time that it is started.
+_MOST_KEY_BYTES = 1_048_576
 
 
 class _Size(NamedTuple):
@@ -38,7 +41,9 @@ class SizeLimits:
         self._refused[record.topic] = [*kept[-_MOST_REMEMBERED + 1 :], size]
 
     def may_fit(self, record: Outgoing) -> bool:
-        """Whether nothing was refused lately that was no larger."""
+        """Whether nothing was refused lately that was no larger, and its key is one that can be sent in time."""
+        if len(record.key or b"") > _MOST_KEY_BYTES:
+            return False
         sizes = self._refused.get(record.topic)
         if not sizes:
             return True
