@@ -18,6 +18,12 @@ ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 _NAMED = 5
 
 
+class Unread(bytes):
+    """Stands in the place of a value that was not read: its batch unpacks to more than a consumer may hold."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a record stood in Kafka; `timestamp` in milliseconds since the epoch, as the record carries it.

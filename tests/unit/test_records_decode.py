@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from questream.domain import Headers, Record, Source
+from questream.domain import Headers, Record, Source, Unread
 from questream.errors import BadRecord
 from questream.records import QuestionDecoder, Reason
 from questream.settings import InputSettings
@@ -164,6 +164,7 @@ CE = (("ce_specversion", b"1.0"), ("ce_id", b"e1"), ("ce_source", b"/shop"), ("c
 LONE = b'{"text": "PIN-4711 \\ud800"}'
 
 BAD: list[tuple[str, bytes | None, Headers, dict[str, Any], str]] = [
+    ("a batch that was not unpacked", Unread(), (), {}, "too_large_to_unpack"),
     ("null value", None, (), {"tombstones": "dead-letter"}, "null_value"),
     ("null value as JSON", None, (), {"format": "json", "tombstones": "dead-letter"}, "null_value"),
     ("null value as text", None, (), {"format": "text", "tombstones": "dead-letter"}, "null_value"),

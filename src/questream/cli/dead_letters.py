@@ -79,6 +79,11 @@ def replay(
         remark(f"{count.no_origin:,} do not say where they came from and stay where they are")
     if count.gone:
         remark(f"{count.gone:,} refer to a record that the input topic no longer keeps, and stay where they are")
+    if count.too_large:
+        remark(
+            f"{count.too_large:,} refer to compressed batches that unpack to more than kafka.max_unpacked_bytes:"
+            " raise that to replay them"
+        )
 
 
 def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
@@ -166,7 +171,7 @@ def _print_table(rows: list[dict[str, Any]], show_values: bool) -> None:
                 row["reason"],
                 row["stage"],
                 place,
-                f"{row['bytes']:,}",
+                "?" if row["bytes"] is None else f"{row['bytes']:,}",
                 "yes" if row["replayed"] else "",
             ]
             yield [printable(cell) for cell in (*told, *([row["value"] or ""] if show_values else []))]

@@ -104,6 +104,11 @@ def reader_config(settings: Settings, client_id: str) -> dict[str, Any]:
     return consumer_config(settings, client_id) | {"group_id": None}
 
 
+def consumer_limits(settings: Settings) -> dict[str, Any]:
+    """Arguments that a RecordConsumer has on top of those: what it may take of memory."""
+    return {"max_poll_bytes": settings.batch_bytes, "max_unpacked_bytes": settings.kafka.max_unpacked_bytes}
+
+
 def producer_config(settings: Settings, client_id: str, transactional_id: str | None = None) -> dict[str, Any]:
     """Arguments of an idempotent KafkaProducer that waits for all replicas; transactional with a `transactional_id`.
 

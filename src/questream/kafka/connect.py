@@ -13,7 +13,7 @@ from kafka import errors as kafka_errors
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
-from questream.kafka.clients import admin_config, producer_config, reader_config
+from questream.kafka.clients import admin_config, consumer_limits, producer_config, reader_config
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.failures import CHECK_LOGIN, LOGIN_ERRORS, in_words, refusal_of
 from questream.kafka.rights import Operation
@@ -72,8 +72,8 @@ def open_reader(settings: Settings, **overrides: Any) -> Iterator[RecordConsumer
 
     `overrides` are arguments of KafkaConsumer.
     """
-    config = reader_config(settings, _CLIENT_ID) | {"allow_auto_create_topics": False} | overrides
-    consumer = connect(RecordConsumer, config)
+    config = reader_config(settings, _CLIENT_ID) | consumer_limits(settings) | {"allow_auto_create_topics": False}
+    consumer = connect(RecordConsumer, config | overrides)
     try:
         with translated():
             yield consumer

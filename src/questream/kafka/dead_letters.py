@@ -10,6 +10,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
+from questream.domain import Unread
 from questream.errors import BadRecord, QuestreamError
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import Outgoing, send
@@ -107,6 +108,7 @@ class ReplayCount:
     other_topic: int = 0
     no_origin: int = 0
     gone: int = 0
+    too_large: int = 0
 
 
 def replay_group(group_id: str) -> str:
@@ -115,8 +117,16 @@ def replay_group(group_id: str) -> str:
 
 
 def read_dead_letters(consumer: KafkaConsumer) -> Iterator[DeadLetter]:
-    """Those from the consumer's positions up to where the topic ends now."""
+    """Those from the consumer's positions up to where the topic ends now.
+
+    Raises QuestreamError for a batch that unpacks to more than `kafka.max_unpacked_bytes`.
+    """
     for message in read_to_end(consumer):
+        if isinstance(message.value, Unread):
+            raise QuestreamError(
+                f"a dead letter (partition {message.partition}, offset {message.offset}) is in a compressed batch that "
+                "unpacks to more than kafka.max_unpacked_bytes; raise that"
+            )
         yield _to_dead_letter(message)
 
 
@@ -163,17 +173,24 @@ def select(
 def with_originals(letters: Iterator[DeadLetter], reader: KafkaConsumer, count: ReplayCount) -> Iterator[DeadLetter]:
     """The letters, those by reference with what stands at their origin.
 
-    `reader` is a consumer without a group. A letter whose record is gone, or is another by now, is counted and stays.
+    `reader` is a consumer without a group. A letter whose record is gone, or is another by now, is counted and stays;
+    so does one whose batch still unpacks to more than the reader holds. A letter without a digest is taken at its word.
     """
     for letter in letters:
         if letter.reference is None or letter.origin is None:
             yield letter
             continue
         original = _read_at(reader, letter.origin)
-        if original is None or sha256(original.value or b"").hexdigest() != letter.reference.sha256:
+        if original is not None and isinstance(original.value, Unread):
+            count.too_large += 1
+        elif original is None or not _is_of(letter.reference, original.value):
             count.gone += 1
         else:
             yield replace(letter, key=original.key, value=original.value, headers=list(original.headers))
+
+
+def _is_of(reference: Reference, value: bytes | None) -> bool:
+    return reference.sha256 is None or sha256(value or b"").hexdigest() == reference.sha256
 
 
 def _read_at(reader: KafkaConsumer, origin: Origin) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from questream.domain import Headers, Question, Record, Source
+from questream.domain import Headers, Question, Record, Source, Unread
 from questream.errors import BadRecord
 from questream.records.cloudevents import Batch, Content, Event, is_event, is_extension, read_declared, read_structured
 from questream.records.envelopes import is_framed, opened
@@ -88,6 +88,10 @@ class QuestionDecoder:
         never another exception, whatever the bytes.
         """
         value = record.value
+        if isinstance(value, Unread):
+            raise undecodable(
+                Reason.TOO_LARGE_TO_UNPACK, "a compressed batch must unpack to kafka.max_unpacked_bytes at most"
+            )
         if value is None:
             raise self._without_value(record)
         if is_framed(value, record.headers):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from questream.domain import Record
+from questream.domain import Record, Unread
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 
@@ -74,12 +74,18 @@ def dead_letter_headers(record: Record, error: BadRecord, attempts: int) -> list
 
 
 class Reference(NamedTuple):
-    """What a dead letter has in place of its record: sizes in bytes and the SHA-256 of the value, in hexadecimal."""
+    """What a dead letter has in place of its record: sizes in bytes and the SHA-256 of the value, in hexadecimal.
 
-    key_bytes: int
-    value_bytes: int
-    header_bytes: int
-    sha256: str
+    All are None where the record was not read: see `Unread`.
+    """
+
+    key_bytes: int | None
+    value_bytes: int | None
+    header_bytes: int | None
+    sha256: str | None
+
+
+_UNREAD = Reference(None, None, None, None)
 
 
 def reference_letter(
@@ -87,7 +93,8 @@ def reference_letter(
 ) -> tuple[bytes | None, list[tuple[str, bytes | None]]]:
     """Key and headers of a dead letter that has no value: what it is about stands at its origin.
 
-    Of a record that no topic takes as it is. A long key is left out, and headers beyond the first few thousand bytes.
+    Of a record that no topic takes as it is, or that was not read. A long key is left out, and headers beyond the first
+    few thousand bytes.
     """
     key, value = record.key or b"", record.value or b""
     kept: list[tuple[str, bytes | None]] = []
@@ -98,7 +105,8 @@ def reference_letter(
         room = _MOST_HEADER_BYTES - sum(len(n.encode()) + len(h or b"") for n, h in kept)
         if byte_count <= room:
             kept.append((name, header))
-    reference = Reference(len(key), len(value), total, sha256(value).hexdigest())
+    is_read = not isinstance(record.value, Unread)
+    reference = Reference(len(key), len(value), total, sha256(value).hexdigest()) if is_read else _UNREAD
     own = dead_letter_headers(record, error, attempts)[-_OWN_HEADERS:]
     return (
         record.key if len(key) <= _MOST_KEY_BYTES else None,

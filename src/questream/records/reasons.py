@@ -11,6 +11,7 @@ from questream.errors import BadRecord, PassedOver
 class Reason(StrEnum):
     """A reason of this package. The values are public: never rename one."""
 
+    TOO_LARGE_TO_UNPACK = "too_large_to_unpack"
     NULL_VALUE = "null_value"
     SCHEMA_FRAMED = "schema_framed"
     NOT_UTF8 = "not_utf8"

@@ -162,6 +162,13 @@ class KafkaSettings(Group):
     compression: Literal["none", "gzip", "lz4", "zstd", "snappy"] = Field(
         default="lz4", description="Compression of published records; whatever producers use is read."
     )
+    max_unpacked_bytes: int = Field(
+        default=67_108_864,
+        ge=1_048_576,
+        le=1_073_741_824,
+        description="Most bytes that compressed batches may take in a consumer once they are unpacked, all partitions "
+        "together. The records of a batch that alone takes more are dead-lettered by reference.",
+    )
     sasl_plain_password: SecretStr | None = Field(
         default=None, description="Password for SASL PLAIN and SCRAM; the user name is `options.sasl_plain_username`."
     )

@@ -13,7 +13,7 @@ from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
 
 from questream.clusterer import Clusterer
-from questream.domain import Record, Source
+from questream.domain import Record, Source, Unread
 from questream.encoder import Encoder
 from questream.errors import BadRecord, KafkaUnavailable, NamespaceRefused
 from questream.kafka.consumer import RecordConsumer
@@ -238,7 +238,7 @@ class Intake:
         try:
             question = self._decoder.decode(record)
         except BadRecord as error:
-            return Item(record, error=_untraced(error))
+            return Item(record, error=_untraced(error), by_reference=isinstance(record.value, Unread))
         return Item(record, question)
 
     def _admit(self, items: Sequence[Item]) -> None:

@@ -28,7 +28,7 @@ from questream.errors import (
     StoreUnsettled,
 )
 from questream.kafka.admin import find_topics
-from questream.kafka.clients import consumer_config, producer_config
+from questream.kafka.clients import consumer_config, consumer_limits, producer_config
 from questream.kafka.connect import connect, open_admin
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.deadline import Watchdog
@@ -244,7 +244,8 @@ class Worker:
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
         # It says why it may not be reached; a broker that hangs up may be on its way down, which ends no worker.
-        consumer: RecordConsumer = connect(RecordConsumer, consumer_config(settings, self._worker_id))
+        config = consumer_config(settings, self._worker_id) | consumer_limits(settings)
+        consumer: RecordConsumer = connect(RecordConsumer, config)
         self.metrics.sessions.inc()
         intake = Intake(
             consumer,
