@@ -34,7 +34,7 @@ def main() -> int:
             console.print(line, markup=False)
         return 0
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
-    chosen = [kind for kind in KINDS if not arguments.kind or kind.kind in arguments.kind]
+    chosen = [kind for kind in KINDS[: arguments.first_kinds] if not arguments.kind or kind.kind in arguments.kind]
     schedule = draw_schedule(seed, arguments.faults, chosen)
     console.print(f"SEED={seed} FAULTS={arguments.faults} of the kinds {digest(chosen)}", markup=False)
     finished: list[Record] = []
@@ -90,6 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kind", action="append", help="only this kind of fault, as the report names it; repeatable")
     parser.add_argument("--report", action="store_true", help="run nothing, and add up what all runs gave")
     parser.add_argument("--runs", type=Path, default=FOLDER, help="the folder that keeps what finished rounds gave")
+    parser.add_argument("--first-kinds", type=int, help="only so many kinds, as runs drew from before more were added")
     parser.add_argument("--round", action="append", type=int, help="only this round of the schedule; repeatable")
     return parser.parse_args()
 

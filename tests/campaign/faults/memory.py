@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -12,9 +14,10 @@ from tests.campaign.bed import Bed
 from tests.campaign.faults.base import Dice, Fault, StoreKind
 from tests.campaign.faults.servers import SINGLE
 from tests.campaign.traffic import NAMESPACES
-from tests.stream import wait_until
+from tests.stream import Message, wait_until
 
 KEYS = Keys(DEFAULT_PREFIX)
+PUT_BACK_SECONDS = 120.0
 SENTINEL: frozenset[StoreKind] = frozenset({"sentinel"})
 
 
@@ -115,17 +118,19 @@ class RestoredDump(Fault):
             together.execute()
 
 
-# KEYS: index, outbox; ARGV: what the names of clusters begin with. Answers the number of the cluster that goes, or 0. A
-# state that is not published yet would be gone for good.
+# KEYS: index, outbox; ARGV: what the names of clusters begin with. Answers the number and the representative of the
+# cluster that goes, or nothing. A state that is not published yet would be gone for good.
 _REMOVE_CLUSTER = """
 local members = redis.call('ZRANGE', KEYS[1], 0, -1)
 for at = #members, 1, -1 do
+  local name = ARGV[1] .. members[at]
   if not redis.call('ZSCORE', KEYS[2], members[at]) then
-    redis.call('DEL', ARGV[1] .. members[at])
-    return tonumber(members[at])
+    local text = redis.call('HGET', name, 'representative')
+    redis.call('DEL', name)
+    return {members[at], text}
   end
 end
-return 0
+return {}
 """
 
 
@@ -148,10 +153,21 @@ class RemovedKey(Fault):
     def inflict(self, bed: Bed) -> None:
         with bed.stream.redis() as client:
             if self.key == "cluster":
-                names = [KEYS.of(self.namespace, name) for name in ("idle", "outbox")]
-                prefix = KEYS.of(self.namespace, "cluster:")
-                wait_until(lambda: bool(client.eval(_REMOVE_CLUSTER, 2, *names, prefix)), "a cluster is published")
+                self._remove_cluster(client, bed)
             elif self.key == "ledgers":
                 client.delete(*client.keys(KEYS.of(self.namespace, "ledger:*")))
             else:
                 client.delete(KEYS.of(self.namespace, {"index": "idle"}.get(self.key, self.key)))
+
+    def _remove_cluster(self, client: Any, bed: Bed) -> None:
+        """Who asks for the cluster notices; one that nobody asks for stays away."""
+        names = [KEYS.of(self.namespace, name) for name in ("idle", "outbox")]
+        prefix = KEYS.of(self.namespace, "cluster:")
+        removed: list[bytes] = []
+        while not removed:
+            removed = client.eval(_REMOVE_CLUSTER, 2, *names, prefix)
+        number, text = (part.decode() for part in removed)
+        name = f"removed-{number}-{uuid.uuid4().hex[:6]}"
+        value = json.dumps({"id": name, "text": text, "namespace": self.namespace}).encode()
+        bed.traffic.send_besides([Message(value, name.encode())])
+        wait_until(lambda: bool(client.exists(f"{prefix}{number}")), "the cluster is put back", PUT_BACK_SECONDS)
