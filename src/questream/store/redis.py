@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-import numpy as np
 import orjson
 import redis
 import redis.exceptions
@@ -59,10 +58,13 @@ from questream.store.wire import (
     SUMMARY_FIELDS,
     Keys,
     from_bytes,
+    is_count,
+    parse_namespace,
     parse_standing,
     parse_state,
     parse_tail,
     partition_name,
+    reading,
     state_fields,
     to_bytes,
 )
@@ -79,6 +81,11 @@ _LOAD_ATTEMPTS = 5
 # Redis answers with these while it starts, fails over, is full or saves: the same call may succeed later.
 _PASSING = re.compile(
     r"LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|max number of clients"
+)
+# What a command or a script says of a field that holds something else than it was written with.
+_UNREADABLE = re.compile(
+    r"is not an integer|not a valid float|would overflow|attempt to (?:compare|perform|index|concatenate|get length)"
+    r"|bad argument|Expected .+ but found|is not a string representation"
 )
 _UNAVAILABLE = (
     redis.exceptions.ConnectionError,
@@ -123,6 +130,8 @@ def _translated() -> Iterator[None]:
             raise LostMemory(str(error).partition(" ")[2]) from error
         if "WRONGTYPE" in str(error):
             raise LostMemory("a key is of another type") from error
+        if _UNREADABLE.search(str(error)):
+            raise LostMemory("a field is not what it was written as") from error
         if "UNSETTLED" in str(error):
             raise StoreUnsettled("Redis was restarted, failed over to or emptied since it was last checked") from error
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
@@ -248,7 +257,7 @@ class RedisStore:
                 " to the former to move it with questream migrate"
             )
         topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
-        self._client.sadd(self._keys.namespaces, namespace)
+        self._call_on_names(self._client.sadd, namespace)
         self._models[namespace] = identity.model
 
     @_translated()
@@ -295,10 +304,7 @@ class RedisStore:
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
         keys = [self._keys.of(namespace, name) for name in ("meta", "log")]
         newest, entries = self._tail_script(keys=keys, args=[incarnation, seq])
-        try:
-            return parse_tail(newest, entries)
-        except (KeyError, TypeError, ValueError):
-            raise LostMemory("the log cannot be read") from None
+        return parse_tail(newest, entries)
 
     @_translated()
     def stream(self, topic: str, identity: str) -> tuple[str, bool]:
@@ -313,7 +319,8 @@ class RedisStore:
         at = self._keys.ledger(namespace, topic, partition)
         while True:
             incarnation, entries = self._ledger_script(keys=[self._keys.of(namespace, "meta"), at])
-            left = cut_entries(entries, offset)
+            with reading("a ledger"):
+                left = cut_entries(entries, offset)
             # Of one that is empty there is nothing to cut.
             if not entries or self._cut_ledger_script(keys=[at], args=[entries[-1], *left]):
                 return _parsed_ledger(left, incarnation.decode())
@@ -419,34 +426,23 @@ class RedisStore:
 
     @_translated()
     def namespaces(self) -> list[str]:
-        return sorted(name.decode() for name in self._client.smembers(self._keys.namespaces))
+        return sorted(name.decode() for name in self._call_on_names(self._client.smembers))
 
     @_remembering
     def namespace_state(self, namespace: str) -> NamespaceState | None:
-        meta = {name.decode(): value for name, value in self._client.hgetall(self._keys.of(namespace, "meta")).items()}
-        if "model" not in meta:
+        meta = self._client.hgetall(self._keys.of(namespace, "meta"))
+        if b"model" not in meta:
             return None
-        mean = meta.get("mean_sum")
-        return NamespaceState(
-            namespace=namespace,
-            model=meta["model"].decode(),
-            model_revision=meta["revision"].decode(),
-            similarity=meta["similarity"].decode(),
-            linkage=meta["linkage"].decode(),
-            threshold=float(meta["threshold"]),
-            next_cluster=int(meta.get("next", 1)),
-            mean_questions=int(meta.get("mean_questions", 0)),
-            mean_sum=np.zeros(int(meta["dimension"]), np.float32) if mean is None else from_bytes(mean),
-            seq=int(meta.get("seq", 0)),
-            generation=int(meta.get("generation", 0)),
-        )
+        with reading("the namespace"):
+            return parse_namespace(namespace, meta)
 
     @_remembering
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         waiting = self._unpublished_script(
             keys=[self._keys.of(namespace, "outbox")], args=[int(older_than_seconds * 1000), limit]
         )
-        return [int(cluster_id) for cluster_id in waiting]
+        with reading("the outbox"):
+            return [int(cluster_id) for cluster_id in waiting]
 
     @_remembering
     def confirm(
@@ -465,6 +461,7 @@ class RedisStore:
 
     @_translated()
     def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        self._drop_unreadable(namespace)
         wanted = sorted({*cluster_ids, *self._named_ids(namespace)})
         return self._look_at(namespace, token, wanted, dimension)
 
@@ -560,7 +557,7 @@ class RedisStore:
         keys.append(self._keys.of(namespace, "idle"))
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
         self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
-        self._client.sadd(self._keys.namespaces, namespace)
+        self._call_on_names(self._client.sadd, namespace)
 
     @_translated()
     def unsettle(self, namespace: str) -> None:
@@ -600,6 +597,17 @@ class RedisStore:
                     raise
                 self._client.delete(meta)
 
+    def _call_on_names(self, call: Callable[..., Any], *args: str) -> Any:
+        """The reply of a command on the set of namespaces, which begins anew where it is of another type."""
+        try:
+            return call(self._keys.namespaces, *args)
+        except redis.exceptions.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            # Each namespace that is opened or settled is put back.
+            self._client.delete(self._keys.namespaces)
+            return call(self._keys.namespaces, *args)
+
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
         slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
         mean = proposal.mean
@@ -634,16 +642,18 @@ class RedisStore:
             ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"],
         )
         self._models[namespace] = (model or b"").decode()
-        mirror = Mirror(int(dimension or 0))
-        mirror.incarnation = standing or ""
-        mirror.generation = int(generation or 0)
-        # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, state by state.
-        mirror.seq = int(seq or 0)
-        mirror.next_id = int(next_id or 1)
-        if mean_sum is not None:
-            if len(mean_sum) != 4 * mirror.dimension:
+        with reading("the namespace"):
+            mirror = Mirror(int(dimension or 0))
+            mirror.incarnation = standing or ""
+            mirror.generation = int(generation or 0)
+            # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, by its state.
+            mirror.seq = int(seq or 0)
+            mirror.next_id = int(next_id or 1)
+            mean = None if mean_sum is None else MeanMoved(int(mean_questions), from_bytes(mean_sum))
+        if mean is not None:
+            if len(mean.vector_sum) != mirror.dimension:
                 raise LostMemory("the mean is cut short")
-            mirror.apply([MeanMoved(int(mean_questions), from_bytes(mean_sum))])
+            mirror.apply([mean])
         ids = self._live_ids(namespace)
         mirror.reserve(len(ids))
         for start in range(0, len(ids), _LOAD_CHUNK):
@@ -656,7 +666,7 @@ class RedisStore:
             pipeline.hmget(self._keys.cluster(namespace, cluster_id), ["members", "sum", "merged_into", "retired"])
         for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True):
             members, vector_sum, merged_into, retired = fields
-            if members is not None and vector_sum is not None and len(vector_sum) == 4 * dimension:
+            if is_count(members) and vector_sum is not None and len(vector_sum) == 4 * dimension:
                 yield ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
             elif merged_into is None and retired is None:
                 # A move to another model leaves it so as well: its next worker settles the rest.
@@ -664,15 +674,26 @@ class RedisStore:
 
     def _named_ids(self, namespace: str) -> set[int]:
         """The ids that an index or the outbox names; an index of another type names none."""
+        members = self._members(namespace, ("idle", "aliases", "outbox")).values()
+        return {int(member) for found in members for member in found if member.isdigit()} - {0}
+
+    def _drop_unreadable(self, namespace: str) -> None:
+        """Take out of the indexes and the outbox what is no id."""
+        for name, members in self._members(namespace, ("idle", "singletons", "aliases", "outbox")).items():
+            if odd := [member for member in members if not member.isdigit()]:
+                self._client.zrem(self._keys.of(namespace, name), *odd)
+
+    def _members(self, namespace: str, names: Sequence[str]) -> dict[str, list[bytes]]:
         pipeline = self._client.pipeline(transaction=False)
-        for name in ("idle", "aliases", "outbox"):
+        for name in names:
             pipeline.zrange(self._keys.of(namespace, name), 0, -1)
-        found = [part for part in pipeline.execute(raise_on_error=False) if isinstance(part, list)]
-        return {int(member) for part in found for member in part} - {0}
+        found = zip(names, pipeline.execute(raise_on_error=False), strict=True)
+        return {name: members for name, members in found if isinstance(members, list)}
 
     def _look_at(self, namespace: str, token: str, cluster_ids: Sequence[int], dimension: int | None) -> Mended:
         if dimension is None:
-            dimension = int(self._client.hget(self._keys.of(namespace, "meta"), "dimension") or 0)
+            with reading("the namespace"):
+                dimension = int(self._client.hget(self._keys.of(namespace, "meta"), "dimension") or 0)
         mended = Mended()
         for start in range(0, len(cluster_ids), _LOAD_CHUNK):
             chunk = cluster_ids[start : start + _LOAD_CHUNK]
@@ -690,7 +711,9 @@ class RedisStore:
 
     @_translated()
     def _live_ids(self, namespace: str) -> list[int]:
-        return sorted(int(member) for member in self._client.zrange(self._keys.of(namespace, "idle"), 0, -1))
+        members = self._client.zrange(self._keys.of(namespace, "idle"), 0, -1)
+        with reading("the index"):
+            return sorted(map(int, members))
 
     def _state(self, namespace: str, cluster_id: int) -> ClusterState | None:
         states = self._whole_states(namespace, [cluster_id])
@@ -751,10 +774,8 @@ def _readable_head(entry: Any) -> int:
 
 
 def _parsed_ledger(entries: Sequence[bytes], incarnation: str) -> Ledger:
-    try:
+    with reading("a ledger"):
         return parse_ledger(entries, incarnation)
-    except (KeyError, TypeError, ValueError):
-        raise LostMemory("a ledger cannot be read") from None
 
 
 def _nonce() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
-from questream.store.wire import Keys
+from questream.store.wire import Keys, reading
 
 _PAGE = 256
 _SCRIPT_KEYS = ("meta", "log", "outbox", "idle", "singletons", "aliases")
@@ -69,7 +69,8 @@ class RedisRetirement:
         members = self._client.zrange(
             self._keys.of(namespace, due.among), oldest, due.until, byscore=True, offset=skip, num=count
         )
-        return [int(member) for member in members]
+        with reading("an index"):
+            return [int(member) for member in members]
 
     def _retire(
         self, namespace: str, due: Due, retention: Retention, cluster_ids: Sequence[int], most: int

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
-from questream.domain import ClusterEvent, ClusterState, InFlight, Vector
+from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
+from questream.errors import LostMemory
 from questream.store.protocol import Standing, Tail
 
 _FLOAT32 = np.dtype("<f4")
@@ -43,6 +45,15 @@ class Keys:
         return self.of(namespace, f"ledger:{topic}:{partition}")
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """What Redis holds in another form than questream writes is lost: it raises LostMemory."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise LostMemory(f"{what} cannot be read") from None
+
+
 def to_bytes(vector: Vector) -> bytes:
     return vector.astype(_FLOAT32, copy=False).tobytes()
 
@@ -52,9 +63,22 @@ def from_bytes(raw: bytes) -> Vector:
 
 
 def _text(raw: bytes | None) -> str | None:
-    return None if raw is None else raw.decode()
+    # A text is never worth a cluster: what is no UTF-8 in it is shown as such.
+    return None if raw is None else raw.decode("utf-8", "replace")
 
 
+def is_count(raw: bytes | None) -> bool:
+    """Whether this is a number above zero."""
+    return raw is not None and raw.isdigit() and int(raw) > 0
+
+
+def _number(raw: bytes | None) -> int:
+    if raw is None:
+        raise ValueError("a number is missing")
+    return int(raw)
+
+
+@reading("a cluster")
 def parse_standing(cluster_id: int, fields: Sequence[Any]) -> Standing:
     size, revision, label, route, created, seen, representative, joins, absorbed = fields
     return Standing(
@@ -107,6 +131,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
     return {name: str(value) for name, value in fields.items() if value is not None}
 
 
+@reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
     representative, merged_into, labelled, joins, absorbed, retired = fields[8:]
@@ -117,25 +142,49 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         event = "merged"
     elif labelled is not None and labelled == revision:
         event = "labelled"
+    if event == "retired":
+        # Its revision is all that is asked of what is left of it.
+        size, created, seen = size or b"0", created or b"0", seen or b"0"
+    elif event != "merged" and int(members or 0) < 1:
+        raise ValueError("a live cluster has members")
     return ClusterState(
         cluster_id=cluster_id,
         namespace=namespace,
         event=event,
-        size=int(size or 0),
+        size=_number(size),
         members=int(members or 0),
         vector_sum=None if vector_sum is None else from_bytes(vector_sum),
         merged_into=None if merged_into is None else int(merged_into),
         representative=_text(representative),
         label=_text(label),
         route=_text(route),
-        created_at=int(created or 0),
-        last_seen_at=int(seen or 0),
+        created_at=_number(created),
+        last_seen_at=_number(seen),
         model=model,
-        revision=int(revision or 0),
+        revision=_number(revision),
         in_flight=parse_in_flight(joins, absorbed),
     )
 
 
+def parse_namespace(namespace: str, meta: Mapping[bytes, bytes]) -> NamespaceState:
+    """The state behind the fields of a namespace's meta, of which it has at least a model."""
+    dimension, mean = int(meta.get(b"dimension", 0)), meta.get(b"mean_sum")
+    return NamespaceState(
+        namespace=namespace,
+        model=meta[b"model"].decode(),
+        model_revision=meta.get(b"revision", b"").decode(),
+        similarity=meta.get(b"similarity", b"").decode(),
+        linkage=meta.get(b"linkage", b"").decode(),
+        threshold=float(meta.get(b"threshold", 0)),
+        next_cluster=int(meta.get(b"next", 1)),
+        mean_questions=int(meta.get(b"mean_questions", 0)),
+        mean_sum=np.zeros(dimension, np.float32) if mean is None else from_bytes(mean),
+        seq=int(meta.get(b"seq", 0)),
+        generation=int(meta.get(b"generation", 0)),
+    )
+
+
+@reading("the log")
 def parse_tail(seq: int, entries: Sequence[Any] | None) -> Tail:
     if entries is None:
         return Tail(seq, None)

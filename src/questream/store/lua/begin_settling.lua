@@ -5,6 +5,16 @@
 -- Replies: the token of this memory, the same for all who settle it; false while somebody holds the namespace; error
 --          LEFT where the namespace has moved to another store for good
 if redis.call('HEXISTS', KEYS[1], 'moved') == 1 then return redis.error_reply('LEFT for another store') end
+-- A number that cannot be read is missing: what it was is put back.
+for _, field in ipairs({'seq', 'next', 'mean_questions', 'generation', 'dimension', 'live', 'live_seq', 'outdated_count',
+    'held_until', 'threshold'}) do
+  local text = redis.call('HGET', KEYS[1], field)
+  if text and not (is_number(text) or field == 'threshold' and tonumber(text)) then redis.call('HDEL', KEYS[1], field) end
+end
+local mean_sum = redis.call('HGET', KEYS[1], 'mean_sum')
+if mean_sum and #mean_sum ~= 4 * tonumber(redis.call('HGET', KEYS[1], 'dimension') or 0) then
+  redis.call('HDEL', KEYS[1], 'mean_sum')
+end
 local token = current(KEYS[1], 'settling')
 local held_until = redis.call('HGET', KEYS[1], 'held_until')
 if held_until then

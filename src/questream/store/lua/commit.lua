@@ -57,15 +57,14 @@ local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3])
 for t, touch in ipairs(touches) do
   if touch[3] == 0 then
     stale = stale or seq ~= batch.seq or touch[1] < next_id
-    if touch[1] >= next_id and redis.call('HEXISTS', KEYS[clusters_at + t], 'revision') == 1 then
+    local known = redis.call('HMGET', KEYS[clusters_at + t], 'revision', 'size', 'seen', 'joins')
+    if touch[1] >= next_id and (known[1] or known[2] or known[3] or known[4]) then
       return lost('the next number is that of a cluster')
     end
   else
-    local known = redis.call('HMGET', KEYS[clusters_at + t], 'members', 'size', 'revision')
+    local known = redis.call('HMGET', KEYS[clusters_at + t], 'members', 'size', 'revision', 'created', 'seen', 'joins')
     local members = known[1]
-    if members and not (tonumber(members) and tonumber(known[2]) and tonumber(known[3])) then
-      return lost('a cluster is cut short')
-    end
+    if members and not is_whole(known) then return lost('a cluster is cut short') end
     stale = stale or not members or (ARGV[vectors_at + 2 * t - 1] ~= '' and tonumber(members) ~= touch[3])
   end
 end

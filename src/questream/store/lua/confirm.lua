@@ -17,7 +17,7 @@ local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local settled, merges = 0, {}
 
 local function came_later(id, key)
-  if tonumber(redis.call('HGET', key, 'outdated') or 0) > tonumber(sent_count) then return true end
+  if (tonumber(redis.call('HGET', key, 'outdated') or 0) or 0) > tonumber(sent_count) then return true end
   local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
   -- A time that has not come is that of a clock that was set back, or of a tombstone.
   local ahead = waits_since_ms > now_ms and redis.call('HEXISTS', key, 'retired') == 0
@@ -29,7 +29,7 @@ for i = 1, (#ARGV - 2) / 2 do
   local current_revision
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')
-    current_revision = meta[1] and string.format('%.0f', meta[1] + meta[2])
+    current_revision = is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
   else
     current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end
@@ -51,8 +51,8 @@ end
 
 for i = 3, #KEYS do
   local joins, absorbed = unpack(redis.call('HMGET', KEYS[i], 'joins', 'absorbed'))
-  if joins then
-    local left, any = cjson.decode(joins), false
+  local left, any = joins and parsed_joins(joins), false
+  if left then
     for partition, offsets in pairs(left) do
       local open = {}
       for _, offset in ipairs(offsets) do

@@ -35,9 +35,37 @@ local function is_other(command, key, ...)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
+-- Whether the text of a field is a number that HINCRBY takes; a field that is missing is none.
+local function is_number(text)
+  return text and string.match(text, '^%-?%d+$') ~= nil
+end
+
+-- The table {partition: [offset]} of a cluster's field `joins`, empty where it has none; nil where it cannot be read.
+local function parsed_joins(text)
+  if not text then return {} end
+  local is_json, joins = pcall(cjson.decode, text)
+  if not is_json or type(joins) ~= 'table' then return nil end
+  for _, offsets in pairs(joins) do
+    if type(offsets) ~= 'table' then return nil end
+    for _, offset in pairs(offsets) do
+      if type(offset) ~= 'number' then return nil end
+    end
+  end
+  return joins
+end
+
+-- Whether {members, size, revision, created, seen, joins} are those of a live cluster. Asked before anything is written:
+-- one that is read as zero would be published so, and a centroid of no members makes all scores of a mirror void.
+local function is_whole(known)
+  for i = 1, 5 do
+    if not is_number(known[i]) then return false end
+  end
+  return tonumber(known[1]) > 0 and parsed_joins(known[6]) ~= nil
+end
+
 -- What does not hold of {seq, next, mean_questions} of the namespace and its log, or nil.
 local function log_damage(meta, log_key)
-  if not (tonumber(meta[1]) and tonumber(meta[2]) and tonumber(meta[3])) then return 'its numbers are missing' end
+  if not (is_number(meta[1]) and is_number(meta[2]) and is_number(meta[3])) then return 'its numbers are missing' end
   local ahead = string.format('%.0f', tonumber(meta[1]) + 1)
   if redis.call('XRANGE', log_key, ahead .. '-0', '+', 'COUNT', 1)[1] then return 'the log is ahead of its number' end
 end

@@ -3,11 +3,12 @@
 -- ARGV: 1 id, then pairs of (field, text); an empty text removes the field
 -- Replies: 0 if there is no such live cluster, else 1; or error UNSETTLED or LOST
 if not standing_incarnation(KEYS[3]) then return unsettled() end
-local known = redis.call('HMGET', KEYS[1], 'members', 'merged_into', 'retired', 'size')
+local known = redis.call('HMGET', KEYS[1], 'members', 'merged_into', 'retired', 'size', 'revision')
 if not known[1] then
   if known[4] and not known[2] and not known[3] then return lost('a cluster is cut short') end
   return 0
 end
+if not is_number(known[5]) then return lost('a cluster is cut short') end
 for i = 2, #ARGV, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[1], ARGV[i])

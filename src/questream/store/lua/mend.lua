@@ -28,19 +28,21 @@ end
 local replies = {}
 for i = 5, #KEYS do
   local key, id = KEYS[i], ARGV[i - 2]
-  local known = redis.pcall('HMGET', key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired')
+  local known = redis.pcall('HMGET', key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired',
+    'joins')
   local exists = known.err or known[1] or known[2] or known[3] or known[4] or known[5] or known[6] or known[7]
   local revision, seen = tonumber(known[1] or nil), tonumber(known[5] or nil)
-  local whole = revision and tonumber(known[2] or nil) and tonumber(known[4] or nil) and seen and true
+  local whole = is_number(known[1]) and is_number(known[2]) and is_number(known[4]) and is_number(known[5])
   local idle, singleton, alias = false, false, false
   if known[7] then
-    whole = revision and true
+    whole = is_number(known[1])
   elseif known[6] then
-    whole = whole and tonumber(known[6]) and true
+    whole = whole and is_number(known[6])
     -- An alias keeps the time at which it was merged, which only the index knows.
     alias = known[5]
   else
-    whole = whole and tonumber(known[3] or nil) and #(redis.call('HGET', key, 'sum') or '') == sum_bytes
+    whole = is_whole({known[3], known[2], known[1], known[4], known[5], known[8]})
+      and #(redis.call('HGET', key, 'sum') or '') == sum_bytes
     idle = known[5]
     singleton = known[2] == '1' and known[5]
   end

@@ -19,8 +19,8 @@ local seq = tonumber(meta[1])
 if seq < batch.seq then return lost('the log has fewer changes than it had') end
 for _, name in ipairs({KEYS[4], KEYS[#KEYS - 1], KEYS[#KEYS]}) do redis.call('ZCARD', name) end
 for i = 5, #KEYS - 2 do
-  local known = redis.call('HMGET', KEYS[i], 'members', 'size', 'revision', 'created', 'seen')
-  if known[1] and not (known[2] and known[3] and known[4] and known[5]) then return lost('a cluster is cut short') end
+  local known = redis.call('HMGET', KEYS[i], 'members', 'size', 'revision', 'created', 'seen', 'joins')
+  if known[1] and not is_whole(known) then return lost('a cluster is cut short') end
 end
 
 local missed = {}

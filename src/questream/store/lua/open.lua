@@ -6,11 +6,13 @@
 --          in one of a later layout. The topics are those of the first stream to open it, or '' where none has yet.
 if is_other('HEXISTS', KEYS[1], 'model') then redis.call('DEL', KEYS[1]) end
 -- A namespace of before there were layouts has the first.
-local layout = redis.call('HGET', KEYS[1], 'layout') or '1'
+local layout = redis.call('HGET', KEYS[1], 'layout')
+if not is_number(layout) then layout = '1' end
 if tonumber(layout) > tonumber(ARGV[7]) then return {'', '', '', layout, '', ''} end
 local first = {'model', ARGV[1], 'revision', ARGV[2], 'dimension', ARGV[3], 'seq', 0, 'next', 1, 'mean_questions', 0}
 for i = 1, #first, 2 do
-  if redis.call('HEXISTS', KEYS[1], first[i]) == 0 then
+  local text = redis.call('HGET', KEYS[1], first[i])
+  if not text or i > 4 and not is_number(text) then
     -- New, or it has lost a part: either is compared with the cluster topic before anything is decided.
     redis.call('HDEL', KEYS[1], 'incarnation')
     redis.call('HSET', KEYS[1], first[i], first[i + 1])

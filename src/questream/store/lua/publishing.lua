@@ -15,7 +15,7 @@ for i = 1, #ARGV / 2 do
   local current_revision
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[1], 'mean_questions', 'next')
-    current_revision = meta[1] and string.format('%.0f', meta[1] + meta[2])
+    current_revision = is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
   else
     current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
   end

@@ -20,7 +20,7 @@ for i, cluster in ipairs(cjson.decode(ARGV[2])) do
     redis.call('ZREM', KEYS[3], id)
     redis.call('ZREM', singletons, id)
     redis.call('ZREM', aliases, id)
-  elseif not known or cluster.damaged or tonumber(known) < cluster.revision then
+  elseif not known or cluster.damaged or (tonumber(known) or -1) < cluster.revision then
     redis.call('DEL', key)
     redis.call('HSET', key, 'revision', string.format('%.0f', cluster.revision))
     for field, text in pairs(cluster.fields) do redis.call('HSET', key, field, text) end

@@ -11,6 +11,10 @@ local damaged = damage(meta, KEYS[2], KEYS[4])
 if damaged then return lost(damaged) end
 local seq = tonumber(meta[1])
 for _, name in ipairs({KEYS[3], KEYS[5], KEYS[6]}) do redis.call('ZCARD', name) end
+for i, number in ipairs(batch.ids) do
+  local seen = redis.call('ZSCORE', KEYS[batch.index], string.format('%.0f', number))
+  if seen and not is_number(redis.call('HGET', KEYS[6 + i], 'revision')) then return lost('a cluster is cut short') end
+end
 
 local now = redis.call('TIME')
 local tombstone_at = now[1] * 1000 + math.floor(now[2] / 1000) + batch.tombstone_ms

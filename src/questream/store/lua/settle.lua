@@ -6,6 +6,17 @@
 --               floor: what the next number is at least, untold: [ids that the topic does not know as they stand]}, 2 mean sum
 -- Replies: 0 if somebody else has settled it meanwhile, or its memory is another by now, else 1
 local settling = cjson.decode(ARGV[1])
+
+local function is_entry(text)
+  local body = string.match(text, '^%d+ %d+ ({.*})$')
+  local is_json, entry = pcall(cjson.decode, body or '')
+  if not is_json or type(entry.rows) ~= 'table' or type(entry.clusters) ~= 'table' then return false end
+  for _, row in pairs(entry.rows) do
+    if type(row) ~= 'table' or #row < 8 or not entry.clusters[string.format('%.0f', tonumber(row[2]) or 0)] then return false end
+  end
+  return true
+end
+
 if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= settling.token then return 0 end
 for i = 3, #KEYS do
   local command = (i == 3 or i == #KEYS) and 'ZCARD' or 'LLEN'
@@ -21,7 +32,7 @@ meta[2] = math.max(tonumber(meta[2] or 1) or 1, settling.floor)
 redis.call('HSET', KEYS[1], 'next', number(meta[2]), 'seq', number(tonumber(meta[1] or 0) or 0))
 if not whole and #(redis.call('HGET', KEYS[1], 'mean_sum') or '') == 0 then redis.call('HSET', KEYS[1], 'mean_questions', 0) end
 if whole then
-  local later = whole.generation - tonumber(meta[4] or 0)
+  local later = whole.generation - (tonumber(meta[4] or 0) or 0)
   redis.call('HSET', KEYS[1], 'model', whole.model, 'revision', whole.revision, 'dimension', number(whole.dimension),
     'similarity', whole.similarity, 'linkage', whole.linkage, 'threshold', whole.threshold,
     'next', number(math.max(meta[2], whole.next)), 'seq', number(math.max(tonumber(meta[1] or 0) or 0, whole.seq)),
@@ -42,7 +53,7 @@ redis.call('DEL', KEYS[2])
 redis.call('HINCRBY', KEYS[1], 'seq', 1)
 for p, head in ipairs(settling.heads) do
   for _, entry in ipairs(redis.call('LRANGE', KEYS[3 + p], 0, -1)) do
-    if not string.match(entry, '^%d+ %d+ {.*}$') then redis.call('DEL', KEYS[3 + p]) end
+    if not is_entry(entry) then redis.call('DEL', KEYS[3 + p]) end
   end
   local newest = redis.call('LINDEX', KEYS[3 + p], -1)
   if head[1] >= 0 and (not newest or tonumber(string.match(newest, '^%d+ (%d+) ')) < head[1]) then

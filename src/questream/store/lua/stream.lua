@@ -3,6 +3,7 @@
 -- KEYS: 1 streams, hash of name: identity
 -- ARGV: 1 topic, 2 identity of the stream, 3 its name where the topic's is taken
 -- Replies: {name, 1 where the name was given just now, else 0}
+if is_other('HEXISTS', KEYS[1], ARGV[1]) then redis.call('DEL', KEYS[1]) end
 local first = redis.call('HGET', KEYS[1], ARGV[1])
 local name = (not first or first == ARGV[2]) and ARGV[1] or ARGV[3]
 local is_new = redis.call('HEXISTS', KEYS[1], name) == 0

@@ -1,0 +1,203 @@
+"""Any field or key of a namespace in Redis removed or made unreadable: each call works or says that memory was lost."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from questream.clustering.merging import Merge
+from questream.domain import ClusterState
+from questream.errors import StoreUnsettled
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.protocol import Committed, Restored
+from questream.store.redis import RedisStore
+from questream.store.retention import Retention
+from questream.store.wire import Keys
+from tests.contract.conftest import redis_clients
+from tests.contract.test_store import (
+    IDENTITY,
+    batch,
+    commit,
+    create_two,
+    creation,
+    join,
+    merge,
+    proposal,
+    row,
+    settle,
+    tail,
+    vector,
+)
+
+__all__ = ["redis_clients"]
+
+KEYS = Keys(DEFAULT_PREFIX)
+CLUSTER_FIELDS = ("members", "sum", "size", "revision", "created", "seen", "representative", "label", "joins")
+META_FIELDS = (
+    *("seq", "next", "mean_questions", "mean_sum", "live", "live_seq", "dimension", "similarity", "threshold"),
+    *("layout", "outdated_count", "turns", "generation", "home", "linkage"),
+)
+
+Damage = Callable[[Any, str], object]
+
+
+def _spoilt(name: str, field: str) -> dict[str, Damage]:
+    return {
+        f"{name} {field} gone": lambda client, at: client.hdel(KEYS.of(at, name), field),
+        f"{name} {field} is text": lambda client, at: client.hset(KEYS.of(at, name), field, "garbage"),
+    }
+
+
+def _ledger(at: str) -> str:
+    return KEYS.ledger(at, "questions", 0)
+
+
+def _string(name: str) -> Damage:
+    return lambda client, at: (client.delete(KEYS.of(at, name)), client.set(KEYS.of(at, name), "garbage"))
+
+
+def _members(name: str) -> dict[str, Damage]:
+    return {
+        f"{name} names a text": lambda client, at: client.zadd(KEYS.of(at, name), {"garbage": 1}),
+        f"{name} is gone": lambda client, at: client.delete(KEYS.of(at, name)),
+        f"{name} is a string": _string(name),
+    }
+
+
+DAMAGES: dict[str, Damage] = {
+    **{text: damage for field in CLUSTER_FIELDS for text, damage in _spoilt("cluster:1", field).items()},
+    **{text: damage for field in META_FIELDS for text, damage in _spoilt("meta", field).items()},
+    **{text: damage for name in ("idle", "outbox", "singletons", "aliases") for text, damage in _members(name).items()},
+    "cluster 1 has a binary sum": lambda client, at: client.hset(KEYS.cluster(at, 1), "sum", b"\xff\x00{"),
+    "cluster 1 has a fraction of a size": lambda client, at: client.hset(KEYS.cluster(at, 1), "size", "1.5"),
+    "the next number is a fraction": lambda client, at: client.hset(KEYS.of(at, "meta"), "next", "1.5"),
+    "the dimension is a fraction": lambda client, at: client.hset(KEYS.of(at, "meta"), "dimension", "1.5"),
+    "cluster 1 has no members": lambda client, at: client.hset(KEYS.cluster(at, 1), "members", 0),
+    "cluster 1 joins are numbers": lambda client, at: client.hset(KEYS.cluster(at, 1), "joins", '{"questions/0":7}'),
+    "cluster 3 has a size only": lambda client, at: client.hset(KEYS.cluster(at, 3), "size", "garbage"),
+    "cluster 1 is merged into a text": lambda client, at: client.hset(KEYS.cluster(at, 1), "merged_into", "garbage"),
+    "the log is of texts": lambda client, at: client.xadd(KEYS.of(at, "log"), {"moved": "garbage"}),
+    "the log is a string": _string("log"),
+    "a ledger ends with a text": lambda client, at: client.rpush(_ledger(at), "garbage"),
+    "a ledger has no JSON": lambda client, at: client.rpush(_ledger(at), "3 3 {garbage}"),
+    "a ledger has other JSON": lambda client, at: client.rpush(_ledger(at), '3 3 {"rows":[[1]]}'),
+    "a ledger is a string": lambda client, at: (client.delete(_ledger(at)), client.set(_ledger(at), "garbage")),
+}
+
+
+@pytest.fixture
+def client(redis_clients: dict[str, Any]) -> Any:
+    return redis_clients["redis"]
+
+
+@pytest.fixture
+def store(client: Any) -> RedisStore:
+    return RedisStore(client)
+
+
+@pytest.fixture
+def namespace(store: RedisStore) -> str:
+    name = f"spoilt-{uuid.uuid4().hex[:12]}"
+    store.open(name, IDENTITY)
+    settle(store, name)
+    return name
+
+
+def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:
+    return [
+        lambda: commit(store, at, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)),
+        lambda: commit(
+            store, at, proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(4, 3, created=True)), seq=seq)
+        ),
+        lambda: merge(store, at, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))]),
+        lambda: tail(store, at, seq),
+        lambda: store.load(at),
+        lambda: store.states(at, [1, 2]),
+        lambda: store.cluster(at, 1),
+        lambda: list(store.clusters(at)),
+        lambda: list(store.summaries(at)),
+        lambda: store.revisions(at, [1, 2]),
+        lambda: store.namespace_state(at),
+        lambda: store.unpublished(at, 0.0, 100),
+        lambda: store.publishing(at, [(0, 1), (1, 1), (2, 7)]),
+        lambda: store.confirm(at, [(0, 1), (1, 1), (2, 7)], {("questions", 0): 1}, store.moment(at)),
+        lambda: store.ledger(at, "questions", 0),
+        lambda: store.cut_ledger(at, "questions", 0, 2),
+        lambda: store.heads(at, [("questions", 0)]),
+        lambda: store.label(at, 1, "cards", "desk"),
+        lambda: store.retire(at, Retention(max_clusters=1), 10),
+        lambda: store.open(at, IDENTITY),
+    ]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    told = list(store.clusters(namespace))
+    kept = {key: client.dump(key) for key in client.keys(KEYS.of(namespace, "*"))}
+    for call in range(len(_calls(store, namespace, seq))):
+        client.delete(*client.keys(KEYS.of(namespace, "*")))
+        for key, dump in kept.items():
+            client.restore(key, 0, dump)
+        DAMAGES[damage](client, namespace)
+        with suppress(StoreUnsettled):
+            _calls(store, namespace, seq)[call]()
+        _restore(store, namespace, told)
+
+
+def _restore(store: RedisStore, namespace: str, told: list[ClusterState]) -> None:
+    """As recovery does: look at what stands, put back what is cut short, settle."""
+    store.unsettle(namespace)
+    store.open(namespace, IDENTITY)
+    token = store.begin_settling(namespace)
+    mended = store.mend(namespace, token, [1, 2], None)
+    lost = [Restored(state, damaged=True) for state in told if state.cluster_id in mended.damaged]
+    store.restore(namespace, token, lost)
+    store.settle(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
+    mirror = store.load(namespace)
+    assert set(mirror.row_of) <= {1, 2, 3}
+    for number in mirror.row_of:
+        assert mirror.member_count(number) > 0
+    for state in store.clusters(namespace):
+        assert state.size > 0
+        assert state.revision > 0
+    store.ledger(namespace, "questions", 0)
+    store.unpublished(namespace, 0.0, 100)
+
+
+@pytest.mark.parametrize("field", ["created", "seen", "joins", "size", "revision", "members"])
+def test_a_cluster_that_cannot_be_read_is_left_as_it_was(
+    store: RedisStore, client: Any, namespace: str, field: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    client.hset(KEYS.cluster(namespace, 1), field, "garbage")
+    before = client.hgetall(KEYS.cluster(namespace, 1)), client.lrange(_ledger(namespace), 0, -1)
+    for call in (0, 2):
+        with pytest.raises(StoreUnsettled, match="lost"):
+            _calls(store, namespace, seq)[call]()
+        assert (client.hgetall(KEYS.cluster(namespace, 1)), client.lrange(_ledger(namespace), 0, -1)) == before
+        settle(store, namespace)
+
+
+@pytest.mark.parametrize("key", [KEYS.namespaces, KEYS.streams])
+def test_a_key_of_all_namespaces_that_is_of_another_type_begins_anew(
+    store: RedisStore, client: Any, namespace: str, key: str
+) -> None:
+    client.delete(key)
+    client.set(key, "garbage")
+    assert store.namespaces() == ([] if key == KEYS.namespaces else [namespace])
+    store.open(namespace, IDENTITY)
+    assert namespace in store.namespaces()
+    assert store.stream("questions", "one") == ("questions", True)
+    client.delete(key)
+
+
+def test_a_whole_namespace_is_decided_after_all_that(store: RedisStore, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    assert isinstance(_calls(store, namespace, seq)[0](), Committed)
