@@ -98,7 +98,7 @@ overload: $(STAMP) ## Three times what a worker can do for ten minutes; ARGS="--
 
 machine: $(STAMP) ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
 	@$(BIN)/python -m tests.servers
-	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest tests/contract/test_machine.py $(ARGS)
+	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest --timeout 0 tests/contract/test_machine.py $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
 	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)
