@@ -19,7 +19,10 @@ _NAMED = 5
 
 
 class Unread(bytes):
-    """Stands in the place of a value that was not read: its batch unpacks to more than a consumer may hold."""
+    """Stands in the place of a value that was not read: it would take more memory than a consumer may use.
+
+    Its batch unpacks to more than the budget, or it has headers by the ten thousand.
+    """
 
     __slots__ = ()
 

@@ -111,6 +111,9 @@ def test_a_key_that_takes_long_to_hash_does_not_end_the_worker(stream: Stream, t
     with stream.dead_letters() as dead:
         reasons = [dict(letter.headers)["questream-reason"] for letter in dead.rest()]
     assert reasons == [b"not_json", b"too_large_to_publish"]
+    # Nor does it end a replay, which goes back to the partition that it came from.
+    flags = [f"--{key}={value}" for key, value in stream.overrides(kafka__compression="gzip").items()]
+    assert questream("dead-letters", "replay", "--json", *flags).json["sent"] == 2
 
 
 def test_incompressible_records_do_not_pass_either(stream: Stream) -> None:

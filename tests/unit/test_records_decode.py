@@ -165,6 +165,7 @@ LONE = b'{"text": "PIN-4711 \\ud800"}'
 
 BAD: list[tuple[str, bytes | None, Headers, dict[str, Any], str]] = [
     ("a batch that was not unpacked", Unread(), (), {}, "too_large_to_unpack"),
+    ("more than is parsed", b"[" + b"{}," * 5_600_000 + b"{}]", (), {}, "value_too_large"),
     ("null value", None, (), {"tombstones": "dead-letter"}, "null_value"),
     ("null value as JSON", None, (), {"format": "json", "tombstones": "dead-letter"}, "null_value"),
     ("null value as text", None, (), {"format": "text", "tombstones": "dead-letter"}, "null_value"),

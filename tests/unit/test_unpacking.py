@@ -160,6 +160,19 @@ def test_a_header_that_is_not_utf8_leaves_its_batch_readable() -> None:
     assert [record.headers[0][0].encode("utf-8", "surrogateescape") for record in read] == names
 
 
+@pytest.mark.parametrize("codec_number", [0, *CODECS.values()])
+def test_headers_by_the_ten_thousand_are_not_read(codec_number: int) -> None:
+    builder = DefaultRecordBatchBuilder(2, codec_number, False, -1, -1, -1, 1 << 30)
+    counts = [1, 10_000, 10_001, 2]
+    for at, count in enumerate(counts):
+        builder.append(at, 1000, b"k" * 300, b"v%d" % at, [("", b"")] * count)
+    records, _ = read_from(bytes(builder.build()), UnpackingBudget(MIB))
+    read = records.take(9)
+    assert [len(record.headers) for record in read] == [1, 10_000, 0, 2]
+    assert [record.offset for record in read] == [0, 1, 2, 3]
+    assert [isinstance(record.value, Unread) for record in read] == [False, False, True, False]
+
+
 def legacy(magic: int, codec_number: int, values: list[bytes]) -> bytes:
     builder = LegacyRecordBatchBuilder(magic, codec_number, 1 << 30)
     for at, value in enumerate(values):

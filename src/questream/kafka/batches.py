@@ -16,6 +16,10 @@ from kafka.record.util import decode_varint
 from questream.domain import Unread
 from questream.kafka.unpacking import Packed, TooMuchUnpacked, UnpackingBudget
 
+# An empty header takes two bytes in a batch, and 64 once it is read, and again with each step that passes headers on.
+_MOST_HEADERS = 10_000
+_FEW_BYTES = 2 * _MOST_HEADERS
+
 
 class HeaderName(str):
     """A header's name that is not UTF-8: its undecodable bytes are surrogates, and `encode` gives them back."""
@@ -153,6 +157,9 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
                 self._buffer = b""
 
     def _read_msg(self) -> Any:
+        length, content = decode_varint(self._buffer, self._pos)
+        if length > _FEW_BYTES and self._header_count(content) > _MOST_HEADERS:
+            return self._unread(content, content + length)
         try:
             record = super()._read_msg()
         except UnicodeDecodeError:
@@ -160,6 +167,24 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
         # A producer may send a sum that has no 64 bits; it wraps, as it does in Kafka's own clients.
         record._timestamp = (record._timestamp + 2**63) % 2**64 - 2**63
         return record
+
+    def _header_count(self, at: int) -> int:
+        """How many headers the record has whose content begins here."""
+        for _ in range(3):  # attributes, and what is added to the batch's timestamp and offset
+            _, at = decode_varint(self._buffer, at)
+        for _ in range(2):  # key and value
+            byte_count, at = decode_varint(self._buffer, at)
+            at += max(0, byte_count)
+        count: int = decode_varint(self._buffer, at)[0]
+        return count
+
+    def _unread(self, content: int, end: int) -> DefaultRecord:
+        """The record whose content begins and ends here, with its place alone."""
+        _, at = decode_varint(self._buffer, content)
+        _, at = decode_varint(self._buffer, at)
+        offset_delta, _ = decode_varint(self._buffer, at)
+        self._pos = end
+        return _unread_at(self, self.base_offset + offset_delta, self.max_timestamp)
 
     def _read_lenient(self) -> Any:
         whole, start = self._buffer, self._pos
@@ -209,7 +234,11 @@ def _unread(batch: Any, next_offset: int) -> Iterator[DefaultRecord]:
         # Such a batch has the offset of its last record, and does not tell how many it has.
         first, last, timestamp = next_offset, batch.base_offset, batch._timestamp or 0
     for offset in range(max(first, next_offset), last + 1):
-        yield DefaultRecord(0, offset, timestamp, batch.timestamp_type, None, Unread(), [])
+        yield _unread_at(batch, offset, timestamp)
+
+
+def _unread_at(batch: Any, offset: int, timestamp: int) -> DefaultRecord:
+    return DefaultRecord(0, offset, timestamp, batch.timestamp_type, None, Unread(), [])
 
 
 class _LenientBuffer(bytearray):

@@ -26,6 +26,10 @@ from questream.records import (
 # Kafka keeps at most 4096 bytes of metadata with an offset (offset.metadata.max.bytes).
 _MOST_METADATA_BYTES = 4000
 _TRANSACTION_RECORDS = 500
+# Letters by reference bring what was too large for the dead-letter topic.
+_TRANSACTION_BYTES = 16 * 1024 * 1024
+# kafka-python hashes a key in Python: such a record goes back into the partition that it came from.
+_LONG_KEY_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,11 @@ class DeadLetter:
     value: bytes | None
     headers: list[tuple[str, bytes | None]]
     reference: Reference | None = None
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of key, value and header values."""
+        return len(self.key or b"") + len(self.value or b"") + sum(len(value or b"") for _, value in self.headers)
 
 
 @dataclass(slots=True)
@@ -216,20 +225,22 @@ def replay(
     deadline_seconds: float,
     on_sent: Callable[[int], None],
 ) -> None:
-    """Send the letters back and note them as settled, so many per Kafka transaction: all of it or nothing.
+    """Send the letters back and note them as settled, so many or so large per Kafka transaction: all of it or nothing.
 
     `producer` is transactional, ready, and has a KeySerializer. A call that outlasts `deadline_seconds` ends the
     process.
     """
     watchdog = Watchdog()
     batch: list[DeadLetter] = []
+    byte_count = 0
     try:
         for letter in letters:
             batch.append(letter)
-            if len(batch) == _TRANSACTION_RECORDS:
+            byte_count += letter.byte_count
+            if len(batch) == _TRANSACTION_RECORDS or byte_count >= _TRANSACTION_BYTES:
                 _send(batch, settled, topic, group, producer, watchdog, deadline_seconds)
                 on_sent(len(batch))
-                batch = []
+                batch, byte_count = [], 0
         _send(batch, settled, topic, group, producer, watchdog, deadline_seconds)
         on_sent(len(batch))
     finally:
@@ -262,7 +273,9 @@ def _send(
 
 def _outgoing(letter: DeadLetter) -> Outgoing:
     assert letter.origin is not None  # noqa: S101 - `select` passes none without
-    return Outgoing(letter.origin.topic, letter.key, letter.value, strip_dead_letter_headers(letter.headers))
+    partition = letter.origin.partition if len(letter.key or b"") > _LONG_KEY_BYTES else None
+    headers = strip_dead_letter_headers(letter.headers)
+    return Outgoing(letter.origin.topic, letter.key, letter.value, headers, partition)
 
 
 def _to_dead_letter(message: Any) -> DeadLetter:

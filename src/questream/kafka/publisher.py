@@ -45,12 +45,13 @@ _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooL
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record to publish."""
+    """A record to publish; into the partition that its key leads to, where none is named."""
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]] = ()
+    partition: int | None = None
 
 
 Offsets = Mapping[tuple[str, int], int]
@@ -234,7 +235,7 @@ def send(producer: KafkaProducer, record: Outgoing) -> Any:
     """Send a record, whatever of it is null; returns kafka-python's future."""
     key = NULL if record.key is None and record.value is None else record.key
     headers = [(name, NULL if value is None else value) for name, value in record.headers]
-    return producer.send(record.topic, value=record.value, key=key, headers=headers)
+    return producer.send(record.topic, value=record.value, key=key, headers=headers, partition=record.partition)
 
 
 class _Sent:

@@ -41,6 +41,11 @@ class _Read(NamedTuple):
     is_batch: bool = False
 
 
+# Parsed, a value may take thirty times its bytes: `[{},{}` and so on. JSON may have six bytes for one of a text.
+_LEAST_VALUE_LIMIT = 16 * 1024 * 1024
+_VALUE_FOR_TEXT = 16
+
+
 class QuestionDecoder:
     """Reads the questions of an input topic.
 
@@ -80,6 +85,7 @@ class QuestionDecoder:
         self._namespace_attribute = header[3:].lower() if header and header.lower().startswith("ce_") else None
         self._default_namespace = default_namespace
         self._max_text_bytes = input.max_text_bytes
+        self._max_value_bytes = max(_LEAST_VALUE_LIMIT, _VALUE_FOR_TEXT * input.max_text_bytes)
 
     def decode(self, record: Record) -> Question:
         """The question in `record`, its text as it was sent.
@@ -90,10 +96,13 @@ class QuestionDecoder:
         value = record.value
         if isinstance(value, Unread):
             raise undecodable(
-                Reason.TOO_LARGE_TO_UNPACK, "a compressed batch must unpack to kafka.max_unpacked_bytes at most"
+                Reason.TOO_LARGE_TO_UNPACK,
+                "a compressed batch must unpack to kafka.max_unpacked_bytes at most, and a record has 10000 headers",
             )
         if value is None:
             raise self._without_value(record)
+        if len(value) > self._max_value_bytes:
+            raise undecodable(Reason.VALUE_TOO_LARGE, f"a value has at most {self._max_value_bytes} bytes")
         if is_framed(value, record.headers):
             raise undecodable(
                 Reason.SCHEMA_FRAMED, "a schema registry's format has to become JSON before it comes here"

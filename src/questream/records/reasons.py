@@ -12,6 +12,7 @@ class Reason(StrEnum):
     """A reason of this package. The values are public: never rename one."""
 
     TOO_LARGE_TO_UNPACK = "too_large_to_unpack"
+    VALUE_TOO_LARGE = "value_too_large"
     NULL_VALUE = "null_value"
     SCHEMA_FRAMED = "schema_framed"
     NOT_UTF8 = "not_utf8"
