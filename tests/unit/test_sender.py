@@ -1,0 +1,47 @@
+"""What questream mends in kafka-python's sender: no caller waits for a request that nobody will send."""
+
+from __future__ import annotations
+
+import pytest
+from kafka import OffsetAndMetadata, TopicPartition
+from kafka.errors import MessageSizeTooLargeError
+from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
+
+from questream.kafka.sender import mend_senders
+
+mend_senders()
+
+
+def in_transaction() -> TransactionManager:
+    manager = TransactionManager(transactional_id="worker", api_version=(3, 9))
+    manager.initialize_transactions()
+    manager.next_request_handler(False)
+    manager.set_producer_id_and_epoch(ProducerIdAndEpoch(1, 0))
+    manager._transition_to(TransactionState.READY)
+    manager.begin_transaction()
+    return manager
+
+
+def test_all_that_waits_ends_with_the_transaction_that_failed() -> None:
+    """The sender asks once and then sleeps for as long as nothing happens."""
+    manager = in_transaction()
+    manager.maybe_add_partition_to_transaction(TopicPartition("decisions", 0))
+    # The broker is busy with the transaction before: the request is to be sent again.
+    manager.retry(manager.next_request_handler(True))
+    offsets = manager.send_offsets_to_transaction({TopicPartition("questions", 0): OffsetAndMetadata(1, "", -1)}, "g")
+    manager.transition_to_abortable_error(MessageSizeTooLargeError())
+    assert manager.next_request_handler(True) is None
+    assert offsets.is_done
+    with pytest.raises(MessageSizeTooLargeError):
+        offsets.wait()
+
+
+def test_an_abort_still_waits_for_the_batches_in_flight() -> None:
+    manager = in_transaction()
+    manager.maybe_add_partition_to_transaction(TopicPartition("decisions", 0))
+    manager.retry(manager.next_request_handler(True))
+    manager.transition_to_abortable_error(MessageSizeTooLargeError())
+    assert manager.next_request_handler(True) is None
+    aborted = manager.begin_abort()
+    assert manager.next_request_handler(True) is None
+    assert not aborted.is_done
