@@ -26,8 +26,10 @@ def make_stream(kafka: KafkaServer, topics: Topics, redis_url: str, **options: A
     return Stream(kafka.bootstrap_servers, topics, redis_url, {"kafka.max_unpacked_bytes": LIMIT, **options})
 
 
-def send_batches(stream: Stream, codec: str, partition: int, batches: Sequence[Sequence[bytes]]) -> None:
-    """Each batch as one on the wire."""
+def send_batches(
+    stream: Stream, codec: str, partition: int, batches: Sequence[Sequence[bytes]], topic: str | None = None
+) -> None:
+    """Each batch as one on the wire, into the input topic if no other is named."""
     most = 1 << 28
     producer = KafkaProducer(
         bootstrap_servers=stream.bootstrap_servers,
@@ -38,7 +40,7 @@ def send_batches(stream: Stream, codec: str, partition: int, batches: Sequence[S
     )
     for values in batches:
         for value in values:
-            producer.send(stream.topics.input_topic, value, b"key", partition=partition)
+            producer.send(topic or stream.topics.input_topic, value, b"key", partition=partition)
         producer.flush(60)
     producer.close(30)
 
@@ -143,3 +145,17 @@ def test_readers_pass_such_a_batch_over(kafka: KafkaServer, topics: Callable[...
     flags = [f"--{key}={value}" for key, value in stream.overrides().items()]
     told = questream("tail", "--from-beginning", "--text", "--json", "--max", "2", *flags).json_lines
     assert [decision["text"] for decision in told] == ["where is my card?"] * 2
+
+
+def test_none_is_passed_over_in_what_questream_writes_itself(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    """A state or a dead letter that is not read would be one that is lost."""
+    stream = make_stream(kafka, topics(), redis_url)
+    flags = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    for topic, command in ((stream.topics.cluster_topic, "verify"), (stream.topics.dead_letter_topic, "dead-letters")):
+        send_batches(stream, "lz4", 0, [[b"x" * (3 * MIB)]], topic)
+        ran = questream(command, *(["list"] if command == "dead-letters" else []), *flags)
+        assert ran.code != 0
+        assert f"topic {topic}, partition 0, offset 0" in ran.err
+        assert "kafka.max_unpacked_bytes" in ran.err

@@ -14,7 +14,7 @@ from questream.domain import Unread
 from questream.errors import BadRecord, QuestreamError
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import Outgoing, send
-from questream.kafka.reading import partitions_of, read_to_end, read_up_to
+from questream.kafka.reading import all_read, partitions_of, read_to_end, read_up_to
 from questream.records import (
     Origin,
     Reference,
@@ -128,14 +128,9 @@ def replay_group(group_id: str) -> str:
 def read_dead_letters(consumer: KafkaConsumer) -> Iterator[DeadLetter]:
     """Those from the consumer's positions up to where the topic ends now.
 
-    Raises QuestreamError for a batch that unpacks to more than `kafka.max_unpacked_bytes`.
+    Raises KafkaRefused for a batch that unpacks to more than `kafka.max_unpacked_bytes`.
     """
-    for message in read_to_end(consumer):
-        if isinstance(message.value, Unread):
-            raise QuestreamError(
-                f"a dead letter (partition {message.partition}, offset {message.offset}) is in a compressed batch that "
-                "unpacks to more than kafka.max_unpacked_bytes; raise that"
-            )
+    for message in all_read(read_to_end(consumer)):
         yield _to_dead_letter(message)
 
 

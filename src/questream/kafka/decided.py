@@ -16,7 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
 from questream.kafka.connect import open_reader, translated
-from questream.kafka.reading import partitions_of, read_up_to, record_of, start_before_end
+from questream.kafka.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
 from questream.records import QuestionDecoder
 from questream.records.versions import is_known
 from questream.settings import Settings
@@ -82,7 +82,7 @@ class DecidedTopics:
         """The decisions from where the last call ended to where the topic ends now."""
         with translated():
             ends = self._decisions.end_offsets(list(self._decisions.assignment()))
-            for message in read_up_to(self._decisions, ends):
+            for message in all_read(read_up_to(self._decisions, ends)):
                 published = self._published(message)
                 if published is not None:
                     yield published

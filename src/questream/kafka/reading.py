@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
-from questream.domain import Record, Source
+from questream.domain import Record, Source, Unread
 from questream.errors import KafkaRefused, KafkaUnavailable
 from questream.kafka.rights import missing_right
 
@@ -117,6 +117,20 @@ def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
     Raises KafkaUnavailable if that end is not reached: the broker fails, or a transaction is open before it.
     """
     yield from read_up_to(consumer, consumer.end_offsets(list(consumer.assignment())))
+
+
+def all_read(messages: Iterable[Any]) -> Iterator[Any]:
+    """The messages of a topic that questream itself writes, of which none may be left out.
+
+    Raises KafkaRefused where one was not read, since its compressed batch unpacks to too much.
+    """
+    for message in messages:
+        if isinstance(message.value, Unread):
+            raise KafkaRefused(
+                f"a record (topic {message.topic}, partition {message.partition}, offset {message.offset}) is in a "
+                "compressed batch that unpacks to more than kafka.max_unpacked_bytes; raise that"
+            )
+        yield message
 
 
 def read_up_to(

@@ -15,7 +15,7 @@ from questream.domain import ClusterState, NamespaceState, format_cluster_id, pa
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
 from questream.kafka.connect import open_reader, translated
 from questream.kafka.consumer import RecordConsumer
-from questream.kafka.reading import partitions_of, read_to_end, read_up_to, start_before_end
+from questream.kafka.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
 from questream.settings import Settings
@@ -102,7 +102,7 @@ class ClusterTopic:
         try:
             with translated():
                 start_before_end(witness, self._topic, records)
-                for message in read_to_end(witness):
+                for message in all_read(read_to_end(witness)):
                     with suppress(ValueError):
                         of_namespace = found.setdefault(_namespace(message.key), Published())
                         _note(of_namespace, message.key, message.value, _place(message))
@@ -176,7 +176,7 @@ class ClusterTopic:
                 for partition in partitions:
                     reader.seek(partition, max(starts[partition], positions.get(partition, 0)))
                 standstill_seconds = self._settings.kafka.transaction_timeout_seconds + _ABORT_SECONDS
-                yield from read_up_to(reader, ends, standstill_seconds, self._given_up)
+                yield from all_read(read_up_to(reader, ends, standstill_seconds, self._given_up))
                 positions.update(ends)
         except KafkaUnavailable:
             self.close()

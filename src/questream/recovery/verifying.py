@@ -14,7 +14,7 @@ import orjson
 
 from questream.domain import ClusterState, name_some, parse_cluster_id
 from questream.kafka.connect import open_reader
-from questream.kafka.reading import read_to_end, start_before_end
+from questream.kafka.reading import all_read, read_to_end, start_before_end
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.settings import Settings
 from questream.store.protocol import Store
@@ -170,7 +170,7 @@ def _newest_decisions(settings: Settings, limit: int) -> Iterator[tuple[str, int
     """Namespace and cluster of the newest decisions that name one."""
     with open_reader(settings) as reader:
         start_before_end(reader, settings.kafka.output_topic, limit)
-        for message in read_to_end(reader):
+        for message in all_read(read_to_end(reader)):
             decision = orjson.loads(message.value)
             if decision["cluster_id"] is not None:
                 yield decision["namespace"], parse_cluster_id(decision["cluster_id"])
