@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from questream.kafka.consumer import RecordConsumer
 from questream.stream import intake
+from tests.fault.test_record_identity import make_anew
 from tests.servers import KafkaServer, Topics
 from tests.stream import (
     Message,
@@ -114,3 +116,27 @@ def test_one_absurd_timestamp_is_not_most_of_a_latency_sum(stream: Stream) -> No
         name = "questream_end_to_end_seconds"
         wait_until(lambda: metric_values(worker.metrics_port).get(f"{name}_count") == 1, "it is measured")
         assert metric_values(worker.metrics_port)[f"{name}_sum"] <= 3600
+
+
+def test_a_log_that_ends_below_what_was_read_is_told(stream: Stream) -> None:
+    stream.send(question(i, f"question {i}?") for i in range(10))
+    at = TopicPartition(stream.topics.input_topic, 0)
+    consumer = RecordConsumer(bootstrap_servers=stream.bootstrap_servers, enable_auto_commit=False)
+    consumer.assign([at])
+    consumer.seek_to_beginning(at)
+    wait_until(lambda: bool(consumer.poll(100)) and consumer.position(at) == 10, "all of it is read")
+    # Else a fetch beyond the end could be first to find out.
+    consumer.pause(at)
+    make_anew(stream)
+    # What kafka-python does by itself where the metadata tell of another leader.
+    assert consumer._subscription.request_position_validation(at)
+    found: dict[TopicPartition, int] = {}
+
+    def is_found() -> bool:
+        consumer.poll(100)
+        found.update(consumer.take_out_of_range())
+        return consumer.position(at) != 10
+
+    wait_until(is_found, "the consumer goes back")
+    consumer.close(autocommit=False)
+    assert found == {at: 10}

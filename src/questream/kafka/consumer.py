@@ -42,6 +42,8 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         self._out_of_range: dict[TopicPartition, int] = {}
         self._reset = self._subscription.request_offset_reset
         self._subscription.request_offset_reset = self._note_reset
+        self._validated = self._fetcher._handle_offset_for_leader_epoch_response
+        self._fetcher._handle_offset_for_leader_epoch_response = self._note_truncation
 
     def take_out_of_range(self) -> dict[TopicPartition, int]:
         """Positions that Kafka has no record for, since the last call: kafka-python moves on without a word."""
@@ -53,6 +55,15 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         if strategy is None and at is not None:
             self._out_of_range[partition] = at.offset
         self._reset(partition, strategy)
+
+    def _note_truncation(self, response: Any, requested: Any) -> Any:
+        """A log that was cut, or a topic that was made anew, may end below what was read of it."""
+        answer = self._validated(response, requested)
+        for partition, before in requested.items():
+            assigned = self._subscription.assignment.get(partition)
+            if assigned and assigned.position is not None and assigned.position.offset < before.offset:
+                self._out_of_range[partition] = before.offset
+        return answer
 
     def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
         """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
