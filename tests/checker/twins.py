@@ -23,6 +23,8 @@ from tests.checker.violation import Promise, Violation
 _TOLD_WITHIN_MS = 5_000
 # A worker's clock that is further off than this says nothing of when it decided.
 _CREDIBLE_MS = 600_000
+# Published scores have six digits: one just below the threshold can be rounded to it.
+_ROUNDED = 0.5e-6
 # How far beyond the means that were looked at those between them may lead, as a part of their range.
 _BETWEEN = 0.25
 
@@ -62,13 +64,21 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
 def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules: Rules) -> Iterator[Violation]:
     for decision in decisions:
         subject = f"{namespace}/c{decision.number}"
-        if decision.outcome == "created" and decision.runner_up and decision.runner_up[1] >= decision.threshold:
+        if decision.outcome == "created" and decision.runner_up and _is_above(decision.runner_up[1], decision):
             detail = f"was opened with c{decision.runner_up[0]} within the threshold"
             yield Violation(Promise.NO_TWINS, subject, detail)
-        if decision.outcome == "joined" and (decision.similarity is None or decision.similarity < decision.threshold):
+        if decision.outcome == "joined" and (decision.similarity is None or _is_below(decision.similarity, decision)):
             yield Violation(Promise.NO_TWINS, subject, "was joined from below the threshold")
         if abs(decision.threshold - rules.threshold) > rules.tolerance:
             yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
+
+
+def _is_above(similarity: float, decision: Decision) -> bool:
+    return similarity > decision.threshold + _ROUNDED
+
+
+def _is_below(similarity: float, decision: Decision) -> bool:
+    return similarity < decision.threshold - _ROUNDED
 
 
 def _twins_by_log(

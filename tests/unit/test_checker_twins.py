@@ -98,6 +98,14 @@ def test_a_founder_is_scored_against_what_its_own_batch_had_made_of_a_cluster() 
     assert not twins(evidence(ASKED))
 
 
+@pytest.mark.parametrize(("runner_up", "is_twin"), [(0.6, False), (0.600001, True)])
+def test_a_score_below_the_threshold_that_was_rounded_to_it_is_no_twins(runner_up: float, is_twin: bool) -> None:
+    found = evidence([("a b", 1, 0), ("c d", 2, 9)])
+    told = json.loads(found.output[1].value or b"") | {"runner_up": {"cluster_id": "c1", "similarity": runner_up}}
+    output = [found.output[0], replace(found.output[1], value=json.dumps(told).encode())]
+    assert bool(twins(replace(found, output=output))) == is_twin
+
+
 def test_a_founder_that_came_before_the_questions_that_moved_a_cluster_away_is_a_twins() -> None:
     earlier = [ASKED[0], ASKED[3], *ASKED[1:3], *ASKED[4:]]
     assert twins(evidence(earlier)) == ["NO_TWINS: default/c2: was opened within the threshold of c1"]
