@@ -130,6 +130,24 @@ def test_what_is_whole_is_decided(store: RedisStore, namespace: str) -> None:
     assert isinstance(commit(store, namespace, replace(JOIN, seq=seq)), Committed)
 
 
+def test_what_was_outdated_before_the_namespace_lost_its_numbers_leaves_the_outbox_again(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    published = {number: standing.revision for number, standing in create_two(store, namespace).standings.items()}
+    for _ in range(3):
+        store.publishing(namespace, [(1, 0)])
+    client.delete(KEYS.of(namespace, "meta"))
+    store.open(namespace, IDENTITY)
+    settle(store, namespace)
+    store.confirm(namespace, list(published.items()), {}, store.moment(namespace))
+    assert not set(store.unpublished(namespace, 0, 10)) & published.keys()
+    # What is found outdated from then on stays until it was sent again.
+    sent = store.moment(namespace)
+    store.publishing(namespace, [(1, 0)])
+    store.confirm(namespace, list(published.items()), {}, sent)
+    assert 1 in store.unpublished(namespace, 0, 10)
+
+
 def test_the_stub_of_a_retired_cluster_is_let_go_once_its_tombstone_is_published(
     store: RedisStore, client: Any, namespace: str
 ) -> None:

@@ -14,10 +14,13 @@ local sent_count, sent_ms, incarnation = string.match(ARGV[2], '^(%d+) (%d+) (.*
 if (standing_incarnation(KEYS[2]) or '') ~= incarnation then return 0 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local outdated_count = tonumber(redis.call('HGET', KEYS[2], 'outdated_count') or 0) or 0
 local settled, merges = 0, {}
 
 local function came_later(id, key)
-  if (tonumber(redis.call('HGET', key, 'outdated') or 0) or 0) > tonumber(sent_count) then return true end
+  local outdated = tonumber(redis.call('HGET', key, 'outdated') or 0) or 0
+  -- A count that the namespace has not come to is one of before the namespace lost its numbers.
+  if outdated > tonumber(sent_count) and outdated <= outdated_count then return true end
   local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
   -- A time that has not come is that of a clock that was set back, or of a tombstone.
   local ahead = waits_since_ms > now_ms and redis.call('HEXISTS', key, 'retired') == 0
