@@ -135,7 +135,7 @@ def test_a_log_that_ends_below_what_was_read_is_told(stream: Stream) -> None:
     def is_found() -> bool:
         consumer.poll(100)
         found.update(consumer.take_out_of_range())
-        return consumer.position(at) != 10
+        return bool(consumer.position(at) != 10)
 
     wait_until(is_found, "the consumer goes back")
     consumer.close(autocommit=False)

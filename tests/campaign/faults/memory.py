@@ -91,6 +91,14 @@ class FailedOver(Fault):
         bed.sentinel.servers.fail_over()
 
 
+# All keys as they stand at one moment, each with its name: one dumped after the other, they would not be of one state.
+_DUMP = """
+local dumps = {}
+for _, name in ipairs(redis.call('KEYS', '*')) do dumps[#dumps + 1] = {name, redis.call('DUMP', name)} end
+return dumps
+"""
+
+
 @dataclass(frozen=True)
 class RestoredDump(Fault):
     """Somebody puts every key back as it was some seconds ago, into the Redis that goes on running."""
@@ -107,14 +115,12 @@ class RestoredDump(Fault):
 
     def inflict(self, bed: Bed) -> None:
         with bed.stream.redis() as client:
-            names = client.keys("*")
-            dumps = [(name, client.dump(name)) for name in names]
+            dumps: list[tuple[bytes, bytes]] = client.eval(_DUMP, 0)
             time.sleep(self.older_seconds)
             together = client.pipeline(transaction=True)
             together.flushdb()
             for name, dump in dumps:
-                if dump is not None:
-                    together.restore(name, 0, dump, replace=True)
+                together.restore(name, 0, dump, replace=True)
             together.execute()
 
 
