@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -661,6 +662,41 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     stale = commit(trimmed, namespace, late)
     assert isinstance(stale, Stale)
     assert stale.missed.changes is None
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+def test_a_mirror_is_loaded_while_the_log_turns_over(
+    monkeypatch: pytest.MonkeyPatch, store: Store, namespace: str
+) -> None:
+    assert isinstance(store, RedisStore)
+    busy = RedisStore(store._client, log_entries=400)
+    clusters, seq = 12_000, FIRST_SEQ
+    for first in range(1, clusters, 500):
+        ids = range(first, first + 500)
+        rows = batch(*(row(i, i, created=True) for i in ids), prune_below=first)
+        reply = commit(busy, namespace, proposal(*(creation(i, vector(i, 0, 0, 1)) for i in ids), rows=rows, seq=seq))
+        assert isinstance(reply, Committed)
+        seq = reply.seq
+    moved, pipeline = range(270, clusters, 270), busy._client.pipeline
+    batches = 0
+
+    def busy_pipeline(**options: bool) -> Any:
+        """Another worker's batch before each part that is read: eleven of them replace the log."""
+        nonlocal batches
+        batches += 1
+        first = clusters + 1 + batches * len(moved)
+        rows = batch(*(row(first + at, i) for at, i in enumerate(moved)), prune_below=first)
+        touches = [join(i, batches, vector(i, batches, 0, 1)) for i in moved]
+        assert isinstance(commit(busy, namespace, proposal(*touches, rows=rows, seq=seq + batches - 1)), Committed)
+        return pipeline(**options)
+
+    monkeypatch.setattr(busy._client, "pipeline", busy_pipeline)
+    mirror = busy.load(namespace)
+    monkeypatch.undo()
+    assert (mirror.count, mirror.seq) == (clusters, seq + batches)
+    assert batches > 11
+    for cluster_id in mirror.ids:
+        assert mirror.member_count(int(cluster_id)) == 1 + (batches if cluster_id in moved else 0)
 
 
 def test_a_namespace_belongs_to_the_stream_that_opened_it_first(store: Store) -> None:

@@ -15,7 +15,7 @@ import redis
 import redis.exceptions
 
 from questream.clustering.merging import Merge
-from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
+from questream.clustering.mirror import MeanMoved, Mirror
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import (
     AnotherStore,
@@ -32,6 +32,7 @@ from questream.settings import RedisSettings
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.connect import connect_redis, why_unanswered
 from questream.store.ledger import cut_entries, entry_head, entry_prefix, head_entry, other_stream, parse_ledger
+from questream.store.loading import MirrorLoad
 from questream.store.protocol import (
     LAYOUT,
     NO_TOPICS,
@@ -58,7 +59,6 @@ from questream.store.wire import (
     SUMMARY_FIELDS,
     Keys,
     from_bytes,
-    is_count,
     parse_namespace,
     parse_standing,
     parse_state,
@@ -285,20 +285,18 @@ class RedisStore:
         if namespace not in self._may_write | self._may_read:
             self._rights.require(namespace, self._reading)
             self._may_read.add(namespace)
+        loading = MirrorLoad(self._client, self._keys, namespace, self._log_entries, self.tail)
         for _ in range(_LOAD_ATTEMPTS):
-            mirror = self._read_mirror(namespace)
+            mirror = self._empty_mirror(namespace)
             if not mirror.incarnation:
                 return mirror
-            try:
-                tail = self.tail(namespace, mirror.incarnation, mirror.seq)
-            except StoreUnsettled:
-                # It lost or changed its incarnation while it was read.
-                continue
-            if tail.changes is not None:
-                mirror.apply(tail.changes)
-                mirror.seq = tail.seq
-                return mirror
-        raise Contended(f"the log of namespace {namespace!r} moves faster than its clusters load; raise log_entries")
+            # It may lose or change its incarnation while it is read.
+            with suppress(StoreUnsettled):
+                if loading.fill(mirror, self._live_ids(namespace)):
+                    return mirror
+        raise Contended(
+            f"the log of namespace {namespace!r} moves faster than its clusters load; raise clusters.log_entries"
+        )
 
     @_remembering
     def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
@@ -635,7 +633,7 @@ class RedisStore:
         keys.append(self._keys.of(namespace, "singletons"))
         return keys, args
 
-    def _read_mirror(self, namespace: str) -> Mirror:
+    def _empty_mirror(self, namespace: str) -> Mirror:
         standing = self.incarnation(namespace)
         seq, next_id, mean_questions, mean_sum, generation, model, dimension = self._client.hmget(
             self._keys.of(namespace, "meta"),
@@ -654,23 +652,7 @@ class RedisStore:
             if len(mean.vector_sum) != mirror.dimension:
                 raise LostMemory("the mean is cut short")
             mirror.apply([mean])
-        ids = self._live_ids(namespace)
-        mirror.reserve(len(ids))
-        for start in range(0, len(ids), _LOAD_CHUNK):
-            mirror.apply(self._read_centroids(namespace, mirror.dimension, ids[start : start + _LOAD_CHUNK]))
         return mirror
-
-    def _read_centroids(self, namespace: str, dimension: int, cluster_ids: Sequence[int]) -> Iterator[ClusterMoved]:
-        pipeline = self._client.pipeline(transaction=False)
-        for cluster_id in cluster_ids:
-            pipeline.hmget(self._keys.cluster(namespace, cluster_id), ["members", "sum", "merged_into", "retired"])
-        for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True):
-            members, vector_sum, merged_into, retired = fields
-            if is_count(members) and vector_sum is not None and len(vector_sum) == 4 * dimension:
-                yield ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
-            elif merged_into is None and retired is None:
-                # A move to another model leaves it so as well: its next worker settles the rest.
-                raise LostMemory("a cluster is missing or cut short")
 
     def _named_ids(self, namespace: str) -> set[int]:
         """The ids that an index or the outbox names; an index of another type names none."""
