@@ -132,6 +132,17 @@ class Metrics:
         self.ready = Gauge(
             "questream_ready", "1 where Kafka, Redis and the model are there, else 0.", registry=registry
         )
+        self.settling_clusters = Gauge(
+            "questream_settling_clusters",
+            "Clusters that this worker puts back into Redis from the cluster topic, in the namespace in hand, before it"
+            " joins its group; 0 while it settles nothing.",
+            registry=registry,
+        )
+        self.settled_clusters = Gauge(
+            "questream_settled_clusters",
+            "How many of questream_settling_clusters have been put back so far.",
+            registry=registry,
+        )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         self.model = Info("questream_model", "The model, its device and the rules it clusters by.", registry=registry)
         for stage in STAGES:

@@ -44,6 +44,7 @@ from questream.store.protocol import (
     Touch,
 )
 from questream.store.redis import RedisStore
+from tests.stream import wait_until
 
 DIMENSION = 4
 # Settling counts as a change.
@@ -965,6 +966,30 @@ def test_a_hold_whose_time_is_over_is_good_for_nothing_once_somebody_else_settle
     assert store.incarnation(namespace) is None
     store.settle(namespace, own, None, {})
     assert store.incarnation(namespace) is not None
+
+
+def test_one_at_a_time_has_the_lease_to_settle(store: Store, namespace: str) -> None:
+    settled = store.begin_settling(namespace)
+    assert not store.lease_settling(namespace, settled, "ada", 60)
+    store.unsettle(namespace)
+    token = store.begin_settling(namespace)
+    assert store.lease_settling(namespace, token, "ada", 60)
+    assert not store.lease_settling(namespace, token, "bob", 60)
+    assert not store.lease_settling(namespace, "of another memory", "ada", 60)
+    assert store.lease_settling(namespace, token, "ada", 0)
+    assert store.lease_settling(namespace, token, "bob", 60)
+    store.settle(namespace, token, None, {})
+    assert not store.lease_settling(namespace, token, "bob", 60)
+    store.unsettle(namespace)
+    assert store.lease_settling(namespace, store.begin_settling(namespace), "ada", 60)
+
+
+def test_a_lease_to_settle_ends_with_its_time(store: Store, namespace: str) -> None:
+    store.unsettle(namespace)
+    token = store.begin_settling(namespace)
+    assert store.lease_settling(namespace, token, "ada", 0.001)
+    wait_until(lambda: store.lease_settling(namespace, token, "bob", 60), "the lease is free")
+    assert not store.lease_settling(namespace, token, "ada", 60)
 
 
 def test_a_later_generation_brings_a_model_and_a_mean_of_its_own(store: Store, namespace: str) -> None:

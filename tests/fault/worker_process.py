@@ -44,6 +44,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "publish": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
     "merge": (RedisStore, "merge"),
+    "restore": (RedisStore, "restore"),
     "confirm": (RedisStore, "confirm"),
     "send": (questream.kafka.publisher, "send"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.

@@ -122,6 +122,9 @@ class TopicPort:
     def states(self, namespace: str, cluster_ids: Any) -> Any:
         return _SCRIPT.call(Call("topic", "states", (namespace, frozenset(cluster_ids))))
 
+    def newest_states(self, namespace: str, revisions: Any) -> Any:
+        return iter(self.states(namespace, revisions.keys()).values())
+
     def committed(self) -> Any:
         return _SCRIPT.call(Call("topic", "offsets"))
 

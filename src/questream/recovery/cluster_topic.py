@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 _ANSWER_MS = 10_000
 # What a transaction's own timeout leaves to the broker to abort it.
 _ABORT_SECONDS = 15.0
+_TOLD_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class ClusterTopic:
         self._consumers: tuple[RecordConsumer, RecordConsumer] | None = None
         self._namespaces: set[str] = set()
         self._positions: dict[TopicPartition, int] = {}
+        # How many offsets of the topic have been read, of how many, while it is read.
+        self.reading: tuple[int, int] | None = None
 
     def namespaces(self) -> set[str]:
         """The namespaces that the topic knows."""
@@ -138,6 +141,31 @@ class ClusterTopic:
                 raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
         return states
 
+    def newest_states(self, namespace: str, revisions: Mapping[int, int]) -> Iterator[ClusterState]:
+        """States of clusters, as they are read, that are of these revisions (by cluster id) or later ones.
+
+        A cluster may come more than once. Raises ClusterTopicDamaged at the end where the newest record of one is no
+        state.
+        """
+        unreadable: dict[int, Place] = {}
+        prefix = f"{namespace}/".encode()
+        for message in self._read({}):
+            if message.value is None or not (message.key or b"").startswith(prefix):
+                continue
+            cluster_id = _named_cluster(message.key)
+            if cluster_id not in revisions:
+                continue
+            try:
+                state = decode_cluster_state(message.key, message.value)
+            except BadRecord:
+                unreadable[cluster_id] = _place(message)
+                continue
+            unreadable.pop(cluster_id, None)
+            if state.revision >= revisions[cluster_id]:
+                yield state
+        for cluster_id, place in unreadable.items():
+            raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
+
     def committed(self) -> dict[tuple[str, int], int]:
         """The group's committed offset by partition of the input topic, as the store calls it; 0 where none is."""
         topic = self._settings.kafka.input_topic
@@ -176,11 +204,22 @@ class ClusterTopic:
                 for partition in partitions:
                     reader.seek(partition, max(starts[partition], positions.get(partition, 0)))
                 standstill_seconds = self._settings.kafka.transaction_timeout_seconds + _ABORT_SECONDS
-                yield from all_read(read_up_to(reader, ends, standstill_seconds, self._given_up))
+                first = {p: max(starts[p], positions.get(p, 0)) for p in partitions}
+                of = sum(max(0, ends[p] - first[p]) for p in partitions)
+                passed = dict.fromkeys(partitions, 0)
+                records = all_read(read_up_to(reader, ends, standstill_seconds, self._given_up))
+                for count, message in enumerate(records):
+                    at = TopicPartition(message.topic, message.partition)
+                    passed[at] = message.offset + 1 - first[at]
+                    if count % _TOLD_EVERY == 0:
+                        self.reading = (sum(passed.values()), of)
+                    yield message
                 positions.update(ends)
         except KafkaUnavailable:
             self.close()
             raise
+        finally:
+            self.reading = None
 
 
 def _namespace(key: bytes | None) -> str:

@@ -19,49 +19,80 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from questream.domain import ClusterState, InFlight, NamespaceState, name_some, retired_cluster
-from questream.errors import AnotherStore, ClusterTopicDamaged, NamespaceHeld, NamespaceRefused, StoreDamaged
+from questream.domain import NamespaceState, name_some, retired_cluster
+from questream.errors import (
+    AnotherStore,
+    ClusterTopicDamaged,
+    NamespaceHeld,
+    NamespaceRefused,
+    StoreDamaged,
+    StoreUnsettled,
+)
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
 from questream.recovery.home import Homes
+from questream.recovery.lease import SettlingLease
+from questream.recovery.putting_back import PuttingBack
 from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
 
 _NEWEST_RECORDS = 200
-_PART = 10_000
-
-Offsets = Mapping[tuple[str, int], int]
+_LOOK_AGAIN_SECONDS = 0.5
+_TELL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many clusters of a namespace have been put back, of how many."""
+    """How many clusters of a namespace have been put back, of how many; None until that is known."""
 
     namespace: str
-    done: int
-    of: int
+    done: int = 0
+    of: int | None = None
 
     def __str__(self) -> str:
+        if self.of is None:
+            return f"settling namespace {self.namespace!r}: comparing it with the cluster topic"
         return f"settling namespace {self.namespace!r}: {self.done:,} of {self.of:,} clusters"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Another worker settles the namespace."""
+
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"waiting for another worker that settles namespace {self.namespace!r}"
 
 
 class Settler:
     """Settles namespaces of a store by what the cluster topic tells; safe from any thread.
 
     A cluster that neither store nor topic can tell ends it with StoreDamaged or ClusterTopicDamaged, or, with
-    `give_up`, is retired: its id is never given again. `homes` knows which store serves a namespace. `progress` is how
-    far the namespace in hand has come.
+    `give_up`, is retired: its id is never given again. `homes` knows which store serves a namespace. With a `lease` one
+    worker settles a namespace while the others wait. `progress` is how far the namespace in hand has come.
     """
 
-    def __init__(self, store: Store, topic: ClusterTopic, homes: Homes | None = None, *, give_up: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        topic: ClusterTopic,
+        homes: Homes | None = None,
+        lease: SettlingLease | None = None,
+        *,
+        give_up: bool = False,
+    ) -> None:
         self._store = store
         self._topic = topic
         self._homes = homes
-        self.progress: Progress | None = None
+        self._lease = lease
+        self.progress: Progress | Waiting | None = None
+        self._told_at = 0.0
         self._give_up = give_up
         self._lock = threading.Lock()
 
@@ -71,27 +102,61 @@ class Settler:
         Raises KafkaUnavailable or KafkaRefused where the topic cannot be read, and what the store raises.
         """
         with self._lock:
-            if self._store.incarnation(namespace) is not None:
-                return
-            token = self._store.begin_settling(namespace)
-            if namespace not in self._topic.namespaces():
-                self._settle_untold(namespace, token)
-                return
-            # The topic is read once for all namespaces: whoever lost one has lost them all.
-            tokens = {namespace: token}
-            for name in {*self._store.namespaces(), *self._topic.namespaces()} - {namespace}:
-                # One that somebody moves to another model is settled by whoever asks for it.
-                with suppress(NamespaceHeld, NamespaceRefused, AnotherStore):
-                    tokens[name] = self._store.begin_settling(name)
-            for name, published in ({namespace: Published()} | self._topic.published()).items():
-                if name in tokens and self._store.incarnation(name) is None:
-                    try:
-                        self._settle(name, tokens[name], published)
-                    except (AnotherStore, StoreDamaged, ClusterTopicDamaged) as error:
-                        if name == namespace:
-                            raise
-                        # Whoever asks for that one is told; the others go on.
-                        logger.error("a namespace cannot be settled", extra={"reason": str(error)})
+            try:
+                while self._store.incarnation(namespace) is None:
+                    token = self._store.begin_settling(namespace)
+                    with self._leased(namespace, token) as mine:
+                        if mine:
+                            self.progress = Progress(namespace)
+                            others = self._settle_first(namespace, token)
+                    if mine:
+                        for name, (its_token, published) in others.items():
+                            self._settle_other(name, its_token, published)
+                        return
+                    self._await_other(namespace)
+            finally:
+                self.progress = None
+
+    @contextmanager
+    def _leased(self, namespace: str, token: str) -> Iterator[bool]:
+        if self._lease is None:
+            yield True
+        else:
+            with self._lease.held(namespace, token) as mine:
+                yield mine
+
+    def _await_other(self, namespace: str) -> None:
+        assert self._lease is not None  # noqa: S101 - nobody else refuses
+        self.progress = Waiting(namespace)
+        if self._lease.wait(_LOOK_AGAIN_SECONDS):
+            raise StoreUnsettled(f"namespace {namespace!r} is not settled yet")
+
+    def _settle_first(self, namespace: str, token: str) -> dict[str, tuple[str, Published]]:
+        """Settle a namespace; returns all others that are not settled: the token of each, and what was published."""
+        if namespace not in self._topic.namespaces():
+            self._settle_untold(namespace, token)
+            return {}
+        tokens = {}
+        for name in {*self._store.namespaces(), *self._topic.namespaces()} - {namespace}:
+            # One that somebody moves to another model is settled by whoever asks for it.
+            with suppress(NamespaceHeld, NamespaceRefused, AnotherStore):
+                tokens[name] = self._store.begin_settling(name)
+        # The topic is read once for all namespaces: whoever lost one has lost them all.
+        published = self._topic.published()
+        self._settle(namespace, token, published.get(namespace, Published()))
+        return {name: (tokens[name], told) for name, told in published.items() if name in tokens}
+
+    def _settle_other(self, namespace: str, token: str, published: Published) -> None:
+        """One that this worker was not asked for: where it cannot be settled, the others go on."""
+        if self._store.incarnation(namespace) is not None:
+            return
+        try:
+            with self._leased(namespace, token) as mine:
+                if mine:
+                    self._settle(namespace, token, published)
+        except (AnotherStore, StoreDamaged, ClusterTopicDamaged) as error:
+            # Whoever asks for that one is told.
+            logger.error("a namespace cannot be settled", extra={"reason": str(error)})
 
     def settle_all(self, namespaces: Collection[str]) -> None:
         """As `settle`, of any number of opened namespaces: those that are new take one look at the topic in all.
@@ -189,14 +254,13 @@ class Settler:
             with suppress(NamespaceHeld):
                 self.settle(name)
 
-    def _put_back(self, namespace: str, token: str, restored: list[Restored]) -> int:
-        """In parts, so that it can be told how far it has come."""
-        count = 0
-        for start in range(0, max(1, len(restored)), _PART):
-            self.progress = Progress(namespace, start, len(restored))
-            count += self._store.restore(namespace, token, restored[start : start + _PART])
-        self.progress = None
-        return count
+    def _tell(self, namespace: str, done: int, of: int) -> None:
+        if self._lease is not None:
+            self._lease.require()
+        self.progress = Progress(namespace, done, of)
+        if time.monotonic() >= self._told_at + _TELL_SECONDS:
+            self._told_at = time.monotonic()
+            logger.info("settling", extra={"namespace": namespace, "clusters": done, "of": of})
 
     def _settle_untold(self, namespace: str, token: str) -> None:
         """The topic has nothing of it: it is new, or has not published yet."""
@@ -216,11 +280,21 @@ class Settler:
         gone = self._gone(namespace, published, mended)
         behind = self._behind(namespace, published, mended.revisions) - published.unreadable.keys()
         committed = self._topic.committed()
-        restored = self._corrected(namespace, published, behind, committed) if behind else []
-        restored += [Restored(retired_cluster(namespace, i)) for i in gone]
         if self._homes is not None:
             self._homes.take(namespace, published.home)
-        count = self._put_back(namespace, token, [_replacing(one, mended) for one in restored])
+        of = len(behind | set(gone))
+        self._tell(namespace, 0, of)
+        putting = PuttingBack(
+            self._store,
+            self._topic,
+            namespace,
+            token,
+            published,
+            mended,
+            committed,
+            lambda done: self._tell(namespace, done, of),
+        )
+        count = putting.put_back(behind, gone)
         decided = {at: offset - 1 for at, offset in committed.items()}
         # What the store has told nobody of waits in its outbox, which may be lost as well.
         untold = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
@@ -255,73 +329,6 @@ class Settler:
         # For a while something of a retired cluster is left in the store.
         left = {s.cluster_id for s in self._store.states(namespace, lingering) if s.event == "retired"}
         return behind | (set(lingering) - left)
-
-    def _corrected(self, namespace: str, published: Published, behind: set[int], committed: Offsets) -> list[Restored]:
-        states = self._topic.states(namespace, behind - published.retired)
-        # Left behind by a move to another model: it was retired before that, and its tombstone had still to come.
-        left_behind = {i for i, state in states.items() if _of_another_model(state, published.whole)}
-        states = {i: state for i, state in states.items() if i not in left_behind}
-        places = {at for state in states.values() for at in state.in_flight.joins}
-        heads = self._store.heads(namespace, places)
-        restored = {i: _without_lost_joins(state, committed, heads) for i, state in states.items()}
-        for survivor, state in states.items():
-            for loser in state.in_flight.absorbed:
-                merged = self._merged(namespace, loser, survivor, restored)
-                if merged is not None:
-                    restored[loser] = merged
-        retired = [Restored(retired_cluster(namespace, i)) for i in behind & published.retired | left_behind]
-        # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
-        return sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None)
-
-    def _merged(self, namespace: str, loser: int, survivor: int, restored: Mapping[int, Restored]) -> Restored | None:
-        """A cluster whose merge was not published, though the one it became was."""
-        put_back = restored.get(loser)
-        state = put_back.state if put_back is not None else self._store.cluster(namespace, loser)
-        if state is None or state.merged_into is not None:
-            return None
-        state = replace(
-            state,
-            event="merged",
-            members=0,
-            vector_sum=None,
-            merged_into=survivor,
-            revision=state.revision + 1,
-            in_flight=InFlight(),
-        )
-        return Restored(state, publish=True)
-
-
-def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool:
-    if whole is None or state.vector_sum is None:
-        return False
-    return (state.model, len(state.vector_sum)) != (whole.model, whole.dimension)
-
-
-def _replacing(restored: Restored, mended: Mended) -> Restored:
-    """What takes the place of a damaged cluster has a later revision than whatever was told of that."""
-    state = restored.state
-    if state.cluster_id not in mended.damaged or state.event == "retired":
-        return restored
-    known = mended.damaged[state.cluster_id]
-    if known <= state.revision:
-        return replace(restored, damaged=True)
-    return replace(restored, state=replace(state, revision=known + 1), publish=True, damaged=True)
-
-
-def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets) -> Restored:
-    """The state without the questions that are neither published nor recorded, and so will be decided again."""
-    lost, recorded = 0, {}
-    topics = {topic for topic, _ in committed}
-    for at, offsets in state.in_flight.joins.items():
-        # Of another group's topic nothing is known here.
-        unpublished = [o for o in offsets if o >= committed.get(at, 0)] if at[0] in topics else []
-        lost += sum(offset > heads.get(at, -1) for offset in unpublished)
-        recorded[at] = tuple(offset for offset in unpublished if offset <= heads.get(at, -1))
-    in_flight = InFlight({at: offsets for at, offsets in recorded.items() if offsets})
-    if not lost:
-        return Restored(replace(state, in_flight=in_flight))
-    corrected = replace(state, size=max(0, state.size - lost), revision=state.revision + 1, in_flight=in_flight)
-    return Restored(corrected, publish=True)
 
 
 def _numbered_on(published: Published, stored: NamespaceState | None) -> NamespaceState | None:

@@ -91,6 +91,7 @@ class _Namespace:
     topics: StreamTopics = NO_TOPICS
     incarnation: str | None = None
     settling: str | None = None
+    settler: tuple[str, float] = ("", 0.0)
     held_until: float | None = None
     generation: int = 0
     seq: int = 0
@@ -454,6 +455,17 @@ class MemoryStore:
             state.settling = state.settling or uuid.uuid4().hex[:12]
             return state.settling
 
+    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            if state.incarnation is not None or state.settling != token:
+                return False
+            other, until = state.settler
+            if other != holder and until > self._clock():
+                return False
+            state.settler = (holder, self._clock() + seconds)
+            return True
+
     def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
         with self._lock:
             state = self._get(namespace)
@@ -517,6 +529,7 @@ class MemoryStore:
                 if head >= 0 and _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
             state.incarnation, state.settling, state.held_until = uuid.uuid4().hex[:12], None, None
+            state.settler = ("", 0.0)
 
     def unsettle(self, namespace: str) -> None:
         with self._lock:

@@ -409,6 +409,13 @@ class Store(Protocol):
         Raises NamespaceHeld while somebody holds it.
         """
 
+    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        """Whether the holder is the one to settle the namespace, for so long from now at most; 0 lets it go.
+
+        False where another is, where the namespace is settled, and where the memory of that token is gone. It spares
+        work that is done twice: `restore` and `settle` take the token from anybody.
+        """
+
     def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
         """End the incarnation and let nobody but the holder of the token settle the namespace, for so long at most.
 

@@ -71,7 +71,7 @@ from questream.store.wire import (
 
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"stream cut_ledger moment ledger hold begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
+    *"stream cut_ledger moment ledger hold lease begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "settle")
@@ -211,6 +211,7 @@ class RedisStore:
     _mend_script: Any
     _take_home_script: Any
     _hold_script: Any
+    _lease_script: Any
     _ledger_script: Any
     _settle_script: Any
     _restore_script: Any
@@ -481,6 +482,11 @@ class RedisStore:
         if token is None:
             raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
         return str(token.decode())
+
+    @_translated()
+    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        args = [token, holder, int(seconds * 1000)]
+        return bool(self._lease_script(keys=[self._keys.of(namespace, "meta")], args=args))
 
     @_translated()
     def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:

@@ -44,7 +44,8 @@ from questream.namespace_rules import build_of, topics_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
-from questream.recovery.settling import Settler
+from questream.recovery.lease import SettlingLease
+from questream.recovery.settling import Progress, Settler
 from questream.settings import Settings
 from questream.store.redis import open_store
 from questream.stream.admission import Admission
@@ -93,7 +94,8 @@ class Worker:
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
         self._homes = Homes(self._store, location_of(settings.redis))
-        self._settler = Settler(self._store, self._cluster_topic, self._homes)
+        lease = SettlingLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
+        self._settler = Settler(self._store, self._cluster_topic, self._homes, lease)
         self._admission = Admission(
             self._store, self._settler.published_namespaces, settings.namespaces, settings.clusters.namespace
         )
@@ -114,6 +116,8 @@ class Worker:
         self._retry = Retry(self._stopping)
         self._describe(builds[encoder].rules)
         self.metrics.ready.set_function(lambda: self.ready() is None)
+        self.metrics.settling_clusters.set_function(lambda: self._settling()[1])
+        self.metrics.settled_clusters.set_function(lambda: self._settling()[0])
 
     def run(self) -> None:
         """Blocks until `stop`; raises whatever cannot be mended by trying again."""
@@ -165,7 +169,10 @@ class Worker:
         trouble, intake, progress = None, self._intake, self._settler.progress
         store_trouble = self._retry.trouble
         if progress is not None:
-            trouble = str(progress)
+            reading = self._cluster_topic.reading
+            trouble = (
+                str(progress) if reading is None else f"{progress} ({reading[0]:,} of {reading[1]:,} offsets read)"
+            )
         elif isinstance(store_trouble, NamespaceHeld):
             trouble = str(store_trouble)
         elif store_trouble is not None:
@@ -175,6 +182,11 @@ class Worker:
         elif not intake.answered:
             trouble = "Kafka does not answer"
         return trouble
+
+    def _settling(self) -> tuple[int, int]:
+        """How many clusters of the namespace in hand are put back, of how many."""
+        progress = self._settler.progress
+        return (progress.done, progress.of or 0) if isinstance(progress, Progress) else (0, 0)
 
     def _run_sessions(self) -> None:
         pause = _FIRST_PAUSE_SECONDS

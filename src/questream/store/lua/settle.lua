@@ -61,6 +61,6 @@ for p, head in ipairs(settling.heads) do
   end
 end
 count_live(KEYS[1], KEYS[#KEYS], tonumber(redis.call('HGET', KEYS[1], 'seq')))
-redis.call('HDEL', KEYS[1], 'settling', 'held_until')
+redis.call('HDEL', KEYS[1], 'settling', 'settler', 'held_until')
 redis.call('HSET', KEYS[1], 'incarnation', this_process() .. ':' .. settling.nonce)
 return 1

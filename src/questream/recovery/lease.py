@@ -1,0 +1,56 @@
+"""Who settles a namespace: one worker at a time, while the others wait for it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from questream.errors import QuestreamError, StoreUnsettled
+from questream.store.protocol import Store
+
+# A worker that dies is taken over from so much later.
+LEASE_SECONDS = 10.0
+
+
+class SettlingLease:
+    """The lease of one worker. `wait` waits for so many seconds and says whether the worker gives up meanwhile."""
+
+    def __init__(self, store: Store, wait: Callable[[float], bool], seconds: float = LEASE_SECONDS) -> None:
+        self._store = store
+        self.wait = wait
+        self._seconds = seconds
+        self._holder = uuid.uuid4().hex[:12]
+        self._lost = threading.Event()
+
+    @contextmanager
+    def held(self, namespace: str, token: str) -> Iterator[bool]:
+        """Whether this worker is the one to settle: then it stays so, renewed by a thread, until it leaves."""
+        if not self._store.lease_settling(namespace, token, self._holder, self._seconds):
+            yield False
+            return
+        self._lost.clear()
+        left = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(namespace, token, left), name="lease", daemon=True)
+        renewing.start()
+        try:
+            yield True
+        finally:
+            left.set()
+            renewing.join()
+            # A store that does not answer lets it go by itself.
+            with suppress(QuestreamError):
+                self._store.lease_settling(namespace, token, self._holder, 0)
+
+    def require(self) -> None:
+        """Raises StoreUnsettled where another has taken over, as after this process stood still for too long."""
+        if self._lost.is_set():
+            raise StoreUnsettled("another worker goes on with settling")
+
+    def _renew(self, namespace: str, token: str, left: threading.Event) -> None:
+        while not left.wait(self._seconds / 5):
+            with suppress(QuestreamError):
+                if not self._store.lease_settling(namespace, token, self._holder, self._seconds):
+                    self._lost.set()
+                    return
