@@ -364,7 +364,7 @@ class WorkerProcess:
     `fault` is where it shall end or freeze itself, as tests/fault/worker_process.py describes; `record` a file for what
     it commits; `bug` one to plant in it, and `left_behind_seconds` after how long it publishes what a dead worker left
     behind; `clock` a file that says by how many seconds its clock is ahead. `overrides` are what its next life is
-    started with.
+    started with; `release` is the folder of another release's `src` and `tests`, to run that one.
     """
 
     def __init__(
@@ -379,7 +379,9 @@ class WorkerProcess:
         clock: Path | None = None,
         bug: str | None = None,
         left_behind_seconds: float | None = None,
+        release: Path | None = None,
     ) -> None:
+        self.release = release
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
         self.log = folder / f"{self.name}.log"
         self.port_file = folder / f"{self.name}.port"
@@ -411,6 +413,10 @@ class WorkerProcess:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
         # Set, it would have every process compile sentence-transformers anew.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        if self.release is not None:
+            # Safe path: `-m` would put the folder of this process before it.
+            environment["PYTHONPATH"] = f"{self.release / 'src'}{os.pathsep}{self.release}"
+            environment["PYTHONSAFEPATH"] = "1"
         self.port_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tests.fault.worker_process", json.dumps(self._arguments)]
         with self.log.open("ab") as output:

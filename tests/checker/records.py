@@ -53,11 +53,12 @@ def check_decisions_agree(run: Run, rules: Rules) -> Iterator[Violation]:
     """A decision that is published again is the same to the byte, and the one that the ledger holds."""
     for decision in run.decisions:
         first = None if rules.may_decide_anew(decision.place) else run.decided.get(decision.place)
-        if first is not None and decision.outcome != "replayed" and decision.told != first.told:
-            names = sorted(name for name in first.told if decision.told.get(name) != first.told[name])
-            yield Violation(
-                Promise.ONE_ID, _name(decision.place), f"published again with another {', '.join(names) or 'field'}"
-            )
+        if first is None or decision.outcome == "replayed":
+            continue
+        compared = (first.told.keys() | decision.told.keys()) - rules.added_fields
+        names = sorted(name for name in compared if decision.told.get(name) != first.told.get(name))
+        if names:
+            yield Violation(Promise.ONE_ID, _name(decision.place), f"published again with another {', '.join(names)}")
     for namespace, stored in run.evidence.stored.items():
         heads = {
             partition: ledger.head

@@ -34,7 +34,8 @@ class Rules:
     that it forgot are counted again, at another size, and a centroid may have learned one of them twice. `decided_anew`
     are the records whose offsets were not committed when it lost its memory: delivered at least once, they may be
     published again with another decision, which is theirs from then on. `tombstones`, records with a key and without a
-    value, are passed over or dead-lettered.
+    value, are passed over or dead-lettered. `added_fields` are those of a decision that an earlier release beside this
+    one leaves out where it repeats it.
     """
 
     threshold: float
@@ -48,6 +49,7 @@ class Rules:
     store_lost_memory: bool = False
     decided_anew: Sequence[Window] = ()
     tombstones: Literal["skip", "dead-letter"] = "skip"
+    added_fields: frozenset[str] = frozenset()
     # Workers score in float32.
     tolerance: float = 1e-4
     # What people called clusters, in order of time; nobody merged one by hand.
