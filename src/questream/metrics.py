@@ -120,6 +120,16 @@ class Metrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self.held_by_quota = Counter(
+            "questream_held_by_quota_seconds",
+            "Seconds for which a quota of the broker held publishing back.",
+            registry=registry,
+        )
+        self.publication_limit = Gauge(
+            "questream_publication_limit",
+            "Most questions in a batch: batch_questions, or fewer while a quota of the broker holds publishing back.",
+            registry=registry,
+        )
         self.clusters = Gauge("questream_clusters", "Live clusters in this worker's mirrors.", registry=registry)
         self.mirror_lag = Gauge(
             "questream_mirror_lag_changes",

@@ -15,6 +15,7 @@ from questream.clusterer import Clusterer
 from questream.domain import Decision
 from questream.encoder import Tokens
 from questream.errors import KafkaUnavailable, StoreUnsettled
+from questream.kafka.deadline import GuardedCall
 from questream.kafka.publisher import Publisher, TransactionalPublisher
 from questream.metrics import Metrics
 from questream.recovery.settling import Settler
@@ -25,6 +26,7 @@ from questream.stream.backlog import Batch, Item
 from questream.stream.processor import Answered, Processor, Topics
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
+from questream.stream.telling import TOLD_AT_ONCE
 
 from .kafka import CLUSTERS, OUTPUT
 from .scenario import INPUT, NAMESPACE, Scenario
@@ -41,7 +43,7 @@ SESSION_ENDS = (KafkaUnavailable, StoreUnsettled)
 
 
 class _NoWatchdog:
-    limit = staticmethod(lambda *_: contextlib.nullcontext())
+    limit = staticmethod(lambda *_: contextlib.nullcontext(GuardedCall("call", 1.0, None)))
 
 
 def make_publisher(make_producer: Callable[[], ProducerPort]) -> Publisher:
@@ -256,7 +258,7 @@ class Life:
             "decide": lambda: processor.decide(*self._batch(job.subject)),
             "follow": lambda: clusterer.catch_up(NAMESPACE),
             "publish": lambda: processor.publish(job.subject.thaw()),
-            "sweep": lambda: processor._tell_untold(NAMESPACE, _LEFT_BEHIND_SECONDS),
+            "sweep": lambda: processor._tell_untold(NAMESPACE, _LEFT_BEHIND_SECONDS, TOLD_AT_ONCE),
         }
         outcome = run(work[job.kind], job.answers)
         if outcome.call is not None:

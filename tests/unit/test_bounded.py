@@ -94,6 +94,8 @@ class Records:
         self.records += records
         return offsets
 
+    held_seconds = 0.0
+
     def close(self) -> None: ...
 
 

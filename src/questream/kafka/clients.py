@@ -20,6 +20,7 @@ _BATCH_BYTES = 262_144
 _LINGER_MS = 5
 _PARTITION_FETCH_BYTES = 1_048_576
 _REQUEST_TIMEOUT_MS = 30_000
+_HELD_DELIVERY_MS = 24 * 3_600_000
 # kafka-python would wait up to 30 s before it looks again for a broker that was away, and the questions with it;
 # Kafka's own clients wait 1 s.
 _RECONNECT_MS = 1_000
@@ -140,6 +141,15 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
             "transaction_timeout_ms": _ms(kafka.transaction_timeout_seconds),
         }
     return config
+
+
+def publisher_config(settings: Settings, client_id: str, transactional_id: str | None = None) -> dict[str, Any]:
+    """Arguments of the KafkaProducer of a Publisher, which bounds its calls itself: a quota of the broker may hold
+    records back for longer than a delivery takes otherwise.
+
+    Raises SettingsError if `kafka.options` cannot be used.
+    """
+    return producer_config(settings, client_id, transactional_id) | {"delivery_timeout_ms": _HELD_DELIVERY_MS}
 
 
 def admin_config(settings: Settings, client_id: str) -> dict[str, Any]:

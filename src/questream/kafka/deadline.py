@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 logger = logging.getLogger(__name__)
@@ -22,23 +22,53 @@ _CHECK_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 2.0
 
 
+class GuardedCall:
+    """A guarded call. Time for which `held_back` says that a broker wants nothing sent does not count.
+
+    `held_seconds` is how long that was.
+    """
+
+    def __init__(self, name: str, seconds: float, held_back: Callable[[], float] | None) -> None:
+        self.name = name
+        self.held_seconds = 0.0
+        self._seconds = seconds
+        self._held_back = held_back
+        self._held_until = time.monotonic()
+        self._deadline = self._held_until + seconds
+
+    @property
+    def left_seconds(self) -> float:
+        """What is left of its time, as if it were held back no more."""
+        self._look()
+        return self._deadline - time.monotonic()
+
+    def _look(self) -> None:
+        held_back = self._held_back() if self._held_back is not None else 0.0
+        if held_back > 0:
+            now = time.monotonic()
+            self.held_seconds += max(0.0, now + held_back - max(now, self._held_until))
+            self._held_until = max(self._held_until, now + held_back)
+            # What it waits for begins only then.
+            self._deadline = self._held_until + self._seconds
+
+
 class Watchdog:
     """Ends the process when a guarded call outlasts its deadline."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[str, float]] = {}
+        self._calls: dict[int, GuardedCall] = {}
         self._numbers = itertools.count()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     @contextmanager
-    def limit(self, call: str, seconds: float) -> Iterator[None]:
-        """Guard the calls made within."""
+    def limit(self, name: str, seconds: float, held_back: Callable[[], float] | None = None) -> Iterator[GuardedCall]:
+        """Guard the calls made within; `held_back` tells for how long a broker wants nothing sent from now on."""
         number = next(self._numbers)
-        self._calls[number] = (call, time.monotonic() + seconds)
+        call = self._calls[number] = GuardedCall(name, seconds, held_back)
         try:
-            yield
+            yield call
         finally:
             del self._calls[number]
 
@@ -48,11 +78,10 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stopped.wait(_CHECK_SECONDS):
-            now = time.monotonic()
-            for call, deadline in list(self._calls.values()):
-                if now > deadline:
+            for call in list(self._calls.values()):
+                if call.left_seconds < 0:
                     # Logging takes locks that a stuck thread may hold; it gets a moment, not a say.
-                    last_words = threading.Thread(target=_tell, args=(call,), daemon=True)
+                    last_words = threading.Thread(target=_tell, args=(call.name,), daemon=True)
                     last_words.start()
                     last_words.join(_LAST_WORDS_SECONDS)
                     os._exit(EXIT_STUCK)

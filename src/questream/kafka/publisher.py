@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from kafka import KafkaProducer, TopicPartition
@@ -25,8 +26,9 @@ from questream.errors import (
     StoreUnsettled,
     Superseded,
 )
-from questream.kafka.deadline import Watchdog
+from questream.kafka.deadline import GuardedCall, Watchdog
 from questream.kafka.failures import refusal_of
+from questream.kafka.quota import held_back_seconds
 from questream.kafka.sender import mend_senders
 
 logger = logging.getLogger(__name__)
@@ -79,6 +81,10 @@ class Publisher(Protocol):
         with the place of a record that its topic does not take.
         """
 
+    @property
+    def held_seconds(self) -> float:
+        """For how long a quota of the broker held the last publication back."""
+
     def close(self) -> None:
         """Let the producer go."""
 
@@ -94,6 +100,7 @@ class TransactionalPublisher:
         self._watchdog = watchdog
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
+        self._call: GuardedCall | None = None
 
     def start(self) -> None:
         try:
@@ -105,15 +112,16 @@ class TransactionalPublisher:
     def publish(
         self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
     ) -> Offsets:
-        sent = _Sent()
+        sent, self._call = _Sent(), None
         try:
             producer = self._ready_producer()
-            with self._watchdog.limit("transaction", self._deadline_seconds):
+            held_back = partial(held_back_seconds, producer)
+            with self._watchdog.limit("transaction", self._deadline_seconds, held_back) as self._call:
                 producer.begin_transaction()
                 sent.send(producer, records)
                 if offsets:
                     producer.send_offsets_to_transaction(_kafka_offsets(offsets), membership)
-                producer.flush(timeout=self._deadline_seconds)
+                _flush(producer, self._call, self._deadline_seconds / 3)
                 sent.require_all()
                 # Only now: whoever finds the store's memory gone after this sees these records in the log, and waits
                 # for what becomes of them.
@@ -133,6 +141,10 @@ class TransactionalPublisher:
                     self.start()
             raise translated from error
         return offsets
+
+    @property
+    def held_seconds(self) -> float:
+        return 0.0 if self._call is None else self._call.held_seconds
 
     def close(self) -> None:
         self._discard()
@@ -168,6 +180,7 @@ class AtLeastOncePublisher:
         self._watchdog = watchdog
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
+        self._call: GuardedCall | None = None
 
     def start(self) -> None:
         try:
@@ -179,14 +192,15 @@ class AtLeastOncePublisher:
     def publish(
         self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
     ) -> Offsets:
-        sent = _Sent()
+        sent, self._call = _Sent(), None
         try:
-            with self._watchdog.limit("publish", self._deadline_seconds):
-                if self._producer is None:
-                    self._producer = self._make_producer()
+            self.start()
+            producer = self._producer
+            held_back = partial(held_back_seconds, producer)
+            with self._watchdog.limit("publish", self._deadline_seconds, held_back) as self._call:
                 still_stands()
-                sent.send(self._producer, records)
-                self._producer.flush(timeout=self._deadline_seconds)
+                sent.send(producer, records)
+                _flush(producer, self._call, self._deadline_seconds / 3)
                 sent.require_all()
                 # Again, since only now the records have their place; without their offsets they are sent anew.
                 still_stands()
@@ -194,6 +208,10 @@ class AtLeastOncePublisher:
         except Exception as error:
             self.close()
             raise sent.too_large or _translate(error) from error
+
+    @property
+    def held_seconds(self) -> float:
+        return 0.0 if self._call is None else self._call.held_seconds
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -236,6 +254,21 @@ def send(producer: KafkaProducer, record: Outgoing) -> Any:
     key = NULL if record.key is None and record.value is None else record.key
     headers = [(name, NULL if value is None else value) for name, value in record.headers]
     return producer.send(record.topic, value=record.value, key=key, headers=headers, partition=record.partition)
+
+
+def _flush(producer: KafkaProducer, call: GuardedCall, spare_seconds: float) -> None:
+    """Wait until all is acknowledged; gives up while the call has `spare_seconds` left to fail in, and say why.
+
+    Not by the producer's own limit of a delivery, which counts the time that a quota holds it back.
+    """
+    while True:
+        try:
+            producer.flush(timeout=max(0.0, call.left_seconds - spare_seconds))
+        except kafka_errors.KafkaTimeoutError:
+            if call.left_seconds <= spare_seconds:
+                raise
+        else:
+            return
 
 
 class _Sent:

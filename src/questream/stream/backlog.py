@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 from questream.domain import Decision, Question, Record
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
+from questream.kafka.quota import Pace
 
 
 @dataclass(slots=True)
@@ -63,10 +65,11 @@ class Backlog:
     Whoever takes gets all that waits, up to the budgets of tokens, questions and bytes; nobody waits for more to come.
     An epoch is a stretch of time with the same assigned partitions, each read from the group's offset on. Between the
     end of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind
-    records that were dropped.
+    records that were dropped. `pace` limits a batch further, where a quota of the broker does.
     """
 
-    def __init__(self, batch_questions: int, batch_tokens: int, batch_bytes: int) -> None:
+    def __init__(self, batch_questions: int, batch_tokens: int, batch_bytes: int, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace(batch_questions, math.inf)
         self._batch_questions = batch_questions
         self._batch_tokens = batch_tokens
         self._batch_bytes = batch_bytes
@@ -152,7 +155,7 @@ class Backlog:
                 return None
             taken: list[Item] = []
             tokens = byte_count = 0
-            while self._items and len(taken) < self._batch_questions:
+            while self._items and len(taken) < self._pace.limit:
                 item = self._items[0]
                 tokens += item.token_count
                 byte_count += item.byte_count

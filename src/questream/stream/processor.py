@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
 from questream.errors import BadRecord, NamespaceRefused, PassedOver, RecordsTooLarge, StoreUnsettled, Superseded
 from questream.kafka.publisher import Offsets, Outgoing, Publisher
+from questream.kafka.quota import Pace
 from questream.kafka.sizes import SizeLimits
 from questream.metrics import Metrics
 from questream.records import (
@@ -62,7 +65,7 @@ class Processor:
     Records of a namespace that the store refuses are dead letters; `own_namespace` is the one that must not be.
     `current_epoch` tells the number of the assignment in force; `on_superseded` is told of a batch whose partitions are
     another's, and ends its assignment: no later batch of that one is decided or published. `on_published` is told which
-    offsets are committed.
+    offsets are committed. `pace` is told what a quota of the broker held back, and limits what is published at once.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Processor:
         own_namespace: str,
         on_published: Callable[[Offsets], None] = lambda _: None,
         state_headers: Headers = lambda namespace, incarnation: (),  # noqa: ARG005 - the names say which is which
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace(TOLD_AT_ONCE, math.inf)
         self._clusterer = clusterer
         self._publisher = publisher
         self._topics = topics
@@ -154,9 +159,7 @@ class Processor:
         while True:
             records = [self._fitting(item) for item in items]
             try:
-                return self._publisher.publish(
-                    [*records, *states], offsets, batch.membership, lambda: self._teller.require(tellings)
-                )
+                return self._send([*records, *states], len(items), offsets, batch.membership, tellings)
             except RecordsTooLarge as error:
                 for at in error.indices:
                     if at >= len(items) or items[at].by_reference:
@@ -164,6 +167,27 @@ class Processor:
                         raise
                     self._limits.refused(records[at])
                     self._refer(items[at])
+
+    def _send(
+        self, records: list[Outgoing], count: int, offsets: Offsets, membership: Any, tellings: Sequence[Telling]
+    ) -> Offsets:
+        """Publish; the pace follows what a quota held back of this publication of `count` questions or states."""
+        try:
+            return self._publisher.publish(records, offsets, membership, lambda: self._teller.require(tellings))
+        finally:
+            held_seconds, before = self._publisher.held_seconds, self._pace.limit
+            self._pace.published(count, held_seconds)
+            self._metrics.held_by_quota.inc(held_seconds)
+            self._metrics.publication_limit.set(self._pace.limit)
+            if self._pace.limit < before:
+                logger.warning(
+                    "a quota of the broker (producer_byte_rate) holds publishing back: batches get smaller",
+                    extra={"held_seconds": round(held_seconds, 1), "batch_limit": self._pace.limit},
+                )
+
+    @property
+    def _told_at_once(self) -> int:
+        return min(TOLD_AT_ONCE, self._pace.limit)
 
     def _fitting(self, item: Item) -> Outgoing:
         record = self._outgoing(item)
@@ -208,7 +232,8 @@ class Processor:
     def _sweep(self, namespace: str) -> None:
         self._retirement.sweep(namespace)
         for _ in range(_SWEEP_PAGES):
-            if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS) < TOLD_AT_ONCE:
+            most = self._told_at_once
+            if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS, most) < most:
                 break
 
     def _confirm(self, tellings: Sequence[Telling]) -> None:
@@ -297,9 +322,10 @@ class Processor:
         while untold:
             # As many namespaces in a transaction as it holds: a batch may begin one with each of its questions.
             found: list[Telling] = []
-            while untold and sum(len(telling.records) for telling in found) < TOLD_AT_ONCE:
-                telling = self._teller.untold(untold[-1].namespace, time.monotonic() - since)
-                if telling is None or len(telling.revisions) < TOLD_AT_ONCE:
+            most = self._told_at_once
+            while untold and sum(len(telling.records) for telling in found) < most:
+                telling = self._teller.untold(untold[-1].namespace, time.monotonic() - since, most)
+                if telling is None or len(telling.revisions) < most:
                     untold.pop()
                 if telling is not None:
                     found.append(telling)
@@ -308,9 +334,9 @@ class Processor:
             self._publish_tellings(found)
         self._told_in.update((telling.namespace, telling.incarnation) for telling in waiting)
 
-    def _tell_untold(self, namespace: str, older_than_seconds: float) -> int:
-        """Publish states that nobody has published; returns how many."""
-        telling = self._teller.untold(namespace, older_than_seconds)
+    def _tell_untold(self, namespace: str, older_than_seconds: float, most: int) -> int:
+        """Publish states that nobody has published, about so many at once; returns how many."""
+        telling = self._teller.untold(namespace, older_than_seconds, most)
         if telling is None:
             return 0
         self._publish_tellings([telling])
@@ -319,7 +345,7 @@ class Processor:
     def _publish_tellings(self, tellings: Sequence[Telling]) -> None:
         if tellings:
             records = [record for telling in tellings for record in telling.records]
-            self._publisher.publish(records, {}, None, lambda: self._teller.require(tellings))
+            self._send(records, len(records), {}, None, tellings)
             self._confirm(tellings)
 
     def _next_turn(self) -> list[str]:

@@ -67,10 +67,10 @@ class Teller:
             self._look_up(telling, _named(batch, telling.namespace))
         return tellings
 
-    def untold(self, namespace: str, older_than_seconds: float) -> Telling | None:
-        """Some of what has waited that long to be told, or None if nothing has."""
+    def untold(self, namespace: str, older_than_seconds: float, most: int) -> Telling | None:
+        """Up to `most` of what has waited that long to be told, and what it merged into; None if nothing has."""
         incarnation = self._retry.store(self._store.incarnation, namespace)
-        waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, TOLD_AT_ONCE)
+        waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, most)
         if incarnation is None or not waiting:
             return None
         telling = self._begin(namespace, incarnation)

@@ -28,7 +28,7 @@ from questream.errors import (
     StoreUnsettled,
 )
 from questream.kafka.admin import find_topics
-from questream.kafka.clients import consumer_config, consumer_limits, producer_config
+from questream.kafka.clients import consumer_config, consumer_limits, publisher_config
 from questream.kafka.connect import connect, open_admin
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.deadline import Watchdog
@@ -39,6 +39,7 @@ from questream.kafka.publisher import (
     Publisher,
     TransactionalPublisher,
 )
+from questream.kafka.quota import Pace
 from questream.metrics import Metrics
 from questream.namespace_rules import build_of, topics_of
 from questream.records import QuestionDecoder
@@ -62,6 +63,7 @@ logger = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
+_HELD_SHARE = 0.25
 _LOOKS_FOR_TOPICS = 3
 _LOOK_AGAIN_SECONDS = 2.0
 
@@ -114,6 +116,9 @@ class Worker:
         self._session: Session | None = None
         self._intake: Intake | None = None
         self._retry = Retry(self._stopping)
+        # Of all sessions: the one that failed under a quota tells the next what it can publish.
+        limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
+        self._pace = Pace(settings.batch_questions, _HELD_SHARE * limit_seconds)
         self._describe(builds[encoder].rules)
         self.metrics.ready.set_function(lambda: self.ready() is None)
         self.metrics.settling_clusters.set_function(lambda: self._settling()[1])
@@ -252,7 +257,7 @@ class Worker:
             ending.set()
         retry = self._retry = Retry(ending)
         retry.store(self._settler.settle_lost, settings.clusters.namespace)
-        backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes)
+        backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes, self._pace)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
         # It says why it may not be reached; a broker that hangs up may be on its way down, which ends no worker.
@@ -288,6 +293,7 @@ class Worker:
             on_published=intake.published,
             own_namespace=settings.clusters.namespace,
             state_headers=self._homes.header,
+            pace=self._pace,
         )
         session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session
@@ -315,13 +321,13 @@ class Worker:
             transactional_id = f"{settings.kafka.group_id}-{worker_id}"
             return TransactionalPublisher(
                 lambda: KafkaProducer(
-                    **producer_config(settings, worker_id, transactional_id), key_serializer=KeySerializer()
+                    **publisher_config(settings, worker_id, transactional_id), key_serializer=KeySerializer()
                 ),
                 self._watchdog,
                 deadline_seconds,
             )
         return AtLeastOncePublisher(
-            lambda: KafkaProducer(**producer_config(settings, worker_id), key_serializer=KeySerializer()),
+            lambda: KafkaProducer(**publisher_config(settings, worker_id), key_serializer=KeySerializer()),
             intake.acknowledge,
             self._watchdog,
             deadline_seconds,

@@ -1,0 +1,46 @@
+"""What a quota of the broker holds back, and how much is published at once under it.
+
+A broker answers a producer that is over its quota at once, and says for how long it takes nothing more from it
+(KIP-219): kafka-python keeps the connection still for so long. That is no hung call, and a deadline must not count it.
+But the broker's own time-out of a transaction does: batches get smaller until each is published in time.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+# Of one batch to the next: a quota lets a burst pass, and what follows it waits for longer.
+_LEAST_SHARE = 8
+
+
+def held_back_seconds(producer: Any) -> float:
+    """For how long brokers have told this producer to send nothing, from now on; 0 where it may send."""
+    # kafka-python 3.0.12 shows averages of it alone.
+    connections = list(producer._sender._client._manager._conns.values())
+    return max(0.0, max((connection._throttle_time for connection in connections), default=0.0) - time.monotonic())
+
+
+class Pace:
+    """How many questions, or states of clusters, one publication may have: `most`, and fewer under a quota.
+
+    A publication is to be held back for `target_seconds` at most. One thread publishes; any may ask for the limit.
+    """
+
+    def __init__(self, most: int, target_seconds: float) -> None:
+        self._most = most
+        self._target_seconds = target_seconds
+        self._limit = most
+
+    @property
+    def limit(self) -> int:
+        """The most that is to be published at once, 1 at least."""
+        return self._limit
+
+    def published(self, count: int, held_seconds: float) -> None:
+        """A publication of `count` was held back for so long, whether it succeeded or not."""
+        if held_seconds > self._target_seconds:
+            fitting = max(int(count * self._target_seconds / held_seconds), count // _LEAST_SHARE)
+            self._limit = max(1, min(self._limit, count // 2, fitting))
+        elif count >= self._limit and held_seconds < self._target_seconds / 2:
+            self._limit = min(self._most, self._limit + max(1, self._limit // 4))
