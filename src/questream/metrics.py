@@ -153,6 +153,11 @@ class Metrics:
             "How many of questream_settling_clusters have been put back so far.",
             registry=registry,
         )
+        self.settings_differ = Gauge(
+            "questream_settings_differ",
+            "Settings in which other workers of the namespace differ from this one.",
+            registry=registry,
+        )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         self.model = Info("questream_model", "The model, its device and the rules it clusters by.", registry=registry)
         for stage in STAGES:

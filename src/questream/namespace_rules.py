@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from questream.clusterer import Build
 from questream.clustering.rules import Rules
 from questream.store.protocol import Identity, StreamTopics
+
+_SHARED_OF_CLUSTERS = {
+    *("merge_threshold", "centroid_members", "mean_questions", "keep_texts", "shared", "max_clusters"),
+    *("retention_seconds", "singleton_retention_seconds", "alias_retention_seconds"),
+}
 
 if TYPE_CHECKING:
     from questream.encoder import Encoder
@@ -35,6 +40,30 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
 def identity_of(encoder: Encoder, rules: Rules) -> Identity:
     """What a namespace is built with."""
     return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
+
+
+def shared_settings(settings: Settings, rules: Rules) -> dict[str, Any]:
+    """What all workers of a namespace are to have in common, by key: each changes what is decided, kept or refused."""
+    of_rules = {
+        "clusters.threshold": rules.threshold,
+        "clusters.similarity": rules.similarity,
+        "clusters.linkage": rules.linkage,
+    }
+    return of_rules | settings_beside_rules(settings)
+
+
+def settings_beside_rules(settings: Settings) -> dict[str, Any]:
+    """As `shared_settings`, without those that the model's preset may change."""
+    clusters = settings.clusters.model_dump(mode="json", include=_SHARED_OF_CLUSTERS)
+    return {
+        "delivery": settings.delivery,
+        **{f"clusters.{name}": value for name, value in clusters.items()},
+        **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
+        "namespaces.max": settings.namespaces.max,
+        "namespaces.allow": sorted(settings.namespaces.allow),
+        "model.max_tokens": settings.model.max_tokens,
+        "model.max_unknown_share": settings.model.max_unknown_share,
+    }
 
 
 def topics_of(settings: Settings) -> StreamTopics:

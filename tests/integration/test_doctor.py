@@ -20,6 +20,7 @@ from questream.doctor.findings import Check, Finding, Patient
 from questream.embedded import embedded_broker, embedded_store
 from questream.settings import RedisSettings, Settings
 from questream.store.connect import connect_redis
+from questream.store.protocol import Identity
 from questream.store.redis import RedisStore
 from tests.command import questream
 from tests.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
@@ -315,6 +316,61 @@ def test_every_primary_of_a_redis_cluster_is_looked_at(redis_cluster: RedisClust
     with redis_cluster.nodes[1].client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
     assert redis_findings(redis_cluster.url, mode="cluster")["redis eviction"]["status"] == "fail"
+
+
+# The stream
+
+
+def test_a_transaction_left_open_on_the_input_is_told(
+    kafka: KafkaServer, topics: MakeTopics, redis_url: str, minilm: Path
+) -> None:
+    made = topics(2)
+    flags = flags_of(kafka, made, redis_url, minilm)
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, transactional_id=f"open-{made.input_topic}")
+    producer.init_transactions()
+    producer.begin_transaction()
+    for _ in range(7):
+        producer.send(made.input_topic, b"Why?", partition=1)
+    producer.flush()
+    found = findings(*flags)["input held back"]
+    assert found["status"] == "warn"
+    assert f"7 offsets of {made.input_topic} lie behind an open transaction, in partition 1:" in found["told"]
+    assert "find-hanging" in found["remedy"]
+    producer.commit_transaction()
+    producer.close()
+    assert findings(*flags)["input held back"]["status"] == "ok"
+
+
+def test_a_redis_that_does_not_serve_the_stream_is_told(
+    kafka: KafkaServer, topics: MakeTopics, redis_url: str, minilm: Path
+) -> None:
+    made = topics()
+    flags = flags_of(kafka, made, redis_url, minilm)
+    assert findings(*flags)["redis home"]["told"] == "nothing is told yet"
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    headers = [("questream-store", b"3 0123456789abcdef fedcba9876543210")]
+    producer.send(made.cluster_topic, key=b"shop/c1", value=b"{}", headers=headers)
+    producer.close()
+    found = findings(*flags)["redis home"]
+    assert found["status"] == "fail"
+    assert "another Redis serves namespace shop" in found["told"]
+    assert "restore --adopt" in found["remedy"]
+
+
+def test_workers_with_other_settings_are_told(
+    kafka: KafkaServer, topics: MakeTopics, redis_url: str, minilm: Path
+) -> None:
+    flags = flags_of(kafka, topics(), redis_url, minilm)
+    assert findings(*flags)["settings in use"]["status"] == "ok"
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    store.open("default", Identity("m", "1", 4, "cosine", "average", 0.5))
+    store.note_settings("default", "one", b'{"delivery":"exactly-once","clusters.max_clusters":5}', 60)
+    found = findings(*flags)["settings in use"]
+    assert (found["status"], found["told"]) == ("warn", "clusters.max_clusters: unset here, 5 in worker one")
+    store.note_settings("default", "two", b'{"delivery":"exactly-once","clusters.max_clusters":6}', 60)
+    found = findings(*flags)["settings in use"]
+    assert found["status"] == "warn"
+    assert "workers run by different settings: clusters.max_clusters: " in found["told"]
 
 
 # Model

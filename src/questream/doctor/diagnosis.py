@@ -10,10 +10,11 @@ from questream.doctor.findings import Check, Finding, Patient
 from questream.doctor.kafka_checks import KAFKA_CHECKS
 from questream.doctor.model_checks import MODEL_CHECKS
 from questream.doctor.redis_checks import REDIS_CHECKS
+from questream.doctor.stream_checks import STREAM_CHECKS
 from questream.errors import QuestreamError
 from questream.settings import Settings
 
-CHECKS: Sequence[Check] = (*KAFKA_CHECKS, *REDIS_CHECKS, *MODEL_CHECKS)
+CHECKS: Sequence[Check] = (*KAFKA_CHECKS, *REDIS_CHECKS, *STREAM_CHECKS, *MODEL_CHECKS)
 
 
 def diagnose(settings: Settings, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:

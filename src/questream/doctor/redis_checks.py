@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import redis
@@ -13,10 +14,12 @@ from questream.doctor.findings import Check, Finding, Patient
 from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavailable
 from questream.namespace_rules import topics_of
 from questream.store.connect import connect_redis, why_unanswered
+from questream.store.protocol import NO_TOPICS
 from questream.store.redis import RedisStore
 
 OLDEST_REDIS = (6, 2)
 _TOLERATED_SKEW_SECONDS = 2.0
+_MOST_NAMESPACES = 1000
 
 
 def check_redis(patient: Patient) -> Iterator[Finding]:
@@ -120,7 +123,8 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
     """The namespace is this stream's."""
     settings = patient.settings
     namespace = settings.clusters.namespace
-    known = RedisStore(patient.redis, prefix=settings.redis.prefix).topics(namespace)
+    store = RedisStore(patient.redis, prefix=settings.redis.prefix)
+    known = store.topics(namespace)
     try:
         topics_of(settings).require_same(namespace, known)
     except NamespaceOfAnotherStream as error:
@@ -128,7 +132,13 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
         yield Finding("redis stream", "fail", told, remedy)
         return
     told = "this stream's" if known.cluster_topic else "no stream's yet"
-    yield Finding("redis stream", "ok", f"{namespace} under prefix {settings.redis.prefix} is {told}")
+    told = f"{namespace} under prefix {settings.redis.prefix} is {told}"
+    own = known if known.cluster_topic else topics_of(settings)
+    others = {store.topics(name) for name in islice(store.namespaces(), _MOST_NAMESPACES)} - {own, NO_TOPICS}
+    if others:
+        streams = f"{len(others)} other stream{'s' * (len(others) != 1)}"
+        told += f"; {streams} (by input and cluster topic) have namespaces of their own under that prefix"
+    yield Finding("redis stream", "ok", told)
 
 
 def check_redis_clock(patient: Patient) -> Iterator[Finding]:

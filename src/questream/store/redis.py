@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,7 +72,8 @@ from questream.store.wire import (
 
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"stream cut_ledger moment ledger hold lease begin_settling mend settle restore take_home".split(),  # noqa: SIM905 - as above
+    *"stream cut_ledger moment ledger hold lease begin_settling mend settle".split(),  # noqa: SIM905 - as above
+    *"restore take_home note_settings".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "settle")
@@ -210,6 +212,7 @@ class RedisStore:
     _begin_settling_script: Any
     _mend_script: Any
     _take_home_script: Any
+    _note_settings_script: Any
     _hold_script: Any
     _lease_script: Any
     _ledger_script: Any
@@ -577,6 +580,17 @@ class RedisStore:
     def take_home(self, namespace: str, home: bytes) -> None:
         """Give the namespace this home, unless it has one."""
         self._take_home_script(keys=[self._keys.of(namespace, "meta")], args=[home])
+
+    @_translated()
+    def note_settings(
+        self, namespace: str, worker: str, settings: bytes, gone_seconds: float
+    ) -> list[tuple[str, bytes]]:
+        """Note by which settings a worker runs the namespace (with worker '' none), and answer those of others."""
+        digest = hashlib.blake2b(settings, digest_size=8).hexdigest()
+        others = self._note_settings_script(
+            keys=[self._keys.of(namespace, "meta")], args=[worker, digest, settings, int(gone_seconds * 1000)]
+        )
+        return [(other.decode(errors="replace"), noted) for other, noted in others]
 
     @_translated()
     def replace_home(self, namespace: str, home: bytes) -> None:

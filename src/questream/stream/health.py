@@ -97,8 +97,9 @@ class HealthServer:
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
 
-    def show(self, registry: CollectorRegistry, live: Check, ready: Check) -> None:
-        """From now on serve this."""
+    def show(self, registry: CollectorRegistry, live: Check, ready: Check, remark: Check = lambda: None) -> None:
+        """From now on serve this; `remark` is told by `/readyz` where all is well."""
+        self._remark = remark
         self._metrics = make_wsgi_app(registry)
         self._checks = {"/livez": live, "/readyz": ready}
 
@@ -119,7 +120,10 @@ class HealthServer:
             return [b"there are /metrics, /livez and /readyz\n"]
         trouble = check()
         start_response("200 OK" if trouble is None else "503 Service Unavailable", plain)
-        return [((trouble or "ok") + "\n").encode()]
+        if trouble is None:
+            remark = self._remark() if check is self._checks["/readyz"] else None
+            return [f"ok; {remark}\n".encode() if remark else b"ok\n"]
+        return [f"{trouble}\n".encode()]
 
 
 def _is_ipv6(host: str, port: int) -> bool:

@@ -66,6 +66,7 @@ class Processor:
     `current_epoch` tells the number of the assignment in force; `on_superseded` is told of a batch whose partitions are
     another's, and ends its assignment: no later batch of that one is decided or published. `on_published` is told which
     offsets are committed. `pace` is told what a quota of the broker held back, and limits what is published at once.
+    `on_sweep` is called at each sweep.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Processor:
         on_published: Callable[[Offsets], None] = lambda _: None,
         state_headers: Headers = lambda namespace, incarnation: (),  # noqa: ARG005 - the names say which is which
         pace: Pace | None = None,
+        on_sweep: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_sweep = on_sweep
         self._pace = pace or Pace(TOLD_AT_ONCE, math.inf)
         self._clusterer = clusterer
         self._publisher = publisher
@@ -221,6 +224,7 @@ class Processor:
     def sweep(self) -> None:
         """Between batches, every other second at most: retire what is due, publish what nobody has published."""
         if time.monotonic() >= self._next_sweep:
+            self._on_sweep()
             for namespace in self._next_turn():
                 try:
                     self._sweep(namespace)

@@ -41,7 +41,7 @@ from questream.kafka.publisher import (
 )
 from questream.kafka.quota import Pace
 from questream.metrics import Metrics
-from questream.namespace_rules import build_of, topics_of
+from questream.namespace_rules import build_of, shared_settings, topics_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
@@ -57,6 +57,7 @@ from questream.stream.processor import Processor, Topics
 from questream.stream.retirement import Retirement, retention_of
 from questream.stream.retry import Retry
 from questream.stream.session import Session
+from questream.stream.settings_in_use import SettingsInUse
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,13 @@ class Worker:
         # Of all sessions: the one that failed under a quota tells the next what it can publish.
         limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
         self._pace = Pace(settings.batch_questions, _HELD_SHARE * limit_seconds)
+        self._settings_in_use = SettingsInUse(
+            self._store,
+            settings.clusters.namespace,
+            self._worker_id,
+            shared_settings(settings, builds[encoder].rules),
+            self.metrics,
+        )
         self._describe(builds[encoder].rules)
         self.metrics.ready.set_function(lambda: self.ready() is None)
         self.metrics.settling_clusters.set_function(lambda: self._settling()[1])
@@ -130,7 +138,7 @@ class Worker:
         health = self._health or HealthServer(
             settings.metrics.host, settings.metrics.port, self.metrics.registry, self.live, self.ready
         )
-        health.show(self.metrics.registry, self.live, self.ready)
+        health.show(self.metrics.registry, self.live, self.ready, self._settings_in_use.remark)
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
@@ -294,6 +302,7 @@ class Worker:
             own_namespace=settings.clusters.namespace,
             state_headers=self._homes.header,
             pace=self._pace,
+            on_sweep=lambda: retry.store(self._settings_in_use.look),
         )
         session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
         self._intake, self._session = intake, session

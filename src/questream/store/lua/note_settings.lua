@@ -1,0 +1,29 @@
+-- Note by which settings a worker runs a namespace, and answer which others are in use. Kept by their digest, with the
+-- worker that noted them last; the oldest go where there are more than 16.
+-- KEYS: 1 meta
+-- ARGV: 1 worker, or '' to note nothing, 2 digest, 3 the settings, 4 ms after which settings that nobody noted are out
+--       of use
+-- Replies: {{worker, settings} * N} of the settings in use with another digest; none of a namespace that is not there
+if redis.call('HEXISTS', KEYS[1], 'model') == 0 then return {} end
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local is_read, noted = pcall(cjson.decode, redis.call('HGET', KEYS[1], 'settings') or '{}')
+local used = {}
+for digest, note in pairs(is_read and type(noted) == 'table' and noted or {}) do
+  if type(note) == 'table' and tonumber(note[1]) and math.abs(now_ms - note[1]) <= tonumber(ARGV[4]) then
+    used[#used + 1] = {digest, tonumber(note[1]), tostring(note[2]), tostring(note[3])}
+  end
+end
+table.sort(used, function(a, b) return a[2] > b[2] end)
+local kept, others = {}, {}
+for at, note in ipairs(used) do
+  if at <= 15 and note[1] ~= ARGV[2] then
+    kept[note[1]] = {note[2], note[3], note[4]}
+    others[#others + 1] = {note[3], note[4]}
+  end
+end
+if ARGV[1] ~= '' then
+  kept[ARGV[2]] = {now_ms, ARGV[1], ARGV[3]}
+  redis.call('HSET', KEYS[1], 'settings', cjson.encode(kept))
+end
+return others

@@ -1,0 +1,96 @@
+"""Whether all workers of a namespace run by the same settings.
+
+A rolling change of a threshold or of a retention is legitimate, and for its time two kinds of workers decide. For
+longer it is a mistake that nothing else shows: what one worker opens another would have joined.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from questream.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 10.0
+# Some looks: a worker in a long batch is still there.
+GONE_SECONDS = 60.0
+
+
+class SettingsStore(Protocol):
+    """Where workers note the settings that they run a namespace by."""
+
+    def note_settings(self, namespace: str, worker: str, settings: bytes, gone_seconds: float) -> Sequence[Noted]:
+        """Note them, and answer those of other workers; with worker '' nothing is noted."""
+
+
+Noted = tuple[str, bytes]
+
+
+class SettingsInUse:
+    """Notes this worker's settings, and tells in which of them others differ; one thread looks, any may ask."""
+
+    def __init__(
+        self, store: SettingsStore, namespace: str, worker: str, settings: Mapping[str, Any], metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._worker = worker
+        self._settings = settings
+        self._metrics = metrics
+        self._next_look = 0.0
+        self.differences: Sequence[str] = ()
+
+    def look(self) -> None:
+        """Every ten seconds at most."""
+        if time.monotonic() < self._next_look:
+            return
+        others = self._store.note_settings(self._namespace, self._worker, as_noted(self._settings), GONE_SECONDS)
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        differences = differences_of(self._settings, others)
+        self._metrics.settings_differ.set(len(differences))
+        if differences and differences != self.differences:
+            logger.warning(
+                "workers of one namespace run by different settings: each decides by its own",
+                extra={"namespace": self._namespace, "settings": differences},
+            )
+        elif self.differences and not differences:
+            logger.info("all workers run by the same settings again", extra={"namespace": self._namespace})
+        self.differences = differences
+
+    def remark(self) -> str | None:
+        """What a probe is told of it; None where all are the same."""
+        return f"workers run by different settings: {'; '.join(self.differences)}" if self.differences else None
+
+
+def as_noted(settings: Mapping[str, Any]) -> bytes:
+    """The text form of settings: equal ones have the same."""
+    return orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
+
+
+def settings_of(noted: bytes) -> dict[str, Any]:
+    """The inverse of `as_noted`; empty where it cannot be read."""
+    try:
+        settings = orjson.loads(noted)
+    except ValueError:
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def differences_of(settings: Mapping[str, Any], others: Sequence[Noted]) -> list[str]:
+    """`key: value here, value in worker NAME`, sorted; a key that only another release knows is no difference."""
+    found = {}
+    for worker, noted in others:
+        for key, value in settings_of(noted).items():
+            if key in settings and settings[key] != value:
+                found[key] = f"{key}: {_shown(settings[key])} here, {_shown(value)} in worker {worker}"
+    return [found[key] for key in sorted(found)]
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else orjson.dumps(value).decode()
