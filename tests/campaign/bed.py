@@ -27,7 +27,8 @@ METADATA_AGE_MILLISECONDS = 5000
 # Few enough for a flood to go beyond them.
 NAMESPACES_MAX = 20
 MAX_POLL_INTERVAL_SECONDS = 30
-DRAIN_SECONDS = 180.0
+# Beside other work on the machine, small batches and many namespaces take minutes.
+DRAIN_SECONDS = 400.0
 READY_SECONDS = 120.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.campaign.faults.base import Dice, Fault, StoreKind
 from tests.campaign.faults.floods import HugeRecords, NamespaceFlood
 from tests.campaign.faults.memory import FailedOver, FlushedStore, ForgetfulStore, RemovedKey, RestoredDump
-from tests.campaign.faults.operation import AddedPartition, OtherStream, SwappedStore
+from tests.campaign.faults.operation import AddedPartition, MadeAnewTopic, NamedClusters, OtherStream, SwappedStore
 from tests.campaign.faults.paths import CutPath, HalfOpenPath, HeldUpPath, ResetPath, SlowPath
 from tests.campaign.faults.servers import FrozenBroker, FrozenStore, FullDisk, FullStore, KilledBroker, KilledStore
 from tests.campaign.faults.workers import (
@@ -50,4 +50,6 @@ KINDS: tuple[type[Fault], ...] = (
     OtherStream,
     NamespaceFlood,
     HugeRecords,
+    MadeAnewTopic,
+    NamedClusters,
 )
