@@ -235,7 +235,9 @@ class Clusterer:
 
     def forget(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         """Forget the recorded decisions of a partition from `offset` on, which other records have; from any thread."""
-        return self._store.cut_ledger(namespace, topic, partition, offset)
+        ledger = self._store.cut_ledger(namespace, topic, partition, offset)
+        self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
+        return ledger
 
     def decide(
         self,

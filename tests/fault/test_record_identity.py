@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kafka import KafkaAdminClient
@@ -170,3 +172,36 @@ def test_records_that_stand_where_lost_ones_were_decided_are_new_questions(
         worker = start_worker(stream)
         assert_new_questions(reader.values(NEW))
     assert begun_anew(worker, "other_records") == 1
+
+
+def test_records_of_a_kafka_that_came_back_from_a_backup_are_new_questions(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str, start_worker: Callable[..., WorkerProcess]
+) -> None:
+    kafka = kafka_factory()
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, partitions=2), redis_url)
+    data, backup = kafka.folder / "data", kafka.folder / "backup"
+    worker = start_worker(stream)
+    with stream.decisions() as reader:
+        # Batch by batch: the ledger keeps the last one, and of all that was before it only where it ended.
+        for part in range(4):
+            for partition in (0, 1):
+                sent = [replace(old(i), partition=partition) for i in range(partition + 2 * part, OLD, 8)]
+                stream.send(sent)
+            reader.until((part + 1) * 2 * len(sent))
+            if part == 0:
+                kafka.stop()
+                shutil.copytree(data, backup)
+                kafka.start()
+    worker.kill()
+    kafka.stop()
+    shutil.rmtree(data)
+    shutil.copytree(backup, data)
+    kafka.start()
+    # One partition ends before the offset that the ledger knows, the other has another record there.
+    stream.send(replace(new(i), partition=int(i > 1)) for i in range(NEW))
+    with stream.decisions() as reader:
+        worker = start_worker(stream)
+        of_new = reader.values(2 * len(sent) + NEW)[2 * len(sent) :]
+    assert_one_decision_each(of_new, (f"qnew-{i}" for i in range(NEW)))
+    assert {decision["outcome"] for decision in of_new} <= {"created", "joined"}
+    assert begun_anew(worker, "other_records") == 2

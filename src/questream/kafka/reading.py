@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
@@ -12,11 +13,13 @@ from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from questream.domain import Record, Source, Unread
 from questream.errors import KafkaRefused, KafkaUnavailable
 from questream.kafka.rights import missing_right
+from questream.records.fingerprint import fingerprint
 
 _POLL_MS = 200
 _DENIAL_MS = 2000
 _STANDSTILL_SECONDS = 15.0
 _LOOKUP_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 1.0
 
 
 def record_of(message: Any, stream: str = "") -> Record:
@@ -90,6 +93,37 @@ class RecordLookup:
                 self._next = (at, messages[0].offset + 1)
                 return record_of(messages[0]) if messages[0].offset == offset else None
         return None
+
+
+class RecordCheck:
+    """Tells whether a record still stands at its place; its reader is opened when it is asked first."""
+
+    def __init__(self, open_reader: Callable[[], AbstractContextManager[KafkaConsumer]]) -> None:
+        self._open_reader = open_reader
+        self._opened = ExitStack()
+        self._consumer: KafkaConsumer | None = None
+
+    def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
+        """Whether the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
+        another stands there, or the partition ends before it.
+        """
+        if self._consumer is None:
+            self._consumer = self._opened.enter_context(self._open_reader())
+        at = TopicPartition(topic, partition)
+        # A new leader may know of its end a moment late.
+        for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
+            if offset < self._consumer.end_offsets([at])[at]:
+                found = RecordLookup(self._consumer).find(topic, partition, offset)
+                # One that was not unpacked may be any.
+                if not known or found is None or isinstance(found.value, Unread):
+                    return False
+                return fingerprint(found) != known
+            time.sleep(pause_seconds)
+        return True
+
+    def close(self) -> None:
+        """Close the reader, if there is one."""
+        self._opened.close()
 
 
 def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:

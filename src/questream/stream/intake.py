@@ -18,7 +18,7 @@ from questream.encoder import Encoder
 from questream.errors import BadRecord, KafkaUnavailable, NamespaceRefused
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.publisher import Offsets
-from questream.kafka.reading import record_of
+from questream.kafka.reading import RecordCheck, record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.records.fingerprint import fingerprint
@@ -64,6 +64,7 @@ class Intake:
         backlog: Backlog,
         metrics: Metrics,
         retry: Retry,
+        check: RecordCheck,
         stall_seconds: float,
     ) -> None:
         self._consumer = consumer
@@ -89,6 +90,8 @@ class Intake:
         self._answered = True
         self._superseded = (-1, 0.0)
         self._stall_seconds = stall_seconds
+        self._check = check
+        self._heads_seen: set[tuple[str, str, int]] = set()
         consumer.subscribe(topics=[topic], listener=self._assignment)
 
     @property
@@ -201,6 +204,7 @@ class Intake:
         self._metrics.consumer_lag.clear()
         self._metrics.held_back.clear()
         self._ledgers.clear()
+        self._heads_seen.clear()
         self._watch.clear()
 
     def _name_stream(self) -> None:
@@ -290,9 +294,12 @@ class Intake:
         A log that was truncated or restored gives its offsets again.
         """
         source = record.source
-        if source.offset not in ledger.decisions or ledger.is_of(source.offset, fingerprint(record)):
-            return ledger
         at = (namespace, *source.place)
+        if source.offset in ledger.decisions:
+            if ledger.is_of(source.offset, fingerprint(record)):
+                return ledger
+        elif source.offset > ledger.head or not self._head_is_another(at, source, ledger):
+            return ledger
         logger.warning(
             "other records stand where decisions were made: from here on they are new questions",
             extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
@@ -301,6 +308,20 @@ class Intake:
         ledger = self._retry.store(self._clusterer.forget, *at, source.offset)
         self._ledgers[at] = (ledger, self._ledgers[at][1])
         return ledger
+
+    def _head_is_another(self, at: tuple[str, str, int], source: Source, ledger: Ledger) -> bool:
+        """Whether the record that the ledger ends with has gone from its place.
+
+        What is not recorded at or below that is either read again, since the group was set back, or another record,
+        since Kafka came back from a backup and what was decided of these offsets is pruned.
+        """
+        if at in self._heads_seen:
+            return False
+        while len(self._heads_seen) >= _MOST_LEDGERS:
+            self._heads_seen.pop()
+        self._heads_seen.add(at)
+        known = ledger.fingerprints.get(ledger.head, "")
+        return self._check.is_another(source.topic, source.partition, ledger.head, known)
 
     def _read_ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         refused, until = self._refused.get(namespace, (None, 0.0))

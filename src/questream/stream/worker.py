@@ -29,7 +29,7 @@ from questream.errors import (
 )
 from questream.kafka.admin import find_topics
 from questream.kafka.clients import consumer_config, consumer_limits, publisher_config
-from questream.kafka.connect import connect, open_admin
+from questream.kafka.connect import connect, open_admin, open_reader
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.deadline import Watchdog
 from questream.kafka.failures import refusal_of
@@ -40,6 +40,7 @@ from questream.kafka.publisher import (
     TransactionalPublisher,
 )
 from questream.kafka.quota import Pace
+from questream.kafka.reading import RecordCheck
 from questream.metrics import Metrics
 from questream.namespace_rules import build_of, shared_settings, topics_of
 from questream.records import QuestionDecoder
@@ -272,6 +273,7 @@ class Worker:
         config = consumer_config(settings, self._worker_id) | consumer_limits(settings)
         consumer: RecordConsumer = connect(RecordConsumer, config)
         self.metrics.sessions.inc()
+        check = RecordCheck(lambda: open_reader(settings, isolation_level="read_uncommitted"))
         intake = Intake(
             consumer,
             settings.kafka.input_topic,
@@ -284,6 +286,7 @@ class Worker:
             backlog,
             self.metrics,
             retry,
+            check,
             stall_seconds=deadline_seconds,
         )
         publisher = self._publisher(intake)
@@ -315,6 +318,7 @@ class Worker:
             self._intake = self._session = None
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline_seconds):
                 publisher.close()
+                check.close()
                 # A consumer that is not closed stays in the group, and the group waits for it.
                 consumer.close(autocommit=False, timeout_ms=int(_LEAVE_SECONDS * 1000))
             if not finished:
