@@ -31,6 +31,16 @@ ENCODERS = {
 KIB, MIB = 1024, 1024 * 1024
 
 
+class Whole:
+    """A batch that is alone in its budget."""
+
+    def let_go(self) -> None:
+        raise AssertionError("nobody else needs the room")
+
+
+BATCH = Whole()
+
+
 def number_of(encoder: str) -> int:
     return next(number for name, number in CODECS.items() if name in encoder)
 
@@ -39,37 +49,37 @@ def number_of(encoder: str) -> int:
 @given(data=st.one_of(st.binary(max_size=2000), st.builds(lambda n: b"why? " * n, st.integers(0, 500_000))))
 def test_each_codec_gives_what_was_packed(encoder: str, data: bytes) -> None:
     budget = UnpackingBudget(max(1, len(data)))
-    assert budget.unpacked("batch", number_of(encoder), ENCODERS[encoder](data)) == data
+    assert budget.unpacked(BATCH, number_of(encoder), ENCODERS[encoder](data)) == data
     assert budget.held_bytes == len(data)
-    budget.release("batch")
+    budget.release(BATCH)
     assert budget.held_bytes == 0
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_one_byte_more_than_the_budget_is_refused(encoder: str) -> None:
     packed = ENCODERS[encoder](b"x" * (3 * MIB))
-    assert len(UnpackingBudget(3 * MIB).unpacked("batch", number_of(encoder), packed)) == 3 * MIB
+    assert len(UnpackingBudget(3 * MIB).unpacked(BATCH, number_of(encoder), packed)) == 3 * MIB
     budget = UnpackingBudget(3 * MIB - 1)
     with pytest.raises(TooMuchUnpacked):
-        budget.unpacked("batch", number_of(encoder), packed)
+        budget.unpacked(BATCH, number_of(encoder), packed)
     assert budget.held_bytes == 0
 
 
 def test_several_gzip_members_are_one_batch() -> None:
     packed = codec.gzip_encode(b"a" * 10) + codec.gzip_encode(b"b" * 10) + b"\x00" * 4
-    assert UnpackingBudget(20).unpacked("batch", 1, packed) == b"a" * 10 + b"b" * 10
+    assert UnpackingBudget(20).unpacked(BATCH, 1, packed) == b"a" * 10 + b"b" * 10
 
 
 @pytest.mark.parametrize("encoder", ["gzip", "snappy", "lz4"])
 def test_what_ends_too_early_is_told(encoder: str) -> None:
     packed = ENCODERS[encoder](bytes(range(256)) * 1000)
     with pytest.raises((EOFError, OSError, zlib.error)):
-        UnpackingBudget(MIB).unpacked("batch", number_of(encoder), packed[:-9])
+        UnpackingBudget(MIB).unpacked(BATCH, number_of(encoder), packed[:-9])
 
 
 def test_a_length_that_snappy_only_claims_is_not_allocated() -> None:
     with pytest.raises(TooMuchUnpacked):
-        UnpackingBudget(MIB).unpacked("batch", 2, b"\xff\xff\xff\xff\x0f" + b"x" * 10)
+        UnpackingBudget(MIB).unpacked(BATCH, 2, b"\xff\xff\xff\xff\x0f" + b"x" * 10)
 
 
 def batch(codec_number: int, values: list[bytes], base_offset: int) -> bytes:

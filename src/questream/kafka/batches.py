@@ -19,6 +19,8 @@ from questream.kafka.unpacking import Packed, TooMuchUnpacked, UnpackingBudget
 # An empty header takes two bytes in a batch, and 64 once it is read, and again with each step that passes headers on.
 _MOST_HEADERS = 10_000
 _FEW_BYTES = 2 * _MOST_HEADERS
+# The largest byte that ends a number in Kafka's format.
+_GOES_ON = 0x7F
 
 
 class HeaderName(str):
@@ -43,6 +45,11 @@ class HandedOn:
         """Whether the poll should end."""
         return self.byte_count >= self._most_bytes
 
+    def fills_up(self, byte_count: int) -> bool:
+        """Count so many bytes more; whether the poll should end with them."""
+        self.byte_count += byte_count
+        return self.byte_count >= self._most_bytes
+
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python ships no types
     """The records of one fetch from one partition, within the consumer's budgets."""
@@ -58,17 +65,13 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka
         self._maybe_raise_next_inline_exception()
         records: list[Any] = []
         try:
+            if self._batches is not None:
+                self._batches.touch()
             for record in islice(self.record_iterator, n):
                 records.append(record)
-                self._handed_on.byte_count += sum(
-                    max(0, size)
-                    for size in (
-                        record.serialized_key_size,
-                        record.serialized_value_size,
-                        record.serialized_header_size,
-                    )
-                )
-                if self._handed_on.is_full:
+                # What is null counts -1.
+                size = record.serialized_key_size + record.serialized_value_size + record.serialized_header_size
+                if self._handed_on.fills_up(size):
                     break
         except Exception as error:
             if not records:
@@ -110,6 +113,10 @@ class _Batches:
         self._current = None if kind is None else kind(batch, self._budget, self._next_offset)
         return self._current if self._current is not None else batch
 
+    def touch(self) -> None:
+        """The current batch is being read."""
+        self._budget.touch(self._current)
+
     def release(self) -> None:
         """Let go what the current batch has unpacked."""
         self._budget.release(self._current)
@@ -147,19 +154,20 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
         return self._budget.unpacked(self, self.compression_type, packed)
 
     def __next__(self) -> Any:
-        if self._packed is not None:
-            # While other partitions were read, the budget may have let go what this one had unpacked.
-            self._buffer = self._unpacked(self._packed)
-        try:
-            return super().__next__()
-        finally:
-            if self._packed is not None:
-                self._buffer = b""
+        if self._buffer is None:
+            self._buffer = self._unpacked(self._packed or b"")
+        return super().__next__()
+
+    def let_go(self) -> None:
+        """While others are read, their batches need the room: this one is unpacked again when its turn comes."""
+        self._buffer = None
 
     def _read_msg(self) -> Any:
-        length, content = decode_varint(self._buffer, self._pos)
-        if length > _FEW_BYTES and self._header_count(content) > _MOST_HEADERS:
-            return self._unread(content, content + length)
+        # Only a length of three bytes and more is worth a look.
+        if self._buffer[self._pos] > _GOES_ON and self._buffer[self._pos + 1] > _GOES_ON:
+            length, content = decode_varint(self._buffer, self._pos)
+            if length > _FEW_BYTES and self._header_count(content) > _MOST_HEADERS:
+                return self._unread(content, content + length)
         try:
             record = super()._read_msg()
         except UnicodeDecodeError:
@@ -211,6 +219,9 @@ class _LegacyBatch(LegacyRecordBatch):  # type: ignore[misc]  # kafka-python shi
             yield from super().__iter__()
         except TooMuchUnpacked:
             yield from _unread(self, self._next_offset())
+
+    def let_go(self) -> None:
+        """What is being read of this format stays."""
 
     def _decompress(self, key_offset: int) -> Any:
         _, value = self._read_key_value(key_offset)

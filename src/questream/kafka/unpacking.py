@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import lz4.frame
 import snappy
@@ -29,6 +30,13 @@ class TooMuchUnpacked(Exception):
     """A batch unpacks to more bytes than the budget has."""
 
 
+class Holder(Protocol):
+    """What has a batch unpacked."""
+
+    def let_go(self) -> None:
+        """Keep no reference to it any more."""
+
+
 class UnpackingBudget:
     """Holds what is unpacked, of all batches that a consumer reads at once, to `most_bytes`. For one thread.
 
@@ -39,23 +47,19 @@ class UnpackingBudget:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._held: OrderedDict[object, bytearray] = OrderedDict()
+        self._held: OrderedDict[Holder, bytearray] = OrderedDict()
 
     @property
     def held_bytes(self) -> int:
         """How much is unpacked now."""
         return sum(map(len, self._held.values()))
 
-    def unpacked(self, holder: object, codec: int, packed: Packed) -> bytearray:
-        """The records of a batch, unpacked; what `holder` has had unpacked before is given again.
+    def unpacked(self, holder: Holder, codec: int, packed: Packed) -> bytearray:
+        """The records of a batch, unpacked; `holder` is told when it has to let them go.
 
         `codec` is the number that Kafka's format has for it. Raises TooMuchUnpacked, and what a codec raises for broken
         data.
         """
-        held = self._held.get(holder)
-        if held is not None:
-            self._held.move_to_end(holder)
-            return held
         unpacked = self._held[holder] = bytearray()
         try:
             for piece in _CODECS[codec](packed, self._most_bytes):
@@ -66,16 +70,23 @@ class UnpackingBudget:
             raise
         return unpacked
 
-    def release(self, holder: object) -> None:
+    def touch(self, holder: Holder | None) -> None:
+        """The holder is being read: others let go before it does."""
+        if holder is not None and holder in self._held:
+            self._held.move_to_end(holder)
+
+    def release(self, holder: Holder | None) -> None:
         """The holder has been read, or is given up."""
-        self._held.pop(holder, None)
+        if holder is not None:
+            self._held.pop(holder, None)
 
     def _make_room(self, byte_count: int) -> None:
         while self.held_bytes + byte_count > self._most_bytes:
             if len(self._held) == 1:
                 raise TooMuchUnpacked
             # The last one is the one that needs the room.
-            self._held.popitem(last=False)
+            holder, _ = self._held.popitem(last=False)
+            holder.let_go()
 
 
 def _gzip(packed: Packed, _: int) -> Iterator[bytes]:
