@@ -142,6 +142,11 @@ class Metrics:
         self.ready = Gauge(
             "questream_ready", "1 where Kafka, Redis and the model are there, else 0.", registry=registry
         )
+        self.held_partitions = Gauge(
+            "questream_held_partitions",
+            "Partitions that wait at a record of a namespace that is being moved to another model; the others go on.",
+            registry=registry,
+        )
         self.settling_clusters = Gauge(
             "questream_settling_clusters",
             "Clusters that this worker puts back into Redis from the cluster topic, in the namespace in hand, before it"

@@ -786,6 +786,24 @@ def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Stor
     assert state.in_flight.joins == {("questions", 0): (2,)}
 
 
+def test_offsets_keep_all_their_digits(store: Store, namespace: str) -> None:
+    far = 99_999_999_999_990
+    rows = batch(row(far, 1, created=True), row(far + 3, 1, rank=2))
+    first = commit(store, namespace, proposal(creation(1, vector(1, 0, 0, 0), joins=2), rows=rows))
+    assert isinstance(first, Committed)
+    second = commit(
+        store,
+        namespace,
+        proposal(join(1, 2, vector(2, 0, 0, 0)), rows=batch(row(far + 7, 1)), seq=first.seq),
+    )
+    assert isinstance(second, Committed)
+    assert second.standings[1].in_flight.joins == {("questions", 0): (far, far + 3, far + 7)}
+    store.confirm(namespace, [(1, second.standings[1].revision)], {("questions", 0): far + 4}, store.moment(namespace))
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.in_flight.joins == {("questions", 0): (far + 7,)}
+
+
 def test_what_is_in_flight_stays_so_below_no_offset_that_is_published(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     unpublished = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)

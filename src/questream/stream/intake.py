@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, TopicPartition
@@ -15,7 +16,7 @@ from kafka import errors as kafka_errors
 from questream.clusterer import Clusterer
 from questream.domain import Record, Source, Unread
 from questream.encoder import Encoder
-from questream.errors import BadRecord, KafkaUnavailable, NamespaceRefused
+from questream.errors import BadRecord, KafkaUnavailable, NamespaceHeld, NamespaceRefused
 from questream.kafka.consumer import RecordConsumer
 from questream.kafka.publisher import Offsets
 from questream.kafka.reading import RecordCheck, record_of
@@ -35,6 +36,7 @@ _LAG_SECONDS = 5.0
 _ANSWER_MS = 1000
 # How long a namespace that the store refused is not asked for again: its records may come by the thousand.
 _REFUSED_SECONDS = 10.0
+_HELD_SECONDS = 0.5
 _MOST_REFUSED = 1000
 
 
@@ -48,7 +50,8 @@ class Intake:
     `encoders` are those of the models that a namespace may be built with. `stall_seconds` is how long a partition with
     lag may stand still, and how long the broker may take to tell what is committed, before the consumer is given up.
     Records of a namespace that the store or `admission` refuses are dead letters; where it is `own_namespace`, `step`
-    raises NamespaceRefused.
+    raises NamespaceRefused. A partition waits at a record of a namespace that somebody holds, for no offset may be
+    committed past it; the other partitions go on.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class Intake:
         self._retry = retry
         self._assignment = _Assignment()
         self._had_turn: set[TopicPartition] = set()
+        self._held: dict[TopicPartition, str] = {}
+        self._next_look_at_held = 0.0
         self._ledgers: dict[tuple[str, str, int], tuple[Ledger, Encoder]] = {}
         self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
         self._committed: Offsets = {}
@@ -103,6 +108,11 @@ class Intake:
     def answered(self) -> bool:
         """Whether the broker answered when it was last asked, a few seconds ago at most."""
         return self._answered
+
+    @property
+    def held_namespaces(self) -> list[str]:
+        """The namespaces that partitions wait for; safe from any thread."""
+        return sorted(set(self._held.copy().values()))
 
     def acknowledge(self, offsets: Offsets, membership: Any) -> Offsets:
         """These offsets are published: commit them at the next step (at-least-once); safe from any thread.
@@ -133,6 +143,7 @@ class Intake:
         """
         self.commit_acknowledged()
         self._keep_joining()
+        self._look_at_held()
         epoch = self._backlog.epoch
         fetched = self._poll()
         # Before the look at the assignment: a membership that is newer than the records shows there as a change.
@@ -175,12 +186,13 @@ class Intake:
         """
         assigned = self._consumer.assignment()
         self._had_turn &= assigned
+        held = assigned & self._held.keys()
         full = self._backlog.full
-        self._pause_only(assigned if full else self._had_turn)
+        self._pause_only(assigned if full else self._had_turn | held)
         timeout_ms = 0 if self._had_turn and not full else _POLL_MS
         fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms, self._backlog.room)
         self._had_turn |= fetched.keys()
-        if not (fetched or full) or self._had_turn >= assigned:
+        if not (fetched or full) or self._had_turn | held >= assigned:
             self._had_turn.clear()
         return fetched
 
@@ -205,6 +217,8 @@ class Intake:
         self._metrics.held_back.clear()
         self._ledgers.clear()
         self._heads_seen.clear()
+        self._held.clear()
+        self._metrics.held_partitions.set(0)
         self._watch.clear()
 
     def _name_stream(self) -> None:
@@ -224,19 +238,56 @@ class Intake:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
         started = time.perf_counter()
-        records = [record_of(message, self._stream) for messages in fetched.values() for message in messages]
-        items = [self._decode(record) for record in records]
-        self._admit(items)
-        for item in items:
-            self._recall(item)
+        decoded = {
+            partition: [self._decode(record_of(message, self._stream)) for message in messages]
+            for partition, messages in fetched.items()
+        }
+        self._admit([item for its_items in decoded.values() for item in its_items])
+        ready = {partition: self._recall_all(partition, its_items) for partition, its_items in decoded.items()}
+        items = [item for its_items in ready.values() for item in its_items]
         self._metrics.consumed.inc(len(items))
-        decoded = time.perf_counter()
-        self._metrics.stage_seconds.labels("decode").observe(decoded - started)
+        recalled = time.perf_counter()
+        self._metrics.stage_seconds.labels("decode").observe(recalled - started)
         self._tokenise([item for item in items if item.error is None and item.recorded is None])
-        self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - decoded)
+        self._metrics.stage_seconds.labels("tokenise").observe(time.perf_counter() - recalled)
         # Before they are on their way: what is published must never be ahead of what was taken.
-        self._positions.taken({partition: messages[-1].offset + 1 for partition, messages in fetched.items()})
+        ends = {
+            partition: its_items[-1].record.source.offset + 1 for partition, its_items in ready.items() if its_items
+        }
+        self._positions.taken(ends)
         self._backlog.put(items, membership, epoch)
+
+    def _recall_all(self, partition: TopicPartition, items: Sequence[Item]) -> Sequence[Item]:
+        """Recall items of a partition in their order; returns those before the first whose namespace is held.
+
+        That one, and all behind it, are read again once it is free.
+        """
+        for count, item in enumerate(items):
+            try:
+                self._recall(item)
+            except NamespaceHeld as error:
+                assert item.question is not None  # noqa: S101 - it has a namespace
+                self._consumer.seek(partition, item.record.source.offset)
+                self._held[partition] = item.question.namespace
+                self._metrics.held_partitions.set(len(self._held))
+                logger.info("a partition waits", extra={"partition": partition.partition, "reason": str(error)})
+                return items[:count]
+        return items
+
+    def _look_at_held(self) -> None:
+        """Let the partitions go on whose namespace is free again."""
+        if not self._held or time.monotonic() < self._next_look_at_held:
+            return
+        for namespace in self.held_namespaces:
+            # One that is refused by now is told at its records.
+            with suppress(NamespaceRefused):
+                try:
+                    self._retry.store(self._clusterer.settled, namespace)
+                except NamespaceHeld:
+                    continue
+            self._held = {partition: name for partition, name in self._held.items() if name != namespace}
+        self._metrics.held_partitions.set(len(self._held))
+        self._next_look_at_held = time.monotonic() + _HELD_SECONDS
 
     def _decode(self, record: Record) -> Item:
         try:

@@ -7,6 +7,7 @@ import math
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,15 @@ import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Decision, Matrix, Vector
-from questream.errors import BadRecord, NamespaceRefused, PassedOver, RecordsTooLarge, StoreUnsettled, Superseded
+from questream.errors import (
+    BadRecord,
+    NamespaceHeld,
+    NamespaceRefused,
+    PassedOver,
+    RecordsTooLarge,
+    StoreUnsettled,
+    Superseded,
+)
 from questream.kafka.publisher import Offsets, Outgoing, Publisher
 from questream.kafka.quota import Pace
 from questream.kafka.sizes import SizeLimits
@@ -215,7 +224,9 @@ class Processor:
             self._next_follow = now + _IDLE_SECONDS
             for namespace in list(self._clusterer.mirrors):
                 try:
-                    self._retry.store(self._clusterer.catch_up, namespace)
+                    # One that somebody holds is followed again when it is free.
+                    with suppress(NamespaceHeld):
+                        self._retry.store(self._clusterer.catch_up, namespace)
                 except NamespaceRefused as error:
                     self._pass_over(namespace, error)
                     self._clusterer.let_go(namespace)

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import tenacity
 
-from questream.errors import Contended, StoreUnavailable
+from questream.errors import Contended, NamespaceHeld, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,13 @@ class Retry:
         return next(iter(list(self._failing.values())), None)
 
     def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call until the store answers. Raises the last error once the worker is stopping."""
+        """Call until the store answers. Raises the last error once the worker is stopping.
+
+        A namespace that somebody holds is left to the caller: the others must not wait for it.
+        """
         this = object()
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((StoreUnavailable, Contended)),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
             sleep=tenacity.sleep_using_event(self._stopping),
             stop=tenacity.stop_when_event_set(self._stopping),
@@ -64,3 +67,7 @@ class Retry:
             if self.available:
                 logger.warning("the store does not answer; trying until it does", extra={"reason": str(error)})
             self._failing[call] = error
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, StoreUnavailable | Contended) and not isinstance(error, NamespaceHeld)

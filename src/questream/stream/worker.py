@@ -139,14 +139,14 @@ class Worker:
         health = self._health or HealthServer(
             settings.metrics.host, settings.metrics.port, self.metrics.registry, self.live, self.ready
         )
-        health.show(self.metrics.registry, self.live, self.ready, self._settings_in_use.remark)
+        health.show(self.metrics.registry, self.live, self.ready, self.remark)
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
             # On a CPU the model has the cores: a second BLAS thread spins beside it and costs ten times what it saves.
             with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
                 # Whatever the store has to be brought to, a session does it.
-                with suppress(StoreUnsettled):
+                with suppress(StoreUnsettled, NamespaceHeld):
                     self._retry.store(self._clusterer.follow, settings.clusters.namespace)
                 self._run_sessions()
         except StoreUnavailable:
@@ -187,8 +187,6 @@ class Worker:
             trouble = (
                 str(progress) if reading is None else f"{progress} ({reading[0]:,} of {reading[1]:,} offsets read)"
             )
-        elif isinstance(store_trouble, NamespaceHeld):
-            trouble = str(store_trouble)
         elif store_trouble is not None:
             trouble = f"Redis does not answer: {store_trouble}"
         elif intake is None or not intake.assigned:
@@ -196,6 +194,13 @@ class Worker:
         elif not intake.answered:
             trouble = "Kafka does not answer"
         return trouble
+
+    def remark(self) -> str | None:
+        """What a probe is told although the worker is ready."""
+        intake = self._intake
+        held = intake.held_namespaces if intake is not None else []
+        waiting = f"partitions wait for namespaces that are being moved: {', '.join(held)}" if held else None
+        return "; ".join(text for text in (waiting, self._settings_in_use.remark()) if text) or None
 
     def _settling(self) -> tuple[int, int]:
         """How many clusters of the namespace in hand are put back, of how many."""
@@ -248,12 +253,19 @@ class Worker:
         To put back many clusters takes longer than the group waits for a member that does not poll. So the session
         ends, and the next begins with what was lost, before it joins the group.
         """
+        # Raises NamespaceHeld where nobody but the holder settles it.
+        self._store.begin_settling(namespace)
         if self._session is not None and self._settler.is_told(namespace):
             raise StoreUnsettled(f"namespace {namespace!r} is put back before the worker joins its group again")
         self._settler.settle(namespace)
 
     def _settle_all(self, namespaces: Collection[str]) -> None:
-        unsettled = [name for name in namespaces if self._store.incarnation(name) is None]
+        unsettled = []
+        for name in namespaces:
+            with suppress(NamespaceHeld):
+                if self._store.incarnation(name) is None:
+                    self._store.begin_settling(name)
+                    unsettled.append(name)
         # One look at the topic for all of them: each waits for the transactions that are open in it.
         if self._session is not None and self._settler.published_namespaces().intersection(unsettled):
             raise StoreUnsettled("namespaces are put back before the worker joins its group again")
