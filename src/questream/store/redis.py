@@ -294,10 +294,14 @@ class RedisStore:
             mirror = self._empty_mirror(namespace)
             if not mirror.incarnation:
                 return mirror
-            # It may lose or change its incarnation while it is read.
-            with suppress(StoreUnsettled):
+            try:
                 if loading.fill(mirror, self._live_ids(namespace)):
                     return mirror
+            except LostMemory:
+                raise
+            except StoreUnsettled:
+                # It lost or changed its incarnation while it was read.
+                continue
         raise Contended(
             f"the log of namespace {namespace!r} moves faster than its clusters load; raise clusters.log_entries"
         )
