@@ -324,6 +324,20 @@ def test_a_secret_file_that_is_not_text_is_refused_without_its_content(tmp_path:
     assert SECRET not in message
 
 
+@pytest.mark.parametrize(("content", "why"), [("", "is empty"), ("\n", "is empty"), (f"{SECRET}\nuser", "one line")])
+def test_a_secret_file_has_one_line(content: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(content)
+    message = refusal(overrides={"redis.password_file": str(path)})
+    assert why in message
+    assert SECRET not in message
+
+
+def test_a_folder_is_no_settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "cannot be read" in refusal(Path())
+
+
 @pytest.mark.parametrize("servers", ["a", "a:1", "a:1, b.c:2", "[::1]:9092", "::1", "10.0.0.1:65535", "a_b-c:9"])
 def test_servers_are_hosts_with_or_without_a_port(servers: str) -> None:
     assert load_settings(None, {"kafka.bootstrap_servers": servers}).kafka.bootstrap_servers == servers

@@ -107,9 +107,10 @@ def _check_unquoted(name: str, value: str) -> None:
 
 
 def _find_config(config: Path | None) -> Path | None:
-    named = config or Path(os.environ.get(CONFIG_ENV_NAME, ""))
-    if named != Path():
-        return named
+    if config is not None:
+        return config
+    if named := os.environ.get(CONFIG_ENV_NAME):
+        return Path(named)
     try:
         return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
     except OSError as error:
@@ -197,7 +198,12 @@ def _read_secret_files(merged: dict[str, Any], known: Mapping[str, Setting]) -> 
 
 
 def _read_secret(path: Path, key: str) -> str:
-    return _read_text(path, f"{key} is {path}, which", _MOST_SECRET_BYTES).rstrip("\r\n")
+    secret = _read_text(path, f"{key} is {path}, which", _MOST_SECRET_BYTES).rstrip("\r\n")
+    if not secret:
+        raise SettingsError(f"{key} is {path}, which is empty")
+    if "\n" in secret or "\r" in secret:
+        raise SettingsError(f"{key} is {path}, which has more than one line")
+    return secret
 
 
 def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> str:
