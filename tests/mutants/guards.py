@@ -95,7 +95,6 @@ LISTED = (
     (f"{LUA}/retire.lua", ' and seen and tonumber(seen) <= batch["until"]', " and seen"),
     (f"{LUA}/retire.lua", " and (is_alias or not kept[1] and not kept[2])", ""),
     ("src/questream/stream/processor.py", "membership, lambda: self._teller.require(tellings)", "membership, bool"),
-    ("src/questream/stream/processor.py", "None, lambda: self._teller.require(tellings)", "None, lambda: None"),
     ("src/questream/migration/moving.py", "publisher.publish(records, {}, None, require_hold)",
      "publisher.publish(records, {}, None, lambda: None)"),
     ("src/questream/recovery/cluster_topic.py",

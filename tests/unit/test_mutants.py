@@ -1,0 +1,21 @@
+"""The list of guards that `make mutants` takes out, held to the source that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.mutants.guards import EQUIVALENT, all_mutants
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_guard_that_is_listed_stands_in_the_source() -> None:
+    names = [mutant.name for mutant in all_mutants(ROOT)]
+    assert len(names) == len(set(names))
+    assert EQUIVALENT.keys() <= {name.removeprefix("src/questream/") for name in names}
+
+
+def test_a_mutant_is_the_source_without_its_guard() -> None:
+    for mutant in all_mutants(ROOT):
+        source = (ROOT / mutant.file).read_text()
+        assert mutant.applied(source) != source
