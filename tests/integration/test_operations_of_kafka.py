@@ -126,15 +126,17 @@ def test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_i
     # By default a quota looks at the last 11 s: here at 2, so that a small batch is already too large.
     server = kafka_factory(properties={"quota.window.num": "2"})
     stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
-    overrides = stream.overrides(kafka__call_deadline_seconds=4, delivery=delivery, batch_questions=64)
+    overrides = stream.overrides(
+        kafka__call_deadline_seconds=8, kafka__transaction_timeout_seconds=30, delivery=delivery, batch_questions=64
+    )
     worker = WorkerProcess(tmp_path, overrides)
-    server.limit_producer(worker.name, bytes_per_second=4000)
+    server.limit_producer(worker.name, bytes_per_second=2000)
     stream.send(question(i, f"question {i} of {i % 5}") for i in range(70))
     with worker, stream.decisions() as reader:
         assert_one_decision_each(reader.values(70, 120), [f"q{i}" for i in range(70)])
         assert worker.running
         metrics = metric_values(worker.port)
         # Longer than any call may take that nothing holds back.
-        assert metrics["questream_held_by_quota_seconds_total"] > 4
+        assert metrics["questream_held_by_quota_seconds_total"] > 8
         assert metrics["questream_publication_limit"] < 64
         assert "producer_byte_rate" in worker.log.read_text()
