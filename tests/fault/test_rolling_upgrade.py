@@ -39,7 +39,7 @@ def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["git", "archive", "--format=tar", RELEASE_BEFORE, "src", "tests"], cwd=ROOT, capture_output=True, check=False
     )
     if archive.returncode:
-        pytest.skip(f"the history has no {RELEASE_BEFORE}; tests/fault/test_written_before.py reads what it wrote")
+        pytest.skip(f"the history has no {RELEASE_BEFORE}")
     folder = tmp_path_factory.mktemp("release-before")
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as source:
         source.extractall(folder, filter="data")

@@ -2,18 +2,25 @@
 
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
-question has a share of unknown words. `fingerprints` has those of the rows' records, in their order.
+question has a share of unknown words. `fingerprints` has those of the rows' records, in their order. A later release
+may add fields to the object, to rows and to clusters; one that changes what is there writes a `version`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 
 from questream.domain import Decision, RunnerUp
 from questream.store.protocol import Ledger, LedgerRow, PartitionBatch, Proposal, Standing
+from questream.store.wire import require_version
+
+# More are a later release's.
+_ROW_FIELDS = 8
+_CLUSTER_FIELDS = 3
 
 
 def other_stream(topic: str, identity: str) -> str:
@@ -69,11 +76,13 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
     for entry in entries:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
-        body = orjson.loads(text)
+        body = _body(text)
         unknown = body.get("unknown", {})
         fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
-        for offset, cluster_id, similarity, created, rank, runner_up, runner_up_similarity, truncated in body["rows"]:
-            size_before, label, route = body["clusters"][str(cluster_id)]
+        for row in body["rows"]:
+            offset, cluster_id, similarity, created, rank, *others = row[:_ROW_FIELDS]
+            runner_up, runner_up_similarity, truncated = others
+            size_before, label, route = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
             decisions[offset] = Decision(
                 cluster_id=cluster_id,
                 similarity=similarity,
@@ -91,6 +100,12 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
     return Ledger(head, decisions, incarnation, fingerprints)
 
 
+def _body(text: bytes) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(text)
+    require_version(body.get("version"), "the ledger of the namespace")
+    return body
+
+
 def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
     """What is left of the entries when all from `offset` on is forgotten."""
     kept = []
@@ -99,7 +114,7 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
         if int(last) < offset:
             kept.append(entry)
         elif int(first) < offset:
-            body = orjson.loads(text)
+            body = _body(text)
             rows = [row for row in body["rows"] if row[0] < offset]
             body |= {"rows": rows, "fingerprints": body.get("fingerprints", [])[: len(rows)]}
             kept.append(b"%b %d " % (first, offset - 1) + orjson.dumps(body))

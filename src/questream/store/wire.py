@@ -11,10 +11,12 @@ import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
-from questream.errors import LostMemory
+from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import Standing, Tail
 
 _FLOAT32 = np.dtype("<f4")
+# Of the entries of ledgers and logs. What hashes mean is the layout's of a namespace.
+_ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
     *("labelled", "joins", "absorbed", "retired"),
@@ -52,6 +54,15 @@ def reading(what: str) -> Iterator[None]:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise LostMemory(f"{what} cannot be read") from None
+
+
+def require_version(version: object, what: str) -> None:
+    """Raises NamespaceRefused unless this release knows what entries of this version mean; those without are of 1.
+
+    Fields are added without a version. It comes when a field that was there changes its meaning or goes.
+    """
+    if version is not None and str(version) != str(_ENTRY_VERSION):
+        raise NamespaceRefused(f"{what} was written by a later release: upgrade questream")
 
 
 def to_bytes(vector: Vector) -> bytes:
@@ -192,6 +203,7 @@ def parse_tail(seq: int, entries: Sequence[Any] | None) -> Tail:
 
 
 def parse_change(fields: dict[bytes, bytes]) -> Change:
+    require_version(fields[b"version"].decode() if b"version" in fields else None, "the log of the namespace")
     if b"moved" in fields:
         return ClusterMoved(int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]))
     if b"removed" in fields:
