@@ -171,12 +171,20 @@ def _restore(store: RedisStore, namespace: str, told: list[ClusterState]) -> Non
     store.unpublished(namespace, 0.0, 100)
 
 
-@pytest.mark.parametrize("field", ["created", "seen", "joins", "size", "revision", "members"])
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        *((name, "garbage") for name in ("created", "seen", "joins", "size", "revision", "members")),
+        ("joins", '{"questions/0":7}'),
+        ("joins", '{"questions/0":["x"]}'),
+        ("members", "0"),
+    ],
+)
 def test_a_cluster_that_cannot_be_read_is_left_as_it_was(
-    store: RedisStore, client: Any, namespace: str, field: str
+    store: RedisStore, client: Any, namespace: str, field: str, text: str
 ) -> None:
     seq = create_two(store, namespace).seq
-    client.hset(KEYS.cluster(namespace, 1), field, "garbage")
+    client.hset(KEYS.cluster(namespace, 1), field, text)
     before = client.hgetall(KEYS.cluster(namespace, 1)), client.lrange(_ledger(namespace), 0, -1)
     for call in (0, 2):
         with pytest.raises(StoreUnsettled, match="lost"):
