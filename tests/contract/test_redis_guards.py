@@ -286,3 +286,23 @@ def test_a_cluster_that_was_seen_again_is_not_retired(store: RedisStore, client:
     names = ("meta", "log", "outbox", "idle", "singletons", "aliases")
     keys = [*(KEYS.of(namespace, name) for name in names), KEYS.cluster(namespace, 1), KEYS.cluster(namespace, 2)]
     assert store._retire_script(keys=keys, args=[header]) == [2]
+
+
+def test_what_stands_as_it_was_told_is_published_again_where_that_is_asked(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    told = list(store.clusters(namespace))
+    client.delete(KEYS.of(namespace, "outbox"))
+    token = settling(store, namespace)
+    assert store.restore(namespace, token, [Restored(told[0], publish=True), Restored(told[1])]) == 0
+    assert client.zrange(KEYS.of(namespace, "outbox"), 0, -1) == [b"1"]
+
+
+def test_a_cluster_without_its_revision_is_not_retired(store: RedisStore, client: Any, namespace: str) -> None:
+    create_two(store, namespace)
+    for number in (1, 2):
+        client.hdel(KEYS.cluster(namespace, number), "revision")
+    with pytest.raises(StoreUnsettled, match="lost"):
+        store.retire(namespace, Retention(max_clusters=1), 10)
+    assert client.zcard(KEYS.of(namespace, "idle")) == 2
