@@ -239,6 +239,12 @@ class Clusterer:
         self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
         return ledger
 
+    def forget_in_all(self, topic: str, partition: int, offset: int) -> None:
+        """As `forget`, in all namespaces of the store."""
+        for namespace in self._store.namespaces():
+            with suppress(NamespaceRefused):
+                self.forget(namespace, topic, partition, offset)
+
     def decide(
         self,
         namespace: str,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
@@ -37,11 +38,11 @@ def begun_anew(worker: WorkerProcess, reason: str) -> float:
     return metric_values(worker.port).get(f'questream_ledgers_begun_anew_total{{reason="{reason}"}}', 0.0)
 
 
-def assert_new_questions(decisions: Sequence[dict[str, Any]]) -> None:
+def assert_new_questions(decisions: Sequence[dict[str, Any]], count: int = NEW) -> None:
     """Each of the new questions opened a cluster that no old question is in."""
     of_new = [decision for decision in decisions if decision["question_id"].startswith("qnew")]
     of_old = {decision["cluster_id"] for decision in decisions if decision["question_id"].startswith("qold")}
-    assert_one_decision_each(of_new, (f"qnew-{i}" for i in range(NEW)))
+    assert_one_decision_each(of_new, (f"qnew-{i}" for i in range(count)))
     assert {decision["outcome"] for decision in of_new} == {"created"}
     assert not of_old & {decision["cluster_id"] for decision in of_new}
 
@@ -153,6 +154,15 @@ def test_each_group_decides_all_records_for_itself(
     assert sum(live_sizes(stream.store()).values()) == 2 * OLD
 
 
+def lose_log(kafka: KafkaServer, stream: Stream) -> None:
+    """What a broker loses that comes back without its disk; the topic keeps its id, and the group its offsets."""
+    kafka.stop()
+    for segment in (kafka.folder / "data" / f"{stream.topics.input_topic}-0").iterdir():
+        if segment.suffix in (".log", ".index", ".timeindex", ".snapshot") or segment.name.startswith("leader-epoch"):
+            segment.unlink()
+    kafka.start()
+
+
 def test_records_that_stand_where_lost_ones_were_decided_are_new_questions(
     kafka_factory: Callable[..., KafkaServer], redis_url: str, start_worker: Callable[..., WorkerProcess]
 ) -> None:
@@ -161,12 +171,7 @@ def test_records_that_stand_where_lost_ones_were_decided_are_new_questions(
     stream.send(map(old, range(OLD)))
     # Decided and not published: it stands in the ledger above what is committed.
     assert start_worker(stream, fault="publish:before:1:KILL").wait() < 0
-    kafka.stop()
-    for segment in (kafka.folder / "data" / f"{stream.topics.input_topic}-0").iterdir():
-        # What a broker loses that comes back without its disk; the topic keeps its id.
-        if segment.suffix in (".log", ".index", ".timeindex", ".snapshot") or segment.name.startswith("leader-epoch"):
-            segment.unlink()
-    kafka.start()
+    lose_log(kafka, stream)
     stream.send(map(new, range(NEW)))
     with stream.decisions() as reader:
         worker = start_worker(stream)
@@ -205,3 +210,37 @@ def test_records_of_a_kafka_that_came_back_from_a_backup_are_new_questions(
     assert_one_decision_each(of_new, (f"qnew-{i}" for i in range(NEW)))
     assert {decision["outcome"] for decision in of_new} <= {"created", "joined"}
     assert begun_anew(worker, "other_records") == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "delivery"), [(NEW, "exactly-once"), (2 * OLD, "exactly-once"), (2 * OLD, "at-least-once")]
+)
+def test_records_that_stand_where_published_ones_were_are_new_questions(
+    sent: int,
+    delivery: str,
+    kafka_factory: Callable[..., KafkaServer],
+    redis_url: str,
+    start_worker: Callable[..., WorkerProcess],
+) -> None:
+    kafka = kafka_factory()
+    topics = create_topics(kafka.bootstrap_servers)
+    # Batches of a few: the ledger has forgotten most of them.
+    stream = Stream(kafka.bootstrap_servers, topics, redis_url, {"delivery": delivery, "batch_questions": 4})
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        first = start_worker(stream)
+        decided = reader.values(OLD)
+        wait_until(lambda: sum(stream.committed().values()) == OLD, "the offsets are committed")
+        first.kill()
+    lose_log(kafka, stream)
+    stream.send(map(new, range(sent)))
+    with stream.decisions() as reader:
+        worker = start_worker(stream)
+        assert_new_questions(decided + reader.values(OLD + sent)[OLD:], sent)
+        # And again, from what the group has now.
+        wait_until(lambda: sum(stream.committed().values()) == sent, "the offsets are committed")
+        worker.kill()
+        stream.send([new(sent)])
+        start_worker(stream)
+        assert_new_questions(decided + reader.values(OLD + sent + 1)[OLD:], sent + 1)
+    assert sum(live_sizes(stream.store()).values()) == OLD + sent + 1

@@ -59,6 +59,23 @@ class Outgoing:
 Offsets = Mapping[tuple[str, int], int]
 
 
+class NextOffset(int):
+    """An offset to commit, with the metadata that stays with it in Kafka."""
+
+    metadata: str = ""
+
+    def __new__(cls, offset: int, metadata: str) -> NextOffset:
+        """`offset`, as an int in all else."""
+        self = super().__new__(cls, offset)
+        self.metadata = metadata
+        return self
+
+
+def with_metadata(offset: int) -> OffsetAndMetadata:
+    """What kafka-python commits."""
+    return OffsetAndMetadata(offset, offset.metadata if isinstance(offset, NextOffset) else "", -1)
+
+
 class Publisher(Protocol):
     """Publishes batches. Both kinds pass tests/contract/test_publisher.py."""
 
@@ -301,10 +318,7 @@ class _Sent:
 
 
 def _kafka_offsets(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
-        TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
-        for (topic, partition), offset in offsets.items()
-    }
+    return {TopicPartition(*at): with_metadata(offset) for at, offset in offsets.items()}
 
 
 def _translate(error: Exception) -> QuestreamError | Exception:

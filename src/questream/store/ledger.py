@@ -107,8 +107,9 @@ def _body(text: bytes) -> dict[str, Any]:
 
 
 def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
-    """What is left of the entries when all from `offset` on is forgotten."""
+    """What is left of the entries when all from `offset` on is forgotten; what lies before it counts as decided."""
     kept = []
+    entries = list(entries)
     for entry in entries:
         first, last, text = entry.split(b" ", 2)
         if int(last) < offset:
@@ -118,7 +119,7 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
             rows = [row for row in body["rows"] if row[0] < offset]
             body |= {"rows": rows, "fingerprints": body.get("fingerprints", [])[: len(rows)]}
             kept.append(b"%b %d " % (first, offset - 1) + orjson.dumps(body))
-    return kept
+    return kept or ([head_entry(offset - 1)] if entries and offset > 0 else [])
 
 
 def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal) -> Decision:

@@ -213,9 +213,10 @@ class MemoryStore:
             if state.incarnation is None:
                 raise _unsettled(namespace)
             entries = state.ledgers.get((topic, partition), [])
-            state.ledgers[topic, partition] = [
-                (first, _below(ledger, offset)) for first, ledger in entries if first < offset
-            ]
+            kept = [(first, _below(ledger, offset)) for first, ledger in entries if first < offset]
+            if entries and not kept and offset > 0:
+                kept = [(offset - 1, Ledger(offset - 1))]
+            state.ledgers[topic, partition] = kept
             return replace(_joined(state.ledgers[topic, partition]), incarnation=state.incarnation)
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:

@@ -326,6 +326,7 @@ class Store(Protocol):
     def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         """Forget what is recorded of a partition from `offset` on: other records stand there now. Returns the rest.
 
+        Where something was recorded, all before `offset` still counts as decided.
         Raises StoreUnsettled.
         """
 

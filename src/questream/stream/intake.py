@@ -90,7 +90,7 @@ class Intake:
         self._committed: Offsets = {}
         self._stream = topic
         self._watch = _ProgressWatch(stall_seconds)
-        self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds)
+        self._positions = Positions(consumer, topic, begin_at, metrics, stall_seconds, self._forget_from)
         self._next_lag_report = 0.0
         self._answered = True
         self._superseded = (-1, 0.0)
@@ -153,12 +153,13 @@ class Intake:
         if self._assignment.take_assigned():
             # What was fetched is dropped, and read again from where the group stands.
             self._consumer.take_out_of_range()
-            self._positions.rewind()
             self._name_stream()
+            self._positions.rewind()
             self._backlog.begin_epoch()
         elif self._backlog.begun and self._backlog.epoch == epoch:
             for partition, position in self._consumer.take_out_of_range().items():
                 self._positions.lost_by_retention(partition, position)
+            fetched = self._positions.without_last(fetched)
             if fetched:
                 self._take(fetched, membership, epoch)
         self._watch_over()
@@ -232,6 +233,12 @@ class Intake:
                 "its records are new questions",
                 extra={"topic": self._topic},
             )
+
+    def _forget_from(self, partition: TopicPartition, offset: int) -> None:
+        """Records from this offset on are others than those that were decided."""
+        self._retry.store(self._clusterer.forget_in_all, self._stream, partition.partition, offset)
+        self._ledgers.clear()
+        self._metrics.ledgers_begun_anew.labels("other_records").inc()
 
     def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, epoch: int) -> None:
         if membership.generation_id < 0:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
 from questream.errors import KafkaUnavailable
-from questream.kafka.publisher import Offsets
+from questream.kafka.publisher import Offsets, with_metadata
+from questream.kafka.reading import record_of
 from questream.metrics import Metrics
+from questream.records.fingerprint import LastRecord
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +29,21 @@ class Positions:
 
     `begin_at` is where a group that stands nowhere in the topic begins; a partition that is new to a group which does
     stand there begins at its beginning, whatever that says.
+
+    A log that lost records (an unclean election, a disk, a backup put back) gives their offsets to others. It is known
+    by its end, which lies before the group's offset, or by the record before that offset, which is another than the
+    offset's metadata names. Then it is read from its beginning, and `on_replaced` gets the offset from which on its
+    records are newer than what was decided last.
     """
 
     def __init__(
-        self, consumer: KafkaConsumer, topic: str, begin_at: Beginning, metrics: Metrics, answer_seconds: float
+        self,
+        consumer: KafkaConsumer,
+        topic: str,
+        begin_at: Beginning,
+        metrics: Metrics,
+        answer_seconds: float,
+        on_replaced: Callable[[TopicPartition, int], None],
     ) -> None:
         self._consumer = consumer
         self._topic = topic
@@ -39,6 +52,8 @@ class Positions:
         self._answer_ms = int(answer_seconds * 1000)
         self._taken: dict[TopicPartition, int] = {}
         self._done: dict[TopicPartition, int] = {}
+        self._on_replaced = on_replaced
+        self._last: dict[TopicPartition, tuple[int, LastRecord]] = {}
 
     def rewind(self) -> None:
         """Start each assigned partition where the group stands; a transaction that may move it is waited for.
@@ -49,25 +64,52 @@ class Positions:
         """
         assigned = sorted(self._consumer.assignment())
         committed = {partition: self._committed(partition) for partition in assigned}
-        new = [partition for partition, offset in committed.items() if offset is None]
+        new = [partition for partition, at in committed.items() if at is None]
         retained: dict[TopicPartition, int] = self._consumer.beginning_offsets(assigned, timeout_ms=self._answer_ms)
-        first = self._first_offsets(new, retained) if new else {}
-        self._taken, self._done = {}, {}
-        moved = dict(first)
+        moved = self._first_offsets(new, retained) if new else {}
+        self._taken, self._done, self._last = {}, {}, {}
         for partition in assigned:
-            start = first[partition] if partition in first else committed[partition]
-            assert start is not None  # noqa: S101 - one that is None is new
-            if partition not in first:
-                start = self._readable(partition, start, retained[partition])
-                if start != committed[partition]:
+            at = committed[partition]
+            if at is None:
+                start = moved[partition]
+            else:
+                last = LastRecord.parse(at.metadata)
+                start = self._readable(partition, at.offset, last, retained[partition])
+                if start != at.offset:
                     moved[partition] = start
-            self._consumer.seek(partition, start)
+                elif last is not None and start > retained[partition]:
+                    self._last[partition] = (start, last)
+            # The record before it is read once more, and compared.
+            self._consumer.seek(partition, start - (partition in self._last))
             self._taken[partition] = self._done[partition] = start
         # Else whoever came next after a crash would begin at an end that has moved past what was read, or tell of the
         # same gap again.
         if moved:
             self.commit(moved)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
+
+    def without_last(self, fetched: Mapping[TopicPartition, list[Any]]) -> dict[TopicPartition, list[Any]]:
+        """What was fetched, without the records before the group's offsets.
+
+        Of a partition where another record stands there than was decided last it has nothing: that is read from its
+        beginning.
+        """
+        kept = dict(fetched)
+        for partition in fetched.keys() & self._last.keys():
+            offset, last = self._last.pop(partition)
+            found = fetched[partition][0]
+            # Where a transaction's mark stands, there is no record to compare.
+            if found.offset >= offset:
+                continue
+            kept[partition] = fetched[partition][1:]
+            if LastRecord.of(record_of(found)) not in (None, last):
+                kept[partition] = []
+                (start,) = self._consumer.beginning_offsets([partition], timeout_ms=self._answer_ms).values()
+                self._replaced(partition, offset, last)
+                self._consumer.seek(partition, start)
+                self._taken[partition] = self._done[partition] = start
+                self.commit({partition: start})
+        return {partition: records for partition, records in kept.items() if records}
 
     def lost_by_retention(self, partition: TopicPartition, position: int) -> None:
         """While it was read, Kafka removed what lay at this position: go on with what is retained.
@@ -105,7 +147,7 @@ class Positions:
         """Commit, unless the group has rebalanced: whoever comes next begins where it stood."""
         try:
             self._consumer.commit(
-                {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()},
+                {partition: with_metadata(offset) for partition, offset in offsets.items()},
                 timeout_ms=self._answer_ms,
             )
         except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError):
@@ -113,9 +155,8 @@ class Positions:
             return False
         return True
 
-    def _committed(self, partition: TopicPartition) -> int | None:
-        offset: int | None = self._consumer.committed(partition, timeout_ms=self._answer_ms)
-        return offset
+    def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
+        return self._consumer.committed(partition, metadata=True, timeout_ms=self._answer_ms)
 
     def _first_offsets(
         self, new: list[TopicPartition], retained: Mapping[TopicPartition, int]
@@ -143,28 +184,40 @@ class Positions:
         deadline = time.monotonic() + _FIRST_MEMBER_SECONDS
         while True:
             committed = {partition: self._committed(partition) for partition in new}
-            found = {partition: offset for partition, offset in committed.items() if offset is not None}
+            found = {partition: at.offset for partition, at in committed.items() if at is not None}
             if len(found) == len(new):
                 return found
             if time.monotonic() > deadline:
                 raise KafkaUnavailable("no worker has begun the group in this topic yet")
             time.sleep(0.1)
 
-    def _readable(self, partition: TopicPartition, committed: int, retained: int) -> int:
+    def _readable(self, partition: TopicPartition, committed: int, last: LastRecord | None, retained: int) -> int:
         """The committed offset, or the first that is retained where that lies behind it."""
         if committed < retained:
             self._tell_gap(partition, committed, retained)
             return retained
         # A new leader may know of its end a moment late.
         for _ in range(2):
-            if committed <= self._consumer.end_offsets([partition], timeout_ms=self._answer_ms)[partition]:
+            if committed <= self._end(partition):
                 return committed
             time.sleep(_LOOK_AGAIN_SECONDS)
+        self._replaced(partition, committed, last)
+        return retained
+
+    def _replaced(self, partition: TopicPartition, committed: int, last: LastRecord | None) -> None:
         logger.warning(
-            "the topic ends before the group's offset: it was truncated or made anew; it is read from its beginning",
+            "the topic lost records before the group's offset: it was truncated or put back; it is read from its"
+            " beginning",
             extra={"topic": partition.topic, "partition": partition.partition, "offset": committed},
         )
-        return retained
+        if last is not None and last.timestamp >= 0:
+            newer = self._consumer.offsets_for_times({partition: last.timestamp + 1}, timeout_ms=self._answer_ms)
+            found = newer.get(partition)
+            self._on_replaced(partition, self._end(partition) if found is None else found.offset)
+
+    def _end(self, partition: TopicPartition) -> int:
+        end: int = self._consumer.end_offsets([partition], timeout_ms=self._answer_ms)[partition]
+        return end
 
     def _tell_gap(self, partition: TopicPartition, position: int, retained: int) -> None:
         self._metrics.missed.labels(partition.topic, partition.partition).inc(retained - position)

@@ -24,7 +24,7 @@ from questream.errors import (
     StoreUnsettled,
     Superseded,
 )
-from questream.kafka.publisher import Offsets, Outgoing, Publisher
+from questream.kafka.publisher import NextOffset, Offsets, Outgoing, Publisher
 from questream.kafka.quota import Pace
 from questream.kafka.sizes import SizeLimits
 from questream.metrics import Metrics
@@ -34,7 +34,7 @@ from questream.records import (
     passthrough_headers,
     reference_letter,
 )
-from questream.records.fingerprint import fingerprint
+from questream.records.fingerprint import LastRecord, fingerprint
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
 from questream.stream.retirement import Retirement
@@ -143,7 +143,10 @@ class Processor:
             self._drop(batch)
             return
         started = time.perf_counter()
-        offsets = {_partition(item): item.record.source.offset + 1 for item in batch.items}
+        last = {_partition(item): item.record for item in batch.items}
+        offsets = {
+            at: NextOffset(record.source.offset + 1, str(LastRecord.of(record) or "")) for at, record in last.items()
+        }
         try:
             tellings = self._teller.of_batch(batch, decided)
             self._tell_untold_first(tellings)
