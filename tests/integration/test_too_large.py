@@ -20,6 +20,7 @@ from tests.stream import (
     Reader,
     Stream,
     WorkerProcess,
+    live_sizes,
     metric_values,
     question,
     running_worker,
@@ -108,6 +109,8 @@ def test_a_key_that_takes_long_to_hash_does_not_end_the_worker(stream: Stream, t
     with WorkerProcess(tmp_path, stream.overrides()), stream.decisions() as decisions:
         wait_until(lambda: stream.committed() == {0: 4}, "the partition goes on")
         assert {decision["question_id"] for decision in decisions.values()} == {"q1", "q2"}
+    # Nor does its cluster count it.
+    assert sum(live_sizes(stream.store()).values()) == 2
     with stream.dead_letters() as dead:
         reasons = [dict(letter.headers)["questream-reason"] for letter in dead.rest()]
     assert reasons == [b"not_json", b"too_large_to_publish"]

@@ -23,6 +23,11 @@ class _Size(NamedTuple):
     until: float
 
 
+def is_sendable(key: bytes | None) -> bool:
+    """Whether a record with this key can be sent in time, whatever its topic takes."""
+    return len(key or b"") <= _MOST_KEY_BYTES
+
+
 class SizeLimits:
     """Remembers by topic which sizes it refused. For one thread.
 
@@ -42,7 +47,7 @@ class SizeLimits:
 
     def may_fit(self, record: Outgoing) -> bool:
         """Whether nothing was refused lately that was no larger, and its key is one that can be sent in time."""
-        if len(record.key or b"") > _MOST_KEY_BYTES:
+        if not is_sendable(record.key):
             return False
         sizes = self._refused.get(record.topic)
         if not sizes:

@@ -26,7 +26,7 @@ from questream.errors import (
 )
 from questream.kafka.publisher import NextOffset, Offsets, Outgoing, Publisher
 from questream.kafka.quota import Pace
-from questream.kafka.sizes import SizeLimits
+from questream.kafka.sizes import SizeLimits, is_sendable
 from questream.metrics import Metrics
 from questream.records import (
     dead_letter_headers,
@@ -274,6 +274,9 @@ class Processor:
         for at, item in enumerate(item for item in batch.items if item.tokens is not None):
             if not np.isfinite(vectors[at]).all():
                 item.error = BadRecord("embed", "not_finite", "the model gave a vector that is not finite")
+            elif not is_sendable(item.record.key):
+                # Now, before it is decided: its cluster would count a question that has no decision.
+                self._refer(item)
             elif item.question is not None:
                 items, rows = by_namespace.setdefault(item.question.namespace, ([], []))
                 items.append(item)
