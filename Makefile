@@ -60,9 +60,12 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 
 test: $(STAMP) ## All checks: lint, types, unit tests, then those on real servers (Kafka, Redis)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit tests/model $(ARGS)
-	@$(BIN)/python -m tests.servers
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/contract tests/integration tests/fault $(ARGS)
+	@# Both parts run to their ends: whoever mends a failure wants to know of all.
+	@failed=0; \
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit tests/model $(ARGS) || failed=1; \
+	$(BIN)/python -m tests.servers; \
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/contract tests/integration tests/fault $(ARGS) || failed=1; \
+	exit $$failed
 
 lint: $(STAMP) ## Style and types
 	$(BIN)/ruff check .
