@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,12 +12,10 @@ import redis.exceptions
 from questream.clustering.merging import Merge
 from questream.domain import retired_cluster
 from questream.errors import AnotherStore, NamespaceRefused, StoreUnsettled
-from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import LAYOUT, Committed, Restored
 from questream.store.redis import RedisStore
 from questream.store.retention import Retention
-from questream.store.wire import Keys
-from tests.contract.conftest import redis_clients
+from tests.contract.on_redis import KEYS, client, namespace, store
 from tests.contract.test_store import (
     IDENTITY,
     batch,
@@ -33,28 +30,9 @@ from tests.contract.test_store import (
     vector,
 )
 
-__all__ = ["redis_clients"]
+__all__ = ["client", "namespace", "store"]
 
-KEYS = Keys(DEFAULT_PREFIX)
 JOIN = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)))
-
-
-@pytest.fixture
-def client(redis_clients: dict[str, Any]) -> Any:
-    return redis_clients["redis"]
-
-
-@pytest.fixture
-def store(client: Any) -> RedisStore:
-    return RedisStore(client)
-
-
-@pytest.fixture
-def namespace(store: RedisStore) -> str:
-    name = f"guards-{uuid.uuid4().hex[:12]}"
-    store.open(name, IDENTITY)
-    settle(store, name)
-    return name
 
 
 def settling(store: RedisStore, namespace: str) -> str:

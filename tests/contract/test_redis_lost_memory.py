@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 
 from questream.clustering.merging import Merge
 from questream.errors import StoreUnsettled
-from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Committed, MeanUpdate
 from questream.store.redis import RedisStore
 from questream.store.retention import Retention
-from questream.store.wire import Keys
-from tests.contract.conftest import redis_clients
+from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import (
     IDENTITY,
     batch,
@@ -31,30 +28,9 @@ from tests.contract.test_store import (
     vector,
 )
 
-__all__ = ["redis_clients"]
-
-KEYS = Keys(DEFAULT_PREFIX)
+__all__ = ["client", "namespace", "store"]
 
 
-@pytest.fixture
-def client(redis_clients: dict[str, Any]) -> Any:
-    return redis_clients["redis"]
-
-
-@pytest.fixture
-def store(client: Any) -> RedisStore:
-    return RedisStore(client)
-
-
-@pytest.fixture
-def namespace(store: RedisStore, request: pytest.FixtureRequest) -> str:
-    name = f"lost-{abs(hash(request.node.name)):x}"[:40]
-    store.open(name, IDENTITY)
-    settle(store, name)
-    return name
-
-
-Damage = Callable[[Any, str], object]
 JOIN = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)))
 CREATE = proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(3, 3, created=True)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,12 +11,10 @@ import pytest
 from questream.clustering.merging import Merge
 from questream.domain import ClusterState
 from questream.errors import StoreUnsettled
-from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Committed, Restored
 from questream.store.redis import RedisStore
 from questream.store.retention import Retention
-from questream.store.wire import Keys
-from tests.contract.conftest import redis_clients
+from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import (
     IDENTITY,
     batch,
@@ -33,16 +30,13 @@ from tests.contract.test_store import (
     vector,
 )
 
-__all__ = ["redis_clients"]
+__all__ = ["client", "namespace", "store"]
 
-KEYS = Keys(DEFAULT_PREFIX)
 CLUSTER_FIELDS = ("members", "sum", "size", "revision", "created", "seen", "representative", "label", "joins")
 META_FIELDS = (
     *("seq", "next", "mean_questions", "mean_sum", "live", "live_seq", "dimension", "similarity", "threshold"),
     *("layout", "outdated_count", "turns", "generation", "home", "linkage"),
 )
-
-Damage = Callable[[Any, str], object]
 
 
 def _spoilt(name: str, field: str) -> dict[str, Damage]:
@@ -87,24 +81,6 @@ DAMAGES: dict[str, Damage] = {
     "a ledger has other JSON": lambda client, at: client.rpush(_ledger(at), '3 3 {"rows":[[1]]}'),
     "a ledger is a string": lambda client, at: (client.delete(_ledger(at)), client.set(_ledger(at), "garbage")),
 }
-
-
-@pytest.fixture
-def client(redis_clients: dict[str, Any]) -> Any:
-    return redis_clients["redis"]
-
-
-@pytest.fixture
-def store(client: Any) -> RedisStore:
-    return RedisStore(client)
-
-
-@pytest.fixture
-def namespace(store: RedisStore) -> str:
-    name = f"spoilt-{uuid.uuid4().hex[:12]}"
-    store.open(name, IDENTITY)
-    settle(store, name)
-    return name
 
 
 def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:

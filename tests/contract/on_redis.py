@@ -1,0 +1,40 @@
+"""Fixtures of the tests that hold for Redis alone: a module imports those that it uses, in place of the contract's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.redis import RedisStore
+from questream.store.wire import Keys
+from tests.contract.test_store import IDENTITY, settle
+
+KEYS = Keys(DEFAULT_PREFIX)
+
+# What is done to the keys of a namespace, by a client that is not questream's.
+Damage = Callable[[Any, str], object]
+
+
+@pytest.fixture
+def client(redis_clients: dict[str, Any]) -> Any:
+    """A client of a single Redis."""
+    return redis_clients["redis"]
+
+
+@pytest.fixture
+def store(client: Any) -> RedisStore:
+    """The store in that Redis."""
+    return RedisStore(client)
+
+
+@pytest.fixture
+def namespace(store: RedisStore) -> str:
+    """A namespace that is opened and settled."""
+    name = f"on-redis-{uuid.uuid4().hex[:12]}"
+    store.open(name, IDENTITY)
+    settle(store, name)
+    return name
