@@ -42,8 +42,12 @@ def burst(number: int, random: Random) -> Iterator[tuple[bytes, bytes | None]]:
         topic = max(0, newest - random.randrange(OPEN_TOPICS))
         # A namespace has topics of its own: what is alike in two of them must not meet.
         text = random.choice(SHAPES).format(t=topic, n=number)
-        record = {"id": name, "text": text, "namespace": random.choice(NAMESPACES)}
-        yield name.encode(), json.dumps(record).encode()
+        yield name.encode(), question_value(name, text, random.choice(NAMESPACES))
+
+
+def question_value(name: str, text: str, namespace: str) -> bytes:
+    """The value of a record that asks a question."""
+    return json.dumps({"id": name, "text": text, "namespace": namespace}).encode()
 
 
 class Traffic:

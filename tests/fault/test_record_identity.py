@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from tests.servers import KafkaServer, create_topics
-from tests.servers.topics import COMPACTED
+from tests.servers.topics import COMPACTED, make_topic_anew
 from tests.stream import (
     Stream,
     WorkerProcess,
@@ -47,22 +47,8 @@ def assert_new_questions(decisions: Sequence[dict[str, Any]], count: int = NEW) 
     assert not of_old & {decision["cluster_id"] for decision in of_new}
 
 
-def make_anew(stream: Stream, partitions: int = 1) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
-    try:
-        topic = stream.topics.input_topic
-        admin.delete_topics([topic])
-
-        def created() -> bool:
-            try:
-                admin.create_topics([NewTopic(topic, partitions, 1)], wait_for_metadata=True)
-            except Exception:  # its name is taken until the broker has deleted it
-                return False
-            return True
-
-        wait_until(created, "the topic is there again")
-    finally:
-        admin.close()
+def make_anew(stream: Stream) -> None:
+    make_topic_anew(stream.bootstrap_servers, stream.topics.input_topic, 1)
 
 
 def test_records_of_a_topic_made_anew_are_new_questions(

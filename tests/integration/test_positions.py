@@ -10,8 +10,8 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from questream.kafka.consumer import RecordConsumer
 from questream.stream import intake
-from tests.fault.test_record_identity import make_anew
 from tests.servers import KafkaServer, Topics
+from tests.servers.topics import make_topic_anew
 from tests.stream import (
     Message,
     Stream,
@@ -127,7 +127,7 @@ def test_a_log_that_ends_below_what_was_read_is_told(stream: Stream) -> None:
     wait_until(lambda: bool(consumer.poll(100)) and consumer.position(at) == 10, "all of it is read")
     # Else a fetch beyond the end could be first to find out.
     consumer.pause(at)
-    make_anew(stream)
+    make_topic_anew(stream.bootstrap_servers, stream.topics.input_topic, 1)
     # What kafka-python does by itself where the metadata tell of another leader.
     assert consumer._subscription.request_position_validation(at)
     found: dict[TopicPartition, int] = {}

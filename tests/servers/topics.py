@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 
+_DELETED_SECONDS = 40.0
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "600000"}
 
 
@@ -49,3 +53,19 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
     finally:
         admin.close()
     return topics
+
+
+def make_topic_anew(bootstrap_servers: str, topic: str, partitions: int) -> None:
+    """Delete a topic, and create it again under its name, which is taken until the broker has deleted it."""
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
+        admin.delete_topics([topic])
+        deadline = time.monotonic() + _DELETED_SECONDS
+        while True:
+            try:
+                admin.create_topics([NewTopic(topic, partitions, -1)], wait_for_metadata=True)
+            except KafkaError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from tests.campaign.bed import NAMESPACES_MAX, Bed
 from tests.campaign.faults.base import Dice, Fault
+from tests.campaign.traffic import question_value
 from tests.stream import Message
 
 MIB = 1024 * 1024
@@ -29,7 +29,7 @@ class NamespaceFlood(Fault):
     def inflict(self, bed: Bed) -> None:
         flood = uuid.uuid4().hex[:6]
         bed.traffic.send_besides(
-            Message(_question(f"{flood}-{n}", "a b", f"tenant-{flood}-{n}"), f"{flood}-{n}".encode())
+            Message(question_value(f"{flood}-{n}", "a b", f"tenant-{flood}-{n}"), f"{flood}-{n}".encode())
             for n in range(self.namespaces)
         )
 
@@ -54,11 +54,7 @@ class HugeRecords(Fault):
         bed.traffic.send_besides(self._record(uuid.uuid4().hex, huge) for _ in range(self.records))
 
     def _record(self, name: str, huge: bytes) -> Message:
-        key, value = name.encode(), _question(name, "a1 b1", "shop")
+        key, value = name.encode(), question_value(name, "a1 b1", "shop")
         if self.part == "value":
             return Message(b'{"text": "' + huge, key)
         return Message(value, huge) if self.part == "key" else Message(value, key, [("huge", huge)])
-
-
-def _question(name: str, text: str, namespace: str) -> bytes:
-    return json.dumps({"id": name, "text": text, "namespace": namespace}).encode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from questream.store.wire import Keys
 from tests.campaign.bed import Bed
 from tests.campaign.faults.base import Dice, Fault, StoreKind
 from tests.campaign.faults.servers import SINGLE
-from tests.campaign.traffic import NAMESPACES
+from tests.campaign.traffic import NAMESPACES, question_value
 from tests.stream import Message, wait_until
 
 KEYS = Keys(DEFAULT_PREFIX)
@@ -29,11 +28,6 @@ class FlushedStore(Fault):
     struck = "store"
     needs = SINGLE
     loses_memory = True
-
-    @classmethod
-    def draw(cls, dice: Dice) -> Self:
-        del dice
-        return cls()
 
     def inflict(self, bed: Bed) -> None:
         with bed.single.server.client() as client:
@@ -174,6 +168,6 @@ class RemovedKey(Fault):
             removed = client.eval(_REMOVE_CLUSTER, 2, *names, prefix)
         number, text = (part.decode() for part in removed)
         name = f"removed-{number}-{uuid.uuid4().hex[:6]}"
-        value = json.dumps({"id": name, "text": text, "namespace": self.namespace}).encode()
+        value = question_value(name, text, self.namespace)
         bed.traffic.send_besides([Message(value, name.encode())])
         wait_until(lambda: bool(client.exists(f"{prefix}{number}")), "the cluster is put back", PUT_BACK_SECONDS)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
-from kafka.errors import KafkaError
 
 from questream.errors import QuestreamError
 from tests.campaign.bed import Bed
@@ -20,6 +18,7 @@ from tests.campaign.faults.servers import SINGLE
 from tests.campaign.traffic import NAMESPACES
 from tests.checker import Named
 from tests.servers import RedisServer, create_topics
+from tests.servers.topics import make_topic_anew
 from tests.stream import Reader, Stream, WorkerProcess, assert_one_decision_each, question, wait_until
 
 REFUSED_SECONDS = 120.0
@@ -32,11 +31,6 @@ class AddedPartition(Fault):
 
     kind = "partition added"
     struck = "broker"
-
-    @classmethod
-    def draw(cls, dice: Dice) -> Self:
-        del dice
-        return cls()
 
     def inflict(self, bed: Bed) -> None:
         admin = KafkaAdminClient(bootstrap_servers=bed.kafka.bootstrap_servers)
@@ -59,30 +53,11 @@ class MadeAnewTopic(Fault):
     struck = "broker"
     alone = True
 
-    @classmethod
-    def draw(cls, dice: Dice) -> Self:
-        del dice
-        return cls()
-
     def inflict(self, bed: Bed) -> None:
         with bed.traffic.paused():
             bed.end_era()
-            admin = KafkaAdminClient(bootstrap_servers=bed.kafka.bootstrap_servers)
-            try:
-                topic, partitions = bed.stream.topics.input_topic, len(bed.watch.asked())
-                admin.delete_topics([topic])
-                wait_until(lambda: _is_created(admin, NewTopic(topic, partitions, -1)), "the topic is there again")
-            finally:
-                admin.close()
+            make_topic_anew(bed.kafka.bootstrap_servers, bed.stream.topics.input_topic, len(bed.watch.asked()))
             bed.traffic.begin_anew()
-
-
-def _is_created(admin: KafkaAdminClient, topic: NewTopic) -> bool:
-    try:
-        admin.create_topics([topic], wait_for_metadata=True)
-    except KafkaError:  # its name is taken until the broker has deleted it
-        return False
-    return True
 
 
 @dataclass(frozen=True)
