@@ -260,15 +260,14 @@ class Worker:
         self._settler.settle(namespace)
 
     def _settle_all(self, namespaces: Collection[str]) -> None:
-        unsettled = []
-        for name in namespaces:
-            with suppress(NamespaceHeld):
-                if self._store.incarnation(name) is None:
+        unsettled = [name for name in namespaces if self._store.incarnation(name) is None]
+        if unsettled and self._session is not None:
+            # One look at the topic for all of them: each waits for the transactions that are open in it.
+            for name in self._settler.published_namespaces().intersection(unsettled):
+                # One that somebody holds is settled by nobody else.
+                with suppress(NamespaceHeld):
                     self._store.begin_settling(name)
-                    unsettled.append(name)
-        # One look at the topic for all of them: each waits for the transactions that are open in it.
-        if self._session is not None and self._settler.published_namespaces().intersection(unsettled):
-            raise StoreUnsettled("namespaces are put back before the worker joins its group again")
+                    raise StoreUnsettled("namespaces are put back before the worker joins its group again")
         self._settler.settle_all(unsettled)
 
     def _run_session(self) -> None:
