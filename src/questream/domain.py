@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,6 +46,11 @@ class Source:
         return self.stream or self.topic, self.partition
 
 
+def count_bytes(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Bytes of a record's key, value and header values."""
+    return len(key or b"") + len(value or b"") + sum(len(header or b"") for _, header in headers)
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A consumed Kafka record; key, value and headers are the bytes that were read, untouched."""
@@ -58,8 +63,7 @@ class Record:
     @property
     def byte_count(self) -> int:
         """Bytes of key, value and header values."""
-        size = len(self.key or b"") + len(self.value or b"")
-        return size + sum(len(value or b"") for _, value in self.headers)
+        return count_bytes(self.key, self.value, self.headers)
 
 
 @dataclass(frozen=True, slots=True)

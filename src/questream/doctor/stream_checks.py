@@ -18,7 +18,6 @@ from questream.recovery.home import Home, Homes, location_of
 from questream.store.redis import RedisStore
 from questream.stream.settings_in_use import GONE_SECONDS, differences_of, settings_of
 
-_NEWEST_RECORDS = 200
 # A producer that writes in transactions has one open for moments.
 _HELD_SECONDS = 2.0
 
@@ -30,7 +29,7 @@ def check_home(patient: Patient) -> Iterator[Finding]:
     homes = Homes(store, location_of(settings.redis))
     topic = ClusterTopic(settings, store.stream)
     try:
-        told = {name: published.home for name, published in topic.newest(_NEWEST_RECORDS).items() if published.home}
+        told = {name: published.home for name, published in topic.newest().items() if published.home}
     finally:
         topic.close()
     strange = []

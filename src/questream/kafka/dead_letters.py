@@ -10,7 +10,7 @@ from typing import Any
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from questream.domain import Unread
+from questream.domain import Unread, count_bytes
 from questream.errors import BadRecord, QuestreamError
 from questream.kafka.deadline import Watchdog
 from questream.kafka.publisher import Outgoing, send
@@ -56,7 +56,7 @@ class DeadLetter:
     @property
     def byte_count(self) -> int:
         """Bytes of key, value and header values."""
-        return len(self.key or b"") + len(self.value or b"") + sum(len(value or b"") for _, value in self.headers)
+        return count_bytes(self.key, self.value, self.headers)
 
 
 @dataclass(slots=True)

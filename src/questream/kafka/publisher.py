@@ -106,7 +106,17 @@ class Publisher(Protocol):
         """Let the producer go."""
 
 
-class TransactionalPublisher:
+class _Guarded:
+    """Remembers its last call: `held_seconds` of a Publisher."""
+
+    _call: GuardedCall | None = None
+
+    @property
+    def held_seconds(self) -> float:
+        return 0.0 if self._call is None else self._call.held_seconds
+
+
+class TransactionalPublisher(_Guarded):
     """Records and offsets in one Kafka transaction: a read_committed reader sees each exactly once.
 
     `make_producer` builds a producer with a transactional id; `deadline_seconds` bounds each step.
@@ -117,7 +127,6 @@ class TransactionalPublisher:
         self._watchdog = watchdog
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
-        self._call: GuardedCall | None = None
 
     def start(self) -> None:
         try:
@@ -159,10 +168,6 @@ class TransactionalPublisher:
             raise translated from error
         return offsets
 
-    @property
-    def held_seconds(self) -> float:
-        return 0.0 if self._call is None else self._call.held_seconds
-
     def close(self) -> None:
         self._discard()
 
@@ -179,7 +184,7 @@ class TransactionalPublisher:
             _close_aside(producer)
 
 
-class AtLeastOncePublisher:
+class AtLeastOncePublisher(_Guarded):
     """Records first, then offsets: after a crash a record may be published again, with the same cluster id.
 
     `commit_offsets` is called once all records are acknowledged; it answers what is committed by now.
@@ -197,7 +202,6 @@ class AtLeastOncePublisher:
         self._watchdog = watchdog
         self._deadline_seconds = deadline_seconds
         self._producer: KafkaProducer | None = None
-        self._call: GuardedCall | None = None
 
     def start(self) -> None:
         try:
@@ -225,10 +229,6 @@ class AtLeastOncePublisher:
         except Exception as error:
             self.close()
             raise sent.too_large or _translate(error) from error
-
-    @property
-    def held_seconds(self) -> float:
-        return 0.0 if self._call is None else self._call.held_seconds
 
     def close(self) -> None:
         producer, self._producer = self._producer, None

@@ -26,6 +26,7 @@ _ANSWER_MS = 10_000
 # What a transaction's own timeout leaves to the broker to abort it.
 _ABORT_SECONDS = 15.0
 _TOLD_EVERY = 1000
+_NEWEST_RECORDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,13 @@ class ClusterTopic:
                 logger.warning("a record of the cluster topic has no key of ours", extra=place)
         return found
 
-    def newest(self, records: int) -> dict[str, Published]:
-        """What the last so many offsets of each partition tell, by namespace; open transactions are not waited for."""
+    def newest(self) -> dict[str, Published]:
+        """What the last 200 offsets of each partition tell, by namespace; open transactions are not waited for."""
         _, witness = self._open()
         found: dict[str, Published] = {}
         try:
             with translated():
-                start_before_end(witness, self._topic, records)
+                start_before_end(witness, self._topic, _NEWEST_RECORDS)
                 for message in all_read(read_to_end(witness)):
                     with suppress(ValueError):
                         of_namespace = found.setdefault(_namespace(message.key), Published())

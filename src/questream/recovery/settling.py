@@ -41,7 +41,6 @@ from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
 
-_NEWEST_RECORDS = 200
 _LOOK_AGAIN_SECONDS = 0.5
 _TELL_SECONDS = 10.0
 
@@ -239,7 +238,7 @@ class Settler:
 
         What was told last is looked for in the store: it may have been put back to an earlier moment meanwhile.
         """
-        for name, newest in self._topic.newest(_NEWEST_RECORDS).items():
+        for name, newest in self._topic.newest().items():
             if self._store.incarnation(name) is None:
                 continue
             if self._homes is not None:

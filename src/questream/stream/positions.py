@@ -13,14 +13,13 @@ from kafka.structs import OffsetAndMetadata
 
 from questream.errors import KafkaUnavailable
 from questream.kafka.publisher import Offsets, with_metadata
-from questream.kafka.reading import record_of
+from questream.kafka.reading import ends_before, record_of
 from questream.metrics import Metrics
 from questream.records.fingerprint import LastRecord
 
 logger = logging.getLogger(__name__)
 
 Beginning = Literal["earliest", "latest"]
-_LOOK_AGAIN_SECONDS = 1.0
 _FIRST_MEMBER_SECONDS = 10.0
 
 
@@ -196,11 +195,8 @@ class Positions:
         if committed < retained:
             self._tell_gap(partition, committed, retained)
             return retained
-        # A new leader may know of its end a moment late.
-        for _ in range(2):
-            if committed <= self._end(partition):
-                return committed
-            time.sleep(_LOOK_AGAIN_SECONDS)
+        if not ends_before(self._consumer, partition, committed, self._answer_ms):
+            return committed
         self._replaced(partition, committed, last)
         return retained
 
@@ -213,11 +209,11 @@ class Positions:
         if last is not None and last.timestamp >= 0:
             newer = self._consumer.offsets_for_times({partition: last.timestamp + 1}, timeout_ms=self._answer_ms)
             found = newer.get(partition)
-            self._on_replaced(partition, self._end(partition) if found is None else found.offset)
-
-    def _end(self, partition: TopicPartition) -> int:
-        end: int = self._consumer.end_offsets([partition], timeout_ms=self._answer_ms)[partition]
-        return end
+            if found is None:
+                start = self._consumer.end_offsets([partition], timeout_ms=self._answer_ms)[partition]
+            else:
+                start = found.offset
+            self._on_replaced(partition, start)
 
     def _tell_gap(self, partition: TopicPartition, position: int, retained: int) -> None:
         self._metrics.missed.labels(partition.topic, partition.partition).inc(retained - position)
