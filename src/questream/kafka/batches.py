@@ -173,7 +173,8 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-python ships no
         except UnicodeDecodeError:
             record = self._read_lenient()
         # A producer may send a sum that has no 64 bits; it wraps, as it does in Kafka's own clients.
-        record._timestamp = (record._timestamp + 2**63) % 2**64 - 2**63
+        if not -(2**63) <= record._timestamp < 2**63:
+            record._timestamp = (record._timestamp + 2**63) % 2**64 - 2**63
         return record
 
     def _header_count(self, at: int) -> int:

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from questream.clusterer import Arrival, Clusterer, Decided
-from questream.domain import Decision, Matrix, Vector
+from questream.domain import Matrix, Vector
 from questream.errors import (
     BadRecord,
     NamespaceHeld,
@@ -389,7 +390,8 @@ class Processor:
     def _measure(self, batch: Batch) -> None:
         metrics = self._metrics
         now = time.time()
-        published = 0
+        outcomes: Counter[str] = Counter()
+        published = replayed = 0
         for item in batch.items:
             if item.error is not None:
                 counter = metrics.passed_over if isinstance(item.error, PassedOver) else metrics.dead_lettered
@@ -398,21 +400,20 @@ class Processor:
             published += 1
             decision = item.recorded
             if decision is not None:
-                self._measure_decision(item, decision)
+                outcomes[decision.outcome] += 1
+                replayed += item.tokens is None or decision.outcome == "replayed"
+                metrics.unknown_share.observe(decision.unknown_share)
+                if decision.outcome == "joined" and decision.similarity is not None:
+                    metrics.similarity.observe(decision.similarity)
             if item.record.source.timestamp > 0:
                 # One absurd timestamp must not be most of the sum.
                 seconds = now - item.record.source.timestamp / 1000
                 metrics.end_to_end_seconds.observe(min(max(0.0, seconds), _LONGEST_LATENCY_SECONDS))
+        for outcome, count in outcomes.items():
+            metrics.assignments.labels(outcome).inc(count)
+        metrics.replayed.inc(replayed)
         metrics.published.inc(published)
         metrics.clusters.set(self._clusterer.cluster_count)
-
-    def _measure_decision(self, item: Item, decision: Decision) -> None:
-        if item.tokens is None or decision.outcome == "replayed":
-            self._metrics.replayed.inc()
-        self._metrics.assignments.labels(decision.outcome).inc()
-        self._metrics.unknown_share.observe(decision.unknown_share)
-        if decision.outcome == "joined" and decision.similarity is not None:
-            self._metrics.similarity.observe(decision.similarity)
 
 
 def _partition(item: Item) -> tuple[str, int]:

@@ -29,11 +29,13 @@ class Telling:
     """Records of one namespace for the cluster topic, which rest on one incarnation of it.
 
     `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is where the outbox stood before that.
+    `headers` are those of all its records.
     """
 
     namespace: str
     incarnation: str
     begun: str
+    headers: Sequence[tuple[str, bytes | None]]
     records: list[Outgoing] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
 
@@ -91,7 +93,8 @@ class Teller:
             self._retry.store(self._store.confirm, telling.namespace, revisions, committed, telling.begun)
 
     def _begin(self, namespace: str, incarnation: str) -> Telling:
-        return Telling(namespace, incarnation, self._retry.store(self._store.moment, namespace))
+        begun = self._retry.store(self._store.moment, namespace)
+        return Telling(namespace, incarnation, begun, self._retry.store(self._headers, namespace, incarnation))
 
     def _look_up(self, telling: Telling, cluster_ids: Iterable[int]) -> None:
         """Tell how clusters stand, and what they were merged into; 0 is the namespace.
@@ -114,15 +117,11 @@ class Teller:
             wanted = [cluster_id for cluster_id in merged_into if cluster_id not in telling.revisions]
 
     def _tell_cluster(self, telling: Telling, state: ClusterState) -> None:
-        telling.records.append(self._outgoing(telling, encode_cluster_state(state)))
+        telling.records.append(Outgoing(self._topic, *encode_cluster_state(state), telling.headers))
         telling.revisions[state.cluster_id] = state.revision
 
-    def _outgoing(self, telling: Telling, record: tuple[bytes, bytes | None]) -> Outgoing:
-        headers = self._retry.store(self._headers, telling.namespace, telling.incarnation)
-        return Outgoing(self._topic, *record, headers)
-
     def _tell_namespace(self, telling: Telling, whole: NamespaceState) -> None:
-        telling.records.append(self._outgoing(telling, encode_namespace_state(whole)))
+        telling.records.append(Outgoing(self._topic, *encode_namespace_state(whole), telling.headers))
         telling.revisions[0] = whole.revision
 
 
