@@ -62,8 +62,8 @@ test: $(STAMP) ## All checks: lint, types, unit tests, then those on real server
 	@$(MAKE) --no-print-directory lint
 	@# Both parts run to their ends: whoever mends a failure wants to know of all.
 	@failed=0; \
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit tests/model $(ARGS) || failed=1; \
-	$(BIN)/python -m tests.servers; \
+	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit $(ARGS) || failed=1; \
+	$(BIN)/python -m tests.kit.servers; \
 	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/contract tests/integration tests/fault $(ARGS) || failed=1; \
 	exit $$failed
 
@@ -80,27 +80,27 @@ bench: $(STAMP) ## Measure the pipeline on this machine
 	@$(BIN)/questream bench pipeline $(ARGS)
 
 faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults; a seed is resumed
-	@$(BIN)/python -m tests.servers
-	@$(BIN)/python -m tests.campaign $(ARGS)
+	@$(BIN)/python -m tests.kit.servers
+	@$(BIN)/python -m tests.kit.campaign $(ARGS)
 
 faults-report: $(STAMP) ## Add up what all campaigns on this machine gave, by seed and commit
-	@$(BIN)/python -m tests.campaign --report $(ARGS)
+	@$(BIN)/python -m tests.kit.campaign --report $(ARGS)
 
 mutants: $(STAMP) ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list
-	@$(BIN)/python -m tests.servers
-	@$(BIN)/python -m tests.mutants $(ARGS)
+	@$(BIN)/python -m tests.kit.servers
+	@$(BIN)/python -m tests.kit.mutants $(ARGS)
 
 fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through a worker; ARGS="--seed 7" repeats
-	$(BIN)/python -m tests.fuzz decoder $(ARGS)
-	$(BIN)/python -m tests.fuzz settings $(ARGS)
-	$(BIN)/python -m tests.fuzz worker $(ARGS)
+	$(BIN)/python -m tests.kit.fuzz decoder $(ARGS)
+	$(BIN)/python -m tests.kit.fuzz settings $(ARGS)
+	$(BIN)/python -m tests.kit.fuzz worker $(ARGS)
 
 overload: $(STAMP) ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
-	@$(BIN)/python -m tests.servers
-	@$(BIN)/python -u -m tests.overload $(ARGS)
+	@$(BIN)/python -m tests.kit.servers
+	@$(BIN)/python -u -m tests.kit.overload $(ARGS)
 
 machine: $(STAMP) ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
-	@$(BIN)/python -m tests.servers
+	@$(BIN)/python -m tests.kit.servers
 	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest --timeout 0 tests/contract/test_machine.py $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one

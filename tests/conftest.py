@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import hypothesis
 import pytest
 
-from tests.servers import (
+from tests.kit.servers import (
     KafkaServer,
     MissingServer,
     RedisCluster,

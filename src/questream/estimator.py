@@ -40,7 +40,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     Vectors of a model are worth computing once, before a search. With groups that are known:
 
-        from questream.evaluation.agreement import agreement
+        from questream.lab.evaluation.agreement import agreement
         from sklearn.model_selection import GridSearchCV
 
         def bcubed_f1(estimator, vectors, groups):

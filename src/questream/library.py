@@ -10,15 +10,15 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from questream.clusterer import Arrival, Clusterer
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.deciding.clusterer import Arrival, Clusterer
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
-from questream.store.memory import MemoryStore
 from questream.store.protocol import Identity, Store
+from questream.store.reference.store import MemoryStore
 
 __all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
 

@@ -11,12 +11,12 @@ from pydantic import SecretStr
 
 from questream.embedded import embedded_store
 from questream.settings import RedisSettings
-from questream.store.connect import connect_redis
-from questream.store.memory import MemoryStore
 from questream.store.protocol import Store
-from questream.store.redis import RedisStore
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
+from questream.store.reference.store import MemoryStore
 from tests.conftest import built
-from tests.servers import RedisCluster, RedisSentinel
+from tests.kit.servers import RedisCluster, RedisSentinel
 
 KINDS = ["memory", "redis", "sentinel", "cluster", "valkey"]
 

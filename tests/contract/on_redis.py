@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.redis import RedisStore
-from questream.store.wire import Keys
+from questream.store.redis.codec import Keys
+from questream.store.redis.store import RedisStore
 from tests.contract.test_store import IDENTITY, settle
 
 KEYS = Keys(DEFAULT_PREFIX)

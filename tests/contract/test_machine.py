@@ -23,9 +23,9 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import Mirror
 from questream.domain import ClusterState, Vector
 from questream.errors import QuestreamError
-from questream.store.memory import MemoryStore
 from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store, Touch
-from questream.store.redis import RedisStore
+from questream.store.redis.store import RedisStore
+from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
 from tests.contract.test_store import IDENTITY
 
@@ -259,8 +259,8 @@ def test_redis_and_the_store_in_memory_answer_alike_whatever_is_asked_in_whateve
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than a sequence takes: the two have clocks of their own, and a turn ends with its time.
-    for module in ("redis", "memory"):
-        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 50.0)
+    for module in ("redis", "reference"):
+        monkeypatch.setattr(f"questream.store.{module}.store.TURN_SECONDS", 50.0)
     client = redis.Redis.from_url(redis_url)
     machine = type("StoresOnRedis", (Stores,), {"client": client})
     run_state_machine_as_test(

@@ -12,10 +12,9 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from questream.errors import KafkaRefused, KafkaUnavailable, StoreUnsettled, Superseded
-from questream.kafka.clients import producer_config
-from questream.kafka.deadline import Watchdog
-from questream.kafka.publisher import (
+from questream.broker.deadline import Watchdog
+from questream.broker.kafka_python.clients import producer_config
+from questream.broker.kafka_python.publisher import (
     AtLeastOncePublisher,
     KeySerializer,
     Offsets,
@@ -23,8 +22,9 @@ from questream.kafka.publisher import (
     Publisher,
     TransactionalPublisher,
 )
-from tests.servers import KafkaServer, Topics, create_topics
-from tests.stream import Message, Stream, wait_until
+from questream.errors import KafkaRefused, KafkaUnavailable, StoreUnsettled, Superseded
+from tests.kit.servers import KafkaServer, Topics, create_topics
+from tests.kit.stream import Message, Stream, wait_until
 
 # Far beyond what the producer itself allows: the watchdog would end the test run.
 DEADLINE_SECONDS = 60

@@ -13,7 +13,7 @@ from questream.clustering.merging import Merge
 from questream.domain import retired_cluster
 from questream.errors import AnotherStore, NamespaceRefused, StoreUnsettled
 from questream.store.protocol import LAYOUT, Committed, Restored
-from questream.store.redis import RedisStore
+from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, client, namespace, store
 from tests.contract.test_store import (

@@ -10,7 +10,7 @@ import pytest
 from questream.clustering.merging import Merge
 from questream.errors import StoreUnsettled
 from questream.store.protocol import Committed, MeanUpdate
-from questream.store.redis import RedisStore
+from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import (

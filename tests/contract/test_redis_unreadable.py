@@ -12,7 +12,7 @@ from questream.clustering.merging import Merge
 from questream.domain import ClusterState
 from questream.errors import StoreUnsettled
 from questream.store.protocol import Committed, Restored
-from questream.store.redis import RedisStore
+from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import (

@@ -25,7 +25,6 @@ from questream.errors import (
     StoreUnsettled,
 )
 from questream.store.ledger import decide
-from questream.store.memory import MemoryStore
 from questream.store.protocol import (
     LAYOUT,
     Committed,
@@ -43,8 +42,9 @@ from questream.store.protocol import (
     Tail,
     Touch,
 )
-from questream.store.redis import RedisStore
-from tests.stream import wait_until
+from questream.store.redis.store import RedisStore
+from questream.store.reference.store import MemoryStore
+from tests.kit.stream import wait_until
 
 DIMENSION = 4
 # Settling counts as a change.
@@ -310,8 +310,8 @@ def test_a_turn_ends_with_its_time_although_its_worker_asks_again(
     store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seq = create_two(store, namespace).seq
-    for module in ("redis", "memory"):
-        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 1.0)
+    for module in ("redis", "reference"):
+        monkeypatch.setattr(f"questream.store.{module}.store.TURN_SECONDS", 1.0)
     assert stale_turn(store, namespace, late_in(1), "far") == "own"
     time.sleep(0.8)
     # A worker that keeps failing, and never commits: its turn ends where it would have ended.

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, Supervisor, WorkerProcess
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, Supervisor, WorkerProcess
 
 
 @pytest.fixture

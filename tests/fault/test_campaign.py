@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.campaign import MOST_WORKERS, RoundOutcome, run_round
-from tests.campaign.faults.paths import CutPath
-from tests.campaign.faults.servers import KilledStore
-from tests.campaign.faults.workers import FrozenWorker, KilledWorker, StoppedWorker
-from tests.campaign.schedule import draw_schedule
-from tests.servers import KafkaServer, Link
-from tests.servers.process import free_port
+from tests.kit.campaign.campaign import MOST_WORKERS, RoundOutcome, run_round
+from tests.kit.campaign.faults.paths import CutPath
+from tests.kit.campaign.faults.servers import KilledStore
+from tests.kit.campaign.faults.workers import FrozenWorker, KilledWorker, StoppedWorker
+from tests.kit.campaign.schedule import draw_schedule
+from tests.kit.servers import KafkaServer, Link
+from tests.kit.servers.process import free_port
 
 FAULTS = 4
 # Those that are over soon.

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from questream.domain import Decision, format_cluster_id
-from questream.store.redis import RedisStore
-from tests.fault.worker_process import POINTS
-from tests.stream import (
+from questream.store.redis.store import RedisStore
+from tests.kit.stream import (
     EXIT_STUCK,
     Stream,
     WorkerProcess,
@@ -25,6 +24,7 @@ from tests.stream import (
     real_questions,
     wait_until,
 )
+from tests.kit.worker_process import POINTS
 
 QUESTIONS = 400
 TOPICS = 12

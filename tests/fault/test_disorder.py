@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from tests.fault.test_crash import text
-from tests.stream import (
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,

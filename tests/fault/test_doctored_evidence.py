@@ -9,12 +9,12 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from tests.checker import Evidence, Named, Promise, check
-from tests.checker.evidence import Entry
-from tests.checker.stored import StoredCluster
 from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, at_rest
-from tests.stream import Message, Stream, WorkerProcess, question
-from tests.vectors import hash_vector
+from tests.kit.checker import Evidence, Named, Promise, check
+from tests.kit.checker.evidence import Entry
+from tests.kit.checker.stored import StoredCluster
+from tests.kit.stream import Message, Stream, WorkerProcess, question
+from tests.kit.vectors import hash_vector
 
 Doctoring = Callable[[Evidence], Evidence]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from tests.stream import Message, Stream, WorkerProcess
+from tests.kit.stream import Message, Stream, WorkerProcess
 
 BATCH_QUESTIONS = 32
 TEXT_SECONDS = 0.004

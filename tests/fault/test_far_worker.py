@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from questream.clusterer import Arrival, Clusterer
 from questream.clustering.rules import Rules
+from questream.deciding.clusterer import Arrival, Clusterer
 from questream.domain import Matrix, Source
 from questream.settings import RedisSettings
-from questream.store.connect import connect_redis
 from questream.store.protocol import Identity
-from questream.store.redis import RedisStore
-from tests.servers.network import Link
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
+from tests.kit.servers.network import Link
 
 DIMENSION, BATCH, SUBJECTS = 64, 8, 16384
 NEAR, FAR_BATCHES, FAR_SECONDS = 4, 6, 0.04

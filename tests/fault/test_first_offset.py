@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.stream import (
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,

@@ -16,8 +16,8 @@ from tests.fault.test_planted_bugs import (
     decide_wave,
     partition_of,
 )
-from tests.servers import KafkaServer, RedisServer, Topics
-from tests.stream import Stream, members, question, wait_until
+from tests.kit.servers import KafkaServer, RedisServer, Topics
+from tests.kit.stream import Stream, members, question, wait_until
 
 
 def test_decisions_published_out_of_the_ledger_are_not_forgotten_with_redis(

@@ -8,9 +8,9 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from questream.settings import Settings
-from tests.servers import KafkaServer, Link, RedisServer, create_topics
-from tests.servers.process import LOOPBACK, free_port
-from tests.stream import (
+from tests.kit.servers import KafkaServer, Link, RedisServer, create_topics
+from tests.kit.servers.process import LOOPBACK, free_port
+from tests.kit.stream import (
     WAIT_SECONDS,
     Stream,
     WorkerProcess,

@@ -14,18 +14,18 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 import questream.migration.moving
+from questream.broker.kafka_python.decided import DecidedTopics
 from questream.cli.recovery import _cluster_topic
+from questream.deciding.config import build_of
 from questream.domain import Matrix, NamespaceState
 from questream.encoder import Encoder
 from questream.errors import IdentityMismatch, KafkaUnavailable
-from questream.kafka.decided import DecidedTopics
 from questream.migration.moving import Moved, TextsMissing, move
 from questream.migration.rebuilding import Rebuilding
-from questream.namespace_rules import build_of
 from questream.recovery.verifying import verify
 from questream.store.protocol import Store
 from questream.stream.worker import Worker
-from tests.stream import (
+from tests.kit.stream import (
     WAIT_SECONDS,
     Stream,
     assert_one_decision_each,
@@ -34,7 +34,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import DIMENSION, hash_encoder
+from tests.kit.vectors import DIMENSION, hash_encoder
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 

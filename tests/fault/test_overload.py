@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.overload.run import BATCH_QUESTIONS, PARTITIONS, overload
-from tests.stream import Stream
+from tests.kit.overload.run import BATCH_QUESTIONS, PARTITIONS, overload
+from tests.kit.stream import Stream
 
 # The worker asks for its lag every 5.
 SECONDS = 10.0

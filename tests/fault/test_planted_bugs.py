@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.checker import Evidence, Promise, Rules, check, collect
-from tests.checker.planted import BUGS
-from tests.servers import KafkaServer, RedisServer, Topics
-from tests.stream import Message, Stream, WorkerProcess, members, question, wait_until
-from tests.vectors import hash_vector
+from tests.kit.checker import Evidence, Promise, Rules, check, collect
+from tests.kit.checker.planted import BUGS
+from tests.kit.servers import KafkaServer, RedisServer, Topics
+from tests.kit.stream import Message, Stream, WorkerProcess, members, question, wait_until
+from tests.kit.vectors import hash_vector
 
 THRESHOLD = 0.55
 OPTIONS = {

@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from questream.stream import intake
-from tests.stream import (
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
@@ -18,7 +18,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 QUESTIONS = 6000
 

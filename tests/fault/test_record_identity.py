@@ -11,9 +11,9 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
-from tests.servers import KafkaServer, create_topics
-from tests.servers.topics import COMPACTED, make_topic_anew
-from tests.stream import (
+from tests.kit.servers import KafkaServer, create_topics
+from tests.kit.servers.topics import COMPACTED, make_topic_anew
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,

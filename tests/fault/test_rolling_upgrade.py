@@ -12,10 +12,10 @@ from typing import Literal
 
 import pytest
 
-from tests.checker import Rules, check
 from tests.fault.test_planted_bugs import at_rest
-from tests.stream import Stream, WorkerProcess, members, question, wait_until
-from tests.vectors import hash_vector
+from tests.kit.checker import Rules, check
+from tests.kit.stream import Stream, WorkerProcess, members, question, wait_until
+from tests.kit.vectors import hash_vector
 
 ROOT = Path(__file__).parents[2]
 # The last commit whose formats an upgrade must be able to start from.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.fault.test_crash import text
-from tests.servers import KafkaServer, RedisServer, Topics, create_topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, RedisServer, Topics, create_topics
+from tests.kit.stream import (
     Stream,
     Supervisor,
     assert_one_decision_each,

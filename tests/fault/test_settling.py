@@ -8,10 +8,10 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from questream.errors import StoreUnsettled
-from questream.store.redis import RedisStore
-from tests.servers import RedisServer
-from tests.servers.network import Link
-from tests.stream import Stream, WorkerProcess, assert_one_decision_each, probe, question, wait_until
+from questream.store.redis.store import RedisStore
+from tests.kit.servers import RedisServer
+from tests.kit.servers.network import Link
+from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, probe, question, wait_until
 
 SUBJECTS = 1100
 OPTIONS = {"kafka.max_poll_interval_seconds": 6, "kafka.session_timeout_seconds": 6, "redis.timeout_seconds": 10}

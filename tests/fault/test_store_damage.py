@@ -9,11 +9,11 @@ import redis
 
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Identity
-from questream.store.redis import RedisStore
-from questream.store.wire import Keys
+from questream.store.redis.codec import Keys
+from questream.store.redis.store import RedisStore
 from tests.fault.test_crash import text
-from tests.servers import RedisServer
-from tests.stream import Stream, WorkerProcess, live_sizes, question, wait_until
+from tests.kit.servers import RedisServer
+from tests.kit.stream import Stream, WorkerProcess, live_sizes, question, wait_until
 
 OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
 SUBJECTS = 12

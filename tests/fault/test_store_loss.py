@@ -8,8 +8,8 @@ from collections.abc import Callable
 from questream.domain import format_cluster_id
 from questream.records import decode_cluster_state, is_namespace_key
 from tests.fault.test_crash import text
-from tests.servers import KafkaServer, RedisServer, Topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, RedisServer, Topics
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,

@@ -9,9 +9,17 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.fault.history import Floats, History, assert_log_tells_the_same, assert_store_stands_as, read_records
-from tests.stream import Stream, WorkerProcess, assert_one_decision_each, members, metric_values, question, wait_until
-from tests.vectors import hash_vector
+from tests.kit.history import Floats, History, assert_log_tells_the_same, assert_store_stands_as, read_records
+from tests.kit.stream import (
+    Stream,
+    WorkerProcess,
+    assert_one_decision_each,
+    members,
+    metric_values,
+    question,
+    wait_until,
+)
+from tests.kit.vectors import hash_vector
 
 THRESHOLD = 0.6
 ROUNDS, TOPICS, COPIES = 3, 20, 3

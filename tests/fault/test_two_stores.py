@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import Outcome, questream
 from tests.fault.test_crash import text
-from tests.servers import RedisServer
-from tests.stream import Stream, WorkerProcess, assert_one_decision_each, question
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import RedisServer
+from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, question
 
 OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
 

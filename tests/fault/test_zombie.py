@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fault.test_crash import OPTIONS, assert_published_as_recorded, recorded_decisions, text
-from tests.stream import (
+from tests.kit.stream import (
     Stream,
     Supervisor,
     WorkerProcess,

@@ -22,7 +22,7 @@ QUESTIONS = 150
 
 @pytest.fixture(scope="module")
 def vectors(encoder: Encoder) -> Matrix:
-    sample = Path(str(resources.files("questream.demo"))) / "banking77.jsonl"
+    sample = Path(str(resources.files("questream.lab.demo"))) / "banking77.jsonl"
     return encoder.encode([question.text for question in islice(read_questions(sample), QUESTIONS)])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.command import questream
-from tests.servers import KafkaServer
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer
 
 
 def test_clusters_are_put_back_and_loaded(kafka: KafkaServer, redis_url: str) -> None:

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from questream.bench.drift import DriftingQuestions
-from questream.bench.servers import bench_servers
-from questream.bench.soak import Soak, SoakPlan, measure_soak
-from questream.bench.soak_plot import _TITLES
-from questream.bench.worker_process import WorkerProcess, wait_until
-from questream.kafka.deadline import EXIT_STUCK
+from questream.broker.deadline import EXIT_STUCK
+from questream.lab.bench.drift import DriftingQuestions
+from questream.lab.bench.servers import bench_servers
+from questream.lab.bench.soak import Soak, SoakPlan, measure_soak
+from questream.lab.bench.soak_plot import _TITLES
+from questream.lab.bench.worker_process import WorkerProcess, wait_until
 from questream.settings import MetricsSettings, Settings
-from tests.command import questream
+from tests.kit.command import questream
 
 
 def test_a_soak_ends_with_a_verdict_and_a_picture(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from questream import QuestionClusterer
 from questream.cli.exit_codes import ExitCode
 from questream.encoder import Encoder
 from questream.settings import RedisSettings
-from questream.store.connect import connect_redis
-from questream.store.redis import RedisStore
-from tests.command import questream
-from tests.servers import RedisCluster, RedisSentinel
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
+from tests.kit.command import questream
+from tests.kit.servers import RedisCluster, RedisSentinel
 
 DIMENSION = 8
 

@@ -24,17 +24,17 @@ from kafka.admin import (
     ResourceType,
 )
 
-from questream.calibration.sample import newest_of_topic
 from questream.cli.exit_codes import ExitCode
 from questream.domain import Record, Source
 from questream.errors import BadRecord
+from questream.lab.calibration.sample import newest_of_topic
 from questream.records import QuestionDecoder, dead_letter_headers
 from questream.settings import InputSettings, KafkaSettings, Settings
-from tests.command import Outcome, questream
 from tests.conftest import built
-from tests.servers import KafkaServer, Topics, create_topics
-from tests.servers.kafka import PASSWORD
-from tests.servers.process import needed_program
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, Topics, create_topics
+from tests.kit.servers.kafka import PASSWORD
+from tests.kit.servers.process import needed_program
 
 MakeTopics = Callable[..., Topics]
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from questream.cli.exit_codes import ExitCode
 from questream.encoder import load_encoder
 from questream.settings import ModelSettings
-from tests.command import Outcome, questream
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, live_sizes, question, running_worker, wait_until
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, live_sizes, question, running_worker, wait_until
 
 QUESTIONS = ["Where is my card?", "Has my card been sent yet?", "How do I close my account?", "Which fees are there?"]
 

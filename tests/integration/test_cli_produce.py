@@ -16,9 +16,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import questream
 from tests.integration.test_cli_kafka import MakeTopics, decision, end_of, flags, fresh_topics, read_all, send
-from tests.servers import KafkaServer
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer
 
 
 def values(kafka: KafkaServer, topic: str, count: int) -> list[Any]:

@@ -9,11 +9,11 @@ import pytest
 
 from questream.cli.exit_codes import ExitCode
 from questream.store.retention import Retention
-from tests.command import Outcome, questream
 from tests.fault.test_crash import text
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, live_sizes, question, running_worker, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, live_sizes, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 QUESTIONS = 120
 META, CLUSTER = "questream:{default}:meta", "questream:{default}:cluster:2"

@@ -19,10 +19,10 @@ import pytest
 from questream import QuestionClusterer
 from questream.cli.exit_codes import ExitCode
 from questream.settings import RedisSettings
-from questream.store.connect import connect_redis
-from questream.store.redis import RedisStore
-from tests.command import questream
-from tests.servers import KafkaServer, RedisServer, Topics
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, RedisServer, Topics
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0

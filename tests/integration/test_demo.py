@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 
 
 def sample_of(count: int) -> list[dict[str, str]]:
-    lines = (files("questream.demo") / "banking77.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (files("questream.lab.demo") / "banking77.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines[:count]]
 
 

@@ -21,8 +21,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from questream.metrics import Metrics
 from questream.stream.health import HealthServer
 from tests.conftest import built
-from tests.servers import KafkaServer, RedisServer, Server
-from tests.servers.process import LOOPBACK, free_port, needed_program
+from tests.kit.servers import KafkaServer, RedisServer, Server
+from tests.kit.servers.process import LOOPBACK, free_port, needed_program
 
 ROOT = Path(__file__).parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

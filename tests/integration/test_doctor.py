@@ -15,16 +15,16 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, R
 
 from questream import QuestionClusterer
 from questream.cli.exit_codes import ExitCode
-from questream.doctor.diagnosis import diagnose
-from questream.doctor.findings import Check, Finding, Patient
 from questream.embedded import embedded_broker, embedded_store
 from questream.settings import RedisSettings, Settings
-from questream.store.connect import connect_redis
 from questream.store.protocol import Identity
-from questream.store.redis import RedisStore
-from tests.command import questream
-from tests.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
-from tests.servers.kafka import PASSWORD
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
+from questream.tools.doctor.diagnosis import diagnose
+from questream.tools.doctor.findings import Check, Finding, Patient
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
+from tests.kit.servers.kafka import PASSWORD
 
 MakeTopics = Callable[..., Topics]
 NOWHERE = "127.0.0.1:1"

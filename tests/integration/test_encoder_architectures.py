@@ -39,13 +39,13 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from questream.doctor.findings import Patient
-from questream.doctor.model_checks import check_model_files
 from questream.encoder import Encoder, load_encoder
 from questream.encoder.library import LibraryForward
 from questream.encoder.packed import PackedForward
 from questream.errors import ModelError
 from questream.settings import ModelSettings, Settings
+from questream.tools.doctor.findings import Patient
+from questream.tools.doctor.model_checks import check_model_files
 
 WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from questream.bench.encoder import bench_encoder
 from questream.encoder import Encoder
+from questream.lab.bench.encoder import bench_encoder
 
 
 def test_the_benchmark_compares_the_same_texts(encoder: Encoder) -> None:

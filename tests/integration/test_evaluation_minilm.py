@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from questream.encoder import Encoder
-from questream.evaluation.pairs import pair_metrics
-from tests.command import questream
+from questream.lab.evaluation.pairs import pair_metrics
+from tests.kit.command import questream
 
 SAME = [
     ("How do I reset my password?", "I forgot my password, how can I get a new one?"),

@@ -13,11 +13,11 @@ from kafka import KafkaAdminClient, TopicPartition
 from questream.cli.exit_codes import ExitCode
 from questream.operations import merge_clusters
 from questream.records.files import read_questions
-from tests.command import Outcome, questream
 from tests.fault.test_crash import TOPICS, text
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, question, running_worker
-from tests.vectors import hash_encoder
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, question, running_worker
+from tests.kit.vectors import hash_encoder
 
 QUESTIONS, ALONE = 96, 3
 

@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.worker import BROKER_PROPERTIES, fuzz_worker
-from tests.servers import KafkaServer, create_topics
-from tests.stream import Stream
+from tests.kit.fuzz.worker import BROKER_PROPERTIES, fuzz_worker
+from tests.kit.servers import KafkaServer, create_topics
+from tests.kit.stream import Stream
 
 
 def test_hostile_records_pass_a_worker_untouched(

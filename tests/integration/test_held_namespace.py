@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.test_refused_namespaces import TENANT
-from tests.servers import KafkaServer, Topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import (
     Message,
     Stream,
     assert_one_decision_each,
@@ -18,7 +18,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from kafka import KafkaProducer
 
 from questream.errors import KafkaRefused
 from questream.stream.worker import Worker
-from tests.servers import KafkaServer, Topics, create_topics
-from tests.stream import Message, RawName, Stream, WorkerProcess, question, running_worker
-from tests.vectors import hash_encoder
+from tests.kit.servers import KafkaServer, Topics, create_topics
+from tests.kit.stream import Message, RawName, Stream, WorkerProcess, question, running_worker
+from tests.kit.vectors import hash_encoder
 
 MIB = 1024 * 1024
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import Outcome, questream
-from tests.servers import KafkaServer, RedisServer, Topics, create_topics
-from tests.stream import Message, Reader, Stream, question, running_worker
-from tests.vectors import hash_encoder
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, RedisServer, Topics, create_topics
+from tests.kit.stream import Message, Reader, Stream, question, running_worker
+from tests.kit.vectors import hash_encoder
 
 # Clears the screen, sets the window's title, a C1 escape sequence, rich's markup, a right-to-left override, line ends.
 HOSTILE = (

@@ -17,8 +17,8 @@ from typing import ClassVar, NamedTuple
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from tests.servers import KafkaServer, Server, Topics
-from tests.servers.process import free_port
+from tests.kit.servers import KafkaServer, Server, Topics
+from tests.kit.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 INSTALL = ROOT / "worker" / "install.sh"

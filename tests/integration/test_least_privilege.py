@@ -24,24 +24,24 @@ from kafka.admin import (
 )
 from kafka.errors import TopicAuthorizationFailedError
 
+from questream.broker.kafka_python.clients import consumer_config
+from questream.broker.kafka_python.connect import translated
+from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.cli.exit_codes import ExitCode
-from questream.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.config import identity_of, rules_of
 from questream.domain import Source
 from questream.errors import KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
-from questream.kafka.clients import consumer_config
-from questream.kafka.connect import translated
-from questream.kafka.consumer import RecordConsumer
-from questream.namespace_rules import identity_of, rules_of
 from questream.settings import RedisSettings, Settings
-from questream.store.connect import connect_redis
-from questream.store.redis import RedisStore
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from questream.stream.worker import Worker
-from tests.command import questream
-from tests.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
-from tests.servers.kafka.secured import PASSWORD, USER, scram_options
-from tests.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
-from tests.vectors import hash_encoder, hash_vector
+from tests.kit.command import questream
+from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
+from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
+from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder, hash_vector
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)

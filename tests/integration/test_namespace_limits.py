@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.integration.test_refused_namespaces import TENANT, asked, reasons
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, assert_one_decision_each, running_worker, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, assert_one_decision_each, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.fixture

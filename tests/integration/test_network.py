@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import KafkaServer, Link, Way, create_topics
-from tests.servers.process import LOOPBACK, free_port
-from tests.stream import Reader, question, send, wait_until
+from tests.kit.servers import KafkaServer, Link, Way, create_topics
+from tests.kit.servers.process import LOOPBACK, free_port
+from tests.kit.stream import Reader, question, send, wait_until
 
 WAIT_SECONDS = 20.0
 

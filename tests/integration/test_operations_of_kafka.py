@@ -14,9 +14,9 @@ from kafka.admin import ConfigResource
 from questream.errors import KafkaRefused
 from questream.stream.worker import Worker
 from tests.conftest import built
-from tests.servers import KafkaCluster, KafkaServer, Topics, create_topics
-from tests.stream import Stream, WorkerProcess, assert_one_decision_each, metric_values, question, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.servers import KafkaCluster, KafkaServer, Topics, create_topics
+from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, metric_values, question, wait_until
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
-from questream.kafka.consumer import RecordConsumer
+from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.stream import intake
-from tests.servers import KafkaServer, Topics
-from tests.servers.topics import make_topic_anew
-from tests.stream import (
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.servers.topics import make_topic_anew
+from tests.kit.stream import (
     Message,
     Stream,
     WorkerProcess,
@@ -22,7 +22,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.fixture

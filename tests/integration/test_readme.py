@@ -21,7 +21,7 @@ import pytest
 from questream.domain import Record, Source
 from questream.records import QuestionDecoder, load_schema
 from questream.settings import InputSettings
-from tests.servers import KafkaServer
+from tests.kit.servers import KafkaServer
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

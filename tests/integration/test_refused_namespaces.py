@@ -11,10 +11,10 @@ import pytest
 from questream.errors import NamespaceRefused
 from questream.records import encode_namespace_state
 from questream.settings import RedisSettings, Settings
-from questream.store.redis import open_store
+from questream.store.redis.store import open_store
 from questream.stream.worker import Worker
-from tests.servers import KafkaServer, RedisServer, Topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, RedisServer, Topics
+from tests.kit.stream import (
     Message,
     Stream,
     assert_one_decision_each,
@@ -24,7 +24,7 @@ from tests.stream import (
     send,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 TENANT = "tenant"
 

@@ -12,16 +12,16 @@ import pytest
 import redis
 
 from questream.domain import parse_cluster_id
-from questream.store.redis import RedisStore
+from questream.store.redis.retiring import RedisRetirement
+from questream.store.redis.store import RedisStore
 from questream.store.retention import Due
-from questream.store.retiring import RedisRetirement
 from questream.stream import processor
 from questream.stream.worker import Worker
 from tests.contract.test_retirement import IDLE_TWO_MINUTES, MINUTE, create, join_again, live
 from tests.contract.test_store import IDENTITY, settle
-from tests.servers import KafkaServer, Topics
-from tests.stream import Message, Reader, Stream, assert_one_decision_each, question, running_worker, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Message, Reader, Stream, assert_one_decision_each, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 DAY_MS = 86_400_000
 

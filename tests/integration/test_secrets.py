@@ -16,11 +16,11 @@ from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
 from questream.embedded import start_tied
-from tests.command import Outcome, questream
-from tests.servers import SecuredKafka, SecuredRedis, Topics, create_topics
-from tests.servers.kafka.secured import PASSWORD, USER, scram_options
-from tests.servers.process import free_port
-from tests.stream import Message, Reader, send, wait_until
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import SecuredKafka, SecuredRedis, Topics, create_topics
+from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
+from tests.kit.servers.process import free_port
+from tests.kit.stream import Message, Reader, send, wait_until
 
 PASSPHRASE = "planted-passphrase-6022"
 REDIS_PASSWORD = "planted%2Fredis-1618"

@@ -12,12 +12,12 @@ from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import Outcome, questream
-from tests.servers import SecuredKafka, SecuredRedis, create_topics
-from tests.servers.certificates import Authority, Certificate
-from tests.servers.kafka.secured import MECHANISMS, PASSWORD, USER, mutual_options, scram_options
-from tests.stream import Stream, assert_one_decision_each, question, running_worker
-from tests.vectors import hash_encoder
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import SecuredKafka, SecuredRedis, create_topics
+from tests.kit.servers.certificates import Authority, Certificate
+from tests.kit.servers.kafka.secured import MECHANISMS, PASSWORD, USER, mutual_options, scram_options
+from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker
+from tests.kit.vectors import hash_encoder
 
 PASSPHRASE = "key-passphrase-2718"
 QUICK = "--kafka.options.bootstrap_timeout_ms=4000"

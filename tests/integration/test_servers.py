@@ -16,16 +16,24 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from tests.conftest import built
-from tests.servers import KafkaServer, MissingServer, RedisCluster, RedisSentinel, RedisServer, Topics, create_topics
-from tests.servers.kafka import PASSWORD
-from tests.servers.process import ServerFailed, listens
-from tests.servers.redis import wait_until
+from tests.kit.servers import (
+    KafkaServer,
+    MissingServer,
+    RedisCluster,
+    RedisSentinel,
+    RedisServer,
+    Topics,
+    create_topics,
+)
+from tests.kit.servers.kafka import PASSWORD
+from tests.kit.servers.process import ServerFailed, listens
+from tests.kit.servers.redis import wait_until
 
 # A parent that starts a server, says where it is, and waits to be killed.
 PARENT = """
 import sys, time
 from pathlib import Path
-from tests.servers import RedisServer
+from tests.kit.servers import RedisServer
 server = RedisServer(Path(sys.argv[1]))
 server.start()
 print(server.port, flush=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from questream.store.redis import RedisStore
+from questream.store.redis.store import RedisStore
 from questream.stream import settings_in_use
 from questream.stream.settings_in_use import as_noted, differences_of
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, metric_values, probe, running_worker, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, metric_values, probe, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, NewTopic
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import questream
-from tests.servers import KafkaServer, Topics, create_topics
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, Topics, create_topics
 
 NO_MODEL = "--model.name=/no/such/model"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import KafkaServer, Topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import built
-from tests.servers.process import needed_program
+from tests.kit.servers.process import needed_program
 
 ROOT = Path(__file__).parents[2]
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)((?:[^\n]*\\\n)+[^\n]*)", re.MULTILINE)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from tests.command import questream
-from tests.servers import KafkaServer, Topics
-from tests.stream import (
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import (
     MAX_REQUEST_BYTES,
     Message,
     Reader,
@@ -26,7 +26,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 MIB = 1024 * 1024
 HUGE = 3 * MIB

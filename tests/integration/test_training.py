@@ -19,8 +19,8 @@ from safetensors.numpy import load_file
 from questream.cli.exit_codes import ExitCode
 from questream.encoder import load_encoder
 from questream.settings import ModelSettings
-from tests.command import Outcome, questream
-from tests.stream import real_questions
+from tests.kit.command import Outcome, questream
+from tests.kit.stream import real_questions
 
 QUESTIONS, STEPS, SAVED_EVERY, KILLED_AT = 60, 12, 2, 5
 _KILLED = """

@@ -10,10 +10,10 @@ import pytest
 from questream.cli.exit_codes import ExitCode
 from questream.errors import NamespaceOfAnotherStream
 from questream.stream.worker import Worker
-from tests.command import Outcome, questream
-from tests.servers import KafkaServer, Topics
-from tests.stream import Stream, question, running_worker, wait_until
-from tests.vectors import hash_encoder
+from tests.kit.command import Outcome, questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 QUESTIONS = 8
 

@@ -10,8 +10,8 @@ from questream import ModelSettings, OnlineClustering, QuestionClusterer, load_e
 from questream.encoder import Encoder
 from questream.errors import BadRecord
 from questream.operations import ask
-from tests.servers import KafkaServer, RedisServer, create_topics
-from tests.stream import Stream, question, running_worker
+from tests.kit.servers import KafkaServer, RedisServer, create_topics
+from tests.kit.stream import Stream, question, running_worker
 
 KNOWN = ["Where is my card?", "How do I reset my password?"]
 PARTLY = "Where is my 💳?"

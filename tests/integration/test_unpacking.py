@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from questream.calibration.sample import newest_of_topic
-from questream.kafka.connect import open_reader
-from tests.command import questream
-from tests.servers import KafkaServer, Topics
-from tests.stream import Message, Stream, WorkerProcess, metric_values, question, running_worker, wait_until
-from tests.vectors import hash_encoder
+from questream.broker.kafka_python.connect import open_reader
+from questream.lab.calibration.sample import newest_of_topic
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Message, Stream, WorkerProcess, metric_values, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 
 MIB = 1024 * 1024
 CODECS = ("gzip", "snappy", "lz4", "zstd")

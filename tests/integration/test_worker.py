@@ -21,8 +21,8 @@ from questream.encoder import Encoder, Tokens
 from questream.errors import IdentityMismatch
 from questream.records import load_schema
 from questream.stream.worker import Worker
-from tests.servers import KafkaServer, RedisServer, Topics, create_topics
-from tests.stream import (
+from tests.kit.servers import KafkaServer, RedisServer, Topics, create_topics
+from tests.kit.stream import (
     Message,
     Stream,
     assert_one_decision_each,
@@ -34,7 +34,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 TRACE = ("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
@@ -289,6 +289,8 @@ def test_metrics_and_probes_tell_how_it_is(
         reader.until(40)
         wait_until(lambda: page(worker.metrics_port, "readyz")[0] == 200, "ready")
         assert page(worker.metrics_port, "livez") == (200, "ok\n")
+        # A decision can be read a moment before its worker has counted it.
+        wait_until(lambda: "questream_published_total 40.0" in page(worker.metrics_port, "metrics")[1], "counted")
         status, text = page(worker.metrics_port, "metrics")
         assert status == 200
         told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))

@@ -17,9 +17,9 @@ from questream.errors import KafkaRefused
 from questream.settings import load_settings
 from questream.stream import intake
 from questream.stream.worker import Worker
-from tests.servers import KafkaServer, Topics, create_topics
-from tests.servers.kafka import PASSWORD
-from tests.stream import (
+from tests.kit.servers import KafkaServer, Topics, create_topics
+from tests.kit.servers.kafka import PASSWORD
+from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
@@ -29,7 +29,7 @@ from tests.stream import (
     running_worker,
     wait_until,
 )
-from tests.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from questream.evaluation.agreement import agreement
+from questream.lab.evaluation.agreement import agreement
 
 labels = st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcde")), min_size=1, max_size=60)
 

@@ -9,8 +9,8 @@ from questream.clustering.assignment import BatchAssigner
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import Matrix
-from tests.unit.reference import Reference
-from tests.unit.stepping import Stepper, unit_rows
+from tests.kit.reference import Reference
+from tests.kit.stepping import Stepper, unit_rows
 
 TIE = 2e-4  # nearer than this, float32 and float64 may rightly differ
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from questream.bench.quality.goals import goals_of, reference_f1
-from questream.bench.quality.measure import Figures, comparable, measure_quality
-from questream.bench.quality.method import Method
-from questream.bench.quality.offline import offline_methods
-from questream.bench.quality.report import print_quality
-from questream.bench.quality.runs import Run, runs_of
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import Agreement, agreement
-from questream.evaluation.online import cluster_online
-from questream.evaluation.stream import Clustering, Stream, orders_of, read_gold
+from questream.lab.bench.quality.goals import goals_of, reference_f1
+from questream.lab.bench.quality.measure import Figures, comparable, measure_quality
+from questream.lab.bench.quality.method import Method
+from questream.lab.bench.quality.offline import offline_methods
+from questream.lab.bench.quality.report import print_quality
+from questream.lab.bench.quality.runs import Run, runs_of
+from questream.lab.evaluation.agreement import Agreement, agreement
+from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.stream import Clustering, Stream, orders_of, read_gold
 from questream.library import QuestionClusterer
 from tests.unit.test_assignment import stream
 
@@ -171,7 +171,7 @@ needs_river = pytest.mark.skipif(find_spec("river") is None, reason="river is no
 def test_in_rivers_protocol_questions_are_clustered_as_one_by_one_and_rivers_measure_agrees() -> None:
     from river.metrics import AdjustedRand
 
-    from questream.bench.quality.in_river import RiverQuestionClusterer, learn_and_predict, mappings
+    from questream.lab.bench.quality.in_river import RiverQuestionClusterer, learn_and_predict, mappings
 
     questions = topics_stream()
     one_by_one = QuestionClusterer(dimension=32, threshold=0.6)
@@ -192,7 +192,7 @@ def test_in_rivers_protocol_questions_are_clustered_as_one_by_one_and_rivers_mea
 
 @needs_river
 def test_rivers_own_clusterers_run_in_the_same_loop() -> None:
-    from questream.bench.quality.in_river import (
+    from questream.lab.bench.quality.in_river import (
         dbstream,
         learn_and_predict,
         learn_then_predict,

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.bench.drift import DriftingQuestions
-from questream.bench.soak import Sample, Soak
-from questream.bench.soak_plot import _TITLES, draw
-from questream.bench.trend import trend
 from questream.errors import QuestreamError
+from questream.lab.bench.drift import DriftingQuestions
+from questream.lab.bench.soak import Sample, Soak
+from questream.lab.bench.soak_plot import _TITLES, draw
+from questream.lab.bench.trend import trend
 
 HOUR_MS = 3_600_000
 

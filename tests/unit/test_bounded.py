@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from questream.clusterer import Arrival, Clusterer, Decided
+from questream.broker.kafka_python.publisher import Offsets, Outgoing
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
+from questream.deciding.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Source
-from questream.kafka.publisher import Offsets, Outgoing
 from questream.metrics import Metrics
-from questream.store.memory import MemoryStore
 from questream.store.protocol import Identity
+from questream.store.reference.store import MemoryStore
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS, Retention
 from questream.stream import processor as processor_module
 from questream.stream.processor import Processor, Topics

@@ -5,21 +5,21 @@ from functools import cache
 import numpy as np
 import pytest
 
-from questream.calibration import propose_threshold
-from questream.calibration.answers import FEWEST_ANSWERS, Inquiry
-from questream.calibration.groups import propose_from_groups
-from questream.calibration.pairs import PairStream, pair_stream, propose_from_pairs
-from questream.calibration.preview import preview
-from questream.calibration.proposal import Proposal
-from questream.calibration.sweep import Floats, Sweep, grid_of, sweep, weighted_f
-from questream.calibration.unlabelled import is_of_duplicates, propose_unlabelled
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import Labels, agreement, shared_counts
+from questream.lab.calibration import propose_threshold
+from questream.lab.calibration.answers import FEWEST_ANSWERS, Inquiry
+from questream.lab.calibration.groups import propose_from_groups
+from questream.lab.calibration.pairs import PairStream, pair_stream, propose_from_pairs
+from questream.lab.calibration.preview import preview
+from questream.lab.calibration.proposal import Proposal
+from questream.lab.calibration.sweep import Floats, Sweep, grid_of, sweep, weighted_f
+from questream.lab.calibration.unlabelled import is_of_duplicates, propose_unlabelled
+from questream.lab.evaluation.agreement import Labels, agreement, shared_counts
 from questream.library import QuestionClusterer
 from questream.records.files import LabelledPair
-from tests.unit.stepping import unit_rows
+from tests.kit.stepping import unit_rows
 
 TOPICS = 20
 RULES = Rules(0.5, 0.5)

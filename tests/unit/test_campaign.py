@@ -9,13 +9,13 @@ from random import Random
 
 import pytest
 
-from tests.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
-from tests.campaign.faults import KINDS
-from tests.campaign.report import added_up, summary
-from tests.campaign.runs import Run, all_runs, record_of
-from tests.campaign.schedule import ROUND_FAULTS, Round, draw_schedule
-from tests.campaign.traffic import BURST_QUESTIONS, NAMESPACES, burst
-from tests.checker import Promise, Violation
+from tests.kit.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
+from tests.kit.campaign.faults import KINDS
+from tests.kit.campaign.report import added_up, summary
+from tests.kit.campaign.runs import Run, all_runs, record_of
+from tests.kit.campaign.schedule import ROUND_FAULTS, Round, draw_schedule
+from tests.kit.campaign.traffic import BURST_QUESTIONS, NAMESPACES, burst
+from tests.kit.checker import Promise, Violation
 
 
 def test_a_seed_draws_the_same_schedule_again_and_a_longer_one_begins_with_it() -> None:

@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.checker import Evidence, Rules
-from tests.checker.evidence import Entry
-from tests.checker.published import read_run
-from tests.checker.records import check_decisions_agree
-from tests.checker.rules import Floats
-from tests.checker.scores import Centroid, score
-from tests.checker.stored import MeanMoved, Moved, Stored
-from tests.checker.twins import check_twins
-from tests.vectors import hash_vector
+from tests.kit.checker import Evidence, Rules
+from tests.kit.checker.evidence import Entry
+from tests.kit.checker.published import read_run
+from tests.kit.checker.records import check_decisions_agree
+from tests.kit.checker.rules import Floats
+from tests.kit.checker.scores import Centroid, score
+from tests.kit.checker.stored import MeanMoved, Moved, Stored
+from tests.kit.checker.twins import check_twins
+from tests.kit.vectors import hash_vector
 
 RULES = Rules(0.6, hash_vector, similarity="cosine")
 CENTRED = replace(RULES, similarity="centred")

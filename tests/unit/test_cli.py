@@ -19,7 +19,7 @@ from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.options import ROOT_KEYS, expand_setting_flags
 from questream.errors import KafkaUnavailable, ModelError, QuestreamError, SettingsError, StoreRefused
 from questream.settings import Settings, all_settings, load_settings
-from tests.command import questream
+from tests.kit.command import questream
 
 SECRET = "hunter2-open-sesame"
 NOWHERE = "127.0.0.1:1"

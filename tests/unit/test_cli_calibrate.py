@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from questream.domain import Matrix
-from tests.command import questream
-from tests.unit.stepping import unit_rows
+from tests.kit.command import questream
+from tests.kit.stepping import unit_rows
 
 SUBJECTS = 10
 QUESTIONS = 240

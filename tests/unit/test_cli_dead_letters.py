@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.structs import OffsetAndMetadata
 
+from questream.broker.kafka_python.dead_letters import DeadLetter, ReplayCount, Replayed, select
 from questream.errors import QuestreamError
-from questream.kafka.dead_letters import DeadLetter, ReplayCount, Replayed, select
 from questream.records import Origin
 
 OFFSETS = st.integers(0, 40)

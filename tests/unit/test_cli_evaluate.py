@@ -10,8 +10,8 @@ import pytest
 
 from questream.cli.exit_codes import ExitCode
 from questream.encoder import Encoder
-from tests.command import questream
-from tests.vectors import hash_encoder
+from tests.kit.command import questream
+from tests.kit.vectors import hash_encoder
 
 QUESTIONS = "text,gold,ts\n" + "".join(
     f"{text},{gold},2026-01-{day:02}\n"

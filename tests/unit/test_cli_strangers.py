@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import Outcome, questream
+from tests.kit.command import Outcome, questream
 
 NOWHERE = ["--kafka.bootstrap_servers=127.0.0.1:1", "--kafka.options.bootstrap_timeout_ms=20"]
 NOWHERE += ["--redis.url=redis://127.0.0.1:1", "--redis.timeout_seconds=0.1", "--model.name=/nowhere/model"]

@@ -120,13 +120,15 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback(after_seconds: float, i
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None
     try:
         process = subprocess.Popen(
-            [*COMMAND, "tail", f"--kafka.bootstrap_servers=127.0.0.1:{port}"], env=clean(), stderr=subprocess.PIPE
+            [sys.executable, "-X", "importtime", *COMMAND[1:], "tail", f"--kafka.bootstrap_servers=127.0.0.1:{port}"],
+            env=clean(),
+            stderr=subprocess.PIPE,
         )
     finally:
         if ignored:
             signal.signal(signal.SIGINT, before)
     # The command is caught wherever it is; only Python's own start, which no program hears through, is left out.
-    wait_for_python(process)
+    wait_for_command(process)
     time.sleep(after_seconds)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -134,7 +136,10 @@ def test_ctrl_c_ends_a_command_with_130_and_no_traceback(after_seconds: float, i
     assert b"Traceback" not in err
 
 
-def wait_for_python(process: subprocess.Popen[bytes]) -> None:
+def wait_for_command(process: subprocess.Popen[bytes]) -> None:
+    """Until the command has begun: Python tells of each import once it is done."""
+    assert process.stderr is not None
+    assert any(line.split()[-1] == b"questream.cli" for line in process.stderr)
     deadline = time.monotonic() + 20
     while not signal_is_heard(process.pid):
         assert time.monotonic() < deadline

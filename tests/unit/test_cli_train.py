@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from questream.cli.exit_codes import ExitCode
-from tests.command import questream
+from tests.kit.command import questream
 
 SECRET = "where is my hidden card"
 

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from questream.demo.picture import draw_picture
-from questream.demo.plain import PlainLines
-from questream.demo.screen import clusters_that_fit, printable, render_answer, render_snapshot, render_summary
-from questream.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
-from questream.evaluation.agreement import Agreement
+from questream.lab.demo.picture import draw_picture
+from questream.lab.demo.plain import PlainLines
+from questream.lab.demo.screen import clusters_that_fit, printable, render_answer, render_snapshot, render_summary
+from questream.lab.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
+from questream.lab.evaluation.agreement import Agreement
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]why[/red]\r\nis my card\tgone? " + "very " * 60
 
@@ -114,9 +114,9 @@ def test_picture_loads_nothing_from_elsewhere() -> None:
 
 
 def test_sample_holds_26_real_questions_of_each_of_77_intents() -> None:
-    sample = files("questream.demo") / "banking77.jsonl"
+    sample = files("questream.lab.demo") / "banking77.jsonl"
     rows = [json.loads(line) for line in sample.read_text(encoding="utf-8").splitlines()]
     intents = Counter(row["gold"] for row in rows)
     assert (len(rows), len(intents), set(intents.values())) == (2002, 77, {26})
     assert len({row["id"] for row in rows}) == 2002
-    assert "CC BY 4.0" in (files("questream.demo") / "ATTRIBUTION.txt").read_text(encoding="utf-8")
+    assert "CC BY 4.0" in (files("questream.lab.demo") / "ATTRIBUTION.txt").read_text(encoding="utf-8")

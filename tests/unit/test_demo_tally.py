@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from questream.demo.snapshot import ClusterView
-from questream.demo.tally import Tally
+from questream.lab.demo.snapshot import ClusterView
+from questream.lab.demo.tally import Tally
 
 
 def decision(offset: int, cluster_id: str, outcome: str = "joined", timestamp: int = 0) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from questream.settings import Settings
 from questream.stream.health import HealthServer
-from tests.servers.process import free_port
+from tests.kit.servers.process import free_port
 
 ROOT = Path(__file__).parents[2]
 READY = ROOT / "worker" / "ready.py"

@@ -15,7 +15,7 @@ import yaml
 from questream.metrics import Metrics
 from questream.settings import Settings
 from tests.conftest import built
-from tests.servers.process import needed_program
+from tests.kit.servers.process import needed_program
 
 WORKER = Path(__file__).parents[2] / "worker"
 PROMETHEUS = WORKER / "prometheus"

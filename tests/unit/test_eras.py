@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from tests.campaign.eras import end_era, partition_of, whole
-from tests.checker import Evidence
-from tests.checker.evidence import Entry
-from tests.checker.stored import Stored, StoredLedger
+from tests.kit.campaign.eras import end_era, partition_of, whole
+from tests.kit.checker import Evidence
+from tests.kit.checker.evidence import Entry
+from tests.kit.checker.stored import Stored, StoredLedger
 
 FORMER = partition_of(0, 0, 1)
 

@@ -19,9 +19,9 @@ from questream import OnlineClustering
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
-from questream.evaluation.agreement import agreement, numbered
-from questream.evaluation.online import cluster_online
-from tests.unit.stepping import unit_rows
+from questream.lab.evaluation.agreement import agreement, numbered
+from questream.lab.evaluation.online import cluster_online
+from tests.kit.stepping import unit_rows
 
 TOPICS = 12
 

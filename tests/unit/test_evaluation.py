@@ -11,17 +11,17 @@ import pytest
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.errors import QuestreamError
-from questream.evaluation.agreement import agreement, agreement_by_size, spread_agreement
-from questream.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
-from questream.evaluation.evaluate import evaluate_groups, evaluate_pairs
-from questream.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
-from questream.evaluation.groups import group_figures, time_order
-from questream.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
-from questream.evaluation.pairs import OneSidedPairs
-from questream.evaluation.sampling import sampled_similarities
-from questream.evaluation.stream import Stream, orders_of
-from tests.unit.stepping import unit_rows
-from tests.vectors import hash_encoder, hash_vector
+from questream.lab.evaluation.agreement import agreement, agreement_by_size, spread_agreement
+from questream.lab.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
+from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
+from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
+from questream.lab.evaluation.groups import group_figures, time_order
+from questream.lab.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
+from questream.lab.evaluation.pairs import OneSidedPairs
+from questream.lab.evaluation.sampling import sampled_similarities
+from questream.lab.evaluation.stream import Stream, orders_of
+from tests.kit.stepping import unit_rows
+from tests.kit.vectors import hash_encoder, hash_vector
 
 RULES = Rules(0.6, 0.6)
 

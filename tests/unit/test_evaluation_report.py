@@ -13,10 +13,10 @@ import pytest
 
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
-from questream.evaluation.evaluate import evaluate_groups, evaluate_pairs
-from questream.evaluation.files import GoldFile, PairFile
-from questream.evaluation.report.page import Evaluation, Subject, write_report
-from tests.vectors import hash_encoder
+from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
+from questream.lab.evaluation.files import GoldFile, PairFile
+from questream.lab.evaluation.report.page import Evaluation, Subject, write_report
+from tests.kit.vectors import hash_encoder
 
 HOSTILE = '<script>alert("x")</script> & "quoted" $x_1$ \u202e{{ 7 * 7 }} <img src=http://h/x>'
 RULES = Rules(0.5, 0.5)

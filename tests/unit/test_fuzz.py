@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from tests.fuzz.decoder import fuzz_decoder
-from tests.fuzz.records import hostile_record
-from tests.fuzz.settings import fuzz_settings
+from tests.kit.fuzz.decoder import fuzz_decoder
+from tests.kit.fuzz.records import hostile_record
+from tests.kit.fuzz.settings import fuzz_settings
 
 
 def test_a_seed_and_a_number_make_the_same_record_again() -> None:

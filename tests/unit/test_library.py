@@ -13,9 +13,9 @@ from questream import QuestionClusterer, QuestreamError
 from questream.clustering.merging import Merge
 from questream.encoder import Tokens
 from questream.errors import StoreUnavailable
-from questream.store.memory import MemoryStore
 from questream.store.protocol import Merged
-from tests.unit.stepping import unit_rows
+from questream.store.reference.store import MemoryStore
+from tests.kit.stepping import unit_rows
 from tests.unit.test_assignment import stream
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Linkage, Rules
-from tests.unit.reference import Cluster, Reference
-from tests.unit.stepping import unit_rows
+from tests.kit.reference import Cluster, Reference
+from tests.kit.stepping import unit_rows
 from tests.unit.test_assignment import TIE, stream
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mutants.guards import EQUIVALENT, all_mutants
+from tests.kit.mutants.guards import EQUIVALENT, all_mutants
 
 ROOT = Path(__file__).parents[2]
 

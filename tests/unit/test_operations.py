@@ -7,7 +7,7 @@ from questream import QuestionClusterer
 from questream.domain import ClusterState
 from questream.errors import NamingsDiffer
 from questream.operations import merge_clusters
-from questream.store.memory import MemoryStore
+from questream.store.reference.store import MemoryStore
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from questream.domain import Matrix
-from questream.evaluation.pairs import OneSidedPairs, pair_intervals, pair_metrics
-from tests.unit.stepping import unit_rows
+from questream.lab.evaluation.pairs import OneSidedPairs, pair_intervals, pair_metrics
+from tests.kit.stepping import unit_rows
 
 
 def noisy_pairs(pairs: int, seed: int = 3) -> tuple[Matrix, Matrix, list[bool]]:

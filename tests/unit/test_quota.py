@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from questream.broker.deadline import GuardedCall
+from questream.broker.quota import Pace
 from questream.domain import Record, Source
-from questream.kafka.deadline import GuardedCall
-from questream.kafka.quota import Pace
 from questream.stream.backlog import Backlog, Item
 
 

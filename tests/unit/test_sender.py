@@ -7,7 +7,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import MessageSizeTooLargeError
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 
-from questream.kafka.sender import mend_senders
+from questream.broker.kafka_python.sender import mend_senders
 
 mend_senders()
 

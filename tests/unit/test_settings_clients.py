@@ -7,10 +7,16 @@ import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from pydantic import SecretStr
 
+from questream.broker.kafka_python.clients import (
+    admin_config,
+    check_options,
+    consumer_config,
+    producer_config,
+    reader_config,
+)
 from questream.errors import SettingsError
-from questream.kafka.clients import admin_config, check_options, consumer_config, producer_config, reader_config
 from questream.settings import KafkaSettings, RedisSettings, Settings
-from questream.store.connect import connect_redis
+from questream.store.redis.client import connect_redis
 
 SECRET = "hunter2-open-sesame"
 

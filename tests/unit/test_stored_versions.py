@@ -7,7 +7,7 @@ import pytest
 
 from questream.errors import NamespaceRefused
 from questream.store.ledger import cut_entries, parse_ledger
-from questream.store.wire import parse_change, parse_state
+from questream.store.redis.codec import parse_change, parse_state
 
 ROW = [7, 3, 0.9, 0, 1, 2, 0.4, 0]
 BODY = {"decided_at": 1, "model": "m", "threshold": 0.5, "rows": [ROW], "clusters": {"3": [1, "", ""]}}

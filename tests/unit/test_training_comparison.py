@@ -10,12 +10,12 @@ from sklearn.metrics import average_precision_score
 
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
-from questream.evaluation.agreement import agreement
-from questream.training.card import licence_of, write_card
-from questream.training.comparing import Change, Subject, average_precision, bcubed_of_each, compare
-from questream.training.corpus import Corpus, LeftOut, as_pairs
-from questream.training.recipe import Recipe
-from questream.training.report import Fitted, Report, Sizes
+from questream.lab.evaluation.agreement import agreement
+from questream.lab.training.card import licence_of, write_card
+from questream.lab.training.comparing import Change, Subject, average_precision, bcubed_of_each, compare
+from questream.lab.training.corpus import Corpus, LeftOut, as_pairs
+from questream.lab.training.recipe import Recipe
+from questream.lab.training.report import Fitted, Report, Sizes
 
 GROUPS, SIZE, DIMENSION = 24, 3, 16
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from questream.errors import QuestreamError
+from questream.lab.training.corpus import Corpus, as_pairs, corpus_of, read_corpus, text_key
+from questream.lab.training.recipe import Recipe, scaled_warm_up
+from questream.lab.training.sampling import draw_pairs, hard_negatives, pairs_within
+from questream.lab.training.split import bounded, split
 from questream.records.files import FileQuestion, LabelledPair
-from questream.training.corpus import Corpus, as_pairs, corpus_of, read_corpus, text_key
-from questream.training.recipe import Recipe, scaled_warm_up
-from questream.training.sampling import draw_pairs, hard_negatives, pairs_within
-from questream.training.split import bounded, split
 
 TEXTS = st.integers(0, 40).map(lambda number: f"question {number}")
 PAIRS = st.lists(st.builds(LabelledPair, TEXTS, TEXTS, st.booleans()), max_size=60)

@@ -14,10 +14,10 @@ from kafka.record import MemoryRecords
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.legacy_records import LegacyRecordBatchBuilder
 
+from questream.broker.kafka_python.batches import HandedOn, PartitionRecords
+from questream.broker.kafka_python.unpacking import TooMuchUnpacked, UnpackingBudget
 from questream.domain import Unread
-from questream.kafka.batches import HandedOn, PartitionRecords
-from questream.kafka.unpacking import TooMuchUnpacked, UnpackingBudget
-from tests.stream import RawName
+from tests.kit.stream import RawName
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 ENCODERS = {

@@ -28,10 +28,10 @@ def ask(
 
     Example: questream ask "How do I reset my PIN?"
     """
+    from questream.deciding.config import rules_of
     from questream.encoder import load_encoder
-    from questream.namespace_rules import rules_of
     from questream.operations import ask as look_up
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     settings = load(config, set_)
     _require_question(text, settings)

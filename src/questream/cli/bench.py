@@ -15,7 +15,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
-    from questream.bench.suite import Part, Plan
+    from questream.lab.bench.suite import Part, Plan
     from questream.settings import Settings
 
 bench = typer.Typer(help="Measure questream on this machine.", no_args_is_help=True)
@@ -81,8 +81,8 @@ def pipeline(
 
     Example: questream bench pipeline --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0
     """
-    from questream.bench.questions import real_texts
-    from questream.bench.suite import PARTS, Plan
+    from questream.lab.bench.questions import real_texts
+    from questream.lab.bench.suite import PARTS, Plan
 
     parts: Sequence[Part] = [part.value for part in only] if only else PARTS
     if precomputed:
@@ -121,7 +121,7 @@ def assign(
     100,000 clusters of 384 dimensions take about 0.3 GB of the store while it runs.
     Example: questream bench assign --dimensions 384,768
     """
-    from questream.bench.suite import Plan
+    from questream.lab.bench.suite import Plan
 
     counts = _numbers("--clusters", cluster_counts)
     plan = Plan(
@@ -147,9 +147,9 @@ def encoder(
 
     Example: questream bench encoder --model.name sentence-transformers/all-mpnet-base-v2
     """
-    from questream.bench.encoder import bench_encoder
-    from questream.bench.questions import real_texts
     from questream.encoder import load_encoder
+    from questream.lab.bench.encoder import bench_encoder
+    from questream.lab.bench.questions import real_texts
 
     settings = bench_settings(config, set_, None, None)
     with progress() as announce:
@@ -180,8 +180,8 @@ def recovery(
     """
     from dataclasses import asdict
 
-    from questream.bench.recovery import measure_recovery
-    from questream.bench.servers import bench_servers
+    from questream.lab.bench.recovery import measure_recovery
+    from questream.lab.bench.servers import bench_servers
 
     settings = bench_settings(config, set_, bootstrap_servers, redis_url)
     if "bootstrap_servers" not in settings.kafka.model_fields_set:
@@ -222,10 +222,10 @@ def soak(
     """
     from dataclasses import asdict
 
-    from questream.bench.drift import DriftingQuestions
-    from questream.bench.servers import bench_servers
-    from questream.bench.soak import SoakPlan, measure_soak
-    from questream.bench.soak_plot import draw
+    from questream.lab.bench.drift import DriftingQuestions
+    from questream.lab.bench.servers import bench_servers
+    from questream.lab.bench.soak import SoakPlan, measure_soak
+    from questream.lab.bench.soak_plot import draw
 
     settings = _retiring(bench_settings(config, set_, bootstrap_servers, redis_url))
     plan = SoakPlan(DriftingQuestions(questions, dimension, hours), workers, warm_up, every)
@@ -261,9 +261,9 @@ def _retiring(settings: Settings) -> Settings:
 
 
 def _measure(settings: Settings, plan: Plan, as_json: bool) -> None:
-    from questream.bench.report import print_results
-    from questream.bench.servers import bench_servers
-    from questream.bench.suite import as_document, run_suite
+    from questream.lab.bench.report import print_results
+    from questream.lab.bench.servers import bench_servers
+    from questream.lab.bench.suite import as_document, run_suite
 
     with progress() as announce, bench_servers(settings) as servers:
         results = run_suite(servers, plan, announce)

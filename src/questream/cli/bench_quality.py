@@ -35,11 +35,11 @@ def quality(
     whether they hold.
     Example: questream bench quality banking77.jsonl --clusters.granularity intent
     """
-    from questream.bench.quality.goals import goals_of
-    from questream.bench.quality.measure import all_methods, measure_quality
-    from questream.bench.quality.report import print_quality
     from questream.encoder import load_encoder
-    from questream.evaluation.stream import Stream, orders_of, read_gold
+    from questream.lab.bench.quality.goals import goals_of
+    from questream.lab.bench.quality.measure import all_methods, measure_quality
+    from questream.lab.bench.quality.report import print_quality
+    from questream.lab.evaluation.stream import Stream, orders_of, read_gold
 
     settings = bench_settings(config, set_, None, None)
     granularity = settings.clusters.granularity

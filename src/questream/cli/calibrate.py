@@ -16,11 +16,11 @@ from questream.cli.output import print_json, remark
 from questream.errors import SettingsError
 
 if TYPE_CHECKING:
-    from questream.calibration.answers import Inquiry
-    from questream.calibration.proposal import Proposal
-    from questream.calibration.sweep import Sweep
     from questream.clustering.rules import Rules
     from questream.encoder import Encoder
+    from questream.lab.calibration.answers import Inquiry
+    from questream.lab.calibration.proposal import Proposal
+    from questream.lab.calibration.sweep import Sweep
     from questream.settings import Granularity, Settings
 
 
@@ -94,9 +94,9 @@ def calibrate(
     Clusters the questions as a worker would, with its model and rules, at every threshold; reads only.
     Example: questream calibrate questions.txt --ask 40 --answers answers.jsonl
     """
-    from questream.calibration.preview import preview
     from questream.cli.calibrate_asking import ask_user
     from questream.cli.calibrate_report import as_document, print_report
+    from questream.lab.calibration.preview import preview
 
     _check(sample, from_topic, pairs, groups, ask, answers)
     settings = load(config, set_)
@@ -139,7 +139,7 @@ def _check(
 
 
 def _sample(wish: Wish, sample: Path | None, from_topic: bool) -> list[str]:
-    from questream.calibration.sample import newest_of_topic, sample_of_file
+    from questream.lab.calibration.sample import newest_of_topic, sample_of_file
 
     if from_topic:
         wish.announce(f"{wish.settings.kafka.input_topic}: the newest {wish.questions:,} questions")
@@ -148,8 +148,8 @@ def _sample(wish: Wish, sample: Path | None, from_topic: bool) -> list[str]:
 
 
 def _encoder_and_rules(wish: Wish) -> tuple[Encoder, Rules]:
+    from questream.deciding.config import rules_of
     from questream.encoder import load_encoder
-    from questream.namespace_rules import rules_of
 
     wish.announce("loading the model")
     encoder = load_encoder(wish.settings.model)
@@ -157,10 +157,10 @@ def _encoder_and_rules(wish: Wish) -> tuple[Encoder, Rules]:
 
 
 def _from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
-    from questream.calibration.groups import propose_from_groups, require_groups
-    from questream.calibration.sweep import grid_of, sweep
-    from questream.evaluation.files import read_gold_file
-    from questream.evaluation.stream import orders_of
+    from questream.lab.calibration.groups import propose_from_groups, require_groups
+    from questream.lab.calibration.sweep import grid_of, sweep
+    from questream.lab.evaluation.files import read_gold_file
+    from questream.lab.evaluation.stream import orders_of
 
     read = read_gold_file(file, wish.questions, wish.seed)
     # Before the model, which takes seconds to load.
@@ -176,8 +176,8 @@ def _from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
 
 
 def _from_pairs(wish: Wish, file: Path, background: list[str]) -> Calibrated:
-    from questream.calibration.pairs import pair_stream, propose_from_pairs
-    from questream.calibration.sweep import grid_of, sweep
+    from questream.lab.calibration.pairs import pair_stream, propose_from_pairs
+    from questream.lab.calibration.sweep import grid_of, sweep
     from questream.records.files import read_pairs
 
     pairs = [pair for pair in read_pairs(file) if pair.text_a.strip() and pair.text_b.strip()]
@@ -190,8 +190,8 @@ def _from_pairs(wish: Wish, file: Path, background: list[str]) -> Calibrated:
 
 
 def _unlabelled(wish: Wish, texts: list[str]) -> Calibrated:
-    from questream.calibration.sweep import grid_of, require_enough, sweep
-    from questream.calibration.unlabelled import propose_unlabelled
+    from questream.lab.calibration.sweep import grid_of, require_enough, sweep
+    from questream.lab.calibration.unlabelled import propose_unlabelled
 
     require_enough(len(texts))
     encoder, rules = _encoder_and_rules(wish)
@@ -204,8 +204,8 @@ def _unlabelled(wish: Wish, texts: list[str]) -> Calibrated:
 
 def _inquire(wish: Wish, texts: list[str], ask: int, file: Path | None) -> tuple[Inquiry, Calibrated]:
     """An inquiry that knows the answers of the file, and what the sample alone says."""
-    from questream.calibration.answers import Inquiry
     from questream.cli.calibrate_asking import read_answers
+    from questream.lab.calibration.answers import Inquiry
 
     known = read_answers(file) if file is not None and (file.exists() or not ask) else []
     # Each text once: whether a text is the same as itself need not be asked. What the sample lacks comes last, so that

@@ -14,7 +14,7 @@ from questream.records.files import LabelledPair, read_pairs
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from questream.calibration.answers import Inquiry
+    from questream.lab.calibration.answers import Inquiry
 
 _YES = frozenset(("y", "yes", "1"))
 _NO = frozenset(("n", "no", "0"))

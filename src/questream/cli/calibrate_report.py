@@ -10,9 +10,9 @@ from questream.cli.output import print_line, print_table, printable, remark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from questream.calibration.preview import Preview
-    from questream.calibration.proposal import Proposal, Setting
     from questream.cli.calibrate import Calibrated
+    from questream.lab.calibration.preview import Preview
+    from questream.lab.calibration.proposal import Proposal, Setting
     from questream.settings import Granularity, Settings
 
 _ROWS_BESIDE = 6
@@ -23,7 +23,7 @@ def as_document(
     done: Calibrated, previews: Sequence[Preview], settings: Settings, false_join_cost: float
 ) -> dict[str, Any]:
     """All of it, texts of examples included."""
-    from questream.calibration.proposal import CONFIDENCE
+    from questream.lab.calibration.proposal import CONFIDENCE
 
     proposal = done.proposal
     return {
@@ -81,7 +81,7 @@ def toml_of(done: Calibrated, settings: Settings) -> str:
 
 
 def _level_of(done: Calibrated) -> Granularity | None:
-    from questream.calibration.sweep import has_levels, nearest_level
+    from questream.lab.calibration.sweep import has_levels, nearest_level
 
     return nearest_level(done.proposal.threshold) if has_levels(done.rules) else None
 

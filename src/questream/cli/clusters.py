@@ -29,7 +29,7 @@ from questream.errors import QuestreamError
 if TYPE_CHECKING:
     from questream.domain import ClusterState
     from questream.settings import Settings
-    from questream.store.redis import RedisStore
+    from questream.store.redis.store import RedisStore
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -216,7 +216,7 @@ def merge(
 
 def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
     """The store, and the namespace asked for. Raises QuestreamError if there is no such namespace."""
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     store = open_store(settings.redis, settings.clusters.log_entries)
     chosen = namespace or settings.clusters.namespace

@@ -14,7 +14,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
-    from questream.kafka.dead_letters import DeadLetter, ReplayCount
+    from questream.broker.kafka_python.dead_letters import DeadLetter, ReplayCount
     from questream.settings import Settings
 
 dead_letters = typer.Typer(help="See and replay what could not be processed.", no_args_is_help=True)
@@ -36,8 +36,8 @@ def list_(
 
     Example: questream dead-letters list --reason empty_text
     """
-    from questream.kafka.connect import open_reader
-    from questream.kafka.dead_letters import begin, read_dead_letters, replay_group
+    from questream.broker.kafka_python.connect import open_reader
+    from questream.broker.kafka_python.dead_letters import begin, read_dead_letters, replay_group
 
     settings = load(config, set_)
     with open_reader(settings, group_id=replay_group(settings.kafka.group_id)) as consumer:
@@ -87,8 +87,8 @@ def replay(
 
 
 def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
-    from questream.kafka.connect import open_reader
-    from questream.kafka.dead_letters import (
+    from questream.broker.kafka_python.connect import open_reader
+    from questream.broker.kafka_python.dead_letters import (
         ReplayCount,
         begin,
         read_dead_letters,
@@ -107,8 +107,8 @@ def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
 
 
 def _replay(settings: Settings, reason: str | None) -> ReplayCount:
-    from questream.kafka.connect import open_producer, open_reader, require_topic
-    from questream.kafka.dead_letters import (
+    from questream.broker.kafka_python.connect import open_producer, open_reader, require_topic
+    from questream.broker.kafka_python.dead_letters import (
         ReplayCount,
         begin,
         read_dead_letters,
@@ -116,8 +116,8 @@ def _replay(settings: Settings, reason: str | None) -> ReplayCount:
         select,
         with_originals,
     )
-    from questream.kafka.dead_letters import replay as send_back
-    from questream.kafka.publisher import KeySerializer
+    from questream.broker.kafka_python.dead_letters import replay as send_back
+    from questream.broker.kafka_python.publisher import KeySerializer
 
     kafka, count = settings.kafka, ReplayCount()
     group = replay_group(kafka.group_id)

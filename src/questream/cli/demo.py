@@ -21,6 +21,6 @@ def demo(
 
     Example: questream demo --questions mine.csv
     """
-    from questream.demo import run_demo
+    from questream.lab.demo import run_demo
 
     run_demo(questions, granularity, in_flight)

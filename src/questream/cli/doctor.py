@@ -15,7 +15,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, printable
 
 if TYPE_CHECKING:
-    from questream.doctor import Finding
+    from questream.tools.doctor import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
 
@@ -37,8 +37,8 @@ def doctor(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOpt
 
 
 def _findings(config: Path | None, set_: list[str] | None) -> Iterator[Finding]:
-    from questream.doctor import Finding, diagnose
     from questream.errors import SettingsError
+    from questream.tools.doctor import Finding, diagnose
 
     try:
         settings = load(config, set_)

@@ -16,8 +16,8 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
-    from questream.evaluation.files import GoldFile, PairFile
-    from questream.evaluation.report.page import Evaluation, Subject
+    from questream.lab.evaluation.files import GoldFile, PairFile
+    from questream.lab.evaluation.report.page import Evaluation, Subject
     from questream.settings import Settings
 
 
@@ -48,7 +48,7 @@ def evaluate(
     read = {path: _read(path, questions, seed) for path in files}
     subject, evaluations = _evaluate(settings, read, shuffles, seed)
     if report is not None:
-        from questream.evaluation.report.page import write_report
+        from questream.lab.evaluation.report.page import write_report
 
         write_report(report, subject, evaluations)
     if as_json:
@@ -63,7 +63,7 @@ def evaluate(
 
 def _require_report(path: Path) -> None:
     """Tell before minutes of work what would keep the report from being written."""
-    from questream.evaluation.report.plots import require_matplotlib
+    from questream.lab.evaluation.report.plots import require_matplotlib
 
     require_matplotlib()
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -71,7 +71,7 @@ def _require_report(path: Path) -> None:
 
 
 def _read(path: Path, questions: int, seed: int) -> PairFile | GoldFile:
-    from questream.evaluation.files import read_gold_file, read_pair_file
+    from questream.lab.evaluation.files import read_gold_file, read_pair_file
     from questream.records.files import holds_pairs
 
     return read_pair_file(path, questions, seed) if holds_pairs(path) else read_gold_file(path, questions, seed)
@@ -80,11 +80,11 @@ def _read(path: Path, questions: int, seed: int) -> PairFile | GoldFile:
 def _evaluate(
     settings: Settings, files: Mapping[Path, PairFile | GoldFile], shuffles: int, seed: int
 ) -> tuple[Subject, dict[str, Evaluation]]:
+    from questream.deciding.config import rules_of
     from questream.encoder import load_encoder
-    from questream.evaluation.evaluate import evaluate_groups, evaluate_pairs
-    from questream.evaluation.files import PairFile
-    from questream.evaluation.report.page import Subject
-    from questream.namespace_rules import rules_of
+    from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
+    from questream.lab.evaluation.files import PairFile
+    from questream.lab.evaluation.report.page import Subject
 
     evaluations: dict[str, Evaluation] = {}
     with progress() as announce:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from questream.evaluation.agreement import Agreement, SizeAgreement
-from questream.evaluation.evaluate import GroupEvaluation, PairEvaluation
-from questream.evaluation.groups import CurvePoint, GroupFigures
-from questream.evaluation.report.page import Evaluation, Subject
-from questream.evaluation.report.plots import size_name
-from questream.evaluation.report.words import group_verdict, pair_verdict
+from questream.lab.evaluation.agreement import Agreement, SizeAgreement
+from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
+from questream.lab.evaluation.groups import CurvePoint, GroupFigures
+from questream.lab.evaluation.report.page import Evaluation, Subject
+from questream.lab.evaluation.report.plots import size_name
+from questream.lab.evaluation.report.words import group_verdict, pair_verdict
 
 Line = Callable[[str], None]
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], None]

@@ -12,7 +12,7 @@ from questream.cli.options import ConfigOption, SetOption, load
 from questream.cli.output import destination, json_line, remark
 
 if TYPE_CHECKING:
-    from questream.training.decided import Group
+    from questream.lab.training.decided import Group
 
 
 def export(
@@ -33,7 +33,7 @@ def export(
     A line each: id, text, gold (the cluster, after merges; clusters with the same label are one) and label.
     Example: questream export groups.jsonl --labelled
     """
-    from questream.training.decided import Missed, decided_questions
+    from questream.lab.training.decided import Missed, decided_questions
 
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)

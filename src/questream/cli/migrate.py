@@ -20,13 +20,13 @@ from questream.errors import QuestreamError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from questream.broker.kafka_python.decided import DecidedTopics
     from questream.domain import ClusterState, NamespaceState
     from questream.encoder import Encoder
-    from questream.kafka.decided import DecidedTopics
     from questream.migration.moving import Moved
     from questream.migration.rebuilding import Rebuilding, Verdict
     from questream.settings import ModelSettings
-    from questream.store.redis import RedisStore
+    from questream.store.redis.store import RedisStore
 
 _FOLLOW_STORE_SECONDS = 5.0
 _EXAMPLES = 5
@@ -68,12 +68,12 @@ def migrate(
     the old one. Without --yes it asks before the switch; without a terminal it only reports.
     Example: questream migrate --to sentence-transformers/all-mpnet-base-v2
     """
+    from questream.broker.kafka_python.decided import DecidedTopics
+    from questream.deciding.config import build_of
     from questream.encoder import load_encoder
-    from questream.kafka.decided import DecidedTopics
     from questream.migration.moving import move
     from questream.migration.rebuilding import Rebuilding
-    from questream.namespace_rules import build_of
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     settings = load(config, set_)
     name = namespace or settings.clusters.namespace

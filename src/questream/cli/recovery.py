@@ -18,7 +18,7 @@ from questream.errors import SettingsError
 if TYPE_CHECKING:
     from questream.recovery.cluster_topic import ClusterTopic
     from questream.settings import Settings
-    from questream.store.redis import RedisStore
+    from questream.store.redis.store import RedisStore
 
 
 def verify(
@@ -34,7 +34,7 @@ def verify(
     Example: questream verify --decisions 100000
     """
     from questream.recovery.verifying import verify as compare
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     settings = load(config, set_)
     store = open_store(settings.redis)
@@ -85,7 +85,7 @@ def restore(
     """
     from questream.recovery.home import Homes, location_of
     from questream.recovery.settling import Settler
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     settings = load(config, set_)
     if adopt and (former_config is None) == (not former_is_gone):
@@ -109,7 +109,7 @@ def restore(
 def _close_former(settings: Settings, former: Settings, topic: ClusterTopic) -> None:
     """Scripts of the former Redis refuse from here on: the fence stands inside of what is fenced."""
     from questream.recovery.home import location_of
-    from questream.store.redis import open_store
+    from questream.store.redis.store import open_store
 
     if location_of(former.redis) == location_of(settings.redis):
         raise SettingsError("--former-config leads to the same Redis as redis.url; it must lead to the former one")
@@ -120,7 +120,7 @@ def _close_former(settings: Settings, former: Settings, topic: ClusterTopic) -> 
 
 def _tell_homes(settings: Settings, store: RedisStore, namespaces: Iterable[str]) -> None:
     """At once, and not with the next decision: a worker of another Redis may start before that."""
-    from questream.kafka.connect import open_producer
+    from questream.broker.kafka_python.connect import open_producer
     from questream.records import encode_namespace_state
     from questream.recovery.home import HOME_HEADER
 

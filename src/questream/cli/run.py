@@ -71,7 +71,7 @@ class _Stopper:
 def _run_worker(settings: Settings, stopper: _Stopper) -> None:
     from prometheus_client import CollectorRegistry
 
-    from questream.kafka.connect import translated
+    from questream.broker.kafka_python.connect import translated
     from questream.stream.health import HealthServer
     from questream.stream.starting import try_servers
 
@@ -109,9 +109,9 @@ def _embedded_servers(settings: Settings) -> Iterator[Settings]:
     """Yields the settings with servers of this process's own in the place of the user's."""
     from pydantic import SecretStr
 
+    from questream.broker.kafka_python.admin import create_missing, wanted_topics
+    from questream.broker.kafka_python.connect import open_admin
     from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
-    from questream.kafka.admin import create_missing, wanted_topics
-    from questream.kafka.connect import open_admin
     from questream.settings import RedisSettings
 
     with embedded_broker() as bootstrap_servers, embedded_store() as url:

@@ -12,11 +12,11 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from questream.broker.kafka_python.admin import FoundTopic, find_topics
+from questream.broker.kafka_python.connect import open_admin, open_producer
 from questream.cli.file_records import FileRecord, FileRecords
 from questream.cli.output import remark
 from questream.errors import KafkaRefused, KafkaUnavailable
-from questream.kafka.admin import FoundTopic, find_topics
-from questream.kafka.connect import open_admin, open_producer
 from questream.records.rows import QuestionFileError, at_line
 from questream.settings import Settings
 

@@ -41,8 +41,8 @@ def tail(
 
     Example: questream tail --from-beginning --max 20 --text --route
     """
-    from questream.kafka.connect import open_reader
-    from questream.kafka.reading import follow, start_at
+    from questream.broker.kafka_python.connect import open_reader
+    from questream.broker.kafka_python.reading import follow, start_at
 
     settings = load(config, set_)
     topic = settings.kafka.output_topic
@@ -62,9 +62,9 @@ def _texts(settings: Settings, are_wanted: bool) -> Iterator[TextOf | None]:
     if not are_wanted:
         yield None
         return
+    from questream.broker.kafka_python.connect import open_reader
+    from questream.broker.kafka_python.reading import RecordLookup, partitions_of
     from questream.errors import BadRecord
-    from questream.kafka.connect import open_reader
-    from questream.kafka.reading import RecordLookup, partitions_of
     from questream.records import QuestionDecoder
 
     topic = settings.kafka.input_topic

@@ -12,7 +12,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, remark
 
 if TYPE_CHECKING:
-    from questream.kafka.admin import TopicReport
+    from questream.broker.kafka_python.admin import TopicReport
 
 topics = typer.Typer(help="Create and check the topics.", no_args_is_help=True)
 
@@ -39,8 +39,14 @@ def create(
 
     Example: questream topics create --partitions 12 --replication-factor 3
     """
-    from questream.kafka.admin import check_missing, create_missing, find_topics, message_bytes_limit, wanted_topics
-    from questream.kafka.connect import open_admin
+    from questream.broker.kafka_python.admin import (
+        check_missing,
+        create_missing,
+        find_topics,
+        message_bytes_limit,
+        wanted_topics,
+    )
+    from questream.broker.kafka_python.connect import open_admin
 
     settings = load(config, set_)
     with open_admin(settings) as admin:

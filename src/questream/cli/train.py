@@ -19,7 +19,7 @@ from questream.errors import MissingExtra
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from questream.training.report import Report, Watch
+    from questream.lab.training.report import Report, Watch
 
 _NEEDED = ("accelerate", "datasets")
 _TOLD_SHARE = 10
@@ -67,9 +67,9 @@ def train(
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtra("training", " and ".join(missing), "train")
-    from questream.training.corpus import read_corpus
-    from questream.training.recipe import Recipe
-    from questream.training.report import Order
+    from questream.lab.training.corpus import read_corpus
+    from questream.lab.training.recipe import Recipe
+    from questream.lab.training.report import Order
 
     recipe = Recipe(
         batch=batch,
@@ -87,7 +87,7 @@ def train(
         watch.announce(
             f"{len(corpus.texts):,} texts, {len(corpus.same):,} pairs labelled the same, {len(corpus.different):,} not"
         )
-        from questream.training.training import train as fine_tune
+        from questream.lab.training.training import train as fine_tune
 
         report = fine_tune(settings, corpus, order, watch)
     if as_json:

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 from kafka import KafkaProducer
 
+from questream.broker.deadline import Watchdog
+from questream.broker.kafka_python.clients import producer_config
+from questream.broker.kafka_python.publisher import KeySerializer, Outgoing, TransactionalPublisher
 from questream.domain import ClusterState, NamespaceState, name_some, retired_cluster
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, StoreUnsettled
-from questream.kafka.clients import producer_config
-from questream.kafka.deadline import Watchdog
-from questream.kafka.publisher import KeySerializer, Outgoing, TransactionalPublisher
 from questream.migration.rebuilding import Rebuilding
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.settings import Settings

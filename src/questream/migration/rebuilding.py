@@ -8,11 +8,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from questream.broker.kafka_python.decided import DecidedTopics, Place, Published
 from questream.clustering.rules import Rules
 from questream.domain import ClusterState, Matrix, Vector
 from questream.encoder import Encoder
 from questream.errors import BadRecord
-from questream.kafka.decided import DecidedTopics, Place, Published
 from questream.migration.centroids import Centroids
 from questream.migration.chosen import Chosen
 from questream.operations import live_cluster

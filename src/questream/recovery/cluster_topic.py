@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 from kafka import TopicPartition
 
+from questream.broker.kafka_python.connect import open_reader, translated
+from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.broker.kafka_python.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
-from questream.kafka.connect import open_reader, translated
-from questream.kafka.consumer import RecordConsumer
-from questream.kafka.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
 from questream.settings import Settings

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from questream.errors import AnotherStore
 from questream.settings import RedisSettings
-from questream.store.connect import place_of
+from questream.store.redis.client import place_of
 
 HOME_HEADER = "questream-store"
 

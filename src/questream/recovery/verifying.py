@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from questream.broker.kafka_python.connect import open_reader
+from questream.broker.kafka_python.reading import all_read, read_to_end, start_before_end
 from questream.domain import ClusterState, name_some, parse_cluster_id
-from questream.kafka.connect import open_reader
-from questream.kafka.reading import all_read, read_to_end, start_before_end
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.settings import Settings
 from questream.store.protocol import Store

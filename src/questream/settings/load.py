@@ -241,10 +241,10 @@ def _nearest(name: str, known: Any) -> str:
 def _check_options(settings: Settings) -> None:
     # Not at the top: both clients take long to import, and few settings have options.
     if settings.kafka.options:
-        from questream.kafka.clients import check_options as check_kafka_options
+        from questream.broker.kafka_python.clients import check_options as check_kafka_options
 
         check_kafka_options(settings.kafka.options)
     if settings.redis.options:
-        from questream.store.connect import check_options as check_redis_options
+        from questream.store.redis.client import check_options as check_redis_options
 
         check_redis_options(settings.redis.options)

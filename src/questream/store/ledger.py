@@ -16,7 +16,7 @@ import orjson
 
 from questream.domain import Decision, RunnerUp
 from questream.store.protocol import Ledger, LedgerRow, PartitionBatch, Proposal, Standing
-from questream.store.wire import require_version
+from questream.store.redis.codec import require_version
 
 # More are a later release's.
 _ROW_FIELDS = 8

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from questream.broker.quota import Pace
 from questream.domain import Decision, Question, Record
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
-from questream.kafka.quota import Pace
 
 
 @dataclass(slots=True)

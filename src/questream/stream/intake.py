@@ -13,13 +13,13 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, TopicPartition
 from kafka import errors as kafka_errors
 
-from questream.clusterer import Clusterer
+from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.broker.kafka_python.publisher import Offsets
+from questream.broker.kafka_python.reading import RecordCheck, record_of
+from questream.deciding.clusterer import Clusterer
 from questream.domain import Record, Source, Unread
 from questream.encoder import Encoder
 from questream.errors import BadRecord, KafkaUnavailable, NamespaceHeld, NamespaceRefused
-from questream.kafka.consumer import RecordConsumer
-from questream.kafka.publisher import Offsets
-from questream.kafka.reading import RecordCheck, record_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.records.fingerprint import fingerprint

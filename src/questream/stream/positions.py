@@ -11,9 +11,9 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 
+from questream.broker.kafka_python.publisher import Offsets, with_metadata
+from questream.broker.kafka_python.reading import ends_before, record_of
 from questream.errors import KafkaUnavailable
-from questream.kafka.publisher import Offsets, with_metadata
-from questream.kafka.reading import ends_before, record_of
 from questream.metrics import Metrics
 from questream.records.fingerprint import LastRecord
 

@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from questream.clusterer import Arrival, Clusterer, Decided
+from questream.broker.kafka_python.publisher import NextOffset, Offsets, Outgoing, Publisher
+from questream.broker.quota import Pace
+from questream.broker.sizes import SizeLimits, is_sendable
+from questream.deciding.clusterer import Arrival, Clusterer, Decided
 from questream.domain import Matrix, Vector
 from questream.errors import (
     BadRecord,
@@ -25,9 +28,6 @@ from questream.errors import (
     StoreUnsettled,
     Superseded,
 )
-from questream.kafka.publisher import NextOffset, Offsets, Outgoing, Publisher
-from questream.kafka.quota import Pace
-from questream.kafka.sizes import SizeLimits, is_sendable
 from questream.metrics import Metrics
 from questream.records import (
     dead_letter_headers,

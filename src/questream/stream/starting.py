@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
+from questream.broker.kafka_python.connect import open_admin
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, StoreUnavailable
-from questream.kafka.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
-from questream.kafka.connect import open_admin
 from questream.settings import Settings
-from questream.store.redis import open_store
+from questream.store.redis.store import open_store
 
 logger = logging.getLogger(__name__)
 

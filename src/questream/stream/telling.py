@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from questream.clusterer import Decided
+from questream.broker.kafka_python.publisher import Outgoing
+from questream.deciding.clusterer import Decided
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import StoreUnsettled
-from questream.kafka.publisher import Outgoing
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch

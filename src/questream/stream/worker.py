@@ -15,8 +15,23 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 from threadpoolctl import threadpool_limits
 
-from questream.clusterer import Clusterer
+from questream.broker.deadline import Watchdog
+from questream.broker.kafka_python.admin import find_topics
+from questream.broker.kafka_python.clients import consumer_config, consumer_limits, publisher_config
+from questream.broker.kafka_python.connect import connect, open_admin, open_reader
+from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.broker.kafka_python.failures import refusal_of
+from questream.broker.kafka_python.publisher import (
+    AtLeastOncePublisher,
+    KeySerializer,
+    Publisher,
+    TransactionalPublisher,
+)
+from questream.broker.kafka_python.reading import RecordCheck
+from questream.broker.quota import Pace
 from questream.clustering.rules import Rules
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import build_of, shared_settings, topics_of
 from questream.encoder import Encoder
 from questream.errors import (
     KafkaHungUp,
@@ -27,29 +42,14 @@ from questream.errors import (
     StoreUnavailable,
     StoreUnsettled,
 )
-from questream.kafka.admin import find_topics
-from questream.kafka.clients import consumer_config, consumer_limits, publisher_config
-from questream.kafka.connect import connect, open_admin, open_reader
-from questream.kafka.consumer import RecordConsumer
-from questream.kafka.deadline import Watchdog
-from questream.kafka.failures import refusal_of
-from questream.kafka.publisher import (
-    AtLeastOncePublisher,
-    KeySerializer,
-    Publisher,
-    TransactionalPublisher,
-)
-from questream.kafka.quota import Pace
-from questream.kafka.reading import RecordCheck
 from questream.metrics import Metrics
-from questream.namespace_rules import build_of, shared_settings, topics_of
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
 from questream.recovery.lease import SettlingLease
 from questream.recovery.settling import Progress, Settler
 from questream.settings import Settings
-from questream.store.redis import open_store
+from questream.store.redis.store import open_store
 from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog
 from questream.stream.health import HealthServer

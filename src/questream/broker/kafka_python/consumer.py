@@ -1,0 +1,96 @@
+"""A consumer that no record stops: what Kafka takes and kafka-python 3.0.12 does not is read all the same.
+
+What it takes of memory is bounded: what is handed on at once, and what compressed batches unpack to.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
+
+from questream.broker.kafka_python.batches import HandedOn, PartitionRecords
+from questream.broker.kafka_python.unpacking import UnpackingBudget
+from questream.errors import KafkaUnavailable
+
+_MIB = 1024 * 1024
+
+
+class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships no types
+    """A KafkaConsumer that reads headers whose names are not UTF-8, and timestamps that do not fit into 64 bits.
+
+    `poll` raises CorruptRecordError with partition and offset, and nothing of their content, for records that cannot be
+    read at all: damaged on disk or on the way. UnsupportedCodecError says that they are compressed in a way that this
+    process has no package for.
+
+    `max_unpacked_bytes` is what compressed batches may take once they are unpacked, all partitions together. Of a batch
+    that alone takes more, each record comes with an Unread in the place of its value. `max_poll_bytes` is about what a
+    poll hands on: it ends with the record that reaches it.
+    """
+
+    def __init__(
+        self, *topics: str, max_unpacked_bytes: int = 64 * _MIB, max_poll_bytes: int = 8 * _MIB, **config: Any
+    ) -> None:
+        super().__init__(*topics, **config)
+        self._handed_on = HandedOn(max_poll_bytes)
+        budget = UnpackingBudget(max_unpacked_bytes)
+        self._fetcher.PartitionRecords = partial(PartitionRecords, budget, self._handed_on)
+        self._append_all = self._fetcher._append
+        self._fetcher._append = self._append_within
+        self._out_of_range: dict[TopicPartition, int] = {}
+        self._reset = self._subscription.request_offset_reset
+        self._subscription.request_offset_reset = self._note_reset
+        self._validated = self._fetcher._handle_offset_for_leader_epoch_response
+        self._fetcher._handle_offset_for_leader_epoch_response = self._note_truncation
+
+    def take_out_of_range(self) -> dict[TopicPartition, int]:
+        """Positions that Kafka has no record for, since the last call: kafka-python moves on without a word."""
+        taken, self._out_of_range = self._out_of_range, {}
+        return taken
+
+    def _note_reset(self, partition: TopicPartition, strategy: Any = None) -> None:
+        at = self._subscription.assignment[partition].position
+        if strategy is None and at is not None:
+            self._out_of_range[partition] = at.offset
+        self._reset(partition, strategy)
+
+    def _note_truncation(self, response: Any, requested: Any) -> Any:
+        """A log that was cut, or a topic that was made anew, may end below what was read of it."""
+        answer = self._validated(response, requested)
+        for partition, before in requested.items():
+            assigned = self._subscription.assignment.get(partition)
+            if assigned and assigned.position is not None and assigned.position.offset < before.offset:
+                self._out_of_range[partition] = before.offset
+        return answer
+
+    def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
+        """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
+        # kafka-python takes up what it has put aside only where no partition is in line, and leaves one in line that is
+        # through: the others would wait for as long as that one has news.
+        if not self._fetcher._next_partition_records:
+            self._fetcher._next_partition_records = None
+        self._handed_on.byte_count = 0
+        return super().poll(timeout_ms, max_records, update_offsets)
+
+    def _append_within(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
+        """How many records were taken of so many; all of them, where a poll has as many bytes as it may."""
+        count: int = self._append_all(drained, part, max_records, update_offsets)
+        return max_records if self._handed_on.is_full else count
+
+    def stream_identity(self, topic: str) -> str:
+        """What tells this group's reading of a topic from any other: `<Kafka cluster>/<topic id>/<group>`.
+
+        The broker is asked each time, for a topic can be made anew under its name; what a broker of before 2.8 does not
+        tell is empty.
+        Raises TopicAuthorizationFailedError without the right to see the topic, KafkaUnavailable where the broker knows
+        none of that name: an identity with parts left out would be another's.
+        """
+        # To ask for all topics, which leaves out those that may not be seen, forgets that this one was refused.
+        if topic in self._cluster.unauthorized_topics:
+            raise kafka_errors.TopicAuthorizationFailedError({topic})
+        if topic not in self.topics():
+            raise KafkaUnavailable(f"the broker shows no topic {topic}")
+        cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
+        return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"

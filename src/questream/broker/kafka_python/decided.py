@@ -1,0 +1,153 @@
+"""The decisions that were published of a namespace, and the questions behind them, read again."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from kafka import KafkaConsumer, TopicPartition
+
+from questream.broker.kafka_python.connect import open_reader, translated
+from questream.broker.kafka_python.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
+from questream.domain import Question, parse_cluster_id
+from questream.errors import BadRecord
+from questream.records import QuestionDecoder
+from questream.records.versions import is_known
+from questream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Place = tuple[int, int]  # partition and offset in the input topic
+
+_POLL_MS = 200
+# Records between two wanted ones that are cheaper read than jumped over.
+_GAP_OFFSETS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published decision: where its question stands, and the cluster it joined or opened."""
+
+    place: Place
+    cluster_id: int
+    created: bool
+
+
+class DecidedTopics:
+    """Reads the decisions of one namespace as they come, and the questions behind them again; no group is joined.
+
+    Each call may raise KafkaUnavailable or KafkaRefused. Not for more than one thread.
+    """
+
+    def __init__(self, settings: Settings, namespace: str, decisions: int) -> None:
+        """`decisions` is how many of the newest decisions of each partition of the output topic are read at first."""
+        self._settings = settings
+        self._namespace = namespace
+        self._newest = decisions
+        self._decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self._decisions = opened.enter_context(open_reader(self._settings))
+            self._questions = opened.enter_context(open_reader(self._settings))
+            start_before_end(self._decisions, self._settings.kafka.output_topic, self._newest)
+            self._partitions = {
+                p.partition: p for p in partitions_of(self._questions, self._settings.kafka.input_topic)
+            }
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.close()
+
+    @property
+    def input_topic(self) -> str:
+        """The topic of the questions."""
+        return self._settings.kafka.input_topic
+
+    def first_offsets(self) -> dict[int, int]:
+        """The first offset that the input topic still holds, by partition."""
+        with translated():
+            offsets = self._questions.beginning_offsets(list(self._partitions.values()))
+        return {partition.partition: offset for partition, offset in offsets.items()}
+
+    def read_decisions(self) -> Iterator[Published]:
+        """The decisions from where the last call ended to where the topic ends now."""
+        with translated():
+            ends = self._decisions.end_offsets(list(self._decisions.assignment()))
+            for message in all_read(read_up_to(self._decisions, ends)):
+                published = self._published(message)
+                if published is not None:
+                    yield published
+            for partition, end in ends.items():
+                # What came meanwhile was fetched with the rest and passed over: it is read by the next call.
+                self._decisions.seek(partition, end)
+
+    def wait_for_decisions(self) -> list[Published]:
+        """The decisions that come within a moment, if any do."""
+        with translated():
+            polled = self._decisions.poll(timeout_ms=_POLL_MS)
+        found = (self._published(message) for messages in polled.values() for message in messages)
+        return [published for published in found if published is not None]
+
+    def questions(self, places: Iterable[Place]) -> Iterator[tuple[Place, Question]]:
+        """The questions at these places, as far as the input topic still holds them, in order of place."""
+        wanted: dict[int, list[int]] = {}
+        for partition, offset in sorted(set(places)):
+            wanted.setdefault(partition, []).append(offset)
+        first = self.first_offsets()
+        with translated():
+            for partition, offsets in wanted.items():
+                kept = [offset for offset in offsets if offset >= first.get(partition, offset + 1)]
+                for message in _read_at(self._questions, self._partitions[partition], kept) if kept else ():
+                    question = self._question(message)
+                    if question is not None:
+                        yield (partition, message.offset), question
+
+    def _published(self, message: Any) -> Published | None:
+        try:
+            decision = orjson.loads(message.value)
+            if not is_known(decision.get("schema_version")):
+                logger.warning("a decision of a later release is passed over", extra={"offset": message.offset})
+                return None
+            source = decision["source"]
+            ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic
+            # What was replayed was only looked at: it is a member of nothing.
+            if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
+                return None
+            place = (int(source["partition"]), int(source["offset"]))
+            return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
+        except (TypeError, KeyError, ValueError):
+            logger.warning("a record of the output topic is no decision", extra={"offset": message.offset})
+            return None
+
+    def _question(self, message: Any) -> Question | None:
+        try:
+            question = self._decoder.decode(record_of(message))
+        except BadRecord:
+            # The settings of input say something else now than when it was decided.
+            return None
+        return question if question.namespace == self._namespace else None
+
+
+def _read_at(consumer: KafkaConsumer, partition: TopicPartition, offsets: Sequence[int]) -> Iterator[Any]:
+    """The records at these ascending offsets of one partition; one that is not there is passed over."""
+    consumer.assign([partition])
+    consumer.seek(partition, offsets[0])
+    end = min(offsets[-1] + 1, consumer.end_offsets([partition])[partition])
+    left = deque(offsets)
+    for message in read_up_to(consumer, {partition: end}):
+        while left and left[0] < message.offset:
+            left.popleft()
+        if left and left[0] == message.offset:
+            left.popleft()
+            yield message
+        if left and left[0] > message.offset + _GAP_OFFSETS:
+            consumer.seek(partition, left[0])

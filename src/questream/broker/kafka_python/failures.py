@@ -1,0 +1,111 @@
+"""What an error of the broker means: the one table of those that no new client would fare better with.
+
+All others pass: elections, coordinators that move, too few replicas in sync, throttling, time-outs.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kafka import errors as kafka_errors
+
+from questream.broker.kafka_python.rights import Operation, missing_right
+from questream.errors import KafkaRefused
+
+CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
+LOGIN_ERRORS = (
+    kafka_errors.SaslAuthenticationFailedError,
+    kafka_errors.UnsupportedSaslMechanismError,
+    kafka_errors.IllegalSaslStateError,
+)
+
+_RECORD_SIZE = (
+    "check that max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
+)
+_REMEDIES: dict[type[kafka_errors.KafkaError], str] = {
+    kafka_errors.InvalidTransactionTimeoutError: (
+        "kafka.transaction_timeout_seconds is above what the broker allows; lower it, or raise the broker's"
+        " transaction.max.timeout.ms"
+    ),
+    kafka_errors.InvalidTimestampError: (
+        "this machine's clock is further from the broker's than the output, cluster or dead-letter topic's"
+        " message.timestamp.after.max.ms and message.timestamp.before.max.ms allow; synchronise the clocks (NTP)"
+    ),
+    kafka_errors.MessageSizeTooLargeError: _RECORD_SIZE,
+    kafka_errors.RecordListTooLargeError: _RECORD_SIZE,
+    kafka_errors.InvalidTopicError: (
+        "check kafka.output_topic, kafka.cluster_topic and kafka.dead_letter_topic: the broker has no such topics, or"
+        " takes no records for one of them"
+    ),
+    kafka_errors.PolicyViolationError: "a policy of the broker refuses these records; ask who operates it",
+    kafka_errors.InvalidRecordError: (
+        "a topic that questream publishes to refuses its records: the output and dead-letter topics must not be"
+        " compacted, nor wait for a schema"
+    ),
+    kafka_errors.UnsupportedForMessageFormatError: "raise the topics' message.format.version to 0.11 or newer",
+    kafka_errors.UnsupportedCompressionTypeError: "set kafka.compression to one that the broker takes, or to none",
+    kafka_errors.InvalidSessionTimeoutError: (
+        "kafka.session_timeout_seconds is outside the broker's group.min.session.timeout.ms and"
+        " group.max.session.timeout.ms"
+    ),
+    kafka_errors.InvalidGroupIdError: "the broker takes no group of this name; change kafka.group_id",
+    kafka_errors.InconsistentGroupProtocolError: (
+        "kafka.group_id names a group that another kind of client uses; change it, or end those clients"
+    ),
+    kafka_errors.GroupMaxSizeReachedError: (
+        "the group of kafka.group_id has as many members as the broker's group.max.size; run fewer workers, or raise it"
+    ),
+    kafka_errors.UnsupportedVersionError: (
+        "the broker is too old for this; questream needs Kafka 2.5 or newer, and delivery = at-least-once where there"
+        " are no transactions"
+    ),
+    kafka_errors.InvalidRequiredAcksError: "the broker is no Kafka that waits for all replicas",
+    kafka_errors.SecurityDisabledError: "the broker has no authorizer; set kafka.options.security_protocol as it wants",
+    kafka_errors.UnsupportedCodecError: (
+        "the records of a topic are compressed in a way that no package here can read; install lz4, python-snappy"
+        " and zstandard beside questream"
+    ),
+    kafka_errors.KafkaConfigurationError: "check kafka.options",
+    kafka_errors.DelegationTokenExpiredError: "the delegation token has expired; renew it",
+}
+_NAMED = re.compile(r"\b[A-Z][A-Za-z]+Error\b")
+
+
+def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | None:
+    """What is told where the broker's refusal is final, None where it may pass.
+
+    `on_topics` is what was done with topics: the right that a denial is about.
+    """
+    kind = _kind_of(error)
+    if kind is None:
+        return None
+    if issubclass(kind, LOGIN_ERRORS):
+        return KafkaRefused(f"the broker refused the login ({in_words(kind())}); {CHECK_LOGIN}")
+    if issubclass(kind, kafka_errors.AuthorizationError):
+        denied = error if isinstance(error, kafka_errors.AuthorizationError) else kind()
+        return KafkaRefused(missing_right(denied, on_topics))
+    remedy = next((text for known, text in _REMEDIES.items() if issubclass(kind, known)), None)
+    return None if remedy is None else KafkaRefused(f"the broker refuses ({in_words(kind())}): {remedy}")
+
+
+def in_words(error: BaseException) -> str:
+    """What kind of error this is, in words: Kafka's own for its codes. Its text may quote what was sent."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnicodeError):
+        return "no host has such a name"
+    description = getattr(error, "description", None)
+    if isinstance(error, kafka_errors.BrokerResponseError) and description:
+        return str(description).strip().rstrip(".")
+    # `RequestTimedOutError`: request timed out.
+    parts = re.findall(r"[A-Z]+(?=[A-Z][a-z]|$)|[A-Z][a-z]+|[0-9]+", type(error).__name__.removesuffix("Error"))
+    return " ".join(parts).lower()
+
+
+def _kind_of(error: BaseException) -> type[kafka_errors.KafkaError] | None:
+    """The kind of the broker's error: kafka-python tells some of them only in the text of a plain KafkaError."""
+    if type(error) is not kafka_errors.KafkaError:
+        return type(error) if isinstance(error, kafka_errors.KafkaError) else None
+    named = [getattr(kafka_errors, name, None) for name in _NAMED.findall(str(error))]
+    kinds = [kind for kind in named if isinstance(kind, type) and issubclass(kind, kafka_errors.BrokerResponseError)]
+    return kinds[-1] if kinds else None

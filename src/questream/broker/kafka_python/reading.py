@@ -1,0 +1,203 @@
+"""Reading a topic outside of the stream: from one of its ends, on and on or up to where it ends now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Literal
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+
+from questream.broker.kafka_python.rights import missing_right
+from questream.domain import Record, Source, Unread
+from questream.errors import KafkaRefused, KafkaUnavailable
+from questream.records.fingerprint import fingerprint
+
+_POLL_MS = 200
+_DENIAL_MS = 2000
+_STANDSTILL_SECONDS = 15.0
+_LOOKUP_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+def record_of(message: Any, stream: str = "") -> Record:
+    """What kafka-python's consumer gave, as the record that it is; `stream` as in Source."""
+    source = Source(message.topic, message.partition, message.offset, message.timestamp, stream)
+    return Record(source, message.key, message.value, tuple(message.headers))
+
+
+def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic.
+
+    Raises KafkaRefused if it may not be read, KafkaUnavailable if it does not exist.
+    """
+    partitions = known_partitions(consumer, topic)
+    if not partitions:
+        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
+    return partitions
+
+
+def known_partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+    """The partitions of a topic, none where it does not exist.
+
+    Raises KafkaRefused if it may not be read.
+    """
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        # A topic that may not be seen has no partitions either; only a question about one of them is denied.
+        try:
+            consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
+        except TopicAuthorizationFailedError as error:
+            raise KafkaRefused(missing_right(error, "READ")) from error
+        except KafkaTimeoutError:
+            pass
+    return [TopicPartition(topic, number) for number in sorted(numbers)]
+
+
+def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end"]) -> int:
+    """Assign all partitions of a topic, at one end of each; returns how many there are.
+
+    What is written after the return is read. Raises KafkaUnavailable if the topic does not exist.
+    """
+    partitions = partitions_of(consumer, topic)
+    consumer.assign(partitions)
+    offsets = consumer.end_offsets(partitions) if end == "end" else consumer.beginning_offsets(partitions)
+    for partition, offset in offsets.items():
+        consumer.seek(partition, offset)
+    return len(partitions)
+
+
+class RecordLookup:
+    """Reads single records of a topic again, by their places; the consumer is its own from then on."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._next: tuple[TopicPartition, int] | None = None
+
+    def find(self, topic: str, partition: int, offset: int) -> Record | None:
+        """The record at this place, None where the topic holds it no longer or does not hold it within seconds."""
+        at = TopicPartition(topic, partition)
+        if self._next != (at, offset):
+            # Places that follow each other are read on; all else is jumped to.
+            self._consumer.assign([at])
+            if not self._consumer.beginning_offsets([at])[at] <= offset < self._consumer.end_offsets([at])[at]:
+                self._next = None
+                return None
+            self._consumer.seek(at, offset)
+        self._next = None
+        deadline = time.monotonic() + _LOOKUP_SECONDS
+        while time.monotonic() < deadline:
+            for messages in self._consumer.poll(timeout_ms=_POLL_MS, max_records=1).values():
+                self._next = (at, messages[0].offset + 1)
+                return record_of(messages[0]) if messages[0].offset == offset else None
+        return None
+
+
+def ends_before(consumer: KafkaConsumer, partition: TopicPartition, offset: int, timeout_ms: int | None = None) -> bool:
+    """Whether a partition surely ends before this offset: a new leader, which may know of its end a moment late, is
+    asked twice.
+    """
+    for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
+        if offset <= consumer.end_offsets([partition], timeout_ms=timeout_ms)[partition]:
+            return False
+        time.sleep(pause_seconds)
+    return True
+
+
+class RecordCheck:
+    """Tells whether a record still stands at its place; its reader is opened when it is asked first."""
+
+    def __init__(self, open_reader: Callable[[], AbstractContextManager[KafkaConsumer]]) -> None:
+        self._open_reader = open_reader
+        self._opened = ExitStack()
+        self._consumer: KafkaConsumer | None = None
+
+    def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
+        """Whether the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
+        another stands there, or the partition ends before it.
+        """
+        if self._consumer is None:
+            self._consumer = self._opened.enter_context(self._open_reader())
+        at = TopicPartition(topic, partition)
+        if ends_before(self._consumer, at, offset + 1):
+            return True
+        found = RecordLookup(self._consumer).find(topic, partition, offset)
+        # One that was not unpacked may be any.
+        if not known or found is None or isinstance(found.value, Unread):
+            return False
+        return fingerprint(found) != known
+
+    def close(self) -> None:
+        """Close the reader, if there is one."""
+        self._opened.close()
+
+
+def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:
+    """Assign all partitions of a topic, so many offsets before the end of each.
+
+    Raises KafkaUnavailable if the topic does not exist.
+    """
+    partitions = partitions_of(consumer, topic)
+    consumer.assign(partitions)
+    starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], ends[partition] - records))
+
+
+def follow(consumer: KafkaConsumer) -> Iterator[Any]:
+    """The records of the assigned partitions as they come, for ever."""
+    while True:
+        for messages in consumer.poll(timeout_ms=_POLL_MS).values():
+            yield from messages
+
+
+def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
+    """The records of the assigned partitions from their positions up to where the topic ends now.
+
+    Raises KafkaUnavailable if that end is not reached: the broker fails, or a transaction is open before it.
+    """
+    yield from read_up_to(consumer, consumer.end_offsets(list(consumer.assignment())))
+
+
+def all_read(messages: Iterable[Any]) -> Iterator[Any]:
+    """The messages of a topic that questream itself writes, of which none may be left out.
+
+    Raises KafkaRefused where one was not read, since its compressed batch unpacks to too much.
+    """
+    for message in messages:
+        if isinstance(message.value, Unread):
+            raise KafkaRefused(
+                f"a record (topic {message.topic}, partition {message.partition}, offset {message.offset}) is in a "
+                "compressed batch that unpacks to more than kafka.max_unpacked_bytes; raise that"
+            )
+        yield message
+
+
+def read_up_to(
+    consumer: KafkaConsumer,
+    ends: Mapping[TopicPartition, int],
+    standstill_seconds: float = _STANDSTILL_SECONDS,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Iterator[Any]:
+    """The records of the assigned partitions from their positions up to `ends`.
+
+    Raises KafkaUnavailable if the ends are not reached: reading stood still for `standstill_seconds`, as it does before
+    an open transaction, or was `given_up`.
+    """
+    positions = {partition: consumer.position(partition) for partition in ends}
+    moved_at = time.monotonic()
+    while any(positions[partition] < end for partition, end in ends.items()):
+        for partition, messages in consumer.poll(timeout_ms=_POLL_MS).items():
+            yield from (message for message in messages if message.offset < ends[partition])
+        # Not the records' offsets: the markers of transactions take offsets too, and no record passes them.
+        before, positions = positions, {partition: consumer.position(partition) for partition in ends}
+        if positions != before:
+            moved_at = time.monotonic()
+        elif time.monotonic() - moved_at > standstill_seconds:
+            raise KafkaUnavailable(
+                f"reading stood still for {standstill_seconds:.0f} s: the broker fails, or a transaction is open"
+            )
+        if given_up():
+            raise KafkaUnavailable("reading was given up")

@@ -1,0 +1,78 @@
+"""What settings and model make of a namespace: how it clusters, and what it is built with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from questream.clustering.rules import Rules
+from questream.deciding.clusterer import Build
+from questream.store.protocol import Identity, StreamTopics
+
+_SHARED_OF_CLUSTERS = {
+    *("merge_threshold", "centroid_members", "mean_questions", "keep_texts", "shared", "max_clusters"),
+    *("retention_seconds", "singleton_retention_seconds", "alias_retention_seconds"),
+}
+
+if TYPE_CHECKING:
+    from questream.encoder import Encoder
+    from questream.settings import Settings
+
+
+def rules_of(settings: Settings, encoder: Encoder) -> Rules:
+    """How questions are clustered: the settings, or the model's preset where they leave the threshold open."""
+    clusters = settings.clusters
+    threshold, similarity, linkage = clusters.effective_threshold, clusters.similarity, clusters.linkage
+    preset = encoder.preset
+    if preset is not None and clusters.threshold is None:
+        threshold, similarity = preset.threshold, preset.similarity
+        linkage = linkage if "linkage" in clusters.model_fields_set else preset.linkage
+    merge_threshold = clusters.merge_threshold if clusters.merge_threshold is not None else threshold
+    return Rules(
+        threshold=threshold,
+        merge_threshold=merge_threshold,
+        similarity=similarity,
+        linkage=linkage,
+        centroid_members=clusters.centroid_members,
+        mean_questions=clusters.mean_questions,
+    )
+
+
+def identity_of(encoder: Encoder, rules: Rules) -> Identity:
+    """What a namespace is built with."""
+    return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
+
+
+def shared_settings(settings: Settings, rules: Rules) -> dict[str, Any]:
+    """What all workers of a namespace are to have in common, by key: each changes what is decided, kept or refused."""
+    of_rules = {
+        "clusters.threshold": rules.threshold,
+        "clusters.similarity": rules.similarity,
+        "clusters.linkage": rules.linkage,
+    }
+    return of_rules | settings_beside_rules(settings)
+
+
+def settings_beside_rules(settings: Settings) -> dict[str, Any]:
+    """As `shared_settings`, without those that the model's preset may change."""
+    clusters = settings.clusters.model_dump(mode="json", include=_SHARED_OF_CLUSTERS)
+    return {
+        "delivery": settings.delivery,
+        **{f"clusters.{name}": value for name, value in clusters.items()},
+        **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
+        "namespaces.max": settings.namespaces.max,
+        "namespaces.allow": sorted(settings.namespaces.allow),
+        "model.max_tokens": settings.model.max_tokens,
+        "model.max_unknown_share": settings.model.max_unknown_share,
+    }
+
+
+def topics_of(settings: Settings) -> StreamTopics:
+    """What this stream is known by in the store; streams that share namespaces have the cluster topic in common."""
+    kafka = settings.kafka
+    return StreamTopics("" if settings.clusters.shared else kafka.input_topic, kafka.cluster_topic)
+
+
+def build_of(settings: Settings, encoder: Encoder) -> Build:
+    """The model as namespaces are built with it by these settings."""
+    rules = rules_of(settings, encoder)
+    return Build(identity_of(encoder, rules), rules)

@@ -1,0 +1,110 @@
+"""References that see all questions before they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.domain import Matrix
+from questream.lab.bench.quality.centring import centred
+from questream.lab.bench.quality.method import Method
+from questream.lab.evaluation.stream import Clustering, Stream
+
+AVERAGE_LINKAGE = "average linkage, offline"
+
+
+def offline_methods() -> list[Method]:
+    """Each at its oracle setting. The first two are one reference, on either cosine."""
+    fine = [round(float(t), 2) for t in np.arange(0.05, 0.995, 0.01)]
+    communities = [round(float(t), 3) for t in np.arange(0.2, 0.985, 0.025)]
+    selections = [
+        _Selection(least, samples, how)
+        for least in (2, 3, 5, 10, 20)
+        for samples in (None, 1)
+        for how in ("eom", "leaf")
+    ]
+    return [
+        Method(AVERAGE_LINKAGE, fine, _cut, lambda s: _tree(s.vectors), needs="scipy", order_matters=False),
+        Method(
+            f"{AVERAGE_LINKAGE}, centred", fine, _cut, lambda s: _tree(centred(s.vectors)), "scipy", order_matters=False
+        ),
+        Method("HDBSCAN, offline", selections, _hdbscan, _distances, needs="sklearn", order_matters=False),
+        Method(
+            "community_detection, offline",
+            communities,
+            _communities,
+            needs="sentence_transformers",
+            order_matters=False,
+        ),
+    ]
+
+
+def _tree(vectors: Matrix) -> NDArray[np.float64]:
+    """One tree holds the clusters of every threshold. In memory it is the square of the questions."""
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
+
+    distances = 1.0 - vectors @ vectors.T
+    np.fill_diagonal(distances, 0.0)
+    tree: NDArray[np.float64] = linkage(np.maximum(squareform(distances, checks=False), 0.0), "average")
+    return tree
+
+
+def _cut(tree: NDArray[np.float64], cosine: float) -> Clustering:
+    from scipy.cluster.hierarchy import fcluster
+
+    return Clustering(None, fcluster(tree, 1.0 - cosine, "distance").astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """How HDBSCAN picks its clusters; without `samples` these are the least members too, its default."""
+
+    least: int
+    samples: int | None
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.least}, {self.samples or self.least}, {self.how}"
+
+
+def _distances(stream: Stream) -> NDArray[np.float64]:
+    """Euclidean, which between unit vectors orders as the cosine does; for 384 dimensions its trees are no help."""
+    from sklearn.metrics import pairwise_distances
+
+    distances: NDArray[np.float64] = pairwise_distances(stream.vectors.astype(np.float64))
+    return distances
+
+
+def _hdbscan(distances: NDArray[np.float64], selection: _Selection) -> Clustering:
+    """Noise stands alone."""
+    from sklearn.cluster import HDBSCAN
+
+    model = HDBSCAN(
+        min_cluster_size=selection.least,
+        min_samples=selection.samples,
+        cluster_selection_method=selection.how,
+        metric="precomputed",
+        copy=True,
+    )
+    return Clustering(None, _noise_alone(model.fit_predict(distances)))
+
+
+def _communities(stream: Stream, cosine: float) -> Clustering:
+    """What is in no community stands alone."""
+    from sentence_transformers.util import community_detection
+
+    labels = np.full(len(stream), -1)
+    for number, members in enumerate(community_detection(stream.vectors, threshold=cosine, min_community_size=1)):
+        labels[list(members)] = number
+    return Clustering(None, _noise_alone(labels))
+
+
+def _noise_alone(labels: NDArray[Any]) -> NDArray[np.int64]:
+    alone = np.flatnonzero(labels < 0)
+    apart = labels.astype(np.int64)
+    apart[alone] = len(labels) + alone
+    return apart

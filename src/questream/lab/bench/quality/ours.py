@@ -1,0 +1,67 @@
+"""questream itself: one worker, several that see each other late, and with a threshold found without labels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from questream.clustering.rules import Linkage, Rules
+from questream.lab.bench.quality.method import Method
+from questream.lab.calibration import propose_threshold
+from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.stream import Clustering, Stream
+from questream.settings import GRANULARITY_THRESHOLDS, Granularity
+
+OURS = "questream"
+CALIBRATED = "questream, calibrated without labels"
+WORKERS = "questream, 8 workers"
+
+_WORKERS = 8
+_SAMPLE_QUESTIONS = 2000
+# No cosine reaches it.
+_NEVER = 2.0
+
+
+def our_methods(granularity: Granularity) -> list[Method]:
+    """The product at the threshold of a granularity, and what of it is worth a comparison."""
+    threshold = GRANULARITY_THRESHOLDS[granularity]
+    # Modularity finds the groups that a stream falls into; how fine duplicates are it cannot know.
+    unlabelled = Method(CALIBRATED, ["its own"], lambda stream, _: _calibrated(stream))
+    return [
+        Method(OURS, [threshold], _online),
+        Method(WORKERS, [threshold], _together),
+        *([unlabelled] if granularity == "intent" else []),
+        Method("questream, oracle threshold", _grid(0.425), _online),
+    ]
+
+
+def simpler_methods() -> list[Method]:
+    """What most people build first, each at its oracle threshold."""
+    return [
+        Method("average linkage, online", _grid(0.15), _average),
+        Method("normalised centroid", _grid(0.2), lambda stream, threshold: _plain(stream, threshold, "centroid")),
+        Method("first member", _grid(0.2), lambda stream, threshold: _plain(stream, threshold, "first")),
+    ]
+
+
+def _grid(least: float) -> list[float]:
+    return [round(float(threshold), 3) for threshold in np.arange(least, 0.98, 0.025)]
+
+
+def _online(stream: Stream, threshold: float) -> Clustering:
+    return cluster_online(stream.vectors, Rules(threshold, threshold))
+
+
+def _together(stream: Stream, threshold: float) -> Clustering:
+    return cluster_online(stream.vectors, Rules(threshold, threshold), workers=_WORKERS)
+
+
+def _calibrated(stream: Stream) -> Clustering:
+    return _online(stream, propose_threshold(stream.vectors[:_SAMPLE_QUESTIONS]).threshold)
+
+
+def _average(stream: Stream, threshold: float) -> Clustering:
+    return cluster_online(stream.vectors, Rules(threshold, threshold, linkage="average"))
+
+
+def _plain(stream: Stream, threshold: float, linkage: Linkage) -> Clustering:
+    return cluster_online(stream.vectors, Rules(threshold, _NEVER, "cosine", linkage))

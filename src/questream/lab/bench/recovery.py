@@ -1,0 +1,136 @@
+"""How long an emptied Redis takes to get its clusters back from the cluster topic, and what that takes in memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from questream.broker.kafka_python.connect import open_producer
+from questream.domain import ClusterState, NamespaceState
+from questream.lab.bench.machine import forget_peak, load_average, peak_resident_bytes, resident_bytes
+from questream.lab.bench.servers import own_stream
+from questream.records import encode_cluster_state, encode_namespace_state
+from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.home import Homes, location_of
+from questream.recovery.lease import SettlingLease
+from questream.recovery.settling import Settler
+from questream.settings import Settings
+from questream.store.protocol import Identity
+from questream.store.redis.store import open_store
+
+_PARTITIONS = 4
+_ACKNOWLEDGED_AT_ONCE = 10_000
+_MIB = 1024**2
+_MODEL, _REVISION, _THRESHOLD = "made-up", "1", 0.725
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFigures:
+    """`clusters` of a namespace put back by one worker, then read as every worker reads them when it starts.
+
+    Memory is that of this process, which does what the worker does: None where the system does not tell.
+    """
+
+    clusters: int
+    dimension: int
+    settle_seconds: float
+    settle_cpu_seconds: float
+    clusters_per_second: float
+    resident_mib_before: float | None
+    resident_mib_peak: float | None
+    load_seconds: float
+    load_average: float | None
+
+
+def measure_recovery(
+    settings: Settings, clusters: int, dimension: int, announce: Callable[[str], None]
+) -> RecoveryFigures:
+    """Publish the states of `clusters`, settle a namespace that Redis knows nothing of, and load its mirror."""
+    with own_stream(settings, _PARTITIONS) as own:
+        namespace = own.clusters.namespace
+        announce(f"recovery: {clusters:,} states of {dimension} dimensions are published")
+        _publish(own, clusters, dimension)
+        store = open_store(own.redis, own.clusters.log_entries)
+        store.open(namespace, Identity(_MODEL, _REVISION, dimension, "centred", "adaptive", _THRESHOLD))
+        topic = ClusterTopic(own, store.stream)
+        settler = Settler(store, topic, Homes(store, location_of(own.redis)), SettlingLease(store, _wait))
+        announce(f"recovery: {clusters:,} clusters are put back")
+        forget_peak()
+        before, started, processor = resident_bytes(os.getpid()), time.perf_counter(), time.process_time()
+        settler.settle(namespace)
+        seconds, processor = time.perf_counter() - started, time.process_time() - processor
+        peak = peak_resident_bytes(os.getpid())
+        topic.close()
+        announce("recovery: the mirror is loaded")
+        started = time.perf_counter()
+        loaded = store.load(namespace).count
+        load_seconds = time.perf_counter() - started
+    assert loaded == clusters  # noqa: S101 - else the figures are of something else
+    return RecoveryFigures(
+        clusters=clusters,
+        dimension=dimension,
+        settle_seconds=seconds,
+        settle_cpu_seconds=processor,
+        clusters_per_second=clusters / seconds,
+        resident_mib_before=None if before is None else before / _MIB,
+        resident_mib_peak=None if peak is None else peak / _MIB,
+        load_seconds=load_seconds,
+        load_average=load_average(),
+    )
+
+
+def _wait(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def _publish(settings: Settings, clusters: int, dimension: int) -> None:
+    with open_producer(settings, linger_ms=20, batch_size=262_144) as producer:
+        for number, (key, value) in enumerate(_states(settings, clusters, dimension), start=1):
+            producer.send(settings.kafka.cluster_topic, key=key, value=value)
+            if number % _ACKNOWLEDGED_AT_ONCE == 0:
+                producer.flush()
+        producer.flush()
+
+
+def _states(settings: Settings, clusters: int, dimension: int) -> Iterator[tuple[bytes, bytes | None]]:
+    namespace = settings.clusters.namespace
+    random = np.random.default_rng(1)
+    for number in range(1, clusters + 1):
+        yield encode_cluster_state(
+            ClusterState(
+                cluster_id=number,
+                namespace=namespace,
+                event="updated",
+                size=5,
+                members=3,
+                vector_sum=random.standard_normal(dimension).astype(np.float32),
+                merged_into=None,
+                representative=f"question {number}",
+                label=None,
+                route=None,
+                created_at=1000,
+                last_seen_at=2000 + number,
+                model=_MODEL,
+                revision=4,
+            )
+        )
+    yield encode_namespace_state(
+        NamespaceState(
+            namespace=namespace,
+            model=_MODEL,
+            model_revision=_REVISION,
+            similarity="centred",
+            linkage="adaptive",
+            threshold=_THRESHOLD,
+            next_cluster=clusters + 1,
+            mean_questions=10,
+            mean_sum=np.zeros(dimension, np.float32),
+            seq=clusters,
+            generation=0,
+        )
+    )

@@ -1,0 +1,217 @@
+"""Workers as processes of their own, whose figures are read from outside: metrics page, processor time, memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from questream.broker.deadline import EXIT_STUCK
+from questream.embedded import LOOPBACK, free_port
+from questream.errors import QuestreamError
+from questream.lab.bench.machine import cpu_seconds, peak_resident_bytes, resident_bytes
+from questream.lab.bench.questions import EncoderSource
+from questream.logs import Redactor, configure_quiet_logging, secrets_of
+from questream.metrics import STAGES
+from questream.settings import LogSettings, Settings
+from questream.stream.worker import Worker
+
+_START_SECONDS = 180.0
+_STOP_SECONDS = 20.0
+_PROBE_SECONDS = 2.0
+_POLL_SECONDS = 0.1
+_LABELS = ("stage", "outcome", "reason")
+
+
+class NoAnswer(QuestreamError):
+    """A worker runs, and its metrics page did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a worker has counted since its start; what the system does not tell is None.
+
+    `stage_seconds` is summed over all batches, by stage; `peak_bytes` is the most that was ever resident.
+    """
+
+    decided: int
+    batches: int
+    stale_retries: int
+    merges: int
+    clusters: int
+    retired: int
+    stage_seconds: Mapping[str, float]
+    cpu_seconds: float | None
+    resident_bytes: int | None
+    peak_bytes: int | None
+
+
+class WorkerProcess:
+    """`questream run` in a child process, with an encoder of the benchmark's choice; leaving the context stops it.
+
+    It dies with this process: the pipe between the two breaks.
+    """
+
+    def __init__(self, settings: Settings, source: EncoderSource) -> None:
+        self._settings = settings
+        self._source = source
+        self._start()
+
+    def _start(self) -> None:
+        # spawn: forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a
+        # pipe, so that no password stands in a list of processes.
+        context = multiprocessing.get_context("spawn")
+        self._port = free_port()
+        metrics = self._settings.metrics.model_copy(update={"host": LOOPBACK, "port": self._port})
+        self._tie, childs_tie = context.Pipe()
+        own = (self._settings.model_copy(update={"metrics": metrics}), self._source, childs_tie)
+        self._process = context.Process(target=_run, args=own, name="bench-worker", daemon=True)
+        self._process.start()
+        childs_tie.close()
+
+    def close(self) -> None:
+        """Stop it, gracefully if it can."""
+        self._tie.close()
+        self._process.join(_STOP_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def restart_if_stuck(self) -> bool:
+        """Start it again where it ended itself over a call that hung, as its supervisor would; returns whether it was.
+
+        Raises QuestreamError if it has ended in any other way.
+        """
+        if self._process.exitcode != EXIT_STUCK:
+            self.check()
+            return False
+        self.close()
+        self._start()
+        return True
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
+
+    def check(self) -> None:
+        """Raise QuestreamError if it has ended."""
+        if not self._process.is_alive():
+            raise QuestreamError(f"a worker ended with code {self._process.exitcode}; its log is above")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has its model, its servers and its place in the group."""
+        self.check()
+        try:
+            return bool(self._ask("/readyz"))
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def counts(self) -> Counts:
+        """Its figures now. Raises NoAnswer if it does not answer, QuestreamError if it has ended."""
+        self.check()
+        try:
+            page = self._ask("/metrics")
+        except (urllib.error.URLError, OSError) as error:
+            raise NoAnswer(f"a worker's metrics page does not answer: {type(error).__name__}") from error
+        samples = {
+            (sample.name, next((sample.labels[name] for name in _LABELS if name in sample.labels), None)): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+        }
+        pid = self.pid
+        return Counts(
+            decided=int(sum(value for (name, _), value in samples.items() if name == "questream_assignments_total")),
+            batches=int(samples["questream_batch_questions_count", None]),
+            stale_retries=int(samples["questream_stale_retries_total", None]),
+            merges=int(samples["questream_merges_total", None]),
+            clusters=int(samples["questream_clusters", None]),
+            retired=int(sum(value for (name, _), value in samples.items() if name == "questream_retired_total")),
+            stage_seconds={stage: samples["questream_stage_seconds_sum", stage] for stage in STAGES},
+            cpu_seconds=cpu_seconds(pid),
+            resident_bytes=resident_bytes(pid),
+            peak_bytes=peak_resident_bytes(pid),
+        )
+
+    def _ask(self, path: str) -> str:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{self._port}{path}", timeout=_PROBE_SECONDS) as answer:
+            body: bytes = answer.read()
+        return body.decode()
+
+
+@contextmanager
+def worker_processes(settings: Settings, source: EncoderSource, count: int) -> Iterator[list[WorkerProcess]]:
+    """`count` workers, all of them ready; they are stopped at the end.
+
+    Raises QuestreamError if one ends, or is not ready within 180 s.
+    """
+    with ExitStack() as started:
+        workers = []
+        for _ in range(count):
+            worker = WorkerProcess(settings, source)
+            started.callback(worker.close)
+            workers.append(worker)
+        wait_until(lambda: all(worker.is_ready for worker in workers), "the workers were ready", _START_SECONDS)
+        yield workers
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Raise QuestreamError unless the condition holds in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise QuestreamError(f"{seconds:.0f} s passed before {what}")
+        time.sleep(_POLL_SECONDS)
+
+
+def total_counts(workers: Sequence[WorkerProcess]) -> Counts:
+    """Sums over all workers; of clusters and memory the largest, since each worker has all clusters."""
+    each = [worker.counts() for worker in workers]
+    seconds = [counts.cpu_seconds for counts in each if counts.cpu_seconds is not None]
+    return Counts(
+        decided=sum(counts.decided for counts in each),
+        batches=sum(counts.batches for counts in each),
+        stale_retries=sum(counts.stale_retries for counts in each),
+        merges=sum(counts.merges for counts in each),
+        clusters=max(counts.clusters for counts in each),
+        retired=sum(counts.retired for counts in each),
+        stage_seconds={stage: sum(counts.stage_seconds[stage] for counts in each) for stage in STAGES},
+        cpu_seconds=sum(seconds) if seconds else None,
+        resident_bytes=_largest(counts.resident_bytes for counts in each),
+        peak_bytes=_largest(counts.peak_bytes for counts in each),
+    )
+
+
+def _largest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _run(settings: Settings, source: EncoderSource, tie: Connection) -> None:
+    """The child: a worker that stops when the other end of `tie` closes."""
+    # Ctrl-C reaches the whole terminal: the parent alone decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
+    worker = Worker(settings, source.open())
+    threading.Thread(target=_stop_when_closed, args=(tie, worker), name="tie", daemon=True).start()
+    worker.run()
+
+
+def _stop_when_closed(tie: Connection, worker: Worker) -> None:
+    try:
+        tie.recv()
+    except (EOFError, OSError):
+        worker.stop()
+        # Where even stopping hangs, nobody is left to kill it.
+        time.sleep(_STOP_SECONDS)
+        os._exit(1)

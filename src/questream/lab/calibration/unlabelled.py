@@ -1,0 +1,103 @@
+"""A threshold for a stream that nobody has labelled, from a sample of its questions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from questream.clustering.rules import Rules
+from questream.domain import Matrix
+from questream.lab.calibration.modularity import RESOLUTION, neighbour_graph
+from questream.lab.calibration.proposal import Proposal, edge_remarks, interval_of, middle_of_best, settings_of
+from questream.lab.calibration.sweep import FEWEST_QUESTIONS, Sweep, has_levels, require_enough, sweep
+from questream.settings import GRANULARITY_THRESHOLDS, Granularity
+
+DEFAULT_THRESHOLDS = tuple(round(0.425 + 0.025 * step, 3) for step in range(12))
+
+_BOOTSTRAP_ROUNDS = 100
+
+# In a stream of duplicates a question has one near at hand or none at all, so that few part between these thresholds:
+# 9 % of the questions of QQP, and 11 % or more in any part of a stream of intents, where hardly any is alone.
+_VALLEY = (0.55, 0.75)
+_MOST_IN_VALLEY = 0.15
+_FEWEST_ALONE = 0.15
+# Below, intents are no more clearly told apart than issues of which hardly two are one.
+_CLEAR_MODULARITY = 0.65
+_UNCLEAR = (
+    "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
+)
+
+
+def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Proposal:
+    """The threshold at which clusters cut fewest ties between near neighbours for their number: for intents.
+
+    Clusters the sample of unit vectors (n, d) online at each threshold, as a worker does, and takes the one whose
+    clusters have the highest modularity in the graph that ties each question to its three nearest. 1,000 to 2,000
+    questions do. It finds the groups that the stream falls into, not how fine a user wants them: for duplicates take
+    the granularity.
+
+    Raises ValueError for fewer than 100 vectors, or no thresholds.
+    """
+    if len(vectors) < FEWEST_QUESTIONS:
+        raise ValueError(f"{len(vectors)} questions are too few to tell: {FEWEST_QUESTIONS} at least")
+    if not thresholds:
+        raise ValueError("thresholds is empty")
+    rules = Rules(thresholds[0], thresholds[0])
+    return propose_intents(sweep(vectors, rules, thresholds), vectors, rules)
+
+
+def propose_unlabelled(
+    swept: Sweep, vectors: Matrix, rules: Rules, level: Granularity | None = None, false_join_cost: float = 1.0
+) -> Proposal:
+    """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
+
+    With a `level` other than `intent` its own threshold, since nothing in a sample tells how fine duplicates are
+    wanted; without one `question` where the sample is clearly one of duplicates, else what `propose_intents` finds.
+    Raises QuestreamError for fewer than 100 questions.
+    """
+    require_enough(swept.questions)
+    if level in ("question", "duplicate"):
+        remark = f"a sample does not tell how fine a {level} is: this is the level's own threshold; answers tell more"
+        return _propose_level(swept, vectors, level, remark)
+    if level is None and has_levels(rules) and is_of_duplicates(swept):
+        remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
+        return _propose_level(swept, vectors, "question", remark)
+    if has_levels(rules):
+        swept = swept.between(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[-1])
+    return propose_intents(swept, vectors, rules, false_join_cost)
+
+
+def propose_intents(
+    swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0, seed: int = 0
+) -> Proposal:
+    """The threshold of the highest modularity, whose resolution grows with what a false join costs.
+
+    The interval is from a bootstrap that draws questions.
+    """
+    graph, resolution = neighbour_graph(vectors, rules.similarity), RESOLUTION * false_join_cost
+    scores = np.array([graph.modularity(clusters, resolution) for clusters in swept.after])
+    best = middle_of_best(scores)
+    even = np.full(len(vectors), 1 / len(vectors))
+    draws = np.random.default_rng(seed).multinomial(len(vectors), even, _BOOTSTRAP_ROUNDS).astype(np.float64)
+    rounds = [
+        middle_of_best(np.array([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws
+    ]
+    low, high = interval_of(swept.thresholds, np.array(swept.thresholds)[rounds])
+    remarks = edge_remarks(swept.thresholds, best)
+    if scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0:
+        remarks += (_UNCLEAR,)
+    return Proposal(swept.thresholds[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
+
+
+def is_of_duplicates(swept: Sweep) -> bool:
+    """Whether the sample is clearly one of duplicates in other words, as QQP is: many alone, few nearly so."""
+    alone = [float(np.mean(np.bincount(swept.after[swept.at(t)])[swept.after[swept.at(t)]] == 1)) for t in _VALLEY]
+    return alone[0] >= _FEWEST_ALONE and alone[1] - alone[0] <= _MOST_IN_VALLEY
+
+
+def _propose_level(swept: Sweep, vectors: Matrix, level: Granularity, remark: str) -> Proposal:
+    graph, best = neighbour_graph(vectors, "centred"), swept.at(GRANULARITY_THRESHOLDS[level])
+    scores = np.array([graph.modularity(clusters) for clusters in swept.after])
+    settings = settings_of(swept, best, scores)
+    return Proposal(GRANULARITY_THRESHOLDS[level], None, None, "modularity", settings, (remark,))

@@ -1,0 +1,223 @@
+"""The demo on a terminal: one screen that is drawn again several times a second."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from questream.lab.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
+
+_ACCENT = "cyan"
+_FRAMES_PER_SECOND = 10
+# Lines of a screen that are not clusters: title, gap, three stages, gap, two of figures, gap, heading, cursor.
+_OTHER_LINES = 11
+_MOST_CLUSTERS = 20
+_WIDEST = 120
+
+
+def clusters_that_fit(console: Console) -> int:
+    """How many clusters there is room for."""
+    return max(min(console.size.height - _OTHER_LINES, _MOST_CLUSTERS), 3)
+
+
+class LiveScreen:
+    """A `Display` for a terminal; a context, so that the cursor comes back whatever happens."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop", redirect_stderr=False)
+        self._spinner = Spinner("dots", style=_ACCENT)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw this moment over the one before."""
+        self._live.update(render_snapshot(snapshot, self._console, self._spinner), refresh=True)
+
+    def finish(self, snapshot: Snapshot, summary: Summary) -> None:
+        """Draw the last moment, and the summary below it."""
+        self.show(snapshot)
+        self._live.stop()
+        self._console.print(render_summary(summary))
+
+
+def render_snapshot(snapshot: Snapshot, console: Console, spinner: Spinner) -> RenderableType:
+    """The whole screen."""
+    width = min(console.size.width, _WIDEST)
+    parts: list[RenderableType] = [
+        Rule(Text.assemble(("questream ", f"bold {_ACCENT}"), (snapshot.title, "default")), align="left", style="dim"),
+        Text(),
+        _stages(snapshot.stages, spinner, width),
+        Text(),
+    ]
+    if snapshot.figures.decided or snapshot.figures.dead_lettered:
+        parts += [_figures(snapshot.figures, width), Text(), _biggest(snapshot.figures.biggest, width)]
+    return Group(*parts)
+
+
+def _stages(stages: tuple[Stage, ...], spinner: Spinner, width: int) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=3, justify="right")
+    table.add_column(width=10, style="bold")
+    table.add_column(width=width - 26, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=8, justify="right", style="dim")
+    for stage in stages:
+        mark: RenderableType = Text("✓", style="green") if stage.finished else spinner
+        table.add_row(mark, stage.name, _stage_progress(stage, width - 26), f"{stage.seconds:.1f} s")
+    return table
+
+
+def _stage_progress(stage: Stage, width: int) -> RenderableType:
+    if stage.finished:
+        return Text(stage.detail, style="dim")
+    bar = ProgressBar(
+        total=None if stage.done_share is None else 1.0,
+        completed=stage.done_share or 0.0,
+        pulse=stage.done_share is None,
+        width=max(width - len(stage.detail) - 2, 8),
+        complete_style=_ACCENT,
+        pulse_style=_ACCENT,
+    )
+    line = Table.grid(padding=(0, 1))
+    line.add_row(bar, Text(stage.detail, style="dim"))
+    return line
+
+
+def _figures(figures: Figures, width: int) -> Table:
+    named = [
+        (f"{figures.questions_per_second:,.0f}", "questions/s", "bold"),
+        (latency(figures.p50_ms), "p50", "bold"),
+        (latency(figures.p99_ms), "p99", "bold"),
+        (f"{figures.clusters:,}", "clusters", f"bold {_ACCENT}"),
+        (f"{figures.joined:,}", "joined", "bold green"),
+        (f"{figures.created:,}", "created", "bold yellow"),
+        (f"{figures.merged:,}", "merged", "bold magenta"),
+    ]
+    if figures.dead_lettered:
+        named.append((f"{figures.dead_lettered:,}", "refused", "bold red"))
+    table = Table.grid(padding=0, expand=False)
+    # The first name is the longest; at 80 columns each of the others has room for 8 characters and a gap.
+    table.add_column(width=13, justify="center", no_wrap=True)
+    for _ in named[1:]:
+        table.add_column(width=(width - 13) // (len(named) - 1), justify="center", no_wrap=True)
+    table.add_row(*(Text(number, style=style) for number, _, style in named))
+    table.add_row(*(Text(name, style="dim") for _, name, _ in named))
+    return table
+
+
+def _biggest(clusters: tuple[ClusterView, ...], width: int) -> RenderableType:
+    bar_width = max(width // 6, 8)
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=7, justify="right")
+    table.add_column(width=6, justify="right", style="bold")
+    table.add_column(width=bar_width, style=_ACCENT, no_wrap=True)
+    table.add_column(width=width - bar_width - 18, no_wrap=True, overflow="ellipsis")
+    table.add_row("", "", Text("questions", style="dim"), Text("biggest clusters, by a question of each", style="dim"))
+    largest = max((cluster.size for cluster in clusters), default=1)
+    for cluster in clusters:
+        table.add_row(
+            Text(cluster.id, style="dim"),
+            f"{cluster.size:,}",
+            _bar(cluster.size / largest, bar_width),
+            printable(cluster.representative),
+        )
+    return table
+
+
+def _bar(share: float, width: int) -> str:
+    full, half = divmod(max(round(share * width * 2), 1), 2)
+    return "━" * full + "╸" * half
+
+
+def render_summary(summary: Summary) -> RenderableType:
+    """What the stream came to."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", justify="right", min_width=11)
+    table.add_column(overflow="fold")
+    for name, text in summary_lines(summary):
+        table.add_row(name, text)
+    return Padding(table, (1, 0, 0, 1))
+
+
+def summary_lines(summary: Summary) -> list[tuple[str, str]]:
+    """The summary as names and sentences."""
+    figures = summary.figures
+    refused = f"; {figures.dead_lettered:,} refused" if figures.dead_lettered else ""
+    lines = [
+        (
+            "Result",
+            f"{figures.decided:,} questions in {figures.clusters:,} clusters{refused}; "
+            f"the first {summary.first_cluster_seconds:.1f} s after the start",
+        ),
+        (
+            "Speed",
+            f"{figures.questions_per_second:,.0f} questions/s in {summary.stream_seconds:.1f} s; "
+            f"p50 {latency(figures.p50_ms)}, p99 {latency(figures.p99_ms)} "
+            f"to a decision, {summary.in_flight} under way at once",
+        ),
+    ]
+    if (found := summary.agreement) is not None:
+        lines.append(
+            (
+                "Agreement",
+                f"with {found.groups} gold groups: BCubed F1 {found.bcubed_f1:.3f} "
+                f"(precision {found.bcubed_precision:.3f}, recall {found.bcubed_recall:.3f}), "
+                f"ARI {found.adjusted_rand_index:.3f}",
+            )
+        )
+    lines.append(("Metrics", summary.metrics_url))
+    if summary.attribution is not None:
+        lines.append(("Questions", summary.attribution))
+    return lines
+
+
+def render_answer(answer: Answer, width: int) -> RenderableType:
+    """The decision about a typed question, and the clusters it was between, in `width` columns."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=11, justify="right")
+    table.add_column(width=5, justify="right")
+    table.add_column(width=7, style=f"bold {_ACCENT}")
+    table.add_column(width=min(width, _WIDEST) - 28, no_wrap=True, overflow="ellipsis")
+    table.add_row(
+        Text(answer.outcome, style="bold green" if answer.outcome == "joined" else "bold yellow"),
+        f"{answer.similarity:.3f}",
+        answer.cluster_id,
+        Text.assemble(printable(answer.representative), (f"  ({answer.cluster_size:,})", "dim")),
+    )
+    if answer.runner_up_id is not None and answer.runner_up_similarity is not None:
+        table.add_row(
+            Text("runner-up", style="dim"),
+            Text(f"{answer.runner_up_similarity:.3f}", style="dim"),
+            Text(answer.runner_up_id, style="dim"),
+            Text(printable(answer.runner_up_representative).plain, style="dim"),
+        )
+    table.add_row(Text("threshold", style="dim"), Text(f"{answer.threshold:.3f}", style="dim"))
+    return table
+
+
+def printable(text: str) -> Text:
+    """A question as one line that cannot steer the terminal: no control characters, no markup."""
+    return Text("".join(character if character.isprintable() else " " for character in text))
+
+
+def latency(milliseconds: float | None) -> str:
+    """Milliseconds as a figure of at most 8 characters up to 27 hours."""
+    if milliseconds is None:
+        return "–"
+    return f"{milliseconds:,.0f} ms" if milliseconds < 10_000 else f"{milliseconds / 1000:,.1f} s"

@@ -1,0 +1,95 @@
+"""What the demo shows at one moment, for a screen, for plain lines and for a picture alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from questream.lab.evaluation.agreement import Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the demo; `done_share` in [0, 1] where it is known how far it is, `seconds` since it began."""
+
+    name: str
+    detail: str
+    seconds: float
+    finished: bool
+    done_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """A cluster as the cluster topic last told it."""
+
+    id: str
+    size: int
+    representative: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The stream as a reader of the output topics sees it.
+
+    Latencies in milliseconds, from an input record's timestamp to the moment its decision was read; None before the
+    first. `questions_per_second` is that of the last seconds while the stream runs, of the whole stream once it ended.
+    """
+
+    decided: int = 0
+    dead_lettered: int = 0
+    joined: int = 0
+    created: int = 0
+    merged: int = 0
+    clusters: int = 0
+    questions_per_second: float = 0.0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    biggest: tuple[ClusterView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything on the screen."""
+
+    title: str
+    stages: tuple[Stage, ...]
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the demo says when the stream has ended; `first_cluster_seconds` since the demo was started."""
+
+    figures: Figures
+    stream_seconds: float
+    in_flight: int
+    first_cluster_seconds: float
+    agreement: Agreement | None
+    metrics_url: str
+    attribution: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the stream decided about a question that was typed; the representatives are those of the two clusters."""
+
+    outcome: str
+    cluster_id: str
+    cluster_size: int
+    similarity: float
+    threshold: float
+    representative: str
+    runner_up_id: str | None
+    runner_up_similarity: float | None
+    runner_up_representative: str
+
+
+class Display(Protocol):
+    """Where the demo shows itself."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Show this moment; called several times a second."""
+
+    def finish(self, snapshot: Snapshot, summary: Summary) -> None:
+        """Show the end of the stream; `show` is not called again."""

@@ -1,0 +1,151 @@
+"""How well a stream with gold groups is clustered: in several orders, by size of group, and at other thresholds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.clustering.rules import Rules
+from questream.lab.evaluation.agreement import (
+    Agreement,
+    SizeAgreement,
+    agreement,
+    agreement_by_size,
+    mean_agreement,
+    spread_agreement,
+)
+from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.stream import Clustering, Stream
+
+Order = Literal["time", "file"]
+
+_GRID = tuple(round(0.4 + 0.025 * step, 3) for step in range(24))
+# A threshold below the grid, such as a model card's raw cosine, is seen with so much on either side.
+_AROUND = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFigures:
+    """Agreement of each question's id as it was published, and of what it is after the stream."""
+
+    published: Agreement
+    after: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What another threshold would give, in the first order; all but `published_f1` and `falsely_joined` after it."""
+
+    threshold: float
+    published_f1: float
+    bcubed_f1: float
+    bcubed_precision: float
+    bcubed_recall: float
+    clusters: int
+    falsely_joined: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """The figures of one stream.
+
+    `first` is of the order that `order` names: by time where each question says when it was asked, else of the file.
+    `shuffled` holds one for each shuffle; mean and spread (standard deviation) of them are None without any.
+    `by_size` is after the stream in the first order. `seconds` is how long clustering took in that order.
+    """
+
+    order: Order
+    first: OrderFigures
+    shuffled: list[OrderFigures]
+    shuffled_mean: OrderFigures | None
+    shuffled_spread: OrderFigures | None
+    by_size: list[SizeAgreement]
+    curve: list[CurvePoint]
+    seconds: float
+
+    @property
+    def best(self) -> CurvePoint:
+        """The point of the curve with the highest BCubed F1."""
+        return max(self.curve, key=lambda point: point.bcubed_f1)
+
+
+def time_order(asked_at: NDArray[np.float64] | None, questions: int) -> tuple[Order, NDArray[np.intp]]:
+    """The first order: by time where that is known, else of the file."""
+    if asked_at is None:
+        return "file", np.arange(questions)
+    return "time", np.argsort(asked_at, kind="stable")
+
+
+def group_figures(
+    stream: Stream,
+    order: Order,
+    rules: Rules,
+    shuffles: Sequence[NDArray[np.intp]],
+    announce: Callable[[str], None] = lambda _: None,
+) -> tuple[GroupFigures, Clustering]:
+    """Cluster the stream as it stands (`order` says how that is) and in `shuffles`, then at other thresholds.
+
+    Also returns the clustering of the stream as it stands.
+    """
+    announce(f"clustering {len(stream):,} questions")
+    started = time.perf_counter()
+    clustering = cluster_online(stream.vectors, rules)
+    seconds = time.perf_counter() - started
+    shuffled = []
+    for number, shuffle in enumerate(shuffles, start=1):
+        announce(f"shuffle {number} of {len(shuffles)}")
+        other = stream.in_order(shuffle)
+        shuffled.append(_figures(cluster_online(other.vectors, rules), other))
+    announce("other thresholds")
+    figures = GroupFigures(
+        order=order,
+        first=_figures(clustering, stream),
+        shuffled=shuffled,
+        shuffled_mean=_over(shuffled, mean_agreement),
+        shuffled_spread=_over(shuffled, spread_agreement),
+        by_size=agreement_by_size(clustering.after, stream.gold),
+        curve=_curve(stream, rules),
+        seconds=seconds,
+    )
+    return figures, clustering
+
+
+def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:
+    around = np.linspace(rules.threshold - _AROUND, rules.threshold + _AROUND, 21).round(3).tolist()
+    grid = _GRID if rules.threshold >= _GRID[0] else around
+    points = []
+    for threshold in sorted({*grid, rules.threshold}):
+        merge_threshold = threshold + (rules.merge_threshold - rules.threshold)
+        clustering = cluster_online(
+            stream.vectors, replace(rules, threshold=threshold, merge_threshold=merge_threshold)
+        )
+        found = _figures(clustering, stream)
+        points.append(
+            CurvePoint(
+                threshold=threshold,
+                published_f1=found.published.bcubed_f1,
+                bcubed_f1=found.after.bcubed_f1,
+                bcubed_precision=found.after.bcubed_precision,
+                bcubed_recall=found.after.bcubed_recall,
+                clusters=int(found.after.clusters),
+                falsely_joined=found.published.falsely_joined,
+            )
+        )
+    return points
+
+
+def _figures(clustering: Clustering, stream: Stream) -> OrderFigures:
+    gold = stream.gold.tolist()
+    published = clustering.after if clustering.published is None else clustering.published
+    return OrderFigures(agreement(published.tolist(), gold), agreement(clustering.after.tolist(), gold))
+
+
+def _over(figures: Sequence[OrderFigures], reduce: Callable[[Sequence[Agreement]], Agreement]) -> OrderFigures | None:
+    if not figures:
+        return None
+    return OrderFigures(reduce([one.published for one in figures]), reduce([one.after for one in figures]))

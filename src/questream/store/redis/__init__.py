@@ -1,0 +1,1 @@
+"""The store on Redis: client, keys, codec and scripts."""

@@ -1,0 +1,58 @@
+"""What a Redis user must be allowed, asked before the first script that needs it, and the words for what is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from questream.errors import StoreRefused
+from questream.store.redis.codec import Keys
+
+_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'")
+_NAMED = re.compile(r"'([a-z|_-]+)' command")
+
+
+def commands_of(scripts: Iterable[str]) -> list[str]:
+    """The commands that these Lua scripts call."""
+    return sorted({name for text in scripts for name in _CALL.findall(text)})
+
+
+class Rights:
+    """Asks a Redis whether its user may run commands from within scripts.
+
+    `client` is a redis.Redis or redis.RedisCluster that answers bytes.
+    """
+
+    def __init__(self, client: Any, keys: Keys) -> None:
+        self._keys = keys
+        text = (resources.files("questream.store.redis") / "lua" / "rights.lua").read_text("utf-8")
+        self._script = client.register_script(text)
+
+    def require(self, namespace: str, commands: list[str]) -> None:
+        """Raise StoreRefused with the names of those that are denied in this namespace, else return."""
+        denied = [name.decode() for name in self._script(keys=[self._keys.of(namespace, "rights")], args=commands)]
+        if denied:
+            raise StoreRefused(f"Redis denies this user {', '.join(denied)}; {_grant(denied)}")
+
+
+def concerns_key(told: str) -> bool:
+    """Whether Redis denies a key, and no command; `told` is its error's text."""
+    return _NAMED.search(told) is None and "key" in told
+
+
+def denial(told: str) -> str:
+    """What Redis denies, made of its error's text: that names commands and says whether it was a key, and no data."""
+    named = _NAMED.search(told)
+    if named:
+        return f"Redis denies this user {named[1].upper()}; {_grant([named[1]])}"
+    if concerns_key(told):
+        return (
+            "Redis denies this user a key; grant ~questream:* (redis.prefix in the place of questream) with ACL SETUSER"
+        )
+    return "Redis denies this user a command; see docs/security.md for those that are needed"
+
+
+def _grant(commands: Iterable[str]) -> str:
+    return f"grant {' '.join('+' + name.lower() for name in commands)} with ACL SETUSER"

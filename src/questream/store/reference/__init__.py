@@ -1,0 +1,1 @@
+"""The reference store: the executable specification that Redis is compared with."""

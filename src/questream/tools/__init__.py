@@ -1,0 +1,1 @@
+"""What operators do, as Python that the command line calls."""

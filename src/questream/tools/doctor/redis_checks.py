@@ -1,0 +1,214 @@
+"""Redis: there, new enough, never evicting, and what it keeps through a crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import redis
+import redis.exceptions
+
+from questream.deciding.config import topics_of
+from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavailable
+from questream.store.protocol import NO_TOPICS
+from questream.store.redis.client import connect_redis, why_unanswered
+from questream.store.redis.store import RedisStore
+from questream.tools.doctor.findings import Check, Finding, Patient
+
+OLDEST_REDIS = (6, 2)
+_TOLERATED_SKEW_SECONDS = 2.0
+_MOST_NAMESPACES = 1000
+
+
+def check_redis(patient: Patient) -> Iterator[Finding]:
+    """Reachable and which version."""
+    settings = patient.settings.redis
+    remedy = "check redis.url and redis.password, and that Redis runs"
+    try:
+        patient.redis = connect_redis(settings)
+        servers = _info(patient.redis, "server")
+    except redis.AuthenticationError:
+        yield Finding("redis", "fail", "the login was refused", remedy)
+        return
+    except redis.exceptions.NoPermissionError:
+        yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be told", "grant +info")
+        return
+    except redis.RedisError as error:
+        yield Finding("redis", "fail", f"no answer ({why_unanswered(error)})", remedy)
+        return
+    told = [f"{_product(server)} {_version_text(server)}" for server in servers]
+    nodes = f", {len(servers)} primaries" if settings.mode == "cluster" else ""
+    oldest = min(_version(server) for server in servers)
+    if oldest >= OLDEST_REDIS:
+        yield Finding("redis", "ok", f"{told[0]}, {settings.mode}{nodes}")
+    else:
+        yield Finding("redis", "fail", f"{min(told)}", f"questream needs Redis {'.'.join(map(str, OLDEST_REDIS))}")
+
+
+def check_eviction(patient: Patient) -> Iterator[Finding]:
+    """A Redis that evicts forgets clusters at random."""
+    memories = _info(patient.redis, "memory")
+    policies = {memory.get("maxmemory_policy", "not told") for memory in memories}
+    limit_bytes = min(int(memory.get("maxmemory", 0)) for memory in memories)
+    used_bytes = max(int(memory.get("used_memory", 0)) for memory in memories)
+    if policies != {"noeviction"}:
+        yield Finding(
+            "redis eviction",
+            "fail",
+            f"maxmemory-policy is {', '.join(sorted(policies))}: clusters would vanish",
+            "set maxmemory-policy to noeviction",
+        )
+    elif limit_bytes == 0:
+        yield Finding(
+            "redis eviction",
+            "warn",
+            f"noeviction, {_mib(used_bytes)} used, no limit: Redis may take all of the machine's memory",
+            "set maxmemory",
+        )
+    else:
+        yield Finding("redis eviction", "ok", f"noeviction, {_mib(used_bytes)} of {_mib(limit_bytes)} used")
+
+
+def check_persistence(patient: Patient) -> Iterator[Finding]:
+    """What is left after a crash of Redis."""
+    persistence = _info(patient.redis, "persistence")
+    replicated = any(int(node.get("connected_slaves", 0)) for node in _info(patient.redis, "replication"))
+    failover = "; a failover may lose the last writes" if replicated else ""
+    if not all(int(node.get("aof_enabled", 0)) for node in persistence):
+        saves = any(int(node.get("rdb_last_save_time", 0)) for node in persistence)
+        lost = "all since its last snapshot" if saves else "all"
+        yield Finding(
+            "redis persistence",
+            "warn",
+            f"no append-only file: a crash forgets {lost}{failover}",
+            "set appendonly to yes",
+        )
+        return
+    fsyncs = _config(patient.redis, "appendfsync")
+    if fsyncs == {"always"}:
+        yield Finding("redis persistence", "ok", f"every committed batch survives a crash of Redis{failover}")
+    elif fsyncs is None:
+        yield Finding(
+            "redis persistence", "ok", f"append-only file; CONFIG is forbidden, appendfsync not told{failover}"
+        )
+    elif fsyncs == {"everysec"}:
+        yield Finding(
+            "redis persistence",
+            "ok",
+            f"a crash may forget the last second, which is restored from the cluster topic{failover}",
+        )
+    else:
+        yield Finding(
+            "redis persistence",
+            "warn",
+            f"appendfsync is {', '.join(sorted(fsyncs))}: a crash may forget the last half minute{failover}",
+            "set appendfsync to everysec or always",
+        )
+
+
+def check_scripts(patient: Patient) -> Iterator[Finding]:
+    """The right to do what the scripts do. The key that is written to try it is gone when that ends."""
+    try:
+        RedisStore(patient.redis, prefix=patient.settings.redis.prefix).require_rights("doctor")
+    except (StoreRefused, StoreUnavailable) as error:
+        told, _, remedy = str(error).partition("; ")
+        yield Finding("redis rights", "fail", told, remedy or "see that this is no replica and not out of memory")
+        return
+    yield Finding("redis rights", "ok", "scripts may run and write")
+
+
+def check_stream(patient: Patient) -> Iterator[Finding]:
+    """The namespace is this stream's."""
+    settings = patient.settings
+    namespace = settings.clusters.namespace
+    store = RedisStore(patient.redis, prefix=settings.redis.prefix)
+    known = store.topics(namespace)
+    try:
+        topics_of(settings).require_same(namespace, known)
+    except NamespaceOfAnotherStream as error:
+        told, _, remedy = str(error).partition(": ")
+        yield Finding("redis stream", "fail", told, remedy)
+        return
+    told = "this stream's" if known.cluster_topic else "no stream's yet"
+    told = f"{namespace} under prefix {settings.redis.prefix} is {told}"
+    own = known if known.cluster_topic else topics_of(settings)
+    others = {store.topics(name) for name in islice(store.namespaces(), _MOST_NAMESPACES)} - {own, NO_TOPICS}
+    if others:
+        streams = f"{len(others)} other stream{'s' * (len(others) != 1)}"
+        told += f"; {streams} (by input and cluster topic) have namespaces of their own under that prefix"
+    yield Finding("redis stream", "ok", told)
+
+
+def check_redis_clock(patient: Patient) -> Iterator[Finding]:
+    """The clocks of Redis and of this machine agree."""
+    before = time.time()
+    seconds, microseconds = _any_node_time(patient.redis)
+    after = time.time()
+    skew_seconds = seconds + microseconds / 1e6 - (before + after) / 2
+    uncertain_seconds = (after - before) / 2
+    if abs(skew_seconds) - uncertain_seconds <= _TOLERATED_SKEW_SECONDS:
+        yield Finding("clock of Redis", "ok", f"within {abs(skew_seconds) + uncertain_seconds:.2f} s of this machine's")
+    else:
+        yield Finding(
+            "clock of Redis",
+            "warn",
+            f"{abs(skew_seconds):.1f} s {'ahead of' if skew_seconds > 0 else 'behind'} this machine's",
+            "synchronise the clocks (NTP)",
+        )
+
+
+def _info(client: Any, section: str) -> list[dict[str, Any]]:
+    """INFO of the server, or of each primary of a cluster."""
+    if isinstance(client, redis.RedisCluster):
+        told: dict[str, dict[str, Any]] = client.info(section, target_nodes=redis.RedisCluster.PRIMARIES)
+        # Of a single primary redis-py gives the section itself.
+        return list(told.values()) if all(isinstance(part, dict) for part in told.values()) else [told]
+    return [client.info(section)]
+
+
+def _config(client: Any, name: str) -> set[str] | None:
+    """The values of a directive on all primaries, or None where CONFIG may not be asked."""
+    try:
+        told = client.config_get(name)
+    except redis.RedisError:
+        return None
+    values = told.get(name) or told.get(name.encode())
+    if values is None:
+        return None
+    return {values.decode() if isinstance(values, bytes) else str(values)}
+
+
+def _any_node_time(client: Any) -> tuple[int, int]:
+    told: Any = client.time()
+    if isinstance(told, dict):
+        told = next(iter(told.values()))
+    return int(told[0]), int(told[1])
+
+
+def _product(server: dict[str, Any]) -> str:
+    return "Valkey" if server.get("server_name") == "valkey" or "valkey_version" in server else "Redis"
+
+
+def _version_text(server: dict[str, Any]) -> str:
+    return str(server.get("valkey_version") or server.get("redis_version") or "?")
+
+
+def _version(server: dict[str, Any]) -> tuple[int, ...]:
+    # Valkey tells the Redis version that it is compatible with under Redis' name.
+    return tuple(int(part) for part in str(server.get("redis_version", "0")).split(".")[:2] if part.isdigit())
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:,.0f} MiB"
+
+
+REDIS_CHECKS = (
+    Check("redis", check_redis),
+    Check("redis eviction", check_eviction, needs=("redis",)),
+    Check("redis persistence", check_persistence, needs=("redis",)),
+    Check("redis rights", check_scripts, needs=("redis",)),
+    Check("redis stream", check_stream, needs=("redis",)),
+    Check("clock of Redis", check_redis_clock, needs=("redis",)),
+)

@@ -1,0 +1,136 @@
+"""The stream as a whole: which Redis serves it, what holds its input back, and whether its workers agree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from kafka import TopicPartition
+from kafka import errors as kafka_errors
+from kafka.admin import OffsetSpec
+
+from questream.broker.kafka_python.admin import find_topics
+from questream.deciding.config import settings_beside_rules
+from questream.errors import AnotherStore
+from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.home import Home, Homes, location_of
+from questream.store.redis.store import RedisStore
+from questream.stream.settings_in_use import GONE_SECONDS, differences_of, settings_of
+from questream.tools.doctor.findings import Check, Finding, Patient
+
+# A producer that writes in transactions has one open for moments.
+_HELD_SECONDS = 2.0
+
+
+def check_home(patient: Patient) -> Iterator[Finding]:
+    """The Redis is the one that serves the namespaces of the cluster topic."""
+    settings = patient.settings
+    store = _store(patient)
+    homes = Homes(store, location_of(settings.redis))
+    topic = ClusterTopic(settings, store.stream)
+    try:
+        told = {name: published.home for name, published in topic.newest().items() if published.home}
+    finally:
+        topic.close()
+    strange = []
+    for name, home in told.items():
+        try:
+            homes.require(name, home)
+        except AnotherStore:
+            strange.append(name)
+    if strange:
+        yield Finding(
+            "redis home",
+            "fail",
+            f"the cluster topic says that another Redis serves {_some(strange)}",
+            "set redis.url (server and database number) to that one, or move here with questream restore --adopt",
+        )
+        return
+    # Of a store that was emptied, the next worker makes a new home.
+    lacking = [name for name in told if Home.parse(store.home(name)) is None]
+    if lacking:
+        yield Finding("redis home", "ok", f"it was emptied; the next worker puts {_some(lacking)} back")
+    else:
+        yield Finding("redis home", "ok", f"this Redis serves {_some(list(told))}" if told else "nothing is told yet")
+
+
+def check_held_back(patient: Patient) -> Iterator[Finding]:
+    """Nothing of the input lies behind a transaction that somebody left open."""
+    topic = patient.settings.kafka.input_topic
+    found = find_topics(patient.kafka, [topic]).get(topic)
+    if found is None:
+        return
+    partitions = [TopicPartition(topic, number) for number in range(found.partitions)]
+    try:
+        before = _stable_ends(patient, partitions)
+        held = _held_back(patient, partitions, before)
+        if held:
+            time.sleep(_HELD_SECONDS)
+            held = {p: count for p, count in _held_back(patient, partitions, before).items() if p in held}
+    except kafka_errors.KafkaError:
+        # The embedded broker does not know the question.
+        yield Finding("input held back", "ok", "the broker does not tell")
+        return
+    if held:
+        yield Finding(
+            "input held back",
+            "warn",
+            f"{sum(held.values())} offsets of {topic} lie behind an open transaction, in partition"
+            f"{'s' * (len(held) != 1)} {', '.join(str(p.partition) for p in held)}: nobody reads them before it ends",
+            "end it: kafka-transactions.sh find-hanging names it",
+        )
+    else:
+        yield Finding("input held back", "ok", "no open transaction")
+
+
+def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
+    """The workers that run now have the same settings, and those that the doctor was given."""
+    settings = patient.settings
+    noted = _store(patient).note_settings(settings.clusters.namespace, "", b"", GONE_SECONDS)
+    if not noted:
+        yield Finding("settings in use", "ok", "no worker of this namespace runs, or none that tells")
+        return
+    worker, first = noted[0]
+    differences = differences_of(settings_of(first), noted[1:])
+    if differences:
+        told = "; ".join(differences).replace(" here,", f" in worker {worker},")
+        remedy = "give all workers the same settings; while a change is rolled out this is as it must be"
+        yield Finding("settings in use", "warn", f"workers run by different settings: {told}", remedy)
+        return
+    differences = differences_of(settings_beside_rules(settings), noted)
+    if differences:
+        remedy = "start the workers again with these settings, or give the doctor theirs"
+        yield Finding("settings in use", "warn", "; ".join(differences), remedy)
+        return
+    yield Finding("settings in use", "ok", "all workers that run have the same")
+
+
+def _store(patient: Patient) -> RedisStore:
+    return RedisStore(patient.redis, prefix=patient.settings.redis.prefix)
+
+
+def _stable_ends(patient: Patient, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    specs = dict.fromkeys(partitions, OffsetSpec.LATEST)
+    told = patient.kafka.list_partition_offsets(specs, isolation_level="read_committed")
+    return {partition: at.offset for partition, at in told.items()}
+
+
+def _held_back(
+    patient: Patient, partitions: list[TopicPartition], before: dict[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """How much lies behind an open transaction where the stable end has not moved since."""
+    ends = patient.kafka.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+    stable = _stable_ends(patient, partitions)
+    return {p: ends[p].offset - end for p, end in stable.items() if end == before[p] and ends[p].offset > end}
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(sorted(names)[:5])
+    return f"namespace {shown}" if len(names) == 1 else f"{len(names)} namespaces ({shown}{', ...' * (len(names) > 5)})"
+
+
+STREAM_CHECKS = (
+    Check("redis home", check_home, needs=("topics", "redis"), limit_seconds=30.0),
+    Check("input held back", check_held_back, needs=("topics",)),
+    Check("settings in use", check_settings_in_use, needs=("redis",)),
+)

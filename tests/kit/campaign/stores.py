@@ -1,0 +1,116 @@
+"""The Redis of a round: one server behind a path for each worker, or a pair that Sentinel watches."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+from tests.kit.servers import Link, RedisSentinel, RedisServer
+
+# Else a rewritten file could take the place of the one that a fault is about to cut.
+NO_REWRITE = {"auto-aof-rewrite-percentage": "0"}
+
+
+class LimitableRedis(RedisServer):
+    """A Redis whose disk can be full."""
+
+    def command(self) -> list[str]:
+        # A file that may not grow shall be an error, as on a full disk, and not the signal that ends a process.
+        return ["/bin/sh", "-c", 'trap "" XFSZ; exec "$@"', "sh", *super().command()]
+
+    @property
+    def append_file(self) -> Path:
+        """The append-only file that grows."""
+        return max((self.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: path.stat().st_mtime_ns)
+
+    def limit_files(self, more_bytes: int) -> None:
+        """Let its append-only file grow by so much and no further."""
+        _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (self.append_file.stat().st_size + more_bytes, hard))
+
+    def lift_limit(self) -> None:
+        """Let files grow as they like."""
+        _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    def runs(self) -> bool:
+        """Whether its process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def set(self, **directives: str) -> None:
+        """CONFIG SET, underscores for hyphens."""
+        with self.client() as client:
+            for name, value in directives.items():
+                client.config_set(name.replace("_", "-"), value)
+
+    def cut_append_file(self, length_bytes: int) -> None:
+        """Forget what was appended beyond this length; the server must be down."""
+        os.truncate(self.append_file, length_bytes)
+
+
+class SingleStore:
+    """One Redis with its append-only file synced at every write, and a path to it for each worker."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.server = LimitableRedis(folder, appendfsync="always", directives=NO_REWRITE)
+        self.paths: Sequence[Link] = [Link(self.server.port) for _ in range(workers)]
+        self._started = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._started.enter_context(self.server)
+        for path in self.paths:
+            self._started.enter_context(path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    @property
+    def url(self) -> str:
+        """Where the store is, past all paths."""
+        return self.server.url
+
+    def path_of(self, worker: int) -> Link | None:
+        """The path of one worker."""
+        return self.paths[worker]
+
+    def overrides(self, worker: int) -> dict[str, Any]:
+        """What a worker is told of the store."""
+        return {"redis.url": f"redis://127.0.0.1:{self.paths[worker].port}/0"}
+
+
+class SentinelStore:
+    """A master, a replica and a sentinel; workers go where Sentinel sends them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = RedisSentinel(folder, appendfsync="always")
+
+    def __enter__(self) -> Self:
+        self.servers.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.servers.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the master is now."""
+        return self.servers.master.url
+
+    def path_of(self, worker: int) -> Link | None:
+        """Sentinel names the store itself: there is no path to break."""
+        del worker
+        return None
+
+    def overrides(self, worker: int) -> dict[str, Any]:
+        """What a worker is told of the store."""
+        del worker
+        return {
+            "redis.mode": "sentinel",
+            "redis.sentinels": self.servers.sentinels,
+            "redis.sentinel_service": self.servers.service,
+        }

@@ -1,0 +1,198 @@
+"""Bugs to plant in the worker process of a test, so that the checker can prove that it finds each.
+
+Nothing here is reachable from the product: tests/kit/worker_process.py plants a bug in its own process, on request,
+by patching what it has imported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import redis
+
+import questream.deciding.clusterer
+from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.deciding.clusterer import Clusterer
+from questream.recovery.settling import Settler
+from questream.store.protocol import Stale
+from questream.store.redis.store import RedisStore
+
+
+def plant(bug: str) -> None:
+    """Break the product in this process. Raises KeyError if there is no such bug."""
+    BUGS[bug]()
+
+
+def offsets_before_records() -> None:
+    """At-least-once the wrong way round: the offsets are committed, then the records are sent."""
+
+    def publish(original: Any, self: Any, records: Any, offsets: Any, membership: Any, *more: Any) -> Any:
+        committed = self._commit_offsets(offsets, membership) if offsets else {}
+        while any(committed.get(at, 0) < offset for at, offset in offsets.items()):
+            time.sleep(0.01)
+            committed = self._commit_offsets({}, membership)
+        original(self, records, {}, membership, *more)
+        return committed
+
+    patch(AtLeastOncePublisher, "publish", publish)
+
+
+def no_ledger() -> None:
+    """What was decided before is decided again: neither the script nor the worker looks at the ledger."""
+    edit_scripts({"if replayed then": "if false then"})
+    patch(Clusterer, "recorded", lambda original, *args: replace(original(*args), decisions={}))
+
+
+def no_stale_check() -> None:
+    """A commit goes through whatever others have done since it was decided."""
+    edit_scripts({"if stale and seq": "if false and seq", "if stale or (moves_log": "if (moves_log"})
+
+
+def stale_creations_renumbered() -> None:
+    """Who lost a race for a new cluster takes the next number instead of looking at what the winner opened."""
+    decided: dict[str, Any] = {}
+
+    def propose(
+        original: Any, mirror: Any, assigner: Any, plan: Any, arrivals: Any, rows: Any, *more: Any, **named: Any
+    ) -> Any:
+        decided.update(plan=plan, rows=rows)
+        return original(mirror, assigner, plan, arrivals, rows, *more, **named)
+
+    def commit(original: Any, store: Any, namespace: str, proposal: Any) -> Any:
+        reply = original(store, namespace, proposal)
+        while isinstance(reply, Stale) and proposal.creates:
+            found = store._client.hmget(f"questream:{{{namespace}}}:meta", ["seq", "next"])
+            seq, following = map(int, found)
+            opened = [touch.cluster_id for touch in proposal.touches if touch.creates]
+            numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
+            # In place: what the worker goes by once the commit is accepted.
+            proposal.touches[:] = [renumbered(touch, numbers) for touch in proposal.touches]
+            for rows in (decided["rows"], *(batch.rows for batch in proposal.partitions)):
+                rows[:] = [renumbered(row, numbers) for row in rows]
+            for touched in decided["plan"].touched.values():
+                touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
+            proposal = replace(proposal, seq=seq)
+            reply = original(store, namespace, proposal)
+        return reply
+
+    patch(questream.deciding.clusterer, "propose", propose)
+    patch(RedisStore, "commit", commit)
+
+
+def renumbered(part: Any, numbers: Mapping[int, int]) -> Any:
+    """A touch or a row for its cluster's new number."""
+    return replace(part, cluster_id=numbers.get(part.cluster_id, part.cluster_id))
+
+
+def lost_alias() -> None:
+    """A cluster that was merged away leads to none that there is."""
+
+    def merge(original: Any, store: Any, namespace: str, *args: Any) -> Any:
+        reply = original(store, namespace, *args)
+        for applied in reply.applied:
+            store._client.hset(f"questream:{{{namespace}}}:cluster:{applied.merge.loser}", "merged_into", 999_999)
+        return reply
+
+    patch(RedisStore, "merge", merge)
+
+
+def double_count() -> None:
+    """Each commit counts one question too many in every cluster that it touches."""
+    edit_scripts({"'size', touch[2])": "'size', touch[2] + 1)"})
+
+
+def merge_not_published() -> None:
+    """The topic never hears that a cluster was merged away, though the store believes so."""
+    leave_out(lambda record: b'"event":"merged"' in (record.value or b""))
+
+
+def number_not_moved_on() -> None:
+    """The store does not remember which cluster numbers were given."""
+    edit_scripts({"next_id = math.max(next_id, touch[1] + 1)": ""})
+
+
+def dead_letters_dropped() -> None:
+    """What cannot be read is passed over in silence."""
+    leave_out(is_dead_letter)
+
+
+def dead_letters_rewritten() -> None:
+    """A dead letter is what could be read of the record, not its bytes."""
+
+    def publish(original: Any, self: Any, records: Any, *more: Any) -> Any:
+        return original(self, [readable(record) if is_dead_letter(record) else record for record in records], *more)
+
+    patch(TransactionalPublisher, "publish", publish)
+
+
+def recovery_disabled() -> None:
+    """A Redis that may have lost its memory is decided on as if it had not."""
+    edit_scripts({"return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"})
+    # What was published last is not looked for either.
+    patch(Settler, "settle_lost", lambda *_: None)
+
+
+def leave_out(unwanted: Callable[[Any], bool]) -> None:
+    """Have the publisher lose some of its records."""
+
+    def publish(original: Any, self: Any, records: Any, *more: Any) -> Any:
+        return original(self, [record for record in records if not unwanted(record)], *more)
+
+    patch(TransactionalPublisher, "publish", publish)
+
+
+def is_dead_letter(record: Any) -> bool:
+    """Whether a record is on its way to the dead letters."""
+    return any(name == "questream-stage" for name, _ in record.headers)
+
+
+def readable(record: Any) -> Any:
+    """The record with a value that is text."""
+    return replace(record, value=(record.value or b"").decode(errors="replace").encode())
+
+
+def patch(owner: Any, name: str, broken: Callable[..., Any]) -> None:
+    """Have `broken(original, *args)` called in the place of a method or function."""
+    original = getattr(owner, name)
+
+    def instead(*args: Any, **named: Any) -> Any:
+        return broken(original, *args, **named)
+
+    setattr(owner, name, instead)
+
+
+def edit_scripts(edits: Mapping[str, str]) -> None:
+    """Change the store's Lua; a worker whose scripts have no such text ends at once."""
+    done: set[str] = set()
+
+    def register(original: Any, client: Any, script: str) -> Any:
+        for old, new in edits.items():
+            if old in script:
+                script = script.replace(old, new)
+                done.add(old)
+        return original(client, script)
+
+    def checked(original: Any, *args: Any, **named: Any) -> None:
+        original(*args, **named)
+        assert done == edits.keys(), f"the scripts have no {edits.keys() - done}"
+
+    patch(redis.Redis, "register_script", register)
+    patch(RedisStore, "__init__", checked)
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "offsets-before-records": offsets_before_records,
+    "no-ledger": no_ledger,
+    "no-stale-check": no_stale_check,
+    "stale-creations-renumbered": stale_creations_renumbered,
+    "lost-alias": lost_alias,
+    "double-count": double_count,
+    "merge-not-published": merge_not_published,
+    "number-not-moved-on": number_not_moved_on,
+    "dead-letters-dropped": dead_letters_dropped,
+    "dead-letters-rewritten": dead_letters_rewritten,
+    "recovery-disabled": recovery_disabled,
+}

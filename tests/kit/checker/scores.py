@@ -1,0 +1,46 @@
+"""The score of a question against clusters, in float64 from DESIGN.
+
+With the stream's mean m (of its first questions, shrunk as if `mean_prior` of mean zero had come before), S the sum and
+n the number of a cluster's members, s = S/n:
+
+    score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
+
+and in adaptive linkage (1 - |s - m|^2 / w^2) / 2 more, with the w of average linkage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.kit.checker.rules import Floats, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Centroid:
+    """The raw sum (d,) of a cluster's centroid members, and their number; the mean's questions alike."""
+
+    members: int
+    vector_sum: Floats
+
+    def plus(self, vectors: Sequence[Floats]) -> Centroid:
+        """The same after it learned these too."""
+        total = self.vector_sum + np.sum(vectors, axis=0) if len(vectors) else self.vector_sum
+        return Centroid(self.members + len(vectors), total)
+
+
+def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None, rules: Rules) -> Floats:
+    """The similarity of a unit question (d,) to each centroid, (k,)."""
+    clusters = list(centroids)
+    s = np.stack([cluster.vector_sum / cluster.members for cluster in clusters])
+    m = np.zeros_like(question)
+    if mean is not None and rules.similarity == "centred":
+        m = mean.vector_sum / (mean.members + rules.mean_prior)
+    square = np.sum(s * s, axis=1) if rules.linkage == "centroid" else 1.0
+    lengths = np.sqrt(np.maximum(square - 2 * s @ m + m @ m, 1e-9)) * max(float(np.linalg.norm(question - m)), 1e-9)
+    scores: Floats = (s - m) @ (question - m) / lengths
+    if rules.linkage == "adaptive":
+        scores += (1.0 - np.sum((s - m) ** 2, axis=1) / np.maximum(1.0 - 2 * s @ m + m @ m, 1e-9)) / 2
+    return scores

@@ -1,0 +1,266 @@
+"""No twins: what every founder scored against the older clusters when it opened its own.
+
+Redis' log tells how each cluster stood before and after each commit, and `openings` what the commit's own questions had
+made of it when the founder was scored. Where the log was trimmed or lost, published states stand for that: those with
+the sizes that decisions tell of around the founder's. An older cluster is a twin only if it was near enough however it
+may have stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.kit.checker.openings import Openings
+from tests.kit.checker.published import Decision, Run, State, Told, milliseconds
+from tests.kit.checker.rules import Floats, Rules
+from tests.kit.checker.scores import Centroid, score
+from tests.kit.checker.stored import MeanMoved, Moved, Stored
+from tests.kit.checker.violation import Promise, Violation
+
+_TOLD_WITHIN_MS = 5_000
+# A worker's clock that is further off than this says nothing of when it decided.
+_CREDIBLE_MS = 600_000
+# Published scores have six digits: one just below the threshold can be rounded to it.
+_ROUNDED = 0.5e-6
+# How far beyond the means that were looked at those between them may lead, as a part of their range.
+_BETWEEN = 0.25
+
+
+@dataclass(slots=True)
+class Standing:
+    """How a namespace stands: its live clusters by number, and its mean, None where that is not known."""
+
+    clusters: dict[int, Centroid] = field(default_factory=dict)
+    mean: Centroid | None = None
+
+    def copy(self) -> Standing:
+        """The same, to be left as it is."""
+        return Standing(dict(self.clusters), self.mean)
+
+
+def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
+    """Every founder stood below the threshold of every older cluster, and every other question at or above it."""
+    for namespace in run.namespaces:
+        decisions = run.decided_in(namespace)
+        yield from _check_published_scores(namespace, decisions, rules)
+        if rules.embed is None:
+            continue
+        created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
+        openings = Openings(run, decisions, rules)
+        stored = run.evidence.stored.get(namespace) or Stored()
+        opened = _opened_in_log(stored, created, openings, rules)
+        twins = dict(_twins_by_log(stored, created, opened, openings, rules))
+        told = run.told.get(namespace) or Told()
+        for number in created.keys() - opened.keys():
+            older = _twin_by_topic(told, created[number], decisions, openings, rules)
+            twins |= {number: older} if older is not None else {}
+        for number, older in sorted(twins.items()):
+            yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
+
+
+def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules: Rules) -> Iterator[Violation]:
+    for decision in decisions:
+        subject = f"{namespace}/c{decision.number}"
+        if decision.outcome == "created" and decision.runner_up and _is_above(decision.runner_up[1], decision):
+            detail = f"was opened with c{decision.runner_up[0]} within the threshold"
+            yield Violation(Promise.NO_TWINS, subject, detail)
+        if decision.outcome == "joined" and (decision.similarity is None or _is_below(decision.similarity, decision)):
+            yield Violation(Promise.NO_TWINS, subject, "was joined from below the threshold")
+        if abs(decision.threshold - rules.threshold) > rules.tolerance:
+            yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
+
+
+def _is_above(similarity: float, decision: Decision) -> bool:
+    return similarity > decision.threshold + _ROUNDED
+
+
+def _is_below(similarity: float, decision: Decision) -> bool:
+    return similarity < decision.threshold - _ROUNDED
+
+
+def _twins_by_log(
+    stored: Stored, created: Mapping[int, Decision], opened: dict[int, int], openings: Openings, rules: Rules
+) -> Iterator[tuple[int, int]]:
+    """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
+    standing = Standing(mean=_mean_at_first(stored, opened))
+    for seq, changes in _by_seq(stored):
+        before = standing.copy()
+        for change in changes:
+            if isinstance(change, MeanMoved):
+                standing.mean = Centroid(change.questions, change.vector_sum)
+            elif change.vector_sum is None:
+                standing.clusters.pop(change.number, None)
+            else:
+                standing.clusters[change.number] = Centroid(change.members, change.vector_sum)
+        for number in [number for number, at in opened.items() if at == seq]:
+            founder = created[number]
+            mean = before.mean
+            if mean is None and standing.mean is not None:
+                mean = openings.mean_before(founder, standing.mean)
+            if mean is None and rules.similarity == "centred":
+                continue
+            means: list[Centroid | None] = [None] if mean is None else [*openings.means(founder, mean)]
+            candidates = {n: [stood] for n, stood in before.clusters.items() if n < number}
+            candidates |= {n: [] for n, at in opened.items() if at == seq and n < number}
+            near = _near_throughout(founder, candidates, means, openings, rules)
+            if near is not None:
+                yield number, near
+
+
+def _mean_at_first(stored: Stored, opened: Mapping[int, int]) -> Centroid | None:
+    """The mean before the log's first entry; None where that is not known."""
+    dimension = next((len(c.vector_sum) for c in stored.log if c.vector_sum is not None), 0)
+    nothing = Centroid(0, np.zeros(dimension))
+    if not any(isinstance(change, MeanMoved) for change in stored.log):
+        # It is frozen, as it stands now.
+        return Centroid(stored.mean_questions, stored.mean_sum) if stored.mean_questions else nothing
+    return nothing if stored.log and opened.get(1) == stored.log[0].seq else None
+
+
+def _near_throughout(
+    founder: Decision,
+    candidates: Mapping[int, Sequence[Centroid]],
+    means: Sequence[Centroid | None],
+    openings: Openings,
+    rules: Rules,
+) -> int | None:
+    """An older cluster that the founder scored at or above the threshold, however it may have stood before the batch.
+
+    One with no candidate was opened in the founder's batch.
+    """
+    vector = openings.vector(founder)
+    for number, befores in candidates.items():
+        known: Sequence[Centroid | None] = befores or [None]
+        stands = [stand for before in known for stand in openings.stands(founder, number, before)]
+        if stands and _is_near(vector, stands, means, rules):
+            return number
+    return None
+
+
+def _is_near(vector: Floats, stands: Sequence[Centroid], means: Sequence[Centroid | None], rules: Rules) -> bool:
+    """Whether each of these stands was near enough to the founder at each of these means, and at those between them."""
+    needed = rules.threshold + rules.tolerance
+    # Most clusters are far from a founder, and one mean is enough to see that.
+    if (score(vector, stands, means[0], rules) < needed).any():
+        return False
+    scores = np.stack([score(vector, stands, mean, rules) for mean in means])
+    lowest, highest = scores.min(axis=0), scores.max(axis=0)
+    return bool((lowest - _BETWEEN * (highest - lowest) >= needed).all())
+
+
+def _twin_by_topic(
+    told: Told, founder: Decision, decisions: Iterable[Decision], openings: Openings, rules: Rules
+) -> int | None:
+    """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of."""
+    decided_at = milliseconds(founder.told["decided_at"])
+    if not 0 <= decided_at - _asked_at(founder) <= _CREDIBLE_MS:
+        return None
+    # The largest size of each cluster before the founder's batch, and up to its end.
+    before: dict[int | None, int] = {}
+    after: dict[int | None, int] = {}
+    for decision in decisions:
+        at = max(milliseconds(decision.told["decided_at"]), _asked_at(decision))
+        if at < decided_at:
+            before[decision.number] = max(before.get(decision.number, 0), decision.size)
+        if at <= decided_at:
+            after[decision.number] = max(after.get(decision.number, 0), decision.size)
+    around = _around([(w.entry.timestamp, Centroid(w.mean_questions, w.mean_sum)) for w in told.whole], decided_at)
+    means = [mean for stood in around for mean in _means_in_batch(stood, founder, openings)]
+    candidates: dict[int, list[Centroid]] = {}
+    for older, states in told.states.items():
+        if older >= (founder.number or 0) or any(state.merged_into is not None or state.retired for state in states):
+            continue
+        if openings.opened_together(founder, older):
+            candidates[older] = []
+        elif stood := _told_around(states, founder, older, before.get(older), after.get(older), openings):
+            candidates[older] = stood
+    return _near_throughout(founder, candidates, means or [None], openings, rules)
+
+
+def _means_in_batch(told: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
+    """How the mean may have stood for a founder, if it was told so before the founder's batch, or after it."""
+    befores = [told, openings.mean_before(founder, told)]
+    if openings.opened_together(founder, 1):
+        # Nothing was decided before that batch.
+        befores = [Centroid(0, np.zeros_like(told.vector_sum))]
+    return [mean for before in befores if before is not None for mean in openings.means(founder, before)]
+
+
+def _told_around(
+    states: Sequence[State],
+    founder: Decision,
+    older: int,
+    before: int | None,
+    after: int | None,
+    openings: Openings,
+) -> list[Centroid]:
+    """How a cluster may have stood before the founder's batch, as it was published; nothing where that is not told."""
+    by_size: dict[int, list[Centroid]] = {}
+    for state in states:
+        if state.vector_sum is not None:
+            by_size.setdefault(state.size, []).append(Centroid(state.members, state.vector_sum))
+    joined = openings.joined(founder, older)
+    if joined:
+        return by_size.get(joined[0].size - 1, [])
+    if before not in by_size or after not in by_size:
+        return []
+    # More than needed: a join may be decided before the founder and committed after it, and the other way round.
+    smaller = [size for size in sorted(by_size) if size <= after][-3:]
+    larger = [size for size in sorted(by_size) if size > after][:1]
+    return [stood for size in (*smaller, *larger) for stood in by_size[size]]
+
+
+def _asked_at(decision: Decision) -> int:
+    """When a question was asked, ms since the epoch: no earlier was it decided, whatever its worker's clock says."""
+    asked_at: int = decision.told["source"]["timestamp"]
+    return asked_at
+
+
+def _around(history: Sequence[tuple[int, Centroid]], at_ms: int) -> list[Centroid]:
+    """What may have stood at a moment: all told within `_TOLD_WITHIN_MS` of it, the last before and the first after.
+
+    Workers tell in the order in which they publish, some time after they decided.
+    """
+    before = [state for moment, state in history if moment < at_ms - _TOLD_WITHIN_MS]
+    near = [state for moment, state in history if abs(moment - at_ms) <= _TOLD_WITHIN_MS]
+    after = [state for moment, state in history if moment > at_ms + _TOLD_WITHIN_MS]
+    return [*before[-1:], *near, *after[:1]]
+
+
+def _opened_in_log(stored: Stored, created: Mapping[int, Decision], openings: Openings, rules: Rules) -> dict[int, int]:
+    """The clusters whose opening the log still tells, each with its seq.
+
+    A cluster's first entry is its opening if it sums what its founder's batch brought: a log that was trimmed, or begun
+    anew, begins with a later one.
+    """
+    first: dict[int, Moved] = {}
+    for change in stored.log:
+        if isinstance(change, Moved):
+            first.setdefault(change.number, change)
+    return {
+        number: first[number].seq
+        for number, decision in created.items()
+        if number in first and _is_opening(first[number], decision, openings, rules)
+    }
+
+
+def _is_opening(moved: Moved, founder: Decision, openings: Openings, rules: Rules) -> bool:
+    joined = openings.joined(founder, moved.number)
+    if moved.vector_sum is None or not 0 < moved.members <= len(joined):
+        return False
+    learned = np.sum([openings.vector(decision) for decision in joined[: moved.members]], axis=0)
+    return bool(np.allclose(moved.vector_sum, learned, rtol=0, atol=rules.tolerance * moved.members))
+
+
+def _by_seq(stored: Stored) -> Iterator[tuple[int, list[Moved | MeanMoved]]]:
+    changes: list[Moved | MeanMoved] = []
+    for change in stored.log:
+        if changes and changes[0].seq != change.seq:
+            yield changes[0].seq, changes
+            changes = []
+        changes.append(change)
+    if changes:
+        yield changes[0].seq, changes

@@ -1,0 +1,154 @@
+"""The product broken in one place each: what the explorer must catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from questream.broker.kafka_python.publisher import Offsets, Outgoing, TransactionalPublisher
+from questream.clustering.merging import Merge, Naming
+from questream.domain import Vector
+from questream.store.protocol import Committed, Ledger, Merged, Proposal, Replayed, Stale
+from questream.store.reference.store import MemoryStore
+from questream.stream.backlog import Batch
+from questream.stream.processor import Answered, Processor
+
+from .script import ProducerPort
+from .worker import Protocol, make_publisher
+
+
+class _NoLedger(MemoryStore):
+    """What was decided is not remembered."""
+
+    def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
+        return Ledger(incarnation=super().ledger(namespace, topic, partition).incarnation)
+
+    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+        self._namespaces[namespace].ledgers.clear()
+        # Nor is it missed.
+        partitions = [replace(batch, head=-1) for batch in proposal.partitions]
+        return super().commit(namespace, replace(proposal, partitions=partitions))
+
+
+class _NoStaleCheck(MemoryStore):
+    """A batch is applied whatever others did since it was decided."""
+
+    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+        with patch.object(MemoryStore, "_is_stale", lambda *_: False):
+            return super().commit(namespace, proposal)
+
+
+class _CarelessMerge(MemoryStore):
+    """A merge is applied whatever its clusters have become."""
+
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        clusters = self._namespaces[namespace].clusters
+        current = [
+            replace(
+                merge,
+                survivor_members=clusters[merge.survivor].members,
+                loser_members=clusters[merge.loser].members,
+            )
+            for merge in merges
+        ]
+        return super().merge(namespace, incarnation, seq, current)
+
+
+class _MixingMerge(MemoryStore):
+    """A merge takes the survivor's label, and the loser's route where the survivor has none."""
+
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        def mixed(survivor: Naming, loser: Naming, _: Naming | None) -> Naming:
+            return survivor[0] or loser[0], survivor[1] or loser[1]
+
+        with patch("questream.store.reference.store.merged_naming", mixed):
+            return super().merge(namespace, incarnation, seq, merges)
+
+
+class _LostAlias(MemoryStore):
+    """Nobody remembers what a merged cluster has become."""
+
+    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        merged = super().merge(namespace, incarnation, seq, merges)
+        for applied in merged.applied:
+            del self._namespaces[namespace].clusters[applied.merge.loser]
+        return merged
+
+
+class _DoubleCount(MemoryStore):
+    """A decision that is recalled counts again."""
+
+    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+        reply = super().commit(namespace, proposal)
+        if isinstance(reply, Replayed):
+            for touch in proposal.touches:
+                cluster = self._namespaces[namespace].clusters.get(touch.cluster_id)
+                if cluster is not None:
+                    cluster.standing = replace(cluster.standing, size=cluster.standing.size + touch.joins)
+        return reply
+
+
+class _CarelessConfirm(MemoryStore):
+    """What was published is settled, whatever became of it since."""
+
+    def confirm(
+        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
+    ) -> None:
+        super().confirm(namespace, published, committed, sent)
+        for cluster_id, _ in published:
+            self._namespaces[namespace].outbox.pop(cluster_id, None)
+
+
+class _Trusting(MemoryStore):
+    """A store that was restarted is taken to have lost nothing."""
+
+    def unsettle(self, namespace: str) -> None:
+        """It stands as it stood."""
+
+
+class _OffsetsFirst(TransactionalPublisher):
+    """Offsets are committed before the records that they stand for."""
+
+    def publish(
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+    ) -> Offsets:
+        if offsets:
+            super().publish([], offsets, membership, still_stands)
+        super().publish(records, {}, membership, still_stands)
+        return offsets
+
+
+class _GoesOnAfterRefusal(Processor):
+    """A refused batch is dropped, and what follows it under the same assignment is decided."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **{**named, "on_superseded": lambda _: None})
+
+
+class _AnyAssignment(Processor):
+    """What was taken under an assignment that has ended is decided all the same."""
+
+    def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
+        self._current_epoch = lambda: batch.epoch
+        return super().decide(batch, vectors)
+
+
+def _offsets_first(make_producer: Callable[[], ProducerPort]) -> TransactionalPublisher:
+    template = make_publisher(make_producer)
+    assert isinstance(template, TransactionalPublisher)
+    return _OffsetsFirst(make_producer, template._watchdog, 1.0)
+
+
+NO_LEDGER = Protocol(store=_NoLedger)
+NO_STALE_CHECK = Protocol(store=_NoStaleCheck)
+CARELESS_MERGE = Protocol(store=_CarelessMerge)
+MIXING_MERGE = Protocol(store=_MixingMerge)
+LOST_ALIAS = Protocol(store=_LostAlias)
+DOUBLE_COUNT = Protocol(store=_DoubleCount)
+CARELESS_CONFIRM = Protocol(store=_CarelessConfirm)
+TRUSTING = Protocol(store=_Trusting)
+GOES_ON_AFTER_REFUSAL = Protocol(processor=_GoesOnAfterRefusal)
+ANY_ASSIGNMENT = Protocol(processor=_AnyAssignment)
+OFFSETS_FIRST = Protocol(make_publisher=_offsets_first)

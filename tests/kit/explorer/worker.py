@@ -1,0 +1,291 @@
+"""A worker as plain data, and the product's code that moves it: two threads, as in a session of the product."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from questream.broker.deadline import GuardedCall
+from questream.broker.kafka_python.publisher import Publisher, TransactionalPublisher
+from questream.deciding.clusterer import Clusterer
+from questream.domain import Decision
+from questream.encoder import Tokens
+from questream.errors import KafkaUnavailable, StoreUnsettled
+from questream.metrics import Metrics
+from questream.recovery.settling import Settler
+from questream.store.protocol import Ledger
+from questream.store.reference.store import MemoryStore
+from questream.store.retention import Retention
+from questream.stream.backlog import Batch, Item
+from questream.stream.processor import Answered, Processor, Topics
+from questream.stream.retirement import Retirement
+from questream.stream.retry import Retry
+from questream.stream.telling import TOLD_AT_ONCE
+
+from .kafka import CLUSTERS, OUTPUT
+from .scenario import INPUT, NAMESPACE, Scenario
+from .script import Answer, Call, Outcome, ProducerPort, StorePort, TopicPort, run
+from .values import Frozen, digest
+
+_TOPICS = Topics(OUTPUT, CLUSTERS, "dead-letters")
+_METRICS = Metrics()
+_RETRY = Retry(threading.Event())
+_LEFT_BEHIND_SECONDS = 10.0
+_TOKENS = Tokens(np.zeros(1, np.int32), truncated=False)
+# What a session of the product ends with, to begin anew.
+SESSION_ENDS = (KafkaUnavailable, StoreUnsettled)
+
+
+class _NoWatchdog:
+    limit = staticmethod(lambda *_: contextlib.nullcontext(GuardedCall("call", 1.0, None)))
+
+
+def make_publisher(make_producer: Callable[[], ProducerPort]) -> Publisher:
+    """The product's."""
+    return TransactionalPublisher(make_producer, _NoWatchdog(), 1.0)  # type: ignore[arg-type]
+
+
+Thread = Literal["front", "back"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The code under test: the product's, or the product's broken in one place."""
+
+    store: type[MemoryStore] = MemoryStore
+    make_publisher: Callable[[Callable[[], ProducerPort]], Publisher] = make_publisher
+    processor: type[Processor] = Processor
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Questions that the intake took under a generation. Once the ledgers are known: the incarnation that each
+    was looked up in, what is recorded of it, and whether the ledger ended before it.
+    """
+
+    places: tuple[tuple[int, int], ...]
+    generation: int
+    recorded: tuple[tuple[str, Decision | None, bool], ...] = ()
+    # The assignment of the worker that they were taken under.
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a thread is at: the calls of it that are answered, and the one that waits."""
+
+    kind: Literal["recall", "decide", "follow", "publish", "sweep"]
+    subject: Any
+    answers: tuple[Answer, ...] = ()
+    call: Call | None = None
+    # The worker's assignment when the thread began.
+    epoch: int = 0
+
+    @functools.cached_property
+    def meaning(self) -> bytes:
+        """Equal for jobs that will go on equally."""
+        return digest((self.kind, self.subject, self.epoch, [answer.meaning for answer in self.answers]))
+
+
+def _real_time() -> float:
+    return 1.0
+
+
+def _no_sleep(seconds: float) -> None:
+    """Time passes by the steps of others."""
+
+
+def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
+    """The product's, as a worker has it that has just started."""
+    store = StorePort()
+    settler = Settler(store, TopicPort())  # type: ignore[arg-type]
+    clusterer = Clusterer(
+        store, scenario.identity, scenario.rules, settle=settler.settle, clock=_real_time, sleep=_no_sleep
+    )
+    return Frozen(clusterer)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker. `front` is its intake and decider, `back` its publisher; `answered` stands between them.
+
+    `generation` is the one it knows, `epoch` numbers its assignments; `positions`, `ledgers` and `below` are by
+    partition. `waiting` stands between intake and decider while a batch is being decided.
+    """
+
+    name: str
+    clusterer: Frozen[Clusterer]
+    alive: bool = True
+    generation: int = 0
+    epoch: int = 0
+    decided_epoch: int = 0
+    positions: dict[int, int] = field(default_factory=dict)
+    ledgers: dict[int, Frozen[Ledger]] = field(default_factory=dict)
+    below: dict[tuple[str, int], int] = field(default_factory=dict)
+    told_in: dict[str, str] = field(default_factory=dict)
+    producer_ready: bool = True
+    front: Job | None = None
+    back: Job | None = None
+    answered: Frozen[Answered] | None = None
+    waiting: Fetched | None = None
+
+    @functools.cached_property
+    def meaning(self) -> bytes:
+        """Equal for workers that will go on equally."""
+        jobs = [job and job.meaning for job in (self.front, self.back)]
+        mine = (
+            self.name,
+            self.alive,
+            self.generation,
+            self.epoch,
+            self.decided_epoch,
+            self.positions,
+            self.ledgers,
+            self.below,
+            self.told_in,
+        )
+        return digest((mine, self.producer_ready, self.clusterer, self.answered, self.waiting, jobs))
+
+    def at(self, thread: Thread, job: Job | None) -> Worker:
+        """With this job in one of its threads."""
+        return replace(self, front=job) if thread == "front" else replace(self, back=job)
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has anything in hand."""
+        return bool(self.front or self.back or self.answered or self.waiting)
+
+
+class Life:
+    """Moves workers on with the product's code."""
+
+    def __init__(self, scenario: Scenario, protocol: Protocol) -> None:
+        self._scenario = scenario
+        self._protocol = protocol
+
+    def go_on(self, worker: Worker, thread: Thread, job: Job) -> Worker:
+        """Run a thread's job to its next call or its end.
+
+        Raises what the product would end the worker with.
+        """
+        if not job.answers:
+            job = replace(job, epoch=worker.epoch)
+        moved, outcome = self._run(worker, job)
+        if outcome.call is not None:
+            return worker.at(thread, replace(job, call=outcome.call))
+        if isinstance(outcome.error, SESSION_ENDS):
+            return self.session_ended(moved)
+        if outcome.error is not None:
+            raise outcome.error
+        return self._started(moved.at(thread, None), job, outcome.value)
+
+    def session_ended(self, worker: Worker) -> Worker:
+        """A new session: what was in hand is dropped, the group is joined anew."""
+        return Worker(worker.name, worker.clusterer, below=worker.below, epoch=worker.epoch, producer_ready=False)
+
+    def fetched(self, worker: Worker, fetched: Fetched) -> Worker:
+        """The intake has records: it asks for the ledgers that it does not know, then the decider has them."""
+        if worker.front is not None:
+            return replace(worker, waiting=self._recalled(worker, fetched))
+        return self._front(worker, fetched)
+
+    def decide_waiting(self, worker: Worker) -> Worker:
+        """The decider takes what waits."""
+        return self.go_on(replace(worker, waiting=None), "front", Job("decide", worker.waiting))
+
+    def follow(self, worker: Worker) -> Worker:
+        """The decider has nothing to decide."""
+        return self.go_on(worker, "front", Job("follow", None))
+
+    def sweep(self, worker: Worker) -> Worker:
+        """Between batches the publisher sweeps."""
+        return self.go_on(worker, "back", Job("sweep", None))
+
+    def _started(self, worker: Worker, job: Job, value: Any) -> Worker:
+        """A job has ended: hand on what came of it."""
+        if job.kind == "recall":
+            at, ledger = value
+            worker = replace(worker, ledgers={**worker.ledgers, at: Frozen(ledger)})
+            return self._front(worker, job.subject)
+        if job.kind == "decide" and value is not None:
+            worker = replace(worker, answered=Frozen(value))
+        if worker.back is None and worker.answered is not None:
+            answered, worker = worker.answered, replace(worker, answered=None)
+            return self.go_on(worker, "back", Job("publish", answered))
+        return worker
+
+    def _front(self, worker: Worker, fetched: Fetched) -> Worker:
+        if {partition for partition, _ in fetched.places} - worker.ledgers.keys():
+            return self.go_on(worker, "front", Job("recall", fetched))
+        return self.go_on(worker, "front", Job("decide", self._recalled(worker, fetched)))
+
+    @staticmethod
+    def _recalled(worker: Worker, fetched: Fetched) -> Fetched:
+        ledgers = [(worker.ledgers[at].view, offset) for at, offset in fetched.places]
+        recorded = tuple(
+            (ledger.incarnation, ledger.decisions.get(offset), offset > ledger.head) for ledger, offset in ledgers
+        )
+        return replace(fetched, recorded=recorded, epoch=worker.epoch)
+
+    def _run(self, worker: Worker, job: Job) -> tuple[Worker, Outcome[Any]]:
+        clusterer = worker.clusterer.thaw()
+        ready = [worker.producer_ready]
+        publisher = self._protocol.make_publisher(lambda: ProducerPort(ready.pop() if ready else False))
+        refused: list[int] = []
+        processor = self._protocol.processor(
+            clusterer,
+            StorePort(),
+            publisher,
+            _TOPICS,
+            _METRICS,
+            _RETRY,
+            Retirement(StorePort(), Retention(), _METRICS, _RETRY),
+            current_epoch=lambda: job.epoch,
+            on_superseded=refused.append,
+            own_namespace=NAMESPACE,
+        )
+        # A processor lives as long as its session; here one is made for each run, as it stood.
+        processor._epoch, processor._published_below = worker.decided_epoch, dict(worker.below)
+        processor._told_in = dict(worker.told_in)
+        work: dict[str, Callable[[], Any]] = {
+            "recall": lambda: self._recall(worker, clusterer, job.subject),
+            "decide": lambda: processor.decide(*self._batch(job.subject)),
+            "follow": lambda: clusterer.catch_up(NAMESPACE),
+            "publish": lambda: processor.publish(job.subject.thaw()),
+            "sweep": lambda: processor._tell_untold(NAMESPACE, _LEFT_BEHIND_SECONDS, TOLD_AT_ONCE),
+        }
+        outcome = run(work[job.kind], job.answers)
+        if outcome.call is not None:
+            return worker, outcome
+        below = processor._published_below
+        if worker.epoch in refused:
+            # What the intake does then: nothing more is read until the group is joined anew.
+            worker = replace(worker, epoch=worker.epoch + 1, positions={})
+        if job.kind in ("publish", "sweep"):
+            told = dict(processor._told_in)
+            ready_now = outcome.error is None
+            return replace(worker, below={**worker.below, **below}, told_in=told, producer_ready=ready_now), outcome
+        moved = replace(worker, clusterer=Frozen(clusterer), decided_epoch=processor._epoch)
+        return replace(
+            moved, below={**below, **{at: o for at, o in worker.below.items() if o > below.get(at, 0)}}
+        ), outcome
+
+    @staticmethod
+    def _recall(worker: Worker, clusterer: Clusterer, fetched: Fetched) -> tuple[int, Ledger]:
+        partition = min({partition for partition, _ in fetched.places} - worker.ledgers.keys())
+        return partition, clusterer.recorded(NAMESPACE, INPUT, partition)
+
+    def _batch(self, fetched: Fetched) -> tuple[Batch, Any]:
+        items = []
+        for place, (incarnation, recorded, fresh) in zip(fetched.places, fetched.recorded, strict=True):
+            question = self._scenario.question(*place)
+            tokens = None if recorded else _TOKENS
+            items.append(Item(question.record, question, tokens, recorded, incarnation, fresh=fresh))
+        undecided = [place for place, item in zip(fetched.places, items, strict=True) if item.tokens is not None]
+        return Batch(items, fetched.epoch, fetched.generation, 0.0), self._scenario.vectors(undecided)

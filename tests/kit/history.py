@@ -1,0 +1,147 @@
+"""What workers committed, done again the plain way: one question at a time, in float64, from DESIGN's formulas.
+
+A cluster is the list of its members' vectors. With the stream's mean m (of its first questions, shrunk as if 5 of mean
+zero had come before), S the sum and n the number of a cluster's members:
+
+    t = (S/n - m) / sqrt(1 - 2 (S/n).m + m.m)      the cluster's row
+    score(q, cluster) = 1 - |(q - m)/|q - m| - t|^2 / 2      score(a, b) = ta . tb + (2 - ta . ta - tb . tb) / 4
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.store.redis.store import RedisStore
+from tests.kit.stream import Stream
+
+Floats = NDArray[np.float64]
+MEAN_PRIOR = 5
+# Workers score in float32.
+TOLERANCE = 1e-4
+
+
+def read_records(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The commits and merges that workers recorded, in the order of the store's log."""
+    lines = [json.loads(line) for file in files if file.exists() for line in file.read_text().splitlines()]
+    # Commits that moved nothing, all their clusters being frozen, stand at the seq that they found.
+    return sorted(lines, key=lambda line: (line["seq"], not line["moved"]))
+
+
+@dataclass
+class History:
+    """Replays records; fails where a worker opened a cluster beside one that was near enough.
+
+    `vector_at(partition, offset)` gives the vector of a question.
+    """
+
+    vector_at: Callable[[int, int], Floats]
+    threshold: float
+    centred: bool
+    centroid_members: int = 256
+    mean_questions: int = 1000
+    members: dict[int, list[Floats]] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+    alias: dict[int, int] = field(default_factory=dict)
+    mean_sum: Floats = field(default_factory=lambda: np.zeros(64))
+    mean_count: int = 0
+    created: int = 0
+
+    def replay(self, records: Iterable[dict[str, Any]], after: Callable[[int], None] | None = None) -> None:
+        """Do it all again; `after(seq)` is called after each record."""
+        for record in records:
+            for partition, offset, cluster_id, created in record.get("arrivals", ()):
+                self._arrive(self.vector_at(partition, offset), cluster_id, bool(created))
+            for survivor, loser in record.get("merges", ()):
+                self._merge(survivor, loser)
+            if after is not None:
+                after(record["seq"])
+
+    def _arrive(self, question: Floats, cluster_id: int, created: bool) -> None:
+        scores = {other: self._score(question, other) for other in self.members}
+        if created:
+            near = {other: score for other, score in scores.items() if score >= self.threshold + TOLERANCE}
+            assert not near, f"c{cluster_id} was opened beside {near}"
+            assert all(cluster_id > other for other in self.sizes), f"c{cluster_id} is not the newest"
+            self.members[cluster_id], self.sizes[cluster_id] = [], 0
+            self.created += 1
+        elif len(self.members[cluster_id]) < self.centroid_members:
+            # A frozen centroid may have been merged since the worker looked.
+            assert scores[cluster_id] >= self.threshold - TOLERANCE, f"a question joined c{cluster_id} from too far"
+        self.sizes[cluster_id] += 1
+        if len(self.members[cluster_id]) < self.centroid_members:
+            self.members[cluster_id].append(question)
+        if self.centred and self.mean_count < self.mean_questions:
+            self.mean_sum = self.mean_sum + question
+            self.mean_count += 1
+
+    def _merge(self, survivor: int, loser: int) -> None:
+        assert survivor < loser
+        a, b = self._row(survivor), self._row(loser)
+        assert float(a @ b + (2 - a @ a - b @ b) / 4) >= self.threshold - TOLERANCE
+        self.members[survivor] += self.members.pop(loser)
+        self.sizes[survivor] += self.sizes.pop(loser)
+        self.alias[loser] = survivor
+
+    def _score(self, question: Floats, cluster_id: int) -> float:
+        centred = question - self._mean()
+        return float(1 - np.sum((centred / np.linalg.norm(centred) - self._row(cluster_id)) ** 2) / 2)
+
+    def _row(self, cluster_id: int) -> Floats:
+        mean = self._mean()
+        centroid = np.mean(self.members[cluster_id], axis=0)
+        row: Floats = (centroid - mean) / np.sqrt(1 - 2 * centroid @ mean + mean @ mean)
+        return row
+
+    def _mean(self) -> Floats:
+        return self.mean_sum / (self.mean_count + MEAN_PRIOR)
+
+
+def assert_log_tells_the_same(history: History, records: Iterable[dict[str, Any]], stream: Stream) -> None:
+    """Replay the records; after each, the clusters that Redis' log names at its seq stand as the replay has them."""
+    entries: dict[int, list[dict[bytes, bytes]]] = {}
+    # redis-py's annotations allow for answers that only other calls give.
+    client: Any = stream.redis()
+    for entry_id, fields in client.xrange("questream:{default}:log"):
+        entries.setdefault(int(entry_id.split(b"-")[0]), []).append(fields)
+
+    def compare(seq: int) -> None:
+        # Merges of one call can move a cluster several times: the last entry of each counts.
+        last = {fields.get(b"moved") or fields.get(b"removed"): fields for fields in entries.pop(seq, ())}
+        for cluster, fields in last.items():
+            if cluster is None:
+                assert history.mean_count == int(fields[b"mean"])
+                np.testing.assert_allclose(history.mean_sum, _vector(fields[b"sum"]), atol=TOLERANCE)
+            elif b"removed" in fields:
+                assert int(cluster) not in history.members
+            else:
+                members = history.members[int(cluster)]
+                assert len(members) == int(fields[b"members"])
+                np.testing.assert_allclose(np.sum(members, axis=0), _vector(fields[b"sum"]), atol=TOLERANCE)
+
+    history.replay(records, compare)
+    assert not entries, "the log tells of more than the workers did"
+
+
+def assert_store_stands_as(history: History, store: RedisStore) -> None:
+    """The live clusters of the store are those of the replay, member for member."""
+    states = {state.cluster_id: state for state in store.clusters("default")}
+    assert states.keys() == history.members.keys()
+    for cluster_id, state in states.items():
+        assert (state.size, state.members) == (history.sizes[cluster_id], len(history.members[cluster_id]))
+        assert state.vector_sum is not None
+        np.testing.assert_allclose(state.vector_sum, np.sum(history.members[cluster_id], axis=0), atol=TOLERANCE)
+    for loser, survivor in history.alias.items():
+        merged = store.cluster("default", loser)
+        assert merged is not None
+        assert merged.merged_into == survivor
+
+
+def _vector(raw: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(raw, np.dtype("<f4"))

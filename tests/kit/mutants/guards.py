@@ -1,0 +1,157 @@
+"""The guards of the product, each as a mutant: the source with that one guard taken out.
+
+A guard is a condition. Every `if` and `elseif` of the Lua scripts and every `if` of the Python files below is one, and
+is taken to be false; guards of another form are listed by their text. What no test can tell apart from the
+product is in EQUIVALENT, each with its reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+LUA = "src/questream/store/redis/lua"
+PYTHON = (
+    "src/questream/stream/processor.py",
+    "src/questream/stream/session.py",
+    "src/questream/deciding/clusterer.py",
+    "src/questream/stream/backlog.py",
+    "src/questream/migration/moving.py",
+)
+
+# What is expected to catch a mutant, by its file: the quick ones first.
+# A suite is a line of pytest's arguments. Of the forms that Redis has, a script is the same in each.
+_CONTRACT = "tests/contract -k redis --ignore tests/contract/test_machine.py"
+_MACHINE = "tests/contract/test_machine.py"
+_STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
+SUITES: dict[str, tuple[str, ...]] = {
+    # Which commands a user lacks is asked of a server with such users.
+    f"{LUA}/rights.lua": ("tests/integration/test_least_privilege.py",),
+    LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
+    "src/questream/stream": (
+        "tests/unit/test_backlog.py",
+        "tests/unit/test_commit_protocol.py",
+        "tests/integration/test_worker.py",
+        "tests/fault/test_late_word.py",
+        "tests/fault/test_rebalance.py",
+        "tests/fault/test_zombie.py",
+        *_STORE[1:],
+    ),
+    "src/questream/deciding/clusterer.py": (
+        "tests/unit/test_library.py",
+        "tests/unit/test_bounded.py",
+        "tests/unit/test_merging.py",
+        "tests/unit/test_commit_protocol.py",
+        "tests/integration/test_worker.py",
+        *_STORE[1:],
+    ),
+    "src/questream/migration": ("tests/fault/test_migration.py", "tests/integration/test_cli_migrate.py"),
+    "src/questream/recovery": ("tests/fault/test_store_loss.py", "tests/unit/test_records_states.py"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One guard taken out of `file`: the text from `start` to `end` becomes `put`. `name` is the same in every run."""
+
+    name: str
+    file: str
+    start: int
+    end: int
+    put: str
+
+    def applied(self, source: str) -> str:
+        """The source without the guard."""
+        return source[: self.start] + self.put + source[self.end :]
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The test files and folders that may catch it, in their order."""
+        return next(suites for folder, suites in SUITES.items() if self.file.startswith(folder))
+
+
+# File, text, what stands in its place: guards that are no `if` of their own.
+LISTED = (
+    (f"{LUA}/incarnation.lua", "return run_id .. '.' .. replid", "return run_id"),
+    (f"{LUA}/incarnation.lua", "return run_id .. '.' .. replid", "return replid"),
+    (f"{LUA}/incarnation.lua", "string.match(token, '^([^:]+):') == this_process() and token", "token"),
+    (f"{LUA}/commit.lua", "replayed = replayed or partition[2] <= head", "replayed = replayed or false"),
+    (f"{LUA}/commit.lua", "seq ~= batch.seq or touch[1] < next_id", "touch[1] < next_id"),
+    (f"{LUA}/commit.lua", "seq ~= batch.seq or touch[1] < next_id", "seq ~= batch.seq"),
+    (f"{LUA}/commit.lua", "batch.mean and batch.mean[1] ~= tonumber(meta[3])", "false"),
+    (f"{LUA}/commit.lua", " and tonumber(members) ~= touch[3])", " and false)"),
+    (f"{LUA}/merge.lua", "loser_members ~= merge[4] or ", ""),
+    (f"{LUA}/merge.lua", "survivor_members ~= merge[3] or ", ""),
+    (f"{LUA}/merge.lua", " or refused[survivor_id] or refused[loser_id]", ""),
+    (f"{LUA}/settle.lua", "standing_incarnation(KEYS[1]) or ", ""),
+    (f"{LUA}/settle.lua", " or current(KEYS[1], 'settling') ~= settling.token", ""),
+    (f"{LUA}/restore.lua", "standing_incarnation(KEYS[1]) or ", ""),
+    (f"{LUA}/restore.lua", " or current(KEYS[1], 'settling') ~= ARGV[1]", ""),
+    (f"{LUA}/restore.lua", " or (tonumber(known) or -1) < cluster.revision", ""),
+    (f"{LUA}/restore.lua", "(tonumber(known) or -1) < cluster.revision", "true"),
+    (f"{LUA}/retire.lua", ' and seen and tonumber(seen) <= batch["until"]', " and seen"),
+    (f"{LUA}/retire.lua", " and (is_alias or not kept[1] and not kept[2])", ""),
+    ("src/questream/stream/processor.py", "membership, lambda: self._teller.require(tellings)", "membership, bool"),
+    ("src/questream/migration/moving.py", "publisher.publish(records, {}, None, require_hold)",
+     "publisher.publish(records, {}, None, lambda: None)"),
+    ("src/questream/recovery/cluster_topic.py",
+     "(whole.generation, whole.revision) >= (known.generation, known.revision)", "True"),
+    ("src/questream/recovery/cluster_topic.py", "known.revision <= state.revision", "True"),
+)  # fmt: skip
+
+# Mutants that behave as the product does, and why.
+EQUIVALENT: dict[str, str] = {
+    "store/redis/lua/commit.lua: if not known and #joined[slot] == 1 -> false": (
+        "the same text, written by the JSON encoder"
+    ),
+}
+
+
+def all_mutants(root: Path) -> list[Mutant]:
+    """Every guard below `root`, taken out one at a time. Raises ValueError where a listed text is not there."""
+    files = [path.relative_to(root).as_posix() for path in sorted((root / LUA).glob("*.lua"))]
+    mutants = [mutant for file in files for mutant in _lua_conditions(file, (root / file).read_text())]
+    mutants += [mutant for file in PYTHON for mutant in _python_conditions(file, (root / file).read_text())]
+    for file, text, put in LISTED:
+        source = (root / file).read_text()
+        if text not in source:
+            raise ValueError(f"{file} has no guard {text!r} any more: mend LISTED in tests/kit/mutants/guards.py")
+        start = source.index(text)
+        mutants.append(Mutant(f"{_short(file)}: {_one_line(text)} -> {put!r}", file, start, start + len(text), put))
+    return mutants
+
+
+def _lua_conditions(file: str, source: str) -> Iterator[Mutant]:
+    for found in re.finditer(r"\b(?:if|elseif) (.+?) then\b", source):
+        line_start = source.rfind("\n", 0, found.start()) + 1
+        if "--" not in source[line_start : found.start()]:
+            yield _mutant(file, source, found.start(1), found.end(1), "false")
+
+
+def _python_conditions(file: str, source: str) -> Iterator[Mutant]:
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.If) and node.test.end_lineno and node.test.end_col_offset:
+            test = node.test
+            start = starts[test.lineno - 1] + test.col_offset
+            yield _mutant(file, source, start, starts[node.test.end_lineno - 1] + node.test.end_col_offset, "False")
+
+
+def _mutant(file: str, source: str, start: int, end: int, put: str) -> Mutant:
+    text = _one_line(source[start:end])
+    count = source[:start].count(source[start:end])
+    nth = f" ({count + 1})" if count else ""
+    return Mutant(f"{_short(file)}: if {text}{nth} -> {put}", file, start, end, put)
+
+
+def _short(file: str) -> str:
+    return file.removeprefix("src/questream/")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,181 @@
+"""A worker as a process: `python -m tests.kit.worker_process JSON`, with a fault built in where the test wants one.
+
+The JSON: `settings` by dotted key; `hash_encoder`, whether tests/kit/vectors.py stands for the model, and then
+`text_seconds`, how long each text takes; `port_file`, where to write the port of the metrics page; `record`, a file for
+every commit and merge that the store accepted, or null;
+`clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
+`fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
+before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
+`bug`, or null: one of tests/kit/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
+null: after how long the states that a dead worker did not publish are published by another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+
+import questream.broker.kafka_python.publisher
+import questream.deciding.clusterer
+import questream.stream.processor
+from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.encoder import load_encoder
+from questream.logs import Redactor, configure_logging
+from questream.settings import load_settings
+from questream.store.protocol import Committed
+from questream.store.redis.store import RedisStore
+from questream.stream.worker import Worker
+from tests.kit.checker.planted import plant
+from tests.kit.vectors import hash_encoder
+
+POINTS: dict[str, tuple[Any, str]] = {
+    "commit": (RedisStore, "commit"),
+    "publish": (TransactionalPublisher, "publish"),
+    "publish-at-least-once": (AtLeastOncePublisher, "publish"),
+    "merge": (RedisStore, "merge"),
+    "restore": (RedisStore, "restore"),
+    "confirm": (RedisStore, "confirm"),
+    "send": (questream.broker.kafka_python.publisher, "send"),
+    # Everything is sent, the offsets too; only the word that makes it count is missing.
+    "commit-transaction": (KafkaProducer, "commit_transaction"),
+    "commit-offsets": (KafkaConsumer, "commit"),
+}
+
+
+def main(arguments: dict[str, Any]) -> None:
+    """Run until SIGTERM; a second SIGTERM ends at once."""
+    settings = load_settings(Path(os.devnull), arguments["settings"])
+    configure_logging(settings.log, Redactor())
+    if arguments["clock"]:
+        follow_clock(Path(arguments["clock"]))
+    if arguments["record"]:
+        record_commits(Path(arguments["record"]))
+    if arguments["bug"]:
+        plant(arguments["bug"])
+    if arguments["left_behind_seconds"] is not None:
+        processor: Any = questream.stream.processor
+        processor._LEFT_BEHIND_SECONDS = arguments["left_behind_seconds"]
+    if arguments["fault"]:
+        for fault in arguments["fault"].split(","):
+            build_in(fault)
+    if arguments["hash_encoder"]:
+        encoder = hash_encoder(text_seconds=arguments["text_seconds"])
+    else:
+        encoder = load_encoder(settings.model)
+    worker = Worker(settings, encoder)
+
+    def on_signal(*_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    threading.Thread(target=tell_port, args=(worker, Path(arguments["port_file"])), daemon=True).start()
+    worker.run()
+
+
+def tell_port(worker: Worker, port_file: Path) -> None:
+    """Write the port of the metrics page as soon as there is one; the file appears whole."""
+    while not hasattr(worker, "metrics_port"):
+        time.sleep(0.02)
+    beside = port_file.with_suffix(".tmp")
+    beside.write_text(str(worker.metrics_port))
+    beside.rename(port_file)
+
+
+def follow_clock(path: Path) -> None:
+    """Have this process' clock go ahead by as many seconds as the file says; behind, where they are negative."""
+    true_time = time.time
+    ahead_seconds = 0.0
+
+    def read() -> None:
+        nonlocal ahead_seconds
+        # Between two of its contents the file is empty.
+        with contextlib.suppress(OSError, ValueError):
+            ahead_seconds = float(path.read_text())
+
+    def follow() -> None:
+        while True:
+            read()
+            time.sleep(0.1)
+
+    read()
+    time.time = lambda: true_time() + ahead_seconds
+    threading.Thread(target=follow, name="clock", daemon=True).start()
+
+
+def build_in(fault: str) -> None:
+    """Have the named call end or freeze this process, or hang."""
+    point, when, call, deed = fault.split(":")
+    owner, method = POINTS[point]
+    original: Callable[..., Any] = getattr(owner, method)
+    calls = itertools.count(1)
+
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        due = next(calls) == int(call)
+        if due and when == "before":
+            do(deed)
+        answer = original(*args, **kwargs)
+        if due and when == "after":
+            do(deed)
+        return answer
+
+    setattr(owner, method, faulty)
+
+
+def do(deed: str) -> None:
+    """End, freeze or hang; returns only from being frozen, after a SIGCONT."""
+    if deed == "HANG":
+        threading.Event().wait()
+    os.kill(os.getpid(), signal.Signals[f"SIG{deed}"])
+
+
+def record_commits(path: Path) -> None:
+    """Append a line of JSON for each accepted commit, with its arrivals in the order they were decided, and merge."""
+    # Its `propose` is watched because a proposal itself tells the order within a partition only.
+    clusterer: Any = questream.deciding.clusterer
+    propose, commit, merge = clusterer.propose, RedisStore.commit, RedisStore.merge
+    lines = path.open("a", buffering=1)
+    arrived: list[list[int]] = []
+
+    def recording_propose(mirror: Any, assigner: Any, plan: Any, arrivals: Any, *more: Any, **named: Any) -> Any:
+        arrived[:] = [
+            [arrival.source.partition, arrival.source.offset, choice.cluster_id, int(choice.created)]
+            for arrival, choice in zip(arrivals, plan.choices, strict=True)
+        ]
+        return propose(mirror, assigner, plan, arrivals, *more, **named)
+
+    def recording_commit(self: RedisStore, namespace: str, proposal: Any) -> Any:
+        reply = commit(self, namespace, proposal)
+        if isinstance(reply, Committed):
+            moved = reply.seq > reply.missed.seq
+            line = {"namespace": namespace, "seq": reply.seq, "moved": moved, "arrivals": arrived}
+            lines.write(json.dumps(line) + "\n")
+        return reply
+
+    def recording_merge(self: RedisStore, namespace: str, incarnation: str, seq: int, merges: Any) -> Any:
+        reply = merge(self, namespace, incarnation, seq, merges)
+        pairs = [[applied.merge.survivor, applied.merge.loser] for applied in reply.applied]
+        if pairs:
+            line = {"namespace": namespace, "seq": reply.seq, "moved": True, "merges": pairs}
+            lines.write(json.dumps(line) + "\n")
+        return reply
+
+    clusterer.propose = recording_propose
+    RedisStore.commit = recording_commit  # type: ignore[method-assign]  # the same call, watched
+    RedisStore.merge = recording_merge  # type: ignore[method-assign]  # the same call, watched
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        main(json.loads(sys.argv[1]))
