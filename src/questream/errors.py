@@ -14,7 +14,7 @@
     │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
     │       ├── IdentityMismatch     the same: the namespace was built with another model
     │       └── NamespaceOfAnotherStream     the same: it belongs to a stream with other topics
-    ├── StoreUnsettled       recover: Redis may have forgotten what was published; settle the namespace, decide again
+    ├── RecoveryNeeded       recover: Redis may have forgotten what was published; recover the namespace, decide again
     │   └── LostMemory       recover: Redis has forgotten, or was changed by another hand
     ├── Contended            retry: other workers kept winning
     ├── NamingsDiffer        refuse the command: a merge would drop a label or a route, and nobody agreed
@@ -111,12 +111,12 @@ class StoreDamaged(StoreRefused):
     """A part of a namespace is gone from the store, and the cluster topic cannot give it back."""
 
 
-class StoreUnsettled(QuestreamError):
+class RecoveryNeeded(QuestreamError):
     """The store was restarted, failed over to, emptied or restored: nothing is decided before it has been compared
     with the cluster topic, since it may have forgotten writes that it had acknowledged."""
 
 
-class LostMemory(StoreUnsettled):
+class LostMemory(RecoveryNeeded):
     """What a namespace must have is missing in the store, cut short, of another type or older than it was seen."""
 
 

@@ -136,8 +136,8 @@ class QuestionClusterer:
         ]
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
-        incarnation = self._clusterer.settled(self.namespace)
-        decided = self._clusterer.decide(self.namespace, incarnation, arrivals, vectors, handed_over)
+        store_epoch = self._clusterer.recovered(self.namespace)
+        decided = self._clusterer.decide(self.namespace, store_epoch, arrivals, vectors, handed_over)
         return Assigned(decided.decisions, decided.states)
 
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:

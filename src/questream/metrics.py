@@ -150,7 +150,7 @@ class Metrics:
         self.settling_clusters = Gauge(
             "questream_settling_clusters",
             "Clusters that this worker puts back into Redis from the cluster topic, in the namespace in hand, before it"
-            " joins its group; 0 while it settles nothing.",
+            " joins its group; 0 while it recovers nothing.",
             registry=registry,
         )
         self.settled_clusters = Gauge(

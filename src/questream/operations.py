@@ -106,8 +106,8 @@ def merge_clusters(
             survivor.vector_sum + loser.vector_sum,
             agreed,
         )
-        incarnation, whole = store.incarnation(namespace), store.namespace_state(namespace)
-        merged = store.merge(namespace, incarnation or "", whole.seq if whole else 0, [merge])
+        store_epoch, whole = store.store_epoch(namespace), store.namespace_state(namespace)
+        merged = store.merge(namespace, store_epoch or "", whole.seq if whole else 0, [merge])
         if merged.applied:
             return merged.applied[0]
     raise Contended("the clusters kept moving; try again")

@@ -11,7 +11,7 @@ import pytest
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.redis.codec import Keys
 from questream.store.redis.store import RedisStore
-from tests.contract.test_store import IDENTITY, settle
+from tests.contract.test_store import IDENTITY, recover
 
 KEYS = Keys(DEFAULT_PREFIX)
 
@@ -33,8 +33,8 @@ def store(client: Any) -> RedisStore:
 
 @pytest.fixture
 def namespace(store: RedisStore) -> str:
-    """A namespace that is opened and settled."""
+    """A namespace that is opened and recovered."""
     name = f"on-redis-{uuid.uuid4().hex[:12]}"
     store.open(name, IDENTITY)
-    settle(store, name)
+    recover(store, name)
     return name

@@ -23,7 +23,7 @@ from questream.clustering.merging import Merge
 from questream.clustering.mirror import Mirror
 from questream.domain import ClusterState, Vector
 from questream.errors import QuestreamError
-from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store, Touch
+from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store
 from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
@@ -40,14 +40,14 @@ POSITIONS = st.integers(0, 40)
 
 
 def comparable(value: Any) -> Any:
-    """A reply without what is each store's own: names of incarnations, and objects that compare by identity."""
+    """A reply without what is each store's own: names of store epochs, and objects that compare by identity."""
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, Mirror):
         clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes()) for i in value.row_of}
         return value.seq, value.next_id, value.generation, value.mean_questions, value.mean_sum.tobytes(), clusters
     if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name != "incarnation"]
+        names = [field.name for field in dataclasses.fields(value) if field.name != "store_epoch"]
         return type(value).__name__, [comparable(getattr(value, name)) for name in names]
     if isinstance(value, dict):
         return {key: comparable(part) for key, part in value.items()}
@@ -68,7 +68,7 @@ class Stores(RuleBasedStateMachine):
         self.offsets = dict.fromkeys(PARTITIONS, 0)
         for store in self.stores:
             store.open(self.namespace, IDENTITY)
-        self.settle_again()
+        self.recover_again()
 
     def teardown(self) -> None:
         self.client.flushdb()
@@ -118,35 +118,35 @@ class Stores(RuleBasedStateMachine):
         whole = self.stores[0].namespace_state(self.namespace)
         assert whole is not None
         seq = max(1, whole.seq - late)
-        touches: list[Touch] = []
+        cluster_updates: list[ClusterUpdate] = []
         for at, (one, two, seen_at) in enumerate(opened):
             total = np.array([1, one, two, 0], np.float32)
-            touches.append(Touch(whole.next_cluster + at, 1, 0, 1, total, seen_at, f"question {at}"))
+            cluster_updates.append(ClusterUpdate(whole.next_cluster + at, 1, 0, 1, total, seen_at, f"question {at}"))
         for position, frozen, seen_at in joined:
             if not self.live:
                 continue
             state = self.live[position % len(self.live)]
-            if state.vector_sum is None or any(touch.cluster_id == state.cluster_id for touch in touches):
+            if state.vector_sum is None or any(touch.cluster_id == state.cluster_id for touch in cluster_updates):
                 continue
             total_after: Vector | None = None if frozen else state.vector_sum + np.float32(1)
             members = state.members if frozen else state.members + 1
-            touches.append(Touch(state.cluster_id, 1, state.members, members, total_after, seen_at))
-        if not touches:
+            cluster_updates.append(ClusterUpdate(state.cluster_id, 1, state.members, members, total_after, seen_at))
+        if not cluster_updates:
             return
         first = max(0, self.offsets[partition] - back)
         rows = [
             LedgerRow(first + at, touch.cluster_id, 0.75, touch.creates, 1, None, False)
-            for at, touch in enumerate(touches)
+            for at, touch in enumerate(cluster_updates)
         ]
         mean = None
         if learns:
             learned = whole.mean_sum + np.float32(1)
-            mean = MeanUpdate(whole.mean_questions, whole.mean_questions + len(touches), learned)
+            mean = MeanUpdate(whole.mean_questions, whole.mean_questions + len(cluster_updates), learned)
         batches = [PartitionBatch("questions", partition, rows, max(0, first - prune))]
 
         def call(store: Store) -> Any:
-            incarnation = store.incarnation(self.namespace) or ""
-            proposal = Proposal(incarnation, seq, batches, touches, mean, "model", 0.55, 123_456, turn=turn)
+            store_epoch = store.store_epoch(self.namespace) or ""
+            proposal = Proposal(store_epoch, seq, batches, cluster_updates, mean, "model", 0.55, 123_456, turn=turn)
             return store.commit(self.namespace, proposal)
 
         self.both(call)
@@ -181,7 +181,7 @@ class Stores(RuleBasedStateMachine):
         if merges:
             self.both(
                 lambda store: store.merge(
-                    self.namespace, store.incarnation(self.namespace) or "", max(1, whole.seq - 1), merges
+                    self.namespace, store.store_epoch(self.namespace) or "", max(1, whole.seq - 1), merges
                 )
             )
 
@@ -211,8 +211,8 @@ class Stores(RuleBasedStateMachine):
         offsets = {("questions", partition): committed for partition in PARTITIONS}
 
         def call(store: Store) -> None:
-            sent = store.moment(self.namespace)
-            assert store.publishing(self.namespace, told) == store.incarnation(self.namespace)
+            sent = store.outbox_position(self.namespace)
+            assert store.publishing(self.namespace, told) == store.store_epoch(self.namespace)
             store.confirm(self.namespace, told, offsets, sent)
 
         self.both(call)
@@ -222,26 +222,26 @@ class Stores(RuleBasedStateMachine):
         number = self.known(position)
         state = self.stores[0].cluster(self.namespace, number)
         for store in self.stores:
-            store.unsettle(self.namespace)
+            store.require_recovery(self.namespace)
         if state is not None and state.event != "retired":
             told = dataclasses.replace(state, revision=state.revision + ahead, event="retired" if gone else state.event)
             restored = [Restored(told, publish=True)]
 
             def call(store: Store) -> int:
-                return store.restore(self.namespace, store.begin_settling(self.namespace), restored)
+                return store.restore(self.namespace, store.begin_recovery(self.namespace), restored)
 
             self.both(call)
-        self.settle_again()
+        self.recover_again()
 
-    def settle_again(self) -> None:
+    def recover_again(self) -> None:
         for store in self.stores:
-            store.settle(self.namespace, store.begin_settling(self.namespace), None, {})
+            store.recover(self.namespace, store.begin_recovery(self.namespace), None, {})
 
     @invariant()
     def all_that_can_be_read_is_the_same(self) -> None:
         name = self.namespace
-        if self.both(lambda store: store.incarnation(name) is None):
-            self.settle_again()
+        if self.both(lambda store: store.store_epoch(name) is None):
+            self.recover_again()
         whole = self.both(lambda store: store.namespace_state(name))
         ids = list(range(1, whole.next_cluster + 1))
         self.both(lambda store: store.states(name, ids))
@@ -252,7 +252,7 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.heads(name, [("questions", partition) for partition in PARTITIONS]))
         self.both(lambda store: [store.ledger(name, "questions", partition) for partition in PARTITIONS])
         self.both(lambda store: store.load(name))
-        self.both(lambda store: store.tail(name, store.incarnation(name) or "", max(1, whole.seq - 3)))
+        self.both(lambda store: store.tail(name, store.store_epoch(name) or "", max(1, whole.seq - 3)))
 
 
 def test_redis_and_the_store_in_memory_answer_alike_whatever_is_asked_in_whatever_order(

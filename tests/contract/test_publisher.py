@@ -22,7 +22,7 @@ from questream.broker.kafka_python.publisher import (
     Publisher,
     TransactionalPublisher,
 )
-from questream.errors import KafkaRefused, KafkaUnavailable, StoreUnsettled, Superseded
+from questream.errors import KafkaRefused, KafkaUnavailable, RecoveryNeeded, Superseded
 from tests.kit.servers import KafkaServer, Topics, create_topics
 from tests.kit.stream import Message, Stream, wait_until
 
@@ -180,10 +180,10 @@ def test_a_broker_that_is_gone_is_unavailable(kafka_factory: Callable[..., Kafka
 
 def test_what_rests_on_a_lost_store_is_not_published_and_the_next_is(member: Member, publisher: Publisher) -> None:
     def it_is_lost() -> None:
-        raise StoreUnsettled("the store was emptied")
+        raise RecoveryNeeded("the store was emptied")
 
     membership = member.consumer.group_metadata()
-    with pytest.raises(StoreUnsettled):
+    with pytest.raises(RecoveryNeeded):
         publisher.publish(outgoing(member, b"lost"), member.offsets, membership, it_is_lost)
     assert published(member) == []
     assert member.stream.committed() == {}

@@ -11,7 +11,7 @@ import redis.exceptions
 
 from questream.clustering.merging import Merge
 from questream.domain import retired_cluster
-from questream.errors import AnotherStore, NamespaceRefused, StoreUnsettled
+from questream.errors import AnotherStore, NamespaceRefused, RecoveryNeeded
 from questream.store.protocol import LAYOUT, Committed, Restored
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
@@ -25,8 +25,8 @@ from tests.contract.test_store import (
     join,
     merge,
     proposal,
+    recover,
     row,
-    settle,
     vector,
 )
 
@@ -36,14 +36,14 @@ JOIN = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)))
 
 
 def settling(store: RedisStore, namespace: str) -> str:
-    store.unsettle(namespace)
-    return store.begin_settling(namespace)
+    store.require_recovery(namespace)
+    return store.begin_recovery(namespace)
 
 
 def test_a_namespace_that_moved_away_is_settled_by_nobody(store: RedisStore, namespace: str) -> None:
     store.move_away(namespace)
     with pytest.raises(AnotherStore):
-        store.begin_settling(namespace)
+        store.begin_recovery(namespace)
 
 
 def test_an_incarnation_is_that_of_one_process_and_one_time_as_master(
@@ -54,9 +54,9 @@ def test_an_incarnation_is_that_of_one_process_and_one_time_as_master(
     run_id, replication_id = process.split(".")
     for other in (f"{'0' * 40}.{replication_id}", f"{run_id}.{'0' * 40}"):
         client.hset(meta, "incarnation", f"{other}:{nonce}")
-        assert store.incarnation(namespace) is None
+        assert store.store_epoch(namespace) is None
     client.hset(meta, "incarnation", f"{process}:{nonce}")
-    assert store.incarnation(namespace) == f"{process}:{nonce}"
+    assert store.store_epoch(namespace) == f"{process}:{nonce}"
 
 
 def test_a_log_that_lost_changes_is_noticed_by_its_number_alone(store: RedisStore, client: Any, namespace: str) -> None:
@@ -70,9 +70,9 @@ def test_a_log_that_lost_changes_is_noticed_by_its_number_alone(store: RedisStor
         seq = store.load(namespace).seq
         client.delete(KEYS.of(namespace, "log"))
         client.hincrby(KEYS.of(namespace, "meta"), "seq", -1)
-        with pytest.raises(StoreUnsettled, match="fewer changes"):
+        with pytest.raises(RecoveryNeeded, match="fewer changes"):
             call(seq)
-        settle(store, namespace)
+        recover(store, namespace)
 
 
 def test_an_index_that_lost_a_cluster_is_noticed_whichever_is_decided(
@@ -80,11 +80,11 @@ def test_an_index_that_lost_a_cluster_is_noticed_whichever_is_decided(
 ) -> None:
     seq = create_two(store, namespace).seq
     client.zrem(KEYS.of(namespace, "idle"), 2)
-    with pytest.raises(StoreUnsettled, match="the index"):
+    with pytest.raises(RecoveryNeeded, match="the index"):
         commit(store, namespace, replace(JOIN, seq=seq))
-    settle(store, namespace)
+    recover(store, namespace)
     client.zadd(KEYS.of(namespace, "idle"), {"2": 1000})
-    with pytest.raises(StoreUnsettled, match="the index"):
+    with pytest.raises(RecoveryNeeded, match="the index"):
         store.retire(namespace, Retention(max_clusters=1), 10)
 
 
@@ -92,7 +92,7 @@ def test_a_number_below_the_next_opens_no_cluster_a_second_time(store: RedisStor
     seq = create_two(store, namespace).seq
     client.delete(KEYS.cluster(namespace, 1))
     again = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(3, 1, created=True)), seq=seq)
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         commit(store, namespace, again)
     assert not client.exists(KEYS.cluster(namespace, 1))
 
@@ -168,7 +168,7 @@ def test_nobody_mends_or_restores_what_is_settled_or_of_another_token(
     create_two(store, namespace)
     gone = [Restored(retired_cluster(namespace, 1))]
     token = client.hget(KEYS.of(namespace, "meta"), "incarnation").decode()
-    # As after a settling that was overtaken: its token is still there.
+    # As after a recovery that was overtaken: its token is still there.
     client.hset(KEYS.of(namespace, "meta"), "settling", token)
     assert store.mend(namespace, token, [1, 2], None).revisions == {}
     assert store.restore(namespace, token, gone) == 0
@@ -188,7 +188,7 @@ def test_what_is_restored_takes_the_place_of_keys_of_other_types(
         client.set(KEYS.of(namespace, name), "garbage")
     token = settling(store, namespace)
     assert store.restore(namespace, token, [Restored(state, publish=True, damaged=True) for state in told]) == 2
-    store.settle(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
+    store.recover(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
     back = [(state.cluster_id, state.size, state.members) for state in store.clusters(namespace)]
     assert back == [(state.cluster_id, state.size, state.members) for state in told]
     assert set(store.unpublished(namespace, 0.0, 10)) >= {1, 2}
@@ -233,10 +233,10 @@ def test_meta_of_another_type_begins_anew_and_a_later_layout_is_left(
     client.delete(meta)
     client.set(meta, "garbage")
     store.open(namespace, IDENTITY)
-    assert store.incarnation(namespace) is None
+    assert store.store_epoch(namespace) is None
 
 
-def test_settling_takes_the_place_of_keys_of_other_types_and_forgets_a_mean_without_its_sum(
+def test_recovery_lease_takes_the_place_of_keys_of_other_types_and_forgets_a_mean_without_its_sum(
     store: RedisStore, client: Any, namespace: str
 ) -> None:
     create_two(store, namespace)
@@ -245,7 +245,7 @@ def test_settling_takes_the_place_of_keys_of_other_types_and_forgets_a_mean_with
         client.delete(key)
         client.set(key, "garbage")
     token = settling(store, namespace)
-    store.settle(namespace, token, None, {("questions", 0): 1})
+    store.recover(namespace, token, None, {("questions", 0): 1})
     assert store.ledger(namespace, "questions", 0).head == 1
     assert store.load(namespace).mean_questions == 0
     assert store.unpublished(namespace, 0.0, 10) == []
@@ -281,6 +281,6 @@ def test_a_cluster_without_its_revision_is_not_retired(store: RedisStore, client
     create_two(store, namespace)
     for number in (1, 2):
         client.hdel(KEYS.cluster(namespace, number), "revision")
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         store.retire(namespace, Retention(max_clusters=1), 10)
     assert client.zcard(KEYS.of(namespace, "idle")) == 2

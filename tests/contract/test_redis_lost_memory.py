@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from questream.clustering.merging import Merge
-from questream.errors import StoreUnsettled
+from questream.errors import RecoveryNeeded
 from questream.store.protocol import Committed, MeanUpdate
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
@@ -22,8 +22,8 @@ from tests.contract.test_store import (
     join,
     merge,
     proposal,
+    recover,
     row,
-    settle,
     tail,
     vector,
 )
@@ -66,13 +66,13 @@ def test_nothing_is_decided_in_a_namespace_that_has_lost_a_part(
     seq = create_two(store, namespace).seq
     break_it, proposed = DAMAGES[damage]
     break_it(client, namespace)
-    incarnation = store.incarnation(namespace)
+    store_epoch = store.store_epoch(namespace)
     size = client.hget(KEYS.cluster(namespace, 1), "size")
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         commit(store, namespace, replace(proposed, seq=seq))
     assert client.hget(KEYS.cluster(namespace, 1), "size") == size
     # It has to be compared with the cluster topic before anything is decided in it.
-    assert store.incarnation(namespace) != incarnation
+    assert store.store_epoch(namespace) != store_epoch
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,12 @@ def test_nobody_follows_or_merges_in_a_namespace_whose_log_has_lost_a_part(
 ) -> None:
     seq = create_two(store, namespace).seq
     DAMAGES[damage][0](client, namespace)
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         merge(store, namespace, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
-    settle(store, namespace)
+    recover(store, namespace)
     seq = store.load(namespace).seq
     DAMAGES[damage][0](client, namespace)
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         tail(store, namespace, seq)
 
 
@@ -97,7 +97,7 @@ def test_a_cluster_that_is_cut_short_is_neither_merged_nor_named(
 ) -> None:
     seq = create_two(store, namespace).seq
     client.hdel(KEYS.cluster(namespace, 2), "size")
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         merge(store, namespace, seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
 
 
@@ -109,16 +109,16 @@ def test_what_is_whole_is_decided(store: RedisStore, namespace: str) -> None:
 def test_what_was_outdated_before_the_namespace_lost_its_numbers_leaves_the_outbox_again(
     store: RedisStore, client: Any, namespace: str
 ) -> None:
-    published = {number: standing.revision for number, standing in create_two(store, namespace).standings.items()}
+    published = {number: standing.revision for number, standing in create_two(store, namespace).cluster_rows.items()}
     for _ in range(3):
         store.publishing(namespace, [(1, 0)])
     client.delete(KEYS.of(namespace, "meta"))
     store.open(namespace, IDENTITY)
-    settle(store, namespace)
-    store.confirm(namespace, list(published.items()), {}, store.moment(namespace))
+    recover(store, namespace)
+    store.confirm(namespace, list(published.items()), {}, store.outbox_position(namespace))
     assert not set(store.unpublished(namespace, 0, 10)) & published.keys()
     # What is found outdated from then on stays until it was sent again.
-    sent = store.moment(namespace)
+    sent = store.outbox_position(namespace)
     store.publishing(namespace, [(1, 0)])
     store.confirm(namespace, list(published.items()), {}, sent)
     assert 1 in store.unpublished(namespace, 0, 10)
@@ -133,7 +133,7 @@ def test_the_stub_of_a_retired_cluster_is_let_go_once_its_tombstone_is_published
     assert client.ttl(KEYS.cluster(namespace, retired)) == -1
     revision = int(client.hget(KEYS.cluster(namespace, retired), "revision"))
     client.zadd(KEYS.of(namespace, "outbox"), {str(retired): 0})
-    store.confirm(namespace, [(retired, revision)], {}, store.moment(namespace))
+    store.confirm(namespace, [(retired, revision)], {}, store.outbox_position(namespace))
     assert client.ttl(KEYS.cluster(namespace, retired)) > 0
 
 
@@ -148,8 +148,8 @@ def test_a_cluster_that_is_not_there_or_cut_short_or_of_an_unsettled_namespace_g
     assert store._label_script(keys=keys, args=[7, "label", "cards"]) == 0
     assert not client.exists(KEYS.cluster(namespace, 7))
     client.hdel(KEYS.cluster(namespace, 1), "size", "sum", "members")
-    with pytest.raises(StoreUnsettled, match="lost"):
+    with pytest.raises(RecoveryNeeded, match="lost"):
         store.label(namespace, 1, "cards", None)
-    with pytest.raises(StoreUnsettled):
+    with pytest.raises(RecoveryNeeded):
         store.label(namespace, 2, "cards", None)
     assert not client.hexists(KEYS.cluster(namespace, 2), "label")

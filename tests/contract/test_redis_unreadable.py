@@ -10,7 +10,7 @@ import pytest
 
 from questream.clustering.merging import Merge
 from questream.domain import ClusterState
-from questream.errors import StoreUnsettled
+from questream.errors import RecoveryNeeded
 from questream.store.protocol import Committed, Restored
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
@@ -24,8 +24,8 @@ from tests.contract.test_store import (
     join,
     merge,
     proposal,
+    recover,
     row,
-    settle,
     tail,
     vector,
 )
@@ -100,7 +100,7 @@ def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:
         lambda: store.namespace_state(at),
         lambda: store.unpublished(at, 0.0, 100),
         lambda: store.publishing(at, [(0, 1), (1, 1), (2, 7)]),
-        lambda: store.confirm(at, [(0, 1), (1, 1), (2, 7)], {("questions", 0): 1}, store.moment(at)),
+        lambda: store.confirm(at, [(0, 1), (1, 1), (2, 7)], {("questions", 0): 1}, store.outbox_position(at)),
         lambda: store.ledger(at, "questions", 0),
         lambda: store.cut_ledger(at, "questions", 0, 2),
         lambda: store.heads(at, [("questions", 0)]),
@@ -122,20 +122,20 @@ def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
         for key, dump in kept.items():
             client.restore(key, 0, dump)
         DAMAGES[damage](client, namespace)
-        with suppress(StoreUnsettled):
+        with suppress(RecoveryNeeded):
             _calls(store, namespace, seq)[call]()
         _restore(store, namespace, told)
 
 
 def _restore(store: RedisStore, namespace: str, told: list[ClusterState]) -> None:
-    """As recovery does: look at what stands, put back what is cut short, settle."""
-    store.unsettle(namespace)
+    """As recovery does: look at what stands, put back what is cut short, recover."""
+    store.require_recovery(namespace)
     store.open(namespace, IDENTITY)
-    token = store.begin_settling(namespace)
+    token = store.begin_recovery(namespace)
     mended = store.mend(namespace, token, [1, 2], None)
     lost = [Restored(state, damaged=True) for state in told if state.cluster_id in mended.damaged]
     store.restore(namespace, token, lost)
-    store.settle(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
+    store.recover(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
     mirror = store.load(namespace)
     assert set(mirror.row_of) <= {1, 2, 3}
     for number in mirror.row_of:
@@ -163,10 +163,10 @@ def test_a_cluster_that_cannot_be_read_is_left_as_it_was(
     client.hset(KEYS.cluster(namespace, 1), field, text)
     before = client.hgetall(KEYS.cluster(namespace, 1)), client.lrange(_ledger(namespace), 0, -1)
     for call in (0, 2):
-        with pytest.raises(StoreUnsettled, match="lost"):
+        with pytest.raises(RecoveryNeeded, match="lost"):
             _calls(store, namespace, seq)[call]()
         assert (client.hgetall(KEYS.cluster(namespace, 1)), client.lrange(_ledger(namespace), 0, -1)) == before
-        settle(store, namespace)
+        recover(store, namespace)
 
 
 @pytest.mark.parametrize("key", [KEYS.namespaces, KEYS.streams])

@@ -10,8 +10,8 @@ import pytest
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterRemoved
-from questream.errors import StoreUnsettled
-from questream.store.protocol import Committed, Replayed, Restored, Stale, Store, Touch
+from questream.errors import RecoveryNeeded
+from questream.store.protocol import ClusterUpdate, Committed, Replayed, Restored, Stale, Store
 from questream.store.retention import Retention
 from tests.contract.test_store import (
     IDENTITY,
@@ -21,8 +21,8 @@ from tests.contract.test_store import (
     join,
     merge,
     proposal,
+    recover,
     row,
-    settle,
     tail,
     vector,
 )
@@ -35,7 +35,7 @@ IDLE_TWO_MINUTES = Retention(idle_seconds=120)
 def namespace(store: Store) -> str:
     name = f"retirement-{uuid.uuid4().hex[:8]}"
     store.open(name, IDENTITY)
-    settle(store, name)
+    recover(store, name)
     return name
 
 
@@ -149,7 +149,7 @@ def test_a_retired_cluster_takes_no_question_no_merge_and_no_label(store: Store,
     create(store, namespace, MINUTE, 9 * MINUTE)
     seq = store.load(namespace).seq
     store.retire(namespace, IDLE_TWO_MINUTES, 100)
-    for touch in (join(1, 1, vector(2, 0, 0, 0)), Touch(1, 1, 1, 1, None, 10 * MINUTE)):
+    for touch in (join(1, 1, vector(2, 0, 0, 0)), ClusterUpdate(1, 1, 1, 1, None, 10 * MINUTE)):
         reply = commit(store, namespace, proposal(touch, rows=batch(row(2, 1)), seq=seq))
         assert isinstance(reply, Stale)
         assert reply.missed.changes == [ClusterRemoved(1)]
@@ -184,7 +184,7 @@ def confirm_all(store: Store, namespace: str) -> list[int]:
         namespace,
         [(i, whole.revision if i == 0 else revision) for i, revision in published.items()],
         {},
-        store.moment(namespace),
+        store.outbox_position(namespace),
     )
     return sorted(waiting)
 
@@ -195,7 +195,7 @@ def test_a_tombstone_waits_in_the_outbox_until_earlier_states_are_out(store: Sto
     assert before is not None
     store.retire(namespace, Retention(idle_seconds=120, tombstone_seconds=60), 100)
     # A worker that published the cluster's creation a moment after.
-    store.confirm(namespace, [(1, before.revision)], {}, store.moment(namespace))
+    store.confirm(namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
     assert 1 not in store.unpublished(namespace, 0, 100)
     create(store, namespace, 20 * MINUTE)
     confirm_all(store, namespace)
@@ -210,7 +210,7 @@ def test_an_earlier_state_that_is_published_late_brings_the_tombstone_back(store
     assert before is not None
     store.retire(namespace, IDLE_TWO_MINUTES, 100)
     assert 1 in confirm_all(store, namespace)
-    store.confirm(namespace, [(1, before.revision)], {}, store.moment(namespace))
+    store.confirm(namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
     (state,) = store.states(namespace, store.unpublished(namespace, 0, 100))
     assert (state.event, state.vector_sum, state.representative) == ("retired", None, None)
     assert confirm_all(store, namespace) == [1]
@@ -251,9 +251,9 @@ def test_a_merged_singleton_is_none_any_more(store: Store, namespace: str) -> No
 def test_many_go_in_one_call_and_the_mirror_follows(store: Store, namespace: str) -> None:
     create(store, namespace, MINUTE)
     mirror = store.load(namespace)
-    touches = [creation(i, np.eye(4, dtype=np.float32)[i % 4], seen_at=i) for i in range(2, 902)]
+    cluster_updates = [creation(i, np.eye(4, dtype=np.float32)[i % 4], seen_at=i) for i in range(2, 902)]
     rows = batch(*(row(i, i, created=True) for i in range(2, 902)))
-    assert isinstance(commit(store, namespace, proposal(*touches, rows=rows, seq=mirror.seq)), Committed)
+    assert isinstance(commit(store, namespace, proposal(*cluster_updates, rows=rows, seq=mirror.seq)), Committed)
     missed = tail(store, namespace, mirror.seq)
     assert missed.changes is not None
     mirror.apply(missed.changes)
@@ -270,9 +270,9 @@ def test_what_is_put_back_retires_as_if_it_had_never_been_lost(store: Store, nam
     kept = [Restored(replace(state, revision=state.revision + 1)) for state in store.states(namespace, [1, 2, 3])]
     other = f"{namespace}-again"
     store.open(other, IDENTITY)
-    token = store.begin_settling(other)
+    token = store.begin_recovery(other)
     assert store.restore(other, token, kept) == 3
-    store.settle(other, token, store.namespace_state(namespace), {})
+    store.recover(other, token, store.namespace_state(namespace), {})
     create(store, other, 9 * MINUTE)
     assert store.retire(other, Retention(singleton_seconds=60, alias_seconds=60), 100).ids == {
         "singleton": [3],
@@ -285,13 +285,13 @@ def test_a_tombstone_takes_what_a_store_had_forgotten_to_retire(store: Store, na
     create(store, namespace, MINUTE, 2 * MINUTE, 9 * MINUTE)
     merge_two_into_one(store, namespace)
     create(store, namespace, 9 * MINUTE)
-    store.unsettle(namespace)
-    with pytest.raises(StoreUnsettled):
+    store.require_recovery(namespace)
+    with pytest.raises(RecoveryNeeded):
         store.retire(namespace, IDLE_TWO_MINUTES, 100)
     (one, two, three) = store.states(namespace, [1, 2, 3])
     retired = [Restored(replace(state, event="retired")) for state in (one, two, three)]
-    token = store.begin_settling(namespace)
+    token = store.begin_recovery(namespace)
     assert store.restore(namespace, token, retired) == 3
-    store.settle(namespace, token, None, {})
+    store.recover(namespace, token, None, {})
     assert live(store, namespace) == [4]
     assert store.retire(namespace, Retention(singleton_seconds=1, alias_seconds=1, max_clusters=2), 100).count == 0

@@ -21,12 +21,13 @@ from questream.errors import (
     NamespaceHeld,
     NamespaceOfAnotherStream,
     NamespaceRefused,
+    RecoveryNeeded,
     StoreUnavailable,
-    StoreUnsettled,
 )
 from questream.store.ledger import decide
 from questream.store.protocol import (
     LAYOUT,
+    ClusterUpdate,
     Committed,
     Identity,
     LedgerRow,
@@ -40,27 +41,26 @@ from questream.store.protocol import (
     Store,
     StreamTopics,
     Tail,
-    Touch,
 )
 from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
 from tests.kit.stream import wait_until
 
 DIMENSION = 4
-# Settling counts as a change.
+# Recovery counts as a change.
 FIRST_SEQ = 1
 IDENTITY = Identity("model", "r1", DIMENSION, "centred", "average", 0.55)
 
 
-def settle(store: Store, namespace: str) -> None:
-    store.settle(namespace, store.begin_settling(namespace), None, {})
+def recover(store: Store, namespace: str) -> None:
+    store.recover(namespace, store.begin_recovery(namespace), None, {})
 
 
 @pytest.fixture
 def namespace(store: Store) -> str:
     name = f"contract-{uuid.uuid4().hex[:8]}"
     store.open(name, IDENTITY)
-    settle(store, name)
+    recover(store, name)
     return name
 
 
@@ -76,26 +76,28 @@ def batch(*rows: LedgerRow, prune_below: int = 0, partition: int = 0) -> Partiti
     return PartitionBatch("questions", partition, list(rows), prune_below)
 
 
-def creation(cluster_id: int, total: Vector, joins: int = 1, seen_at: int = 1000) -> Touch:
-    return Touch(cluster_id, joins, 0, joins, total, seen_at, f"question {cluster_id}?")
+def creation(cluster_id: int, total: Vector, joins: int = 1, seen_at: int = 1000) -> ClusterUpdate:
+    return ClusterUpdate(cluster_id, joins, 0, joins, total, seen_at, f"question {cluster_id}?")
 
 
-def proposal(*touches: Touch, rows: PartitionBatch, seq: int = 0, mean: MeanUpdate | None = None) -> Proposal:
-    return Proposal("", seq, [rows], list(touches), mean, "model", 0.55, 123_456)
+def proposal(
+    *cluster_updates: ClusterUpdate, rows: PartitionBatch, seq: int = 0, mean: MeanUpdate | None = None
+) -> Proposal:
+    return Proposal("", seq, [rows], list(cluster_updates), mean, "model", 0.55, 123_456)
 
 
 def commit(store: Store, namespace: str, proposed: Proposal) -> Committed | Stale | Replayed:
-    """Commit under the incarnation that stands; a seq of 0 means that of the settled, still empty namespace."""
+    """Commit under the store epoch that stands; a seq of 0 means that of the recovered, still empty namespace."""
     seq = proposed.seq or FIRST_SEQ
-    return store.commit(namespace, replace(proposed, incarnation=store.incarnation(namespace) or "", seq=seq))
+    return store.commit(namespace, replace(proposed, store_epoch=store.store_epoch(namespace) or "", seq=seq))
 
 
 def merge(store: Store, namespace: str, seq: int, merges: list[Merge]) -> Merged:
-    return store.merge(namespace, store.incarnation(namespace) or "", seq, merges)
+    return store.merge(namespace, store.store_epoch(namespace) or "", seq, merges)
 
 
 def tail(store: Store, namespace: str, seq: int) -> Tail:
-    return store.tail(namespace, store.incarnation(namespace) or "", seq)
+    return store.tail(namespace, store.store_epoch(namespace) or "", seq)
 
 
 def create_two(store: Store, namespace: str) -> Committed:
@@ -114,14 +116,14 @@ def create_two(store: Store, namespace: str) -> Committed:
     return reply
 
 
-def join(cluster_id: int, expected: int, total: Vector, seen_at: int = 2000) -> Touch:
-    return Touch(cluster_id, 1, expected, expected + 1, total, seen_at)
+def join(cluster_id: int, expected: int, total: Vector, seen_at: int = 2000) -> ClusterUpdate:
+    return ClusterUpdate(cluster_id, 1, expected, expected + 1, total, seen_at)
 
 
 def test_a_commit_is_what_a_fresh_mirror_shows(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     assert reply.missed.changes == []
-    assert {i: (s.size, s.created_at, s.last_seen_at) for i, s in reply.standings.items()} == {
+    assert {i: (s.size, s.created_at, s.last_seen_at) for i, s in reply.cluster_rows.items()} == {
         1: (2, 1000, 1000),
         2: (1, 1000, 1000),
     }
@@ -140,7 +142,7 @@ def test_committing_twice_answers_the_recorded_decisions_and_counts_once(store: 
     assert isinstance(again, Replayed)
     ledger = again.ledgers["questions", 0]
     assert ledger.head == 5
-    assert ledger.decisions[5] == decide(first.partitions[0].rows[0], reply.standings[1], 1, first)
+    assert ledger.decisions[5] == decide(first.partitions[0].rows[0], reply.cluster_rows[1], 1, first)
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.size == 1
@@ -287,7 +289,7 @@ def test_what_moves_nothing_does_not_wait_for_a_turn(store: Store, namespace: st
     seq = create_two(store, namespace).seq
     late = proposal(creation(1, vector(0, 0, 1, 0)), rows=batch(row(0, 1, created=True), partition=1))
     assert stale_turn(store, namespace, late, "far") == "own"
-    counted = proposal(Touch(1, 1, 2, 2, None, 5000), rows=batch(row(3, 1)), seq=seq)
+    counted = proposal(ClusterUpdate(1, 1, 2, 2, None, 5000), rows=batch(row(3, 1)), seq=seq)
     assert isinstance(commit(store, namespace, counted), Committed)
 
 
@@ -324,12 +326,12 @@ def test_a_turn_ends_with_its_time_although_its_worker_asks_again(
 def test_a_frozen_cluster_is_only_counted(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq
-    frozen = Touch(1, 3, 2, 2, None, 5000)
+    frozen = ClusterUpdate(1, 3, 2, 2, None, 5000)
     rows = batch(row(3, 1), row(4, 1, rank=2), row(5, 1, rank=3))
     reply = commit(store, namespace, proposal(frozen, rows=rows, seq=seq))
     assert isinstance(reply, Committed)
     assert reply.seq == seq
-    assert (reply.standings[1].size, reply.standings[1].last_seen_at) == (5, 5000)
+    assert (reply.cluster_rows[1].size, reply.cluster_rows[1].last_seen_at) == (5, 5000)
     assert store.load(namespace).member_count(1) == 2
 
 
@@ -349,7 +351,7 @@ def test_last_seen_is_the_newest_timestamp_whatever_the_order(store: Store, name
     older = join(1, 2, vector(3, 0, 0, 0), seen_at=10)
     reply = commit(store, namespace, proposal(older, rows=batch(row(3, 1)), seq=seq))
     assert isinstance(reply, Committed)
-    assert reply.standings[1].last_seen_at == 1000
+    assert reply.cluster_rows[1].last_seen_at == 1000
 
 
 def test_the_ledger_is_pruned_by_offset_and_never_below_its_head(store: Store, namespace: str) -> None:
@@ -504,18 +506,18 @@ def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namesp
     seq = create_two(store, namespace).seq
     whole = store.namespace_state(namespace)
     assert whole is not None
-    store.confirm(namespace, [(0, whole.revision)], {}, store.moment(namespace))
+    store.confirm(namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
     assert 0 not in store.unpublished(namespace, 0, 10)
     commit(store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
     assert 0 in store.unpublished(namespace, 0, 10)
-    store.confirm(namespace, [(0, whole.revision)], {}, store.moment(namespace))
+    store.confirm(namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
     assert 0 in store.unpublished(namespace, 0, 10)
 
 
 def test_a_question_for_a_cluster_merged_away_is_stale(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
-    frozen_join = Touch(2, 1, 1, 1, None, 5000)
+    frozen_join = ClusterUpdate(2, 1, 1, 1, None, 5000)
     assert isinstance(commit(store, namespace, proposal(frozen_join, rows=batch(row(3, 2)), seq=seq)), Stale)
 
 
@@ -528,7 +530,7 @@ def test_a_label_binds_later_decisions_and_survives_a_merge(store: Store, namesp
     seq = store.load(namespace).seq
     reply = commit(store, namespace, proposal(join(1, 3, vector(3, 1, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(reply, Committed)
-    assert (reply.standings[1].label, reply.standings[1].route) == ("lost card", "team-fraud")
+    assert (reply.cluster_rows[1].label, reply.cluster_rows[1].route) == ("lost card", "team-fraud")
     decision = store.ledger(namespace, "questions", 0).decisions[3]
     assert (decision.label, decision.route) == ("lost card", "team-fraud")
     assert store.label(namespace, 1, "", "").label is None
@@ -544,9 +546,9 @@ def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: st
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
     store.confirm(
         namespace,
-        [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)],
+        [(0, 6), (1, reply.cluster_rows[1].revision), (2, reply.cluster_rows[2].revision)],
         {},
-        store.moment(namespace),
+        store.outbox_position(namespace),
     )
     assert store.unpublished(namespace, 0, 10) == []
     assert store.unpublished(namespace, 60, 10) == []
@@ -554,12 +556,12 @@ def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: st
 
 def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
-    published = [(0, 6), (1, reply.standings[1].revision), (2, reply.standings[2].revision)]
+    published = [(0, 6), (1, reply.cluster_rows[1].revision), (2, reply.cluster_rows[2].revision)]
     seq = reply.seq
     later = commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.standings[1].revision)], {}, store.moment(namespace))
-    store.confirm(namespace, published, {}, store.moment(namespace))
+    store.confirm(namespace, [(1, later.cluster_rows[1].revision)], {}, store.outbox_position(namespace))
+    store.confirm(namespace, published, {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == [1]
 
 
@@ -567,37 +569,37 @@ def test_an_older_state_that_came_late_is_not_taken_for_published_by_the_newer_o
     store: Store, namespace: str
 ) -> None:
     """Two workers publish a cluster; the one with the older state ends before it hears that it is published."""
-    told = create_two(store, namespace).standings[1].revision
+    told = create_two(store, namespace).cluster_rows[1].revision
     moved = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq)
     later = commit(store, namespace, moved)
     assert isinstance(later, Committed)
-    published = [(0, 6), (1, later.standings[1].revision), (2, 1)]
-    sent = store.moment(namespace)
+    published = [(0, 6), (1, later.cluster_rows[1].revision), (2, 1)]
+    sent = store.outbox_position(namespace)
     store.publishing(namespace, [(1, told)])
     # The store's clock is set back, or a replica with another clock has taken over.
     shift_outbox(store, namespace, -3600)
     store.confirm(namespace, published, {}, sent)
     assert store.unpublished(namespace, 0, 10) == [1]
-    store.confirm(namespace, published, {}, store.moment(namespace))
+    store.confirm(namespace, published, {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == []
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_in_the_outbox(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     shift_outbox(store, namespace, 3600)
-    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.moment(namespace))
+    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
     shift_outbox(store, namespace, -7200)
     assert store.unpublished(namespace, 0, 10) == []
 
 
 def test_what_was_sent_in_another_incarnation_confirms_nothing(store: Store, namespace: str) -> None:
     create_two(store, namespace)
-    sent = store.moment(namespace)
-    store.unsettle(namespace)
-    store.settle(namespace, store.begin_settling(namespace), None, {})
+    sent = store.outbox_position(namespace)
+    store.require_recovery(namespace)
+    store.recover(namespace, store.begin_recovery(namespace), None, {})
     store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, sent)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.moment(namespace))
+    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == []
 
 
@@ -636,7 +638,7 @@ def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> N
 
 
 def test_a_namespace_that_is_not_there_takes_no_commit(store: Store) -> None:
-    with pytest.raises(StoreUnsettled):
+    with pytest.raises(RecoveryNeeded):
         store.commit("nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))
 
 
@@ -649,7 +651,7 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     }
     trimmed = makers[type(store)]()
     trimmed.open(namespace, IDENTITY)
-    settle(trimmed, namespace)
+    recover(trimmed, namespace)
     create_two(trimmed, namespace)
     for i in range(300):
         seq = trimmed.load(namespace).seq
@@ -686,8 +688,10 @@ def test_a_mirror_is_loaded_while_the_log_turns_over(
         batches += 1
         first = clusters + 1 + batches * len(moved)
         rows = batch(*(row(first + at, i) for at, i in enumerate(moved)), prune_below=first)
-        touches = [join(i, batches, vector(i, batches, 0, 1)) for i in moved]
-        assert isinstance(commit(busy, namespace, proposal(*touches, rows=rows, seq=seq + batches - 1)), Committed)
+        cluster_updates = [join(i, batches, vector(i, batches, 0, 1)) for i in moved]
+        assert isinstance(
+            commit(busy, namespace, proposal(*cluster_updates, rows=rows, seq=seq + batches - 1)), Committed
+        )
         return pipeline(**options)
 
     monkeypatch.setattr(busy._client, "pipeline", busy_pipeline)
@@ -711,7 +715,7 @@ def test_a_namespace_belongs_to_the_stream_that_opened_it_first(store: Store) ->
             store.open(namespace, replace(IDENTITY, threshold=0.9), others)
     # One that shares it compares the cluster topic alone.
     store.open(namespace, IDENTITY, StreamTopics("", "clusters"))
-    settle(store, namespace)
+    recover(store, namespace)
     store.open(namespace, IDENTITY, mine)
     assert store.topics(namespace) == mine
 
@@ -736,8 +740,8 @@ def test_a_store_that_is_not_there_is_unavailable() -> None:
 def test_nothing_is_decided_in_a_namespace_that_is_not_settled(store: Store) -> None:
     namespace = f"contract-{uuid.uuid4().hex[:8]}"
     store.open(namespace, IDENTITY)
-    assert store.incarnation(namespace) is None
-    assert store.load(namespace).incarnation == ""
+    assert store.store_epoch(namespace) is None
+    assert store.load(namespace).store_epoch == ""
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
     for call in (
         lambda: store.commit(namespace, first),
@@ -746,39 +750,39 @@ def test_nothing_is_decided_in_a_namespace_that_is_not_settled(store: Store) -> 
         lambda: store.ledger(namespace, "questions", 0),
         lambda: store.label(namespace, 1, "a label", None),
     ):
-        with pytest.raises((StoreUnsettled, KeyError)):
+        with pytest.raises((RecoveryNeeded, KeyError)):
             call()
-    settle(store, namespace)
+    recover(store, namespace)
     assert isinstance(commit(store, namespace, first), Committed)
 
 
 def test_a_proposal_of_an_earlier_incarnation_changes_nothing(store: Store, namespace: str) -> None:
-    before = store.incarnation(namespace)
+    before = store.store_epoch(namespace)
     assert before is not None
-    settle(store, namespace)
-    assert store.incarnation(namespace) == before, "a settled namespace is not settled again"
-    store.unsettle(namespace)
-    settle(store, namespace)
+    recover(store, namespace)
+    assert store.store_epoch(namespace) == before, "a recovered namespace is not recovered again"
+    store.require_recovery(namespace)
+    recover(store, namespace)
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
-    with pytest.raises(StoreUnsettled):
-        store.commit(namespace, replace(first, incarnation=before, seq=store.load(namespace).seq))
+    with pytest.raises(RecoveryNeeded):
+        store.commit(namespace, replace(first, store_epoch=before, seq=store.load(namespace).seq))
     assert store.load(namespace).count == 0
 
 
 def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
-    assert reply.standings[1].in_flight.joins == {("questions", 0): (0, 2)}
+    assert reply.cluster_rows[1].in_flight.joins == {("questions", 0): (0, 2)}
     elsewhere = proposal(
         join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(40, 1), partition=7), seq=store.load(namespace).seq
     )
     later = commit(store, namespace, elsewhere)
     assert isinstance(later, Committed)
-    assert later.standings[1].in_flight.joins == {("questions", 0): (0, 2), ("questions", 7): (40,)}
+    assert later.cluster_rows[1].in_flight.joins == {("questions", 0): (0, 2), ("questions", 7): (40,)}
     store.confirm(
         namespace,
-        [(1, later.standings[1].revision)],
+        [(1, later.cluster_rows[1].revision)],
         {("questions", 0): 2, ("questions", 7): 41},
-        store.moment(namespace),
+        store.outbox_position(namespace),
     )
     state = store.cluster(namespace, 1)
     assert state is not None
@@ -796,8 +800,10 @@ def test_offsets_keep_all_their_digits(store: Store, namespace: str) -> None:
         proposal(join(1, 2, vector(2, 0, 0, 0)), rows=batch(row(far + 7, 1)), seq=first.seq),
     )
     assert isinstance(second, Committed)
-    assert second.standings[1].in_flight.joins == {("questions", 0): (far, far + 3, far + 7)}
-    store.confirm(namespace, [(1, second.standings[1].revision)], {("questions", 0): far + 4}, store.moment(namespace))
+    assert second.cluster_rows[1].in_flight.joins == {("questions", 0): (far, far + 3, far + 7)}
+    store.confirm(
+        namespace, [(1, second.cluster_rows[1].revision)], {("questions", 0): far + 4}, store.outbox_position(namespace)
+    )
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight.joins == {("questions", 0): (far + 7,)}
@@ -808,18 +814,18 @@ def test_what_is_in_flight_stays_so_below_no_offset_that_is_published(store: Sto
     unpublished = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq)
     reply = commit(store, namespace, unpublished)
     assert isinstance(reply, Committed)
-    assert reply.standings[1].in_flight.joins == {("questions", 0): (0, 2, 3)}
+    assert reply.cluster_rows[1].in_flight.joins == {("questions", 0): (0, 2, 3)}
     published = proposal(join(1, 3, vector(4, 0, 0, 0)), rows=batch(row(4, 1), prune_below=3), seq=reply.seq)
     later = commit(store, namespace, published)
     assert isinstance(later, Committed)
-    assert later.standings[1].in_flight.joins == {("questions", 0): (3, 4)}
+    assert later.cluster_rows[1].in_flight.joins == {("questions", 0): (3, 4)}
 
 
 def test_a_cluster_whose_texts_are_not_kept_has_no_representative(store: Store, namespace: str) -> None:
     silent = replace(creation(1, vector(1, 0, 0, 0)), representative=None)
     reply = commit(store, namespace, proposal(silent, rows=batch(row(0, 1, created=True))))
     assert isinstance(reply, Committed)
-    assert reply.standings[1].representative is None
+    assert reply.cluster_rows[1].representative is None
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.representative is None
@@ -834,7 +840,7 @@ def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str
         namespace,
         [(1, applied.survivor.revision), (2, applied.loser.revision)],
         {("questions", 0): 3},
-        store.moment(namespace),
+        store.outbox_position(namespace),
     )
     state = store.cluster(namespace, 1)
     assert state is not None
@@ -848,7 +854,7 @@ def test_a_merge_stays_in_flight_while_another_is_published(store: Store, namesp
     chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
     first, second = merge(store, namespace, seq + 1, chain).applied
     told = [(1, second.survivor.revision), (2, first.loser.revision)]
-    store.confirm(namespace, told, {}, store.moment(namespace))
+    store.confirm(namespace, told, {}, store.outbox_position(namespace))
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight.absorbed == (3,)
@@ -856,16 +862,16 @@ def test_a_merge_stays_in_flight_while_another_is_published(store: Store, namesp
 
 def test_a_cluster_is_joined_again_once_all_of_it_is_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
-    told = [(1, reply.standings[1].revision)]
-    store.confirm(namespace, told, {("questions", 0): 3}, store.moment(namespace))
+    told = [(1, reply.cluster_rows[1].revision)]
+    store.confirm(namespace, told, {("questions", 0): 3}, store.outbox_position(namespace))
     two_partitions = replace(
         proposal(join(1, 2, vector(4, 0, 0, 0)), rows=batch(row(3, 1)), seq=reply.seq),
         partitions=[batch(row(3, 1), prune_below=3), batch(row(9, 1, rank=2), partition=1)],
-        touches=[Touch(1, 2, 2, 4, vector(4, 0, 0, 0), 2000)],
+        cluster_updates=[ClusterUpdate(1, 2, 2, 4, vector(4, 0, 0, 0), 2000)],
     )
     again = commit(store, namespace, two_partitions)
     assert isinstance(again, Committed)
-    assert again.standings[1].in_flight.joins == {("questions", 0): (3,), ("questions", 1): (9,)}
+    assert again.cluster_rows[1].in_flight.joins == {("questions", 0): (3,), ("questions", 1): (9,)}
 
 
 def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None:
@@ -878,12 +884,12 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
     store.open(emptied, IDENTITY)
     newer = replace(one, size=7, revision=9, event="labelled", label="a label")
     alias = replace(two, event="merged", members=0, vector_sum=None, merged_into=1)
-    token = store.begin_settling(emptied)
-    assert store.begin_settling(emptied) == token
+    token = store.begin_recovery(emptied)
+    assert store.begin_recovery(emptied) == token
     assert store.restore(emptied, token, [Restored(one), Restored(newer, publish=True), Restored(alias)]) == 3
     assert store.restore(emptied, token, [Restored(one)]) == 0, "an earlier revision replaces nothing"
-    store.settle(emptied, token, replace(whole, next_cluster=11), {("questions", 0): 5})
-    assert store.restore(emptied, token, [Restored(replace(one, revision=99))]) <= 0, "it is settled"
+    store.recover(emptied, token, replace(whole, next_cluster=11), {("questions", 0): 5})
+    assert store.restore(emptied, token, [Restored(replace(one, revision=99))]) <= 0, "it is recovered"
     mirror = store.load(emptied)
     assert (mirror.count, mirror.next_id, mirror.mean_questions, mirror.member_count(1)) == (1, 11, 3, 2)
     np.testing.assert_array_equal(mirror.vector_sum(1), vector(2, 0, 0, 0))
@@ -903,10 +909,10 @@ def test_a_cluster_that_was_retired_is_gone_after_it_is_put_back(store: Store, n
     assert state is not None
     assert store.revisions(namespace, [1, 2, 3]) == {1: 1, 2: 1}
     assert store.heads(namespace, [("questions", 0), ("questions", 1)]) == {("questions", 0): 2, ("questions", 1): -1}
-    store.unsettle(namespace)
+    store.require_recovery(namespace)
     retired = Restored(replace(state, event="retired"))
-    assert store.restore(namespace, store.begin_settling(namespace), [retired]) == 1
-    settle(store, namespace)
+    assert store.restore(namespace, store.begin_recovery(namespace), [retired]) == 1
+    recover(store, namespace)
     assert store.cluster(namespace, 2) is None
     assert list(store.load(namespace).ids) == [1]
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1]
@@ -923,90 +929,92 @@ def test_what_was_read_for_another_memory_settles_nothing(store: Store, namespac
     create_two(store, namespace)
     state = store.cluster(namespace, 1)
     assert state is not None
-    store.unsettle(namespace)
-    token = store.begin_settling(namespace)
-    settle(store, namespace)
-    store.unsettle(namespace)
-    assert store.begin_settling(namespace) != token
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    recover(store, namespace)
+    store.require_recovery(namespace)
+    assert store.begin_recovery(namespace) != token
     assert store.restore(namespace, token, [Restored(replace(state, revision=99))]) <= 0
-    store.settle(namespace, token, None, {})
-    assert store.incarnation(namespace) is None
+    store.recover(namespace, token, None, {})
+    assert store.store_epoch(namespace) is None
     assert store.revisions(namespace, [1]) == {1: 1}
 
 
 def test_a_cluster_that_moved_before_it_was_published_waits_to_be_published_again(store: Store, namespace: str) -> None:
-    told = create_two(store, namespace).standings[1].revision
+    told = create_two(store, namespace).cluster_rows[1].revision
     later = commit(
         store,
         namespace,
         proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq),
     )
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.standings[1].revision), (2, 1), (0, 6)], {}, store.moment(namespace))
+    store.confirm(
+        namespace, [(1, later.cluster_rows[1].revision), (2, 1), (0, 6)], {}, store.outbox_position(namespace)
+    )
     assert store.unpublished(namespace, 0, 10) == []
-    assert store.publishing(namespace, [(2, 1), (0, 6)]) == store.incarnation(namespace)
+    assert store.publishing(namespace, [(2, 1), (0, 6)]) == store.store_epoch(namespace)
     assert store.unpublished(namespace, 0, 10) == []
-    assert store.publishing(namespace, [(1, told)]) == store.incarnation(namespace)
+    assert store.publishing(namespace, [(1, told)]) == store.store_epoch(namespace)
     assert store.unpublished(namespace, 0, 10) == [1]
 
 
 def held(store: Store, namespace: str, seconds: float = 60.0) -> str:
-    token = store.hold(namespace, store.incarnation(namespace) or "", seconds)
+    token = store.hold(namespace, store.store_epoch(namespace) or "", seconds)
     assert token is not None
     return token
 
 
 def test_while_a_namespace_is_held_nothing_is_decided_and_nobody_settles_it(store: Store, namespace: str) -> None:
     create_two(store, namespace)
-    standing = store.incarnation(namespace) or ""
+    standing = store.store_epoch(namespace) or ""
     token = held(store, namespace)
-    assert store.incarnation(namespace) is None
-    with pytest.raises(StoreUnsettled):
+    assert store.store_epoch(namespace) is None
+    with pytest.raises(RecoveryNeeded):
         store.commit(
-            namespace, replace(proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(9, 2))), incarnation=standing)
+            namespace, replace(proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(9, 2))), store_epoch=standing)
         )
     with pytest.raises(NamespaceHeld):
-        store.begin_settling(namespace)
+        store.begin_recovery(namespace)
     assert store.hold(namespace, standing, 60) is None
     assert store.still_holds(namespace, token, 60)
-    store.settle(namespace, token, None, {})
-    assert store.incarnation(namespace) not in (None, standing)
+    store.recover(namespace, token, None, {})
+    assert store.store_epoch(namespace) not in (None, standing)
     assert not store.still_holds(namespace, token, 60)
 
 
 def test_a_hold_whose_time_is_over_is_good_for_nothing_once_somebody_else_settles(store: Store, namespace: str) -> None:
     token = held(store, namespace, seconds=0)
-    own = store.begin_settling(namespace)
+    own = store.begin_recovery(namespace)
     assert own != token
     assert not store.still_holds(namespace, token, 60)
-    store.settle(namespace, token, None, {})
-    assert store.incarnation(namespace) is None
-    store.settle(namespace, own, None, {})
-    assert store.incarnation(namespace) is not None
+    store.recover(namespace, token, None, {})
+    assert store.store_epoch(namespace) is None
+    store.recover(namespace, own, None, {})
+    assert store.store_epoch(namespace) is not None
 
 
 def test_one_at_a_time_has_the_lease_to_settle(store: Store, namespace: str) -> None:
-    settled = store.begin_settling(namespace)
-    assert not store.lease_settling(namespace, settled, "ada", 60)
-    store.unsettle(namespace)
-    token = store.begin_settling(namespace)
-    assert store.lease_settling(namespace, token, "ada", 60)
-    assert not store.lease_settling(namespace, token, "bob", 60)
-    assert not store.lease_settling(namespace, "of another memory", "ada", 60)
-    assert store.lease_settling(namespace, token, "ada", 0)
-    assert store.lease_settling(namespace, token, "bob", 60)
-    store.settle(namespace, token, None, {})
-    assert not store.lease_settling(namespace, token, "bob", 60)
-    store.unsettle(namespace)
-    assert store.lease_settling(namespace, store.begin_settling(namespace), "ada", 60)
+    recovered = store.begin_recovery(namespace)
+    assert not store.lease_recovery(namespace, recovered, "ada", 60)
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    assert store.lease_recovery(namespace, token, "ada", 60)
+    assert not store.lease_recovery(namespace, token, "bob", 60)
+    assert not store.lease_recovery(namespace, "of another memory", "ada", 60)
+    assert store.lease_recovery(namespace, token, "ada", 0)
+    assert store.lease_recovery(namespace, token, "bob", 60)
+    store.recover(namespace, token, None, {})
+    assert not store.lease_recovery(namespace, token, "bob", 60)
+    store.require_recovery(namespace)
+    assert store.lease_recovery(namespace, store.begin_recovery(namespace), "ada", 60)
 
 
 def test_a_lease_to_settle_ends_with_its_time(store: Store, namespace: str) -> None:
-    store.unsettle(namespace)
-    token = store.begin_settling(namespace)
-    assert store.lease_settling(namespace, token, "ada", 0.001)
-    wait_until(lambda: store.lease_settling(namespace, token, "bob", 60), "the lease is free")
-    assert not store.lease_settling(namespace, token, "ada", 60)
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    assert store.lease_recovery(namespace, token, "ada", 0.001)
+    wait_until(lambda: store.lease_recovery(namespace, token, "bob", 60), "the lease is free")
+    assert not store.lease_recovery(namespace, token, "ada", 60)
 
 
 def test_a_later_generation_brings_a_model_and_a_mean_of_its_own(store: Store, namespace: str) -> None:
@@ -1023,7 +1031,7 @@ def test_a_later_generation_brings_a_model_and_a_mean_of_its_own(store: Store, n
         for state in store.clusters(namespace)
     ]
     assert store.restore(namespace, token, [Restored(state) for state in states]) == 2
-    store.settle(namespace, token, moved, {})
+    store.recover(namespace, token, moved, {})
     mirror = store.load(namespace)
     assert (mirror.dimension, mirror.generation, mirror.mean_questions) == (6, 1, 2)
     assert mirror.vector_sum(2).tolist() == [2.0] * 6
@@ -1039,8 +1047,8 @@ def test_an_older_state_never_replaces_a_newer_one(store: Store, namespace: str)
     create_two(store, namespace)
     state = store.cluster(namespace, 1)
     assert state is not None
-    store.unsettle(namespace)
-    token = store.begin_settling(namespace)
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
     newer = replace(state, revision=state.revision + 2, size=9)
     assert store.restore(namespace, token, [Restored(newer)]) == 1
     assert store.restore(namespace, token, [Restored(replace(state, revision=state.revision + 1))]) == 0
@@ -1051,29 +1059,29 @@ def test_an_older_state_never_replaces_a_newer_one(store: Store, namespace: str)
 
 def test_a_log_behind_its_reader_is_a_lost_memory(store: Store, namespace: str) -> None:
     seq = store.load(namespace).seq
-    with pytest.raises(StoreUnsettled):
-        store.tail(namespace, store.incarnation(namespace) or "", seq + 1)
-    assert store.incarnation(namespace) is None
+    with pytest.raises(RecoveryNeeded):
+        store.tail(namespace, store.store_epoch(namespace) or "", seq + 1)
+    assert store.store_epoch(namespace) is None
 
 
 def test_a_ledger_that_ends_before_it_was_seen_to_is_a_lost_memory(store: Store, namespace: str) -> None:
     rows = replace(batch(row(7, 1, created=True)), head=5)
-    with pytest.raises(StoreUnsettled):
+    with pytest.raises(RecoveryNeeded):
         commit(store, namespace, proposal(creation(1, vector(1, 0, 0, 0)), rows=rows))
-    assert store.incarnation(namespace) is None
-    settle(store, namespace)
+    assert store.store_epoch(namespace) is None
+    recover(store, namespace)
     assert list(store.clusters(namespace)) == []
 
 
 def test_what_is_stale_and_missed_nothing_is_a_lost_memory(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     seq = store.load(namespace).seq
-    with pytest.raises(StoreUnsettled):
+    with pytest.raises(RecoveryNeeded):
         commit(store, namespace, proposal(join(3, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 3)), seq=seq))
 
 
 def test_a_number_that_a_cluster_has_is_never_given_again(store: Store, namespace: str) -> None:
     create_two(store, namespace)
-    store.unsettle(namespace)
-    settle(store, namespace)
+    store.require_recovery(namespace)
+    recover(store, namespace)
     assert store.load(namespace).next_id == 3

@@ -46,7 +46,7 @@ class _Racer(threading.Thread):
 
     def _race(self) -> None:
         order = np.random.default_rng(self._partition).permutation(len(self._subjects))
-        incarnation = self._clusterer.settled(self._namespace)
+        store_epoch = self._clusterer.recovered(self._namespace)
         for start in range(0, len(order), BATCH):
             if self._ended.is_set():
                 return
@@ -55,7 +55,7 @@ class _Racer(threading.Thread):
                 Arrival(Source("questions", self._partition, start + i, 1), f"subject {subject}")
                 for i, subject in enumerate(chosen)
             ]
-            decided = self._clusterer.decide(self._namespace, incarnation, arrivals, self._subjects[chosen], {})
+            decided = self._clusterer.decide(self._namespace, store_epoch, arrivals, self._subjects[chosen], {})
             for subject, decision in zip(chosen, decided.decisions, strict=True):
                 assert decision.cluster_id is not None
                 self.ids[int(subject)] = decision.cluster_id

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import questream.migration.moving
 from questream.broker.kafka_python.decided import DecidedTopics
 from questream.cli.recovery import _cluster_topic
-from questream.deciding.config import build_of
+from questream.deciding.config import namespace_config
 from questream.domain import Matrix, NamespaceState
 from questream.encoder import Encoder
 from questream.errors import IdentityMismatch, KafkaUnavailable
@@ -78,14 +78,16 @@ def questions(first: int, count: int) -> Iterator[Any]:
 def rebuilding(stream: Stream, encoder: Encoder, members: int = 64) -> Iterator[Rebuilding]:
     settings = stream.settings()
     with DecidedTopics(settings, NAMESPACE, 1_000_000) as topics:
-        begun = Rebuilding(stream.store(), NAMESPACE, topics, encoder, build_of(settings, encoder).rules, untold)
+        begun = Rebuilding(
+            stream.store(), NAMESPACE, topics, encoder, namespace_config(settings, encoder).rules, untold
+        )
         begun.read_history(members)
         yield begun
 
 
 def switch(stream: Stream, begun: Rebuilding, encoder: Encoder, store: Store | None = None) -> Moved:
     settings = stream.settings()
-    identity = build_of(settings, encoder).identity
+    identity = namespace_config(settings, encoder).identity
     return move(settings, store or stream.store(), NAMESPACE, begun, identity, retire_unread=False)
 
 
@@ -185,7 +187,7 @@ def grown(make_stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch) -
     return stream
 
 
-@pytest.mark.parametrize("call", ["restore", "settle"])
+@pytest.mark.parametrize("call", ["restore", "recover"])
 def test_whoever_dies_after_the_transaction_leaves_the_rest_to_the_next_worker(grown: Stream, call: str) -> None:
     with rebuilding(grown, NEW) as begun, pytest.raises(KeyboardInterrupt):
         switch(grown, begun, NEW, LostIn(grown.store(), call))
@@ -205,7 +207,7 @@ def test_whoever_dies_before_the_commit_leaves_the_old_model(grown: Stream, monk
         patched.setattr(KafkaProducer, "commit_transaction", die)
         with pytest.raises(KafkaUnavailable):
             switch(grown, begun, NEW)
-    assert grown.store().incarnation(NAMESPACE) is None
+    assert grown.store().store_epoch(NAMESPACE) is None
     grown.send(questions(200, 100))
     with running_worker(grown.settings(), NEW, OLD):
         decided(grown, 300)
@@ -255,7 +257,9 @@ def test_clusters_whose_questions_are_nowhere_are_named_and_nothing_happens(
     delete_questions(stream, below=4 * TOPICS)
     with rebuilding(stream, NEW) as begun:
         assert {begun.centroids.mirror.member_count(i) for i in range(1, TOPICS + 1)} == {1}
-    from_store = Rebuilding(stream.store(), NAMESPACE, None, NEW, build_of(stream.settings(), NEW).rules, untold)
+    from_store = Rebuilding(
+        stream.store(), NAMESPACE, None, NEW, namespace_config(stream.settings(), NEW).rules, untold
+    )
     delete_questions(stream, below=5 * TOPICS)
     with rebuilding(stream, NEW) as from_topic:
         for begun in (from_store, from_topic):
@@ -263,11 +267,11 @@ def test_clusters_whose_questions_are_nowhere_are_named_and_nothing_happens(
                 switch(stream, begun, NEW)
             assert len(refused.value.cluster_ids) == TOPICS
     assert whole(stream).model == OLD.name
-    assert stream.store().incarnation(NAMESPACE) is not None
+    assert stream.store().store_epoch(NAMESPACE) is not None
 
 
 def test_one_text_of_each_cluster_in_the_store_is_enough(grown: Stream) -> None:
-    rules = build_of(grown.settings(), NEW).rules
+    rules = namespace_config(grown.settings(), NEW).rules
     begun = Rebuilding(grown.store(), NAMESPACE, None, NEW, rules, untold)
     assert switch(grown, begun, NEW).clusters == TOPICS
     assert whole(grown).mean_questions == 200

@@ -126,8 +126,8 @@ def test_another_history_of_the_same_process_is_another_memory(redis_factory: Ca
     client = redis.Redis.from_url(redis_factory().url)
     store = RedisStore(client)
     store.open("default", Identity("model", "r1", 4, "centred", "average", 0.55))
-    store.settle("default", store.begin_settling("default"), None, {})
-    assert store.incarnation("default") is not None
+    store.recover("default", store.begin_recovery("default"), None, {})
+    assert store.store_epoch("default") is not None
     client.replicaof("127.0.0.1", 1)
     client.replicaof("NO", "ONE")
-    assert store.incarnation("default") is None
+    assert store.store_epoch("default") is None

@@ -56,7 +56,7 @@ def test_without_yes_and_without_a_terminal_it_only_reports(stream: Stream, tune
     assert "no live question came to compare the models on" in outcome.out
     assert "nothing was changed" in outcome.out
     assert "--yes does it" in outcome.err
-    assert stream.store().incarnation("default") is not None
+    assert stream.store().store_epoch("default") is not None
 
 
 def test_a_namespace_moves_and_a_worker_with_the_new_model_goes_on(stream: Stream, tuned: Path) -> None:

@@ -36,7 +36,7 @@ def test_partitions_without_records_of_a_held_namespace_go_on(stream: Stream) ->
     with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as reader:
         stream.send([asked(0, "acme", 0), asked(1, "bank", 1)])
         reader.until(2)
-        token = store.hold("acme", store.incarnation("acme") or "", 600)
+        token = store.hold("acme", store.store_epoch("acme") or "", 600)
         assert token is not None
         # Behind the record that waits is one of another namespace: no offset is committed past the first.
         stream.send([asked(2, "acme", 0), asked(3, "bank", 0), asked(4, "bank", 1), asked(5, "bank", 1)])
@@ -50,7 +50,7 @@ def test_partitions_without_records_of_a_held_namespace_go_on(stream: Stream) ->
         stream.send([asked(6, "bank", 1)])
         assert [d["question_id"] for d in reader.values(5)][-1] == "q6"
         assert stream.committed()[0] == before
-        store.settle("acme", token, None, {})
+        store.recover("acme", token, None, {})
         decisions = reader.values(7)
         assert_one_decision_each(decisions, (f"q{i}" for i in range(7)))
         wait_until(lambda: probe(worker.metrics_port, "readyz") == (200, "ok"), "nothing waits")

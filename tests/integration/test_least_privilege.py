@@ -255,16 +255,16 @@ def ask_all_of(store: RedisStore) -> None:
     store.ping()
     encoder = hash_encoder()
     rules = rules_of(Settings(), encoder)
-    clusterer = Clusterer(store, identity_of(encoder, rules), rules, settle=lambda ns: settle(store, ns))
+    clusterer = Clusterer(store, identity_of(encoder, rules), rules, recover=lambda ns: recover(store, ns))
     namespace = "least-privilege"
     ledger = clusterer.recorded(namespace, "t", 0)
     texts = ["my card is lost", "where is the bank"]
     arrivals = [Arrival(Source("t", 0, offset, 1), text) for offset, text in enumerate(texts, ledger.head + 1)]
     vectors = np.stack([hash_vector(text) for text in texts])
-    decided = clusterer.decide(namespace, ledger.incarnation, arrivals, vectors, {})
+    decided = clusterer.decide(namespace, ledger.store_epoch, arrivals, vectors, {})
     clusterer.catch_up(namespace)
     told = [(state.cluster_id, state.revision) for state in decided.states]
-    store.confirm(namespace, told, {}, store.moment(namespace))
+    store.confirm(namespace, told, {}, store.outbox_position(namespace))
     for cluster_id in store.unpublished(namespace, 0.0, 10):
         store.cluster(namespace, cluster_id)
     store.namespace_state(namespace)
@@ -272,12 +272,12 @@ def ask_all_of(store: RedisStore) -> None:
     store.heads(namespace, [("t", 0)])
     store.retire(namespace, Retention(idle_seconds=3600.0), 10)
     store.revisions(namespace, [1, 2])
-    store.unsettle(namespace)
+    store.require_recovery(namespace)
 
 
-def settle(store: RedisStore, namespace: str) -> None:
+def recover(store: RedisStore, namespace: str) -> None:
     """Nothing was published that could be put back."""
-    store.settle(namespace, store.begin_settling(namespace), None, {})
+    store.recover(namespace, store.begin_recovery(namespace), None, {})
 
 
 def as_a_reader(authority: Path, url: str) -> None:
@@ -286,7 +286,7 @@ def as_a_reader(authority: Path, url: str) -> None:
     store.ping()
     (namespace,) = [name for name in store.namespaces() if name == "least-privilege"]
     assert store.namespace_state(namespace) is not None
-    assert store.load(namespace).incarnation
+    assert store.load(namespace).store_epoch
     assert [store.cluster(namespace, state.cluster_id) is not None for state in store.clusters(namespace)] == [True] * 2
 
 
@@ -303,7 +303,7 @@ def test_a_redis_user_needs_each_of_the_listed_commands_and_is_told_which_is_mis
     with secured_redis.client() as client:
         client.flushdb()
         as_a_worker(authority, become(secured_redis, "questream-worker"))
-        settle(store_at(become(secured_redis, "questream-worker"), authority), "least-privilege")
+        recover(store_at(become(secured_redis, "questream-worker"), authority), "least-privilege")
         uses(authority, become(secured_redis, user))
         for rule in commands_of(user):
             command = rule.removeprefix("+")

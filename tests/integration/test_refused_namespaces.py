@@ -76,7 +76,7 @@ def test_a_namespace_that_moves_to_another_model_under_a_worker_ends_none(stream
         moved = replace(moved, model_revision="another", generation=moved.generation + 1)
         key, value = encode_namespace_state(moved)
         send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(value, key)])
-        stream.store().unsettle("acme")
+        stream.store().require_recovery("acme")
         stream.send([asked(3, "acme"), asked(4, "bank")])
         assert_one_decision_each(reader.values(3), ["q1", "q2", "q4"])
         with stream.dead_letters() as dead:

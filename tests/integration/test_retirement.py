@@ -18,7 +18,7 @@ from questream.store.retention import Due
 from questream.stream import processor
 from questream.stream.worker import Worker
 from tests.contract.test_retirement import IDLE_TWO_MINUTES, MINUTE, create, join_again, live
-from tests.contract.test_store import IDENTITY, settle
+from tests.contract.test_store import IDENTITY, recover
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Message, Reader, Stream, assert_one_decision_each, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
@@ -154,7 +154,7 @@ def test_a_flood_of_single_questions_is_held_to_the_limit(
 def test_a_cluster_that_is_seen_while_it_is_looked_at_stays(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store, namespace = RedisStore(redis.Redis.from_url(redis_url)), "seen-anew"
     store.open(namespace, IDENTITY)
-    settle(store, namespace)
+    recover(store, namespace)
     create(store, namespace, MINUTE, 2 * MINUTE, 9 * MINUTE)
     look = RedisRetirement._page
 

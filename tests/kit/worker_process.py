@@ -163,8 +163,8 @@ def record_commits(path: Path) -> None:
             lines.write(json.dumps(line) + "\n")
         return reply
 
-    def recording_merge(self: RedisStore, namespace: str, incarnation: str, seq: int, merges: Any) -> Any:
-        reply = merge(self, namespace, incarnation, seq, merges)
+    def recording_merge(self: RedisStore, namespace: str, store_epoch: str, seq: int, merges: Any) -> Any:
+        reply = merge(self, namespace, store_epoch, seq, merges)
         pairs = [[applied.merge.survivor, applied.merge.loser] for applied in reply.applied]
         if pairs:
             line = {"namespace": namespace, "seq": reply.seq, "moved": True, "merges": pairs}

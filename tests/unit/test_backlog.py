@@ -21,55 +21,55 @@ def backlog() -> Backlog:
 
 
 def test_what_waits_when_an_epoch_ends_is_dropped(backlog: Backlog) -> None:
-    backlog.put(items(0, 1), None, backlog.epoch)
-    assert backlog.end_epoch(backlog.epoch) == 2
+    backlog.put(items(0, 1), None, backlog.assignment_id)
+    assert backlog.end_assignment(backlog.assignment_id) == 2
     assert offsets(backlog) == []
 
 
 def test_nothing_is_taken_in_between_two_epochs(backlog: Backlog) -> None:
     # Offset 1 was dropped with the epoch: offset 2 must not be decided ahead of it.
-    backlog.put(items(1), None, backlog.epoch)
-    backlog.end_epoch(backlog.epoch)
-    backlog.put(items(2), None, backlog.epoch)
+    backlog.put(items(1), None, backlog.assignment_id)
+    backlog.end_assignment(backlog.assignment_id)
+    backlog.put(items(2), None, backlog.assignment_id)
     assert offsets(backlog) == []
-    backlog.begin_epoch()
-    backlog.put(items(1, 2), None, backlog.epoch)
+    backlog.begin_assignment()
+    backlog.put(items(1, 2), None, backlog.assignment_id)
     assert offsets(backlog) == [1, 2]
 
 
 def test_what_was_fetched_before_an_epoch_ended_is_not_taken_into_the_next(backlog: Backlog) -> None:
-    fetched_in = backlog.epoch
-    backlog.end_epoch(fetched_in)
-    backlog.begin_epoch()
+    fetched_in = backlog.assignment_id
+    backlog.end_assignment(fetched_in)
+    backlog.begin_assignment()
     backlog.put(items(5), None, fetched_in)
     assert offsets(backlog) == []
 
 
 def test_an_epoch_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
-    ended = backlog.epoch
-    backlog.end_epoch(ended)
-    backlog.begin_epoch()
-    backlog.put(items(0), None, backlog.epoch)
-    assert backlog.end_epoch(ended) == 0
+    ended = backlog.assignment_id
+    backlog.end_assignment(ended)
+    backlog.begin_assignment()
+    backlog.put(items(0), None, backlog.assignment_id)
+    assert backlog.end_assignment(ended) == 0
     assert offsets(backlog) == [0]
 
 
 def test_no_more_is_asked_for_than_a_batch_may_have_in_bytes(backlog: Backlog) -> None:
     assert backlog.room == 8
     large = Item(Record(Source("questions", 0, 0, 1), None, b"w" * 40_000))
-    backlog.put([large], None, backlog.epoch)
+    backlog.put([large], None, backlog.assignment_id)
     assert backlog.room == 2
     # Of 26,668 bytes on average.
-    backlog.put([large, large, *items(3)], None, backlog.epoch)
+    backlog.put([large, large, *items(3)], None, backlog.assignment_id)
     assert backlog.room == 3
-    backlog.put([Item(Record(Source("questions", 0, 4, 1), None, b"w" * 900_000))], None, backlog.epoch)
+    backlog.put([Item(Record(Source("questions", 0, 4, 1), None, b"w" * 900_000))], None, backlog.assignment_id)
     assert backlog.room == 1
 
 
 def test_small_records_are_asked_for_by_their_number_soon_again(backlog: Backlog) -> None:
-    backlog.put([Item(Record(Source("questions", 0, 0, 1), None, b"w" * 90_000))], None, backlog.epoch)
+    backlog.put([Item(Record(Source("questions", 0, 0, 1), None, b"w" * 90_000))], None, backlog.assignment_id)
     rooms = []
     for offset in range(1, 5):
-        backlog.put(items(offset), None, backlog.epoch)
+        backlog.put(items(offset), None, backlog.assignment_id)
         rooms.append(backlog.room)
     assert rooms == [2, 4, 8, 8]

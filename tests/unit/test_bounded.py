@@ -45,8 +45,8 @@ def clusterer(store: MemoryStore, **options: Any) -> Clusterer:
 
 def ask(worker: Clusterer, namespace: str, offset: int, axis: int = 0, timestamp: int = 1000) -> Decided:
     arrival = Arrival(Source("questions", 0, offset, timestamp), "Why?")
-    incarnation = worker.recorded(namespace, "questions", 0).incarnation
-    return worker.decide(namespace, incarnation, [arrival], np.eye(4, dtype=np.float32)[[axis]], {})
+    store_epoch = worker.recorded(namespace, "questions", 0).store_epoch
+    return worker.decide(namespace, store_epoch, [arrival], np.eye(4, dtype=np.float32)[[axis]], {})
 
 
 def test_the_mirror_that_was_not_used_for_longest_goes_and_comes_again() -> None:
@@ -90,7 +90,13 @@ class Records:
 
     def start(self) -> None: ...
 
-    def publish(self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Any) -> Offsets:  # noqa: ARG002 - the protocol's signature
+    def publish(
+        self,
+        records: Sequence[Outgoing],
+        offsets: Offsets,
+        membership: Any,  # noqa: ARG002 - the protocol's signature
+        verify_before_commit: Any,  # noqa: ARG002 - as above
+    ) -> Offsets:
         self.records += records
         return offsets
 
@@ -112,7 +118,7 @@ def sweeper(store: MemoryStore, worker: Clusterer, retention: Retention, monkeyp
         metrics,
         retry,
         retirement,
-        current_epoch=int,
+        current_assignment=int,
         on_superseded=lambda _: None,
         own_namespace="default",
     )
@@ -138,7 +144,7 @@ def test_a_sweep_empties_a_full_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.eye(1200, dtype=np.float32)
     wide = Clusterer(store, Identity("model", "r1", 1200, "cosine", "average", 0.9), Rules(0.9, 0.9, "cosine"))
     arrivals = [Arrival(Source("questions", 0, i, i + 1), "Why?") for i in range(1200)]
-    wide.decide("a", wide.recorded("a", "questions", 0).incarnation, arrivals, vectors, {})
+    wide.decide("a", wide.recorded("a", "questions", 0).store_epoch, arrivals, vectors, {})
     now[0] = 60.0
     processor = sweeper(store, wide, Retention(max_clusters=300), monkeypatch)
     for _ in range(3):

@@ -189,11 +189,11 @@ class _MergesOnlyLater(MemoryStore):
         super().__init__()
         self.asked = 0
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         self.asked += 1
         if self.asked == 1:
             raise StoreUnavailable("not now")
-        return super().merge(namespace, incarnation, seq, merges)
+        return super().merge(namespace, store_epoch, seq, merges)
 
 
 def test_a_merge_whose_call_failed_is_proposed_again() -> None:

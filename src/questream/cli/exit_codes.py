@@ -10,10 +10,10 @@ from questream.errors import (
     KafkaUnavailable,
     ModelError,
     QuestreamError,
+    RecoveryNeeded,
     SettingsError,
     StoreRefused,
     StoreUnavailable,
-    StoreUnsettled,
 )
 
 
@@ -49,7 +49,7 @@ _CODES: tuple[tuple[type[QuestreamError], ExitCode], ...] = (
     (SettingsError, ExitCode.USAGE),
     (ModelError, ExitCode.MODEL),
     (StoreUnavailable, ExitCode.UNREACHABLE),
-    (StoreUnsettled, ExitCode.FAILED),
+    (RecoveryNeeded, ExitCode.FAILED),
     (KafkaUnavailable, ExitCode.UNREACHABLE),
     (StoreRefused, ExitCode.REFUSED),
     (KafkaRefused, ExitCode.REFUSED),

@@ -69,7 +69,7 @@ def migrate(
     Example: questream migrate --to sentence-transformers/all-mpnet-base-v2
     """
     from questream.broker.kafka_python.decided import DecidedTopics
-    from questream.deciding.config import build_of
+    from questream.deciding.config import namespace_config
     from questream.encoder import load_encoder
     from questream.migration.moving import move
     from questream.migration.rebuilding import Rebuilding
@@ -84,10 +84,10 @@ def migrate(
     encoder = load_encoder(_model_to(settings.model, to, to_revision))
     _require_another(before, encoder)
     _warn_of_workers(settings.model, encoder)
-    build = build_of(settings, encoder)
+    built = namespace_config(settings, encoder)
     progress = _Progress()
     with nullcontext() if from_store else DecidedTopics(settings, name, decisions) as topics:
-        rebuilding = Rebuilding(store, name, topics, encoder, build.rules, progress)
+        rebuilding = Rebuilding(store, name, topics, encoder, built.rules, progress)
         rebuilding.read_history(members)
         rebuilding.read_rest()
         unread = rebuilding.complete(list(store.summaries(name)))
@@ -98,7 +98,7 @@ def migrate(
         moved = None
         try:
             if yes or (not as_json and _agreed(name)):
-                moved = move(settings, store, name, rebuilding, build.identity, retire_unread=retire_unread)
+                moved = move(settings, store, name, rebuilding, built.identity, retire_unread=retire_unread)
         finally:
             if as_json:
                 print_json({**outlook, "moved": None if moved is None else asdict(moved)})

@@ -84,7 +84,7 @@ def restore(
     Example: questream restore --redis.url redis://127.0.0.1:6379/0
     """
     from questream.recovery.home import Homes, location_of
-    from questream.recovery.settling import Settler
+    from questream.recovery.recover import StoreRecovery
     from questream.store.redis.store import open_store
 
     settings = load(config, set_)
@@ -92,14 +92,14 @@ def restore(
         raise typer.BadParameter("--adopt needs one of --former-config FILE and --former-is-gone")
     store = open_store(settings.redis)
     with _cluster_topic(settings, store) as topic:
-        settler = Settler(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
+        recovery = StoreRecovery(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
         if adopt:
             if former_config is not None:
                 _close_former(settings, load(former_config, None), topic)
-            restored = settler.adopt()
+            restored = recovery.adopt()
             _tell_homes(settings, store, restored)
         else:
-            restored = settler.restore()
+            restored = recovery.restore()
     if as_json:
         print_json(restored)
     else:

@@ -42,7 +42,7 @@ Change = ClusterMoved | ClusterRemoved | MeanMoved
 
 
 class Mirror:
-    """The centroids of one namespace as raw sums, exactly as the store holds them at `seq` of an incarnation.
+    """The centroids of one namespace as raw sums, exactly as the store holds them at `seq` of a store epoch.
 
     `generation` counts how often the namespace was moved to another model.
 
@@ -52,7 +52,7 @@ class Mirror:
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
-        self.incarnation = ""
+        self.store_epoch = ""
         self.generation = 0
         self.seq = 0
         self.next_id = 1

@@ -26,7 +26,7 @@ from questream.deciding.proposal import (
 )
 from questream.deciding.states import live_state, merged_state, namespace_state
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, IdentityMismatch, NamespaceRefused, StoreUnsettled, Superseded
+from questream.errors import Contended, IdentityMismatch, NamespaceRefused, RecoveryNeeded, Superseded
 from questream.store.ledger import decide
 from questream.store.protocol import (
     NO_TOPICS,
@@ -43,7 +43,7 @@ from questream.store.protocol import (
     Tail,
 )
 
-__all__ = ["Arrival", "Build", "Clusterer", "Decided"]
+__all__ = ["Arrival", "Clusterer", "Decided", "NamespaceConfig"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Build:
+class NamespaceConfig:
     """A model that namespaces may be built with, and how questions are clustered by it."""
 
     identity: Identity
@@ -93,7 +93,7 @@ class _Run:
     """One call of `decide` as it goes along."""
 
     namespace: str
-    build: Build
+    config: NamespaceConfig
     decisions: list[Decision | None]
     states: dict[int, ClusterState] = field(default_factory=dict)
     namespace_state: NamespaceState | None = None
@@ -109,7 +109,7 @@ class Clusterer:
     New namespaces are built with `identity`; those that were built with `former`, and not moved yet, go on with that:
     `identity(namespace)` says what the vectors that `decide` gets have to be of. Namespaces of another stream than that
     of `topics` are refused. `keep_texts` keeps the founder's text of a cluster in the store as its representative.
-    `settle` compares a namespace whose store may have lost its memory with what was published, `settle_all` many of
+    `recover` compares a namespace whose store may have lost its memory with what was published, `recover_all` many of
     them; without it nothing is ever published elsewhere. Mirrors of `max_namespaces` are held at most. `clock` gives
     seconds since the epoch.
     """
@@ -120,33 +120,33 @@ class Clusterer:
         identity: Identity,
         rules: Rules,
         *,
-        former: Build | None = None,
+        former: NamespaceConfig | None = None,
         topics: StreamTopics = NO_TOPICS,
         keep_texts: bool = True,
-        settle: Callable[[str], None] | None = None,
-        settle_all: Callable[[Collection[str]], None] | None = None,
+        recover: Callable[[str], None] | None = None,
+        recover_all: Callable[[Collection[str]], None] | None = None,
         max_namespaces: int | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
-        self._known = [Build(identity, rules), *([former] if former else [])]
+        self._known = [NamespaceConfig(identity, rules), *([former] if former else [])]
         self._topics = topics
         self._keep_texts = keep_texts
-        self._settle = settle or self._settle_as_it_stands
-        self._settle_all = settle_all or self._settle_each
+        self._recover = recover or self._recover_as_it_stands
+        self._recover_all = recover_all or self._recover_each
         self._max_namespaces = max_namespaces
         self._clock = clock
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
-        self._builds: dict[str, Build] = {}
-        # The incarnation that a namespace's build was looked up in: moving it to another model begins a new one.
+        self._configs: dict[str, NamespaceConfig] = {}
+        # The store epoch that a namespace's build was looked up in: moving it to another model begins a new one.
         self._looked_up_in: dict[str, str] = {}
         # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
         self._unmerged: dict[str, set[int]] = {}
         # Pairs that the store refused to merge because both are named and differ, and when each may be proposed again.
         self._apart: dict[str, dict[tuple[int, int], float]] = {}
-        # Where the ledgers of partitions were last seen to end, and in which incarnation: one that ends before is lost.
+        # Where the ledgers of partitions were last seen to end, and in which store epoch: one that ends before is lost.
         self._heads: dict[tuple[str, str, int], tuple[str, int]] = {}
         self._turn = uuid.uuid4().hex[:12]
         self._opening = threading.Lock()
@@ -167,7 +167,7 @@ class Clusterer:
     @property
     def namespaces(self) -> list[str]:
         """The namespaces that were opened here."""
-        return sorted(self._builds)
+        return sorted(self._configs)
 
     @property
     def cluster_count(self) -> int:
@@ -180,8 +180,8 @@ class Clusterer:
         Raises IdentityMismatch if it was built with another model.
         """
         with self._opening:
-            if namespace not in self._builds:
-                self._builds[namespace] = self._open_in_store(namespace)
+            if namespace not in self._configs:
+                self._configs[namespace] = self._open_in_store(namespace)
 
     def let_go(self, namespace: str) -> None:
         """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
@@ -190,31 +190,31 @@ class Clusterer:
 
     def unopened(self, namespaces: Iterable[str]) -> set[str]:
         """Those of the namespaces that were not opened here yet."""
-        return {namespace for namespace in namespaces if namespace not in self._builds}
+        return {namespace for namespace in namespaces if namespace not in self._configs}
 
     def open_all(self, namespaces: Iterable[str]) -> None:
-        """Open and settle namespaces at once; one that is refused is left for `recorded` to tell."""
+        """Open and recover namespaces at once; one that is refused is left for `recorded` to tell."""
         opened = []
         for namespace in sorted(namespaces):
             with suppress(NamespaceRefused):
                 self.open(namespace)
                 opened.append(namespace)
         if opened:
-            self._settle_all(opened)
+            self._recover_all(opened)
 
     def identity(self, namespace: str) -> Identity:
         """What an opened namespace is built with, as of the last ledger of it that was `recorded`."""
-        return self._builds[namespace].identity
+        return self._configs[namespace].identity
 
-    def settled(self, namespace: str) -> str:
-        """The incarnation that the namespace stands in, settled where need be; safe from any thread."""
+    def recovered(self, namespace: str) -> str:
+        """The store epoch that the namespace stands in, recovered where need be; safe from any thread."""
         self.open(namespace)
         while True:
-            standing = self._store.incarnation(namespace)
-            if standing is not None:
-                self._look_up_build(namespace, standing)
-                return standing
-            self._settle_opened(namespace)
+            store_epoch = self._store.store_epoch(namespace)
+            if store_epoch is not None:
+                self._look_up_config(namespace, store_epoch)
+                return store_epoch
+            self._recover_opened(namespace)
 
     def recorded(self, namespace: str, topic: str, partition: int) -> Ledger:
         """The decisions that a partition already has; safe from any thread."""
@@ -222,11 +222,11 @@ class Clusterer:
         while True:
             try:
                 ledger = self._store.ledger(namespace, topic, partition)
-            except StoreUnsettled:
-                self._settle_opened(namespace)
+            except RecoveryNeeded:
+                self._recover_opened(namespace)
                 continue
-            self._look_up_build(namespace, ledger.incarnation)
-            self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
+            self._look_up_config(namespace, ledger.store_epoch)
+            self._heads[namespace, topic, partition] = (ledger.store_epoch, ledger.head)
             return ledger
 
     def stream(self, topic: str, identity: str) -> tuple[str, bool]:
@@ -236,7 +236,7 @@ class Clusterer:
     def forget(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         """Forget the recorded decisions of a partition from `offset` on, which other records have; from any thread."""
         ledger = self._store.cut_ledger(namespace, topic, partition, offset)
-        self._heads[namespace, topic, partition] = (ledger.incarnation, ledger.head)
+        self._heads[namespace, topic, partition] = (ledger.store_epoch, ledger.head)
         return ledger
 
     def forget_in_all(self, topic: str, partition: int, offset: int) -> None:
@@ -248,7 +248,7 @@ class Clusterer:
     def decide(
         self,
         namespace: str,
-        incarnation: str,
+        store_epoch: str,
         arrivals: Sequence[Arrival],
         vectors: Matrix,
         published_below: Mapping[tuple[str, int], int],
@@ -257,18 +257,18 @@ class Clusterer:
 
         Arrivals of one partition are in order of offset. One that was decided before gets its recorded decision; one
         whose record is pruned is scored without learning (outcome `replayed`). `published_below` names, per partition,
-        the offset below which everything is published, so that the ledger may forget it. `incarnation` is the one that
+        the offset below which everything is published, so that the ledger may forget it. `store_epoch` is the one that
         the ledgers of the partitions were read under.
         Raises Superseded if others have decided and published what was fresh when it was read: it is theirs by now.
         Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
-        call may then be made again. Raises StoreUnsettled if another incarnation stands: what was decided before this
+        call may then be made again. Raises RecoveryNeeded if another store epoch stands: what was decided before this
         batch may be forgotten, and a later offset must not be recorded ahead of it.
         """
-        if self.follow(namespace).incarnation != incarnation:
+        if self.follow(namespace).store_epoch != store_epoch:
             self._mirrors.pop(namespace, None)
-            if self.follow(namespace).incarnation != incarnation:
-                raise StoreUnsettled(f"the store was settled anew since the ledgers of {namespace!r} were read")
-        run = _Run(namespace, self._builds[namespace], [None] * len(arrivals))
+            if self.follow(namespace).store_epoch != store_epoch:
+                raise RecoveryNeeded(f"the store was recovered anew since the ledgers of {namespace!r} were read")
+        run = _Run(namespace, self._configs[namespace], [None] * len(arrivals))
         self._make_room(namespace)
         pending = list(range(len(arrivals)))
         while pending:
@@ -287,7 +287,7 @@ class Clusterer:
     def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
         """The clusters nearest to a unit vector (d,), read-only."""
         mirror = self.follow(namespace)
-        return nearest_clusters(mirror, self._builds[namespace].rules, vector, limit)
+        return nearest_clusters(mirror, self._configs[namespace].rules, vector, limit)
 
     def follow(self, namespace: str) -> Mirror:
         """The namespace's mirror, loaded where need be."""
@@ -301,44 +301,44 @@ class Clusterer:
         """Follow what others committed while there was nothing to decide."""
         mirror = self.follow(namespace)
         try:
-            self._apply(namespace, mirror, self._store.tail(namespace, mirror.incarnation, mirror.seq))
-        except StoreUnsettled:
+            self._apply(namespace, mirror, self._store.tail(namespace, mirror.store_epoch, mirror.seq))
+        except RecoveryNeeded:
             # Not left to the next question: what is in the store is shown to people.
-            self.settled(namespace)
+            self.recovered(namespace)
             self._mirrors[namespace] = self._store.load(namespace)
 
-    def _settle_opened(self, namespace: str) -> None:
+    def _recover_opened(self, namespace: str) -> None:
         # The store may have forgotten that there is such a namespace.
         self._open_in_store(namespace)
-        self._settle(namespace)
+        self._recover(namespace)
 
-    def _look_up_build(self, namespace: str, incarnation: str) -> None:
-        """What the namespace is built with by now; after `incarnation` was read, so that it is of no earlier one."""
+    def _look_up_config(self, namespace: str, store_epoch: str) -> None:
+        """What the namespace is built with by now; after `store_epoch` was read, so that it is of no earlier one."""
         with self._opening:
-            if self._looked_up_in.get(namespace) != incarnation:
-                self._builds[namespace] = self._open_in_store(namespace)
-                self._looked_up_in[namespace] = incarnation
+            if self._looked_up_in.get(namespace) != store_epoch:
+                self._configs[namespace] = self._open_in_store(namespace)
+                self._looked_up_in[namespace] = store_epoch
 
-    def _open_in_store(self, namespace: str) -> Build:
+    def _open_in_store(self, namespace: str) -> NamespaceConfig:
         """The first of the models known here that the namespace is, or can be, built with."""
         mismatch: IdentityMismatch | None = None
-        for build in self._known:
+        for config in self._known:
             try:
-                self._store.open(namespace, build.identity, self._topics)
+                self._store.open(namespace, config.identity, self._topics)
             except IdentityMismatch as error:
                 mismatch = mismatch or error
             else:
-                return build
+                return config
         assert mismatch is not None  # noqa: S101 - there is at least one build
         raise mismatch
 
-    def _settle_each(self, namespaces: Collection[str]) -> None:
+    def _recover_each(self, namespaces: Collection[str]) -> None:
         for namespace in namespaces:
-            if self._store.incarnation(namespace) is None:
-                self._settle(namespace)
+            if self._store.store_epoch(namespace) is None:
+                self._recover(namespace)
 
-    def _settle_as_it_stands(self, namespace: str) -> None:
-        self._store.settle(namespace, self._store.begin_settling(namespace), None, {})
+    def _recover_as_it_stands(self, namespace: str) -> None:
+        self._store.recover(namespace, self._store.begin_recovery(namespace), None, {})
 
     def _commit(
         self,
@@ -351,7 +351,7 @@ class Clusterer:
         """Commit the pending arrivals; returns those that are still pending because others had been decided before."""
         mirror = self.follow(run.namespace)
         batch = vectors[pending]
-        assigner = BatchAssigner(batch, mirror, run.build.rules)
+        assigner = BatchAssigner(batch, mirror, run.config.rules)
         members = [arrivals[i] for i in pending]
         losses = 0
         for _ in range(_ATTEMPTS):
@@ -364,9 +364,9 @@ class Clusterer:
                 members,
                 rows,
                 published_below,
-                self._known_heads(run.namespace, mirror.incarnation, members),
-                model=run.build.identity.model,
-                threshold=run.build.rules.threshold,
+                self._known_heads(run.namespace, mirror.store_epoch, members),
+                model=run.config.identity.model,
+                threshold=run.config.rules.threshold,
                 decided_at=int(self._clock() * 1000),
                 keep_texts=self._keep_texts,
                 turn=self._turn if losses >= _LOSSES_BEFORE_A_TURN else "",
@@ -386,7 +386,7 @@ class Clusterer:
                     changed = self._apply(run.namespace, mirror, reply.missed)
                     if changed is None:
                         mirror = self.follow(run.namespace)
-                        assigner = BatchAssigner(batch, mirror, run.build.rules)
+                        assigner = BatchAssigner(batch, mirror, run.config.rules)
                     else:
                         assigner.rescore(changed)
                     # Whoever waits for another's turn has lost nothing by it.
@@ -394,11 +394,11 @@ class Clusterer:
                     self._back_off(losses, reply)
         raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
 
-    def _known_heads(self, namespace: str, incarnation: str, arrivals: Sequence[Arrival]) -> dict[tuple[str, int], int]:
-        """Where the ledgers of the arrivals' partitions were last seen to end, in this incarnation."""
+    def _known_heads(self, namespace: str, store_epoch: str, arrivals: Sequence[Arrival]) -> dict[tuple[str, int], int]:
+        """Where the ledgers of the arrivals' partitions were last seen to end, in this store epoch."""
         places = {(arrival.source.topic, arrival.source.partition) for arrival in arrivals}
         seen = {at: self._heads.get((namespace, *at), ("", -1)) for at in places}
-        return {at: head for at, (seen_in, head) in seen.items() if seen_in == incarnation}
+        return {at: head for at, (seen_in, head) in seen.items() if seen_in == store_epoch}
 
     def _make_room(self, namespace: str) -> None:
         """Let the mirrors go that were not used for longest; they can be loaded again."""
@@ -429,33 +429,33 @@ class Clusterer:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
         run.missed_changes += len(reply.missed.changes or ())
         for batch in proposal.partitions:
-            self._heads[run.namespace, batch.topic, batch.partition] = (proposal.incarnation, batch.last)
+            self._heads[run.namespace, batch.topic, batch.partition] = (proposal.store_epoch, batch.last)
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes_of(proposal))
-        model = run.build.identity.model
-        joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
+        model = run.config.identity.model
+        joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
         for i, row in zip(pending, rows, strict=True):
-            standing = reply.standings[row.cluster_id]
-            run.decisions[i] = decide(row, standing, joins[row.cluster_id], proposal)
+            cluster_row = reply.cluster_rows[row.cluster_id]
+            run.decisions[i] = decide(row, cluster_row, joins[row.cluster_id], proposal)
         self._merge(run, mirror, plan.moved)
         mirror = self._mirrors[run.namespace]
-        for touch in proposal.touches:
+        for update in proposal.cluster_updates:
             # A cluster that others have merged away meanwhile is theirs to tell.
-            if touch.cluster_id not in run.states and touch.cluster_id in mirror.row_of:
-                event: ClusterEvent = "created" if touch.creates else "updated"
-                standing = reply.standings[touch.cluster_id]
-                run.states[touch.cluster_id] = live_state(run.namespace, model, standing, event, mirror)
-        if proposal.tells_namespace:
-            run.namespace_state = namespace_state(run.namespace, run.build.identity, mirror)
+            if update.cluster_id not in run.states and update.cluster_id in mirror.row_of:
+                event: ClusterEvent = "created" if update.creates else "updated"
+                cluster_row = reply.cluster_rows[update.cluster_id]
+                run.states[update.cluster_id] = live_state(run.namespace, model, cluster_row, event, mirror)
+        if proposal.updates_namespace:
+            run.namespace_state = namespace_state(run.namespace, run.config.identity, mirror)
 
     def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
         unmerged = self._unmerged.setdefault(run.namespace, set())
         unmerged.update(moved)
         for _ in range(_MERGE_ROUNDS):
-            merges = propose_merges(mirror, sorted(unmerged), run.build.rules, self._pairs_apart(run.namespace))
+            merges = propose_merges(mirror, sorted(unmerged), run.config.rules, self._pairs_apart(run.namespace))
             if not merges:
                 break
             started = time.perf_counter()
-            reply = self._store.merge(run.namespace, mirror.incarnation, mirror.seq, merges)
+            reply = self._store.merge(run.namespace, mirror.store_epoch, mirror.seq, merges)
             run.commit_seconds += time.perf_counter() - started
             mirror = self._adopt_merges(run, mirror, reply)
             if not reply.apart:
@@ -486,7 +486,7 @@ class Clusterer:
             merge = applied.merge
             changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
         mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
-        model = run.build.identity.model
+        model = run.config.identity.model
         for applied in reply.applied:
             # A merge is published with the cluster that it made, or a restore would find the loser's questions nowhere.
             # Where that one has been merged away meanwhile, the outbox has both.
@@ -511,7 +511,7 @@ class Clusterer:
             else:
                 if not ledger.is_of(source.offset, arrivals[i].fingerprint):
                     # Whoever reads the ledger again sees it, and forgets what is not of these records.
-                    raise StoreUnsettled("the ledger of a partition is of other records than stand there now")
+                    raise RecoveryNeeded("the ledger of a partition is of other records than stand there now")
                 recorded = ledger.decisions.get(source.offset)
                 if recorded is None and arrivals[i].fresh:
                     # Published by another, else its record would still be there: a second word on it would be another.
@@ -524,7 +524,7 @@ class Clusterer:
 
     def _look(self, run: _Run, arrival: Arrival, vector: Vector) -> Decision:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
-        rules = run.build.rules
+        rules = run.config.rules
         best = nearest_clusters(self.follow(run.namespace), rules, vector, 2)
         near = bool(best) and best[0].similarity >= rules.threshold
         others = best[1:] if near else best[:1]
@@ -537,7 +537,7 @@ class Clusterer:
             runner_up=rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
             label=state.label if state else None,
             route=state.route if state else None,
-            model=run.build.identity.model,
+            model=run.config.identity.model,
             threshold=rules.threshold,
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
@@ -558,8 +558,8 @@ class Clusterer:
         if missed.changes is None:
             logger.warning("fell behind the log, loading the mirror again", extra={"namespace": namespace})
             loaded = self._mirrors[namespace] = self._store.load(namespace)
-            if loaded.incarnation != mirror.incarnation:
-                raise StoreUnsettled(f"the store was settled anew while namespace {namespace!r} was decided in")
+            if loaded.store_epoch != mirror.store_epoch:
+                raise RecoveryNeeded(f"the store was recovered anew while namespace {namespace!r} was decided in")
             return None
         rows = mirror.apply(missed.changes)
         mirror.seq = missed.seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Build
+from questream.deciding.clusterer import NamespaceConfig
 from questream.store.protocol import Identity, StreamTopics
 
 _SHARED_OF_CLUSTERS = {
@@ -72,7 +72,7 @@ def topics_of(settings: Settings) -> StreamTopics:
     return StreamTopics("" if settings.clusters.shared else kafka.input_topic, kafka.cluster_topic)
 
 
-def build_of(settings: Settings, encoder: Encoder) -> Build:
+def namespace_config(settings: Settings, encoder: Encoder) -> NamespaceConfig:
     """The model as namespaces are built with it by these settings."""
     rules = rules_of(settings, encoder)
-    return Build(identity_of(encoder, rules), rules)
+    return NamespaceConfig(identity_of(encoder, rules), rules)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from questream.clustering.assignment import BatchAssigner, Choice, Plan
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
 from questream.domain import RunnerUp, Source
-from questream.store.protocol import LedgerRow, MeanUpdate, PartitionBatch, Proposal, Touch
+from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS
 
 SIMILARITY_DIGITS = 6
@@ -77,11 +77,11 @@ def propose(
     sums = assigner.vector_sums(plan)
     # A producer whose clock is ahead must not move stream time, by which clusters are retired.
     latest = decided_at + FUTURE_ALLOWANCE_SECONDS * 1000
-    touches = []
+    cluster_updates = []
     for touched in plan.touched.values():
         founder = arrivals[touched.questions[0]].text if touched.created and keep_texts else None
-        touches.append(
-            Touch(
+        cluster_updates.append(
+            ClusterUpdate(
                 cluster_id=touched.cluster_id,
                 joins=len(touched.questions),
                 expected_members=touched.expected_members,
@@ -97,13 +97,13 @@ def propose(
         questions = mirror.mean_questions + plan.mean_learned
         mean = MeanUpdate(mirror.mean_questions, questions, assigner.mean_sum(plan))
     return Proposal(
-        incarnation=mirror.incarnation,
+        store_epoch=mirror.store_epoch,
         seq=mirror.seq,
         partitions=[
             PartitionBatch(*at, of_partition, published_below.get(at, 0), heads.get(at, -1))
             for at, of_partition in partitions.items()
         ],
-        touches=touches,
+        cluster_updates=cluster_updates,
         mean=mean,
         model=model,
         threshold=threshold,
@@ -115,9 +115,9 @@ def propose(
 def changes_of(proposal: Proposal) -> list[Change]:
     """What a committed proposal did to the clusters."""
     changes: list[Change] = [
-        ClusterMoved(touch.cluster_id, touch.members, touch.vector_sum)
-        for touch in proposal.touches
-        if touch.vector_sum is not None
+        ClusterMoved(update.cluster_id, update.members, update.vector_sum)
+        for update in proposal.cluster_updates
+        if update.vector_sum is not None
     ]
     if proposal.mean is not None:
         changes.append(MeanMoved(proposal.mean.questions, proposal.mean.vector_sum))

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from questream.clustering.mirror import Mirror
 from questream.domain import ClusterEvent, ClusterState, NamespaceState
-from questream.store.protocol import AppliedMerge, Identity, Standing
+from questream.store.protocol import AppliedMerge, ClusterRow, Identity
 
 
-def live_state(namespace: str, model: str, standing: Standing, event: ClusterEvent, mirror: Mirror) -> ClusterState:
+def live_state(
+    namespace: str, model: str, cluster_row: ClusterRow, event: ClusterEvent, mirror: Mirror
+) -> ClusterState:
     """The state of a cluster that is in the index."""
-    cluster_id = standing.cluster_id
+    cluster_id = cluster_row.cluster_id
     return ClusterState(
         cluster_id=cluster_id,
         namespace=namespace,
         event=event,
-        size=standing.size,
+        size=cluster_row.size,
         members=mirror.member_count(cluster_id),
         vector_sum=mirror.vector_sum(cluster_id).copy(),
         merged_into=None,
-        representative=standing.representative,
-        label=standing.label,
-        route=standing.route,
-        created_at=standing.created_at,
-        last_seen_at=standing.last_seen_at,
+        representative=cluster_row.representative,
+        label=cluster_row.label,
+        route=cluster_row.route,
+        created_at=cluster_row.created_at,
+        last_seen_at=cluster_row.last_seen_at,
         model=model,
-        revision=standing.revision,
-        in_flight=standing.in_flight,
+        revision=cluster_row.revision,
+        in_flight=cluster_row.in_flight,
     )
 
 

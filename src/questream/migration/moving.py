@@ -21,7 +21,7 @@ from questream.broker.deadline import Watchdog
 from questream.broker.kafka_python.clients import producer_config
 from questream.broker.kafka_python.publisher import KeySerializer, Outgoing, TransactionalPublisher
 from questream.domain import ClusterState, NamespaceState, name_some, retired_cluster
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, StoreUnsettled
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
 from questream.migration.rebuilding import Rebuilding
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.settings import Settings
@@ -66,7 +66,7 @@ def move(
 ) -> Moved:
     """Switch the namespace to what was rebuilt; with `retire_unread`, clusters are let go whose texts are nowhere.
 
-    Raises StoreUnsettled where a worker has to look first whether the store has lost anything, TextsMissing, and what
+    Raises RecoveryNeeded where a worker has to look first whether the store has lost anything, TextsMissing, and what
     store and topics raise. After KafkaUnavailable it may have happened nevertheless: within a minute the namespace's
     model tells.
     """
@@ -75,12 +75,12 @@ def move(
         rebuilding.read_rest()
         if time.monotonic() - began < _SHORT_PASS_SECONDS:
             break
-    incarnation = store.incarnation(namespace)
+    store_epoch = store.store_epoch(namespace)
     started = time.monotonic()
-    token = None if incarnation is None else store.hold(namespace, incarnation, _HOLD_SECONDS)
+    token = None if store_epoch is None else store.hold(namespace, store_epoch, _HOLD_SECONDS)
     if token is None:
-        raise StoreUnsettled(
-            f"namespace {namespace!r} is not settled: a worker does it, or questream restore; or somebody else moves it"
+        raise RecoveryNeeded(
+            f"namespace {namespace!r} is not recovered: a worker does it, or questream restore; or it is being moved"
         )
     try:
         states, whole = _new_states(store, namespace, rebuilding, identity, retire_unread=retire_unread)
@@ -92,12 +92,12 @@ def move(
     except (KafkaRefused, _NotBegun):
         _let_go(store, namespace, token)
         raise
-    # After any other failure it is not known whether the transaction was committed. The topic tells whoever settles the
-    # namespace once the hold is over.
+    # After any other failure it is not known whether the transaction was committed. The topic tells it to the
+    # worker that recovers the namespace once the hold is over.
     # In at-least-once an older state may still be on its way: then the last word has to be said again.
     again = settings.delivery == "at-least-once"
     store.restore(namespace, token, [Restored(state, publish=again and state.event != "retired") for state in states])
-    store.settle(namespace, token, whole, {})
+    store.recover(namespace, token, whole, {})
     retired = sum(state.event == "retired" for state in states)
     return Moved(len(states) - retired, retired, time.monotonic() - started)
 
@@ -137,7 +137,7 @@ def _new_states(
     ]
     before = store.namespace_state(namespace)
     if before is None:
-        raise StoreUnsettled(f"namespace {namespace!r} is gone")
+        raise RecoveryNeeded(f"namespace {namespace!r} is gone")
     whole = replace(
         before,
         model=identity.model,
@@ -168,9 +168,9 @@ def _publish(
     config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], longest_ms)
 
     def require_hold() -> None:
-        # As the last thing before the commit too: whoever settles after that sees the open transaction, and waits.
+        # As the last thing before the commit too: whoever recovers after that sees the open transaction, and waits.
         if not store.still_holds(namespace, token, max(_HOLD_SECONDS, seconds)):
-            raise StoreUnsettled(f"holding namespace {namespace!r} took too long; it was settled by a worker")
+            raise RecoveryNeeded(f"holding namespace {namespace!r} took too long; it was recovered by a worker")
 
     watchdog = Watchdog()
     publisher = TransactionalPublisher(
@@ -191,4 +191,4 @@ def _publish(
 def _let_go(store: Store, namespace: str, token: str) -> None:
     """Nothing was published: the namespace goes on as it was."""
     with suppress(QuestreamError):
-        store.settle(namespace, token, None, {})
+        store.recover(namespace, token, None, {})

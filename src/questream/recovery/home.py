@@ -88,16 +88,16 @@ class Homes:
         """Make this store the home of the namespace."""
         self._store.replace_home(namespace, str(self._next(told)).encode())
 
-    def header(self, namespace: str, incarnation: str) -> Sequence[tuple[str, bytes]]:
-        """What a record of the cluster topic carries that was made in this incarnation."""
+    def header(self, namespace: str, store_epoch: str) -> Sequence[tuple[str, bytes]]:
+        """What a record of the cluster topic carries that was made in this store epoch."""
         known = self._headers.get(namespace)
-        if known is None or known[0] != incarnation:
+        if known is None or known[0] != store_epoch:
             home = self._store.home(namespace)
             if home is None:
-                # Settled by an earlier release, and so compared with the topic already.
+                # Recovered by an earlier release, and so compared with the topic already.
                 self.take(namespace, None)
                 home = self._store.home(namespace) or b""
-            known = self._headers[namespace] = (incarnation, [(HOME_HEADER, home)])
+            known = self._headers[namespace] = (store_epoch, [(HOME_HEADER, home)])
         return known[1]
 
     def _next(self, told: Home | None) -> Home:

@@ -1,4 +1,4 @@
-"""Who settles a namespace: one worker at a time, while the others wait for it."""
+"""Who recovers a namespace: one worker at a time, while the others wait for it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from questream.errors import QuestreamError, StoreUnsettled
+from questream.errors import QuestreamError, RecoveryNeeded
 from questream.store.protocol import Store
 
 # A worker that dies is taken over from so much later.
 LEASE_SECONDS = 10.0
 
 
-class SettlingLease:
+class RecoveryLease:
     """The lease of one worker. `wait` waits for so many seconds and says whether the worker gives up meanwhile."""
 
     def __init__(self, store: Store, wait: Callable[[float], bool], seconds: float = LEASE_SECONDS) -> None:
@@ -26,8 +26,8 @@ class SettlingLease:
 
     @contextmanager
     def held(self, namespace: str, token: str) -> Iterator[bool]:
-        """Whether this worker is the one to settle: then it stays so, renewed by a thread, until it leaves."""
-        if not self._store.lease_settling(namespace, token, self._holder, self._seconds):
+        """Whether this worker is the one to recover: then it stays so, renewed by a thread, until it leaves."""
+        if not self._store.lease_recovery(namespace, token, self._holder, self._seconds):
             yield False
             return
         self._lost.clear()
@@ -41,16 +41,16 @@ class SettlingLease:
             renewing.join()
             # A store that does not answer lets it go by itself.
             with suppress(QuestreamError):
-                self._store.lease_settling(namespace, token, self._holder, 0)
+                self._store.lease_recovery(namespace, token, self._holder, 0)
 
     def require(self) -> None:
-        """Raises StoreUnsettled where another has taken over, as after this process stood still for too long."""
+        """Raises RecoveryNeeded where another has taken over, as after this process stood still for too long."""
         if self._lost.is_set():
-            raise StoreUnsettled("another worker goes on with settling")
+            raise RecoveryNeeded("another worker goes on with recovery")
 
     def _renew(self, namespace: str, token: str, left: threading.Event) -> None:
         while not left.wait(self._seconds / 5):
             with suppress(QuestreamError):
-                if not self._store.lease_settling(namespace, token, self._holder, self._seconds):
+                if not self._store.lease_recovery(namespace, token, self._holder, self._seconds):
                     self._lost.set()
                     return

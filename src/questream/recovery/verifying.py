@@ -68,7 +68,7 @@ class _Held:
     """What the store held of a namespace at one moment, roughly."""
 
     def __init__(self, store: Store, namespace: str) -> None:
-        self.settled = store.incarnation(namespace) is not None
+        self.recovered = store.store_epoch(namespace) is not None
         self.states = (
             {} if store.namespace_state(namespace) is None else {s.cluster_id: s for s in store.clusters(namespace)}
         )
@@ -84,12 +84,12 @@ def _compare(
             yield Difference(namespace, promise, f"{len(ids)} {words}: {name_some(sorted(ids))}", remedy)
 
     known = store.revisions(namespace, list(told.revisions.keys() | told.retired | named))
-    if not held.settled and (told.revisions or held.states):
+    if not held.recovered and (told.revisions or held.states):
         yield Difference(
             namespace,
             "the store is the one that was last compared with the cluster topic",
             "it was restarted, failed over to or emptied since",
-            "start a worker, which settles it, or run: questream restore",
+            "start a worker, which recovers it, or run: questream restore",
         )
     yield from differs(
         "the store has all that was published",

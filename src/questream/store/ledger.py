@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from questream.domain import Decision, RunnerUp
-from questream.store.protocol import Ledger, LedgerRow, PartitionBatch, Proposal, Standing
+from questream.store.protocol import ClusterRow, Ledger, LedgerRow, PartitionBatch, Proposal
 from questream.store.redis.codec import require_version
 
 # More are a later release's.
@@ -68,7 +68,7 @@ def entry_head(entry: bytes) -> int:
     return int(entry.split(b" ", 2)[1])
 
 
-def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
+def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
     """The recorded decisions behind the entries, oldest first."""
     head = -1
     decisions: dict[int, Decision] = {}
@@ -97,7 +97,7 @@ def parse_ledger(entries: Iterable[bytes], incarnation: str) -> Ledger:
                 decided_at=body["decided_at"],
                 unknown_share=unknown.get(str(offset), 0.0),
             )
-    return Ledger(head, decisions, incarnation, fingerprints)
+    return Ledger(head, decisions, store_epoch, fingerprints)
 
 
 def _body(text: bytes) -> dict[str, Any]:
@@ -122,16 +122,16 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
     return kept or ([head_entry(offset - 1)] if entries and offset > 0 else [])
 
 
-def decide(row: LedgerRow, standing: Standing, joins: int, proposal: Proposal) -> Decision:
+def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Proposal) -> Decision:
     """The decision of a committed row: exactly what `parse_ledger` gives for it on a replay."""
     return Decision(
         cluster_id=row.cluster_id,
         similarity=row.similarity,
         outcome="created" if row.created else "joined",
-        cluster_size=standing.size - joins + row.rank,
+        cluster_size=cluster_row.size - joins + row.rank,
         runner_up=row.runner_up,
-        label=standing.label,
-        route=standing.route,
+        label=cluster_row.label,
+        route=cluster_row.route,
         model=proposal.model,
         threshold=proposal.threshold,
         truncated=row.truncated,

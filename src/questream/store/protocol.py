@@ -58,7 +58,7 @@ NO_TOPICS = StreamTopics()
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
+class ClusterUpdate:
     """What a batch does to one cluster: `joins` questions join.
 
     `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
@@ -130,16 +130,16 @@ class MeanUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A micro-batch of one namespace, decided against the mirror at `seq` of an incarnation of the namespace.
+    """A micro-batch of one namespace, decided against the mirror at `seq` of a store epoch of the namespace.
 
     `model` is the one that its vectors are of, `decided_at` in ms since the epoch. `turn`, a token of the worker
     without spaces, asks for a turn should the batch be stale: see Stale.
     """
 
-    incarnation: str
+    store_epoch: str
     seq: int
     partitions: list[PartitionBatch]
-    touches: list[Touch]
+    cluster_updates: list[ClusterUpdate]
     mean: MeanUpdate | None
     model: str
     threshold: float
@@ -149,15 +149,15 @@ class Proposal:
     @property
     def creates(self) -> bool:
         """Whether any cluster is opened."""
-        return any(touch.creates for touch in self.touches)
+        return any(update.creates for update in self.cluster_updates)
 
     @property
     def moves_log(self) -> bool:
         """Whether any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
-        return self.mean is not None or any(touch.vector_sum is not None for touch in self.touches)
+        return self.mean is not None or any(update.vector_sum is not None for update in self.cluster_updates)
 
     @property
-    def tells_namespace(self) -> bool:
+    def updates_namespace(self) -> bool:
         """Whether the namespace as a whole changes: its mean, or the number that its next cluster gets."""
         return self.mean is not None or self.creates
 
@@ -171,7 +171,7 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClusterRow:
     """How a cluster stands after a commit; the part of its state that vectors do not tell."""
 
     cluster_id: int
@@ -191,7 +191,7 @@ class Committed:
 
     seq: int
     missed: Tail
-    standings: dict[int, Standing]
+    cluster_rows: dict[int, ClusterRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,13 +210,13 @@ class Stale:
 class Ledger:
     """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned.
 
-    `incarnation` is the namespace's when they were read. `fingerprints` are those of the records that were decided, as
+    `store_epoch` is the namespace's when they were read. `fingerprints` are those of the records that were decided, as
     far as they are known.
     """
 
     head: int = -1
     decisions: dict[int, Decision] = field(default_factory=dict)
-    incarnation: str = ""
+    store_epoch: str = ""
     fingerprints: dict[int, str] = field(default_factory=dict)
 
     def is_of(self, offset: int, fingerprint: str) -> bool:
@@ -236,8 +236,8 @@ class AppliedMerge:
     """A merge that happened, with the survivor's standing after it and the loser's at its end."""
 
     merge: Merge
-    survivor: Standing
-    loser: Standing
+    survivor: ClusterRow
+    loser: ClusterRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +276,9 @@ class Mended:
 class Store(Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
-    A namespace stands in an incarnation, which begins when it is settled: compared with the cluster topic. It ends when
-    the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise StoreUnsettled. A call
-    that finds part of the memory gone (a key missing, cut short, of another type, older than what was seen) ends it.
+    A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends
+    when the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise RecoveryNeeded. A
+    call that finds part of the memory gone (a key missing, cut short, of another type, older than seen) ends it.
     """
 
     def ping(self) -> None:
@@ -295,23 +295,23 @@ class Store(Protocol):
     def topics(self, namespace: str) -> StreamTopics:
         """The topics of the stream that the namespace belongs to."""
 
-    def incarnation(self, namespace: str) -> str | None:
-        """The incarnation that the namespace stands in, or None where it has to be settled first."""
+    def store_epoch(self, namespace: str) -> str | None:
+        """The store epoch that the namespace stands in, or None where it has to be recovered first."""
 
     def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
-        """As `incarnation`, when these (cluster id, revision) have their place in the cluster topic.
+        """As `store_epoch`, when these (cluster id, revision) have their place in the cluster topic.
 
         What has moved on since waits to be published again: whoever moved it may have told the topic before.
         """
 
-    def moment(self, namespace: str) -> str:
-        """Where the outbox stands now, for `confirm`; it is good for the incarnation that stands."""
+    def outbox_position(self, namespace: str) -> str:
+        """Where the outbox stands now, for `confirm`; it is good for the store epoch that stands."""
 
     def load(self, namespace: str) -> Mirror:
-        """A fresh mirror of all live clusters; `Mirror.incarnation` is empty where the namespace is not settled."""
+        """A fresh mirror of all live clusters; `Mirror.store_epoch` is empty where the namespace is not recovered."""
 
-    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
-        """What changed after `seq`. Raises StoreUnsettled if another incarnation stands."""
+    def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
+        """What changed after `seq`. Raises RecoveryNeeded if another store epoch stands."""
 
     def stream(self, topic: str, identity: str) -> tuple[str, bool]:
         """The name that this stream's topic has wherever the store names a topic, and whether it is new.
@@ -321,28 +321,28 @@ class Store(Protocol):
         """
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
-        """The recorded decisions of a partition. Raises StoreUnsettled."""
+        """The recorded decisions of a partition. Raises RecoveryNeeded."""
 
     def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         """Forget what is recorded of a partition from `offset` on: other records stand there now. Returns the rest.
 
         Where something was recorded, all before `offset` still counts as decided.
-        Raises StoreUnsettled.
+        Raises RecoveryNeeded.
         """
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         """Apply a micro-batch, all of it or nothing.
 
         Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
-        Raises StoreUnsettled if another incarnation than the proposal's stands.
+        Raises RecoveryNeeded if another store epoch than the proposal's stands.
         """
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         """Apply each merge whose two clusters still stand as proposed, unless it mixed or dropped what people named.
 
         A label and its route survive together: the survivor's, or the loser's where the survivor has neither. Where
         both are named and differ, a merge happens only if it has `dropped` just what the loser has. Raises
-        StoreUnsettled.
+        RecoveryNeeded.
         """
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
@@ -356,7 +356,7 @@ class Store(Protocol):
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         """Set a cluster's label and route; None leaves it as it is, an empty text removes it.
 
-        Follows merges. Raises KeyError if there is no such cluster, StoreUnsettled.
+        Follows merges. Raises KeyError if there is no such cluster, RecoveryNeeded.
         """
 
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
@@ -388,11 +388,11 @@ class Store(Protocol):
         `sent` is a `moment` before they were sent. A cluster that has moved on since stays to be published: two workers
         may publish it in either order; so does one that `publishing` has put there after that moment. What a cluster
         counts from below the `committed` offsets of partitions is no longer in flight. Nothing happens where another
-        incarnation stands than at that moment.
+        store epoch stands than at that moment.
         """
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
-        """The revisions of those clusters that the store knows and that stand whole, settled or not."""
+        """The revisions of those clusters that the store knows and that stand whole, recovered or not."""
 
     def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
         """Look at these clusters and at all that an index names, and make the indexes agree with those that are whole.
@@ -402,38 +402,38 @@ class Store(Protocol):
         """
 
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        """The heads of the partitions' ledgers, settled or not; -1 where nothing was decided."""
+        """The heads of the partitions' ledgers, recovered or not; -1 where nothing was decided."""
 
-    def begin_settling(self, namespace: str) -> str:
+    def begin_recovery(self, namespace: str) -> str:
         """A token of the memory that the namespace has now; ask for it before the cluster topic is read.
 
         Raises NamespaceHeld while somebody holds it.
         """
 
-    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
-        """Whether the holder is the one to settle the namespace, for so long from now at most; 0 lets it go.
+    def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        """Whether the holder is the one to recover the namespace, for so long from now at most; 0 lets it go.
 
-        False where another is, where the namespace is settled, and where the memory of that token is gone. It spares
-        work that is done twice: `restore` and `settle` take the token from anybody.
+        False where another is, where the namespace is recovered, and where the memory of that token is gone. It spares
+        work that is done twice: `restore` and `recover` take the token from anybody.
         """
 
-    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
-        """End the incarnation and let nobody but the holder of the token settle the namespace, for so long at most.
+    def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
+        """End the store epoch and let nobody but the holder of the token recover the namespace, for so long at most.
 
-        `restore` and `settle` take the token; to settle it as it stands lets it go. None if another incarnation stands.
+        `restore` and `recover` take the token; to recover it as it stands lets it go. None if another epoch stands.
         """
 
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
         """Whether the token's holder still holds the namespace, which it may do for so many seconds from now."""
 
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
-        """Put clusters back into a namespace that is not settled; returns how many were.
+        """Put clusters back into a namespace that is not recovered; returns how many were.
 
         Nothing happens where the memory of that token is gone.
         A state of event `retired` removes what the store has; any other replaces an earlier revision.
         """
 
-    def settle(
+    def recover(
         self,
         namespace: str,
         token: str,
@@ -441,12 +441,12 @@ class Store(Protocol):
         heads: Mapping[tuple[str, int], int],
         untold: Iterable[int] = (),
     ) -> None:
-        """Begin a new incarnation, unless one stands or the memory of that token is gone: decisions may be made.
+        """Begin a new store epoch, unless one stands or the memory of that token is gone: decisions may be made.
 
         `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
         whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.
         The next number is above every id that the store still names. `untold` wait to be published.
         """
 
-    def unsettle(self, namespace: str) -> None:
-        """End the incarnation: nothing is decided until the namespace is settled again."""
+    def require_recovery(self, namespace: str) -> None:
+        """End the store epoch: nothing is decided until the namespace is recovered again."""

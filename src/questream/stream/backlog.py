@@ -20,7 +20,7 @@ from questream.errors import BadRecord
 class Item:
     """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
 
-    `incarnation` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
+    `store_epoch` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
     `fresh`: when it was read, the ledger of its partition ended before it. `by_reference`: its dead letter refers to
     it, since no topic takes it as it is.
     """
@@ -29,7 +29,7 @@ class Item:
     question: Question | None = None
     tokens: Tokens | None = None
     recorded: Decision | None = None
-    incarnation: str = ""
+    store_epoch: str = ""
     encoder: Encoder | None = None
     fresh: bool = False
     error: BadRecord | None = None
@@ -54,7 +54,7 @@ class Batch:
     """
 
     items: list[Item]
-    epoch: int
+    assignment_id: int
     membership: Any
     oldest_put_at: float
 
@@ -77,7 +77,7 @@ class Backlog:
         self._record_bytes = 0.0
         self._items: deque[Item] = deque()
         self._changed = threading.Condition()
-        self._epoch = 0
+        self._assignment_id = 0
         self._begun = True
         self._membership: Any = None
         self._closed = False
@@ -86,9 +86,9 @@ class Backlog:
         return len(self._items)
 
     @property
-    def epoch(self) -> int:
+    def assignment_id(self) -> int:
         """The number of the current assignment."""
-        return self._epoch
+        return self._assignment_id
 
     @property
     def full(self) -> bool:
@@ -110,33 +110,33 @@ class Backlog:
         """Whether the current epoch has begun, so that items are taken in."""
         return self._begun
 
-    def end_epoch(self, epoch: int) -> int:
+    def end_assignment(self, assignment_id: int) -> int:
         """This epoch has ended, if it is the current one: what waits, and what is in work, is dropped.
 
         Returns how many waiting records are dropped. Nothing is taken in until the next epoch begins.
         """
         with self._changed:
-            if epoch != self._epoch:
+            if assignment_id != self._assignment_id:
                 return 0
             dropped = len(self._items)
             self._items.clear()
             self._bytes = 0
-            self._epoch += 1
+            self._assignment_id += 1
             self._begun = False
             return dropped
 
-    def begin_epoch(self) -> None:
+    def begin_assignment(self) -> None:
         """The partitions of the current epoch are read from the group's offsets on."""
         with self._changed:
             self._begun = True
 
-    def put(self, items: Sequence[Item], membership: Any, epoch: int) -> None:
+    def put(self, items: Sequence[Item], membership: Any, assignment_id: int) -> None:
         """Add items that were fetched under `membership` in `epoch`; dropped if that has ended meanwhile."""
         now = time.perf_counter()
         for item in items:
             item.put_at = now
         with self._changed:
-            if epoch != self._epoch or not self._begun:
+            if assignment_id != self._assignment_id or not self._begun:
                 return
             byte_count = sum(item.byte_count for item in items)
             # Large records seldom come alone: their size is forgotten by halves.
@@ -163,7 +163,7 @@ class Backlog:
                     break
                 taken.append(self._items.popleft())
             self._bytes -= sum(item.byte_count for item in taken)
-            return Batch(taken, self._epoch, self._membership, taken[0].put_at)
+            return Batch(taken, self._assignment_id, self._membership, taken[0].put_at)
 
     @property
     def closed(self) -> bool:

@@ -126,15 +126,15 @@ class Intake:
         """These offsets are committed with what was published; safe from any thread."""
         self._positions.published(offsets)
 
-    def superseded(self, epoch: int) -> None:
+    def superseded(self, assignment_id: int) -> None:
         """A batch of this epoch was refused: its partitions are another's. Safe from any thread.
 
         The epoch ends at once. A batch may be of several partitions, and those that stay with this worker must not be
         decided behind the refused batch, whose records would then never be. The group must be about to rebalance.
         """
-        if epoch == self._backlog.epoch:
-            self._superseded = (epoch, time.monotonic())
-            self._metrics.dropped.inc(self._backlog.end_epoch(epoch))
+        if assignment_id == self._backlog.assignment_id:
+            self._superseded = (assignment_id, time.monotonic())
+            self._metrics.dropped.inc(self._backlog.end_assignment(assignment_id))
 
     def step(self) -> None:
         """One poll and all that follows from it.
@@ -144,24 +144,24 @@ class Intake:
         self.commit_acknowledged()
         self._keep_joining()
         self._look_at_held()
-        epoch = self._backlog.epoch
+        assignment_id = self._backlog.assignment_id
         fetched = self._poll()
         # Before the look at the assignment: a membership that is newer than the records shows there as a change.
         membership = self._consumer.group_metadata()
         if self._assignment.take_change():
-            self._end_epoch()
+            self._end_assignment()
         if self._assignment.take_assigned():
             # What was fetched is dropped, and read again from where the group stands.
             self._consumer.take_out_of_range()
             self._name_stream()
             self._positions.rewind()
-            self._backlog.begin_epoch()
-        elif self._backlog.begun and self._backlog.epoch == epoch:
+            self._backlog.begin_assignment()
+        elif self._backlog.begun and self._backlog.assignment_id == assignment_id:
             for partition, position in self._consumer.take_out_of_range().items():
                 self._positions.lost_by_retention(partition, position)
             fetched = self._positions.without_last(fetched)
             if fetched:
-                self._take(fetched, membership, epoch)
+                self._take(fetched, membership, assignment_id)
         self._watch_over()
 
     def commit_acknowledged(self) -> None:
@@ -212,8 +212,8 @@ class Intake:
         if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
             coordinator.request_rejoin()
 
-    def _end_epoch(self) -> None:
-        self._metrics.dropped.inc(self._backlog.end_epoch(self._backlog.epoch))
+    def _end_assignment(self) -> None:
+        self._metrics.dropped.inc(self._backlog.end_assignment(self._backlog.assignment_id))
         self._metrics.consumer_lag.clear()
         self._metrics.held_back.clear()
         self._ledgers.clear()
@@ -240,7 +240,7 @@ class Intake:
         self._ledgers.clear()
         self._metrics.ledgers_begun_anew.labels("other_records").inc()
 
-    def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, epoch: int) -> None:
+    def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, assignment_id: int) -> None:
         if membership.generation_id < 0:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
@@ -262,7 +262,7 @@ class Intake:
             partition: its_items[-1].record.source.offset + 1 for partition, its_items in ready.items() if its_items
         }
         self._positions.taken(ends)
-        self._backlog.put(items, membership, epoch)
+        self._backlog.put(items, membership, assignment_id)
 
     def _recall_all(self, partition: TopicPartition, items: Sequence[Item]) -> Sequence[Item]:
         """Recall items of a partition in their order; returns those before the first whose namespace is held.
@@ -289,7 +289,7 @@ class Intake:
             # One that is refused by now is told at its records.
             with suppress(NamespaceRefused):
                 try:
-                    self._retry.store(self._clusterer.settled, namespace)
+                    self._retry.store(self._clusterer.recovered, namespace)
                 except NamespaceHeld:
                     continue
             self._held = {partition: name for partition, name in self._held.items() if name != namespace}
@@ -326,7 +326,7 @@ class Intake:
             return
         ledger = self._without_others(item.question.namespace, item.record, ledger)
         item.recorded = ledger.decisions.get(source.offset)
-        item.incarnation = ledger.incarnation
+        item.store_epoch = ledger.store_epoch
         item.fresh = source.offset > ledger.head
 
     def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
@@ -343,7 +343,7 @@ class Intake:
             known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
         ledger, encoder = known
         if ledger.decisions and source.offset > ledger.head:
-            known = self._ledgers[at] = (Ledger(ledger.head, incarnation=ledger.incarnation), encoder)
+            known = self._ledgers[at] = (Ledger(ledger.head, store_epoch=ledger.store_epoch), encoder)
         return known
 
     def _without_others(self, namespace: str, record: Record, ledger: Ledger) -> Ledger:
@@ -415,8 +415,12 @@ class Intake:
 
     def _watch_over(self) -> None:
         now = time.monotonic()
-        epoch, since = self._superseded
-        if epoch == self._backlog.epoch - 1 and not self._backlog.begun and now - since > self._stall_seconds:
+        assignment_id, since = self._superseded
+        if (
+            assignment_id == self._backlog.assignment_id - 1
+            and not self._backlog.begun
+            and now - since > self._stall_seconds
+        ):
             # The partitions are said to be another's, yet no rebalance came: what was dropped must be read again.
             raise KafkaUnavailable("the broker refused our membership and the consumer did not notice")
         if now < self._next_lag_report:

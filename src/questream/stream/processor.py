@@ -25,7 +25,7 @@ from questream.errors import (
     NamespaceRefused,
     PassedOver,
     RecordsTooLarge,
-    StoreUnsettled,
+    RecoveryNeeded,
     Superseded,
 )
 from questream.metrics import Metrics
@@ -38,9 +38,9 @@ from questream.records import (
 from questream.records.fingerprint import LastRecord, fingerprint
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch, Item
+from questream.stream.outbox import RELAYED_AT_ONCE, Headers, OutboxRelay, RelayBatch
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
-from questream.stream.telling import TOLD_AT_ONCE, Headers, Teller, Telling
 
 logger = logging.getLogger(__name__)
 
@@ -88,16 +88,16 @@ class Processor:
         metrics: Metrics,
         retry: Retry,
         retirement: Retirement,
-        current_epoch: Callable[[], int],
+        current_assignment: Callable[[], int],
         on_superseded: Callable[[int], None],
         own_namespace: str,
         on_published: Callable[[Offsets], None] = lambda _: None,
-        state_headers: Headers = lambda namespace, incarnation: (),  # noqa: ARG005 - the names say which is which
+        state_headers: Headers = lambda namespace, store_epoch: (),  # noqa: ARG005 - the names say which is which
         pace: Pace | None = None,
         on_sweep: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_sweep = on_sweep
-        self._pace = pace or Pace(TOLD_AT_ONCE, math.inf)
+        self._pace = pace or Pace(RELAYED_AT_ONCE, math.inf)
         self._clusterer = clusterer
         self._publisher = publisher
         self._topics = topics
@@ -105,14 +105,14 @@ class Processor:
         self._metrics = metrics
         self._retry = retry
         self._retirement = retirement
-        self._current_epoch = current_epoch
+        self._current_assignment = current_assignment
         self._on_superseded = on_superseded
         self._on_published = on_published
         self._limits = SizeLimits()
-        self._epoch = -1
+        self._assignment_id = -1
         self._published_below: dict[tuple[str, int], int] = {}
-        self._teller = Teller(store, retry, topics.clusters, state_headers)
-        self._told_in: dict[str, str] = {}
+        self._relay = OutboxRelay(store, retry, topics.clusters, state_headers)
+        self._relayed_in: dict[str, str] = {}
         self._next_follow = self._next_sweep = 0.0
         self._last_swept = ""
 
@@ -121,25 +121,25 @@ class Processor:
 
         None if the batch's partitions have gone to another worker.
         """
-        if batch.epoch != self._current_epoch():
+        if batch.assignment_id != self._current_assignment():
             self._drop(batch)
             return None
-        if batch.epoch != self._epoch:
-            self._epoch = batch.epoch
+        if batch.assignment_id != self._assignment_id:
+            self._assignment_id = batch.assignment_id
             self._published_below.clear()
         for item in batch.items:
             self._published_below.setdefault(item.record.source.place, item.record.source.offset)
         try:
             return Answered(batch, self._decide(batch, vectors))
         except Superseded:
-            self._on_superseded(batch.epoch)
+            self._on_superseded(batch.assignment_id)
             self._drop(batch)
             return None
 
     def publish(self, answered: Answered) -> None:
         """Publish decisions, cluster states, dead letters and offsets as one."""
         batch, decided = answered.batch, answered.decided
-        if batch.epoch != self._current_epoch():
+        if batch.assignment_id != self._current_assignment():
             # It is in the ledger. A batch before it may have been refused, and no offset may be committed past that.
             self._drop(batch)
             return
@@ -149,33 +149,33 @@ class Processor:
             at: NextOffset(record.source.offset + 1, str(LastRecord.of(record) or "")) for at, record in last.items()
         }
         try:
-            tellings = self._teller.of_batch(batch, decided)
-            self._tell_untold_first(tellings)
-            committed = self._publish(batch, offsets, tellings)
+            relay_batches = self._relay.of_batch(batch, decided)
+            self._relay_pending_first(relay_batches)
+            committed = self._publish(batch, offsets, relay_batches)
         except Superseded:
             # What was decided is in the ledger; the new owner publishes it.
-            self._on_superseded(batch.epoch)
+            self._on_superseded(batch.assignment_id)
             self._drop(batch)
             return
         except NamespaceRefused as error:
             # Read again, its records are dead letters, and those of the others are published out of their ledgers.
-            raise StoreUnsettled("the store has refused a namespace since this batch was decided in it") from error
+            raise RecoveryNeeded("the store has refused a namespace since this batch was decided in it") from error
         self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
         # Only what is committed is never asked for again, so that the ledger may forget it.
         stream, _ = batch.items[0].record.source.place
         self._published_below.update({(stream, partition): offset for (_, partition), offset in committed.items()})
         self._on_published(committed)
-        self._confirm(tellings)
+        self._confirm(relay_batches)
         self._measure(batch)
 
-    def _publish(self, batch: Batch, offsets: Offsets, tellings: Sequence[Telling]) -> Offsets:
+    def _publish(self, batch: Batch, offsets: Offsets, relay_batches: Sequence[RelayBatch]) -> Offsets:
         """Publish; a record that its topic does not take becomes a dead letter that refers to it."""
         items = [item for item in batch.items if not isinstance(item.error, PassedOver)]
-        states = [record for telling in tellings for record in telling.records]
+        states = [record for relay_batch in relay_batches for record in relay_batch.records]
         while True:
             records = [self._fitting(item) for item in items]
             try:
-                return self._send([*records, *states], len(items), offsets, batch.membership, tellings)
+                return self._send([*records, *states], len(items), offsets, batch.membership, relay_batches)
             except RecordsTooLarge as error:
                 for at in error.indices:
                     if at >= len(items) or items[at].by_reference:
@@ -185,11 +185,16 @@ class Processor:
                     self._refer(items[at])
 
     def _send(
-        self, records: list[Outgoing], count: int, offsets: Offsets, membership: Any, tellings: Sequence[Telling]
+        self,
+        records: list[Outgoing],
+        count: int,
+        offsets: Offsets,
+        membership: Any,
+        relay_batches: Sequence[RelayBatch],
     ) -> Offsets:
         """Publish; the pace follows what a quota held back of this publication of `count` questions or states."""
         try:
-            return self._publisher.publish(records, offsets, membership, lambda: self._teller.require(tellings))
+            return self._publisher.publish(records, offsets, membership, lambda: self._relay.require(relay_batches))
         finally:
             held_seconds, before = self._publisher.held_seconds, self._pace.limit
             self._pace.published(count, held_seconds)
@@ -202,8 +207,8 @@ class Processor:
                 )
 
     @property
-    def _told_at_once(self) -> int:
-        return min(TOLD_AT_ONCE, self._pace.limit)
+    def _relayed_at_once(self) -> int:
+        return min(RELAYED_AT_ONCE, self._pace.limit)
 
     def _fitting(self, item: Item) -> Outgoing:
         record = self._outgoing(item)
@@ -251,17 +256,17 @@ class Processor:
     def _sweep(self, namespace: str) -> None:
         self._retirement.sweep(namespace)
         for _ in range(_SWEEP_PAGES):
-            most = self._told_at_once
-            if self._tell_untold(namespace, _LEFT_BEHIND_SECONDS, most) < most:
+            most = self._relayed_at_once
+            if self._relay_pending(namespace, _LEFT_BEHIND_SECONDS, most) < most:
                 break
 
-    def _confirm(self, tellings: Sequence[Telling]) -> None:
+    def _confirm(self, relay_batches: Sequence[RelayBatch]) -> None:
         """Tell the store what is published; a namespace that it refuses by now stays in its outbox."""
-        for telling in tellings:
+        for relay_batch in relay_batches:
             try:
-                self._teller.confirm([telling], dict(self._published_below))
+                self._relay.confirm([relay_batch], dict(self._published_below))
             except NamespaceRefused as error:
-                self._pass_over(telling.namespace, error)
+                self._pass_over(relay_batch.namespace, error)
 
     def _pass_over(self, namespace: str, error: NamespaceRefused) -> None:
         """The others go on; a worker whose own namespace is refused ends."""
@@ -315,11 +320,11 @@ class Processor:
             for item in items
             if item.question is not None and item.tokens is not None
         ]
-        incarnations = {item.incarnation for item in items}
-        if len(incarnations) > 1:
-            raise StoreUnsettled("the store was settled anew between the records of one batch")
+        store_epochs = {item.store_epoch for item in items}
+        if len(store_epochs) > 1:
+            raise RecoveryNeeded("the store was recovered anew between the records of one batch")
         return self._retry.store(
-            self._clusterer.decide, namespace, incarnations.pop(), arrivals, vectors, dict(self._published_below)
+            self._clusterer.decide, namespace, store_epochs.pop(), arrivals, vectors, dict(self._published_below)
         )
 
     def _outgoing(self, item: Item) -> Outgoing:
@@ -334,41 +339,41 @@ class Processor:
         value = encode_decision(item.question, item.recorded)
         return Outgoing(self._topics.output, record.key, value, passthrough_headers(record))
 
-    def _tell_untold_first(self, tellings: Sequence[Telling]) -> None:
-        """Before anything is published in an incarnation, the topic knows what was put back at its beginning.
+    def _relay_pending_first(self, relay_batches: Sequence[RelayBatch]) -> None:
+        """Before anything is published in a store epoch, the topic knows what was put back at its beginning.
 
         Else a second loss would find questions counted where they were before the first, and where they are now.
         """
-        waiting = [t for t in tellings if self._told_in.get(t.namespace) != t.incarnation]
-        untold, since = list(waiting), time.monotonic()
-        while untold:
+        waiting = [t for t in relay_batches if self._relayed_in.get(t.namespace) != t.store_epoch]
+        pending, since = list(waiting), time.monotonic()
+        while pending:
             # As many namespaces in a transaction as it holds: a batch may begin one with each of its questions.
-            found: list[Telling] = []
-            most = self._told_at_once
-            while untold and sum(len(telling.records) for telling in found) < most:
-                telling = self._teller.untold(untold[-1].namespace, time.monotonic() - since, most)
-                if telling is None or len(telling.revisions) < most:
-                    untold.pop()
-                if telling is not None:
-                    found.append(telling)
-                    if untold and untold[-1].namespace == telling.namespace:
+            found: list[RelayBatch] = []
+            most = self._relayed_at_once
+            while pending and sum(len(relay_batch.records) for relay_batch in found) < most:
+                relay_batch = self._relay.pending(pending[-1].namespace, time.monotonic() - since, most)
+                if relay_batch is None or len(relay_batch.revisions) < most:
+                    pending.pop()
+                if relay_batch is not None:
+                    found.append(relay_batch)
+                    if pending and pending[-1].namespace == relay_batch.namespace:
                         break
-            self._publish_tellings(found)
-        self._told_in.update((telling.namespace, telling.incarnation) for telling in waiting)
+            self._publish_relay_batches(found)
+        self._relayed_in.update((relay_batch.namespace, relay_batch.store_epoch) for relay_batch in waiting)
 
-    def _tell_untold(self, namespace: str, older_than_seconds: float, most: int) -> int:
+    def _relay_pending(self, namespace: str, older_than_seconds: float, most: int) -> int:
         """Publish states that nobody has published, about so many at once; returns how many."""
-        telling = self._teller.untold(namespace, older_than_seconds, most)
-        if telling is None:
+        relay_batch = self._relay.pending(namespace, older_than_seconds, most)
+        if relay_batch is None:
             return 0
-        self._publish_tellings([telling])
-        return len(telling.revisions)
+        self._publish_relay_batches([relay_batch])
+        return len(relay_batch.revisions)
 
-    def _publish_tellings(self, tellings: Sequence[Telling]) -> None:
-        if tellings:
-            records = [record for telling in tellings for record in telling.records]
-            self._send(records, len(records), {}, None, tellings)
-            self._confirm(tellings)
+    def _publish_relay_batches(self, relay_batches: Sequence[RelayBatch]) -> None:
+        if relay_batches:
+            records = [record for relay_batch in relay_batches for record in relay_batch.records]
+            self._send(records, len(records), {}, None, relay_batches)
+            self._confirm(relay_batches)
 
     def _next_turn(self) -> list[str]:
         """The namespaces to sweep now: each comes round, however many there are."""

@@ -39,7 +39,7 @@ class Retirement:
 
     def sweep(self, namespace: str) -> None:
         """Retire what is due in a namespace; its tombstones are published by way of the outbox."""
-        if self._retention.is_unlimited or self._retry.store(self._store.incarnation, namespace) is None:
+        if self._retention.is_unlimited or self._retry.store(self._store.store_epoch, namespace) is None:
             return
         retired = self._retry.store(self._store.retire, namespace, self._retention, _RETIRED_AT_ONCE)
         for reason, cluster_ids in retired.ids.items():

@@ -31,7 +31,7 @@ from questream.broker.kafka_python.reading import RecordCheck
 from questream.broker.quota import Pace
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
-from questream.deciding.config import build_of, shared_settings, topics_of
+from questream.deciding.config import namespace_config, shared_settings, topics_of
 from questream.encoder import Encoder
 from questream.errors import (
     KafkaHungUp,
@@ -39,15 +39,15 @@ from questream.errors import (
     KafkaUnavailable,
     NamespaceHeld,
     QuestreamError,
+    RecoveryNeeded,
     StoreUnavailable,
-    StoreUnsettled,
 )
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
-from questream.recovery.lease import SettlingLease
-from questream.recovery.settling import Progress, Settler
+from questream.recovery.lease import RecoveryLease
+from questream.recovery.recover import Progress, StoreRecovery
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.stream.admission import Admission
@@ -93,25 +93,25 @@ class Worker:
         self._stopping = threading.Event()
         self._ending = threading.Event()  # of the session: nobody waits for the store any longer
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
-        builds = {encoder: build_of(settings, encoder) for encoder in (encoder, former) if encoder is not None}
-        self._encoders = {build.identity: encoder for encoder, build in builds.items()}
+        configs = {encoder: namespace_config(settings, encoder) for encoder in (encoder, former) if encoder is not None}
+        self._encoders = {config.identity: encoder for encoder, config in configs.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
         self._homes = Homes(self._store, location_of(settings.redis))
-        lease = SettlingLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
-        self._settler = Settler(self._store, self._cluster_topic, self._homes, lease)
+        lease = RecoveryLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
+        self._recovery = StoreRecovery(self._store, self._cluster_topic, self._homes, lease)
         self._admission = Admission(
-            self._store, self._settler.published_namespaces, settings.namespaces, settings.clusters.namespace
+            self._store, self._recovery.published_namespaces, settings.namespaces, settings.clusters.namespace
         )
         self._clusterer = Clusterer(
             self._store,
-            builds[encoder].identity,
-            builds[encoder].rules,
-            former=None if former is None else builds[former],
+            configs[encoder].identity,
+            configs[encoder].rules,
+            former=None if former is None else configs[former],
             topics=topics_of(settings),
             keep_texts=settings.clusters.keep_texts,
-            settle=self._settle,
-            settle_all=self._settle_all,
+            recover=self._recover,
+            recover_all=self._recover_all,
             max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
@@ -125,13 +125,13 @@ class Worker:
             self._store,
             settings.clusters.namespace,
             self._worker_id,
-            shared_settings(settings, builds[encoder].rules),
+            shared_settings(settings, configs[encoder].rules),
             self.metrics,
         )
-        self._describe(builds[encoder].rules)
+        self._describe(configs[encoder].rules)
         self.metrics.ready.set_function(lambda: self.ready() is None)
-        self.metrics.settling_clusters.set_function(lambda: self._settling()[1])
-        self.metrics.settled_clusters.set_function(lambda: self._settling()[0])
+        self.metrics.settling_clusters.set_function(lambda: self._recovering()[1])
+        self.metrics.settled_clusters.set_function(lambda: self._recovering()[0])
 
     def run(self) -> None:
         """Blocks until `stop`; raises whatever cannot be mended by trying again."""
@@ -146,7 +146,7 @@ class Worker:
             # On a CPU the model has the cores: a second BLAS thread spins beside it and costs ten times what it saves.
             with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
                 # Whatever the store has to be brought to, a session does it.
-                with suppress(StoreUnsettled, NamespaceHeld):
+                with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.store(self._clusterer.follow, settings.clusters.namespace)
                 self._run_sessions()
         except StoreUnavailable:
@@ -180,7 +180,7 @@ class Worker:
 
     def ready(self) -> str | None:
         """None while Kafka, Redis and the model are there, else what is missing."""
-        trouble, intake, progress = None, self._intake, self._settler.progress
+        trouble, intake, progress = None, self._intake, self._recovery.progress
         store_trouble = self._retry.trouble
         if progress is not None:
             reading = self._cluster_topic.reading
@@ -202,9 +202,9 @@ class Worker:
         waiting = f"partitions wait for namespaces that are being moved: {', '.join(held)}" if held else None
         return "; ".join(text for text in (waiting, self._settings_in_use.remark()) if text) or None
 
-    def _settling(self) -> tuple[int, int]:
+    def _recovering(self) -> tuple[int, int]:
         """How many clusters of the namespace in hand are put back, of how many."""
-        progress = self._settler.progress
+        progress = self._recovery.progress
         return (progress.done, progress.of or 0) if isinstance(progress, Progress) else (0, 0)
 
     def _run_sessions(self) -> None:
@@ -213,7 +213,7 @@ class Worker:
             started = time.monotonic()
             try:
                 self._run_session()
-            except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, StoreUnsettled) as error:
+            except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, RecoveryNeeded) as error:
                 refusal = refusal_of(error, "READ") or self._topics_refused(error)
                 if refusal is not None:
                     raise refusal from error
@@ -228,7 +228,7 @@ class Worker:
         """What is told where a session ended because a topic was deleted or may no longer be seen: kafka-python sees a
         time-out.
         """
-        if isinstance(error, StoreUnavailable | StoreUnsettled):
+        if isinstance(error, StoreUnavailable | RecoveryNeeded):
             return None
         kafka = self._settings.kafka
         names = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic]
@@ -247,28 +247,28 @@ class Worker:
             f"topic {', '.join(sorted(missing))} does not exist; create it with: questream topics create"
         )
 
-    def _settle(self, namespace: str) -> None:
+    def _recover(self, namespace: str) -> None:
         """Outside of a session, or at once where the topic knows nothing of the namespace.
 
         To put back many clusters takes longer than the group waits for a member that does not poll. So the session
         ends, and the next begins with what was lost, before it joins the group.
         """
-        # Raises NamespaceHeld where nobody but the holder settles it.
-        self._store.begin_settling(namespace)
-        if self._session is not None and self._settler.is_told(namespace):
-            raise StoreUnsettled(f"namespace {namespace!r} is put back before the worker joins its group again")
-        self._settler.settle(namespace)
+        # Raises NamespaceHeld where nobody but the holder recovers it.
+        self._store.begin_recovery(namespace)
+        if self._session is not None and self._recovery.is_told(namespace):
+            raise RecoveryNeeded(f"namespace {namespace!r} is put back before the worker joins its group again")
+        self._recovery.recover(namespace)
 
-    def _settle_all(self, namespaces: Collection[str]) -> None:
-        unsettled = [name for name in namespaces if self._store.incarnation(name) is None]
-        if unsettled and self._session is not None:
+    def _recover_all(self, namespaces: Collection[str]) -> None:
+        unrecovered = [name for name in namespaces if self._store.store_epoch(name) is None]
+        if unrecovered and self._session is not None:
             # One look at the topic for all of them: each waits for the transactions that are open in it.
-            for name in self._settler.published_namespaces().intersection(unsettled):
-                # One that somebody holds is settled by nobody else.
+            for name in self._recovery.published_namespaces().intersection(unrecovered):
+                # One that somebody holds is recovered by nobody else.
                 with suppress(NamespaceHeld):
-                    self._store.begin_settling(name)
-                    raise StoreUnsettled("namespaces are put back before the worker joins its group again")
-        self._settler.settle_all(unsettled)
+                    self._store.begin_recovery(name)
+                    raise RecoveryNeeded("namespaces are put back before the worker joins its group again")
+        self._recovery.recover_all(unrecovered)
 
     def _run_session(self) -> None:
         settings = self._settings
@@ -276,7 +276,7 @@ class Worker:
         if self._stopping.is_set():
             ending.set()
         retry = self._retry = Retry(ending)
-        retry.store(self._settler.settle_lost, settings.clusters.namespace)
+        retry.store(self._recovery.recover_lost, settings.clusters.namespace)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes, self._pace)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
@@ -310,7 +310,7 @@ class Worker:
             self.metrics,
             retry,
             Retirement(self._store, retention_of(settings), self.metrics, retry),
-            current_epoch=lambda: backlog.epoch,
+            current_assignment=lambda: backlog.assignment_id,
             on_superseded=intake.superseded,
             on_published=intake.published,
             own_namespace=settings.clusters.namespace,

@@ -16,7 +16,7 @@ import redis
 import questream.deciding.clusterer
 from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.deciding.clusterer import Clusterer
-from questream.recovery.settling import Settler
+from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Stale
 from questream.store.redis.store import RedisStore
 
@@ -66,10 +66,10 @@ def stale_creations_renumbered() -> None:
         while isinstance(reply, Stale) and proposal.creates:
             found = store._client.hmget(f"questream:{{{namespace}}}:meta", ["seq", "next"])
             seq, following = map(int, found)
-            opened = [touch.cluster_id for touch in proposal.touches if touch.creates]
+            opened = [touch.cluster_id for touch in proposal.cluster_updates if touch.creates]
             numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
             # In place: what the worker goes by once the commit is accepted.
-            proposal.touches[:] = [renumbered(touch, numbers) for touch in proposal.touches]
+            proposal.cluster_updates[:] = [renumbered(touch, numbers) for touch in proposal.cluster_updates]
             for rows in (decided["rows"], *(batch.rows for batch in proposal.partitions)):
                 rows[:] = [renumbered(row, numbers) for row in rows]
             for touched in decided["plan"].touched.values():
@@ -132,7 +132,7 @@ def recovery_disabled() -> None:
     """A Redis that may have lost its memory is decided on as if it had not."""
     edit_scripts({"return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"})
     # What was published last is not looked for either.
-    patch(Settler, "settle_lost", lambda *_: None)
+    patch(StoreRecovery, "recover_lost", lambda *_: None)
 
 
 def leave_out(unwanted: Callable[[Any], bool]) -> None:

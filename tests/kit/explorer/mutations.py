@@ -23,7 +23,7 @@ class _NoLedger(MemoryStore):
     """What was decided is not remembered."""
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
-        return Ledger(incarnation=super().ledger(namespace, topic, partition).incarnation)
+        return Ledger(store_epoch=super().ledger(namespace, topic, partition).store_epoch)
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         self._namespaces[namespace].ledgers.clear()
@@ -43,7 +43,7 @@ class _NoStaleCheck(MemoryStore):
 class _CarelessMerge(MemoryStore):
     """A merge is applied whatever its clusters have become."""
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         clusters = self._namespaces[namespace].clusters
         current = [
             replace(
@@ -53,25 +53,25 @@ class _CarelessMerge(MemoryStore):
             )
             for merge in merges
         ]
-        return super().merge(namespace, incarnation, seq, current)
+        return super().merge(namespace, store_epoch, seq, current)
 
 
 class _MixingMerge(MemoryStore):
     """A merge takes the survivor's label, and the loser's route where the survivor has none."""
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         def mixed(survivor: Naming, loser: Naming, _: Naming | None) -> Naming:
             return survivor[0] or loser[0], survivor[1] or loser[1]
 
         with patch("questream.store.reference.store.merged_naming", mixed):
-            return super().merge(namespace, incarnation, seq, merges)
+            return super().merge(namespace, store_epoch, seq, merges)
 
 
 class _LostAlias(MemoryStore):
     """Nobody remembers what a merged cluster has become."""
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
-        merged = super().merge(namespace, incarnation, seq, merges)
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        merged = super().merge(namespace, store_epoch, seq, merges)
         for applied in merged.applied:
             del self._namespaces[namespace].clusters[applied.merge.loser]
         return merged
@@ -83,15 +83,15 @@ class _DoubleCount(MemoryStore):
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         reply = super().commit(namespace, proposal)
         if isinstance(reply, Replayed):
-            for touch in proposal.touches:
+            for touch in proposal.cluster_updates:
                 cluster = self._namespaces[namespace].clusters.get(touch.cluster_id)
                 if cluster is not None:
-                    cluster.standing = replace(cluster.standing, size=cluster.standing.size + touch.joins)
+                    cluster.cluster_row = replace(cluster.cluster_row, size=cluster.cluster_row.size + touch.joins)
         return reply
 
 
 class _CarelessConfirm(MemoryStore):
-    """What was published is settled, whatever became of it since."""
+    """What was published is recovered, whatever became of it since."""
 
     def confirm(
         self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
@@ -104,7 +104,7 @@ class _CarelessConfirm(MemoryStore):
 class _Trusting(MemoryStore):
     """A store that was restarted is taken to have lost nothing."""
 
-    def unsettle(self, namespace: str) -> None:
+    def require_recovery(self, namespace: str) -> None:
         """It stands as it stood."""
 
 
@@ -112,11 +112,11 @@ class _OffsetsFirst(TransactionalPublisher):
     """Offsets are committed before the records that they stand for."""
 
     def publish(
-        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, verify_before_commit: Callable[[], None]
     ) -> Offsets:
         if offsets:
-            super().publish([], offsets, membership, still_stands)
-        super().publish(records, {}, membership, still_stands)
+            super().publish([], offsets, membership, verify_before_commit)
+        super().publish(records, {}, membership, verify_before_commit)
         return offsets
 
 
@@ -131,7 +131,7 @@ class _AnyAssignment(Processor):
     """What was taken under an assignment that has ended is decided all the same."""
 
     def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
-        self._current_epoch = lambda: batch.epoch
+        self._current_assignment = lambda: batch.assignment_id
         return super().decide(batch, vectors)
 
 

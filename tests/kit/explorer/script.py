@@ -111,7 +111,7 @@ class StorePort:
 
 
 class TopicPort:
-    """The cluster topic and the group's offsets as a settler sees them."""
+    """The cluster topic and the group's offsets as a recovery sees them."""
 
     def namespaces(self) -> Any:
         return _SCRIPT.call(Call("topic", "namespaces"))

@@ -73,7 +73,7 @@ def _plain(value: Any) -> Any:
             whole = (value.seq, value.next_id, value.mean_questions, value.mean_sum.tobytes())
             return (
                 whole,
-                getattr(value, "incarnation", ""),
+                getattr(value, "store_epoch", ""),
                 value.ids.tolist(),
                 value.members.tolist(),
                 value.sums.tobytes(),

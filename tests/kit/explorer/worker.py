@@ -16,17 +16,17 @@ from questream.broker.kafka_python.publisher import Publisher, TransactionalPubl
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Decision
 from questream.encoder import Tokens
-from questream.errors import KafkaUnavailable, StoreUnsettled
+from questream.errors import KafkaUnavailable, RecoveryNeeded
 from questream.metrics import Metrics
-from questream.recovery.settling import Settler
+from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Ledger
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
 from questream.stream.backlog import Batch, Item
+from questream.stream.outbox import RELAYED_AT_ONCE
 from questream.stream.processor import Answered, Processor, Topics
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
-from questream.stream.telling import TOLD_AT_ONCE
 
 from .kafka import CLUSTERS, OUTPUT
 from .scenario import INPUT, NAMESPACE, Scenario
@@ -39,7 +39,7 @@ _RETRY = Retry(threading.Event())
 _LEFT_BEHIND_SECONDS = 10.0
 _TOKENS = Tokens(np.zeros(1, np.int32), truncated=False)
 # What a session of the product ends with, to begin anew.
-SESSION_ENDS = (KafkaUnavailable, StoreUnsettled)
+SESSION_ENDS = (KafkaUnavailable, RecoveryNeeded)
 
 
 class _NoWatchdog:
@@ -65,7 +65,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Fetched:
-    """Questions that the intake took under a generation. Once the ledgers are known: the incarnation that each
+    """Questions that the intake took under a generation. Once the ledgers are known: the store epoch that each
     was looked up in, what is recorded of it, and whether the ledger ended before it.
     """
 
@@ -73,7 +73,7 @@ class Fetched:
     generation: int
     recorded: tuple[tuple[str, Decision | None, bool], ...] = ()
     # The assignment of the worker that they were taken under.
-    epoch: int = 0
+    assignment_id: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ class Job:
     answers: tuple[Answer, ...] = ()
     call: Call | None = None
     # The worker's assignment when the thread began.
-    epoch: int = 0
+    assignment_id: int = 0
 
     @functools.cached_property
     def meaning(self) -> bytes:
         """Equal for jobs that will go on equally."""
-        return digest((self.kind, self.subject, self.epoch, [answer.meaning for answer in self.answers]))
+        return digest((self.kind, self.subject, self.assignment_id, [answer.meaning for answer in self.answers]))
 
 
 def _real_time() -> float:
@@ -104,9 +104,9 @@ def _no_sleep(seconds: float) -> None:
 def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
     """The product's, as a worker has it that has just started."""
     store = StorePort()
-    settler = Settler(store, TopicPort())  # type: ignore[arg-type]
+    recovery = StoreRecovery(store, TopicPort())  # type: ignore[arg-type]
     clusterer = Clusterer(
-        store, scenario.identity, scenario.rules, settle=settler.settle, clock=_real_time, sleep=_no_sleep
+        store, scenario.identity, scenario.rules, recover=recovery.recover, clock=_real_time, sleep=_no_sleep
     )
     return Frozen(clusterer)
 
@@ -123,8 +123,8 @@ class Worker:
     clusterer: Frozen[Clusterer]
     alive: bool = True
     generation: int = 0
-    epoch: int = 0
-    decided_epoch: int = 0
+    assignment_id: int = 0
+    decided_assignment: int = 0
     positions: dict[int, int] = field(default_factory=dict)
     ledgers: dict[int, Frozen[Ledger]] = field(default_factory=dict)
     below: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -143,8 +143,8 @@ class Worker:
             self.name,
             self.alive,
             self.generation,
-            self.epoch,
-            self.decided_epoch,
+            self.assignment_id,
+            self.decided_assignment,
             self.positions,
             self.ledgers,
             self.below,
@@ -175,7 +175,7 @@ class Life:
         Raises what the product would end the worker with.
         """
         if not job.answers:
-            job = replace(job, epoch=worker.epoch)
+            job = replace(job, assignment_id=worker.assignment_id)
         moved, outcome = self._run(worker, job)
         if outcome.call is not None:
             return worker.at(thread, replace(job, call=outcome.call))
@@ -187,7 +187,9 @@ class Life:
 
     def session_ended(self, worker: Worker) -> Worker:
         """A new session: what was in hand is dropped, the group is joined anew."""
-        return Worker(worker.name, worker.clusterer, below=worker.below, epoch=worker.epoch, producer_ready=False)
+        return Worker(
+            worker.name, worker.clusterer, below=worker.below, assignment_id=worker.assignment_id, producer_ready=False
+        )
 
     def fetched(self, worker: Worker, fetched: Fetched) -> Worker:
         """The intake has records: it asks for the ledgers that it does not know, then the decider has them."""
@@ -229,9 +231,9 @@ class Life:
     def _recalled(worker: Worker, fetched: Fetched) -> Fetched:
         ledgers = [(worker.ledgers[at].view, offset) for at, offset in fetched.places]
         recorded = tuple(
-            (ledger.incarnation, ledger.decisions.get(offset), offset > ledger.head) for ledger, offset in ledgers
+            (ledger.store_epoch, ledger.decisions.get(offset), offset > ledger.head) for ledger, offset in ledgers
         )
-        return replace(fetched, recorded=recorded, epoch=worker.epoch)
+        return replace(fetched, recorded=recorded, assignment_id=worker.assignment_id)
 
     def _run(self, worker: Worker, job: Job) -> tuple[Worker, Outcome[Any]]:
         clusterer = worker.clusterer.thaw()
@@ -246,32 +248,32 @@ class Life:
             _METRICS,
             _RETRY,
             Retirement(StorePort(), Retention(), _METRICS, _RETRY),
-            current_epoch=lambda: job.epoch,
+            current_assignment=lambda: job.assignment_id,
             on_superseded=refused.append,
             own_namespace=NAMESPACE,
         )
         # A processor lives as long as its session; here one is made for each run, as it stood.
-        processor._epoch, processor._published_below = worker.decided_epoch, dict(worker.below)
-        processor._told_in = dict(worker.told_in)
+        processor._assignment_id, processor._published_below = worker.decided_assignment, dict(worker.below)
+        processor._relayed_in = dict(worker.told_in)
         work: dict[str, Callable[[], Any]] = {
             "recall": lambda: self._recall(worker, clusterer, job.subject),
             "decide": lambda: processor.decide(*self._batch(job.subject)),
             "follow": lambda: clusterer.catch_up(NAMESPACE),
             "publish": lambda: processor.publish(job.subject.thaw()),
-            "sweep": lambda: processor._tell_untold(NAMESPACE, _LEFT_BEHIND_SECONDS, TOLD_AT_ONCE),
+            "sweep": lambda: processor._relay_pending(NAMESPACE, _LEFT_BEHIND_SECONDS, RELAYED_AT_ONCE),
         }
         outcome = run(work[job.kind], job.answers)
         if outcome.call is not None:
             return worker, outcome
         below = processor._published_below
-        if worker.epoch in refused:
+        if worker.assignment_id in refused:
             # What the intake does then: nothing more is read until the group is joined anew.
-            worker = replace(worker, epoch=worker.epoch + 1, positions={})
+            worker = replace(worker, assignment_id=worker.assignment_id + 1, positions={})
         if job.kind in ("publish", "sweep"):
-            told = dict(processor._told_in)
+            told = dict(processor._relayed_in)
             ready_now = outcome.error is None
             return replace(worker, below={**worker.below, **below}, told_in=told, producer_ready=ready_now), outcome
-        moved = replace(worker, clusterer=Frozen(clusterer), decided_epoch=processor._epoch)
+        moved = replace(worker, clusterer=Frozen(clusterer), decided_assignment=processor._assignment_id)
         return replace(
             moved, below={**below, **{at: o for at, o in worker.below.items() if o > below.get(at, 0)}}
         ), outcome
@@ -283,9 +285,9 @@ class Life:
 
     def _batch(self, fetched: Fetched) -> tuple[Batch, Any]:
         items = []
-        for place, (incarnation, recorded, fresh) in zip(fetched.places, fetched.recorded, strict=True):
+        for place, (store_epoch, recorded, fresh) in zip(fetched.places, fetched.recorded, strict=True):
             question = self._scenario.question(*place)
             tokens = None if recorded else _TOKENS
-            items.append(Item(question.record, question, tokens, recorded, incarnation, fresh=fresh))
+            items.append(Item(question.record, question, tokens, recorded, store_epoch, fresh=fresh))
         undecided = [place for place, item in zip(fetched.places, items, strict=True) if item.tokens is not None]
-        return Batch(items, fetched.epoch, fetched.generation, 0.0), self._scenario.vectors(undecided)
+        return Batch(items, fetched.assignment_id, fetched.generation, 0.0), self._scenario.vectors(undecided)

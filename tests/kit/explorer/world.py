@@ -22,12 +22,12 @@ from .script import Answer, Call
 from .values import Frozen, digest_of
 from .worker import Fetched, Job, Life, Protocol, Thread, Worker, new_clusterer
 
-_READS = frozenset({"load", "tail", "ledger", "cluster", "namespace_state", "namespaces", "unpublished", "incarnation"})
+_READS = frozenset({"load", "tail", "ledger", "cluster", "namespace_state", "namespaces", "unpublished", "store_epoch"})
 _READS |= {"revisions", "heads"}
 # They change nothing that others see, so that nothing is gained by letting others go first.
-_UNSEEN = frozenset({"open", "begin_settling"})
+_UNSEEN = frozenset({"open", "begin_recovery"})
 # Coarse steps: what is read is read at once with what came before; what is sent reaches the log with its offsets.
-_COARSE = _UNSEEN | {"ledger", "load", "incarnation", "namespace_state", "cluster", "revisions", "heads", "append"}
+_COARSE = _UNSEEN | {"ledger", "load", "store_epoch", "namespace_state", "cluster", "revisions", "heads", "append"}
 
 T = TypeVar("T")
 BROKER = "broker"
@@ -81,13 +81,13 @@ class Model:
         self._known: dict[tuple[object, ...], Any] = {}
 
     def beginning(self) -> World:
-        """The namespace is settled, all workers have joined, nothing is read."""
+        """The namespace is recovered, all workers have joined, nothing is read."""
         names = self.scenario.workers
         owners = self.scenario.owners or self._owners(names)
         kafka = Kafka(committed=(0,) * len(self.scenario.ends), owners=()).rebalance(names, owners)
         store = self._emptied().thaw()
-        store.settle(NAMESPACE, store.begin_settling(NAMESPACE), None, {})
-        told_in = {NAMESPACE: store.incarnation(NAMESPACE) or ""}
+        store.recover(NAMESPACE, store.begin_recovery(NAMESPACE), None, {})
+        told_in = {NAMESPACE: store.store_epoch(NAMESPACE) or ""}
         workers = tuple(self._joined(kafka, Worker(name, self._new_clusterer, told_in=told_in)) for name in names)
         return World(Frozen(store), kafka, workers, self.scenario.faults)
 
@@ -99,7 +99,7 @@ class Model:
 
     def _follows(self, world: World) -> Iterator[Step]:
         """While there is nothing to decide, workers follow others, and see that the store has lost something."""
-        if world.store.view.incarnation(NAMESPACE) is None:
+        if world.store.view.store_epoch(NAMESPACE) is None:
             worker = world.workers[0]
             begun = self._once((worker.meaning, "follow"), functools.partial(self._life.follow, worker))
             yield Step(f"{worker.name} front", f"{worker.name}: follows", self._at_once(world, begun, "front"))
@@ -254,13 +254,15 @@ class Model:
     def _may_join(kafka: Kafka, name: str) -> bool:
         """Who is assigned a partition waits for a transaction that may yet move its committed offset."""
         mine = [at for at, owner in enumerate(kafka.owners) if owner == name]
-        return name in kafka.members and all(map(kafka.is_settled, mine))
+        return name in kafka.members and all(map(kafka.is_recovered, mine))
 
     @staticmethod
     def _joined(kafka: Kafka, worker: Worker) -> Worker:
         mine = [at for at, owner in enumerate(kafka.owners) if owner == worker.name]
         positions = {at: kafka.committed[at] for at in mine}
-        return replace(worker, generation=kafka.generation, epoch=worker.epoch + 1, positions=positions, ledgers={})
+        return replace(
+            worker, generation=kafka.generation, assignment_id=worker.assignment_id + 1, positions=positions, ledgers={}
+        )
 
     def _answer(self, world: World, worker: Worker, thread: Thread, job: Job) -> World:
         """The waiting call is made, and the worker goes on to its next."""
@@ -325,7 +327,7 @@ class Model:
             if call.name in _READS:
                 return store, Answer.of(self._read(store.view, call))
             changed = store.thaw()
-            # One incarnation stands between two losses; it is named so that equal worlds are equal.
+            # One store epoch stands between two losses; it is named so that equal worlds are equal.
             with patch.object(uuid, "uuid4", lambda: SimpleNamespace(hex=f"after {losses} losses"[:12])):
                 value = getattr(changed, call.name)(*call.arguments)
         except Exception as error:  # the worker's to handle
@@ -340,10 +342,10 @@ def _untold(store: MemoryStore) -> bool:
 
 
 def _restarted(store: Frozen[MemoryStore]) -> Frozen[MemoryStore]:
-    """The store as another process has it: in no incarnation that stands."""
+    """The store as another process has it: in no store epoch that stands."""
     restarted = store.thaw()
     for namespace in restarted.namespaces():
-        restarted.unsettle(namespace)
+        restarted.require_recovery(namespace)
     return Frozen(restarted)
 
 

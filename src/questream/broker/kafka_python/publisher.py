@@ -26,8 +26,8 @@ from questream.errors import (
     KafkaUnavailable,
     QuestreamError,
     RecordsTooLarge,
+    RecoveryNeeded,
     StoreUnavailable,
-    StoreUnsettled,
     Superseded,
 )
 
@@ -86,7 +86,7 @@ class Publisher(Protocol):
         """
 
     def publish(
-        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, verify_before_commit: Callable[[], None]
     ) -> Offsets:
         """Publish the records and commit the offsets (next to read, by topic and partition).
 
@@ -136,7 +136,7 @@ class TransactionalPublisher(_Guarded):
             raise _translate(error) from error
 
     def publish(
-        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, verify_before_commit: Callable[[], None]
     ) -> Offsets:
         sent, self._call = _Sent(), None
         try:
@@ -151,14 +151,14 @@ class TransactionalPublisher(_Guarded):
                 sent.require_all()
                 # Only now: whoever finds the store's memory gone after this sees these records in the log, and waits
                 # for what becomes of them.
-                still_stands()
+                verify_before_commit()
                 producer.commit_transaction()
         except Exception as error:
             # After a failed offset commit and an abort, kafka-python commits the old offsets with the next transaction:
             # a producer that failed once is never used again. Its transaction is aborted by the next one's start.
             self._discard()
             translated = sent.too_large or _translate(error)
-            if isinstance(translated, Superseded | StoreUnsettled | StoreUnavailable):
+            if isinstance(translated, Superseded | RecoveryNeeded | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
             if isinstance(translated, KafkaRefused):
@@ -211,7 +211,7 @@ class AtLeastOncePublisher(_Guarded):
             raise _translate(error) from error
 
     def publish(
-        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, still_stands: Callable[[], None]
+        self, records: Sequence[Outgoing], offsets: Offsets, membership: Any, verify_before_commit: Callable[[], None]
     ) -> Offsets:
         sent, self._call = _Sent(), None
         try:
@@ -219,12 +219,12 @@ class AtLeastOncePublisher(_Guarded):
             producer = self._producer
             held_back = partial(held_back_seconds, producer)
             with self._watchdog.limit("publish", self._deadline_seconds, held_back) as self._call:
-                still_stands()
+                verify_before_commit()
                 sent.send(producer, records)
                 _flush(producer, self._call, self._deadline_seconds / 3)
                 sent.require_all()
                 # Again, since only now the records have their place; without their offsets they are sent anew.
-                still_stands()
+                verify_before_commit()
                 return self._commit_offsets(offsets, membership) if offsets else {}
         except Exception as error:
             self.close()

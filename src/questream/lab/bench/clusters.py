@@ -20,7 +20,7 @@ from questream.lab.bench.servers import own_namespace, own_stream
 from questream.lab.bench.traffic import Reader, send_all
 from questream.lab.bench.worker_process import worker_processes
 from questream.settings import Settings
-from questream.store.protocol import Committed, Identity, MeanUpdate, Proposal, Store, Touch
+from questream.store.protocol import ClusterUpdate, Committed, Identity, MeanUpdate, Proposal, Store
 from questream.store.redis.store import open_store
 
 BATCH_QUESTIONS = 256
@@ -139,17 +139,18 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
     With it the stream's mean has learned all that it learns, as in a namespace of that size.
     """
     store.open(namespace, identity)
-    store.settle(namespace, store.begin_settling(namespace), None, {})
+    store.recover(namespace, store.begin_recovery(namespace), None, {})
     fresh = store.load(namespace)
     now, seq = int(time.time() * 1000), fresh.seq
     for first in range(0, len(centres), _CREATED_AT_ONCE):
-        touches = [
-            Touch(number, 1, 0, 1, centre, now, f"How do I get matter {number} settled, please?")
+        cluster_updates = [
+            ClusterUpdate(number, 1, 0, 1, centre, now, f"How do I get matter {number} settled, please?")
             for number, centre in enumerate(centres[first : first + _CREATED_AT_ONCE], start=first + 1)
         ]
         mean = None if first else MeanUpdate(0, _MEAN_QUESTIONS, centres.mean(axis=0) * np.float32(_MEAN_QUESTIONS))
         reply = store.commit(
-            namespace, Proposal(fresh.incarnation, seq, [], touches, mean, identity.model, identity.threshold, now)
+            namespace,
+            Proposal(fresh.store_epoch, seq, [], cluster_updates, mean, identity.model, identity.threshold, now),
         )
         if not isinstance(reply, Committed):
             raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
@@ -171,7 +172,7 @@ class _Prepared:
 
     def __init__(self, clusterer: Clusterer, namespace: str) -> None:
         started = time.perf_counter()
-        self._incarnation = clusterer.follow(namespace).incarnation
+        self._store_epoch = clusterer.follow(namespace).store_epoch
         self.load_seconds = time.perf_counter() - started
         self._clusterer = clusterer
         self._namespace = namespace
@@ -185,7 +186,7 @@ class _Prepared:
         arrivals = [Arrival(Source(_TOPIC, 0, offset, now), f"Question number {offset}?") for offset in offsets]
         started, cpu_started = time.perf_counter(), time.process_time()
         decided = self._clusterer.decide(
-            self._namespace, self._incarnation, arrivals, vectors, {(_TOPIC, 0): offsets.start}
+            self._namespace, self._store_epoch, arrivals, vectors, {(_TOPIC, 0): offsets.start}
         )
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         opened = sum(decision.outcome == "created" for decision in decided.decisions)

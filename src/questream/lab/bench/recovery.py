@@ -16,8 +16,8 @@ from questream.lab.bench.servers import own_stream
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
-from questream.recovery.lease import SettlingLease
-from questream.recovery.settling import Settler
+from questream.recovery.lease import RecoveryLease
+from questream.recovery.recover import StoreRecovery
 from questream.settings import Settings
 from questream.store.protocol import Identity
 from questream.store.redis.store import open_store
@@ -37,8 +37,8 @@ class RecoveryFigures:
 
     clusters: int
     dimension: int
-    settle_seconds: float
-    settle_cpu_seconds: float
+    recovery_seconds: float
+    recovery_cpu_seconds: float
     clusters_per_second: float
     resident_mib_before: float | None
     resident_mib_peak: float | None
@@ -49,7 +49,7 @@ class RecoveryFigures:
 def measure_recovery(
     settings: Settings, clusters: int, dimension: int, announce: Callable[[str], None]
 ) -> RecoveryFigures:
-    """Publish the states of `clusters`, settle a namespace that Redis knows nothing of, and load its mirror."""
+    """Publish the states of `clusters`, recover a namespace that Redis knows nothing of, and load its mirror."""
     with own_stream(settings, _PARTITIONS) as own:
         namespace = own.clusters.namespace
         announce(f"recovery: {clusters:,} states of {dimension} dimensions are published")
@@ -57,11 +57,11 @@ def measure_recovery(
         store = open_store(own.redis, own.clusters.log_entries)
         store.open(namespace, Identity(_MODEL, _REVISION, dimension, "centred", "adaptive", _THRESHOLD))
         topic = ClusterTopic(own, store.stream)
-        settler = Settler(store, topic, Homes(store, location_of(own.redis)), SettlingLease(store, _wait))
+        recovery = StoreRecovery(store, topic, Homes(store, location_of(own.redis)), RecoveryLease(store, _wait))
         announce(f"recovery: {clusters:,} clusters are put back")
         forget_peak()
         before, started, processor = resident_bytes(os.getpid()), time.perf_counter(), time.process_time()
-        settler.settle(namespace)
+        recovery.recover(namespace)
         seconds, processor = time.perf_counter() - started, time.process_time() - processor
         peak = peak_resident_bytes(os.getpid())
         topic.close()
@@ -73,8 +73,8 @@ def measure_recovery(
     return RecoveryFigures(
         clusters=clusters,
         dimension=dimension,
-        settle_seconds=seconds,
-        settle_cpu_seconds=processor,
+        recovery_seconds=seconds,
+        recovery_cpu_seconds=processor,
         clusters_per_second=clusters / seconds,
         resident_mib_before=None if before is None else before / _MIB,
         resident_mib_peak=None if peak is None else peak / _MIB,

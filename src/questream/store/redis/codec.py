@@ -12,7 +12,7 @@ import orjson
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import LostMemory, NamespaceRefused
-from questream.store.protocol import Standing, Tail
+from questream.store.protocol import ClusterRow, Tail
 
 _FLOAT32 = np.dtype("<f4")
 # Of the entries of ledgers and logs. What hashes mean is the layout's of a namespace.
@@ -90,9 +90,9 @@ def _number(raw: bytes | None) -> int:
 
 
 @reading("a cluster")
-def parse_standing(cluster_id: int, fields: Sequence[Any]) -> Standing:
+def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
     size, revision, label, route, created, seen, representative, joins, absorbed = fields
-    return Standing(
+    return ClusterRow(
         cluster_id,
         int(size),
         int(revision),

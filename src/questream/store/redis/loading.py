@@ -48,7 +48,7 @@ class MirrorLoad:
             wanted = [i for i in cluster_ids[start : start + self._part] if i not in removed]
             mirror.apply(_read_centroids(self._client, self._keys, self._namespace, mirror.dimension, wanted))
             start += self._part
-            tail = self._follow(self._namespace, mirror.incarnation, mirror.seq)
+            tail = self._follow(self._namespace, mirror.store_epoch, mirror.seq)
             if tail.changes is None:
                 self._part = max(_SMALLEST_PART, self._part // 4)
                 return False
@@ -78,5 +78,5 @@ def _read_centroids(
         if is_count(members) and vector_sum is not None and len(vector_sum) == 4 * dimension:
             yield ClusterMoved(cluster_id, int(members), from_bytes(vector_sum))
         elif merged_into is None and retired is None:
-            # A move to another model leaves it so as well: its next worker settles the rest.
+            # A move to another model leaves it so as well: its next worker recovers the rest.
             raise LostMemory("a cluster is missing or cut short")

@@ -25,9 +25,9 @@ from questream.errors import (
     LostMemory,
     NamespaceHeld,
     NamespaceRefused,
+    RecoveryNeeded,
     StoreRefused,
     StoreUnavailable,
-    StoreUnsettled,
 )
 from questream.settings import RedisSettings
 from questream.settings.tree import DEFAULT_PREFIX
@@ -56,8 +56,8 @@ from questream.store.redis.codec import (
     SUMMARY_FIELDS,
     Keys,
     from_bytes,
+    parse_cluster_row,
     parse_namespace,
-    parse_standing,
     parse_state,
     parse_tail,
     partition_name,
@@ -72,11 +72,11 @@ from questream.store.retention import Retention, Retired
 
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
-    *"stream cut_ledger moment ledger hold lease begin_settling mend settle".split(),  # noqa: SIM905 - as above
+    *"stream cut_ledger outbox_position ledger hold lease begin_recovery mend recover".split(),  # noqa: SIM905 - as above
     *"restore take_home note_settings".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
-_MOVING = ("commit", "merge", "retire", "settle")
+_MOVING = ("commit", "merge", "retire", "recover")
 _LOAD_CHUNK = 1000
 _RESTORE_CHUNK = 100
 _LOAD_ATTEMPTS = 5
@@ -134,8 +134,8 @@ def _translated() -> Iterator[None]:
             raise LostMemory("a key is of another type") from error
         if _UNREADABLE.search(str(error)):
             raise LostMemory("a field is not what it was written as") from error
-        if "UNSETTLED" in str(error):
-            raise StoreUnsettled("Redis was restarted, failed over to or emptied since it was last checked") from error
+        if "RECOVERY_NEEDED" in str(error):
+            raise RecoveryNeeded("Redis was restarted, failed over to or emptied since it was last checked") from error
         raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
 
 
@@ -146,7 +146,7 @@ T = TypeVar("T")
 def _remembering(
     call: Callable[Concatenate[RedisStore, str, P], T],
 ) -> Callable[Concatenate[RedisStore, str, P], T]:
-    """A call on a namespace that finds memory lost ends the incarnation, so that the namespace is settled."""
+    """A call on a namespace that finds memory lost ends the store epoch, so that the namespace is recovered."""
 
     @functools.wraps(call)
     def guarded(store: RedisStore, namespace: str, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -154,8 +154,8 @@ def _remembering(
             with _translated():
                 return call(store, namespace, *args, **kwargs)
         except LostMemory as lost:
-            store.end_incarnation(namespace)
-            raise StoreUnsettled(
+            store.end_store_epoch(namespace)
+            raise RecoveryNeeded(
                 f"Redis has lost a part of namespace {namespace!r} ({lost}); it is put back from the cluster topic"
             ) from lost
 
@@ -185,7 +185,7 @@ class RedisStore:
         self._keys = Keys(prefix)
         self._log_entries = log_entries
         folder = resources.files("questream.store.redis") / "lua"
-        first = (folder / "incarnation.lua").read_text("utf-8")
+        first = (folder / "prelude.lua").read_text("utf-8")
         before = dict.fromkeys(_MOVING, first + (folder / "writing.lua").read_text("utf-8"))
         texts = {name: before.get(name, first) + (folder / f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
         for name, text in texts.items():
@@ -208,15 +208,15 @@ class RedisStore:
     _tail_script: Any
     _retire_script: Any
     _publishing_script: Any
-    _moment_script: Any
-    _begin_settling_script: Any
+    _outbox_position_script: Any
+    _begin_recovery_script: Any
     _mend_script: Any
     _take_home_script: Any
     _note_settings_script: Any
     _hold_script: Any
     _lease_script: Any
     _ledger_script: Any
-    _settle_script: Any
+    _recover_script: Any
     _restore_script: Any
 
     @_translated()
@@ -270,19 +270,19 @@ class RedisStore:
         return StreamTopics(*((name or b"").decode() for name in found))
 
     @_remembering
-    def incarnation(self, namespace: str) -> str | None:
+    def store_epoch(self, namespace: str) -> str | None:
         return self.publishing(namespace, [])
 
     @_remembering
     def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
         keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "outbox")]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id, _ in published]
-        standing = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
-        return None if standing is None else str(standing.decode())
+        store_epoch = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
+        return None if store_epoch is None else str(store_epoch.decode())
 
     @_translated()
-    def moment(self, namespace: str) -> str:
-        return str(self._moment_script(keys=[self._keys.of(namespace, "meta")]).decode())
+    def outbox_position(self, namespace: str) -> str:
+        return str(self._outbox_position_script(keys=[self._keys.of(namespace, "meta")]).decode())
 
     @_remembering
     def load(self, namespace: str) -> Mirror:
@@ -292,24 +292,24 @@ class RedisStore:
         loading = MirrorLoad(self._client, self._keys, namespace, self._log_entries, self.tail)
         for _ in range(_LOAD_ATTEMPTS):
             mirror = self._empty_mirror(namespace)
-            if not mirror.incarnation:
+            if not mirror.store_epoch:
                 return mirror
             try:
                 if loading.fill(mirror, self._live_ids(namespace)):
                     return mirror
             except LostMemory:
                 raise
-            except StoreUnsettled:
-                # It lost or changed its incarnation while it was read.
+            except RecoveryNeeded:
+                # It lost or changed its store epoch while it was read.
                 continue
         raise Contended(
             f"the log of namespace {namespace!r} moves faster than its clusters load; raise clusters.log_entries"
         )
 
     @_remembering
-    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
+    def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
         keys = [self._keys.of(namespace, name) for name in ("meta", "log")]
-        newest, entries = self._tail_script(keys=keys, args=[incarnation, seq])
+        newest, entries = self._tail_script(keys=keys, args=[store_epoch, seq])
         return parse_tail(newest, entries)
 
     @_translated()
@@ -324,18 +324,18 @@ class RedisStore:
         self.require_rights(namespace)
         at = self._keys.ledger(namespace, topic, partition)
         while True:
-            incarnation, entries = self._ledger_script(keys=[self._keys.of(namespace, "meta"), at])
+            store_epoch, entries = self._ledger_script(keys=[self._keys.of(namespace, "meta"), at])
             with reading("a ledger"):
                 left = cut_entries(entries, offset)
             # Of one that is empty there is nothing to cut.
             if not entries or self._cut_ledger_script(keys=[at], args=[entries[-1], *left]):
-                return _parsed_ledger(left, incarnation.decode())
+                return _parsed_ledger(left, store_epoch.decode())
 
     @_remembering
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         keys = [self._keys.of(namespace, "meta"), self._keys.ledger(namespace, topic, partition)]
-        incarnation, entries = self._ledger_script(keys=keys)
-        return _parsed_ledger(entries, incarnation.decode())
+        store_epoch, entries = self._ledger_script(keys=keys)
+        return _parsed_ledger(entries, store_epoch.decode())
 
     @_remembering
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
@@ -344,28 +344,28 @@ class RedisStore:
         match reply[0]:
             case b"replayed":
                 ledgers = {
-                    (batch.topic, batch.partition): _parsed_ledger(entries, proposal.incarnation)
+                    (batch.topic, batch.partition): _parsed_ledger(entries, proposal.store_epoch)
                     for batch, entries in zip(proposal.partitions, reply[1], strict=True)
                 }
                 return Replayed(ledgers)
             case b"stale":
                 return Stale(parse_tail(reply[1], reply[2]), reply[3].decode())
             case _:
-                _, seq_before, missed, seq, standings = reply
+                _, seq_before, missed, seq, cluster_rows = reply
                 return Committed(
                     seq,
                     parse_tail(seq_before, missed),
                     {
-                        touch.cluster_id: parse_standing(touch.cluster_id, fields)
-                        for touch, fields in zip(proposal.touches, standings, strict=True)
+                        update.cluster_id: parse_cluster_row(update.cluster_id, fields)
+                        for update, fields in zip(proposal.cluster_updates, cluster_rows, strict=True)
                     },
                 )
 
     @_remembering
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         self.require_rights(namespace)
         header = {
-            "incarnation": incarnation,
+            "store_epoch": store_epoch,
             "seq": seq,
             "log_entries": self._log_entries,
             "merges": [
@@ -381,7 +381,7 @@ class RedisStore:
         reply = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
         seq_before, missed, seq_after, results, apart = reply
         applied = [
-            AppliedMerge(merge, parse_standing(merge.survivor, result[0]), parse_standing(merge.loser, result[1]))
+            AppliedMerge(merge, parse_cluster_row(merge.survivor, result[0]), parse_cluster_row(merge.loser, result[1]))
             for merge, result in zip(merges, results, strict=True)
             if result
         ]
@@ -483,23 +483,23 @@ class RedisStore:
         }
 
     @_translated()
-    def begin_settling(self, namespace: str) -> str:
+    def begin_recovery(self, namespace: str) -> str:
         self.require_rights(namespace)
-        token = self._begin_settling_script(keys=[self._keys.of(namespace, "meta")], args=[_nonce()])
+        token = self._begin_recovery_script(keys=[self._keys.of(namespace, "meta")], args=[_nonce()])
         if token is None:
             raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
         return str(token.decode())
 
     @_translated()
-    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+    def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
         args = [token, holder, int(seconds * 1000)]
         return bool(self._lease_script(keys=[self._keys.of(namespace, "meta")], args=args))
 
     @_translated()
-    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
+    def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
         self.require_rights(namespace)
         token = self._hold_script(
-            keys=[self._keys.of(namespace, "meta")], args=[incarnation, _nonce(), int(seconds * 1000)]
+            keys=[self._keys.of(namespace, "meta")], args=[store_epoch, _nonce(), int(seconds * 1000)]
         )
         return None if token is None else str(token.decode())
 
@@ -535,7 +535,7 @@ class RedisStore:
         return count
 
     @_translated()
-    def settle(
+    def recover(
         self,
         namespace: str,
         token: str,
@@ -567,11 +567,11 @@ class RedisStore:
         keys += [self._keys.ledger(namespace, *at) for at in heads]
         keys.append(self._keys.of(namespace, "idle"))
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
-        self._settle_script(keys=keys, args=[orjson.dumps(header), mean_sum])
+        self._recover_script(keys=keys, args=[orjson.dumps(header), mean_sum])
         self._call_on_names(self._client.sadd, namespace)
 
     @_translated()
-    def unsettle(self, namespace: str) -> None:
+    def require_recovery(self, namespace: str) -> None:
         self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
 
     @_translated()
@@ -608,8 +608,8 @@ class RedisStore:
         self._client.hset(self._keys.of(namespace, "meta"), "moved", 1)
         self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
 
-    def end_incarnation(self, namespace: str) -> None:
-        """As `unsettle`, whatever is left of the namespace, and as far as this user may write."""
+    def end_store_epoch(self, namespace: str) -> None:
+        """As `require_recovery`, whatever is left of the namespace, and as far as this user may write."""
         meta = self._keys.of(namespace, "meta")
         with suppress(redis.exceptions.NoPermissionError), _translated():
             try:
@@ -626,15 +626,15 @@ class RedisStore:
         except redis.exceptions.ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            # Each namespace that is opened or settled is put back.
+            # Each namespace that is opened or recovered is put back.
             self._client.delete(self._keys.namespaces)
             return call(self._keys.namespaces, *args)
 
     def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
-        slots = {touch.cluster_id: slot for slot, touch in enumerate(proposal.touches, start=1)}
+        slots = {update.cluster_id: slot for slot, update in enumerate(proposal.cluster_updates, start=1)}
         mean = proposal.mean
         header = {
-            "incarnation": proposal.incarnation,
+            "store_epoch": proposal.store_epoch,
             "seq": proposal.seq,
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
@@ -644,21 +644,23 @@ class RedisStore:
                 [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots), b.head]
                 for b in proposal.partitions
             ],
-            "touches": [[t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at] for t in proposal.touches],
+            "touches": [
+                [t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at] for t in proposal.cluster_updates
+            ],
         }
         args: list[Any] = [orjson.dumps(header), to_bytes(mean.vector_sum) if mean else b""]
         args += [entry_prefix(batch, proposal) for batch in proposal.partitions]
-        for touch in proposal.touches:
-            args.append(b"" if touch.vector_sum is None else to_bytes(touch.vector_sum))
-            args.append(touch.representative or "")
+        for update in proposal.cluster_updates:
+            args.append(b"" if update.vector_sum is None else to_bytes(update.vector_sum))
+            args.append(update.representative or "")
         keys = [self._keys.of(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         keys += [self._keys.ledger(namespace, batch.topic, batch.partition) for batch in proposal.partitions]
-        keys += [self._keys.cluster(namespace, touch.cluster_id) for touch in proposal.touches]
+        keys += [self._keys.cluster(namespace, update.cluster_id) for update in proposal.cluster_updates]
         keys.append(self._keys.of(namespace, "singletons"))
         return keys, args
 
     def _empty_mirror(self, namespace: str) -> Mirror:
-        standing = self.incarnation(namespace)
+        store_epoch = self.store_epoch(namespace)
         seq, next_id, mean_questions, mean_sum, generation, model, dimension = self._client.hmget(
             self._keys.of(namespace, "meta"),
             ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"],
@@ -666,7 +668,7 @@ class RedisStore:
         self._models[namespace] = (model or b"").decode()
         with reading("the namespace"):
             mirror = Mirror(int(dimension or 0))
-            mirror.incarnation = standing or ""
+            mirror.store_epoch = store_epoch or ""
             mirror.generation = int(generation or 0)
             # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, by its state.
             mirror.seq = int(seq or 0)
@@ -779,9 +781,9 @@ def _readable_head(entry: Any) -> int:
         return -1
 
 
-def _parsed_ledger(entries: Sequence[bytes], incarnation: str) -> Ledger:
+def _parsed_ledger(entries: Sequence[bytes], store_epoch: str) -> Ledger:
     with reading("a ledger"):
-        return parse_ledger(entries, incarnation)
+        return parse_ledger(entries, store_epoch)
 
 
 def _nonce() -> str:

@@ -14,12 +14,14 @@ import numpy as np
 from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
-from questream.errors import IdentityMismatch, NamespaceHeld, StoreRefused, StoreUnsettled
+from questream.errors import IdentityMismatch, NamespaceHeld, RecoveryNeeded, StoreRefused
 from questream.store.ledger import decide, other_stream
 from questream.store.protocol import (
     NO_TOPICS,
     TURN_SECONDS,
     AppliedMerge,
+    ClusterRow,
+    ClusterUpdate,
     Committed,
     Identity,
     Ledger,
@@ -29,10 +31,8 @@ from questream.store.protocol import (
     Replayed,
     Restored,
     Stale,
-    Standing,
     StreamTopics,
     Tail,
-    Touch,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
@@ -43,7 +43,7 @@ _MOST_WAITING = 64
 
 @dataclass(slots=True)
 class _Cluster:
-    standing: Standing
+    cluster_row: ClusterRow
     members: int
     vector_sum: Vector | None
     merged_into: int | None = None
@@ -89,9 +89,9 @@ class _Turns:
 class _Namespace:
     identity: Identity
     topics: StreamTopics = NO_TOPICS
-    incarnation: str | None = None
-    settling: str | None = None
-    settler: tuple[str, float] = ("", 0.0)
+    store_epoch: str | None = None
+    recovery_token: str | None = None
+    recovery: tuple[str, float] = ("", 0.0)
     held_until: float | None = None
     generation: int = 0
     seq: int = 0
@@ -156,10 +156,10 @@ class MemoryStore:
             state = self._namespaces.get(namespace)
             return NO_TOPICS if state is None else state.topics
 
-    def incarnation(self, namespace: str) -> str | None:
+    def store_epoch(self, namespace: str) -> str | None:
         with self._lock:
             state = self._namespaces.get(namespace)
-            return None if state is None else state.incarnation
+            return None if state is None else state.store_epoch
 
     def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
         with self._lock:
@@ -171,18 +171,18 @@ class MemoryStore:
                     state.outbox[cluster_id] = self._clock()
                     state.outdated_count += 1
                     state.outdated[cluster_id] = state.outdated_count
-            return state.incarnation
+            return state.store_epoch
 
-    def moment(self, namespace: str) -> str:
+    def outbox_position(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)
-            return f"{state.outdated_count} {state.incarnation or ''}"
+            return f"{state.outdated_count} {state.store_epoch or ''}"
 
     def load(self, namespace: str) -> Mirror:
         with self._lock:
             state = self._get(namespace)
             mirror = Mirror(state.identity.dimension)
-            mirror.incarnation, mirror.generation = state.incarnation or "", state.generation
+            mirror.store_epoch, mirror.generation = state.store_epoch or "", state.generation
             mirror.apply(
                 ClusterMoved(cluster_id, cluster.members, cluster.vector_sum)
                 for cluster_id, cluster in state.clusters.items()
@@ -193,9 +193,9 @@ class MemoryStore:
             mirror.seq, mirror.next_id = state.seq, state.next_id
             return mirror
 
-    def tail(self, namespace: str, incarnation: str, seq: int) -> Tail:
+    def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
         with self._lock:
-            state = self._get_settled(namespace, incarnation)
+            state = self._get_recovered(namespace, store_epoch)
             if seq > state.seq:
                 raise _lost(state, namespace)
             return _tail(state, seq)
@@ -210,28 +210,28 @@ class MemoryStore:
     def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is None:
-                raise _unsettled(namespace)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
             entries = state.ledgers.get((topic, partition), [])
             kept = [(first, _below(ledger, offset)) for first, ledger in entries if first < offset]
             if entries and not kept and offset > 0:
                 kept = [(offset - 1, Ledger(offset - 1))]
             state.ledgers[topic, partition] = kept
-            return replace(_joined(state.ledgers[topic, partition]), incarnation=state.incarnation)
+            return replace(_joined(state.ledgers[topic, partition]), store_epoch=state.store_epoch)
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is None:
-                raise _unsettled(namespace)
-            return replace(_joined(state.ledgers.get((topic, partition), [])), incarnation=state.incarnation)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
+            return replace(_joined(state.ledgers.get((topic, partition), [])), store_epoch=state.store_epoch)
 
     def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         with self._lock:
-            state = self._get_settled(namespace, proposal.incarnation)
+            state = self._get_recovered(namespace, proposal.store_epoch)
             ledgers = {
                 (b.topic, b.partition): replace(
-                    _joined(state.ledgers.get((b.topic, b.partition), [])), incarnation=proposal.incarnation
+                    _joined(state.ledgers.get((b.topic, b.partition), [])), store_epoch=proposal.store_epoch
                 )
                 for b in proposal.partitions
             }
@@ -242,7 +242,7 @@ class MemoryStore:
             if any(b.first <= ledgers[b.topic, b.partition].head for b in proposal.partitions):
                 return Replayed(ledgers)
             missed = _tail(state, proposal.seq)
-            opened = {touch.cluster_id for touch in proposal.touches if touch.creates}
+            opened = {update.cluster_id for update in proposal.cluster_updates if update.creates}
             if any(cluster_id >= state.next_id for cluster_id in opened & state.clusters.keys()):
                 raise _lost(state, namespace)
             is_stale = self._is_stale(state, proposal)
@@ -253,24 +253,26 @@ class MemoryStore:
             if is_stale or (proposal.moves_log and state.turns.first not in (None, proposal.turn)):
                 return Stale(missed, self._turn(state, proposal.turn))
             state.turns.end(proposal.turn)
-            standings = {touch.cluster_id: self._touch(state, touch, proposal) for touch in proposal.touches}
+            cluster_rows = {
+                update.cluster_id: self._touch(state, update, proposal) for update in proposal.cluster_updates
+            }
             changes: list[Change] = [
                 ClusterMoved(t.cluster_id, t.members, t.vector_sum)
-                for t in proposal.touches
+                for t in proposal.cluster_updates
                 if t.vector_sum is not None
             ]
             if proposal.mean:
                 state.mean = MeanMoved(proposal.mean.questions, proposal.mean.vector_sum)
                 changes.append(state.mean)
-            if proposal.tells_namespace:
+            if proposal.updates_namespace:
                 state.outbox[0] = self._clock()
             self._log(state, changes)
-            self._record(state, proposal, standings)
-            return Committed(state.seq, missed, standings)
+            self._record(state, proposal, cluster_rows)
+            return Committed(state.seq, missed, cluster_rows)
 
-    def merge(self, namespace: str, incarnation: str, seq: int, merges: Sequence[Merge]) -> Merged:
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:
-            state = self._get_settled(namespace, incarnation)
+            state = self._get_recovered(namespace, store_epoch)
             if seq > state.seq:
                 raise _lost(state, namespace)
             missed = _tail(state, seq)
@@ -305,8 +307,8 @@ class MemoryStore:
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is None:
-                raise _unsettled(namespace)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
             self._forget(state)
             retired = Retired()
             live = sorted(seen for seen, _ in _members(state, "idle"))
@@ -320,15 +322,15 @@ class MemoryStore:
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is None:
-                raise _unsettled(namespace)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
             cluster = state.clusters[cluster_id]
             while cluster.merged_into is not None:
                 cluster = state.clusters[cluster.merged_into]
             if cluster.retired:
                 raise KeyError(cluster_id)
-            old = cluster.standing
-            cluster.standing = replace(
+            old = cluster.cluster_row
+            cluster.cluster_row = replace(
                 old,
                 label=old.label if label is None else label or None,
                 route=old.route if route is None else route or None,
@@ -394,8 +396,8 @@ class MemoryStore:
     ) -> None:
         with self._lock:
             state = self._get(namespace)
-            count, incarnation = sent.split(" ", 1)
-            if incarnation != (state.incarnation or ""):
+            count, store_epoch = sent.split(" ", 1)
+            if store_epoch != (state.store_epoch or ""):
                 return
             merges: set[int] = set()
             for cluster_id, revision in published:
@@ -413,8 +415,8 @@ class MemoryStore:
             for cluster_id, _ in published:
                 if cluster_id in state.clusters:
                     cluster = state.clusters[cluster_id]
-                    left = _still_in_flight(cluster.standing.in_flight, committed, merges)
-                    cluster.standing = replace(cluster.standing, in_flight=left)
+                    left = _still_in_flight(cluster.cluster_row.in_flight, committed, merges)
+                    cluster.cluster_row = replace(cluster.cluster_row, in_flight=left)
 
     def _came_later(self, state: _Namespace, cluster_id: int, count: int) -> bool:
         """Whether `publishing` has found the cluster outdated since, or its tombstone is not due."""
@@ -425,20 +427,20 @@ class MemoryStore:
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
         with self._lock:
             clusters = self._get(namespace).clusters
-            return {i: clusters[i].standing.revision for i in cluster_ids if i in clusters}
+            return {i: clusters[i].cluster_row.revision for i in cluster_ids if i in clusters}
 
     def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
         # The index is the clusters themselves here: only a centroid can be another model's.
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None or state.settling != token:
+            if state.store_epoch is not None or state.recovery_token != token:
                 return Mended()
             mended = Mended()
             for i in {*cluster_ids, *state.clusters} & state.clusters.keys():
                 cluster = state.clusters[i]
                 wanted = state.identity.dimension if dimension is None else dimension
                 whole = cluster.vector_sum is None or len(cluster.vector_sum) == wanted
-                (mended.revisions if whole else mended.damaged)[i] = cluster.standing.revision
+                (mended.revisions if whole else mended.damaged)[i] = cluster.cluster_row.revision
             return mended
 
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -446,51 +448,51 @@ class MemoryStore:
             ledgers = self._get(namespace).ledgers
             return {at: _joined(ledgers.get(at, [])).head for at in partitions}
 
-    def begin_settling(self, namespace: str) -> str:
+    def begin_recovery(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)
             if state.held_until is not None:
                 if self._clock() < state.held_until:
                     raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
-                state.held_until = state.settling = None
-            state.settling = state.settling or uuid.uuid4().hex[:12]
-            return state.settling
+                state.held_until = state.recovery_token = None
+            state.recovery_token = state.recovery_token or uuid.uuid4().hex[:12]
+            return state.recovery_token
 
-    def lease_settling(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+    def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None or state.settling != token:
+            if state.store_epoch is not None or state.recovery_token != token:
                 return False
-            other, until = state.settler
+            other, until = state.recovery
             if other != holder and until > self._clock():
                 return False
-            state.settler = (holder, self._clock() + seconds)
+            state.recovery = (holder, self._clock() + seconds)
             return True
 
-    def hold(self, namespace: str, incarnation: str, seconds: float) -> str | None:
+    def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation != incarnation:
+            if state.store_epoch != store_epoch:
                 return None
-            state.incarnation, state.settling = None, uuid.uuid4().hex[:12]
+            state.store_epoch, state.recovery_token = None, uuid.uuid4().hex[:12]
             state.held_until = self._clock() + seconds
-            return state.settling
+            return state.recovery_token
 
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
         with self._lock:
             state = self._get(namespace)
-            if state.settling == token:
+            if state.recovery_token == token:
                 state.held_until = self._clock() + seconds
-            return state.settling == token
+            return state.recovery_token == token
 
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None or state.settling != token:
+            if state.store_epoch is not None or state.recovery_token != token:
                 return 0
             return sum(self._restore(state, one, self._clock) for one in restored)
 
-    def settle(
+    def recover(
         self,
         namespace: str,
         token: str,
@@ -500,7 +502,7 @@ class MemoryStore:
     ) -> None:
         with self._lock:
             state = self._get(namespace)
-            if state.incarnation is not None or state.settling != token:
+            if state.store_epoch is not None or state.recovery_token != token:
                 return
             state.next_id = max([state.next_id, *(i + 1 for i in state.clusters)])
             for cluster_id in untold:
@@ -529,18 +531,18 @@ class MemoryStore:
                 entries = state.ledgers.setdefault(at, [])
                 if head >= 0 and _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
-            state.incarnation, state.settling, state.held_until = uuid.uuid4().hex[:12], None, None
-            state.settler = ("", 0.0)
+            state.store_epoch, state.recovery_token, state.held_until = uuid.uuid4().hex[:12], None, None
+            state.recovery = ("", 0.0)
 
-    def unsettle(self, namespace: str) -> None:
+    def require_recovery(self, namespace: str) -> None:
         with self._lock:
             state = self._get(namespace)
-            state.incarnation = state.settling = state.held_until = None
+            state.store_epoch = state.recovery_token = state.held_until = None
 
-    def _get_settled(self, namespace: str, incarnation: str) -> _Namespace:
+    def _get_recovered(self, namespace: str, store_epoch: str) -> _Namespace:
         state = self._namespaces.get(namespace)
-        if state is None or state.incarnation != incarnation:
-            raise _unsettled(namespace)
+        if state is None or state.store_epoch != store_epoch:
+            raise _recovery_needed(namespace)
         return state
 
     def _get(self, namespace: str) -> _Namespace:
@@ -563,15 +565,15 @@ class MemoryStore:
             return True
         if proposal.mean and proposal.mean.expected_questions != (state.mean.questions if state.mean else 0):
             return True
-        for touch in proposal.touches:
-            if touch.creates:
-                if touch.cluster_id < state.next_id:
+        for update in proposal.cluster_updates:
+            if update.creates:
+                if update.cluster_id < state.next_id:
                     return True
                 continue
-            cluster = state.clusters.get(touch.cluster_id)
+            cluster = state.clusters.get(update.cluster_id)
             if cluster is None or cluster.vector_sum is None:
                 return True
-            if touch.vector_sum is not None and cluster.members != touch.expected_members:
+            if update.vector_sum is not None and cluster.members != update.expected_members:
                 return True
         return False
 
@@ -582,11 +584,11 @@ class MemoryStore:
         if told.event == "retired":
             state.outbox.pop(told.cluster_id, None)
             return state.clusters.pop(told.cluster_id, None) is not None
-        if known is not None and not restored.damaged and known.standing.revision >= told.revision:
+        if known is not None and not restored.damaged and known.cluster_row.revision >= told.revision:
             if restored.publish:
                 state.outbox.setdefault(told.cluster_id, clock())
             return False
-        standing = Standing(
+        cluster_row = ClusterRow(
             told.cluster_id,
             told.size,
             told.revision,
@@ -598,7 +600,7 @@ class MemoryStore:
             told.in_flight,
         )
         state.clusters[told.cluster_id] = _Cluster(
-            standing,
+            cluster_row,
             told.members,
             told.vector_sum,
             told.merged_into,
@@ -610,34 +612,34 @@ class MemoryStore:
             state.outbox[told.cluster_id] = 0.0
         return True
 
-    def _touch(self, state: _Namespace, touch: Touch, proposal: Proposal) -> Standing:
-        cluster = state.clusters.get(touch.cluster_id)
+    def _touch(self, state: _Namespace, update: ClusterUpdate, proposal: Proposal) -> ClusterRow:
+        cluster = state.clusters.get(update.cluster_id)
         if cluster is None:
-            standing = Standing(
-                touch.cluster_id, 0, 0, None, None, touch.seen_at, touch.seen_at, touch.representative or None
+            cluster_row = ClusterRow(
+                update.cluster_id, 0, 0, None, None, update.seen_at, update.seen_at, update.representative or None
             )
-            cluster = state.clusters[touch.cluster_id] = _Cluster(standing, 0, None)
-            state.next_id = max(state.next_id, touch.cluster_id + 1)
-        if touch.vector_sum is not None:
-            cluster.members, cluster.vector_sum = touch.members, touch.vector_sum
-        old = cluster.standing
-        cluster.standing = replace(
+            cluster = state.clusters[update.cluster_id] = _Cluster(cluster_row, 0, None)
+            state.next_id = max(state.next_id, update.cluster_id + 1)
+        if update.vector_sum is not None:
+            cluster.members, cluster.vector_sum = update.members, update.vector_sum
+        old = cluster.cluster_row
+        cluster.cluster_row = replace(
             old,
-            size=old.size + touch.joins,
+            size=old.size + update.joins,
             revision=old.revision + 1,
-            last_seen_at=max(old.last_seen_at, touch.seen_at),
-            in_flight=_joining(old.in_flight, touch.cluster_id, proposal),
+            last_seen_at=max(old.last_seen_at, update.seen_at),
+            in_flight=_joining(old.in_flight, update.cluster_id, proposal),
         )
         cluster.labelled = False
-        state.outbox[touch.cluster_id] = self._clock()
-        return cluster.standing
+        state.outbox[update.cluster_id] = self._clock()
+        return cluster.cluster_row
 
     def _merge(
         self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, naming: Naming
     ) -> AppliedMerge:
-        kept, lost = survivor.standing, loser.standing
+        kept, lost = survivor.cluster_row, loser.cluster_row
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
-        survivor.standing = replace(
+        survivor.cluster_row = replace(
             kept,
             size=kept.size + lost.size,
             revision=kept.revision + 1,
@@ -649,10 +651,10 @@ class MemoryStore:
         )
         survivor.labelled = False
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
-        loser.merged_at = survivor.standing.last_seen_at
-        loser.standing = replace(lost, revision=lost.revision + 1, in_flight=InFlight())
+        loser.merged_at = survivor.cluster_row.last_seen_at
+        loser.cluster_row = replace(lost, revision=lost.revision + 1, in_flight=InFlight())
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
-        return AppliedMerge(merge, survivor.standing, loser.standing)
+        return AppliedMerge(merge, survivor.cluster_row, loser.cluster_row)
 
     def _make_room(self, state: _Namespace, retention: Retention, limit: int) -> list[int]:
         live = sorted(seen for seen, _ in _members(state, "idle"))
@@ -672,10 +674,10 @@ class MemoryStore:
             i for i in (int(text) for _, text in found) if due.among == "aliases" or not _is_kept(state.clusters[i])
         ][:most]
         for i in ids:
-            cluster, old = state.clusters[i], state.clusters[i].standing
+            cluster, old = state.clusters[i], state.clusters[i].cluster_row
             cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
             cluster.labelled = False
-            cluster.standing = replace(
+            cluster.cluster_row = replace(
                 old, revision=old.revision + 1, representative=None, label=None, route=None, in_flight=InFlight()
             )
             state.outbox[i] = self._clock() + retention.tombstone_seconds
@@ -694,11 +696,11 @@ class MemoryStore:
             del state.log[: -self._log_commits]
 
     @staticmethod
-    def _record(state: _Namespace, proposal: Proposal, standings: dict[int, Standing]) -> None:
-        joins = {touch.cluster_id: touch.joins for touch in proposal.touches}
+    def _record(state: _Namespace, proposal: Proposal, cluster_rows: dict[int, ClusterRow]) -> None:
+        joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
         for batch in proposal.partitions:
             decisions = {
-                row.offset: decide(row, standings[row.cluster_id], joins[row.cluster_id], proposal)
+                row.offset: decide(row, cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
                 for row in batch.rows
             }
             entries = state.ledgers.setdefault((batch.topic, batch.partition), [])
@@ -708,14 +710,14 @@ class MemoryStore:
                 entries.pop(0)
 
 
-def _unsettled(namespace: str) -> StoreUnsettled:
-    return StoreUnsettled(f"namespace {namespace!r} has to be compared with the cluster topic first")
+def _recovery_needed(namespace: str) -> RecoveryNeeded:
+    return RecoveryNeeded(f"namespace {namespace!r} has to be compared with the cluster topic first")
 
 
-def _lost(state: _Namespace, namespace: str) -> StoreUnsettled:
-    """The namespace is not what it was seen to be: it has to be settled."""
-    state.incarnation = None
-    return StoreUnsettled(f"namespace {namespace!r} has lost memory; it is put back from the cluster topic")
+def _lost(state: _Namespace, namespace: str) -> RecoveryNeeded:
+    """The namespace is not what it was seen to be: it has to be recovered."""
+    state.store_epoch = None
+    return RecoveryNeeded(f"namespace {namespace!r} has lost memory; it is put back from the cluster topic")
 
 
 def _revision(state: _Namespace, cluster_id: int) -> int | None:
@@ -723,7 +725,7 @@ def _revision(state: _Namespace, cluster_id: int) -> int | None:
     if cluster_id == 0:
         return (state.mean.questions if state.mean else 0) + state.next_id
     cluster = state.clusters.get(cluster_id)
-    return None if cluster is None else cluster.standing.revision
+    return None if cluster is None else cluster.cluster_row.revision
 
 
 def _joining(before: InFlight, cluster_id: int, proposal: Proposal) -> InFlight:
@@ -762,12 +764,12 @@ def _members(state: _Namespace, among: Members) -> Iterator[tuple[int, int]]:
         if among == "aliases":
             if cluster.merged_into is not None:
                 yield cluster.merged_at, i
-        elif cluster.vector_sum is not None and (among == "idle" or cluster.standing.size == 1):
-            yield cluster.standing.last_seen_at, i
+        elif cluster.vector_sum is not None and (among == "idle" or cluster.cluster_row.size == 1):
+            yield cluster.cluster_row.last_seen_at, i
 
 
 def _naming(cluster: _Cluster) -> Naming:
-    return cluster.standing.label, cluster.standing.route
+    return cluster.cluster_row.label, cluster.cluster_row.route
 
 
 def _is_kept(cluster: _Cluster) -> bool:
@@ -783,7 +785,7 @@ def _joined(entries: list[tuple[int, Ledger]]) -> Ledger:
 def _below(ledger: Ledger, offset: int) -> Ledger:
     decisions = {at: decision for at, decision in ledger.decisions.items() if at < offset}
     fingerprints = {at: one for at, one in ledger.fingerprints.items() if at < offset}
-    return Ledger(min(ledger.head, offset - 1), decisions, ledger.incarnation, fingerprints)
+    return Ledger(min(ledger.head, offset - 1), decisions, ledger.store_epoch, fingerprints)
 
 
 def _event(cluster: _Cluster) -> ClusterEvent:
@@ -796,21 +798,21 @@ def _event(cluster: _Cluster) -> ClusterEvent:
 
 def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
     cluster = state.clusters[cluster_id]
-    standing = cluster.standing
+    cluster_row = cluster.cluster_row
     return ClusterState(
         cluster_id=cluster_id,
         namespace=namespace,
         event=_event(cluster),
-        size=standing.size,
+        size=cluster_row.size,
         members=cluster.members,
         vector_sum=cluster.vector_sum,
         merged_into=cluster.merged_into,
-        representative=standing.representative,
-        label=standing.label,
-        route=standing.route,
-        created_at=standing.created_at,
-        last_seen_at=standing.last_seen_at,
+        representative=cluster_row.representative,
+        label=cluster_row.label,
+        route=cluster_row.route,
+        created_at=cluster_row.created_at,
+        last_seen_at=cluster_row.last_seen_at,
         model=state.identity.model,
-        revision=standing.revision,
-        in_flight=standing.in_flight,
+        revision=cluster_row.revision,
+        in_flight=cluster_row.in_flight,
     )

@@ -1,12 +1,12 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
--- ARGV: 1 JSON {incarnation, seq, log_entries, mean: [expected, questions] or false,
+-- ARGV: 1 JSON {store epoch, seq, log_entries, mean: [expected, questions] or false,
 --               turn: a token of a worker that lost too often and asks for a turn, or '', turn_ms: how long one lasts,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
--- Replies: error UNSETTLED              the mirror's incarnation is not the one that stands
+-- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the one that stands
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log tells why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
@@ -19,7 +19,7 @@ local partitions, touches = batch.partitions, batch.touches
 local clusters_at = 4 + #partitions
 local vectors_at = 2 + #partitions
 
-if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
+if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
 
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
 local damaged = damage(meta, KEYS[2], KEYS[3])

@@ -1,7 +1,7 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
 -- so whoever finds it changed leaves it there to be published again, and nobody takes out what was put there after his
 -- own records were sent: an older state may have come after them (publishing.lua). A count tells what came after; a
--- clock may be set back, and a worker of an earlier release goes by it alone. Nothing leaves in another incarnation than
+-- clock may be set back, and a worker of an earlier release goes by it alone. Nothing leaves in another store epoch than
 -- the records were sent in: what the store forgot may stand there anew. What a cluster counts is no longer in
 -- flight once the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is
 -- published goes for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
@@ -10,8 +10,8 @@
 --       (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: how many are published as they stand
 local committed = cjson.decode(ARGV[1])
-local sent_count, sent_ms, incarnation = string.match(ARGV[2], '^(%d+) (%d+) (.*)$')
-if (standing_incarnation(KEYS[2]) or '') ~= incarnation then return 0 end
+local sent_count, sent_ms, store_epoch = string.match(ARGV[2], '^(%d+) (%d+) (.*)$')
+if (current_store_epoch(KEYS[2]) or '') ~= store_epoch then return 0 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local outdated_count = tonumber(redis.call('HGET', KEYS[2], 'outdated_count') or 0) or 0

@@ -1,11 +1,11 @@
 -- Hold a namespace still, so that it can be moved as a whole, or go on holding it. Nothing is decided meanwhile, since no
--- incarnation stands; nobody else settles it until the time is over, which frees it from a holder that died.
+-- store epoch stands; nobody else recovers it until the time is over, which frees it from a holder that died.
 -- KEYS: 1 meta
--- ARGV: 1 incarnation that has to stand, or '' to go on, 2 nonce, or the token to go on with, 3 ms to hold it from now
--- Replies: the token, which settles it; false where another incarnation stands, or somebody else has begun to settle it
+-- ARGV: 1 store epoch that has to stand, or '' to go on, 2 nonce, or the token to go on with, 3 ms to hold it from now
+-- Replies: the token, which recovers it; false where another store epoch stands, or somebody else has begun to recover it
 local token = ARGV[2]
 if ARGV[1] ~= '' then
-  if standing_incarnation(KEYS[1]) ~= ARGV[1] then return false end
+  if current_store_epoch(KEYS[1]) ~= ARGV[1] then return false end
   token = this_process() .. ':' .. ARGV[2]
   redis.call('HDEL', KEYS[1], 'incarnation')
   redis.call('HSET', KEYS[1], 'settling', token)

@@ -1,8 +1,8 @@
 -- Set or remove a cluster's label and route.
 -- KEYS: 1 cluster, 2 outbox, 3 meta
 -- ARGV: 1 id, then pairs of (field, text); an empty text removes the field
--- Replies: 0 if there is no such live cluster, else 1; or error UNSETTLED or LOST
-if not standing_incarnation(KEYS[3]) then return unsettled() end
+-- Replies: 0 if there is no such live cluster, else 1; or error RECOVERY_NEEDED or LOST
+if not current_store_epoch(KEYS[3]) then return recovery_needed() end
 local known = redis.call('HMGET', KEYS[1], 'members', 'merged_into', 'retired', 'size', 'revision')
 if not known[1] then
   if known[4] and not known[2] and not known[3] then return lost('a cluster is cut short') end

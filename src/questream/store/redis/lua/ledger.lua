@@ -1,6 +1,6 @@
--- The recorded decisions of a partition, and the incarnation that they stand in.
+-- The recorded decisions of a partition, and the store epoch that they stand in.
 -- KEYS: 1 meta, 2 ledger
--- Replies: {incarnation, entries}, or error UNSETTLED
-local incarnation = standing_incarnation(KEYS[1])
-if not incarnation then return unsettled() end
-return {incarnation, redis.call('LRANGE', KEYS[2], 0, -1)}
+-- Replies: {store epoch, entries}, or error RECOVERY_NEEDED
+local store_epoch = current_store_epoch(KEYS[1])
+if not store_epoch then return recovery_needed() end
+return {store_epoch, redis.call('LRANGE', KEYS[2], 0, -1)}

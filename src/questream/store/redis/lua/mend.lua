@@ -3,10 +3,10 @@
 -- KEYS: 1 meta, 2 idle, 3 singletons, 4 aliases, then N clusters
 -- ARGV: 1 token of the memory that is compared, or '', 2 dimension, then N ids
 -- Replies: {the revision of one that stands whole, -1 - the last known revision of one that does not, false where there
---           is none} * N; or false if somebody else has settled the namespace, or its memory is another by now
+--           is none} * N; or false if somebody else has recovered the namespace, or its memory is another by now
 local mending, sum_bytes = ARGV[1] ~= '', 4 * tonumber(ARGV[2])
 if mending then
-  if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return false end
+  if current_store_epoch(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return false end
   for i = 2, 4 do
     if is_other('ZCARD', KEYS[i]) then redis.call('DEL', KEYS[i]) end
   end

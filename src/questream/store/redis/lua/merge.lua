@@ -3,15 +3,15 @@
 -- they survive together, and a merge that would drop them or mix them with others is refused, unless it says that it
 -- drops just these.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
--- ARGV: 1 JSON {incarnation, seq, log_entries,
+-- ARGV: 1 JSON {store epoch, seq, log_entries,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing}} * N,
---           the merges, from 1, that were refused because both are named and differ}, or error UNSETTLED or LOST
+--           the merges, from 1, that were refused because both are named and differ}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
-if standing_incarnation(KEYS[1]) ~= batch.incarnation then return unsettled() end
+if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
 local damaged = damage(meta, KEYS[2], KEYS[3])
 if damaged then return lost(damaged) end

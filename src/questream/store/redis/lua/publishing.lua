@@ -3,10 +3,10 @@
 -- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, tells that order.
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
--- Replies: the incarnation that stands, or false where the namespace has to be settled first
+-- Replies: the store epoch that stands, or false where the namespace has to be recovered first
 local now_ms
 if #ARGV > 0 then
-  -- Whoever only reads asks for the incarnation alone, and needs no right to this.
+  -- Whoever only reads asks for the store epoch alone, and needs no right to this.
   local now = redis.call('TIME')
   now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 end
@@ -28,4 +28,4 @@ for i = 1, #ARGV / 2 do
     end
   end
 end
-return standing_incarnation(KEYS[1])
+return current_store_epoch(KEYS[1])

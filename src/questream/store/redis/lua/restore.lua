@@ -1,8 +1,8 @@
 -- Put back clusters that the cluster topic knows in a later revision than the namespace does, or knows to be retired.
 -- KEYS: 1 meta, 2 idle, 3 outbox, then N clusters, then singletons, aliases
 -- ARGV: 1 token of the memory that was compared, 2 JSON [{id, revision, retired, damaged, publish, fields: {field: text}}] * N, then N sums or ''
--- Replies: how many were put back, or -1 if somebody else has settled the namespace, or its memory is another by now
-if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return -1 end
+-- Replies: how many were put back, or -1 if somebody else has recovered the namespace, or its memory is another by now
+if current_store_epoch(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return -1 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local singletons, aliases = KEYS[#KEYS - 1], KEYS[#KEYS]

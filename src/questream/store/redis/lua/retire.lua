@@ -3,8 +3,8 @@
 -- seen after ARGV.until or is not in the index any more, and one with a label or a route: those are an operator's word.
 -- KEYS: 1 meta, 2 log, 3 outbox, 4 idle, 5 singletons, 6 aliases, then N clusters or merged ids
 -- ARGV: 1 JSON {most, log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
--- Replies: the ids that were retired, `most` of them, or error UNSETTLED or LOST
-if not standing_incarnation(KEYS[1]) then return unsettled() end
+-- Replies: the ids that were retired, `most` of them, or error RECOVERY_NEEDED or LOST
+if not current_store_epoch(KEYS[1]) then return recovery_needed() end
 local batch = cjson.decode(ARGV[1])
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
 local damaged = damage(meta, KEYS[2], KEYS[4])

@@ -1,8 +1,8 @@
 -- What the log says after a seq.
 -- KEYS: 1 meta, 2 log
--- ARGV: 1 incarnation, 2 seq
--- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}, or error UNSETTLED or LOST
-if standing_incarnation(KEYS[1]) ~= ARGV[1] then return unsettled() end
+-- ARGV: 1 store epoch, 2 seq
+-- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed}, or error RECOVERY_NEEDED or LOST
+if current_store_epoch(KEYS[1]) ~= ARGV[1] then return recovery_needed() end
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions')
 local damaged = log_damage(meta, KEYS[2])
 if damaged then return lost(damaged) end

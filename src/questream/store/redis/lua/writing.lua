@@ -1,4 +1,4 @@
--- What stands, after incarnation.lua, before every script that moves the log.
+-- What stands, after store epoch.lua, before every script that moves the log.
 -- What does not hold of the namespace, or nil; asked before anything is written, since Redis undoes nothing. `meta` is
 -- {seq, next, mean_questions, live, live_seq}: so many clusters were in the index at that seq.
 local function damage(meta, log_key, index_key)

@@ -1,4 +1,4 @@
-"""Settle namespaces: put back what the store has lost of what was published, then let decisions go on.
+"""Recover namespaces: put back what the store has lost of what was published, then let decisions go on.
 
 A store loses its last writes when Redis is restarted without its whole append-only file, when a replica takes over that
 lagged, or when it is emptied. What is left of a namespace is what stood there at some earlier moment. Four rules make
@@ -30,12 +30,12 @@ from questream.errors import (
     ClusterTopicDamaged,
     NamespaceHeld,
     NamespaceRefused,
+    RecoveryNeeded,
     StoreDamaged,
-    StoreUnsettled,
 )
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
 from questream.recovery.home import Homes
-from questream.recovery.lease import SettlingLease
+from questream.recovery.lease import RecoveryLease
 from questream.recovery.putting_back import PuttingBack
 from questream.store.protocol import Mended, Restored, Store
 
@@ -55,26 +55,26 @@ class Progress:
 
     def __str__(self) -> str:
         if self.of is None:
-            return f"settling namespace {self.namespace!r}: comparing it with the cluster topic"
-        return f"settling namespace {self.namespace!r}: {self.done:,} of {self.of:,} clusters"
+            return f"recovering namespace {self.namespace!r}: comparing it with the cluster topic"
+        return f"recovering namespace {self.namespace!r}: {self.done:,} of {self.of:,} clusters"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Another worker settles the namespace."""
+    """Another worker recovers the namespace."""
 
     namespace: str
 
     def __str__(self) -> str:
-        return f"waiting for another worker that settles namespace {self.namespace!r}"
+        return f"waiting for another worker that recovers namespace {self.namespace!r}"
 
 
-class Settler:
-    """Settles namespaces of a store by what the cluster topic tells; safe from any thread.
+class StoreRecovery:
+    """Recovers namespaces of a store by what the cluster topic tells; safe from any thread.
 
     A cluster that neither store nor topic can tell ends it with StoreDamaged or ClusterTopicDamaged, or, with
     `give_up`, is retired: its id is never given again. `homes` knows which store serves a namespace. With a `lease` one
-    worker settles a namespace while the others wait. `progress` is how far the namespace in hand has come.
+    worker recovers a namespace while the others wait. `progress` is how far the namespace in hand has come.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Settler:
         store: Store,
         topic: ClusterTopic,
         homes: Homes | None = None,
-        lease: SettlingLease | None = None,
+        lease: RecoveryLease | None = None,
         *,
         give_up: bool = False,
     ) -> None:
@@ -95,22 +95,22 @@ class Settler:
         self._give_up = give_up
         self._lock = threading.Lock()
 
-    def settle(self, namespace: str) -> None:
-        """Settle an opened namespace, and with it all others that the store knows and that are not settled.
+    def recover(self, namespace: str) -> None:
+        """Recover an opened namespace, and with it all others that the store knows and that are not recovered.
 
         Raises KafkaUnavailable or KafkaRefused where the topic cannot be read, and what the store raises.
         """
         with self._lock:
             try:
-                while self._store.incarnation(namespace) is None:
-                    token = self._store.begin_settling(namespace)
+                while self._store.store_epoch(namespace) is None:
+                    token = self._store.begin_recovery(namespace)
                     with self._leased(namespace, token) as mine:
                         if mine:
                             self.progress = Progress(namespace)
-                            others = self._settle_first(namespace, token)
+                            others = self._recover_first(namespace, token)
                     if mine:
                         for name, (its_token, published) in others.items():
-                            self._settle_other(name, its_token, published)
+                            self._recover_other(name, its_token, published)
                         return
                     self._await_other(namespace)
             finally:
@@ -128,51 +128,51 @@ class Settler:
         assert self._lease is not None  # noqa: S101 - nobody else refuses
         self.progress = Waiting(namespace)
         if self._lease.wait(_LOOK_AGAIN_SECONDS):
-            raise StoreUnsettled(f"namespace {namespace!r} is not settled yet")
+            raise RecoveryNeeded(f"namespace {namespace!r} is not recovered yet")
 
-    def _settle_first(self, namespace: str, token: str) -> dict[str, tuple[str, Published]]:
-        """Settle a namespace; returns all others that are not settled: the token of each, and what was published."""
+    def _recover_first(self, namespace: str, token: str) -> dict[str, tuple[str, Published]]:
+        """Recover a namespace; returns all others that are not recovered: the token of each, and what was published."""
         if namespace not in self._topic.namespaces():
-            self._settle_untold(namespace, token)
+            self._recover_unpublished(namespace, token)
             return {}
         tokens = {}
         for name in {*self._store.namespaces(), *self._topic.namespaces()} - {namespace}:
-            # One that somebody moves to another model is settled by whoever asks for it.
+            # One that somebody moves to another model is recovered by whoever asks for it.
             with suppress(NamespaceHeld, NamespaceRefused, AnotherStore):
-                tokens[name] = self._store.begin_settling(name)
+                tokens[name] = self._store.begin_recovery(name)
         # The topic is read once for all namespaces: whoever lost one has lost them all.
         published = self._topic.published()
-        self._settle(namespace, token, published.get(namespace, Published()))
+        self._recover(namespace, token, published.get(namespace, Published()))
         return {name: (tokens[name], told) for name, told in published.items() if name in tokens}
 
-    def _settle_other(self, namespace: str, token: str, published: Published) -> None:
-        """One that this worker was not asked for: where it cannot be settled, the others go on."""
-        if self._store.incarnation(namespace) is not None:
+    def _recover_other(self, namespace: str, token: str, published: Published) -> None:
+        """One that this worker was not asked for: where it cannot be recovered, the others go on."""
+        if self._store.store_epoch(namespace) is not None:
             return
         try:
             with self._leased(namespace, token) as mine:
                 if mine:
-                    self._settle(namespace, token, published)
+                    self._recover(namespace, token, published)
         except (AnotherStore, StoreDamaged, ClusterTopicDamaged) as error:
             # Whoever asks for that one is told.
-            logger.error("a namespace cannot be settled", extra={"reason": str(error)})
+            logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
 
-    def settle_all(self, namespaces: Collection[str]) -> None:
-        """As `settle`, of any number of opened namespaces: those that are new take one look at the topic in all.
+    def recover_all(self, namespaces: Collection[str]) -> None:
+        """As `recover`, of any number of opened namespaces: those that are new take one look at the topic in all.
 
         One that somebody holds to move it to another model is left.
         """
         tokens: dict[str, str] = {}
         with self._lock:
             for name in namespaces:
-                if self._store.incarnation(name) is None:
+                if self._store.store_epoch(name) is None:
                     with suppress(NamespaceHeld):
-                        tokens[name] = self._store.begin_settling(name)
+                        tokens[name] = self._store.begin_recovery(name)
             told = tokens.keys() & self._topic.namespaces() if tokens else set()
             for name in tokens.keys() - told:
-                self._settle_untold(name, tokens[name])
+                self._recover_unpublished(name, tokens[name])
         for name in told:
-            self.settle(name)
+            self.recover(name)
 
     def published_namespaces(self) -> set[str]:
         """The namespaces that the topic knows."""
@@ -205,11 +205,11 @@ class Settler:
     def _adopt(self, namespace: str, told: Published) -> int:
         assert self._homes is not None  # noqa: S101 - as above
         self._homes.adopt(namespace, told.home)
-        self._store.unsettle(namespace)
-        return self._settle(namespace, self._store.begin_settling(namespace), told)
+        self._store.require_recovery(namespace)
+        return self._recover(namespace, self._store.begin_recovery(namespace), told)
 
     def restore(self) -> dict[str, int]:
-        """Put back what the store lacks in any published namespace, settled or not.
+        """Put back what the store lacks in any published namespace, recovered or not.
 
         Returns how many clusters were put back, by namespace.
         """
@@ -217,41 +217,41 @@ class Settler:
             return {name: self._restore(name) for name in self._topic.namespaces()}
 
     def _restore(self, namespace: str) -> int:
-        if self._store.incarnation(namespace) is not None:
+        if self._store.store_epoch(namespace) is not None:
             told = self._topic.published().get(namespace, Published())
             known = self._store.revisions(namespace, [*told.revisions, *told.retired])
             if not self._give_up and not self._behind(namespace, told, known):
                 return 0
             # From here on nothing is decided; what was until now is read below.
-            self._store.unsettle(namespace)
-        token = self._store.begin_settling(namespace)
+            self._store.require_recovery(namespace)
+        token = self._store.begin_recovery(namespace)
         published = self._topic.published().get(namespace, Published())
-        return 0 if published.whole is None else self._settle(namespace, token, published)
+        return 0 if published.whole is None else self._recover(namespace, token, published)
 
     def is_told(self, namespace: str) -> bool:
         """Whether the topic knows the namespace."""
         with self._lock:
             return namespace in self._topic.namespaces()
 
-    def settle_lost(self, namespace: str) -> None:
-        """Settle all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
+    def recover_lost(self, namespace: str) -> None:
+        """Recover all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
 
         What was told last is looked for in the store: it may have been put back to an earlier moment meanwhile.
         """
         for name, newest in self._topic.newest().items():
-            if self._store.incarnation(name) is None:
+            if self._store.store_epoch(name) is None:
                 continue
             if self._homes is not None:
                 self._homes.require(name, newest.home)
             if self._behind(name, newest, self._store.revisions(name, [*newest.revisions, *newest.retired])):
                 logger.warning("the store is older than what was published", extra={"namespace": name})
-                self._store.unsettle(name)
+                self._store.require_recovery(name)
         known = self._store.namespaces()
-        if known and all(self._store.incarnation(name) is not None for name in known):
+        if known and all(self._store.store_epoch(name) is not None for name in known):
             return
         for name in sorted({namespace, *self._topic.namespaces()} & {*known, *self._topic.namespaces()}):
             with suppress(NamespaceHeld):
-                self.settle(name)
+                self.recover(name)
 
     def _tell(self, namespace: str, done: int, of: int) -> None:
         if self._lease is not None:
@@ -259,18 +259,18 @@ class Settler:
         self.progress = Progress(namespace, done, of)
         if time.monotonic() >= self._told_at + _TELL_SECONDS:
             self._told_at = time.monotonic()
-            logger.info("settling", extra={"namespace": namespace, "clusters": done, "of": of})
+            logger.info("recovering", extra={"namespace": namespace, "clusters": done, "of": of})
 
-    def _settle_untold(self, namespace: str, token: str) -> None:
+    def _recover_unpublished(self, namespace: str, token: str) -> None:
         """The topic has nothing of it: it is new, or has not published yet."""
         mended = self._store.mend(namespace, token, [], None)
         gone = self._gone(namespace, Published(), mended)
         self._store.restore(namespace, token, [Restored(retired_cluster(namespace, i)) for i in gone])
         if self._homes is not None:
             self._homes.take(namespace, None)
-        self._store.settle(namespace, token, None, {}, mended.revisions)
+        self._store.recover(namespace, token, None, {}, mended.revisions)
 
-    def _settle(self, namespace: str, token: str, published: Published) -> int:
+    def _recover(self, namespace: str, token: str, published: Published) -> int:
         if self._homes is not None:
             self._homes.require(namespace, published.home)
         told = [*published.revisions, *published.retired]
@@ -299,7 +299,7 @@ class Settler:
         untold = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         untold = [i for i in untold if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
-        self._store.settle(namespace, token, whole, decided, sorted({*untold, *published.outdated}))
+        self._store.recover(namespace, token, whole, decided, sorted({*untold, *published.outdated}))
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",

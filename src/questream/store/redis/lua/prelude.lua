@@ -1,4 +1,4 @@
--- What stands before every script that decides, publishes or settles.
+-- What stands before every script that decides, publishes or recovers.
 -- The process of Redis that this runs in, and since when it is master: both change where memory can have been lost, the
 -- first with a restart, the second with a failover. Two INFOs cost about 20 us each.
 local function this_process()
@@ -13,18 +13,18 @@ local function current(meta_key, field)
   return token and string.match(token, '^([^:]+):') == this_process() and token
 end
 
--- The incarnation under which the namespace was last compared with the cluster topic; false where that was never, or in
+-- The store epoch under which the namespace was last compared with the cluster topic; false where that was never, or in
 -- another process: one that was restarted, failed over to, emptied or restored may have forgotten what was published.
-local function standing_incarnation(meta_key)
+local function current_store_epoch(meta_key)
   return current(meta_key, 'incarnation')
 end
 
-local function unsettled()
-  return redis.error_reply('UNSETTLED the namespace has to be compared with the cluster topic first')
+local function recovery_needed()
+  return redis.error_reply('RECOVERY_NEEDED the namespace has to be compared with the cluster topic first')
 end
 
 -- A key is missing, of another type, cut short, or older than what was seen of it: the namespace has lost memory while
--- Redis went on. The caller ends the incarnation, so that what is missing is put back from the cluster topic.
+-- Redis went on. The caller ends the store epoch, so that what is missing is put back from the cluster topic.
 local function lost(what)
   return redis.error_reply('LOST ' .. what)
 end

@@ -1,4 +1,4 @@
-"""Settling an emptied Redis takes longer than the group waits for a member that does not poll."""
+"""Recovery an emptied Redis takes longer than the group waits for a member that does not poll."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from questream.errors import StoreUnsettled
+from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.kit.servers import RedisServer
 from tests.kit.servers.network import Link
@@ -47,10 +47,10 @@ def times_put_back(workers: Sequence[WorkerProcess]) -> int:
     return sum(worker.log.read_text().count(PUT_BACK) for worker in workers)
 
 
-def is_settled(store: RedisStore) -> bool:
+def is_recovered(store: RedisStore) -> bool:
     try:
-        return store.incarnation("default") is not None
-    except StoreUnsettled:
+        return store.store_epoch("default") is not None
+    except RecoveryNeeded:
         return False
 
 
@@ -70,15 +70,15 @@ def test_one_worker_settles_behind_a_slow_path_while_the_others_wait(
         stream.send([question("woken", "something else")])
         told: set[str] = set()
 
-        def settled() -> bool:
+        def recovered() -> bool:
             told.update(probe(worker.port, "readyz")[1] for worker in workers)
-            return is_settled(direct.store())
+            return is_recovered(direct.store())
 
-        wait_until(settled, "the namespace is settled", 120)
+        wait_until(recovered, "the namespace is recovered", 120)
         link.heal()
         with stream.decisions() as reader:
             reader.until(SUBJECTS + 1)
-    assert any("settling namespace 'default'" in page for page in told)
+    assert any("recovering namespace 'default'" in page for page in told)
     assert any("waiting for another worker" in page for page in told)
     assert times_put_back(workers) == 1
     assert all(worker.running for worker in workers)

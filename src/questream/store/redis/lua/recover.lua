@@ -4,8 +4,8 @@
 -- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
 --               seq, generation}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry] * P],
 --               floor: what the next number is at least, untold: [ids that the topic does not know as they stand]}, 2 mean sum
--- Replies: 0 if somebody else has settled it meanwhile, or its memory is another by now, else 1
-local settling = cjson.decode(ARGV[1])
+-- Replies: 0 if somebody else has recovered it meanwhile, or its memory is another by now, else 1
+local request = cjson.decode(ARGV[1])
 
 local function is_entry(text)
   local body = string.match(text, '^%d+ %d+ ({.*})$')
@@ -17,18 +17,18 @@ local function is_entry(text)
   return true
 end
 
-if standing_incarnation(KEYS[1]) or current(KEYS[1], 'settling') ~= settling.token then return 0 end
+if current_store_epoch(KEYS[1]) or current(KEYS[1], 'settling') ~= request.token then return 0 end
 for i = 3, #KEYS do
   local command = (i == 3 or i == #KEYS) and 'ZCARD' or 'LLEN'
   if is_other(command, KEYS[i]) then redis.call('DEL', KEYS[i]) end
 end
 local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'generation')
-local whole = settling.whole
+local whole = request.whole
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local function number(value) return string.format('%.0f', value) end
 -- An id that any key still names is never given again.
-meta[2] = math.max(tonumber(meta[2] or 1) or 1, settling.floor)
+meta[2] = math.max(tonumber(meta[2] or 1) or 1, request.floor)
 redis.call('HSET', KEYS[1], 'next', number(meta[2]), 'seq', number(tonumber(meta[1] or 0) or 0))
 if not whole and #(redis.call('HGET', KEYS[1], 'mean_sum') or '') == 0 then redis.call('HSET', KEYS[1], 'mean_questions', 0) end
 if whole then
@@ -46,12 +46,12 @@ if whole then
   -- Its next number may be later than was told.
   redis.call('ZADD', KEYS[3], now_ms, '0')
 end
-for _, id in ipairs(settling.untold) do
+for _, id in ipairs(request.untold) do
   redis.call('ZADD', KEYS[3], 'NX', now_ms, number(id))
 end
 redis.call('DEL', KEYS[2])
 redis.call('HINCRBY', KEYS[1], 'seq', 1)
-for p, head in ipairs(settling.heads) do
+for p, head in ipairs(request.heads) do
   for _, entry in ipairs(redis.call('LRANGE', KEYS[3 + p], 0, -1)) do
     if not is_entry(entry) then redis.call('DEL', KEYS[3 + p]) end
   end
@@ -62,5 +62,5 @@ for p, head in ipairs(settling.heads) do
 end
 count_live(KEYS[1], KEYS[#KEYS], tonumber(redis.call('HGET', KEYS[1], 'seq')))
 redis.call('HDEL', KEYS[1], 'settling', 'settler', 'held_until')
-redis.call('HSET', KEYS[1], 'incarnation', this_process() .. ':' .. settling.nonce)
+redis.call('HSET', KEYS[1], 'incarnation', this_process() .. ':' .. request.nonce)
 return 1

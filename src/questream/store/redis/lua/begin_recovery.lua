@@ -1,8 +1,8 @@
--- Begin to compare the namespace with the cluster topic: what is put back and settled later holds only if the memory
+-- Begin to compare the namespace with the cluster topic: what is put back and recovered later holds only if the memory
 -- that was compared is still there.
 -- KEYS: 1 meta
 -- ARGV: 1 nonce
--- Replies: the token of this memory, the same for all who settle it; false while somebody holds the namespace; error
+-- Replies: the token of this memory, the same for all who recover it; false while somebody holds the namespace; error
 --          LEFT where the namespace has moved to another store for good
 if redis.call('HEXISTS', KEYS[1], 'moved') == 1 then return redis.error_reply('LEFT for another store') end
 -- A number that cannot be read is missing: what it was is put back.

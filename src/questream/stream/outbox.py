@@ -1,0 +1,135 @@
+"""What the cluster topic is told: with each batch the states that its decisions rest on, and what others left untold.
+
+A store that has lost its memory is made whole from that topic alone. So no decision is published without the state of
+its cluster, a merged cluster never without the one that it became, and neither unless the store still knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from questream.broker.kafka_python.publisher import Outgoing
+from questream.deciding.clusterer import Decided
+from questream.domain import ClusterState, NamespaceState
+from questream.errors import RecoveryNeeded
+from questream.records import encode_cluster_state, encode_namespace_state
+from questream.store.protocol import Store
+from questream.stream.backlog import Batch
+from questream.stream.retry import Retry
+
+RELAYED_AT_ONCE = 256
+
+# What the records of a namespace carry that were made in a store epoch: which store it is.
+Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
+
+
+@dataclass(slots=True)
+class RelayBatch:
+    """Records of one namespace for the cluster topic, which rest on one store epoch of it.
+
+    `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is where the outbox stood before that.
+    `headers` are those of all its records.
+    """
+
+    namespace: str
+    store_epoch: str
+    begun: str
+    headers: Sequence[tuple[str, bytes | None]]
+    records: list[Outgoing] = field(default_factory=list)
+    revisions: dict[int, int] = field(default_factory=dict)
+
+
+class OutboxRelay:
+    """Gathers what the cluster topic has to be told, and tells the store what has been."""
+
+    def __init__(self, store: Store, retry: Retry, topic: str, headers: Headers) -> None:
+        self._store = store
+        self._retry = retry
+        self._topic = topic
+        self._headers = headers
+
+    def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[RelayBatch]:
+        """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
+        named = {
+            (item.question.namespace, item.store_epoch)
+            for item in batch.items
+            if item.question is not None and item.error is None
+        }
+        relay_batches = [self._begin(namespace, store_epoch) for namespace, store_epoch in sorted(named)]
+        by_namespace = {relay_batch.namespace: relay_batch for relay_batch in relay_batches}
+        for result in decided:
+            relay_batch = by_namespace[result.namespace]
+            for state in result.states:
+                self._add_cluster(relay_batch, state)
+            if result.namespace_state is not None:
+                self._add_namespace(relay_batch, result.namespace_state)
+        for relay_batch in relay_batches:
+            # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
+            self._look_up(relay_batch, _named(batch, relay_batch.namespace))
+        return relay_batches
+
+    def pending(self, namespace: str, older_than_seconds: float, most: int) -> RelayBatch | None:
+        """Up to `most` of what has waited that long to be told, and what it merged into; None if nothing has."""
+        store_epoch = self._retry.store(self._store.store_epoch, namespace)
+        waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, most)
+        if store_epoch is None or not waiting:
+            return None
+        relay_batch = self._begin(namespace, store_epoch)
+        self._look_up(relay_batch, waiting)
+        return relay_batch
+
+    def require(self, relay_batches: Sequence[RelayBatch]) -> None:
+        """Raises RecoveryNeeded unless the store still knows what these rest on. Their records are in the topic."""
+        for relay_batch in relay_batches:
+            store_epoch = self._store.publishing(relay_batch.namespace, list(relay_batch.revisions.items()))
+            if store_epoch != relay_batch.store_epoch:
+                raise RecoveryNeeded("the store may have forgotten what this batch was decided on")
+
+    def confirm(self, relay_batches: Sequence[RelayBatch], committed: Mapping[tuple[str, int], int]) -> None:
+        """These are published, and the offsets of questions are committed up to there."""
+        for relay_batch in relay_batches:
+            revisions = list(relay_batch.revisions.items())
+            self._retry.store(self._store.confirm, relay_batch.namespace, revisions, committed, relay_batch.begun)
+
+    def _begin(self, namespace: str, store_epoch: str) -> RelayBatch:
+        begun = self._retry.store(self._store.outbox_position, namespace)
+        return RelayBatch(namespace, store_epoch, begun, self._retry.store(self._headers, namespace, store_epoch))
+
+    def _look_up(self, relay_batch: RelayBatch, cluster_ids: Iterable[int]) -> None:
+        """Tell how clusters stand, and what they were merged into; 0 is the namespace.
+
+        One question to the store for all of them, for it may be far away, and one more for each merge that followed.
+        """
+        wanted = [cluster_id for cluster_id in cluster_ids if cluster_id not in relay_batch.revisions]
+        if 0 in wanted:
+            wanted.remove(0)
+            whole = self._retry.store(self._store.namespace_state, relay_batch.namespace)
+            if whole is not None:
+                self._add_namespace(relay_batch, whole)
+        while wanted:
+            states = self._retry.store(self._store.states, relay_batch.namespace, wanted)
+            # What left the store for good: nothing of it waits to be told.
+            relay_batch.revisions.update(dict.fromkeys(wanted, 0))
+            for state in states:
+                self._add_cluster(relay_batch, state)
+            merged_into = dict.fromkeys(state.merged_into for state in states if state.merged_into is not None)
+            wanted = [cluster_id for cluster_id in merged_into if cluster_id not in relay_batch.revisions]
+
+    def _add_cluster(self, relay_batch: RelayBatch, state: ClusterState) -> None:
+        relay_batch.records.append(Outgoing(self._topic, *encode_cluster_state(state), relay_batch.headers))
+        relay_batch.revisions[state.cluster_id] = state.revision
+
+    def _add_namespace(self, relay_batch: RelayBatch, whole: NamespaceState) -> None:
+        relay_batch.records.append(Outgoing(self._topic, *encode_namespace_state(whole), relay_batch.headers))
+        relay_batch.revisions[0] = whole.revision
+
+
+def _named(batch: Batch, namespace: str) -> list[int]:
+    """The clusters that a batch's decisions in a namespace name, each once."""
+    named = (
+        item.recorded.cluster_id
+        for item in batch.items
+        if item.question is not None and item.question.namespace == namespace and item.recorded is not None
+    )
+    return list(dict.fromkeys(cluster_id for cluster_id in named if cluster_id is not None))
