@@ -8,18 +8,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
+from questream.domain import InFlight
+from questream.records import encode_cluster_state
 from tests.kit.servers import KafkaServer, create_topics
 from tests.kit.servers.topics import COMPACTED, make_topic_anew
 from tests.kit.stream import (
+    Message,
     Stream,
     WorkerProcess,
     assert_one_decision_each,
     live_sizes,
     metric_values,
     question,
+    send,
     wait_until,
 )
 
@@ -81,6 +86,37 @@ def test_a_topic_made_anew_under_a_running_worker_is_another(
         # Whoever notices first, the worker or its next life: what it reads is new.
         start_worker(stream)
         assert_new_questions(reader.values(OLD + NEW))
+
+
+def test_what_was_in_flight_of_a_topic_made_anew_is_counted_once_after_redis_was_emptied(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream()
+    stream.send(map(old, range(OLD)))
+    with stream.decisions() as reader:
+        first = start_worker(stream)
+        reader.until(OLD)
+        first.kill()
+        make_anew(stream)
+        stream.send(map(new, range(NEW)))
+        second = start_worker(stream)
+        reader.until(OLD + NEW)
+        second.kill()
+        client = redis.Redis.from_url(stream.redis_url, decode_responses=True)
+        names = [str(name) for name in client.hgetall("questream:streams")]
+        renamed = next(name for name in names if name != stream.topics.input_topic)
+        # Another worker has published a cluster with two questions that a batch which died had counted.
+        state = stream.store().cluster("default", OLD + 1)
+        assert state is not None
+        in_flight = InFlight({(renamed, 0): (NEW, NEW + 1)})
+        counted = replace(state, size=state.size + 2, revision=state.revision + 5, in_flight=in_flight)
+        record = Message(encode_cluster_state(counted)[1], encode_cluster_state(counted)[0])
+        send(stream.bootstrap_servers, stream.topics.cluster_topic, [record])
+        client.flushall()
+        stream.send([new(NEW)])
+        start_worker(stream)
+        reader.until(OLD + NEW + 1)
+    assert sum(live_sizes(stream.store()).values()) == OLD + NEW + 1
 
 
 def test_a_crash_in_a_topic_made_anew_repeats_its_own_decisions(

@@ -19,6 +19,7 @@ from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
 from questream.settings import Settings
+from questream.store.ledger import other_stream
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ _ANSWER_MS = 10_000
 _ABORT_SECONDS = 15.0
 _TOLD_EVERY = 1000
 _NEWEST_RECORDS = 200
+# Has the topic's own name in a store that has forgotten whose it was; no stream has this identity.
+_AN_EARLIER_STREAM = "an earlier stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Place:
 class Published:
     """What was published of a namespace: the newest revision of each cluster, and those that were retired.
 
+    `streams` are the names, as a store has them, of the topics whose questions were in flight.
     `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
     keep the older.
     `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state.
@@ -53,6 +57,7 @@ class Published:
     whole: NamespaceState | None = None
     home: Home | None = None
     outdated: set[int] = field(default_factory=set)
+    streams: set[str] = field(default_factory=set)
 
 
 class ClusterTopic:
@@ -167,15 +172,24 @@ class ClusterTopic:
         for cluster_id, place in unreadable.items():
             raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
 
-    def committed(self) -> dict[tuple[str, int], int]:
-        """The group's committed offset by partition of the input topic, as the store calls it; 0 where none is."""
+    def committed(self, streams: Collection[str]) -> dict[tuple[str, int], int]:
+        """The group's committed offset by partition of the input topic, as the store calls it; 0 where none is.
+
+        `streams` are the names that published states know. A store that was emptied has forgotten which of them is this
+        stream: one that had another than the topic's own name keeps that, or what was in flight would be a stranger's.
+        """
         topic = self._settings.kafka.input_topic
         consumer, _ = self._open()
         with translated():
             partitions = partitions_of(consumer, topic)
-            name, _ = self._stream_of(topic, consumer.stream_identity(topic))
-            answers = {(name, p.partition): consumer.committed(p, timeout_ms=_ANSWER_MS) for p in partitions}
-        return {at: offset or 0 for at, offset in answers.items()}
+            identity = consumer.stream_identity(topic)
+            former = {other_stream(topic, identity)} & set(streams)
+            if former:
+                self._stream_of(topic, _AN_EARLIER_STREAM)
+            name, _ = self._stream_of(topic, identity)
+            offsets = {p.partition: consumer.committed(p, timeout_ms=_ANSWER_MS) or 0 for p in partitions}
+        # Another worker may have named it before: then it has two names.
+        return {(known, partition): offset for known in {name, *former} for partition, offset in offsets.items()}
 
     def close(self) -> None:
         """Let the consumers go."""
@@ -265,7 +279,9 @@ def _note(published: Published, key: bytes, value: bytes | None, place: Place) -
             published.revisions.pop(cluster_id, None)
             _mark(published, cluster_id, outdated=False)
         else:
-            revision = int(orjson.loads(value)["revision"])
+            state = orjson.loads(value)
+            revision = int(state["revision"])
+            published.streams.update(join["topic"] for join in state.get("in_flight", {}).get("joins", ()))
             published.retired.discard(cluster_id)
             newest = published.revisions.get(cluster_id, 0)
             published.revisions[cluster_id] = max(revision, newest)

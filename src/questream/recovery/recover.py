@@ -278,7 +278,7 @@ class StoreRecovery:
         mended = self._store.mend(namespace, token, told, dimension)
         gone = self._gone(namespace, published, mended)
         behind = self._behind(namespace, published, mended.revisions) - published.unreadable.keys()
-        committed = self._topic.committed()
+        committed = self._topic.committed(published.streams)
         if self._homes is not None:
             self._homes.take(namespace, published.home)
         of = len(behind | set(gone))

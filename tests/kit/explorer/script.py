@@ -125,7 +125,7 @@ class TopicPort:
     def newest_states(self, namespace: str, revisions: Any) -> Any:
         return iter(self.states(namespace, revisions.keys()).values())
 
-    def committed(self) -> Any:
+    def committed(self, streams: Any) -> Any:  # noqa: ARG002 - there is one
         return _SCRIPT.call(Call("topic", "offsets"))
 
 
