@@ -103,3 +103,19 @@ def test_a_redis_that_comes_back_without_its_last_writes_is_made_whole(
             server.start()
     assert_nothing_was_lost(stream)
     assert all(worker.running for worker in workers)
+
+
+def test_what_waits_in_the_outbox_of_a_namespace_without_questions_is_published(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream(**{"input.namespace_header": "tenant"})
+    stream.send([question(0, text(0)), question(1, text(1), headers=[("tenant", b"quiet")])])
+    with stream.decisions() as reader:
+        first = start_worker(stream)
+        reader.until(2)
+        first.kill()
+    client = stream.redis()
+    # A worker that put the namespace back died before it published it again.
+    client.zadd("questream:{quiet}:outbox", {"0": 1})
+    start_worker(stream)
+    wait_until(lambda: not client.exists("questream:{quiet}:outbox"), "what waits is published")

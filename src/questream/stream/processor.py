@@ -113,7 +113,9 @@ class Processor:
         self._published_below: dict[tuple[str, int], int] = {}
         self._relay = OutboxRelay(store, retry, topics.clusters, state_headers)
         self._relayed_in: dict[str, str] = {}
-        self._next_follow = self._next_sweep = 0.0
+        self._store = store
+        self._not_served: set[str] = set()
+        self._next_follow = self._next_sweep = self._next_look = 0.0
         self._last_swept = ""
 
     def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
@@ -245,6 +247,7 @@ class Processor:
         """Between batches, every other second at most: retire what is due, publish what nobody has published."""
         if time.monotonic() >= self._next_sweep:
             self._on_sweep()
+            self._open_others()
             for namespace in self._next_turn():
                 try:
                     self._sweep(namespace)
@@ -252,6 +255,24 @@ class Processor:
                     self._pass_over(namespace, error)
             # From its end: a store that is far away must not have every batch followed by a sweep.
             self._next_sweep = time.monotonic() + _IDLE_SECONDS
+
+    def _open_others(self) -> None:
+        """Open namespaces that no question has come to yet: what a dead worker left in their outboxes is published too.
+
+        Those of another stream or model are left to its workers.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LEFT_BEHIND_SECONDS
+        others = self._clusterer.unopened(self._retry.store(self._store.namespaces))
+        self._not_served &= others
+        for namespace in sorted(others - self._not_served)[:_SWEEP_NAMESPACES]:
+            with suppress(NamespaceHeld):
+                try:
+                    self._retry.store(self._clusterer.open, namespace)
+                except NamespaceRefused:
+                    self._not_served.add(namespace)
 
     def _sweep(self, namespace: str) -> None:
         self._retirement.sweep(namespace)
