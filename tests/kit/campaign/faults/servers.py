@@ -10,6 +10,9 @@ from tests.kit.campaign.bed import Bed
 from tests.kit.campaign.faults.base import Dice, Fault, StoreKind
 from tests.kit.stream import wait_until
 
+_ANSWERS_IN_A_ROW = 4
+_BETWEEN_ANSWERS_SECONDS = 0.5
+
 SINGLE: frozenset[StoreKind] = frozenset({"single"})
 
 
@@ -47,8 +50,12 @@ class FrozenBroker(Fault):
         bed.kafka.pause()
         time.sleep(self.seconds)
         bed.kafka.resume()
-        # The controller, frozen with it, has shut it out for its silence.
-        wait_until(bed.kafka.answers, "the broker is let in again")
+        # The controller, frozen with it, may still shut it out for its silence, a moment after it answers again.
+        answered = 0
+        while answered < _ANSWERS_IN_A_ROW:
+            wait_until(bed.kafka.answers, "the broker is let in again")
+            time.sleep(_BETWEEN_ANSWERS_SECONDS)
+            answered = answered + 1 if bed.kafka.answers() else 0
 
 
 @dataclass(frozen=True)
