@@ -1,0 +1,94 @@
+"""Imports go one way, and the page that shows the plan names what is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "questream"
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+# From the ground up: a package imports those before it.
+LAYERS = (
+    {"errors"},
+    {"domain"},
+    {"clustering"},
+    {"settings", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
+    {"deciding", "operations"},
+    {"recovery", "migration", "library"},
+    {"stream", "estimator"},
+    {"tools"},
+    {"lab"},
+    {"cli"},
+)
+# They start and look after servers of their own, or ask one how it is.
+REDIS_BESIDES = {"embedded.py", "tools/doctor", "lab/bench"}
+# Until they ask the broker package for all that they need of Kafka.
+KAFKA_BESIDES = {
+    "cli/sending.py",
+    "embedded.py",
+    "lab/bench",
+    "lab/demo",
+    "migration/moving.py",
+    "recovery/cluster_topic.py",
+    "stream/intake.py",
+    "stream/positions.py",
+    "stream/session.py",
+    "stream/worker.py",
+    "tools/doctor",
+}
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Each module of the package, as its path, with the name of what it imports."""
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((str(path.relative_to(SOURCE)), alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                yield str(path.relative_to(SOURCE)), node.module or ""
+
+
+def layer(package: str) -> int:
+    return next(at for at, packages in enumerate(LAYERS) if package in packages)
+
+
+def test_imports_go_down() -> None:
+    for module, name in imports():
+        package = module.partition("/")[0].removesuffix(".py")
+        imported = name.removeprefix("questream.").partition(".")[0]
+        if name.startswith("questream.") and not package.startswith("__") and package != imported:
+            assert layer(imported) <= layer(package), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("client", "adapter", "besides"),
+    [("kafka", "broker/kafka_python", KAFKA_BESIDES), ("redis", "store/redis", REDIS_BESIDES)],
+)
+def test_a_client_is_imported_by_its_adapter_and_what_is_listed(client: str, adapter: str, besides: set[str]) -> None:
+    found = {module for module, name in imports() if name.partition(".")[0] == client}
+    others = {module for module in found if not module.startswith(adapter)}
+    assert {at for at in besides if any(module.startswith(at) for module in others)} == besides
+    assert not {module for module in others if not module.startswith(tuple(besides))}
+
+
+def test_the_plan_names_every_package_and_what_it_names_is_there() -> None:
+    plan = PAGE.partition("```\n")[2].partition("```")[0]
+    packages = {path.name for path in SOURCE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert packages == set(re.findall(r"^(\w+)/ ", plan, re.MULTILINE))
+
+
+def test_the_files_and_functions_that_the_page_names_are_there() -> None:
+    named = re.findall(r"`((?:lua/|[a-z_]+/)[a-z_/]+\.(?:py|lua))`(?: `([A-Za-z_.]+)`)?", PAGE)
+    assert len(named) > 20
+    for file, name in named:
+        path = SOURCE / (f"store/redis/{file}" if file.startswith("lua/") else file)
+        path = path if path.exists() else ROOT / file
+        text = path.read_text()
+        for part in filter(None, name.split(".")):
+            assert re.search(rf"(?:class|def) {part}\b", text), f"{file} has no {part}"
