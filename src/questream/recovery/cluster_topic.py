@@ -286,7 +286,7 @@ def _note(published: Published, key: bytes, value: bytes | None, place: Place) -
             newest = published.revisions.get(cluster_id, 0)
             published.revisions[cluster_id] = max(revision, newest)
             _mark(published, cluster_id, outdated=revision < newest)
-    except (BadRecord, ValueError, KeyError, TypeError):
+    except (BadRecord, ValueError, KeyError, TypeError, AttributeError):
         published.unreadable[cluster_id] = place
     else:
         published.unreadable.pop(cluster_id, None)
