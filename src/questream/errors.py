@@ -13,7 +13,8 @@
     │   ├── StoreDamaged     stop: Redis and the cluster topic have both lost a cluster
     │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
     │       ├── IdentityMismatch     the same: the namespace was built with another model
-    │       └── NamespaceOfAnotherStream     the same: it belongs to a stream with other topics
+    │       ├── NamespaceOfAnotherStream     the same: it belongs to a stream with other topics
+    │       └── NamespaceDamaged     the same: a part of it is gone for good
     ├── RecoveryNeeded       recover: Redis may have forgotten what was published; recover the namespace, decide again
     │   └── LostMemory       recover: Redis has forgotten, or was changed by another hand
     ├── Contended            retry: other workers kept winning
@@ -105,6 +106,12 @@ class NamespaceOfAnotherStream(NamespaceRefused):
     """The namespace belongs to a stream with other topics, which would mix with this one."""
 
     reason = "namespace_of_another_stream"
+
+
+class NamespaceDamaged(NamespaceRefused):
+    """A part of the namespace is gone for good, or cannot be read: somebody has to put it back or give it up."""
+
+    reason = "namespace_damaged"
 
 
 class StoreDamaged(StoreRefused):

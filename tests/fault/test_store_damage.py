@@ -13,7 +13,16 @@ from questream.store.redis.codec import Keys
 from questream.store.redis.store import RedisStore
 from tests.fault.test_crash import text
 from tests.kit.servers import RedisServer
-from tests.kit.stream import Stream, WorkerProcess, live_sizes, question, wait_until
+from tests.kit.stream import (
+    Message,
+    Stream,
+    WorkerProcess,
+    live_sizes,
+    metric_values,
+    question,
+    send,
+    wait_until,
+)
 
 OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 5, "kafka.session_timeout_seconds": 6}
 SUBJECTS = 12
@@ -131,3 +140,29 @@ def test_another_history_of_the_same_process_is_another_memory(redis_factory: Ca
     client.replicaof("127.0.0.1", 1)
     client.replicaof("NO", "ONE")
     assert store.store_epoch("default") is None
+
+
+def test_a_namespace_that_cannot_be_put_back_stops_no_other(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream(**{"input.namespace_header": "tenant"})
+    tenant = [("tenant", b"hurt")]
+    stream.send([question(0, "how to pay"), question(1, "how to fly", headers=tenant)])
+    with stream.decisions() as reader, stream.dead_letters() as letters:
+        first = start_worker(stream)
+        reader.until(2)
+        first.kill()
+        # Its only cluster is a record that is no state by now, and gone from Redis.
+        send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(b"{}", b"hurt/c1")])
+        stream.redis().flushdb()
+        stream.send([question(2, "how to fly", headers=tenant), question(3, "how to pay")])
+        second = start_worker(stream)
+        assert [decision["question_id"] for decision in reader.values(3)][2:] == ["q3"]
+        assert dict(letters.until(1)[0].headers)["questream-reason"] == b"namespace_damaged"
+        # It goes on, whatever comes of that one, and however often.
+        stream.send([question(4 + i, "how to fly", headers=tenant) for i in range(5)])
+        stream.send([question(9, "how to pay")])
+        reader.until(4)
+        letters.until(6)
+    assert second.running
+    assert metric_values(second.port)["questream_kafka_sessions_total"] == 1

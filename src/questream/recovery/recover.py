@@ -28,6 +28,7 @@ from questream.domain import NamespaceState, name_some, retired_cluster
 from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
+    NamespaceDamaged,
     NamespaceHeld,
     NamespaceRefused,
     RecoveryNeeded,
@@ -42,6 +43,7 @@ from questream.store.protocol import Mended, Restored, Store
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS = 0.5
+_LEFT_SECONDS = 600.0
 _TELL_SECONDS = 10.0
 
 
@@ -94,6 +96,8 @@ class StoreRecovery:
         self._told_at = 0.0
         self._give_up = give_up
         self._lock = threading.Lock()
+        # Namespaces that could not be recovered, and until when that is not tried again.
+        self._damaged: dict[str, tuple[NamespaceDamaged, float]] = {}
 
     def recover(self, namespace: str) -> None:
         """Recover an opened namespace, and with it all others that the store knows and that are not recovered.
@@ -153,9 +157,21 @@ class StoreRecovery:
             with self._leased(namespace, token) as mine:
                 if mine:
                     self._recover(namespace, token, published)
-        except (AnotherStore, StoreDamaged, ClusterTopicDamaged) as error:
+        except AnotherStore as error:
             # Whoever asks for that one is told.
             logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
+        except (StoreDamaged, ClusterTopicDamaged) as error:
+            self._leave(namespace, error)
+
+    def _leave(self, namespace: str, error: StoreDamaged | ClusterTopicDamaged) -> None:
+        """The others go on; what comes to this one is refused until somebody has mended it."""
+        self._damaged[namespace] = NamespaceDamaged(str(error)), time.monotonic() + _LEFT_SECONDS
+        logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
+
+    def damage(self, namespace: str) -> NamespaceDamaged | None:
+        """Why the namespace could not be recovered lately; safe from any thread."""
+        error, until = self._damaged.get(namespace, (None, 0.0))
+        return error if time.monotonic() < until else None
 
     def recover_all(self, namespaces: Collection[str]) -> None:
         """As `recover`, of any number of opened namespaces: those that are new take one look at the topic in all.
@@ -251,7 +267,12 @@ class StoreRecovery:
             return
         for name in sorted({namespace, *self._topic.namespaces()} & {*known, *self._topic.namespaces()}):
             with suppress(NamespaceHeld):
-                self.recover(name)
+                try:
+                    self.recover(name)
+                except (StoreDamaged, ClusterTopicDamaged) as error:
+                    if name == namespace:
+                        raise
+                    self._leave(name, error)
 
     def _tell(self, namespace: str, done: int, of: int) -> None:
         if self._lease is not None:
@@ -300,6 +321,7 @@ class StoreRecovery:
         untold = [i for i in untold if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
         self._store.recover(namespace, token, whole, decided, sorted({*untold, *published.outdated}))
+        self._damaged.pop(namespace, None)
         logger.log(
             logging.WARNING if count else logging.INFO,
             "the store had lost clusters; they are put back" if count else "the store has all that was published",

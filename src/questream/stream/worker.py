@@ -255,12 +255,16 @@ class Worker:
         """
         # Raises NamespaceHeld where nobody but the holder recovers it.
         self._store.begin_recovery(namespace)
+        damage = self._recovery.damage(namespace)
+        if damage is not None:
+            raise damage
         if self._session is not None and self._recovery.is_told(namespace):
             raise RecoveryNeeded(f"namespace {namespace!r} is put back before the worker joins its group again")
         self._recovery.recover(namespace)
 
     def _recover_all(self, namespaces: Collection[str]) -> None:
-        unrecovered = [name for name in namespaces if self._store.store_epoch(name) is None]
+        whole = [name for name in namespaces if self._recovery.damage(name) is None]
+        unrecovered = [name for name in whole if self._store.store_epoch(name) is None]
         if unrecovered and self._session is not None:
             # One look at the topic for all of them: each waits for the transactions that are open in it.
             for name in self._recovery.published_namespaces().intersection(unrecovered):
