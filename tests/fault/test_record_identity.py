@@ -18,6 +18,7 @@ from tests.kit.servers import KafkaServer, create_topics
 from tests.kit.servers.topics import COMPACTED, make_topic_anew
 from tests.kit.stream import (
     Message,
+    Reader,
     Stream,
     WorkerProcess,
     assert_one_decision_each,
@@ -56,18 +57,23 @@ def make_anew(stream: Stream) -> None:
     make_topic_anew(stream.bootstrap_servers, stream.topics.input_topic, 1)
 
 
+def second_life(stream: Stream, reader: Reader, start_worker: Callable[..., WorkerProcess]) -> WorkerProcess:
+    """A worker that was started on new questions, in a topic made anew after the old ones were decided."""
+    stream.send(map(old, range(OLD)))
+    first = start_worker(stream)
+    reader.until(OLD)
+    first.kill()
+    make_anew(stream)
+    stream.send(map(new, range(NEW)))
+    return start_worker(stream)
+
+
 def test_records_of_a_topic_made_anew_are_new_questions(
     make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
 ) -> None:
     stream = make_stream()
-    stream.send(map(old, range(OLD)))
     with stream.decisions() as reader:
-        first = start_worker(stream)
-        reader.until(OLD)
-        first.kill()
-        make_anew(stream)
-        stream.send(map(new, range(NEW)))
-        second = start_worker(stream)
+        second = second_life(stream, reader, start_worker)
         assert_new_questions(reader.values(OLD + NEW))
     assert begun_anew(second, "other_stream") == 1
     assert sum(live_sizes(stream.store()).values()) == OLD + NEW
@@ -92,14 +98,8 @@ def test_what_was_in_flight_of_a_topic_made_anew_is_counted_once_after_redis_was
     make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
 ) -> None:
     stream = make_stream()
-    stream.send(map(old, range(OLD)))
     with stream.decisions() as reader:
-        first = start_worker(stream)
-        reader.until(OLD)
-        first.kill()
-        make_anew(stream)
-        stream.send(map(new, range(NEW)))
-        second = start_worker(stream)
+        second = second_life(stream, reader, start_worker)
         reader.until(OLD + NEW)
         second.kill()
         client = redis.Redis.from_url(stream.redis_url, decode_responses=True)
@@ -110,8 +110,8 @@ def test_what_was_in_flight_of_a_topic_made_anew_is_counted_once_after_redis_was
         assert state is not None
         in_flight = InFlight({(renamed, 0): (NEW, NEW + 1)})
         counted = replace(state, size=state.size + 2, revision=state.revision + 5, in_flight=in_flight)
-        record = Message(encode_cluster_state(counted)[1], encode_cluster_state(counted)[0])
-        send(stream.bootstrap_servers, stream.topics.cluster_topic, [record])
+        key, value = encode_cluster_state(counted)
+        send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(value, key)])
         client.flushall()
         stream.send([new(NEW)])
         start_worker(stream)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from tests.kit.campaign.bed import Bed
 from tests.kit.campaign.faults.base import Dice, Fault, StoreKind
+from tests.kit.servers import KafkaServer
 from tests.kit.stream import wait_until
 
 _ANSWERS_IN_A_ROW = 4
@@ -51,11 +52,15 @@ class FrozenBroker(Fault):
         time.sleep(self.seconds)
         bed.kafka.resume()
         # The controller, frozen with it, may still shut it out for its silence, a moment after it answers again.
-        answered = 0
-        while answered < _ANSWERS_IN_A_ROW:
-            wait_until(bed.kafka.answers, "the broker is let in again")
-            time.sleep(_BETWEEN_ANSWERS_SECONDS)
-            answered = answered + 1 if bed.kafka.answers() else 0
+        wait_until(lambda: _answers_steadily(bed.kafka), "the broker is let in again")
+
+
+def _answers_steadily(kafka: KafkaServer) -> bool:
+    for _ in range(_ANSWERS_IN_A_ROW):
+        if not kafka.answers():
+            return False
+        time.sleep(_BETWEEN_ANSWERS_SECONDS)
+    return True
 
 
 @dataclass(frozen=True)
