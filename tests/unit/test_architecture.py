@@ -27,7 +27,7 @@ LAYERS = (
 )
 # They start and look after servers of their own, or ask one how it is.
 REDIS_BESIDES = {"embedded.py", "tools/doctor", "lab/bench"}
-# Until they ask the broker package for all that they need of Kafka.
+# They use clients, partitions or errors of kafka-python as they are.
 KAFKA_BESIDES = {
     "cli/sending.py",
     "embedded.py",

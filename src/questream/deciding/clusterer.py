@@ -140,7 +140,7 @@ class Clusterer:
         self._sleep = sleep
         self._mirrors: dict[str, Mirror] = {}
         self._configs: dict[str, NamespaceConfig] = {}
-        # The store epoch that a namespace's build was looked up in: moving it to another model begins a new one.
+        # The store epoch that a namespace's config was looked up in: moving it to another model begins a new one.
         self._looked_up_in: dict[str, str] = {}
         # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
         self._unmerged: dict[str, set[int]] = {}

@@ -91,7 +91,7 @@ class _Namespace:
     topics: StreamTopics = NO_TOPICS
     store_epoch: str | None = None
     recovery_token: str | None = None
-    recovery: tuple[str, float] = ("", 0.0)
+    recovery_lease: tuple[str, float] = ("", 0.0)
     held_until: float | None = None
     generation: int = 0
     seq: int = 0
@@ -463,10 +463,10 @@ class MemoryStore:
             state = self._get(namespace)
             if state.store_epoch is not None or state.recovery_token != token:
                 return False
-            other, until = state.recovery
+            other, until = state.recovery_lease
             if other != holder and until > self._clock():
                 return False
-            state.recovery = (holder, self._clock() + seconds)
+            state.recovery_lease = (holder, self._clock() + seconds)
             return True
 
     def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
@@ -532,7 +532,7 @@ class MemoryStore:
                 if head >= 0 and _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
             state.store_epoch, state.recovery_token, state.held_until = uuid.uuid4().hex[:12], None, None
-            state.recovery = ("", 0.0)
+            state.recovery_lease = ("", 0.0)
 
     def require_recovery(self, namespace: str) -> None:
         with self._lock:
