@@ -637,6 +637,18 @@ def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> N
     assert store.load(other).count == 0
 
 
+def test_new_namespaces_begin_as_long_as_there_are_fewer_than_the_limit(store: Store, namespace: str) -> None:
+    first, second, third = (f"{namespace}-{number}" for number in range(3))
+    limit = len(store.namespaces()) + 2
+    assert store.admit([first, namespace, second, third], limit) == {third}
+    assert {first, second} <= set(store.namespaces())
+    # One that is there already is let in, whatever the limit is.
+    assert store.admit([second, third], limit) == {third}
+    assert store.admit([], limit) == set()
+    store.open(first, IDENTITY)
+    assert len(store.namespaces()) == limit
+
+
 def test_a_namespace_that_is_not_there_takes_no_commit(store: Store) -> None:
     with pytest.raises(RecoveryNeeded):
         store.commit("nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))

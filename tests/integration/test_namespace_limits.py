@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from tests.integration.test_refused_namespaces import TENANT, asked, reasons
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Stream, assert_one_decision_each, running_worker, wait_until
+from tests.kit.stream import Stream, assert_one_decision_each, members, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
 
 
@@ -67,3 +68,24 @@ def test_a_batch_of_new_namespaces_is_decided_and_told(stream: Stream) -> None:
         values = reader.values(300)
         assert_one_decision_each(values, [f"q{number}" for number in range(300)])
         assert {value["cluster_id"] for value in values} == {"c1"}
+
+
+def test_workers_that_let_namespaces_begin_at_once_keep_to_the_limit_together(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(4), redis_url, {"input.namespace_header": TENANT})
+    messages = [
+        question(number, "where is my card?", headers=[(TENANT, b"tenant-%d" % number)], partition=number % 4)
+        for number in range(40)
+    ]
+    with ExitStack() as workers:
+        for _ in range(4):
+            workers.enter_context(running_worker(stream.settings(namespaces__max=10), hash_encoder()))
+        wait_until(lambda: sorted(members(stream).values()) == [1, 1, 1, 1], "each worker has a partition")
+        stream.send(messages)
+        wait_until(lambda: sum(stream.committed().values()) == 40, "all records are decided or dead letters")
+    # The workers' own namespace is one of the ten.
+    assert len(stream.store().namespaces()) == 10
+    with stream.decisions() as reader, stream.dead_letters() as dead:
+        assert len(reader.values()) == 9
+        assert {reason for _, _, reason in reasons(dead.rest())} == {"too_many_namespaces"}

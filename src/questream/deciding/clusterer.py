@@ -243,6 +243,9 @@ class Clusterer:
         """As `forget`, in all namespaces of the store."""
         for namespace in self._store.namespaces():
             with suppress(NamespaceRefused):
+                if self._store.store_epoch(namespace) is None:
+                    # A worker that died may have let it begin and never opened it.
+                    self.recovered(namespace)
                 self.forget(namespace, topic, partition, offset)
 
     def decide(

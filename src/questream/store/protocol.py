@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -290,6 +290,12 @@ class Store(Protocol):
         It belongs to the first stream that opens it. Raises IdentityMismatch if model, revision or dimension differ,
         NamespaceOfAnotherStream if topics do, NamespaceRefused where it is stored in a later layout. Similarity,
         linkage and threshold may change.
+        """
+
+    def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+        """Count new namespaces among those of the store, in their order, as long as those are fewer than `limit`.
+
+        Returns those that may not begin. Of one that the store refuses whatever the limit is, `open` tells why.
         """
 
     def topics(self, namespace: str) -> StreamTopics:

@@ -51,13 +51,16 @@ class Admission:
             known = set(self._published())
             new = [name for name in new if name not in known]
         refused = {}
-        count = len(stored)
+        admitted: list[str] = []
         for name in new:
-            error = self._refuse(name, count)
+            error = self._refuse(name, len(stored) + len(admitted))
             if error is None:
-                count += 1
+                admitted.append(name)
             else:
                 refused[name] = error
+        if admitted:
+            # Other workers count too.
+            refused |= {name: _too_many() for name in self._store.admit(admitted, self._limits.max)}
         self._tell(refused)
         return refused
 
@@ -66,8 +69,7 @@ class Admission:
         if limits.allow and not any(fnmatchcase(namespace, pattern) for pattern in limits.allow):
             return BadRecord("recall", "namespace_not_allowed", "no name of namespaces.allow is that of this namespace")
         if count >= limits.max:
-            told = "Redis has as many namespaces as namespaces.max lets begin"
-            return BadRecord("recall", "too_many_namespaces", told)
+            return _too_many()
         if not self._take():
             told = "a worker lets no more namespaces begin in a minute than namespaces.per_minute"
             return BadRecord("recall", "too_many_new_namespaces", told)
@@ -92,3 +94,7 @@ class Admission:
                 logger.warning(
                     "new namespaces are refused: their records are dead letters", extra={"reason": str(error)}
                 )
+
+
+def _too_many() -> BadRecord:
+    return BadRecord("recall", "too_many_namespaces", "Redis has as many namespaces as namespaces.max lets begin")

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -73,7 +73,7 @@ from questream.store.retention import Retention, Retired
 _SCRIPTS = (
     *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
     *"stream cut_ledger outbox_position ledger hold lease begin_recovery mend recover".split(),  # noqa: SIM905 - as above
-    *"restore take_home note_settings".split(),  # noqa: SIM905 - as above
+    *"restore take_home note_settings admit".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "recover")
@@ -197,6 +197,7 @@ class RedisStore:
         self._retirement = RedisRetirement(client, self._keys, self._retire_script, log_entries)
         self._models: dict[str, str] = {}
 
+    _admit_script: Any
     _open_script: Any
     _stream_script: Any
     _cut_ledger_script: Any
@@ -263,6 +264,14 @@ class RedisStore:
         topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
         self._call_on_names(self._client.sadd, namespace)
         self._models[namespace] = identity.model
+
+    @_translated()
+    def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+        served = [name for name in namespaces if self._is_served(name)]
+        if not served:
+            return set()
+        refused = self._call_on_names(lambda key: self._admit_script(keys=[key], args=[limit, *served]))
+        return {name.decode() for name in refused}
 
     @_translated()
     def topics(self, namespace: str) -> StreamTopics:
@@ -618,6 +627,14 @@ class RedisStore:
                 if "WRONGTYPE" not in str(error):
                     raise
                 self._client.delete(meta)
+
+    def _is_served(self, namespace: str) -> bool:
+        """Whether this user may touch the keys of a namespace: what it is refused, `open` tells."""
+        try:
+            self.require_rights(namespace)
+        except NamespaceRefused:
+            return False
+        return True
 
     def _call_on_names(self, call: Callable[..., Any], *args: str) -> Any:
         """The reply of a command on the set of namespaces, which begins anew where it is of another type."""

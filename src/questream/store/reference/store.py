@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -117,6 +117,8 @@ class MemoryStore:
         self._log_commits = log_commits
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
+        # Those that may begin, opened or not.
+        self._admitted: set[str] = set()
         self._streams: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -150,6 +152,17 @@ class MemoryStore:
             state.topics = StreamTopics(
                 topics.input_topic or state.topics.input_topic, topics.cluster_topic or state.topics.cluster_topic
             )
+
+    def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+        refused = set()
+        with self._lock:
+            for name in namespaces:
+                known = self._namespaces.keys() | self._admitted
+                if name not in known and len(known) >= limit:
+                    refused.add(name)
+                else:
+                    self._admitted.add(name)
+        return refused
 
     def topics(self, namespace: str) -> StreamTopics:
         with self._lock:
@@ -362,7 +375,7 @@ class MemoryStore:
 
     def namespaces(self) -> list[str]:
         with self._lock:
-            return sorted(self._namespaces)
+            return sorted(self._namespaces.keys() | self._admitted)
 
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         with self._lock:

@@ -6,14 +6,16 @@
 local TRIED = {
   {'TIME'}, {'INFO', 'server'},
   {'HSET', KEYS[1], 'a', '1'}, {'HINCRBY', KEYS[1], 'a', 1}, {'HGET', KEYS[1], 'a'}, {'HMGET', KEYS[1], 'a'},
-  {'HEXISTS', KEYS[1], 'a'}, {'EXPIRE', KEYS[1], 60},
+  {'HEXISTS', KEYS[1], 'a'},
   {'HDEL', KEYS[1], 'a'},
   {'ZADD', KEYS[1], 0, '1'}, {'ZSCORE', KEYS[1], '1'}, {'ZCARD', KEYS[1]}, {'ZRANGE', KEYS[1], 0, -1},
   {'ZREM', KEYS[1], '1'},
   {'RPUSH', KEYS[1], '1'}, {'LLEN', KEYS[1]}, {'LINDEX', KEYS[1], 0}, {'LRANGE', KEYS[1], 0, -1}, {'LPOP', KEYS[1]},
   -- A stream that has lost its last entry stays; one that is not made does not.
   {'XADD', KEYS[1], 'NOMKSTREAM', '1-1', 'a', '1'}, {'XRANGE', KEYS[1], '-', '+'}, {'XTRIM', KEYS[1], 'MAXLEN', 0},
-  {'DEL', KEYS[1]},
+  {'SADD', KEYS[1], '1'}, {'SISMEMBER', KEYS[1], '1'}, {'SCARD', KEYS[1]},
+  -- Whatever a denied command left there goes.
+  {'EXPIRE', KEYS[1], 60}, {'DEL', KEYS[1]},
 }
 local wanted, denied, seen = {}, {}, 0
 for _, name in ipairs(ARGV) do wanted[name] = true end
