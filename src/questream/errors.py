@@ -1,30 +1,21 @@
-"""Every error that questream raises on purpose, and what each means for the stream.
+"""Every error that questream raises on purpose, and what is done about each: `POLICIES`, at the end.
 
     QuestreamError
-    ├── SettingsError        stop: a setting is wrong; names its key and the allowed range
-    ├── MissingExtra         stop: packages of an extra are not installed
-    ├── ModelError           stop: the model cannot be loaded or must not be
-    ├── BadRecord            dead-letter: this record can never be processed
-    │   └── PassedOver           count: the record is no question and was never meant as one
-    ├── StoreUnavailable     retry: Redis did not answer
-    │   └── NamespaceHeld    retry: the namespace is being moved to another model
-    ├── StoreRefused         stop: Redis answered that it will not (memory, rights)
-    │   ├── AnotherStore     stop: the cluster topic says that another store serves the namespace
-    │   ├── StoreDamaged     stop: Redis and the cluster topic have both lost a cluster
-    │   └── NamespaceRefused     dead-letter: one namespace cannot be served here; stop where it is the worker's own
-    │       ├── IdentityMismatch     the same: the namespace was built with another model
-    │       ├── NamespaceOfAnotherStream     the same: it belongs to a stream with other topics
-    │       └── NamespaceDamaged     the same: a part of it is gone for good
-    ├── RecoveryNeeded       recover: Redis may have forgotten what was published; recover the namespace, decide again
-    │   └── LostMemory       recover: Redis has forgotten, or was changed by another hand
-    ├── Contended            retry: other workers kept winning
-    ├── NamingsDiffer        refuse the command: a merge would drop a label or a route, and nobody agreed
-    ├── KafkaUnavailable     retry: the broker failed a call; consumer and producer are built anew
-    ├── KafkaRefused         stop: the broker will not (login, rights, record size)
-    │   ├── ClusterTopicDamaged  stop: a state in the cluster topic cannot be read, and its cluster would be lost
-    │   ├── RecordsTooLarge  dead-letter by reference: a topic does not take these records
-    │   └── KafkaHungUp      retry in a worker: the broker closed the connection and did not say why
-    └── Superseded           drop: the partitions went to another worker, which publishes what is recorded
+    ├── SettingsError, ModelError, MissingExtra
+    ├── BadRecord
+    │   └── PassedOver
+    ├── StoreUnavailable
+    │   └── NamespaceHeld
+    ├── StoreRefused
+    │   ├── AnotherStore, StoreDamaged
+    │   └── NamespaceRefused
+    │       └── IdentityMismatch, NamespaceOfAnotherStream, NamespaceDamaged
+    ├── RecoveryNeeded
+    │   └── LostMemory
+    ├── Contended, NamingsDiffer, Superseded
+    ├── KafkaUnavailable
+    └── KafkaRefused
+        └── ClusterTopicDamaged, RecordsTooLarge, KafkaHungUp
 
 No message carries question text, a credential or a URL with a password.
 """
@@ -32,6 +23,8 @@ No message carries question text, a credential or a URL with a password.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum, IntEnum, unique
+from typing import NamedTuple
 
 
 class QuestreamError(Exception):
@@ -164,3 +157,94 @@ class KafkaHungUp(KafkaRefused):
 
 class Superseded(QuestreamError):
     """The batch's partitions have gone to another worker; its offsets were not committed and nothing was published."""
+
+
+@unique
+class Recourse(Enum):
+    """What the worker does about an error."""
+
+    RETRY = "the call is made again, until it succeeds or the session ends"
+    WAIT = "the partitions that came to the namespace wait until it is free; all others go on"
+    SKIP = "the record's offset moves, and nothing is published for it"
+    DEAD_LETTER = "the record becomes a dead letter, by reference where no topic takes it whole"
+    SET_ASIDE = "the namespace's records become dead letters, and all others go on; its own namespace stops a worker"
+    DROP = "the batch is given up: another worker publishes it out of the ledger"
+    RESTART = "the session ends; the next one has new clients, and compares the store with the cluster topic first"
+    STOP = "the worker or command ends"
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a new session may succeed where one has ended with such an error."""
+        return self in (Recourse.RETRY, Recourse.WAIT, Recourse.RESTART)
+
+
+@unique
+class ExitCode(IntEnum):
+    """The exit codes of the command."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+    MODEL = 5
+    # EX_TEMPFAIL of sysexits.h: try again later.
+    STUCK = 75
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """In words."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "failed, or a check found something wrong",
+    ExitCode.USAGE: "wrong arguments or settings",
+    ExitCode.UNREACHABLE: "Kafka or Redis did not answer",
+    ExitCode.REFUSED: "Kafka or Redis refused: login, rights, or a namespace of another model",
+    ExitCode.MODEL: "the model cannot be loaded, or its licence is not accepted",
+    ExitCode.STUCK: "a call to Kafka outlasted its deadline; start the worker again",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+class Policy(NamedTuple):
+    """What a worker does about an error, and the exit code of the command that ends with it."""
+
+    recourse: Recourse
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+# The one place where errors become policy. An error that is not listed has the policy of its base.
+POLICIES: dict[type[QuestreamError], Policy] = {
+    QuestreamError: Policy(Recourse.STOP),
+    SettingsError: Policy(Recourse.STOP, ExitCode.USAGE),
+    ModelError: Policy(Recourse.STOP, ExitCode.MODEL),
+    BadRecord: Policy(Recourse.DEAD_LETTER),
+    PassedOver: Policy(Recourse.SKIP),
+    StoreUnavailable: Policy(Recourse.RETRY, ExitCode.UNREACHABLE),
+    NamespaceHeld: Policy(Recourse.WAIT, ExitCode.UNREACHABLE),
+    StoreRefused: Policy(Recourse.STOP, ExitCode.REFUSED),
+    StoreDamaged: Policy(Recourse.SET_ASIDE, ExitCode.REFUSED),
+    NamespaceRefused: Policy(Recourse.SET_ASIDE, ExitCode.REFUSED),
+    RecoveryNeeded: Policy(Recourse.RESTART),
+    Contended: Policy(Recourse.RETRY),
+    Superseded: Policy(Recourse.DROP),
+    KafkaUnavailable: Policy(Recourse.RESTART, ExitCode.UNREACHABLE),
+    KafkaRefused: Policy(Recourse.STOP, ExitCode.REFUSED),
+    ClusterTopicDamaged: Policy(Recourse.SET_ASIDE, ExitCode.REFUSED),
+    RecordsTooLarge: Policy(Recourse.DEAD_LETTER, ExitCode.REFUSED),
+    KafkaHungUp: Policy(Recourse.RESTART, ExitCode.REFUSED),
+}
+
+
+def policy_of(error: BaseException) -> Policy:
+    """The policy of an error; one that is none of questream's own stops the worker."""
+    return next((POLICIES[kind] for kind in type(error).__mro__ if kind in POLICIES), POLICIES[QuestreamError])
+
+
+def recourse_of(error: BaseException) -> Recourse:
+    """What the worker does about an error."""
+    return policy_of(error).recourse

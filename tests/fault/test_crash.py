@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from questream.domain import Decision, format_cluster_id
+from questream.errors import ExitCode
 from questream.store.redis.store import RedisStore
 from tests.kit.stream import (
-    EXIT_STUCK,
     Stream,
     WorkerProcess,
     assert_one_decision_each,
@@ -159,7 +159,7 @@ def test_a_call_to_kafka_that_never_returns_ends_the_process_and_costs_no_questi
     stream = make_stream(2, **OPTIONS, **{"kafka.call_deadline_seconds": 3})
     stream.send(question(i, text(i)) for i in range(QUESTIONS))
     worker = start_worker(stream, fault="commit-transaction:before:3:HANG")
-    assert worker.wait() == EXIT_STUCK
+    assert worker.wait() == ExitCode.STUCK
     assert "outlasted its deadline" in worker.end_of_log()
     worker.start()
     with stream.decisions() as reader:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.fault.test_crash import text
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import RedisServer

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from questream.broker.deadline import EXIT_STUCK
+from questream.errors import ExitCode
 from questream.lab.bench.drift import DriftingQuestions
 from questream.lab.bench.servers import bench_servers
 from questream.lab.bench.soak import Soak, SoakPlan, measure_soak
@@ -80,7 +80,7 @@ class _Hangs:
     """In the place of a model: what the watchdog makes of a call to Kafka that hangs."""
 
     def open(self) -> Any:
-        os._exit(EXIT_STUCK)
+        os._exit(ExitCode.STUCK)
 
 
 def test_a_worker_that_ended_over_a_hanging_call_is_started_again() -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from questream import QuestionClusterer
-from questream.cli.exit_codes import ExitCode
 from questream.encoder import Encoder
+from questream.errors import ExitCode
 from questream.settings import RedisSettings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore

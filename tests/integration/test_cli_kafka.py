@@ -24,9 +24,8 @@ from kafka.admin import (
     ResourceType,
 )
 
-from questream.cli.exit_codes import ExitCode
 from questream.domain import Record, Source
-from questream.errors import BadRecord
+from questream.errors import BadRecord, ExitCode
 from questream.lab.calibration.sample import newest_of_topic
 from questream.records import QuestionDecoder, dead_letter_headers
 from questream.settings import InputSettings, KafkaSettings, Settings

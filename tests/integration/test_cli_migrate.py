@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from questream.cli.exit_codes import ExitCode
 from questream.encoder import load_encoder
+from questream.errors import ExitCode
 from questream.settings import ModelSettings
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import KafkaServer, Topics

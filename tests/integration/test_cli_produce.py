@@ -15,7 +15,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.integration.test_cli_kafka import MakeTopics, decision, end_of, flags, fresh_topics, read_all, send
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from questream.store.retention import Retention
 from tests.fault.test_crash import text
 from tests.kit.command import Outcome, questream

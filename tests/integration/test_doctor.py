@@ -14,8 +14,8 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
 from questream import QuestionClusterer
-from questream.cli.exit_codes import ExitCode
 from questream.embedded import embedded_broker, embedded_store
+from questream.errors import ExitCode
 from questream.settings import RedisSettings, Settings
 from questream.store.protocol import Identity
 from questream.store.redis.client import connect_redis

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from questream.operations import merge_clusters
 from questream.records.files import read_questions
 from tests.fault.test_crash import TOPICS, text

@@ -27,11 +27,10 @@ from kafka.errors import TopicAuthorizationFailedError
 from questream.broker.kafka_python.clients import consumer_config
 from questream.broker.kafka_python.connect import translated
 from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.cli.exit_codes import ExitCode
 from questream.deciding.clusterer import Arrival, Clusterer
 from questream.deciding.config import identity_of, rules_of
 from questream.domain import Source
-from questream.errors import KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
+from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings, Settings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore

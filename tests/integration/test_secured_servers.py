@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import SecuredKafka, SecuredRedis, create_topics
 from tests.kit.servers.certificates import Authority, Certificate

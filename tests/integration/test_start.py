@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, NewTopic
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics, create_topics
 

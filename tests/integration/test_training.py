@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from questream.cli.exit_codes import ExitCode
 from questream.encoder import load_encoder
+from questream.errors import ExitCode
 from questream.settings import ModelSettings
 from tests.kit.command import Outcome, questream
 from tests.kit.stream import real_questions

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from questream.cli.exit_codes import ExitCode
-from questream.errors import NamespaceOfAnotherStream
+from questream.errors import ExitCode, NamespaceOfAnotherStream
 from questream.stream.worker import Worker
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import KafkaServer, Topics

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from questream.cli.exit_codes import ExitCode, exit_code_of
-from questream.errors import KafkaRefused
+from questream.errors import ExitCode, KafkaRefused, policy_of
 from questream.settings import load_settings
 from questream.stream import intake
 from questream.stream.worker import Worker
@@ -151,5 +150,5 @@ def test_a_wrong_password_ends_the_worker_and_names_the_setting(
         Worker(wrong, hash_encoder()).run()
     # Not after the call deadline, and not after a second try.
     assert time.monotonic() - started < 30
-    assert exit_code_of(caught.value) == ExitCode.REFUSED
+    assert policy_of(caught.value).exit_code == ExitCode.REFUSED
     assert "not-the-password" not in str(caught.value)

@@ -28,6 +28,7 @@ from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.broker.kafka_python.publisher import NULL, KeySerializer
 from questream.embedded import start_tied
 from questream.encoder import Encoder
+from questream.errors import ExitCode
 from questream.settings import Settings, load_settings
 from questream.store.redis.store import RedisStore
 from questream.stream.worker import Worker
@@ -507,10 +508,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.1):
-            if not self.worker.running and self.worker.wait(1) == EXIT_STUCK:
+            if not self.worker.running and self.worker.wait(1) == ExitCode.STUCK:
                 self.restarts += 1
                 self.worker.kill()
                 self.worker.start()
-
-
-EXIT_STUCK = 75

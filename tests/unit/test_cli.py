@@ -15,9 +15,16 @@ import pytest
 import typer.main
 
 from questream.cli.app import app
-from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.options import ROOT_KEYS, expand_setting_flags
-from questream.errors import KafkaUnavailable, ModelError, QuestreamError, SettingsError, StoreRefused
+from questream.errors import (
+    ExitCode,
+    KafkaUnavailable,
+    ModelError,
+    QuestreamError,
+    SettingsError,
+    StoreRefused,
+    policy_of,
+)
 from questream.settings import Settings, all_settings, load_settings
 from tests.kit.command import questream
 
@@ -108,7 +115,7 @@ def test_version_is_printed() -> None:
     ],
 )
 def test_each_kind_of_error_has_its_exit_code(error: QuestreamError, code: int) -> None:
-    assert exit_code_of(error) == code
+    assert policy_of(error).exit_code == code
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from questream.cli.exit_codes import ExitCode
 from questream.encoder import Encoder
+from questream.errors import ExitCode
 from tests.kit.command import questream
 from tests.kit.vectors import hash_encoder
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.kit.command import Outcome, questream
 
 NOWHERE = ["--kafka.bootstrap_servers=127.0.0.1:1", "--kafka.options.bootstrap_timeout_ms=20"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from questream.cli.exit_codes import ExitCode
+from questream.errors import ExitCode
 from tests.kit.command import questream
 
 SECRET = "where is my hidden card"

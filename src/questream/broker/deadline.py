@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from questream.errors import ExitCode
+
 logger = logging.getLogger(__name__)
 
-# EX_TEMPFAIL of sysexits.h: try again later.
-EXIT_STUCK = 75
 _CHECK_SECONDS = 0.5
 _LAST_WORDS_SECONDS = 2.0
 
@@ -84,7 +84,7 @@ class Watchdog:
                     last_words = threading.Thread(target=_tell, args=(call.name,), daemon=True)
                     last_words.start()
                     last_words.join(_LAST_WORDS_SECONDS)
-                    os._exit(EXIT_STUCK)
+                    os._exit(ExitCode.STUCK)
 
 
 def _tell(call: str) -> None:

@@ -20,7 +20,6 @@ from questream.cli.dead_letters import dead_letters
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
-from questream.cli.exit_codes import ExitCode
 from questream.cli.export import export
 from questream.cli.failures import report
 from questream.cli.migrate import migrate
@@ -32,7 +31,7 @@ from questream.cli.run import run
 from questream.cli.tail import tail
 from questream.cli.topics import topics
 from questream.cli.train import train
-from questream.errors import SettingsError
+from questream.errors import ExitCode, SettingsError
 from questream.settings.process import share_cores
 
 # What Python puts in the place of a byte of an argument that it cannot read.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from questream.cli.exit_codes import ExitCode
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, printable
+from questream.errors import ExitCode
 
 if TYPE_CHECKING:
     from questream.tools.doctor import Finding

@@ -6,11 +6,10 @@ import errno
 import os
 import traceback
 
-from questream.cli.exit_codes import ExitCode, exit_code_of
 from questream.cli.options import debugging
 from questream.cli.output import remark
 from questream.cli.streams import close_streams
-from questream.errors import QuestreamError
+from questream.errors import ExitCode, QuestreamError, policy_of
 
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -25,7 +24,7 @@ def report(error: Exception) -> int:
         return ExitCode.FAILED
     for line in _lines(error):
         remark(f"questream: {line}")
-    return int(exit_code_of(error) if isinstance(error, QuestreamError) else ExitCode.FAILED)
+    return int(policy_of(error).exit_code)
 
 
 def tell_stdout(error: OSError) -> None:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.exit_codes import ExitCode
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table
-from questream.errors import SettingsError
+from questream.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
     from questream.recovery.cluster_topic import ClusterTopic

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.exit_codes import ExitCode
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, remark
+from questream.errors import ExitCode
 
 if TYPE_CHECKING:
     from questream.broker.kafka_python.admin import TopicReport

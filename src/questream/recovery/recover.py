@@ -31,8 +31,11 @@ from questream.errors import (
     NamespaceDamaged,
     NamespaceHeld,
     NamespaceRefused,
+    QuestreamError,
+    Recourse,
     RecoveryNeeded,
     StoreDamaged,
+    recourse_of,
 )
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
 from questream.recovery.home import Homes
@@ -43,7 +46,7 @@ from questream.store.protocol import Mended, Restored, Store
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS = 0.5
-_LEFT_SECONDS = 600.0
+_SET_ASIDE_SECONDS = 600.0
 _TELL_SECONDS = 10.0
 
 
@@ -158,14 +161,18 @@ class StoreRecovery:
                 if mine:
                     self._recover(namespace, token, published)
         except AnotherStore as error:
-            # Whoever asks for that one is told.
+            # The next call that asks for that one raises it.
             logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
-        except (StoreDamaged, ClusterTopicDamaged) as error:
-            self._leave(namespace, error)
+        except QuestreamError as error:
+            self._set_aside(namespace, error)
 
-    def _leave(self, namespace: str, error: StoreDamaged | ClusterTopicDamaged) -> None:
+    def _set_aside(self, namespace: str, error: QuestreamError) -> None:
         """The others go on; what comes to this one is refused until somebody has mended it."""
-        self._damaged[namespace] = NamespaceDamaged(str(error)), time.monotonic() + _LEFT_SECONDS
+        if recourse_of(error) is not Recourse.SET_ASIDE:
+            raise error
+        # The store itself goes on refusing it where it does; the topic is not read again for each record.
+        if not isinstance(error, NamespaceRefused):
+            self._damaged[namespace] = NamespaceDamaged(str(error)), time.monotonic() + _SET_ASIDE_SECONDS
         logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
 
     def damage(self, namespace: str) -> NamespaceDamaged | None:
@@ -269,10 +276,10 @@ class StoreRecovery:
             with suppress(NamespaceHeld):
                 try:
                     self.recover(name)
-                except (StoreDamaged, ClusterTopicDamaged) as error:
+                except QuestreamError as error:
                     if name == namespace:
                         raise
-                    self._leave(name, error)
+                    self._set_aside(name, error)
 
     def _tell(self, namespace: str, done: int, of: int) -> None:
         if self._lease is not None:

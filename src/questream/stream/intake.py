@@ -19,7 +19,7 @@ from questream.broker.kafka_python.reading import RecordCheck, record_of
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Record, Source, Unread
 from questream.encoder import Encoder
-from questream.errors import BadRecord, KafkaUnavailable, NamespaceHeld, NamespaceRefused
+from questream.errors import BadRecord, KafkaUnavailable, NamespaceHeld, NamespaceRefused, Recourse, recourse_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.records.fingerprint import fingerprint
@@ -273,6 +273,8 @@ class Intake:
             try:
                 self._recall(item)
             except NamespaceHeld as error:
+                if recourse_of(error) is not Recourse.WAIT:
+                    raise
                 assert item.question is not None  # noqa: S101 - it has a namespace
                 self._consumer.seek(partition, item.record.source.offset)
                 self._held[partition] = item.question.namespace

@@ -1,4 +1,4 @@
-"""Decide a batch, publish it, and what to do when either fails: the one place where errors become policy."""
+"""Decide a batch and publish it; what to do when either fails is `errors.POLICIES`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from questream.errors import (
     BadRecord,
     NamespaceHeld,
     NamespaceRefused,
-    PassedOver,
     RecordsTooLarge,
+    Recourse,
     RecoveryNeeded,
     Superseded,
+    recourse_of,
 )
 from questream.metrics import Metrics
 from questream.records import (
@@ -133,9 +134,8 @@ class Processor:
             self._published_below.setdefault(item.record.source.place, item.record.source.offset)
         try:
             return Answered(batch, self._decide(batch, vectors))
-        except Superseded:
-            self._on_superseded(batch.assignment_id)
-            self._drop(batch)
+        except Superseded as error:
+            self._give_up(batch, error)
             return None
 
     def publish(self, answered: Answered) -> None:
@@ -154,10 +154,8 @@ class Processor:
             relay_batches = self._relay.of_batch(batch, decided)
             self._relay_pending_first(relay_batches)
             committed = self._publish(batch, offsets, relay_batches)
-        except Superseded:
-            # What was decided is in the ledger; the new owner publishes it.
-            self._on_superseded(batch.assignment_id)
-            self._drop(batch)
+        except Superseded as error:
+            self._give_up(batch, error)
             return
         except NamespaceRefused as error:
             # Read again, its records are dead letters, and those of the others are published out of their ledgers.
@@ -172,13 +170,15 @@ class Processor:
 
     def _publish(self, batch: Batch, offsets: Offsets, relay_batches: Sequence[RelayBatch]) -> Offsets:
         """Publish; a record that its topic does not take becomes a dead letter that refers to it."""
-        items = [item for item in batch.items if not isinstance(item.error, PassedOver)]
+        items = [item for item in batch.items if item.error is None or recourse_of(item.error) is not Recourse.SKIP]
         states = [record for relay_batch in relay_batches for record in relay_batch.records]
         while True:
             records = [self._fitting(item) for item in items]
             try:
                 return self._send([*records, *states], len(items), offsets, batch.membership, relay_batches)
             except RecordsTooLarge as error:
+                if recourse_of(error) is not Recourse.DEAD_LETTER:
+                    raise
                 for at in error.indices:
                     if at >= len(items) or items[at].by_reference:
                         # A cluster state or a letter without its record: the topic takes next to nothing.
@@ -291,7 +291,7 @@ class Processor:
 
     def _pass_over(self, namespace: str, error: NamespaceRefused) -> None:
         """The others go on; a worker whose own namespace is refused ends."""
-        if namespace == self._own_namespace:
+        if recourse_of(error) is not Recourse.SET_ASIDE or namespace == self._own_namespace:
             raise error
         logger.warning("a namespace is passed over", extra={"namespace": namespace, "reason": str(error)})
 
@@ -404,6 +404,13 @@ class Processor:
         self._last_swept = turn[-1] if turn else ""
         return turn
 
+    def _give_up(self, batch: Batch, error: Superseded) -> None:
+        """What was decided is in the ledger; the new owner publishes it."""
+        if recourse_of(error) is not Recourse.DROP:
+            raise error
+        self._on_superseded(batch.assignment_id)
+        self._drop(batch)
+
     def _drop(self, batch: Batch) -> None:
         self._metrics.dropped.inc(len(batch.items))
         logger.info("a batch was dropped: its partitions went to another worker", extra={"records": len(batch.items)})
@@ -420,7 +427,8 @@ class Processor:
         published = replayed = 0
         for item in batch.items:
             if item.error is not None:
-                counter = metrics.passed_over if isinstance(item.error, PassedOver) else metrics.dead_lettered
+                skipped = recourse_of(item.error) is Recourse.SKIP
+                counter = metrics.passed_over if skipped else metrics.dead_lettered
                 counter.labels(item.error.reason).inc()
                 continue
             published += 1

@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import tenacity
 
-from questream.errors import Contended, NamespaceHeld, StoreUnavailable
+from questream.errors import Recourse, StoreUnavailable, recourse_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Retry:
         """
         this = object()
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception(lambda error: recourse_of(error) is Recourse.RETRY),
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
             sleep=tenacity.sleep_using_event(self._stopping),
             stop=tenacity.stop_when_event_set(self._stopping),
@@ -67,7 +67,3 @@ class Retry:
             if self.available:
                 logger.warning("the store does not answer; trying until it does", extra={"reason": str(error)})
             self._failing[call] = error
-
-
-def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, StoreUnavailable | Contended) and not isinstance(error, NamespaceHeld)

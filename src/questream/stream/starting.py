@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
 from questream.broker.kafka_python.connect import open_admin
-from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, StoreUnavailable
+from questream.errors import KafkaRefused, QuestreamError, StoreUnavailable, recourse_of
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 
@@ -25,7 +25,9 @@ def try_servers(settings: Settings) -> None:
         open_store(settings.redis, settings.clusters.log_entries).namespaces()
     try:
         check_topics(settings)
-    except (KafkaUnavailable, KafkaHungUp) as error:
+    except QuestreamError as error:
+        if not recourse_of(error).may_pass:
+            raise
         logger.warning("the topics could not be looked at yet", extra={"reason": str(error)})
 
 

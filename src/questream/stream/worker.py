@@ -39,8 +39,9 @@ from questream.errors import (
     KafkaUnavailable,
     NamespaceHeld,
     QuestreamError,
+    Recourse,
     RecoveryNeeded,
-    StoreUnavailable,
+    recourse_of,
 )
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
@@ -149,8 +150,9 @@ class Worker:
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.store(self._clusterer.follow, settings.clusters.namespace)
                 self._run_sessions()
-        except StoreUnavailable:
-            if not self._stopping.is_set():
+        except QuestreamError as error:
+            # What was tried until the worker stopped has not failed.
+            if recourse_of(error) is not Recourse.RETRY or not self._stopping.is_set():
                 raise
         finally:
             self._cluster_topic.close()
@@ -213,7 +215,9 @@ class Worker:
             started = time.monotonic()
             try:
                 self._run_session()
-            except (KafkaUnavailable, KafkaHungUp, kafka_errors.KafkaError, StoreUnavailable, RecoveryNeeded) as error:
+            except (QuestreamError, kafka_errors.KafkaError) as error:
+                if isinstance(error, QuestreamError) and not recourse_of(error).may_pass:
+                    raise
                 refusal = refusal_of(error, "READ") or self._topics_refused(error)
                 if refusal is not None:
                     raise refusal from error
@@ -228,7 +232,7 @@ class Worker:
         """What is told where a session ended because a topic was deleted or may no longer be seen: kafka-python sees a
         time-out.
         """
-        if isinstance(error, StoreUnavailable | RecoveryNeeded):
+        if not isinstance(error, KafkaUnavailable | KafkaHungUp | kafka_errors.KafkaError):
             return None
         kafka = self._settings.kafka
         names = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic]

@@ -16,9 +16,8 @@ from multiprocessing.connection import Connection
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from questream.broker.deadline import EXIT_STUCK
 from questream.embedded import LOOPBACK, free_port
-from questream.errors import QuestreamError
+from questream.errors import ExitCode, QuestreamError
 from questream.lab.bench.machine import cpu_seconds, peak_resident_bytes, resident_bytes
 from questream.lab.bench.questions import EncoderSource
 from questream.logs import Redactor, configure_quiet_logging, secrets_of
@@ -92,7 +91,7 @@ class WorkerProcess:
 
         Raises QuestreamError if it has ended in any other way.
         """
-        if self._process.exitcode != EXIT_STUCK:
+        if self._process.exitcode != ExitCode.STUCK:
             self.check()
             return False
         self.close()
