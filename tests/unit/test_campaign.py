@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from tests.kit.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
-from tests.kit.campaign.faults import KINDS
+from tests.kit.campaign.faults import KINDS, Fault
 from tests.kit.campaign.report import added_up, summary
 from tests.kit.campaign.runs import Run, all_runs, record_of
 from tests.kit.campaign.schedule import ROUND_FAULTS, Round, draw_schedule
@@ -35,6 +35,13 @@ def test_every_kind_is_drawn_and_only_where_it_can_happen() -> None:
     assert {type(fault) for _, fault in drawn} == set(KINDS)
     assert all(one.store in fault.needs for one, fault in drawn)
     assert all(getattr(fault, "worker", 0) < one.workers <= MOST_WORKERS for one, fault in drawn)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_a_schedule_is_drawn_of_one_kind_alone(kind: type[Fault]) -> None:
+    drawn = [(one, fault) for one in draw_schedule(1, 60, [kind]) for blow in one.blows for fault in blow]
+    assert {type(fault) for _, fault in drawn} == {kind}
+    assert {one.store for one, _ in drawn} == kind.needs
 
 
 def test_two_faults_at_once_strike_different_things() -> None:

@@ -44,7 +44,7 @@ def draw_schedule(seed: int, faults: int, kinds: Sequence[type[Fault]]) -> list[
     The first n rounds of a seed are the same for every number of faults.
     """
     random = Random(seed)
-    stores: list[StoreKind] = sorted({store for kind in kinds for store in kind.needs if len(kind.needs) == 1})
+    stores = _stores(kinds)
     decks = {store: _dealt(random, [kind for kind in kinds if store in kind.needs]) for store in stores}
     rounds: list[Round] = []
     while faults > 0:
@@ -59,6 +59,12 @@ def draw_schedule(seed: int, faults: int, kinds: Sequence[type[Fault]]) -> list[
                 break
         rounds.append(Round(**{**vars(drawn), "blows": blows}))
     return rounds
+
+
+def _stores(kinds: Sequence[type[Fault]]) -> list[StoreKind]:
+    """The stores that these kinds ask for; every one that they can happen to, where none asks for one alone."""
+    picky = [kind for kind in kinds if len(kind.needs) == 1]
+    return sorted({store for kind in picky or kinds for store in kind.needs})
 
 
 def _draw_round(
