@@ -24,10 +24,12 @@ from questream import embedded
 from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
 from questream.errors import QuestreamError
 
-# A parent that starts both servers, says where they are, and waits to be killed.
+# A parent that starts both servers, says where they are, and waits to be killed. Python takes Ctrl-C, also where it
+# inherited that SIGINT is ignored, as from a test run in the background.
 PARENT = """
-import sys, time
+import signal, time
 from questream.embedded import embedded_broker, embedded_store
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded_broker() as broker, embedded_store() as store:
     print(broker, store, flush=True)
     time.sleep(60)
@@ -170,7 +172,7 @@ def test_servers_do_not_outlive_a_parent_that_dies(signal_number: signal.Signals
 
 def test_servers_survive_an_interrupt_of_the_terminal() -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", "import signal; signal.signal(signal.SIGINT, lambda *_: None)\n" + PARENT],
+        [sys.executable, "-c", PARENT.replace("signal.default_int_handler", "lambda *_: None")],
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
