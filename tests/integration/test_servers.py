@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +25,10 @@ from tests.kit.servers import (
     RedisServer,
     Topics,
     create_topics,
+    shared,
 )
 from tests.kit.servers.kafka import PASSWORD
-from tests.kit.servers.process import ServerFailed, listens
+from tests.kit.servers.process import ServerFailed, free_port, listens
 from tests.kit.servers.redis import wait_until
 
 # A parent that starts a server, says where it is, and waits to be killed.
@@ -39,6 +41,33 @@ server.start()
 print(server.port, flush=True)
 time.sleep(60)
 """
+
+# Another process of a run that shares a server; it leaves at the end of its input.
+SHARER = """
+import sys
+from pathlib import Path
+from tests.kit.servers import RedisServer, shared
+with shared(Path(sys.argv[1]), RedisServer) as server:
+    print(server.port, flush=True)
+    sys.stdin.read()
+"""
+# It takes a port on which nothing listens yet.
+TAKER = """
+import sys
+from tests.kit.servers.process import free_port
+print(free_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+def child(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def port_said_by(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
 
 
 def produce(kafka: KafkaServer, topic: str, value: bytes) -> None:
@@ -115,6 +144,42 @@ def sasl_producer(kafka: KafkaServer, user: str, password: str) -> KafkaProducer
         max_block_ms=10_000,
         bootstrap_timeout_ms=5_000,
     )
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_processes_share_a_server_which_ends_after_the_last(tmp_path: Path) -> None:
+    sharing = shared(tmp_path, RedisServer)
+    server = sharing.__enter__()
+    with child(SHARER, str(tmp_path)) as other:
+        assert port_said_by(other) == server.port
+        leaving = threading.Thread(target=sharing.__exit__, args=(None, None, None))
+        leaving.start()
+        leaving.join(0.5)
+        assert leaving.is_alive()
+        assert listens(server.port)
+        other.communicate()
+    leaving.join(10)
+    assert not leaving.is_alive()
+    assert not listens(server.port)
+
+
+@pytest.mark.usefixtures("redis_server")
+def test_a_shared_server_that_died_with_its_process_is_started_again(tmp_path: Path) -> None:
+    with child(SHARER, str(tmp_path)) as starter:
+        port = port_said_by(starter)
+        starter.kill()
+    wait_until(lambda: not listens(port), "the server has died with its process")
+    with shared(tmp_path, RedisServer) as server:
+        assert server.port != port
+        assert server.answers()
+
+
+def test_a_port_is_given_to_one_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with child(TAKER) as taker:
+        taken = port_said_by(taker)
+        monkeypatch.setattr("tests.kit.servers.process._PORTS", [taken, taken, taken, *range(20_000, 20_050)])
+        assert taken not in {free_port() for _ in range(20)}
+        taker.communicate()
 
 
 def test_redis_keeps_its_keys_through_a_restart(redis_factory: Callable[..., RedisServer]) -> None:

@@ -13,6 +13,7 @@ from tests.kit.servers.kafka.secured import SecuredKafka
 from tests.kit.servers.network import Link, Way
 from tests.kit.servers.process import MissingServer, Server
 from tests.kit.servers.redis import RedisCluster, RedisSentinel, RedisServer, SecuredRedis
+from tests.kit.servers.shared import shared
 from tests.kit.servers.topics import Topics, create_topics
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "Topics",
     "Way",
     "create_topics",
+    "shared",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import IO, Any, ClassVar, Self
 
 from questream.embedded import start_tied
 
@@ -41,6 +45,7 @@ class Server(ABC):
         self.folder = folder
         self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -53,7 +58,14 @@ class Server(ABC):
     @property
     def pid(self) -> int:
         """Process id of the running server; raises ServerFailed if it does not run."""
-        return self._running().pid
+        if self._pid is None:
+            raise ServerFailed(f"{self} does not run")
+        return self._pid
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it is a child of this process; where it is not, `kill` leaves it alone."""
+        return self._process is not None
 
     def start(self) -> None:
         """Start and wait until it answers; raises ServerFailed after `start_seconds`, or when it ends."""
@@ -61,6 +73,7 @@ class Server(ABC):
             raise ServerFailed(f"{self} runs already")
         with self.log.open("ab") as output:
             self._process = start_tied(self.command(), output)
+            self._pid = self._process.pid
         try:
             self._wait_until_it_answers(self._process)
         except BaseException:
@@ -101,6 +114,10 @@ class Server(ABC):
         """Let a paused server go on (SIGCONT)."""
         self._running().send_signal(signal.SIGCONT)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs to be a client of it; the server itself stays with the process that started it."""
+        return vars(self) | {"_process": None}
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -120,7 +137,7 @@ class Server(ABC):
     def _forget(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         process.stdin.close()
-        self._process = None
+        self._process = self._pid = None
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.start_seconds
@@ -145,10 +162,13 @@ def needed_program(name: str, remedy: str) -> str:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on, that no client is given, and that no call returned before."""
+    """A TCP port of 127.0.0.1 that nobody listens on, that no client is given, and that no call returned before.
+
+    Another process that calls this is not given the port while this one lives, also where no server listens on it yet.
+    """
     while True:
         port = random.choice(_PORTS)
-        if port not in _given_ports and _can_bind(port):
+        if port not in _given_ports and _reserve(port) and _can_bind(port):
             _given_ports.add(port)
             return port
 
@@ -160,6 +180,20 @@ def listens(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _reserve(port: int) -> bool:
+    try:
+        # The byte of this number: such a lock ends with the process, and its children do not have it.
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _reservations() -> IO[bytes]:
+    return (Path(tempfile.gettempdir()) / f"questream-test-ports-{os.getuid()}").open("ab")
 
 
 def _can_bind(port: int) -> bool:
