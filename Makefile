@@ -6,7 +6,7 @@ ARGS ?=
 EXTRAS ?=
 COMMA := ,
 # Tests of one file run one after the other, files side by side: most of them wait for servers and their timeouts.
-JOBS ?= 3
+JOBS ?= 6
 BIN := .venv/bin
 STAMP := .venv/.setup-done
 SBOM ?= sbom.json
@@ -26,7 +26,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench faults faults-report mutants fuzz overload machine audit sbom lock clean
+.PHONY: help setup demo test servers lint format bench faults faults-report mutants fuzz overload machine audit sbom lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,14 +58,13 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server needed
 	@$(BIN)/questream demo $(ARGS)
 
-test: $(STAMP) ## All checks: lint, types, unit tests, then those on real servers (Kafka, Redis)
-	@$(MAKE) --no-print-directory lint
-	@# Both parts run to their ends: whoever mends a failure wants to know of all.
-	@failed=0; \
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/unit $(ARGS) || failed=1; \
-	$(BIN)/python -m tests.kit.servers; \
-	$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile tests/contract tests/integration tests/fault $(ARGS) || failed=1; \
-	exit $$failed
+test: $(STAMP) ## All checks: lint, types, unit tests and those on real servers (Kafka, Redis)
+	@$(MAKE) --no-print-directory --jobs 2 servers lint
+	@# In the order of tests/conftest.py: unit tests compute while others wait for servers.
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+servers: $(STAMP) ## Fetch Apache Kafka for the tests; once, into .cache
+	@$(BIN)/python -m tests.kit.servers
 
 lint: $(STAMP) ## Style and types
 	$(BIN)/ruff check .
@@ -79,15 +78,13 @@ format: $(STAMP) ## Rewrite the code in the one style
 bench: $(STAMP) ## Measure the pipeline on this machine
 	@$(BIN)/questream bench pipeline $(ARGS)
 
-faults: $(STAMP) ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults; a seed is resumed
-	@$(BIN)/python -m tests.kit.servers
+faults: servers ## Random faults on real servers, each judged: FAULTS=200 SEED=7 make faults; a seed is resumed
 	@$(BIN)/python -m tests.kit.campaign $(ARGS)
 
 faults-report: $(STAMP) ## Add up what all campaigns on this machine gave, by seed and commit
 	@$(BIN)/python -m tests.kit.campaign --report $(ARGS)
 
-mutants: $(STAMP) ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list
-	@$(BIN)/python -m tests.kit.servers
+mutants: servers ## Each guard taken out, one at a time: which test misses it; ARGS="--only commit.lua --jobs 2", --list
 	@$(BIN)/python -m tests.kit.mutants $(ARGS)
 
 fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through a worker; ARGS="--seed 7" repeats
@@ -95,12 +92,10 @@ fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through
 	$(BIN)/python -m tests.kit.fuzz settings $(ARGS)
 	$(BIN)/python -m tests.kit.fuzz worker $(ARGS)
 
-overload: $(STAMP) ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
-	@$(BIN)/python -m tests.kit.servers
+overload: servers ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
 	@$(BIN)/python -u -m tests.kit.overload $(ARGS)
 
-machine: $(STAMP) ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
-	@$(BIN)/python -m tests.kit.servers
+machine: servers ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
 	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest --timeout 0 tests/contract/test_machine.py $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one

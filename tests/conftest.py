@@ -22,6 +22,7 @@ from tests.kit.servers import (
     SecuredRedis,
     Topics,
     create_topics,
+    shared,
 )
 
 if TYPE_CHECKING:
@@ -50,11 +51,48 @@ MARKERS = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the servers its fixtures start."""
+# The files that take longest, longest first. A parallel run begins them in this order, then the rest folder by folder:
+# those that mostly wait for servers before those that compute, and none so late that a run has to wait for it alone.
+LONGEST = (
+    "integration/test_operations_of_kafka.py",
+    "fault/test_record_identity.py",
+    "fault/test_store_damage.py",
+    "fault/test_planted_bugs.py",
+    "integration/test_worker.py",
+    "fault/test_migration.py",
+    "fault/test_crash.py",
+    "integration/test_cli_kafka.py",
+    "integration/test_cli_run.py",
+    "unit/test_commit_protocol.py",
+    "integration/test_encoder_minilm.py",
+    "integration/test_least_privilege.py",
+    "contract/test_publisher.py",
+    "integration/test_demo.py",
+    "integration/test_encoder_architectures.py",
+    "integration/test_image.py",
+    "integration/test_hostile_records.py",
+    "integration/test_cli_produce.py",
+    "integration/test_servers.py",
+    "integration/test_doctor.py",
+)
+FOLDERS = ("fault", "integration", "contract", "unit")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each test by the servers its fixtures start; in a parallel run, begin the longest files first."""
     for item in items:
         for name in {MARKERS[name] for name in getattr(item, "fixturenames", ()) if name in MARKERS}:
             item.add_marker(name)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: turn_of(item.path))
+
+
+def turn_of(file: Path) -> int:
+    """Where a file stands in the order of a parallel run; files of one folder may have the same turn."""
+    name = file.relative_to(Path(__file__).parent)
+    if name.as_posix() in LONGEST:
+        return LONGEST.index(name.as_posix())
+    return len(LONGEST) + FOLDERS.index(name.parts[0])
 
 
 def built(build: Callable[[], Built]) -> Built:
@@ -68,10 +106,16 @@ def built(build: Callable[[], Built]) -> Built:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """The Apache Kafka that tests share; never stop it, take `kafka_factory` for that."""
-    with built(lambda: KafkaServer(tmp_path_factory.mktemp("kafka"))) as server:
-        yield server
+def kafka(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> KafkaServer:
+    """The Apache Kafka that all tests of a run share; never stop it, take `kafka_factory` for that."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):
+        # Above it is what the processes of a parallel run have in common.
+        folder = folder.parent
+    sharing = ExitStack()
+    # Not with the last test, whose time limit must not run while other processes go on with theirs.
+    pytestconfig.add_cleanup(sharing.close)
+    return built(lambda: sharing.enter_context(shared(folder / "kafka", KafkaServer)))
 
 
 @pytest.fixture
