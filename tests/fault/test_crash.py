@@ -75,9 +75,12 @@ def test_a_worker_with_a_real_model_killed_after_redis_committed_leaves_one_deci
     stream = make_stream(2, **OPTIONS)
     texts = real_questions(300)
     stream.send(question(i, text) for i, text in enumerate(texts))
-    assert start_worker(stream, model=minilm, fault="commit:after:3:KILL").wait() == -signal.SIGKILL
+    first = start_worker(stream, model=minilm, fault="commit:after:3:KILL")
+    wait_until(first.has_started, "the model is loaded")
+    assert first.wait() == -signal.SIGKILL
     recorded = recorded_decisions(stream)
-    start_worker(stream, model=minilm)
+    second = start_worker(stream, model=minilm)
+    wait_until(second.has_started, "the model is loaded again")
     with stream.decisions() as reader:
         reader.until(len(texts))
         wait_until(lambda: sum(stream.committed().values()) >= len(texts), "all offsets are committed")
