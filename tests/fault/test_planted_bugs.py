@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 from tests.kit.checker import Evidence, Promise, Rules, check, collect
 from tests.kit.checker.planted import BUGS
 from tests.kit.servers import KafkaServer, RedisServer, Topics
-from tests.kit.stream import Message, Stream, WorkerProcess, members, question, wait_until
+from tests.kit.stream import Message, Stream, WorkerProcess, forget, members, question, wait_until
 from tests.kit.vectors import hash_vector
 
 THRESHOLD = 0.55
@@ -67,6 +67,7 @@ def test_a_worker_killed_between_a_merge_and_kafka(
     stream.send(question(i, text, headers=[("traceparent", b"00-1")]) for i, text in enumerate(MERGING))
     first = start_worker(stream, bug=bug, fault="merge:after:1:KILL")
     assert first.wait() == -signal.SIGKILL
+    forget(stream, first)
     poison = Message(b'{"id": \xff', b"poison", [("who", b"me"), ("void", b"")])
     stream.send([poison, question(100, "quite another matter"), question(101, "red sea"), question(102, "one two")])
     start_worker(stream, bug=bug, left_behind_seconds=0.1)
@@ -105,7 +106,9 @@ def test_a_worker_killed_while_it_sends_at_least_once(
     """Some of the batch's records are sent, some are not."""
     stream = make_stream(1, **OPTIONS, delivery="at-least-once")
     stream.send(question(i, MERGING[i % len(MERGING)]) for i in range(40))
-    assert start_worker(stream, bug=bug, fault="send:before:20:KILL").wait() == -signal.SIGKILL
+    first = start_worker(stream, bug=bug, fault="send:before:20:KILL")
+    assert first.wait() == -signal.SIGKILL
+    forget(stream, first)
     start_worker(stream, bug=bug, left_behind_seconds=0.1)
     evidence = at_rest(stream, 40)
     assert_broken(evidence, Rules(THRESHOLD, hash_vector, similarity="cosine", delivery="at-least-once"), broken)
@@ -147,6 +150,7 @@ def decide_wave(stream: Stream, start_worker: Starter, texts: list[str], bug: st
     worker = start_worker(stream, bug=bug, left_behind_seconds=0.1)
     evidence = at_rest(stream, stood + len(texts))
     worker.kill()
+    forget(stream, worker)
     return evidence
 
 

@@ -22,6 +22,7 @@ from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
+    forget,
     live_sizes,
     metric_values,
     question,
@@ -63,6 +64,7 @@ def second_life(stream: Stream, reader: Reader, start_worker: Callable[..., Work
     first = start_worker(stream)
     reader.until(OLD)
     first.kill()
+    forget(stream, first)
     make_anew(stream)
     stream.send(map(new, range(NEW)))
     return start_worker(stream)
@@ -102,6 +104,7 @@ def test_what_was_in_flight_of_a_topic_made_anew_is_counted_once_after_redis_was
         second = second_life(stream, reader, start_worker)
         reader.until(OLD + NEW)
         second.kill()
+        forget(stream, second)
         client = redis.Redis.from_url(stream.redis_url, decode_responses=True)
         names = [str(name) for name in client.hgetall("questream:streams")]
         renamed = next(name for name in names if name != stream.topics.input_topic)
@@ -128,9 +131,12 @@ def test_a_crash_in_a_topic_made_anew_repeats_its_own_decisions(
         first = start_worker(stream)
         reader.until(OLD)
         first.kill()
+        forget(stream, first)
         make_anew(stream)
         stream.send(map(new, range(NEW)))
-        assert start_worker(stream, fault="publish:before:1:KILL").wait() < 0
+        second = start_worker(stream, fault="publish:before:1:KILL")
+        assert second.wait() < 0
+        forget(stream, second)
         start_worker(stream)
         assert_new_questions(reader.values(OLD + NEW))
     assert sum(live_sizes(stream.store()).values()) == OLD + NEW

@@ -17,6 +17,7 @@ from tests.kit.stream import (
     Message,
     Stream,
     WorkerProcess,
+    forget,
     live_sizes,
     metric_values,
     question,
@@ -95,6 +96,7 @@ def test_damage_is_noticed_and_put_back(
     wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
     if restarts:
         worker.kill()
+        forget(stream, worker)
     damage(stream.redis(), stream)
     if restarts:
         worker = start_worker(stream)
@@ -120,6 +122,7 @@ def test_a_dump_put_back_in_place_is_noticed(
     wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
     if restarts:
         worker.kill()
+        forget(stream, worker)
     client.delete(*client.keys("questream:*"))
     for name, dump in dumped.items():
         client.restore(name, 0, dump or b"", replace=True)
@@ -152,6 +155,7 @@ def test_a_namespace_that_cannot_be_put_back_stops_no_other(
         first = start_worker(stream)
         reader.until(2)
         first.kill()
+        forget(stream, first)
         # Its only cluster is a record that is no state by now, and gone from Redis.
         send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(b"{}", b"hurt/c1")])
         stream.redis().flushdb()

@@ -13,6 +13,7 @@ from tests.kit.stream import (
     Stream,
     WorkerProcess,
     assert_one_decision_each,
+    forget,
     live_sizes,
     question,
     wait_until,
@@ -69,6 +70,7 @@ def test_what_redis_lost_while_nobody_looked_is_put_back_before_the_next_decisio
     with stream.decisions() as reader:
         before = {d["question_id"]: d["cluster_id"] for d in reader.values(200)}
     first.kill()
+    forget(stream, first)
     stream.redis().flushdb()
     # Other subjects first: an id that was given would be given again.
     stream.send(question(i, text(i).replace("topic", "matter")) for i in range(200, 240))
@@ -114,6 +116,7 @@ def test_what_waits_in_the_outbox_of_a_namespace_without_questions_is_published(
         first = start_worker(stream)
         reader.until(2)
         first.kill()
+        forget(stream, first)
     client = stream.redis()
     # A worker that put the namespace back died before it published it again.
     client.zadd("questream:{quiet}:outbox", {"0": 1})
