@@ -1,0 +1,201 @@
+"""What is embedded of a mail is the question in it; what is plain stays as it was sent, to the byte."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from questream.preparing import Boilerplate, without_frame
+from questream.preparing.html import is_html
+
+QUESTION = "My card was declined twice this morning. Can you unblock it?"
+
+MAILS = {
+    "greeting and closing": f"Hi Tom,\n\n{QUESTION}\n\nBest regards,\nAnna Meyer\n",
+    "windows line ends": f"Hello,\r\n\r\n{QUESTION}\r\n\r\nThanks\r\nAnna\r\n",
+    "greeting in the same line": f"Good morning team, {QUESTION}\nMany thanks,\nAnna",
+    "dashes and a block of addresses": f"{QUESTION}\n\n--\nAnna Meyer | Purchasing\nNorthwind Ltd.\n+44 20 7946 0958",
+    "addresses without a rule": f"Hello\n\n{QUESTION}\n\nAnna Meyer\nHead of Sales\nTel: 020 7946 0958\nwww.nw.example",
+    "telephone's own line": f"{QUESTION}\n\nSent from my iPhone",
+    "legal notice": (
+        f"Dear all,\n\n{QUESTION}\n\nRegards\nAnna\n\nThis message is confidential. If you are not the intended"
+        " recipient, notify the sender and delete it."
+    ),
+    "reply above a marked quote": (
+        f"{QUESTION}\n\nOn 3 Mar 2026 at 09:12, Support <help@shop.example> wrote:\n> Dear Anna,\n> is there more?\n"
+    ),
+    "attribution in two lines": (
+        f"Hi,\n{QUESTION}\n\nOn Monday, 3 March 2026 at 09:12:10 CET, Customer Support Team\n"
+        "<help@shop.example> wrote:\n\n> We got your ticket.\n"
+    ),
+    "reply above an unmarked quote": (
+        f"{QUESTION}\n\n-----Original Message-----\nFrom: Support\nSent: Monday\nTo: Anna\nSubject: Ticket\n\n"
+        "Is there more?"
+    ),
+    "Outlook's rule": (
+        f"Hello,\n{QUESTION}\n\n________________________________\nFrom: Support <help@shop.example>\n"
+        "Sent: 3 March 2026 09:12\nTo: Anna\nSubject: RE: Ticket\n\nIs there anything else?"
+    ),
+    "answer below a quote": (
+        f"On 3 March 2026 at 09:12, Support <help@shop.example> wrote:\n> Is there anything else?\n\n{QUESTION}\n\nAnna"
+    ),
+    "forwarded": (
+        "---------- Forwarded message ---------\nFrom: Anna <a@x.example>\nDate: Mon, 3 Mar 2026\nSubject: Hello\n"
+        f"To: <help@shop.example>\n\nHi,\n\n{QUESTION}\n\nThanks,\nAnna"
+    ),
+    "ticket's header": (
+        f"Ticket #482913\nRequester: Anna Meyer\nPriority: High\nCreated: 2026-03-03 09:12\n\nHello,"
+        f"\n\n{QUESTION}\n\nThank you!"
+    ),
+    "German": (
+        f"Sehr geehrte Damen und Herren,\n\n{QUESTION}\n\nMit freundlichen Grüßen\nAnna Meyer\n\nGeschäftsführer: Bo"
+        " Berg | Amtsgericht Köln HRB 1234"
+    ),
+    "German quote": f"{QUESTION}\n\nViele Grüße\nAnna\n\nAm 03.03.2026 um 09:12 schrieb Bo <h@shop.example>:\n> Hallo",
+    "French": f"Bonjour,\n\n{QUESTION}\n\nCordialement,\nAnna\n\nLe 3 mars 2026 à 09:12, Support a écrit :\n> Salut",
+    "Spanish": f"Buenos días:\n\n{QUESTION}\n\nUn saludo,\nAna\n\nEl 3 mar 2026, a las 9:12, Ayuda escribió:\n> Hola",
+    "HTML": f"<html><body><p>Hello,</p><p>{QUESTION}</p><p>Thanks,<br>Anna</p></body></html>",
+    "HTML fragment": f"<div>Hi team,<br><br>{QUESTION}<br><br>Kind regards<br>Anna</div>",
+    "HTML with a marked quote": (
+        f'<div dir="ltr">{QUESTION}</div><br><div class="gmail_quote"><div>On Mon Support wrote:</div>'
+        "<blockquote>Is there more?</blockquote></div>"
+    ),
+    "HTML with a style and a script": f"<style>p {{color: red}}</style><script>ask('x?')</script><p>{QUESTION}</p>",
+}
+
+PLAIN = [
+    "where is my card?",
+    "Hi, where is my card?",
+    "Thanks, but where is my card",
+    "  what   about spaces\t? ",
+    "How do I close a <div> in HTML?",
+    "What does <br> do, and is <br/> the same?",
+    "if a < b and b > c, is a < c?",
+    "SELECT * FROM a\nWHERE b > 1\n\nWhy does this return no rows?",
+    "First line of a question\nsecond line of it",
+    "I get this:\n\nError: no route to host\n\nWhat does it mean?",
+    "- one\n- two\n\nWhich of them is it?",
+    "",
+    "\n",
+    "Hello\n",
+    "Best regards\nAnna",
+    "> all of it is quoted\n> and nothing else is there",
+]
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_of_a_mail_the_question_is_left(name: str) -> None:
+    assert without_frame(MAILS[name]) == QUESTION
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_what_is_plain_stays_to_the_byte(text: str) -> None:
+    assert without_frame(text) == text
+
+
+@given(st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",)), max_size=200))
+def test_a_line_without_markup_stays_to_the_byte(text: str) -> None:
+    assert without_frame(text) == text or is_html(text)
+
+
+def test_the_subject_is_kept_where_it_says_something() -> None:
+    mail = (
+        "From: Anna\nTo: Support\nSubject: Re: [#4711] Refund for a cancelled order\nDate: 3 March\n\nIt has not come."
+    )
+    assert without_frame(mail) == "Refund for a cancelled order\nIt has not come."
+
+
+def test_a_postscript_that_asks_is_kept() -> None:
+    mail = f"Hi,\n\nI have paid.\n\nThanks,\nAnna\n\nPS: {QUESTION}"
+    assert without_frame(mail) == f"I have paid.\n\nPS: {QUESTION}"
+
+
+def test_a_thank_you_that_goes_on_is_no_closing() -> None:
+    mail = "Thanks for the refund of my first order.\nThe second one never came.\nWhat now?"
+    assert without_frame(mail) == mail
+
+
+WORDS = st.sampled_from(
+    [
+        "Hi,",
+        "Thanks",
+        "-- ",
+        "> a",
+        "",
+        "On 3 May Anna wrote:",
+        "From: a",
+        "Subject: b c d",
+        "Is it there?",
+        "<br>",
+        "----------",
+    ]
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.text(max_size=40)), max_size=30).map("\n".join))
+def test_something_is_left_of_every_text(text: str) -> None:
+    left = without_frame(text)
+    assert bool(left.strip()) == bool(text.strip()) or is_html(text)
+    assert len(left) <= len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<div>" * 200_000,
+        "<" * 1_000_000 + "\n",
+        "<p>" + "<b><i>" * 150_000,
+        "-----Original Message-----\n" * 40_000,
+        "On 1 x:\n" * 120_000,
+        "From: a\n" * 120_000,
+        "\n" * 1_000_000,
+        "a@" * 500_000 + "\n" + "1 " * 500_000,
+        "Subject: " + "re: " * 250_000 + "\nx",
+    ],
+    ids=range(9),
+)
+def test_a_hostile_mail_takes_no_more_time_than_to_read_it(text: str) -> None:
+    """In processor time: the square of a million would be hours."""
+    began = time.process_time()
+    without_frame(text)
+    assert time.process_time() - began < 20
+
+
+def learned(*mails: str, times: int) -> Boilerplate:
+    boilerplate = Boilerplate(places=64, least_mails=20)
+    for at in range(times):
+        for mail in mails:
+            boilerplate.learn(mail.format(at))
+    return boilerplate
+
+
+def test_a_sentence_of_many_mails_is_left_out() -> None:
+    boilerplate = learned("I hope you are well. My order {} is late.", times=50)
+    assert boilerplate.without_common("I hope you are well. My refund is late.") == "My refund is late."
+
+
+def test_nothing_is_left_out_before_enough_mails_were_seen() -> None:
+    boilerplate = learned("I hope you are well. My order {} is late.", times=19)
+    assert boilerplate.without_common("I hope you are well. My refund is late.").startswith("I hope")
+
+
+def test_a_question_that_many_ask_is_kept() -> None:
+    boilerplate = learned("Where is my order? It has number {}.", *["Other things {0} {0}."] * 9, times=50)
+    assert boilerplate.without_common("Where is my order? It has number 7.") == "Where is my order? It has number 7."
+
+
+def test_of_a_mail_that_is_all_common_the_least_common_is_kept() -> None:
+    boilerplate = learned("I hope you are well. My card is lost.", "I hope you are well. Number {}.", times=50)
+    assert boilerplate.without_common("I hope you are well. My card is lost.") == "My card is lost."
+
+
+@given(st.lists(st.text("abc. \n?", max_size=60), max_size=60))
+def test_the_sketch_is_bounded(mails: list[str]) -> None:
+    boilerplate = Boilerplate(places=8, least_mails=1, window=20)
+    for mail in mails:
+        boilerplate.learn(mail)
+        assert len(boilerplate.counts) <= 16
+        assert boilerplate.without_common(mail).strip() or not mail.strip()
