@@ -68,12 +68,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A decoded record: something to cluster."""
+    """A decoded record: something to cluster. `prepared_by` says what made its text another than was sent, if any."""
 
     id: str
     text: str
     namespace: str
     record: Record
+    prepared_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,9 @@ class MissingExtra(QuestreamError):
 class BadRecord(QuestreamError):
     """A record that can never be processed.
 
-    `stage` is where it failed (`decode`, `recall`, `tokenise`, `embed`, `decide`); `reason` is a short stable code of a
-    fixed vocabulary, used as metric label and dead-letter header; the message is for people and never quotes the
-    record.
+    `stage` is where it failed (`decode`, `prepare`, `recall`, `tokenise`, `embed`, `decide`); `reason` is a short
+    stable code of a fixed vocabulary, used as metric label and dead-letter header; the message is for people and never
+    quotes the record.
     """
 
     def __init__(self, stage: str, reason: str, message: str) -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     {"errors"},
     {"domain"},
     {"clustering"},
-    {"settings", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
+    {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
     {"deciding", "operations"},
     {"recovery", "migration", "library"},
     {"stream", "estimator"},

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from questream.preparing.hook import load_hook
 from questream.preparing.html import is_html, to_text
 from questream.preparing.mail import body
 
-# Of what becomes of a mail. A later one may give another text, so that vectors of the two are not alike.
-PREPARATION = "mail-1"
+if TYPE_CHECKING:
+    from questream.settings import InputSettings
+
+# What becomes of a mail has a version: another may give another text, and vectors of the two are not alike.
+_MAIL = "mail-1"
 
 
 def without_frame(text: str) -> str:
@@ -18,3 +24,24 @@ def without_frame(text: str) -> str:
     if is_html(text):
         text = to_text(text) or text
     return body(text)
+
+
+class Preparation:
+    """What the settings ask for: `input.prepare`, then `input.prepare_hook`.
+
+    Raises SettingsError if the hook cannot be loaded.
+    """
+
+    def __init__(self, settings: InputSettings) -> None:
+        self._mail = settings.prepare == "auto"
+        self._hook = None if settings.prepare_hook is None else load_hook(settings.prepare_hook)
+        self.version = "+".join([_MAIL] * self._mail + [settings.prepare_hook or ""] * (self._hook is not None))
+
+    def __call__(self, text: str) -> str:
+        """The text to embed and to show.
+
+        Raises BadRecord (stage `prepare`, reason `hook_failed`) where the hook fails.
+        """
+        if self._mail and ("\n" in text or "<" in text):
+            text = without_frame(text)
+        return text if self._hook is None else self._hook(text)

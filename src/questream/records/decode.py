@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from questream.domain import Headers, Question, Record, Source, Unread
 from questream.errors import BadRecord
+from questream.preparing import Preparation
 from questream.records.cloudevents import Batch, Content, Event, is_event, is_extension, read_declared, read_structured
 from questream.records.envelopes import is_framed, opened
 from questream.records.parsing import (
@@ -22,6 +23,7 @@ from questream.records.parsing import (
 )
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import PassedOverReason, Reason, passed_over, undecodable
+from questream.records.template import Template
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings
@@ -80,6 +82,8 @@ class QuestionDecoder:
         self._input = input
         self._id_path = input.id_field.split(".")
         self._text_path = input.text_field.split(".")
+        self._template = None if input.text is None else Template(input.text)
+        self._prepare = Preparation(input)
         self._namespace_path = input.namespace_field.split(".") if input.namespace_field else None
         header = input.namespace_header
         self._namespace_attribute = header[3:].lower() if header and header.lower().startswith("ce_") else None
@@ -88,10 +92,10 @@ class QuestionDecoder:
         self._max_value_bytes = max(_LEAST_VALUE_LIMIT, _VALUE_FOR_TEXT * input.max_text_bytes)
 
     def decode(self, record: Record) -> Question:
-        """The question in `record`, its text as it was sent.
+        """The question in `record`, its text as it is prepared.
 
-        Raises BadRecord with stage `decode` and a `Reason`, PassedOver for what its sender does not mean as a question;
-        never another exception, whatever the bytes.
+        Raises BadRecord with stage `decode` and a `Reason`, or stage `prepare`; PassedOver for what its sender does not
+        mean as a question; never another exception, whatever the bytes.
         """
         value = record.value
         if isinstance(value, Unread):
@@ -119,7 +123,16 @@ class QuestionDecoder:
         self._check_text(text)
         if found_id is ABSENT:
             found_id = read.event.id if read.event is not None else _place(record.source)
-        return Question(self._check_id(found_id), text, self._namespace_of(read.event, levels, record.headers), record)
+        prepared = self._prepare(text)
+        if prepared != text:
+            self._check_text(prepared)
+        return Question(
+            self._check_id(found_id),
+            prepared,
+            self._namespace_of(read.event, levels, record.headers),
+            record,
+            "" if prepared == text else self._prepare.version,
+        )
 
     def _without_value(self, record: Record) -> BadRecord:
         is_event = any(name[:3].lower() == "ce_" for name, _ in record.headers)
@@ -129,7 +142,7 @@ class QuestionDecoder:
 
     def _of_array(self, read: _Read, array: list[Any]) -> _Read:
         """What is to be read of an array: itself where the path of the text leads into it, or its only message."""
-        if not read.is_batch and find(array, self._text_path) is not ABSENT:
+        if not read.is_batch and self._text_in(array) is not ABSENT:
             return read
         if self._input.arrays == "skip":
             raise passed_over(PassedOverReason.ARRAY)
@@ -148,12 +161,16 @@ class QuestionDecoder:
             levels = opened(document, self._input)
         for at, level in enumerate(levels):
             # A Connect envelope may have the question itself as its payload.
-            text = level if type(level) is str else find(level, self._text_path)
+            text = level if type(level) is str else self._text_in(level)
             if type(text) is str:
                 return text, [level, *levels[:at], *levels[at + 1 :]]
             if text is not ABSENT:
                 raise undecodable(Reason.WRONG_TYPE, f"`{self._input.text_field}` must be a string")
-        raise undecodable(Reason.MISSING_TEXT, f"the value must hold the question at `{self._input.text_field}`")
+        where = self._input.text_field if self._template is None else self._template.shown
+        raise undecodable(Reason.MISSING_TEXT, f"the value must hold the question at `{where}`")
+
+    def _text_in(self, document: Any) -> Any:
+        return find(document, self._text_path) if self._template is None else self._template.fill(document)
 
     def _check_text(self, text: str) -> None:
         # A character takes at most 4 bytes: nearly every text is short enough at sight and need not be encoded.

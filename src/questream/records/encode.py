@@ -35,6 +35,7 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
             "threshold": decision.threshold,
             "truncated": decision.truncated,
             "unknown_share": round(decision.unknown_share, 6),
+            "prepared_by": question.prepared_by or None,
             "source": {
                 "topic": source.topic,
                 "partition": source.partition,

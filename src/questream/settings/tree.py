@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
@@ -78,6 +79,17 @@ def _check_url(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError
     return url
+
+
+def _check_template(template: str | None) -> str | None:
+    """A template of fields; `\\n` stands for a line end, as where a variable of the environment holds it."""
+    if template is None:
+        return None
+    template = template.replace("\\n", "\n")
+    parts = list(Formatter().parse(template))
+    if not any(name for _, name, _, _ in parts) or any(name == "" or form or conv for _, name, form, conv in parts):
+        raise ValueError
+    return template
 
 
 _TOPIC_WORDS = Allowed("1 to 249 letters, digits, dots, hyphens and underscores")
@@ -394,7 +406,7 @@ class NamespaceSettings(Group):
 
 
 class InputSettings(Group):
-    """What a record of the input topic looks like."""
+    """What a record of the input topic looks like, and what of its text is the question."""
 
     format: Literal["auto", "json", "text", "cloudevents"] = Field(
         default="auto", description="Format of values; `auto` tells JSON, CloudEvents and text apart record by record."
@@ -405,6 +417,25 @@ class InputSettings(Group):
         min_length=1,
         description="Dotted path of the question's text in JSON: keys, places in arrays (`messages.0.text`), and keys "
         "that have dots themselves.",
+    )
+    text: Annotated[
+        str | None, AfterValidator(_check_template), Allowed("a text with dotted paths in braces, {subject}")
+    ] = Field(
+        default=None,
+        max_length=4096,
+        description="The question's text from several fields, `{subject}\\n{body}`: what stands at the dotted paths in "
+        "braces; one that is missing is empty. Unset: the text at `text_field`.",
+    )
+    prepare: Literal["auto", "off"] = Field(
+        default="auto",
+        description="`auto`: of a mail or a ticket, HTML or plain, the question in it is taken: no markup, quoted "
+        "mail, headers, greeting, signature, legal notice. A text of one line stays as it is. `off`: every text does.",
+    )
+    prepare_hook: Annotated[str | None, Allowed("module:function")] = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="A function of your own, `module:function`, that takes a text and gives the text to embed and "
+        "show, such as one that removes personal data; called last.",
     )
     namespace_field: str | None = Field(
         default=None, min_length=1, description="Dotted path of the namespace in JSON; unset: not read."

@@ -1,0 +1,46 @@
+"""A text out of several fields of a JSON document."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from string import Formatter
+from typing import Any
+
+from questream.records.paths import ABSENT, find
+from questream.records.reasons import Reason, undecodable
+
+
+class Template:
+    """Dotted paths in braces among words: `{subject}\\n{body}`."""
+
+    def __init__(self, template: str) -> None:
+        self._parts = [
+            (literal, None if path is None else path.split(".")) for literal, path, _, _ in Formatter().parse(template)
+        ]
+        self.shown = template
+
+    def fill(self, document: Any) -> Any:
+        """The text with what stands at the paths, or ABSENT where nothing stands at any; null is nothing.
+
+        Raises BadRecord `wrong_type` for what is neither a string nor a number.
+        """
+        text: list[str] = []
+        found_any = False
+        for literal, path in self._parts:
+            text.append(literal)
+            if path is not None:
+                found = find(document, path)
+                if found is not ABSENT and found is not None:
+                    found_any = True
+                    text.append(_shown(found, path))
+        return "".join(text).strip() if found_any else ABSENT
+
+
+def _shown(found: Any, path: list[str]) -> str:
+    if type(found) is str:
+        return found
+    if type(found) is int:
+        return str(found)
+    if type(found) is float:
+        return format(Decimal(repr(found)), "f")
+    raise undecodable(Reason.WRONG_TYPE, f"`{'.'.join(path)}` must be a string or a number")
