@@ -15,7 +15,7 @@ from questream.domain import parse_cluster_id
 from questream.store.redis.retiring import RedisRetirement
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Due
-from questream.stream import processor
+from questream.stream import housekeeping
 from questream.stream.worker import Worker
 from tests.contract.test_retirement import IDLE_TWO_MINUTES, MINUTE, create, join_again, live
 from tests.contract.test_store import IDENTITY, recover
@@ -63,7 +63,7 @@ def test_what_two_workers_retire_is_gone_everywhere(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A tombstone waits for as long as a call to the broker may take, and then for its sweep.
-    monkeypatch.setattr(processor, "_LEFT_BEHIND_SECONDS", 1.0)
+    monkeypatch.setattr(housekeeping, "_LEFT_BEHIND_SECONDS", 1.0)
     options = {"clusters.retention_seconds": 3 * 86_400, "clusters.singleton_retention_seconds": 86_400}
     stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, options)
     store = stream.store()

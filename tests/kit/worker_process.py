@@ -28,7 +28,7 @@ from kafka import KafkaConsumer, KafkaProducer
 
 import questream.broker.kafka_python.publisher
 import questream.deciding.clusterer
-import questream.stream.processor
+import questream.stream.housekeeping
 from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.encoder import load_encoder
 from questream.logs import Redactor, configure_logging
@@ -64,8 +64,8 @@ def main(arguments: dict[str, Any]) -> None:
     if arguments["bug"]:
         plant(arguments["bug"])
     if arguments["left_behind_seconds"] is not None:
-        processor: Any = questream.stream.processor
-        processor._LEFT_BEHIND_SECONDS = arguments["left_behind_seconds"]
+        housekeeping: Any = questream.stream.housekeeping
+        housekeeping._LEFT_BEHIND_SECONDS = arguments["left_behind_seconds"]
     if arguments["fault"]:
         for fault in arguments["fault"].split(","):
             build_in(fault)

@@ -3,11 +3,17 @@ from __future__ import annotations
 import pytest
 
 from questream.domain import Record, Source
-from questream.stream.backlog import Backlog, Item
+from questream.errors import BadRecord
+from questream.stream.backlog import Backlog
+from questream.stream.question import Refused
 
 
-def items(*offsets: int) -> list[Item]:
-    return [Item(Record(Source("questions", 0, offset, 1), None, b"Why?")) for offset in offsets]
+def item(offset: int, value: bytes = b"Why?") -> Refused:
+    return Refused(Record(Source("questions", 0, offset, 1), None, value), BadRecord("decode", "not_text", "no text"))
+
+
+def items(*offsets: int) -> list[Refused]:
+    return [item(offset) for offset in offsets]
 
 
 def offsets(backlog: Backlog) -> list[int]:
@@ -20,14 +26,14 @@ def backlog() -> Backlog:
     return Backlog(batch_questions=8, batch_tokens=1000, batch_bytes=100_000)
 
 
-def test_what_waits_when_an_epoch_ends_is_dropped(backlog: Backlog) -> None:
+def test_what_waits_when_an_assignment_ends_is_dropped(backlog: Backlog) -> None:
     backlog.put(items(0, 1), None, backlog.assignment_id)
     assert backlog.end_assignment(backlog.assignment_id) == 2
     assert offsets(backlog) == []
 
 
-def test_nothing_is_taken_in_between_two_epochs(backlog: Backlog) -> None:
-    # Offset 1 was dropped with the epoch: offset 2 must not be decided ahead of it.
+def test_nothing_is_taken_in_between_two_assignments(backlog: Backlog) -> None:
+    # Offset 1 was dropped with the assignment: offset 2 must not be decided ahead of it.
     backlog.put(items(1), None, backlog.assignment_id)
     backlog.end_assignment(backlog.assignment_id)
     backlog.put(items(2), None, backlog.assignment_id)
@@ -37,7 +43,7 @@ def test_nothing_is_taken_in_between_two_epochs(backlog: Backlog) -> None:
     assert offsets(backlog) == [1, 2]
 
 
-def test_what_was_fetched_before_an_epoch_ended_is_not_taken_into_the_next(backlog: Backlog) -> None:
+def test_what_was_fetched_before_an_assignment_ended_is_not_taken_into_the_next(backlog: Backlog) -> None:
     fetched_in = backlog.assignment_id
     backlog.end_assignment(fetched_in)
     backlog.begin_assignment()
@@ -45,7 +51,7 @@ def test_what_was_fetched_before_an_epoch_ended_is_not_taken_into_the_next(backl
     assert offsets(backlog) == []
 
 
-def test_an_epoch_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
+def test_an_assignment_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
     ended = backlog.assignment_id
     backlog.end_assignment(ended)
     backlog.begin_assignment()
@@ -56,20 +62,32 @@ def test_an_epoch_that_is_over_cannot_be_ended_again(backlog: Backlog) -> None:
 
 def test_no_more_is_asked_for_than_a_batch_may_have_in_bytes(backlog: Backlog) -> None:
     assert backlog.room == 8
-    large = Item(Record(Source("questions", 0, 0, 1), None, b"w" * 40_000))
+    large = item(0, b"w" * 40_000)
     backlog.put([large], None, backlog.assignment_id)
     assert backlog.room == 2
     # Of 26,668 bytes on average.
     backlog.put([large, large, *items(3)], None, backlog.assignment_id)
     assert backlog.room == 3
-    backlog.put([Item(Record(Source("questions", 0, 4, 1), None, b"w" * 900_000))], None, backlog.assignment_id)
+    backlog.put([item(4, b"w" * 900_000)], None, backlog.assignment_id)
     assert backlog.room == 1
 
 
 def test_small_records_are_asked_for_by_their_number_soon_again(backlog: Backlog) -> None:
-    backlog.put([Item(Record(Source("questions", 0, 0, 1), None, b"w" * 90_000))], None, backlog.assignment_id)
+    backlog.put([item(0, b"w" * 90_000)], None, backlog.assignment_id)
     rooms = []
     for offset in range(1, 5):
         backlog.put(items(offset), None, backlog.assignment_id)
         rooms.append(backlog.room)
     assert rooms == [2, 4, 8, 8]
+
+
+def test_a_refused_batch_ends_its_assignment_until_the_next_begins(backlog: Backlog) -> None:
+    refused = backlog.assignment_id
+    backlog.put(items(0, 1), None, refused)
+    assert backlog.supersede(refused) == 2
+    assert backlog.superseded_at is not None
+    assert backlog.supersede(refused) == 0
+    backlog.begin_assignment()
+    assert backlog.superseded_at is None
+    assert backlog.supersede(refused) == 0
+    assert backlog.superseded_at is None

@@ -18,8 +18,9 @@ from questream.metrics import Metrics
 from questream.store.protocol import Identity
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS, Retention
-from questream.stream import processor as processor_module
-from questream.stream.processor import Processor, Topics
+from questream.stream import housekeeping
+from questream.stream.housekeeping import Housekeeping
+from questream.stream.publishing import Publishing, Topics
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
 
@@ -105,23 +106,24 @@ class Records:
     def close(self) -> None: ...
 
 
-def sweeper(store: MemoryStore, worker: Clusterer, retention: Retention, monkeypatch: pytest.MonkeyPatch) -> Processor:
-    monkeypatch.setattr(processor_module, "_IDLE_SECONDS", 0.0)
+def sweeper(
+    store: MemoryStore, worker: Clusterer, retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> Housekeeping:
+    monkeypatch.setattr(housekeeping, "_SWEEP_SECONDS", 0.0)
     metrics, retry, records = Metrics(), Retry(threading.Event()), Records()
     retirement = Retirement(store, retention, metrics, retry)
     topics = Topics("decisions", "clusters", "dead")
-    return Processor(
-        worker,
+    publishing = Publishing(
         store,
         records,
         topics,
         metrics,
         retry,
-        retirement,
         current_assignment=int,
         on_superseded=lambda _: None,
         own_namespace="default",
     )
+    return Housekeeping(worker, store, publishing, retirement, retry, own_namespace="default")
 
 
 def test_every_namespace_has_its_turn_to_be_swept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,9 +134,9 @@ def test_every_namespace_has_its_turn_to_be_swept(monkeypatch: pytest.MonkeyPatc
     for name in names:
         ask(worker, name, 0)
     now[0] = 60.0
-    processor = sweeper(store, worker, Retention(), monkeypatch)
+    keeper = sweeper(store, worker, Retention(), monkeypatch)
     for _ in range(3):
-        processor.sweep()
+        keeper.sweep()
     assert [name for name in names if store.unpublished(name, 0, 1)] == []
 
 
@@ -146,9 +148,9 @@ def test_a_sweep_empties_a_full_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     arrivals = [Arrival(Source("questions", 0, i, i + 1), "Why?") for i in range(1200)]
     wide.decide("a", wide.recorded("a", "questions", 0).store_epoch, arrivals, vectors, {})
     now[0] = 60.0
-    processor = sweeper(store, wide, Retention(max_clusters=300), monkeypatch)
+    keeper = sweeper(store, wide, Retention(max_clusters=300), monkeypatch)
     for _ in range(3):
-        processor.sweep()
+        keeper.sweep()
         now[0] += 60.0
     assert store.unpublished("a", 0, 1) == []
     assert sum(1 for _ in store.clusters("a")) == 300

@@ -7,7 +7,9 @@ import math
 from questream.broker.deadline import GuardedCall
 from questream.broker.quota import Pace
 from questream.domain import Record, Source
-from questream.stream.backlog import Backlog, Item
+from questream.errors import BadRecord
+from questream.stream.backlog import Backlog
+from questream.stream.question import Refused
 
 
 def test_time_that_a_quota_holds_a_call_back_is_not_counted() -> None:
@@ -58,9 +60,9 @@ def test_small_batches_tell_nothing_of_what_larger_ones_would_cost() -> None:
 def test_no_more_is_taken_than_the_pace_allows() -> None:
     pace = Pace(8, target_seconds=5)
     backlog = Backlog(8, 1000, 100_000, pace)
-    backlog.put(
-        [Item(Record(Source("questions", 0, at, 1), None, b"Why?")) for at in range(8)], None, backlog.assignment_id
-    )
+    error = BadRecord("decode", "not_text", "no text")
+    records = [Record(Source("questions", 0, at, 1), None, b"Why?") for at in range(8)]
+    backlog.put([Refused(record, error) for record in records], None, backlog.assignment_id)
     pace.published(8, 10)
     taken = [backlog.take(0.0) for _ in range(2)]
     assert [len(batch.items) for batch in taken if batch] == [4, 4]

@@ -7,65 +7,50 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from questream.broker.quota import Pace
-from questream.domain import Decision, Question, Record
-from questream.encoder import Encoder, Tokens
-from questream.errors import BadRecord
+from questream.stream.question import Pending, Queued
+
+S = TypeVar("S", covariant=True)
+T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Item:
-    """A record on its way: it holds an `error`, or a `recorded` decision, or `tokens` that await a vector.
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[S]):
+    """Questions in the order of their arrival, all in the same kind of state.
 
-    `store_epoch` is that of the namespace in which its decision was recorded, `encoder` that of the namespace's model.
-    `fresh`: when it was read, the ledger of its partition ended before it. `by_reference`: its dead letter refers to
-    it, since no topic takes it as it is.
-    """
-
-    record: Record
-    question: Question | None = None
-    tokens: Tokens | None = None
-    recorded: Decision | None = None
-    store_epoch: str = ""
-    encoder: Encoder | None = None
-    fresh: bool = False
-    error: BadRecord | None = None
-    by_reference: bool = False
-    put_at: float = 0.0
-    byte_count: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.byte_count = self.record.byte_count
-
-    @property
-    def token_count(self) -> int:
-        """Real tokens that the device has to take."""
-        return len(self.tokens) if self.tokens is not None else 0
-
-
-@dataclass(slots=True)
-class Batch:
-    """Items in the order of their arrival, with the consumer group membership that they were fetched under.
-
+    They were fetched in the assignment `assignment_id` under the consumer group membership `membership`;
     `oldest_put_at` is when the first of them was put (time.perf_counter).
     """
 
-    items: list[Item]
+    items: Sequence[S]
     assignment_id: int
     membership: Any
     oldest_put_at: float
+
+    def of(self, items: Sequence[T]) -> Batch[T]:
+        """The same questions, a step further."""
+        return Batch(items, self.assignment_id, self.membership, self.oldest_put_at)
+
+
+class _Waiting(NamedTuple):
+    """An item with its weight for the budgets."""
+
+    item: Queued
+    byte_count: int
+    token_count: int
+    put_at: float
 
 
 class Backlog:
     """A queue between the thread that fetches and the one that feeds the device.
 
     Whoever takes gets all that waits, up to the budgets of tokens, questions and bytes; nobody waits for more to come.
-    An epoch is a stretch of time with the same assigned partitions, each read from the group's offset on. Between the
-    end of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind
-    records that were dropped. `pace` limits a batch further, where a quota of the broker does.
+    An assignment is a stretch of time with the same partitions, each read from the group's offset on. Between the end
+    of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind records
+    that were dropped. `pace` limits a batch further, where a quota of the broker does.
     """
 
     def __init__(self, batch_questions: int, batch_tokens: int, batch_bytes: int, pace: Pace | None = None) -> None:
@@ -75,10 +60,11 @@ class Backlog:
         self._batch_bytes = batch_bytes
         self._bytes = 0
         self._record_bytes = 0.0
-        self._items: deque[Item] = deque()
+        self._items: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._assignment_id = 0
         self._begun = True
+        self._superseded_at: float | None = None
         self._membership: Any = None
         self._closed = False
 
@@ -107,13 +93,18 @@ class Backlog:
 
     @property
     def begun(self) -> bool:
-        """Whether the current epoch has begun, so that items are taken in."""
+        """Whether the current assignment has begun, so that items are taken in."""
         return self._begun
 
-    def end_assignment(self, assignment_id: int) -> int:
-        """This epoch has ended, if it is the current one: what waits, and what is in work, is dropped.
+    @property
+    def superseded_at(self) -> float | None:
+        """When the broker refused a batch of the assignment before (time.monotonic), until the next one begins."""
+        return self._superseded_at
 
-        Returns how many waiting records are dropped. Nothing is taken in until the next epoch begins.
+    def end_assignment(self, assignment_id: int) -> int:
+        """This assignment has ended, if it is the current one: what waits, and what is in work, is dropped.
+
+        Returns how many waiting records are dropped. Nothing is taken in until the next assignment begins.
         """
         with self._changed:
             if assignment_id != self._assignment_id:
@@ -123,47 +114,66 @@ class Backlog:
             self._bytes = 0
             self._assignment_id += 1
             self._begun = False
+            self._superseded_at = None
+            return dropped
+
+    def supersede(self, assignment_id: int) -> int:
+        """A batch of this assignment was refused, since its partitions are another worker's: end it at once.
+
+        A batch may be of several partitions, and those that stay with this worker must not be decided behind the
+        refused batch, whose records would then never be. The group must be about to rebalance.
+        Returns how many waiting records are dropped.
+        """
+        with self._changed:
+            is_current = assignment_id == self._assignment_id
+            dropped = self.end_assignment(assignment_id)
+            if is_current:
+                self._superseded_at = time.monotonic()
             return dropped
 
     def begin_assignment(self) -> None:
-        """The partitions of the current epoch are read from the group's offsets on."""
+        """The partitions of the current assignment are read from the group's offsets on."""
         with self._changed:
             self._begun = True
+            self._superseded_at = None
 
-    def put(self, items: Sequence[Item], membership: Any, assignment_id: int) -> None:
-        """Add items that were fetched under `membership` in `epoch`; dropped if that has ended meanwhile."""
+    def put(self, items: Sequence[Queued], membership: Any, assignment_id: int) -> None:
+        """Add items that were fetched under `membership` in this assignment; dropped if that has ended meanwhile."""
         now = time.perf_counter()
-        for item in items:
-            item.put_at = now
+        waiting = [
+            _Waiting(item, item.record.byte_count, len(item.tokens) if isinstance(item, Pending) else 0, now)
+            for item in items
+        ]
+        byte_count = sum(one.byte_count for one in waiting)
         with self._changed:
             if assignment_id != self._assignment_id or not self._begun:
                 return
-            byte_count = sum(item.byte_count for item in items)
             # Large records seldom come alone: their size is forgotten by halves.
             self._record_bytes = max(byte_count / max(1, len(items)), self._record_bytes / 2)
-            self._items.extend(items)
+            self._items.extend(waiting)
             self._bytes += byte_count
             self._membership = membership
             self._changed.notify()
 
-    def take(self, timeout_seconds: float) -> Batch | None:
+    def take(self, timeout_seconds: float) -> Batch[Queued] | None:
         """All that waits within the budgets, at least one item; None after `timeout_seconds` or once closed."""
         with self._changed:
             if not self._items and not self._closed:
                 self._changed.wait(timeout_seconds)
             if not self._items or self._closed:
                 return None
-            taken: list[Item] = []
+            oldest_put_at = self._items[0].put_at
+            taken: list[Queued] = []
             tokens = byte_count = 0
             while self._items and len(taken) < self._pace.limit:
-                item = self._items[0]
-                tokens += item.token_count
-                byte_count += item.byte_count
-                if taken and (tokens > self._batch_tokens or byte_count > self._batch_bytes):
+                first = self._items[0]
+                tokens += first.token_count
+                if taken and (tokens > self._batch_tokens or byte_count + first.byte_count > self._batch_bytes):
                     break
-                taken.append(self._items.popleft())
-            self._bytes -= sum(item.byte_count for item in taken)
-            return Batch(taken, self._assignment_id, self._membership, taken[0].put_at)
+                byte_count += first.byte_count
+                taken.append(self._items.popleft().item)
+            self._bytes -= byte_count
+            return Batch(taken, self._assignment_id, self._membership, oldest_put_at)
 
     @property
     def closed(self) -> bool:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from questream.broker.kafka_python.publisher import Outgoing
-from questream.deciding.clusterer import Decided
+from questream.deciding.clusterer import Decided as NamespaceDecided
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import RecoveryNeeded
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.store.protocol import Store
-from questream.stream.backlog import Batch
+from questream.stream.question import Answered, Decided
 from questream.stream.retry import Retry
 
 RELAYED_AT_ONCE = 256
@@ -49,13 +49,9 @@ class OutboxRelay:
         self._topic = topic
         self._headers = headers
 
-    def of_batch(self, batch: Batch, decided: Sequence[Decided]) -> list[RelayBatch]:
-        """The states of all clusters that the batch's decisions name, as far as deciding them did not tell."""
-        named = {
-            (item.question.namespace, item.store_epoch)
-            for item in batch.items
-            if item.question is not None and item.error is None
-        }
+    def of_batch(self, items: Sequence[Answered], decided: Sequence[NamespaceDecided]) -> list[RelayBatch]:
+        """The states of all clusters that the decisions of a batch name; `decided` has those that it changed."""
+        named = {(item.question.namespace, item.store_epoch) for item in items if isinstance(item, Decided)}
         relay_batches = [self._begin(namespace, store_epoch) for namespace, store_epoch in sorted(named)]
         by_namespace = {relay_batch.namespace: relay_batch for relay_batch in relay_batches}
         for result in decided:
@@ -66,7 +62,7 @@ class OutboxRelay:
                 self._add_namespace(relay_batch, result.namespace_state)
         for relay_batch in relay_batches:
             # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
-            self._look_up(relay_batch, _named(batch, relay_batch.namespace))
+            self._look_up(relay_batch, _named(items, relay_batch.namespace))
         return relay_batches
 
     def pending(self, namespace: str, older_than_seconds: float, most: int) -> RelayBatch | None:
@@ -125,11 +121,9 @@ class OutboxRelay:
         relay_batch.revisions[0] = whole.revision
 
 
-def _named(batch: Batch, namespace: str) -> list[int]:
-    """The clusters that a batch's decisions in a namespace name, each once."""
+def _named(items: Sequence[Answered], namespace: str) -> list[int]:
+    """The clusters that the decisions in a namespace name, each once."""
     named = (
-        item.recorded.cluster_id
-        for item in batch.items
-        if item.question is not None and item.question.namespace == namespace and item.recorded is not None
+        item.decision.cluster_id for item in items if isinstance(item, Decided) and item.question.namespace == namespace
     )
     return list(dict.fromkeys(cluster_id for cluster_id in named if cluster_id is not None))

@@ -24,7 +24,7 @@ _FIRST_MEMBER_SECONDS = 10.0
 
 
 class Positions:
-    """The positions of a consumer in its group. All but `published` belongs to the consumer's thread.
+    """The positions of a consumer in its group. They belong to the consumer's thread.
 
     `begin_at` is where a group that stands nowhere in the topic begins; a partition that is new to a group which does
     stand there begins at its beginning, whatever that says.
@@ -126,8 +126,10 @@ class Positions:
         self._taken.update(ends)
 
     def published(self, offsets: Offsets) -> None:
-        """What was taken is published up to these offsets, and they are committed; safe from any thread."""
-        self._done.update({TopicPartition(*at): offset for at, offset in offsets.items()})
+        """What was taken is published up to these offsets, and they are committed."""
+        for at, offset in offsets.items():
+            partition = TopicPartition(*at)
+            self._done[partition] = max(offset, self._done.get(partition, -1))
 
     def commit_past_markers(self, positions: Mapping[TopicPartition, int | None]) -> None:
         """Where nothing is on its way, commit positions past what holds no record: marks and aborted records of

@@ -1,7 +1,8 @@
 """One life of the Kafka clients: from joining the group to leaving it or losing it.
 
-Four threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `decider` assigns and commits,
-`publisher` publishes. Between two of them stands one batch at most.
+Four threads, one flow: the caller's fetches and tokenises (intake), `device` embeds, `decider` assigns and commits in
+Redis, `publisher` publishes and sweeps. Each object of a step belongs to its thread; between two of them stands one
+batch at most.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Generic, TypeVar
 
 from kafka import errors as kafka_errors
 
-from questream.domain import Vector
-from questream.encoder import Encoder, Tokens
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
+from questream.stream.decider import DecidedBatch, Decider
+from questream.stream.embedding import embed
+from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
-from questream.stream.processor import Answered, Processor
+from questream.stream.publishing import Publishing
+from questream.stream.question import Ready
 
 logger = logging.getLogger(__name__)
 
@@ -30,25 +33,29 @@ T = TypeVar("T")
 
 
 class Session:
-    """Runs intake, device and processor until `stopping` is set or one of them fails, which sets `ending`."""
+    """Runs the steps, each in its thread, until `stopping` is set or one of them fails, which sets `ending`."""
 
     def __init__(
         self,
         intake: Intake,
         backlog: Backlog,
-        processor: Processor,
+        decider: Decider,
+        publishing: Publishing,
+        housekeeping: Housekeeping,
         metrics: Metrics,
         stopping: threading.Event,
         ending: threading.Event,
     ) -> None:
         self._intake = intake
         self._backlog = backlog
-        self._processor = processor
+        self._decider = decider
+        self._publishing = publishing
+        self._housekeeping = housekeeping
         self._metrics = metrics
         self._stopping = stopping
         self._ending = ending
-        self._embedded: _Handover[tuple[Batch, list[Vector]]] = _Handover(self._is_failed)
-        self._answered: _Handover[Answered] = _Handover(self._is_failed)
+        self._embedded: _Handover[Batch[Ready]] = _Handover(self._is_failed)
+        self._decided: _Handover[DecidedBatch] = _Handover(self._is_failed)
         self._failed = threading.Event()
         self._failure: BaseException | None = None
         self._threads = [
@@ -58,7 +65,7 @@ class Session:
         ]
         self.last_step_at = time.monotonic()
         self.embedding_since: float | None = None
-        self.processing_since: float | None = None
+        self.deciding_since: float | None = None
 
     def run(self) -> None:
         """Until stopped; raises what any of the threads raised."""
@@ -108,54 +115,34 @@ class Session:
                 batch = self._backlog.take(_TAKE_SECONDS)
                 if batch is not None:
                     self.embedding_since = time.monotonic()
-                    vectors = self._embed(batch)
+                    embedded = embed(batch, self._metrics)
                     self.embedding_since = None
-                    self._embedded.put((batch, vectors))
+                    self._embedded.put(embedded)
         finally:
             self._embedded.end()
-
-    def _embed(self, batch: Batch) -> list[Vector]:
-        """The vectors of the items with tokens, in their order, each by its own model."""
-        started = time.perf_counter()
-        self._metrics.stage_seconds.labels("queue").observe(started - batch.oldest_put_at)
-        by_encoder: dict[Encoder, list[Tokens]] = {}
-        waiting = [(item.encoder, item.tokens) for item in batch.items]
-        for encoder, tokens in waiting:
-            if encoder is not None and tokens is not None:
-                by_encoder.setdefault(encoder, []).append(tokens)
-        if not by_encoder:
-            return []
-        rows = {encoder: iter(encoder.encode_tokens(tokens)) for encoder, tokens in by_encoder.items()}
-        vectors = [next(rows[encoder]) for encoder, tokens in waiting if encoder is not None and tokens is not None]
-        seconds = time.perf_counter() - started
-        self._metrics.stage_seconds.labels("embed").observe(seconds)
-        self._metrics.device_busy_seconds.inc(seconds)
-        self._metrics.batch_questions.observe(len(batch.items))
-        self._metrics.batch_tokens.observe(sum(len(tokens) for its in by_encoder.values() for tokens in its))
-        return vectors
 
     def _decide(self) -> None:
         try:
             while not self._embedded.ended:
                 embedded = self._embedded.take()
                 if embedded is None:
-                    self._processor.follow()
+                    self._decider.follow()
                     continue
-                self.processing_since = time.monotonic()
-                answered = self._processor.decide(*embedded)
-                self.processing_since = None
-                if answered is not None:
-                    self._answered.put(answered)
+                self.deciding_since = time.monotonic()
+                decided = self._decider.decide(embedded)
+                self.deciding_since = None
+                if decided is not None:
+                    self._decided.put(decided)
         finally:
-            self._answered.end()
+            self._decided.end()
 
     def _publish(self) -> None:
-        while not self._answered.ended:
-            answered = self._answered.take()
-            if answered is not None:
-                self._processor.publish(answered)
+        while not self._decided.ended:
+            decided = self._decided.take()
+            if decided is not None:
+                self._publishing.publish(decided)
             # Under load too: what a dead worker left behind must not wait for a quiet hour.
-            self._processor.sweep()
+            self._housekeeping.sweep()
 
 
 class _Handover(Generic[T]):

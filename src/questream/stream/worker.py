@@ -53,9 +53,13 @@ from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog
+from questream.stream.decider import Decider, Published
+from questream.stream.decoding import Decoding
 from questream.stream.health import HealthServer
+from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
-from questream.stream.processor import Processor, Topics
+from questream.stream.publishing import Publishing, Topics
+from questream.stream.recall import Recall
 from questream.stream.retirement import Retirement, retention_of
 from questream.stream.retry import Retry
 from questream.stream.session import Session
@@ -175,7 +179,7 @@ class Worker:
         now = time.monotonic()
         if now - session.last_step_at > limit:
             return "the intake has not polled for longer than kafka.max_poll_interval_seconds"
-        for since in (session.embedding_since, session.processing_since):
+        for since in (session.embedding_since, session.deciding_since):
             if since is not None and now - since > limit:
                 return "a batch has been in work for longer than kafka.max_poll_interval_seconds"
         return None
@@ -293,40 +297,9 @@ class Worker:
         consumer: RecordConsumer = connect(RecordConsumer, config)
         self.metrics.sessions.inc()
         check = RecordCheck(lambda: open_reader(settings, isolation_level="read_uncommitted"))
-        intake = Intake(
-            consumer,
-            settings.kafka.input_topic,
-            settings.kafka.auto_offset_reset,
-            QuestionDecoder(settings.input, settings.clusters.namespace),
-            settings.clusters.namespace,
-            self._admission,
-            self._encoders,
-            self._clusterer,
-            backlog,
-            self.metrics,
-            retry,
-            check,
-            stall_seconds=deadline_seconds,
-        )
+        intake = self._new_intake(consumer, check, backlog, retry)
         publisher = self._publisher(intake)
-        topics = Topics(settings.kafka.output_topic, settings.kafka.cluster_topic, settings.kafka.dead_letter_topic)
-        processor = Processor(
-            self._clusterer,
-            self._store,
-            publisher,
-            topics,
-            self.metrics,
-            retry,
-            Retirement(self._store, retention_of(settings), self.metrics, retry),
-            current_assignment=lambda: backlog.assignment_id,
-            on_superseded=intake.superseded,
-            on_published=intake.published,
-            own_namespace=settings.clusters.namespace,
-            state_headers=self._homes.header,
-            pace=self._pace,
-            on_sweep=lambda: retry.store(self._settings_in_use.look),
-        )
-        session = Session(intake, backlog, processor, self.metrics, self._stopping, ending)
+        session = self._new_session(intake, publisher, backlog, retry, ending)
         self._intake, self._session = intake, session
         try:
             publisher.start()
@@ -345,6 +318,64 @@ class Worker:
                     "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
                 )
         session.raise_failure()
+
+    def _new_intake(self, consumer: RecordConsumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
+        settings, own = self._settings, self._settings.clusters.namespace
+        recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, retry)
+        decoder = QuestionDecoder(settings.input, own)
+        return Intake(
+            consumer,
+            settings.kafka.input_topic,
+            settings.kafka.auto_offset_reset,
+            Decoding(decoder, self._admission, recall, self._clusterer, self.metrics, retry),
+            recall,
+            self._clusterer,
+            backlog,
+            self.metrics,
+            retry,
+            stall_seconds=settings.kafka.call_deadline_seconds,
+        )
+
+    def _new_session(
+        self, intake: Intake, publisher: Publisher, backlog: Backlog, retry: Retry, ending: threading.Event
+    ) -> Session:
+        settings, own = self._settings, self._settings.clusters.namespace
+
+        def current_assignment() -> int:
+            return backlog.assignment_id
+
+        def on_superseded(assignment_id: int) -> None:
+            self.metrics.dropped.inc(backlog.supersede(assignment_id))
+
+        def on_published(published: Published) -> None:
+            decider.published(published)
+            intake.published(published)
+
+        decider = Decider(self._clusterer, self.metrics, retry, current_assignment, on_superseded, own)
+        publishing = Publishing(
+            self._store,
+            publisher,
+            Topics(settings.kafka.output_topic, settings.kafka.cluster_topic, settings.kafka.dead_letter_topic),
+            self.metrics,
+            retry,
+            current_assignment,
+            on_superseded,
+            own,
+            on_published,
+            state_headers=self._homes.header,
+            pace=self._pace,
+        )
+        retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
+        housekeeping = Housekeeping(
+            self._clusterer,
+            self._store,
+            publishing,
+            retirement,
+            retry,
+            own,
+            on_sweep=lambda: retry.store(self._settings_in_use.look),
+        )
+        return Session(intake, backlog, decider, publishing, housekeeping, self.metrics, self._stopping, ending)
 
     def _publisher(self, intake: Intake) -> Publisher:
         settings, worker_id = self._settings, self._worker_id

@@ -9,11 +9,12 @@ from unittest.mock import patch
 
 from questream.broker.kafka_python.publisher import Offsets, Outgoing, TransactionalPublisher
 from questream.clustering.merging import Merge, Naming
-from questream.domain import Vector
 from questream.store.protocol import Committed, Ledger, Merged, Proposal, Replayed, Stale
 from questream.store.reference.store import MemoryStore
 from questream.stream.backlog import Batch
-from questream.stream.processor import Answered, Processor
+from questream.stream.decider import DecidedBatch, Decider
+from questream.stream.publishing import Publishing
+from questream.stream.question import Ready
 
 from .script import ProducerPort
 from .worker import Protocol, make_publisher
@@ -120,19 +121,26 @@ class _OffsetsFirst(TransactionalPublisher):
         return offsets
 
 
-class _GoesOnAfterRefusal(Processor):
+class _GoesOnDeciding(Decider):
     """A refused batch is dropped, and what follows it under the same assignment is decided."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **{**named, "on_superseded": lambda _: None})
 
 
-class _AnyAssignment(Processor):
+class _GoesOnPublishing(Publishing):
+    """The same of a batch that is refused when it is published."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **{**named, "on_superseded": lambda _: None})
+
+
+class _AnyAssignment(Decider):
     """What was taken under an assignment that has ended is decided all the same."""
 
-    def decide(self, batch: Batch, vectors: Sequence[Vector]) -> Answered | None:
+    def decide(self, batch: Batch[Ready]) -> DecidedBatch | None:
         self._current_assignment = lambda: batch.assignment_id
-        return super().decide(batch, vectors)
+        return super().decide(batch)
 
 
 def _offsets_first(make_producer: Callable[[], ProducerPort]) -> TransactionalPublisher:
@@ -149,6 +157,6 @@ LOST_ALIAS = Protocol(store=_LostAlias)
 DOUBLE_COUNT = Protocol(store=_DoubleCount)
 CARELESS_CONFIRM = Protocol(store=_CarelessConfirm)
 TRUSTING = Protocol(store=_Trusting)
-GOES_ON_AFTER_REFUSAL = Protocol(processor=_GoesOnAfterRefusal)
-ANY_ASSIGNMENT = Protocol(processor=_AnyAssignment)
+GOES_ON_AFTER_REFUSAL = Protocol(decider=_GoesOnDeciding, publishing=_GoesOnPublishing)
+ANY_ASSIGNMENT = Protocol(decider=_AnyAssignment)
 OFFSETS_FIRST = Protocol(make_publisher=_offsets_first)

@@ -21,11 +21,10 @@ from questream.metrics import Metrics
 from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Ledger
 from questream.store.reference.store import MemoryStore
-from questream.store.retention import Retention
-from questream.stream.backlog import Batch, Item
-from questream.stream.outbox import RELAYED_AT_ONCE
-from questream.stream.processor import Answered, Processor, Topics
-from questream.stream.retirement import Retirement
+from questream.stream.backlog import Batch
+from questream.stream.decider import DecidedBatch, Decider, Published
+from questream.stream.publishing import Publishing, Topics
+from questream.stream.question import Embedded, Pending, Ready, Recalled
 from questream.stream.retry import Retry
 
 from .kafka import CLUSTERS, OUTPUT
@@ -38,6 +37,7 @@ _METRICS = Metrics()
 _RETRY = Retry(threading.Event())
 _LEFT_BEHIND_SECONDS = 10.0
 _TOKENS = Tokens(np.zeros(1, np.int32), truncated=False)
+_NO_ENCODER: Any = None  # the vectors are the scenario's
 # What a session of the product ends with, to begin anew.
 SESSION_ENDS = (KafkaUnavailable, RecoveryNeeded)
 
@@ -60,7 +60,8 @@ class Protocol:
 
     store: type[MemoryStore] = MemoryStore
     make_publisher: Callable[[Callable[[], ProducerPort]], Publisher] = make_publisher
-    processor: type[Processor] = Processor
+    decider: type[Decider] = Decider
+    publishing: type[Publishing] = Publishing
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,11 @@ def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker. `front` is its intake and decider, `back` its publisher; `answered` stands between them.
+    """One worker. `front` is its intake and decider, `back` its publisher; `decided` stands between them.
 
-    `generation` is the one it knows, `epoch` numbers its assignments; `positions`, `ledgers` and `below` are by
-    partition. `waiting` stands between intake and decider while a batch is being decided.
+    `generation` is the one it knows, `assignment_id` numbers its assignments; `positions` and `ledgers` are by
+    partition. `below` and `decided_assignment` are the decider's, `published_below`, `published_assignment` and
+    `told_in` the publisher's. `waiting` stands between intake and decider while a batch is being decided.
     """
 
     name: str
@@ -128,11 +130,13 @@ class Worker:
     positions: dict[int, int] = field(default_factory=dict)
     ledgers: dict[int, Frozen[Ledger]] = field(default_factory=dict)
     below: dict[tuple[str, int], int] = field(default_factory=dict)
+    published_assignment: int = 0
+    published_below: dict[tuple[str, int], int] = field(default_factory=dict)
     told_in: dict[str, str] = field(default_factory=dict)
     producer_ready: bool = True
     front: Job | None = None
     back: Job | None = None
-    answered: Frozen[Answered] | None = None
+    decided: Frozen[DecidedBatch] | None = None
     waiting: Fetched | None = None
 
     @functools.cached_property
@@ -148,9 +152,11 @@ class Worker:
             self.positions,
             self.ledgers,
             self.below,
+            self.published_assignment,
+            self.published_below,
             self.told_in,
         )
-        return digest((mine, self.producer_ready, self.clusterer, self.answered, self.waiting, jobs))
+        return digest((mine, self.producer_ready, self.clusterer, self.decided, self.waiting, jobs))
 
     def at(self, thread: Thread, job: Job | None) -> Worker:
         """With this job in one of its threads."""
@@ -159,7 +165,7 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether it has anything in hand."""
-        return bool(self.front or self.back or self.answered or self.waiting)
+        return bool(self.front or self.back or self.decided or self.waiting)
 
 
 class Life:
@@ -187,9 +193,7 @@ class Life:
 
     def session_ended(self, worker: Worker) -> Worker:
         """A new session: what was in hand is dropped, the group is joined anew."""
-        return Worker(
-            worker.name, worker.clusterer, below=worker.below, assignment_id=worker.assignment_id, producer_ready=False
-        )
+        return Worker(worker.name, worker.clusterer, assignment_id=worker.assignment_id, producer_ready=False)
 
     def fetched(self, worker: Worker, fetched: Fetched) -> Worker:
         """The intake has records: it asks for the ledgers that it does not know, then the decider has them."""
@@ -216,10 +220,10 @@ class Life:
             worker = replace(worker, ledgers={**worker.ledgers, at: Frozen(ledger)})
             return self._front(worker, job.subject)
         if job.kind == "decide" and value is not None:
-            worker = replace(worker, answered=Frozen(value))
-        if worker.back is None and worker.answered is not None:
-            answered, worker = worker.answered, replace(worker, answered=None)
-            return self.go_on(worker, "back", Job("publish", answered))
+            worker = replace(worker, decided=Frozen(value))
+        if worker.back is None and worker.decided is not None:
+            decided, worker = worker.decided, replace(worker, decided=None)
+            return self.go_on(worker, "back", Job("publish", decided))
         return worker
 
     def _front(self, worker: Worker, fetched: Fetched) -> Worker:
@@ -236,58 +240,98 @@ class Life:
         return replace(fetched, recorded=recorded, assignment_id=worker.assignment_id)
 
     def _run(self, worker: Worker, job: Job) -> tuple[Worker, Outcome[Any]]:
+        refused: list[int] = []
+        if job.kind in ("publish", "sweep"):
+            moved, outcome = self._run_back(worker, job, refused.append)
+        else:
+            moved, outcome = self._run_front(worker, job, refused.append)
+        if outcome.call is not None:
+            return worker, outcome
+        if worker.assignment_id in refused:
+            # What the intake does then: nothing more is read until the group is joined anew.
+            moved = replace(moved, assignment_id=worker.assignment_id + 1, positions={})
+        return moved, outcome
+
+    def _run_front(self, worker: Worker, job: Job, on_superseded: Callable[[int], None]) -> tuple[Worker, Outcome[Any]]:
         clusterer = worker.clusterer.thaw()
+        decider = self._protocol.decider(
+            clusterer,
+            _METRICS,
+            _RETRY,
+            current_assignment=lambda: job.assignment_id,
+            on_superseded=on_superseded,
+            own_namespace=NAMESPACE,
+        )
+        # A decider lives as long as its session; here one is made for each run, as it stood.
+        decider._assignment_id, decider._published_below = worker.decided_assignment, dict(worker.below)
+        work: dict[str, Callable[[], Any]] = {
+            "recall": lambda: self._recall(worker, clusterer, job.subject),
+            "decide": lambda: decider.decide(self._batch(job.subject)),
+            "follow": lambda: clusterer.catch_up(NAMESPACE),
+        }
+        outcome = run(work[job.kind], job.answers)
+        moved = replace(
+            worker,
+            clusterer=Frozen(clusterer),
+            decided_assignment=decider._assignment_id,
+            below=decider._published_below,
+        )
+        return moved, outcome
+
+    def _run_back(self, worker: Worker, job: Job, on_superseded: Callable[[int], None]) -> tuple[Worker, Outcome[Any]]:
         ready = [worker.producer_ready]
         publisher = self._protocol.make_publisher(lambda: ProducerPort(ready.pop() if ready else False))
-        refused: list[int] = []
-        processor = self._protocol.processor(
-            clusterer,
+        below = dict(worker.below)
+
+        def on_published(published: Published) -> None:
+            # The decider takes it from its queue; that it has it at once claims the most that it ever may.
+            if published.assignment_id == worker.decided_assignment:
+                below.update(published.below)
+
+        publishing = self._protocol.publishing(
             StorePort(),
             publisher,
             _TOPICS,
             _METRICS,
             _RETRY,
-            Retirement(StorePort(), Retention(), _METRICS, _RETRY),
             current_assignment=lambda: job.assignment_id,
-            on_superseded=refused.append,
+            on_superseded=on_superseded,
             own_namespace=NAMESPACE,
+            on_published=on_published,
         )
-        # A processor lives as long as its session; here one is made for each run, as it stood.
-        processor._assignment_id, processor._published_below = worker.decided_assignment, dict(worker.below)
-        processor._relayed_in = dict(worker.told_in)
+        # As the decider.
+        publishing._assignment_id, publishing._published_below = (
+            worker.published_assignment,
+            dict(worker.published_below),
+        )
+        publishing._relayed_in = dict(worker.told_in)
         work: dict[str, Callable[[], Any]] = {
-            "recall": lambda: self._recall(worker, clusterer, job.subject),
-            "decide": lambda: processor.decide(*self._batch(job.subject)),
-            "follow": lambda: clusterer.catch_up(NAMESPACE),
-            "publish": lambda: processor.publish(job.subject.thaw()),
-            "sweep": lambda: processor._relay_pending(NAMESPACE, _LEFT_BEHIND_SECONDS, RELAYED_AT_ONCE),
+            "publish": lambda: publishing.publish(job.subject.thaw()),
+            "sweep": lambda: publishing.relay_pending(NAMESPACE, _LEFT_BEHIND_SECONDS),
         }
         outcome = run(work[job.kind], job.answers)
-        if outcome.call is not None:
-            return worker, outcome
-        below = processor._published_below
-        if worker.assignment_id in refused:
-            # What the intake does then: nothing more is read until the group is joined anew.
-            worker = replace(worker, assignment_id=worker.assignment_id + 1, positions={})
-        if job.kind in ("publish", "sweep"):
-            told = dict(processor._relayed_in)
-            ready_now = outcome.error is None
-            return replace(worker, below={**worker.below, **below}, told_in=told, producer_ready=ready_now), outcome
-        moved = replace(worker, clusterer=Frozen(clusterer), decided_assignment=processor._assignment_id)
-        return replace(
-            moved, below={**below, **{at: o for at, o in worker.below.items() if o > below.get(at, 0)}}
-        ), outcome
+        moved = replace(
+            worker,
+            below=below,
+            published_assignment=publishing._assignment_id,
+            published_below=publishing._published_below,
+            told_in=dict(publishing._relayed_in),
+            producer_ready=outcome.error is None,
+        )
+        return moved, outcome
 
     @staticmethod
     def _recall(worker: Worker, clusterer: Clusterer, fetched: Fetched) -> tuple[int, Ledger]:
         partition = min({partition for partition, _ in fetched.places} - worker.ledgers.keys())
         return partition, clusterer.recorded(NAMESPACE, INPUT, partition)
 
-    def _batch(self, fetched: Fetched) -> tuple[Batch, Any]:
-        items = []
+    def _batch(self, fetched: Fetched) -> Batch[Ready]:
+        items: list[Ready] = []
         for place, (store_epoch, recorded, fresh) in zip(fetched.places, fetched.recorded, strict=True):
             question = self._scenario.question(*place)
-            tokens = None if recorded else _TOKENS
-            items.append(Item(question.record, question, tokens, recorded, store_epoch, fresh=fresh))
-        undecided = [place for place, item in zip(fetched.places, items, strict=True) if item.tokens is not None]
-        return Batch(items, fetched.assignment_id, fetched.generation, 0.0), self._scenario.vectors(undecided)
+            if recorded is not None:
+                items.append(Recalled(question, recorded, store_epoch))
+            else:
+                pending = Pending(question, _TOKENS, _NO_ENCODER, store_epoch, fresh)
+                items.append(Embedded(pending, self._scenario.vector(*place)))
+        return Batch(items, fetched.assignment_id, fetched.generation, 0.0)

@@ -123,11 +123,11 @@ class Model:
             known = worker.positions.keys() <= worker.ledgers.keys()
             if self.scenario.together and worker.front.kind == "decide" and worker.waiting is None and known:
                 yield from self._fetches(world, worker)
-        elif worker.answered is None and worker.waiting is not None:
+        elif worker.decided is None and worker.waiting is not None:
             begun = self._once((worker.meaning, "take"), functools.partial(self._life.decide_waiting, worker))
             step = f"{name}: decides what waited"
             yield Step(f"{name} front", step, self._at_once(world, begun, "front"))
-        elif worker.answered is None:
+        elif worker.decided is None:
             yield from self._fetches(world, worker)
         if worker.back is not None and self._may_be_answered(kafka, worker.back):
             step = f"{name}: {worker.back.kind}: {worker.back.call}"
@@ -166,7 +166,7 @@ class Model:
         if not self._once((world.store.meaning, "untold"), lambda: (_untold(world.store.view),))[0]:
             return
         for worker in workers:
-            if worker.alive and worker.back is None and worker.answered is None:
+            if worker.alive and worker.back is None and worker.decided is None:
                 begun = self._once((worker.meaning, "sweep"), functools.partial(self._life.sweep, worker))
                 after = self._at_once(replace(world, faults=left), begun, "back")
                 yield Step(f"{worker.name} back", f"{worker.name}: sweeps", after)

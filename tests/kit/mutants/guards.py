@@ -15,7 +15,9 @@ from pathlib import Path
 
 LUA = "src/questream/store/redis/lua"
 PYTHON = (
-    "src/questream/stream/processor.py",
+    "src/questream/stream/decider.py",
+    "src/questream/stream/publishing.py",
+    "src/questream/stream/housekeeping.py",
     "src/questream/stream/session.py",
     "src/questream/deciding/clusterer.py",
     "src/questream/stream/backlog.py",
@@ -94,7 +96,8 @@ LISTED = (
     (f"{LUA}/restore.lua", "(tonumber(known) or -1) < cluster.revision", "true"),
     (f"{LUA}/retire.lua", ' and seen and tonumber(seen) <= batch["until"]', " and seen"),
     (f"{LUA}/retire.lua", " and (is_alias or not kept[1] and not kept[2])", ""),
-    ("src/questream/stream/processor.py", "membership, lambda: self._relay.require(relay_batches)", "membership, bool"),
+    ("src/questream/stream/publishing.py",
+     "membership, lambda: self._relay.require(relay_batches)", "membership, bool"),
     ("src/questream/migration/moving.py", "publisher.publish(records, {}, None, require_hold)",
      "publisher.publish(records, {}, None, lambda: None)"),
     ("src/questream/recovery/cluster_topic.py",

@@ -1,0 +1,92 @@
+"""Between batches: retire what is due, and publish what dead workers left in the outboxes."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from contextlib import suppress
+
+from questream.deciding.clusterer import Clusterer
+from questream.errors import NamespaceHeld, NamespaceRefused
+from questream.store.protocol import Store
+from questream.stream.publishing import Publishing
+from questream.stream.refusal import pass_over
+from questream.stream.retirement import Retirement
+from questream.stream.retry import Retry
+
+# The worker that commits also publishes, at once; what waits for longer than this was left behind by a dead one.
+_LEFT_BEHIND_SECONDS = 10.0
+_SWEEP_SECONDS = 2.0
+_SWEEP_PAGES = 16
+_SWEEP_NAMESPACES = 64
+
+
+class Housekeeping:
+    """Sweeps the namespaces by turns. It belongs to the thread of `publishing`; `on_sweep` is called at each sweep."""
+
+    def __init__(
+        self,
+        clusterer: Clusterer,
+        store: Store,
+        publishing: Publishing,
+        retirement: Retirement,
+        retry: Retry,
+        own_namespace: str,
+        on_sweep: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clusterer = clusterer
+        self._store = store
+        self._publishing = publishing
+        self._retirement = retirement
+        self._retry = retry
+        self._own_namespace = own_namespace
+        self._on_sweep = on_sweep
+        self._not_served: set[str] = set()
+        self._next_sweep = self._next_look = 0.0
+        self._last_swept = ""
+
+    def sweep(self) -> None:
+        """Every other second at most."""
+        if time.monotonic() >= self._next_sweep:
+            self._on_sweep()
+            self._open_others()
+            for namespace in self._next_turn():
+                try:
+                    self._sweep(namespace)
+                except NamespaceRefused as error:
+                    pass_over(namespace, self._own_namespace, error)
+            # From its end: a store that is far away must not have every batch followed by a sweep.
+            self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+
+    def _open_others(self) -> None:
+        """Open namespaces that no question has come to yet: what a dead worker left in their outboxes is published too.
+
+        Those of another stream or model are left to its workers.
+        """
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LEFT_BEHIND_SECONDS
+        others = self._clusterer.unopened(self._retry.store(self._store.namespaces))
+        self._not_served &= others
+        for namespace in sorted(others - self._not_served)[:_SWEEP_NAMESPACES]:
+            with suppress(NamespaceHeld):
+                try:
+                    self._retry.store(self._clusterer.open, namespace)
+                except NamespaceRefused:
+                    self._not_served.add(namespace)
+
+    def _sweep(self, namespace: str) -> None:
+        self._retirement.sweep(namespace)
+        for _ in range(_SWEEP_PAGES):
+            if not self._publishing.relay_pending(namespace, _LEFT_BEHIND_SECONDS):
+                break
+
+    def _next_turn(self) -> list[str]:
+        """The namespaces to sweep now: each comes round, however many there are."""
+        names = self._clusterer.namespaces
+        start = bisect_right(names, self._last_swept)
+        turn = (names[start:] + names[:start])[:_SWEEP_NAMESPACES]
+        self._last_swept = turn[-1] if turn else ""
+        return turn

@@ -1,0 +1,288 @@
+"""Publish: decisions, cluster states, dead letters and input offsets become one transaction; the end of the commit."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from questream.broker.kafka_python.publisher import NextOffset, Offsets, Outgoing, Publisher
+from questream.broker.quota import Pace
+from questream.broker.sizes import SizeLimits
+from questream.errors import NamespaceRefused, RecordsTooLarge, Recourse, RecoveryNeeded, Superseded, recourse_of
+from questream.metrics import Metrics
+from questream.records import dead_letter_headers, encode_decision, passthrough_headers, reference_letter
+from questream.records.fingerprint import LastRecord
+from questream.store.protocol import Store
+from questream.stream.backlog import Batch
+from questream.stream.decider import DecidedBatch, Published
+from questream.stream.outbox import RELAYED_AT_ONCE, Headers, OutboxRelay, RelayBatch
+from questream.stream.question import Answered, Decided, Recalled, Refused, too_large
+from questream.stream.refusal import drop, pass_over
+from questream.stream.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LATENCY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where things are published."""
+
+    output: str
+    clusters: str
+    dead_letters: str
+
+
+class Publishing:
+    """Publishes decided batches in their order, and what waits in outboxes. It belongs to one thread.
+
+    `current_assignment` and `on_superseded` are those of the `Decider`; `on_published` gets the offsets that are
+    committed. `own_namespace` is the one that the store must not refuse. `pace` learns what a quota of the broker held
+    back, and limits what is published at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        topics: Topics,
+        metrics: Metrics,
+        retry: Retry,
+        current_assignment: Callable[[], int],
+        on_superseded: Callable[[int], None],
+        own_namespace: str,
+        on_published: Callable[[Published], None] = lambda _: None,
+        state_headers: Headers = lambda namespace, store_epoch: (),  # noqa: ARG005 - the names say which is which
+        pace: Pace | None = None,
+    ) -> None:
+        self._publisher = publisher
+        self._topics = topics
+        self._metrics = metrics
+        self._current_assignment = current_assignment
+        self._on_superseded = on_superseded
+        self._own_namespace = own_namespace
+        self._on_published = on_published
+        self._pace = pace or Pace(RELAYED_AT_ONCE, math.inf)
+        self._limits = SizeLimits()
+        self._relay = OutboxRelay(store, retry, topics.clusters, state_headers)
+        self._assignment_id = -1
+        self._published_below: dict[tuple[str, int], int] = {}
+        # The store epoch of each namespace in which its outbox was emptied before its first decision was published.
+        self._relayed_in: dict[str, str] = {}
+
+    def publish(self, decided: DecidedBatch) -> None:
+        """The commit of a micro-batch, from the moment that Redis has it.
+
+        The guarantees rest on the order of the steps; each says which failure its place prevents.
+        Raises RecoveryNeeded where the store may have forgotten what the batch was decided on.
+        """
+        # 1. Redis has committed decisions, clusters and ledger rows of all namespaces, one script each, in
+        #    `Decider.decide`: a DecidedBatch is nothing else. Were it published first, a crash in between would leave
+        #    decisions in Kafka that no ledger knows, and the next worker would publish others.
+        batch = decided.batch
+        if batch.assignment_id != self._current_assignment():
+            # A batch before it may have been refused, and no offset may be committed past that. The next owner of the
+            # partitions publishes this one out of the ledger.
+            drop(batch, self._metrics)
+            return
+        self._note_published(decided)
+        started = time.perf_counter()
+        try:
+            # 2. The states of all clusters that the decisions name are gathered, and their place in the outbox is
+            #    noted. A state that changes from here on stays in the outbox, whatever is confirmed in step 7.
+            relay_batches = self._relay.of_batch(batch.items, decided.namespaces)
+            # 3. What a recovery put back is published before the first decision of its store epoch. Else a second loss
+            #    would find questions counted in the clusters of before the first, and in those of now.
+            self._relay_pending_first(relay_batches)
+            # 4. Records and input offsets go into one transaction, fenced by the generation of the group: a worker
+            #    whose partitions are another's by now publishes nothing, and no offset passes an unpublished record.
+            # 5. Once they are in the log, and before they count, `verify_before_commit` asks Redis whether what they
+            #    rest on still stands. Were it asked earlier, Redis could lose its memory after the answer, and the
+            #    recovery would find nothing in the log to wait for.
+            # 6. The transaction is committed. From here on the batch is published.
+            committed, items = self._transact(batch, relay_batches)
+        except Superseded as error:
+            if recourse_of(error) is not Recourse.DROP:
+                raise
+            self._on_superseded(batch.assignment_id)
+            drop(batch, self._metrics)
+            return
+        except NamespaceRefused as error:
+            # Read again, its records are dead letters, and those of the others are published out of their ledgers.
+            raise RecoveryNeeded("the store has refused a namespace since this batch was decided in it") from error
+        self._metrics.stage_seconds.labels("publish").observe(time.perf_counter() - started)
+        # 7. Only now do the states leave the outbox, and only below committed offsets may ledgers forget: a crash
+        #    before has the next worker publish them again, where a confirmation before step 6 would lose them.
+        published = Published(batch.assignment_id, batch.items[0].record.source.place[0], committed)
+        self._published_below.update(published.below)
+        self._on_published(published)
+        self._confirm(relay_batches, self._published_below)
+        self._measure(items)
+
+    def relay_pending(self, namespace: str, older_than_seconds: float) -> bool:
+        """Publish states that have waited in the outbox for that long; returns whether there may be more of them."""
+        most = self._relayed_at_once
+        relay_batch = self._relay.pending(namespace, older_than_seconds, most)
+        if relay_batch is None:
+            return False
+        # Of an earlier assignment nothing is claimed: the log may have been cut, and its offsets given again.
+        is_current = self._assignment_id == self._current_assignment()
+        self._publish_relay_batches([relay_batch], self._published_below if is_current else {})
+        return len(relay_batch.revisions) >= most
+
+    def _note_published(self, decided: DecidedBatch) -> None:
+        if decided.batch.assignment_id != self._assignment_id:
+            self._assignment_id = decided.batch.assignment_id
+            self._published_below.clear()
+        self._published_below = {**decided.published_below, **self._published_below}
+
+    def _transact(
+        self, batch: Batch[Answered], relay_batches: Sequence[RelayBatch]
+    ) -> tuple[Offsets, Sequence[Answered]]:
+        """Publish a batch; a record that its topic does not take becomes a dead letter that refers to it.
+
+        Returns the committed offsets, and the questions as they were published.
+        """
+        last = {(item.record.source.topic, item.record.source.partition): item.record for item in batch.items}
+        offsets = {
+            at: NextOffset(record.source.offset + 1, str(LastRecord.of(record) or "")) for at, record in last.items()
+        }
+        passed_over = [item for item in batch.items if _is_passed_over(item)]
+        items = [item for item in batch.items if not _is_passed_over(item)]
+        states = [record for relay_batch in relay_batches for record in relay_batch.records]
+        while True:
+            fitting = [self._fitting(item) for item in items]
+            items = [item for item, _ in fitting]
+            records = [record for _, record in fitting]
+            try:
+                committed = self._send([*records, *states], len(items), offsets, batch.membership, relay_batches)
+            except RecordsTooLarge as error:
+                if recourse_of(error) is not Recourse.DEAD_LETTER:
+                    raise
+                for at in error.indices:
+                    item = items[at] if at < len(items) else None
+                    if item is None or (isinstance(item, Refused) and item.by_reference):
+                        # A cluster state or a letter without its record: the topic takes next to nothing.
+                        raise
+                    self._limits.refused(records[at])
+                    items[at] = too_large(item)
+            else:
+                return committed, [*items, *passed_over]
+
+    def _send(
+        self,
+        records: list[Outgoing],
+        count: int,
+        offsets: Offsets,
+        membership: Any,
+        relay_batches: Sequence[RelayBatch],
+    ) -> Offsets:
+        """Publish; the pace follows what a quota held back of this publication of `count` questions or states."""
+        try:
+            return self._publisher.publish(records, offsets, membership, lambda: self._relay.require(relay_batches))
+        finally:
+            held_seconds, before = self._publisher.held_seconds, self._pace.limit
+            self._pace.published(count, held_seconds)
+            self._metrics.held_by_quota.inc(held_seconds)
+            self._metrics.publication_limit.set(self._pace.limit)
+            if self._pace.limit < before:
+                logger.warning(
+                    "a quota of the broker (producer_byte_rate) holds publishing back: batches get smaller",
+                    extra={"held_seconds": round(held_seconds, 1), "batch_limit": self._pace.limit},
+                )
+
+    def _fitting(self, item: Answered) -> tuple[Answered, Outgoing]:
+        """The item with its record, or with a dead letter that refers to it where its record would be too large."""
+        record = self._outgoing(item)
+        if (isinstance(item, Refused) and item.by_reference) or self._limits.may_fit(record):
+            return item, record
+        letter = too_large(item)
+        return letter, self._outgoing(letter)
+
+    def _outgoing(self, item: Answered) -> Outgoing:
+        match item:
+            case Refused(record, error, by_reference=True):
+                key, headers = reference_letter(record, error, attempts=1)
+                return Outgoing(self._topics.dead_letters, key, None, headers)
+            case Refused(record, error):
+                headers = dead_letter_headers(record, error, attempts=1)
+                return Outgoing(self._topics.dead_letters, record.key, record.value, headers)
+            case Decided(question, decision):
+                record = question.record
+                value = encode_decision(question, decision)
+                return Outgoing(self._topics.output, record.key, value, passthrough_headers(record))
+            case _:
+                assert_never(item)
+
+    @property
+    def _relayed_at_once(self) -> int:
+        return min(RELAYED_AT_ONCE, self._pace.limit)
+
+    def _relay_pending_first(self, relay_batches: Sequence[RelayBatch]) -> None:
+        """Empty the outbox of each namespace whose first decisions in a store epoch are to be published."""
+        waiting = [t for t in relay_batches if self._relayed_in.get(t.namespace) != t.store_epoch]
+        pending, since = list(waiting), time.monotonic()
+        while pending:
+            # As many namespaces in a transaction as it holds: a batch may begin one with each of its questions.
+            found: list[RelayBatch] = []
+            most = self._relayed_at_once
+            while pending and sum(len(relay_batch.records) for relay_batch in found) < most:
+                relay_batch = self._relay.pending(pending[-1].namespace, time.monotonic() - since, most)
+                if relay_batch is None or len(relay_batch.revisions) < most:
+                    pending.pop()
+                if relay_batch is not None:
+                    found.append(relay_batch)
+                    if pending and pending[-1].namespace == relay_batch.namespace:
+                        break
+            self._publish_relay_batches(found, self._published_below)
+        self._relayed_in.update((relay_batch.namespace, relay_batch.store_epoch) for relay_batch in waiting)
+
+    def _publish_relay_batches(self, relay_batches: Sequence[RelayBatch], below: Mapping[tuple[str, int], int]) -> None:
+        if relay_batches:
+            records = [record for relay_batch in relay_batches for record in relay_batch.records]
+            self._send(records, len(records), {}, None, relay_batches)
+            self._confirm(relay_batches, below)
+
+    def _confirm(self, relay_batches: Sequence[RelayBatch], below: Mapping[tuple[str, int], int]) -> None:
+        """Confirm to the store what is published; a namespace that it refuses by now stays in its outbox."""
+        for relay_batch in relay_batches:
+            try:
+                self._relay.confirm([relay_batch], below)
+            except NamespaceRefused as error:
+                pass_over(relay_batch.namespace, self._own_namespace, error)
+
+    def _measure(self, items: Sequence[Answered]) -> None:
+        metrics = self._metrics
+        now = time.time()
+        outcomes: Counter[str] = Counter()
+        published = replayed = 0
+        for item in items:
+            if isinstance(item, Refused):
+                counter = metrics.passed_over if _is_passed_over(item) else metrics.dead_lettered
+                counter.labels(item.error.reason).inc()
+                continue
+            published += 1
+            decision = item.decision
+            outcomes[decision.outcome] += 1
+            replayed += isinstance(item, Recalled) or decision.outcome == "replayed"
+            metrics.unknown_share.observe(decision.unknown_share)
+            if decision.outcome == "joined" and decision.similarity is not None:
+                metrics.similarity.observe(decision.similarity)
+            timestamp = item.record.source.timestamp
+            if timestamp > 0:
+                # One absurd timestamp must not be most of the sum.
+                metrics.end_to_end_seconds.observe(min(max(0.0, now - timestamp / 1000), _LONGEST_LATENCY_SECONDS))
+        for outcome, count in outcomes.items():
+            metrics.assignments.labels(outcome).inc(count)
+        metrics.replayed.inc(replayed)
+        metrics.published.inc(published)
+
+
+def _is_passed_over(item: Answered) -> bool:
+    return isinstance(item, Refused) and recourse_of(item.error) is Recourse.SKIP

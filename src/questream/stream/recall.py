@@ -1,0 +1,153 @@
+"""What the ledgers of the assigned partitions have recorded of a question, before it is decided."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from questream.broker.kafka_python.reading import RecordCheck
+from questream.deciding.clusterer import Clusterer
+from questream.domain import Question, Record, Source
+from questream.encoder import Encoder
+from questream.errors import BadRecord, NamespaceRefused
+from questream.metrics import Metrics
+from questream.records.fingerprint import fingerprint
+from questream.store.protocol import Identity, Ledger
+from questream.stream.question import Recalled
+from questream.stream.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+# How long a namespace that the store refused is not asked for again: its records may come by the thousand.
+_REFUSED_SECONDS = 10.0
+_MOST_REFUSED = 1000
+# Ledgers of partitions in namespaces that are held at once; any other is read again.
+_MOST_LEDGERS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A question that its ledger, read in `store_epoch`, has no decision of; `fresh`: the ledger ended before it."""
+
+    question: Question
+    encoder: Encoder
+    store_epoch: str
+    fresh: bool
+
+
+class Recall:
+    """Reads each ledger once for as long as the assignment lasts. It belongs to the thread of the intake.
+
+    `encoders` are those of the models that a namespace may be built with.
+    """
+
+    def __init__(
+        self,
+        clusterer: Clusterer,
+        encoders: Mapping[Identity, Encoder],
+        own_namespace: str,
+        check: RecordCheck,
+        metrics: Metrics,
+        retry: Retry,
+    ) -> None:
+        self._clusterer = clusterer
+        self._encoders = encoders
+        self._own_namespace = own_namespace
+        self._check = check
+        self._metrics = metrics
+        self._retry = retry
+        self._ledgers: dict[tuple[str, str, int], tuple[Ledger, Encoder]] = {}
+        self._heads_seen: set[tuple[str, str, int]] = set()
+        self._refused: dict[str, tuple[BadRecord, float]] = {}
+
+    def clear(self) -> None:
+        """The assignment has ended: other workers write these ledgers now."""
+        self._ledgers.clear()
+        self._heads_seen.clear()
+
+    def forget_from(self, stream: str, partition: int, offset: int) -> None:
+        """Records from this offset on are others than those that were decided."""
+        self._retry.store(self._clusterer.forget_in_all, stream, partition, offset)
+        self._ledgers.clear()
+        self._metrics.ledgers_begun_anew.labels("other_records").inc()
+
+    def look_up(self, question: Question) -> Recalled | Unrecorded:
+        """The decision that the ledger has of a question, or the encoder of its namespace.
+
+        Raises BadRecord where the store refuses the namespace, NamespaceRefused where that is the worker's own,
+        NamespaceHeld where another holds it.
+        """
+        source = question.record.source
+        ledger, encoder = self._ledger(question.namespace, source)
+        ledger = self._without_others(question.namespace, question.record, ledger)
+        decision = ledger.decisions.get(source.offset)
+        if decision is not None:
+            return Recalled(question, decision, ledger.store_epoch)
+        return Unrecorded(question, encoder, ledger.store_epoch, fresh=source.offset > ledger.head)
+
+    def _ledger(self, namespace: str, source: Source) -> tuple[Ledger, Encoder]:
+        """What this namespace has decided of this partition before it came to us, and the encoder of its model then."""
+        at = (namespace, *source.place)
+        known = self._ledgers.get(at)
+        if known is None:
+            ledger = self._read_ledger(*at)
+            while len(self._ledgers) >= _MOST_LEDGERS:
+                del self._ledgers[next(iter(self._ledgers))]
+            known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
+        ledger, encoder = known
+        if ledger.decisions and source.offset > ledger.head:
+            known = self._ledgers[at] = (Ledger(ledger.head, store_epoch=ledger.store_epoch), encoder)
+        return known
+
+    def _without_others(self, namespace: str, record: Record, ledger: Ledger) -> Ledger:
+        """The partition's ledger, from which what is recorded of other records than those that stand there now is gone.
+
+        A log that was truncated or restored gives its offsets again.
+        """
+        source = record.source
+        at = (namespace, *source.place)
+        if source.offset in ledger.decisions:
+            if ledger.is_of(source.offset, fingerprint(record)):
+                return ledger
+        elif source.offset > ledger.head or not self._head_is_another(at, source, ledger):
+            return ledger
+        logger.warning(
+            "other records stand where decisions were made: from here on they are new questions",
+            extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
+        )
+        self._metrics.ledgers_begun_anew.labels("other_records").inc()
+        ledger = self._retry.store(self._clusterer.forget, *at, source.offset)
+        self._ledgers[at] = (ledger, self._ledgers[at][1])
+        return ledger
+
+    def _head_is_another(self, at: tuple[str, str, int], source: Source, ledger: Ledger) -> bool:
+        """Whether the record that the ledger ends with has gone from its place.
+
+        What is not recorded at or below that is either read again, since the group was set back, or another record,
+        since Kafka came back from a backup and what was decided of these offsets is pruned.
+        """
+        if at in self._heads_seen:
+            return False
+        while len(self._heads_seen) >= _MOST_LEDGERS:
+            self._heads_seen.pop()
+        self._heads_seen.add(at)
+        known = ledger.fingerprints.get(ledger.head, "")
+        return self._check.is_another(source.topic, source.partition, ledger.head, known)
+
+    def _read_ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
+        refused, until = self._refused.get(namespace, (None, 0.0))
+        if refused is not None and time.monotonic() < until:
+            raise refused
+        try:
+            return self._retry.store(self._clusterer.recorded, namespace, topic, partition)
+        except NamespaceRefused as error:
+            if namespace == self._own_namespace:
+                raise
+            refused = BadRecord("recall", error.reason, str(error))
+        logger.warning("a namespace is refused: its records are dead letters", extra={"reason": str(refused)})
+        while len(self._refused) >= _MOST_REFUSED:
+            del self._refused[next(iter(self._refused))]
+        self._refused[namespace] = refused, time.monotonic() + _REFUSED_SECONDS
+        raise refused
