@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 import questream.migration.moving
 from questream.broker.kafka_python.decided import DecidedTopics
-from questream.cli.recovery import _cluster_topic
 from questream.deciding.config import namespace_config
 from questream.domain import Matrix, NamespaceState
 from questream.encoder import Encoder
 from questream.errors import IdentityMismatch, KafkaUnavailable
 from questream.migration.moving import Moved, TextsMissing, move
 from questream.migration.rebuilding import Rebuilding
-from questream.recovery.verifying import verify
 from questream.store.protocol import Store
 from questream.stream.worker import Worker
+from questream.tools.recovery import verify
 from tests.kit.stream import (
     WAIT_SECONDS,
     Stream,
@@ -110,9 +109,7 @@ def assert_whole(stream: Stream, count: int) -> list[dict[str, Any]]:
     assert len(ids) == TOPICS
     assert sum(live_sizes(stream.store()).values()) == count
     wait_until(lambda: not stream.store().unpublished(NAMESPACE, 0, 10), "all is told")
-    settings = stream.settings()
-    with _cluster_topic(settings, stream.store()) as topic:
-        assert verify(settings, stream.store(), topic, 1000).differences == []
+    assert verify(stream.settings(), 1000).differences == []
     return decisions
 
 

@@ -10,9 +10,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
-    from questream.domain import NamespaceState
     from questream.operations import Answer, Candidate
-    from questream.settings import ModelSettings, Settings
 
 
 def ask(
@@ -28,47 +26,13 @@ def ask(
 
     Example: questream ask "How do I reset my PIN?"
     """
-    from questream.deciding.config import rules_of
-    from questream.encoder import load_encoder
-    from questream.operations import ask as look_up
-    from questream.store.redis.store import open_store
+    from questream.tools.asking import ask as look_up
 
-    settings = load(config, set_)
-    _require_question(text, settings)
-    # Before the model, which takes seconds to load.
-    store = open_store(settings.redis)
-    store.ping()
-    name = namespace or settings.clusters.namespace
-    encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))
-    answer = look_up(store, name, encoder, rules_of(settings, encoder), text)
+    answer = look_up(load(config, set_), namespace, text)
     if as_json:
         print_json(_document(answer))
         return
     _print(answer)
-
-
-def _require_question(text: str, settings: Settings) -> None:
-    """Raise QuestreamError for a text that a worker would refuse, with the worker's own reason."""
-    from questream.domain import Record, Source
-    from questream.errors import BadRecord, QuestreamError
-    from questream.records import QuestionDecoder
-
-    plain = settings.input.model_copy(update={"format": "text"})
-    try:
-        QuestionDecoder(plain, settings.clusters.namespace).decode(Record(Source("", 0, 0, 0), None, text.encode()))
-    except BadRecord as error:
-        raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
-
-
-def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSettings:
-    """The settings of the model that the namespace is built with, as far as they know it."""
-    from questream.encoder.files import locate_model
-
-    former = model.of_former
-    if former is None or namespace is None:
-        return model
-    files = locate_model(former)
-    return former if (files.name, files.revision) == (namespace.model, namespace.model_revision) else model
 
 
 def _document(answer: Answer) -> dict[str, Any]:

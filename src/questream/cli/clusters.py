@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import heapq
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -28,8 +27,6 @@ from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.domain import ClusterState
-    from questream.settings import Settings
-    from questream.store.redis.store import RedisStore
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -62,10 +59,10 @@ def list_(
 
     Example: questream clusters list --limit 50
     """
-    settings = load(config, set_)
-    store, chosen = open_namespace(settings, namespace)
-    biggest = heapq.nlargest(limit, store.summaries(chosen), key=lambda state: (state.size, -state.cluster_id))
-    rows = [_row(state) for state in biggest]
+    from questream.tools.clusters import as_document, biggest_clusters, open_namespace
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    rows = [as_document(state) for state in biggest_clusters(store, chosen, limit)]
     if as_json:
         for row in rows:
             print_json(row)
@@ -97,16 +94,14 @@ def show(
 
     Example: questream clusters show c17
     """
+    from questream.tools.clusters import as_document, lineage, open_namespace
+
     number = _number(cluster)
-    settings = load(config, set_)
-    store, chosen = open_namespace(settings, namespace)
-    state = store.cluster(chosen, number)
-    while state is not None and state.merged_into is not None:
-        remark(f"c{state.cluster_id} was merged into c{state.merged_into}")
-        state = store.cluster(chosen, state.merged_into)
-    if state is None or state.event == "retired":
-        raise _no_cluster(cluster, chosen)
-    row = _row(state)
+    store, chosen = open_namespace(load(config, set_), namespace)
+    *merged, state = lineage(store, chosen, number)
+    for one in merged:
+        remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
+    row = as_document(state)
     if as_json:
         print_json(row)
         return
@@ -130,9 +125,10 @@ def export(
 
     Example: questream clusters export --output clusters.csv
     """
-    settings = load(config, set_)
-    store, chosen = open_namespace(settings, namespace)
-    rows = (_row(state) for state in store.summaries(chosen))
+    from questream.tools.clusters import as_document, open_namespace
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    rows = (as_document(state) for state in store.summaries(chosen))
     with destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
             _write_csv(as_utf8(file), rows)
@@ -154,16 +150,15 @@ def label(
 
     Example: questream clusters label c17 --label "card arrival" --route cards-team
     """
+    from questream.tools.clusters import as_document, open_namespace
+    from questream.tools.clusters import label as name
+
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
     number = _number(cluster)
-    settings = load(config, set_)
-    store, chosen = open_namespace(settings, namespace)
-    try:
-        state = store.label(chosen, number, label, route)
-    except KeyError:
-        raise _no_cluster(cluster, chosen) from None
-    row = _row(state)
+    store, chosen = open_namespace(load(config, set_), namespace)
+    state = name(store, chosen, number, label, route)
+    row = as_document(state)
     if as_json:
         print_json(row)
     else:
@@ -188,7 +183,8 @@ def merge(
     Example: questream clusters merge c17 c42
     """
     from questream.errors import NamingsDiffer
-    from questream.operations import merge_clusters
+    from questream.tools.clusters import merge as merge_clusters
+    from questream.tools.clusters import open_namespace
 
     def may_drop(survivor: ClusterState, loser: ClusterState) -> bool:
         remark(f"c{survivor.cluster_id} stays with {_naming(survivor)}; c{loser.cluster_id} loses {_naming(loser)}")
@@ -197,14 +193,9 @@ def merge(
         return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
 
     one, another = _number(cluster), _number(other)
-    settings = load(config, set_)
-    store, chosen = open_namespace(settings, namespace)
+    store, chosen = open_namespace(load(config, set_), namespace)
     try:
         applied = merge_clusters(store, chosen, one, another, may_drop)
-    except KeyError as error:
-        raise _no_cluster(f"c{error.args[0]}", chosen) from None
-    except ValueError as error:
-        raise QuestreamError(str(error)) from None
     except NamingsDiffer as error:
         raise QuestreamError(f"{error}; nothing was merged: --yes drops the younger one's") from None
     survivor, loser = applied.survivor, applied.loser
@@ -212,18 +203,6 @@ def merge(
         print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})
     else:
         print_line(f"c{loser.cluster_id} is c{survivor.cluster_id} now, {survivor.size:,} questions")
-
-
-def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
-    """The store, and the namespace asked for. Raises QuestreamError if there is no such namespace."""
-    from questream.store.redis.store import open_store
-
-    store = open_store(settings.redis, settings.clusters.log_entries)
-    chosen = namespace or settings.clusters.namespace
-    if store.namespace_state(chosen) is None:
-        known = ", ".join(store.namespaces()) or "none yet"
-        raise QuestreamError(f"there is no namespace {chosen!r}; there are: {known}")
-    return store, chosen
 
 
 def _number(cluster: str) -> int:
@@ -237,28 +216,6 @@ def _number(cluster: str) -> int:
 
 def _naming(state: ClusterState) -> str:
     return f"label {printable(state.label or '-')}, route {printable(state.route or '-')}"
-
-
-def _no_cluster(cluster: str, namespace: str) -> QuestreamError:
-    return QuestreamError(f"there is no cluster {printable(cluster)} in namespace {namespace!r}")
-
-
-def _row(state: ClusterState) -> dict[str, Any]:
-    from questream.domain import format_cluster_id
-    from questream.records.times import format_time
-
-    return {
-        "cluster_id": format_cluster_id(state.cluster_id),
-        "namespace": state.namespace,
-        "size": state.size,
-        "members": state.members,
-        "label": state.label,
-        "route": state.route,
-        "created_at": format_time(state.created_at),
-        "last_seen_at": format_time(state.last_seen_at),
-        "model": state.model,
-        "representative": state.representative,
-    }
 
 
 def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:

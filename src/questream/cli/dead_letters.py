@@ -14,8 +14,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
-    from questream.broker.kafka_python.dead_letters import DeadLetter, ReplayCount
-    from questream.settings import Settings
+    from questream.broker.kafka_python.dead_letters import DeadLetter
 
 dead_letters = typer.Typer(help="See and replay what could not be processed.", no_args_is_help=True)
 
@@ -36,22 +35,14 @@ def list_(
 
     Example: questream dead-letters list --reason empty_text
     """
-    from questream.broker.kafka_python.connect import open_reader
-    from questream.broker.kafka_python.dead_letters import begin, read_dead_letters, replay_group
+    from questream.tools.dead_letters import dead_letters
 
-    settings = load(config, set_)
-    with open_reader(settings, group_id=replay_group(settings.kafka.group_id)) as consumer:
-        settled = begin(consumer, settings.kafka.dead_letter_topic)
-        rows = (
-            _row(letter, letter.offset in settled[letter.partition], show_values)
-            for letter in read_dead_letters(consumer)
-            if reason is None or letter.reason == reason
-        )
-        if as_json:
-            for row in rows:
-                print_json(row)
-        else:
-            _print_table(list(rows), show_values)
+    rows = (_row(letter, replayed, show_values) for letter, replayed in dead_letters(load(config, set_), reason))
+    if as_json:
+        for row in rows:
+            print_json(row)
+    else:
+        _print_table(list(rows), show_values)
 
 
 @dead_letters.command("replay")
@@ -66,8 +57,11 @@ def replay(
 
     Example: questream dead-letters replay --reason text_too_long --dry-run
     """
+    from questream.tools.dead_letters import count_replayable
+    from questream.tools.dead_letters import replay as send_back
+
     settings = load(config, set_)
-    count = _count_replayable(settings, reason) if dry_run else _replay(settings, reason)
+    count = (count_replayable if dry_run else send_back)(settings, reason)
     if as_json:
         print_json({**asdict(count), "dry_run": dry_run})
         return
@@ -84,60 +78,6 @@ def replay(
             f"{count.too_large:,} refer to compressed batches that unpack to more than kafka.max_unpacked_bytes:"
             " raise that to replay them"
         )
-
-
-def _count_replayable(settings: Settings, reason: str | None) -> ReplayCount:
-    from questream.broker.kafka_python.connect import open_reader
-    from questream.broker.kafka_python.dead_letters import (
-        ReplayCount,
-        begin,
-        read_dead_letters,
-        replay_group,
-        select,
-        with_originals,
-    )
-
-    kafka, count = settings.kafka, ReplayCount()
-    with open_reader(settings, group_id=replay_group(kafka.group_id)) as consumer:
-        settled = begin(consumer, kafka.dead_letter_topic)
-        letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
-        with open_reader(settings) as originals:
-            count.sent = sum(1 for _ in with_originals(letters, originals, count))
-    return count
-
-
-def _replay(settings: Settings, reason: str | None) -> ReplayCount:
-    from questream.broker.kafka_python.connect import open_producer, open_reader, require_topic
-    from questream.broker.kafka_python.dead_letters import (
-        ReplayCount,
-        begin,
-        read_dead_letters,
-        replay_group,
-        select,
-        with_originals,
-    )
-    from questream.broker.kafka_python.dead_letters import replay as send_back
-    from questream.broker.kafka_python.publisher import KeySerializer
-
-    kafka, count = settings.kafka, ReplayCount()
-    group = replay_group(kafka.group_id)
-
-    def on_sent(letters: int) -> None:
-        count.sent += letters
-
-    with (
-        open_reader(settings, group_id=group) as consumer,
-        open_reader(settings) as originals,
-        open_producer(settings, transactional_id=group, key_serializer=KeySerializer()) as producer,
-    ):
-        # First of all: it ends a replay that died, or still runs elsewhere, before its offsets are read.
-        producer.init_transactions()
-        require_topic(producer, kafka.input_topic)
-        settled = begin(consumer, kafka.dead_letter_topic)
-        letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
-        letters = with_originals(letters, originals, count)
-        send_back(letters, settled, kafka.dead_letter_topic, group, producer, kafka.call_deadline_seconds, on_sent)
-    return count
 
 
 def _row(letter: DeadLetter, replayed: bool, show_values: bool) -> dict[str, Any]:

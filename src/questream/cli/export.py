@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import NamespaceOption, open_namespace
+from questream.cli.clusters import NamespaceOption
 from questream.cli.options import ConfigOption, SetOption, load
 from questream.cli.output import destination, json_line, remark
 
@@ -34,6 +34,7 @@ def export(
     Example: questream export groups.jsonl --labelled
     """
     from questream.lab.training.decided import Missed, decided_questions
+    from questream.tools.clusters import open_namespace
 
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table
-from questream.errors import ExitCode, SettingsError
-
-if TYPE_CHECKING:
-    from questream.recovery.cluster_topic import ClusterTopic
-    from questream.settings import Settings
-    from questream.store.redis.store import RedisStore
+from questream.errors import ExitCode
 
 
 def verify(
@@ -32,13 +25,9 @@ def verify(
 
     Example: questream verify --decisions 100000
     """
-    from questream.recovery.verifying import verify as compare
-    from questream.store.redis.store import open_store
+    from questream.tools.recovery import verify as compare
 
-    settings = load(config, set_)
-    store = open_store(settings.redis)
-    with _cluster_topic(settings, store) as topic:
-        found = compare(settings, store, topic, decisions)
+    found = compare(load(config, set_), decisions)
     if as_json:
         print_json(asdict(found))
     else:
@@ -82,62 +71,17 @@ def restore(
 
     Example: questream restore --redis.url redis://127.0.0.1:6379/0
     """
-    from questream.recovery.home import Homes, location_of
-    from questream.recovery.recover import StoreRecovery
-    from questream.store.redis.store import open_store
+    from questream.tools import recovery
 
     settings = load(config, set_)
     if adopt and (former_config is None) == (not former_is_gone):
         raise typer.BadParameter("--adopt needs one of --former-config FILE and --former-is-gone")
-    store = open_store(settings.redis)
-    with _cluster_topic(settings, store) as topic:
-        recovery = StoreRecovery(store, topic, Homes(store, location_of(settings.redis)), give_up=give_up)
-        if adopt:
-            if former_config is not None:
-                _close_former(settings, load(former_config, None), topic)
-            restored = recovery.adopt()
-            _tell_homes(settings, store, restored)
-        else:
-            restored = recovery.restore()
+    if adopt:
+        former = None if former_config is None else load(former_config, None)
+        restored = recovery.adopt(settings, former, give_up=give_up)
+    else:
+        restored = recovery.restore(settings, give_up=give_up)
     if as_json:
         print_json(restored)
     else:
         print_table(["namespace", "clusters put back#"], ([name, str(count)] for name, count in restored.items()))
-
-
-def _close_former(settings: Settings, former: Settings, topic: ClusterTopic) -> None:
-    """Scripts of the former Redis refuse from here on: the fence stands inside of what is fenced."""
-    from questream.recovery.home import location_of
-    from questream.store.redis.store import open_store
-
-    if location_of(former.redis) == location_of(settings.redis):
-        raise SettingsError("--former-config leads to the same Redis as redis.url; it must lead to the former one")
-    store = open_store(former.redis)
-    for namespace in topic.namespaces():
-        store.move_away(namespace)
-
-
-def _tell_homes(settings: Settings, store: RedisStore, namespaces: Iterable[str]) -> None:
-    """At once, and not with the next decision: a worker of another Redis may start before that."""
-    from questream.broker.kafka_python.connect import open_producer
-    from questream.records import encode_namespace_state
-    from questream.recovery.home import HOME_HEADER
-
-    with open_producer(settings) as producer:
-        for namespace in namespaces:
-            whole, home = store.namespace_state(namespace), store.home(namespace)
-            if whole is not None and home is not None:
-                key, value = encode_namespace_state(whole)
-                topic, headers = settings.kafka.cluster_topic, [(HOME_HEADER, home)]
-                producer.send(topic, key=key, value=value, headers=headers).get(settings.kafka.call_deadline_seconds)
-
-
-@contextmanager
-def _cluster_topic(settings: Settings, store: RedisStore) -> Iterator[ClusterTopic]:
-    from questream.recovery.cluster_topic import ClusterTopic
-
-    topic = ClusterTopic(settings, store.stream)
-    try:
-        yield topic
-    finally:
-        topic.close()

@@ -39,28 +39,17 @@ def create(
 
     Example: questream topics create --partitions 12 --replication-factor 3
     """
-    from questream.broker.kafka_python.admin import (
-        check_missing,
-        create_missing,
-        find_topics,
-        message_bytes_limit,
-        wanted_topics,
-    )
-    from questream.broker.kafka_python.connect import open_admin
+    from questream.tools.topics import check_topics, create_topics
 
     settings = load(config, set_)
-    with open_admin(settings) as admin:
-        found_input = find_topics(admin, [settings.kafka.input_topic]).get(settings.kafka.input_topic)
-        limit = message_bytes_limit(admin, found_input)
-        wanted = wanted_topics(settings, partitions, replication_factor, limit)
-        reports = (check_missing if dry_run else create_missing)(admin, wanted)
-    _print(reports, as_json)
-    if limit is None:
+    reports = (check_topics if dry_run else create_topics)(settings, partitions, replication_factor)
+    _print(reports.topics, as_json)
+    if reports.input_message_bytes is None:
         remark(
             f"how long a record of {settings.kafka.input_topic} may be is not told: the right to DESCRIBE_CONFIGS is "
             "missing; give the other topics a max.message.bytes 64 KiB above it, or the longest records stop the stream"
         )
-    if any(report.problems for report in reports):
+    if not reports.all_usable:
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -1,0 +1,47 @@
+"""Where a question would go in a running stream, asked of its store with the stream's own model."""
+
+from __future__ import annotations
+
+from questream.deciding.config import rules_of
+from questream.domain import NamespaceState, Record, Source
+from questream.encoder import load_encoder
+from questream.encoder.files import locate_model
+from questream.errors import BadRecord, QuestreamError
+from questream.operations import Answer
+from questream.operations import ask as ask_store
+from questream.records import QuestionDecoder
+from questream.settings import ModelSettings, Settings
+from questream.store.redis.store import open_store
+
+
+def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
+    """Where `text` would go if it came now to the namespace, by default that of the settings. Nothing is learned.
+
+    Raises QuestreamError if a worker would dead-letter the text, if the namespace is not there or was built with a
+    model that the settings do not name; ModelError; what the store raises.
+    """
+    _require_question(text, settings)
+    # Before the model, which takes seconds to load.
+    store = open_store(settings.redis)
+    store.ping()
+    name = namespace or settings.clusters.namespace
+    encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))
+    return ask_store(store, name, encoder, rules_of(settings, encoder), text)
+
+
+def _require_question(text: str, settings: Settings) -> None:
+    """Raise QuestreamError for a text that a worker would refuse, with the worker's own reason."""
+    plain = settings.input.model_copy(update={"format": "text"})
+    try:
+        QuestionDecoder(plain, settings.clusters.namespace).decode(Record(Source("", 0, 0, 0), None, text.encode()))
+    except BadRecord as error:
+        raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
+
+
+def _model_of(model: ModelSettings, namespace: NamespaceState | None) -> ModelSettings:
+    """The settings of the model that the namespace is built with, as far as they know it."""
+    former = model.of_former
+    if former is None or namespace is None:
+        return model
+    files = locate_model(former)
+    return former if (files.name, files.revision) == (namespace.model, namespace.model_revision) else model

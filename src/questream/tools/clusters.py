@@ -1,0 +1,86 @@
+"""The clusters of a running stream: looked at, named and merged."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+from questream.domain import ClusterState, format_cluster_id
+from questream.errors import QuestreamError
+from questream.operations import merge_clusters
+from questream.records.times import format_time
+from questream.settings import Settings
+from questream.store.protocol import AppliedMerge, Store
+from questream.store.redis.store import RedisStore, open_store
+
+
+class NoSuchCluster(QuestreamError):
+    """A namespace has no cluster of that id, or no longer."""
+
+    def __init__(self, cluster_id: int, namespace: str) -> None:
+        super().__init__(f"there is no cluster {format_cluster_id(cluster_id)} in namespace {namespace!r}")
+
+
+def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
+    """The store, and the namespace asked for, else that of the settings. Raises QuestreamError if it is not there."""
+    store = open_store(settings.redis, settings.clusters.log_entries)
+    chosen = namespace or settings.clusters.namespace
+    if store.namespace_state(chosen) is None:
+        known = ", ".join(store.namespaces()) or "none yet"
+        raise QuestreamError(f"there is no namespace {chosen!r}; there are: {known}")
+    return store, chosen
+
+
+def biggest_clusters(store: Store, namespace: str, limit: int) -> list[ClusterState]:
+    """At most `limit` clusters, the biggest first, of equal ones the older."""
+    return heapq.nlargest(limit, store.summaries(namespace), key=lambda state: (state.size, -state.cluster_id))
+
+
+def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]:
+    """The cluster, and what it was merged into, one after the other; the last one lives. Raises NoSuchCluster."""
+    states = []
+    into: int | None = cluster_id
+    while into is not None:
+        state = store.cluster(namespace, into)
+        if state is None or state.event == "retired":
+            raise NoSuchCluster(cluster_id, namespace)
+        states.append(state)
+        into = state.merged_into
+    return states
+
+
+def label(store: Store, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
+    """Name a cluster and set its route; None leaves one as it is, "" removes it. Raises NoSuchCluster."""
+    try:
+        return store.label(namespace, cluster_id, label, route)
+    except KeyError:
+        raise NoSuchCluster(cluster_id, namespace) from None
+
+
+def merge(
+    store: Store, namespace: str, one: int, other: int, may_drop: Callable[[ClusterState, ClusterState], bool]
+) -> AppliedMerge:
+    """Merge two clusters, as `questream.operations.merge_clusters` does. Raises QuestreamError for all that fails."""
+    try:
+        return merge_clusters(store, namespace, one, other, may_drop)
+    except KeyError as error:
+        raise NoSuchCluster(error.args[0], namespace) from None
+    except ValueError as error:
+        raise QuestreamError(str(error)) from None
+
+
+def as_document(state: ClusterState) -> dict[str, Any]:
+    """A cluster as JSON tells it, without its vector."""
+    return {
+        "cluster_id": format_cluster_id(state.cluster_id),
+        "namespace": state.namespace,
+        "size": state.size,
+        "members": state.members,
+        "label": state.label,
+        "route": state.route,
+        "created_at": format_time(state.created_at),
+        "last_seen_at": format_time(state.last_seen_at),
+        "model": state.model,
+        "representative": state.representative,
+    }
