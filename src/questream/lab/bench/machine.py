@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, TypeVar
+
+import psutil
 
 _PACKAGES = ("questream", "numpy", "torch", "kafka-python", "redis", "orjson")
 _GIB = 1024**3
+
+T = TypeVar("T")
 
 
 class Machine(TypedDict):
@@ -19,7 +24,7 @@ class Machine(TypedDict):
     processor: str
     cores: int
     avx512: bool
-    memory_gib: float | None
+    memory_gib: float
     system: str
     python: str
     packages: dict[str, str]
@@ -33,7 +38,7 @@ def describe_machine() -> Machine:
         processor=told.get("model name") or platform.processor() or platform.machine(),
         cores=usable_cores(),
         avx512="avx512f" in told.get("flags", "").split(),
-        memory_gib=_memory_gib(),
+        memory_gib=round(psutil.virtual_memory().total / _GIB, 1),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages={name: found for name in _PACKAGES if (found := _version(name)) is not None},
@@ -55,31 +60,22 @@ def load_average() -> float | None:
 
 def cpu_seconds(pid: int) -> float | None:
     """Processor time that a process has used so far, all its threads; None where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    # Fields 14 and 15 of proc(5), user and system time; field 3 is the first after the name.
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _told(lambda: sum(psutil.Process(pid).cpu_times()[:2]))
 
 
 def resident_bytes(pid: int) -> int | None:
     """Memory of a process that is in RAM now; None where the system does not tell."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except OSError:
-        return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return _told(lambda: psutil.Process(pid).memory_info().rss)
 
 
 def thread_count(pid: int) -> int | None:
     """Threads of a process; None where the system does not tell."""
-    return _entries(Path(f"/proc/{pid}/task"))
+    return _told(lambda: psutil.Process(pid).num_threads())
 
 
 def open_file_count(pid: int) -> int | None:
     """Open files and sockets of a process; None where the system does not tell."""
-    return _entries(Path(f"/proc/{pid}/fd"))
+    return _told(lambda: psutil.Process(pid).num_fds())
 
 
 def peak_resident_bytes(pid: int) -> int | None:
@@ -97,10 +93,10 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _entries(folder: Path) -> int | None:
+def _told(figure: Callable[[], T]) -> T | None:
     try:
-        return sum(1 for _ in folder.iterdir())
-    except OSError:
+        return figure()
+    except psutil.Error:
         return None
 
 
@@ -111,13 +107,6 @@ def _cpu_info() -> dict[str, str]:
     except OSError:
         return {}
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB, 1)
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _version(package: str) -> str | None:

@@ -37,9 +37,11 @@ def print_results(results: Results, line: Line, table: Table) -> None:
 
 
 def _print_machine(machine: Machine, broker: str, store: str, line: Line) -> None:
-    memory = f", {machine['memory_gib']:.0f} GiB" if machine["memory_gib"] else ""
     avx512 = "AVX-512" if machine["avx512"] else "no AVX-512"
-    line(f"{machine['processor']}, {machine['cores']} cores, {avx512}{memory}; {machine['system']}")
+    line(
+        f"{machine['processor']}, {machine['cores']} cores, {avx512}, {machine['memory_gib']:.0f} GiB;"
+        f" {machine['system']}"
+    )
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     line(f"Python {machine['python']}; {packages}")
     line(f"Broker: {broker}. Store: {store}. Load average at the start: {_number(machine['load_average'], 1)}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import theilslopes
 
 _MOST_POINTS = 1000
 
@@ -37,8 +38,5 @@ def trend(times: Sequence[float], values: Sequence[float], share: float, least: 
         raise ValueError("a trend takes three points at least")
     step = -(-len(times) // _MOST_POINTS)
     at, value = np.asarray(times, np.float64)[::step], np.asarray(values, np.float64)[::step]
-    one, other = np.triu_indices(len(at), 1)
-    run = at[other] - at[one]
-    slope = float(np.median((value[other] - value[one])[run > 0] / run[run > 0]))
-    middle = float(np.median(value))
+    slope, middle = float(theilslopes(value, at).slope), float(np.median(value))
     return Trend(middle, slope * float(at[-1] - at[0]), max(share * middle, least))

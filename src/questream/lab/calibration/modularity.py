@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Similarity
 from questream.domain import Matrix
@@ -16,7 +17,6 @@ _NEIGHBOURS = 3
 # At 1 the measure cannot see groups below a size that grows with the sample (Fortunato & Barthelemy 2007), and settles
 # for too few; docs/clustering.md says what other values cost.
 RESOLUTION = 2.0
-_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +48,7 @@ class NeighbourGraph:
 def neighbour_graph(vectors: Matrix, similarity: Similarity) -> NeighbourGraph:
     """The graph of unit vectors (n, d), more than three, by the cosine that clusters are told apart by."""
     offset = vectors.sum(axis=0) / (len(vectors) + MEAN_PRIOR_QUESTIONS) if similarity == "centred" else 0.0
-    unit = vectors - offset
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    neighbours = np.empty((len(unit), _NEIGHBOURS), np.int64)
-    weights = np.empty((len(unit), _NEIGHBOURS))
-    for start in range(0, len(unit), _ROWS_AT_ONCE):
-        scores = unit[start : start + _ROWS_AT_ONCE] @ unit.T
-        rows = np.arange(len(scores))
-        scores[rows, start + rows] = -np.inf
-        best = np.argpartition(-scores, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
-        neighbours[start : start + len(rows)] = best
-        weights[start : start + len(rows)] = np.maximum(scores[rows[:, None], best], 0.0)
-    return NeighbourGraph(neighbours, weights)
+    nearest = NearestNeighbors(n_neighbors=_NEIGHBOURS, metric="cosine").fit(vectors - offset)
+    # Of the questions that it was fitted with: none is a neighbour of its own.
+    distances, neighbours = nearest.kneighbors()
+    return NeighbourGraph(neighbours, np.maximum(1.0 - distances, 0.0))
