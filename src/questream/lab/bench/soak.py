@@ -8,7 +8,6 @@ tombstones that wait a minute, and what a retired cluster leaves behind for ten 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from questream.lab.bench.machine import open_file_count, resident_bytes, thread_
 from questream.lab.bench.servers import own_stream
 from questream.lab.bench.trend import Trend, trend
 from questream.lab.bench.worker_process import Counts, NoAnswer, WorkerProcess, worker_processes
+from questream.lab.task import Task
 from questream.settings import Settings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.codec import Keys
@@ -168,41 +168,20 @@ class _Crew:
         }
 
 
-class _Sender:
+class _Sender(Task):
     """Sends on a thread of its own, never more than 20,000 ahead of what the workers have decided."""
 
     def __init__(self, settings: Settings, asked: Iterator[Asked]) -> None:
+        super().__init__("soak-sender")
         self._settings = settings
         self._asked = asked
-        self._stopping = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._guard, name="soak-sender", daemon=True)
         self.sent = 0
         self.decided = 0
 
-    def __enter__(self) -> _Sender:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise what ended the sending."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _guard(self) -> None:
-        try:
-            self._send()
-        except BaseException as error:  # carried to whoever checks
-            self._note(error)
-
     def _note(self, error: BaseException) -> None:
-        self._failure = error
+        self._error = error
 
-    def _send(self) -> None:
+    def _work(self) -> None:
         patience: dict[str, Any] = {"delivery_timeout_ms": _PATIENT_MS, "max_block_ms": _PATIENT_MS}
         with open_producer(self._settings, linger_ms=20, batch_size=262_144, **patience) as producer:
             for number, asked in enumerate(self._asked):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Self
 
 import orjson
@@ -13,6 +12,7 @@ import orjson
 from questream.broker.kafka_python.connect import open_producer, open_reader
 from questream.broker.kafka_python.reading import start_at
 from questream.errors import QuestreamError
+from questream.lab.task import Task
 from questream.settings import Settings
 
 _POLL_MS = 50
@@ -57,32 +57,24 @@ def _value(question_id: str, text: str) -> bytes:
     return orjson.dumps({"id": question_id, "text": text})
 
 
-class Reader:
+class Reader(Task):
     """Reads the output topic on a thread of its own and notes when each decision was first seen, and how often.
 
     `seen_at` is by question id (the record's key), in time.perf_counter. It reads committed records only.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("bench-reader")
         self._settings = settings
-        self._stopping = threading.Event()
         self._started = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._guard, name="bench-reader", daemon=True)
         self.seen_at: dict[str, float] = {}
         self.records = 0
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._started.wait()
-        self.check()
+        super().__enter__()
+        while not self._started.wait(_CHECK_SECONDS):
+            self.check()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        self._thread.join()
 
     @property
     def decided(self) -> int:
@@ -93,11 +85,6 @@ class Reader:
     def duplicates(self) -> int:
         """How many records were more than the first of their question."""
         return self.records - len(self.seen_at)
-
-    def check(self) -> None:
-        """Raise what ended the reading."""
-        if self._failure is not None:
-            raise self._failure
 
     def wait_for(self, count: int, check: Callable[[], None]) -> None:
         """Return once `count` different questions have a decision; `check` is called meanwhile and may raise.
@@ -114,15 +101,7 @@ class Reader:
             elif time.monotonic() - moved_at > _STANDSTILL_SECONDS:
                 raise QuestreamError(f"{decided} of {count} are decided, and none for {_STANDSTILL_SECONDS:.0f} s")
 
-    def _guard(self) -> None:
-        try:
-            self._read()
-        except BaseException as error:  # carried to whoever checks
-            self._failure = error
-        finally:
-            self._started.set()
-
-    def _read(self) -> None:
+    def _work(self) -> None:
         with open_reader(self._settings, fetch_max_wait_ms=_POLL_MS) as consumer:
             start_at(consumer, self._settings.kafka.output_topic, "beginning")
             self._started.set()

@@ -17,7 +17,6 @@ from rich.text import Text
 from questream.lab.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
 
 _ACCENT = "cyan"
-_FRAMES_PER_SECOND = 10
 # Lines of a screen that are not clusters: title, gap, three stages, gap, two of figures, gap, heading, cursor.
 _OTHER_LINES = 11
 _MOST_CLUSTERS = 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -14,6 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from questream.embedded import EMBEDDED_FETCH_MAX_WAIT_MS
 from questream.errors import QuestreamError
 from questream.lab.demo.tally import Place, Tally
+from questream.lab.task import Task
 from questream.records import dead_letter_origin, is_namespace_key
 from questream.records.files import FileQuestion
 
@@ -33,48 +33,14 @@ class Topics(NamedTuple):
     dead_letters: str
 
 
-class _Task:
-    """A thread whose exception reaches whoever calls `check`."""
-
-    def __init__(self, name: str) -> None:
-        self._stopping = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._guarded, name=name, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopping.set()
-        # A client may wait for a broker that is gone; as a daemon its thread ends with the process.
-        self._thread.join(_JOIN_SECONDS)
-
-    def check(self) -> None:
-        """Raise what ended the thread, if anything did."""
-        if self._error is not None:
-            raise self._error
-
-    def _guarded(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self._error = error
-
-    def _work(self) -> None:
-        raise NotImplementedError
-
-
-class Reader(_Task):
+class Reader(Task):
     """Reads decisions, cluster states and dead letters from their beginning into a tally.
 
     `on_processed` is called once for each question that got its decision or became a dead letter.
     """
 
     def __init__(self, bootstrap: str, topics: Topics, tally: Tally, on_processed: Callable[[], None]) -> None:
-        super().__init__("demo-reader")
+        super().__init__("demo-reader", _JOIN_SECONDS)
         self._bootstrap = bootstrap
         self._topics = topics
         self._tally = tally
@@ -150,7 +116,7 @@ class Asker:
         self._producer.flush(timeout=_SEND_SECONDS)
 
 
-class Feeder(_Task):
+class Feeder(Task):
     """Sends all questions, never more than `in_flight` of them ahead of their decisions.
 
     So the stream runs as fast as the worker can, and latencies tell of the worker rather than of a queue before it.
@@ -158,7 +124,7 @@ class Feeder(_Task):
     """
 
     def __init__(self, asker: Asker, questions: Iterable[FileQuestion], in_flight: int) -> None:
-        super().__init__("demo-feeder")
+        super().__init__("demo-feeder", _JOIN_SECONDS)
         self._asker = asker
         self._questions = questions
         self._free = threading.Semaphore(in_flight)
