@@ -27,9 +27,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
+from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from questream.errors import MissingExtra, QuestreamError
+from questream.settings import KafkaSettings, RedisSettings
 
 LOOPBACK = "127.0.0.1"
 
@@ -39,6 +41,7 @@ EMBEDDED_SESSION_TIMEOUT_SECONDS = 6.0
 # consumer allows: a record is read 130 ms late in the median with the usual 500 ms, 7 ms with this.
 EMBEDDED_FETCH_MAX_WAIT_MS = 20
 
+_BROKER_SECRETS = {"sasl_plain_password", "sasl_plain_password_file", "ssl_password", "ssl_password_file"}
 _START_SECONDS = 20.0
 _PROBE_SECONDS = 1
 _POLL_SECONDS = 0.01
@@ -92,6 +95,21 @@ def embedded_store(max_memory_bytes: int = 512 * 1024 * 1024) -> Iterator[str]:
 
     with _server("store", command, answers) as port:
         yield f"redis://{LOOPBACK}:{port}/0"
+
+
+def for_embedded_broker(kafka: KafkaSettings, bootstrap_servers: str) -> KafkaSettings:
+    """Settings that lead to an embedded broker; they lose options and secrets, which are for a broker of the user's."""
+    own = {
+        "bootstrap_servers": bootstrap_servers,
+        "session_timeout_seconds": EMBEDDED_SESSION_TIMEOUT_SECONDS,
+        "options": {"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
+    }
+    return KafkaSettings.model_validate(kafka.model_dump(exclude=_BROKER_SECRETS) | own)
+
+
+def for_embedded_store(store: RedisSettings, url: str) -> RedisSettings:
+    """Settings that lead to an embedded store; of those before, its `prefix` alone holds."""
+    return RedisSettings(url=SecretStr(url), prefix=store.prefix)
 
 
 def bundled_model() -> Path:

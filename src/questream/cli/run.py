@@ -17,7 +17,7 @@ from questream.cli.output import remark
 from questream.errors import SettingsError
 
 if TYPE_CHECKING:
-    from questream.settings import KafkaSettings, Settings
+    from questream.settings import Settings
     from questream.stream.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -107,18 +107,21 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
 @contextmanager
 def _embedded_servers(settings: Settings) -> Iterator[Settings]:
     """Yields the settings with servers of this process's own in the place of the user's."""
-    from pydantic import SecretStr
-
     from questream.broker.kafka_python.admin import create_missing, wanted_topics
     from questream.broker.kafka_python.connect import open_admin
-    from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, bundled_model, embedded_broker, embedded_store
-    from questream.settings import RedisSettings
+    from questream.embedded import (
+        bundled_model,
+        embedded_broker,
+        embedded_store,
+        for_embedded_broker,
+        for_embedded_store,
+    )
 
     with embedded_broker() as bootstrap_servers, embedded_store() as url:
         changed = settings.model_copy(
             update={
-                "kafka": _embedded_kafka(settings.kafka, bootstrap_servers, EMBEDDED_SESSION_TIMEOUT_SECONDS),
-                "redis": RedisSettings(url=SecretStr(url), prefix=settings.redis.prefix),
+                "kafka": for_embedded_broker(settings.kafka, bootstrap_servers),
+                "redis": for_embedded_store(settings.redis, url),
                 "model": settings.model
                 if "name" in settings.model.model_fields_set
                 else settings.model.model_copy(update={"name": str(bundled_model())}),
@@ -129,16 +132,3 @@ def _embedded_servers(settings: Settings) -> Iterator[Settings]:
         remark(f"broker {bootstrap_servers}, store {url}; send questions with:")
         remark(f"  questream produce FILE --kafka.bootstrap_servers={bootstrap_servers}")
         yield changed
-
-
-def _embedded_kafka(kafka: KafkaSettings, bootstrap_servers: str, session_timeout_seconds: float) -> KafkaSettings:
-    """The user's names and times, without what only the user's broker understands."""
-    from questream.embedded import EMBEDDED_FETCH_MAX_WAIT_MS
-
-    secrets = {"sasl_plain_password", "sasl_plain_password_file", "ssl_password", "ssl_password_file"}
-    own = {
-        "bootstrap_servers": bootstrap_servers,
-        "session_timeout_seconds": session_timeout_seconds,
-        "options": {"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
-    }
-    return type(kafka).model_validate(kafka.model_dump(exclude={"options", *secrets}) | own)

@@ -13,17 +13,10 @@ from typing import Any
 import redis
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
-from pydantic import SecretStr
 
 from questream.broker.kafka_python.admin import create_missing, wanted_topics
 from questream.broker.kafka_python.connect import open_admin
-from questream.embedded import (
-    EMBEDDED_FETCH_MAX_WAIT_MS,
-    EMBEDDED_SESSION_TIMEOUT_SECONDS,
-    LOOPBACK,
-    embedded_broker,
-    embedded_store,
-)
+from questream.embedded import LOOPBACK, embedded_broker, embedded_store, for_embedded_broker, for_embedded_store
 from questream.errors import QuestreamError
 from questream.settings import InputSettings, KafkaSettings, MetricsSettings, RedisSettings, Settings
 from questream.store.redis.client import connect_redis
@@ -63,7 +56,7 @@ def _store(settings: Settings) -> Iterator[tuple[RedisSettings, str]]:
         yield settings.redis, _describe_store(settings.redis)
         return
     with embedded_store(_STORE_BYTES) as url:
-        own = RedisSettings(url=SecretStr(url), prefix=settings.redis.prefix)
+        own = for_embedded_store(settings.redis, url)
         yield own, f"embedded: {_describe_store(own)}, in memory"
 
 
@@ -73,7 +66,7 @@ def _broker(settings: Settings) -> Iterator[tuple[KafkaSettings, str]]:
         yield settings.kafka, _describe_broker(settings)
         return
     with embedded_broker() as bootstrap_servers:
-        yield _embedded_kafka(settings.kafka, bootstrap_servers), "embedded: Tansu, in memory"
+        yield for_embedded_broker(settings.kafka, bootstrap_servers), "embedded: Tansu, in memory"
 
 
 @contextmanager
@@ -166,16 +159,6 @@ def _delete_group(admin: KafkaAdminClient, group_id: str) -> None:
     # The broker forgets an empty group by itself after a week; embedded it cannot delete one at all.
     with contextlib.suppress(kafka_errors.KafkaError):
         admin.delete_groups([group_id])
-
-
-def _embedded_kafka(kafka: KafkaSettings, bootstrap_servers: str) -> KafkaSettings:
-    """Settings without anything that only the user's own broker would understand."""
-    return KafkaSettings(
-        bootstrap_servers=bootstrap_servers,
-        session_timeout_seconds=EMBEDDED_SESSION_TIMEOUT_SECONDS,
-        compression=kafka.compression,
-        options={"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
-    )
 
 
 def _describe_broker(settings: Settings) -> str:
