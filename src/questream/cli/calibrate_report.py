@@ -10,7 +10,7 @@ from questream.cli.output import print_line, print_table, printable, remark
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from questream.cli.calibrate import Calibrated
+    from questream.lab.calibration.calibrate import Calibrated
     from questream.lab.calibration.preview import Preview
     from questream.lab.calibration.proposal import Proposal, Setting
     from questream.settings import Granularity, Settings

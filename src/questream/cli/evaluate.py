@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +14,7 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
-    from questream.lab.evaluation.files import GoldFile, PairFile
     from questream.lab.evaluation.report.page import Evaluation, Subject
-    from questream.settings import Settings
 
 
 def evaluate(
@@ -42,11 +38,14 @@ def evaluate(
     The columns of a file tell which it is. No server is needed, nothing is stored.
     Example: questream evaluate banking.csv pairs.jsonl --report report.html --clusters.granularity intent
     """
+    from questream.lab.evaluation.run import evaluate_files, read_file
+
     settings = load(config, set_)
     if report is not None:
         _require_report(report)
-    read = {path: _read(path, questions, seed) for path in files}
-    subject, evaluations = _evaluate(settings, read, shuffles, seed)
+    read = {path: read_file(path, questions, seed) for path in files}
+    with progress() as announce:
+        subject, evaluations = evaluate_files(settings, read, shuffles, seed, announce)
     if report is not None:
         from questream.lab.evaluation.report.page import write_report
 
@@ -68,45 +67,6 @@ def _require_report(path: Path) -> None:
     require_matplotlib()
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise QuestreamError(f"{path} cannot be written: it is a folder, or its folder is not there")
-
-
-def _read(path: Path, questions: int, seed: int) -> PairFile | GoldFile:
-    from questream.lab.evaluation.files import read_gold_file, read_pair_file
-    from questream.records.files import holds_pairs
-
-    return read_pair_file(path, questions, seed) if holds_pairs(path) else read_gold_file(path, questions, seed)
-
-
-def _evaluate(
-    settings: Settings, files: Mapping[Path, PairFile | GoldFile], shuffles: int, seed: int
-) -> tuple[Subject, dict[str, Evaluation]]:
-    from questream.deciding.config import rules_of
-    from questream.encoder import load_encoder
-    from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
-    from questream.lab.evaluation.files import PairFile
-    from questream.lab.evaluation.report.page import Subject
-
-    evaluations: dict[str, Evaluation] = {}
-    with progress() as announce:
-        announce("loading the model")
-        encoder = load_encoder(settings.model)
-        rules = rules_of(settings, encoder)
-        for path, file in files.items():
-            announce(path.name)
-            if isinstance(file, PairFile):
-                evaluations[str(path)] = evaluate_pairs(file, encoder, rules, announce)
-            else:
-                evaluations[str(path)] = evaluate_groups(file, encoder, rules, shuffles, seed, announce)
-    by_name = settings.clusters.threshold is None and encoder.preset is None
-    subject = Subject(
-        model=encoder.name,
-        revision=encoder.revision,
-        rules=rules,
-        granularity=settings.clusters.granularity if by_name else None,
-        version=version("questream"),
-        at=datetime.now(UTC),
-    )
-    return subject, evaluations
 
 
 def _print_tables(subject: Subject, evaluations: Mapping[str, Evaluation]) -> None:

@@ -1,0 +1,98 @@
+"""From questions and what is known of them to a proposed threshold: each way that `questream calibrate` has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from questream.clustering.rules import Rules
+from questream.deciding.config import rules_of
+from questream.domain import Matrix
+from questream.encoder import load_encoder
+from questream.lab.calibration.answers import Inquiry
+from questream.lab.calibration.groups import propose_from_groups, require_groups
+from questream.lab.calibration.pairs import pair_stream, propose_from_pairs
+from questream.lab.calibration.proposal import Proposal
+from questream.lab.calibration.sweep import Sweep, grid_of, require_enough, sweep
+from questream.lab.calibration.unlabelled import propose_unlabelled
+from questream.lab.evaluation.files import read_gold_file
+from questream.lab.evaluation.stream import orders_of
+from questream.records.files import LabelledPair, read_pairs
+from questream.settings import Granularity, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What holds whichever way it is calibrated; `questions` is the most that are read of a file or topic."""
+
+    settings: Settings
+    level: Granularity | None
+    questions: int
+    false_join_cost: float
+    seed: int
+    announce: Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A proposal, and what it was made from."""
+
+    way: str
+    proposal: Proposal
+    sweep: Sweep
+    texts: list[str]
+    rules: Rules
+    answers: int | None = None
+
+
+def from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
+    """From a file of questions with gold groups, in `shuffles` orders. Raises QuestreamError for one of no use."""
+    read = read_gold_file(file, wish.questions, wish.seed)
+    # Before the model, which takes seconds to load.
+    require_groups(read.gold)
+    vectors, rules = _embedded(wish, read.texts)
+    orders = orders_of(len(read.texts), shuffles, wish.seed)
+    sweeps = [sweep(vectors[order], rules, grid_of(rules, wish.level), wish.announce) for order in orders]
+    golds = [read.gold[order] for order in orders]
+    proposal = propose_from_groups(sweeps, golds, wish.false_join_cost, wish.seed)
+    return Calibrated("gold groups", proposal, sweeps[0], list(read.texts), rules)
+
+
+def from_pairs(wish: Wish, file: Path, background: list[str]) -> Calibrated:
+    """From a file of labelled pairs, whose questions compete with those of the `background`."""
+    pairs = [pair for pair in read_pairs(file) if pair.text_a.strip() and pair.text_b.strip()]
+    stream = pair_stream(pairs, background, wish.seed)
+    vectors, rules = _embedded(wish, stream.texts)
+    swept = sweep(vectors, rules, grid_of(rules, wish.level), wish.announce)
+    proposal = propose_from_pairs(swept, stream, wish.false_join_cost, wish.seed)
+    return Calibrated("labelled pairs", proposal, swept, stream.texts, rules)
+
+
+def from_sample(wish: Wish, texts: list[str]) -> Calibrated:
+    """From questions of which nothing is known. Raises QuestreamError for too few."""
+    require_enough(len(texts))
+    vectors, rules = _embedded(wish, texts)
+    swept = sweep(vectors, rules, grid_of(rules, wish.level), wish.announce)
+    proposal = propose_unlabelled(swept, vectors, rules, wish.level, wish.false_join_cost)
+    return Calibrated("a sample without labels", proposal, swept, texts, rules)
+
+
+def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> tuple[Calibrated, Inquiry, int]:
+    """What the sample alone says, an inquiry with the `known` answers, and how many of these were of no use."""
+    # Each text once: whether a text is the same as itself need not be asked. What the sample lacks comes last, so that
+    # the same sample is clustered in the same order however many answers there are.
+    once = list(dict.fromkeys([*texts, *(text for pair in known for text in (pair.text_a, pair.text_b))]))
+    alone = from_sample(wish, once)
+    inquiry = Inquiry(alone.sweep, alone.proposal.threshold, wish.false_join_cost, wish.seed)
+    place = {text: at for at, text in enumerate(once)}
+    useless = sum(not inquiry.tell(place[pair.text_a], place[pair.text_b], pair.same) for pair in known)
+    return alone, inquiry, useless
+
+
+def _embedded(wish: Wish, texts: Sequence[str]) -> tuple[Matrix, Rules]:
+    """The unit vectors (n, d) of the texts by the model of the settings, and the rules that hold with it."""
+    wish.announce("loading the model")
+    encoder = load_encoder(wish.settings.model)
+    wish.announce(f"{len(texts):,} questions through the model")
+    return encoder.encode(texts), rules_of(wish.settings, encoder)

@@ -1,0 +1,51 @@
+"""Files of labelled questions through the model and the rules of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from questream.deciding.config import rules_of
+from questream.encoder import load_encoder
+from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
+from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
+from questream.lab.evaluation.report.page import Evaluation, Subject
+from questream.records.files import holds_pairs
+from questream.settings import Settings
+
+
+def read_file(path: Path, questions: int, seed: int) -> PairFile | GoldFile:
+    """The questions or pairs of a file, `questions` of them at most. Raises QuestionFileError."""
+    return read_pair_file(path, questions, seed) if holds_pairs(path) else read_gold_file(path, questions, seed)
+
+
+def evaluate_files(
+    settings: Settings,
+    files: Mapping[Path, PairFile | GoldFile],
+    shuffles: int,
+    seed: int,
+    announce: Callable[[str], None],
+) -> tuple[Subject, dict[str, Evaluation]]:
+    """What was evaluated, and what came of it by the name of the file. Raises ModelError."""
+    announce("loading the model")
+    encoder = load_encoder(settings.model)
+    rules = rules_of(settings, encoder)
+    evaluations: dict[str, Evaluation] = {}
+    for path, file in files.items():
+        announce(path.name)
+        if isinstance(file, PairFile):
+            evaluations[str(path)] = evaluate_pairs(file, encoder, rules, announce)
+        else:
+            evaluations[str(path)] = evaluate_groups(file, encoder, rules, shuffles, seed, announce)
+    by_name = settings.clusters.threshold is None and encoder.preset is None
+    subject = Subject(
+        model=encoder.name,
+        revision=encoder.revision,
+        rules=rules,
+        granularity=settings.clusters.granularity if by_name else None,
+        version=version("questream"),
+        at=datetime.now(UTC),
+    )
+    return subject, evaluations
