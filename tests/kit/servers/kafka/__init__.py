@@ -20,6 +20,11 @@ LOG4J = Path(__file__).with_name("log4j2.properties")
 PASSWORD = "secret-of-the-test-broker"
 
 
+def class_archive(jars: Path) -> Path:
+    """Where `python -m tests.kit.servers` keeps Kafka's classes; a Java that cannot use them reads the jars."""
+    return jars.with_suffix(".jsa")
+
+
 class KafkaServer(Server):
     """A broker with a plain listener where everybody may do all, and a SASL/PLAIN one where rights are checked.
 
@@ -36,6 +41,7 @@ class KafkaServer(Server):
         self._links = links
         self._java = needed_program("java", "install a JDK 17 or newer")
         self._jars = kafka_jars()
+        self._classes = class_archive(self._jars)
         self._port, self._sasl_port, controller_port = free_port(), free_port(), free_port()
         # 16 bytes in URL-safe base64, the first one fixed: an id that begins with a dash reads as an option.
         self.cluster_id = base64.urlsafe_b64encode(b"q" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
@@ -101,7 +107,10 @@ class KafkaServer(Server):
 
     def _java_command(self, *arguments: str) -> list[str]:
         # Most brokers live for a test or two: what the second compiler makes of them is not worth its processor time.
-        command = [self._java, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*", *arguments]
+        options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        if self._classes.exists():
+            options += [f"-XX:SharedArchiveFile={self._classes}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
+        command = [self._java, *options, "-cp", f"{self._jars}/*", *arguments]
         return command if "format" in arguments else [*command, str(self._properties)]
 
     def _own_properties(self, controller_port: int) -> dict[str, str]:
