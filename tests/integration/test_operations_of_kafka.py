@@ -130,7 +130,7 @@ def test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_i
         kafka__call_deadline_seconds=8, kafka__transaction_timeout_seconds=30, delivery=delivery, batch_questions=64
     )
     worker = WorkerProcess(tmp_path, overrides)
-    server.limit_producer(worker.name, bytes_per_second=2000)
+    server.limit_client(worker.name, producer_byte_rate=2000)
     stream.send(question(i, f"question {i} of {i % 5}") for i in range(70))
     with worker, stream.decisions() as reader:
         assert_one_decision_each(reader.values(70, 120), [f"q{i}" for i in range(70)])
@@ -140,3 +140,24 @@ def test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_i
         assert metrics["questream_held_by_quota_seconds_total"] > 8
         assert metrics["questream_publication_limit"] < 64
         assert "producer_byte_rate" in worker.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("quota", "value", "held"),
+    [("consumer_byte_rate", 4000, "FetchResponse"), ("request_percentage", 1, "EndTxnResponse")],
+)
+def test_a_quota_on_fetches_or_requests_slows_a_worker_down_and_does_not_end_it(
+    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path, quota: str, value: int, held: str
+) -> None:
+    server = kafka_factory(properties={"quota.window.num": "2"})
+    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    worker = WorkerProcess(tmp_path, stream.overrides(kafka__call_deadline_seconds=8, batch_questions=4))
+    server.limit_client(worker.name, **{quota: value})
+    # In batches of their own: no broker hands out a batch that is larger than its quota lets pass in all its windows.
+    for number in range(16):
+        stream.send([question(number, f"question {number % 5} {'x' * 2000}")])
+    with worker, stream.decisions() as reader:
+        assert_one_decision_each(reader.values(16, 120), [f"q{number}" for number in range(16)])
+        assert worker.running
+        assert metric_values(worker.port)["questream_kafka_sessions_total"] == 1
+        assert f"{held} throttled by broker" in worker.log.read_text()

@@ -91,10 +91,10 @@ class KafkaServer(Server):
         if result.returncode != 0:
             raise ServerFailed(f"Kafka's storage cannot be formatted:\n{result.stdout}{result.stderr}")
 
-    def limit_producer(self, client_id: str, bytes_per_second: int) -> None:
-        """Give producers of this client id a quota; kafka-python's admin client has no call for it."""
+    def limit_client(self, client_id: str, **quotas: int) -> None:
+        """Give clients of this id quotas by the broker's names; kafka-python's admin client has no call for it."""
         tool = [self._java, "-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*", "kafka.admin.ConfigCommand"]
-        quota = ["--alter", "--add-config", f"producer_byte_rate={bytes_per_second}"]
+        quota = ["--alter", "--add-config", ",".join(f"{name}={value}" for name, value in quotas.items())]
         client = ["--entity-type", "clients", "--entity-name", client_id]
         command = [*tool, "--bootstrap-server", self.bootstrap_servers, *quota, *client]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
