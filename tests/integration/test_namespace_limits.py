@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 
 from tests.integration.test_refused_namespaces import TENANT, asked, reasons
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Stream, assert_one_decision_each, members, question, running_worker, wait_until
+from tests.kit.stream import (
+    Stream,
+    assert_one_decision_each,
+    members,
+    metric_values,
+    question,
+    running_worker,
+    wait_until,
+)
 from tests.kit.vectors import hash_encoder
 
 
@@ -89,3 +99,31 @@ def test_workers_that_let_namespaces_begin_at_once_keep_to_the_limit_together(
     with stream.decisions() as reader, stream.dead_letters() as dead:
         assert len(reader.values()) == 9
         assert {reason for _, _, reason in reasons(dead.rest())} == {"too_many_namespaces"}
+
+
+def test_a_worker_stays_in_its_group_while_it_looks_for_a_new_namespace_in_the_cluster_topic(stream: Stream) -> None:
+    # What is read there ends before an open transaction, as it does late in a topic of millions of states.
+    other = KafkaProducer(
+        bootstrap_servers=stream.bootstrap_servers,
+        transactional_id=f"{stream.group_id}-other",
+        transaction_timeout_ms=60_000,
+    )
+    settings = stream.settings(kafka__max_poll_interval_seconds=4, kafka__transaction_timeout_seconds=40)
+    with running_worker(settings, hash_encoder()) as worker, stream.decisions() as reader:
+        stream.send([asked(1, "acme")])
+        reader.until(1)
+        before = members(stream)
+        other.init_transactions()
+        other.begin_transaction()
+        other.send(stream.topics.cluster_topic, key=b"another", value=b"{}").get(timeout=10)
+        stream.send([asked(2, "bank")])
+        ends = time.monotonic() + 12
+        while time.monotonic() < ends:
+            assert worker.live() is None
+            assert members(stream) == before
+            time.sleep(0.5)
+        assert len(reader.rest()) == 1
+        other.commit_transaction()
+        other.close(timeout=5)
+        assert_one_decision_each(reader.values(2), ["q1", "q2"])
+        assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 1

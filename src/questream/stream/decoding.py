@@ -15,9 +15,9 @@ from questream.errors import BadRecord, NamespaceHeld, Recourse, recourse_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.stream.admission import Admission
+from questream.stream.polling import PollingRetry
 from questream.stream.question import Pending, Queued, Recalled, Refused
 from questream.stream.recall import Recall, Unrecorded
-from questream.stream.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Decoding:
         recall: Recall,
         clusterer: Clusterer,
         metrics: Metrics,
-        retry: Retry,
+        retry: PollingRetry,
     ) -> None:
         self._decoder = decoder
         self._admission = admission

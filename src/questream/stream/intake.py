@@ -21,9 +21,9 @@ from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decider import Published
 from questream.stream.decoding import Decoding
+from questream.stream.polling import PollingRetry, keep_joining, pause_only
 from questream.stream.positions import Beginning, Positions
 from questream.stream.recall import Recall
-from questream.stream.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Intake:
         clusterer: Clusterer,
         backlog: Backlog,
         metrics: Metrics,
-        retry: Retry,
+        retry: PollingRetry,
         stall_seconds: float,
     ) -> None:
         self._consumer = consumer
@@ -83,6 +83,11 @@ class Intake:
         return self._assignment.joined
 
     @property
+    def polled_at(self) -> float:
+        """When the group was polled last (time.monotonic); safe from any thread."""
+        return self._retry.polled_at
+
+    @property
     def answered(self) -> bool:
         """Whether the broker answered when it was last asked, a few seconds ago at most."""
         return self._answered
@@ -111,7 +116,7 @@ class Intake:
         """
         self.commit_acknowledged()
         self._note_published()
-        self._keep_joining()
+        keep_joining(self._consumer)
         self._look_at_held()
         assignment_id = self._backlog.assignment_id
         fetched = self._poll()
@@ -132,6 +137,7 @@ class Intake:
             if fetched:
                 self._take(fetched, membership, assignment_id)
         self._watch_over()
+        self._retry.polled_at = time.monotonic()
 
     def commit_acknowledged(self) -> None:
         """Commit what was published, unless its partitions have been given away since."""
@@ -164,28 +170,13 @@ class Intake:
         self._had_turn &= assigned
         held = assigned & self._held.keys()
         full = self._backlog.full
-        self._pause_only(assigned if full else self._had_turn | held)
+        pause_only(self._consumer, assigned if full else self._had_turn | held)
         timeout_ms = 0 if self._had_turn and not full else _POLL_MS
         fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms, self._backlog.room)
         self._had_turn |= fetched.keys()
         if not (fetched or full) or self._had_turn | held >= assigned:
             self._had_turn.clear()
         return fetched
-
-    def _pause_only(self, partitions: set[TopicPartition]) -> None:
-        paused = self._consumer.paused()
-        self._consumer.pause(*(partitions - paused))
-        self._consumer.resume(*(paused - partitions))
-
-    def _keep_joining(self) -> None:
-        """Have the next poll finish a join that the last one began.
-
-        kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then
-        has no partitions, sends no heartbeats, and waits for ever.
-        """
-        coordinator = self._consumer._coordinator
-        if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
-            coordinator.request_rejoin()
 
     def _end_assignment(self) -> None:
         self._metrics.dropped.inc(self._backlog.end_assignment(self._backlog.assignment_id))
@@ -221,6 +212,9 @@ class Intake:
         decoded = self._decoding.decode(
             {at: [record_of(message, self._stream) for message in messages] for at, messages in fetched.items()}
         )
+        if self._assignment.has_changed:
+            # While the store was asked: the next step drops all of this assignment.
+            return
         for partition, question in decoded.held.items():
             # It and all behind it are read again once its namespace is free.
             self._consumer.seek(partition, question.record.source.offset)
@@ -311,6 +305,11 @@ class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyt
     def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002 - the listener's signature
         self.joined = False
         self._changed.set()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether anything changed that was not taken yet."""
+        return self._changed.is_set()
 
     def take_change(self) -> bool:
         """Whether anything changed since the last call."""

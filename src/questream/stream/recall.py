@@ -15,8 +15,8 @@ from questream.errors import BadRecord, NamespaceRefused
 from questream.metrics import Metrics
 from questream.records.fingerprint import fingerprint
 from questream.store.protocol import Identity, Ledger
+from questream.stream.polling import PollingRetry
 from questream.stream.question import Recalled
-from questream.stream.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Recall:
         own_namespace: str,
         check: RecordCheck,
         metrics: Metrics,
-        retry: Retry,
+        retry: PollingRetry,
     ) -> None:
         self._clusterer = clusterer
         self._encoders = encoders

@@ -41,6 +41,10 @@ class Retry:
         """Why a call is being tried again, if one is."""
         return next(iter(list(self._failing.values())), None)
 
+    def give_up(self) -> None:
+        """End all calls that are being tried again, and whatever else waits for the same end."""
+        self._stopping.set()
+
     def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call until the store answers. Raises the last error once the worker is stopping.
 

@@ -63,9 +63,13 @@ class Session:
             threading.Thread(target=self._guard, args=(self._decide,), name="decider", daemon=True),
             threading.Thread(target=self._guard, args=(self._publish,), name="publisher", daemon=True),
         ]
-        self.last_step_at = time.monotonic()
         self.embedding_since: float | None = None
         self.deciding_since: float | None = None
+
+    @property
+    def polled_at(self) -> float:
+        """When the group was polled last (time.monotonic)."""
+        return self._intake.polled_at
 
     def run(self) -> None:
         """Until stopped; raises what any of the threads raised."""
@@ -73,7 +77,6 @@ class Session:
             thread.start()
         while not self._stopping.is_set() and not self._failed.is_set():
             self._intake.step()
-            self.last_step_at = time.monotonic()
         self.raise_failure()
 
     def finish(self, timeout_seconds: float) -> bool:

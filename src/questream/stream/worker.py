@@ -58,6 +58,7 @@ from questream.stream.decoding import Decoding
 from questream.stream.health import HealthServer
 from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
+from questream.stream.polling import PollingRetry
 from questream.stream.publishing import Publishing, Topics
 from questream.stream.recall import Recall
 from questream.stream.retirement import Retirement, retention_of
@@ -177,7 +178,7 @@ class Worker:
         if session is None or not self._retry.available:
             return None
         now = time.monotonic()
-        if now - session.last_step_at > limit:
+        if now - session.polled_at > limit:
             return "the intake has not polled for longer than kafka.max_poll_interval_seconds"
         for since in (session.embedding_since, session.deciding_since):
             if since is not None and now - since > limit:
@@ -321,18 +322,19 @@ class Worker:
 
     def _new_intake(self, consumer: RecordConsumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
         settings, own = self._settings, self._settings.clusters.namespace
-        recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, retry)
+        polling = PollingRetry(consumer, retry, settings.kafka.call_deadline_seconds)
+        recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, polling)
         decoder = QuestionDecoder(settings.input, own)
         return Intake(
             consumer,
             settings.kafka.input_topic,
             settings.kafka.auto_offset_reset,
-            Decoding(decoder, self._admission, recall, self._clusterer, self.metrics, retry),
+            Decoding(decoder, self._admission, recall, self._clusterer, self.metrics, polling),
             recall,
             self._clusterer,
             backlog,
             self.metrics,
-            retry,
+            polling,
             stall_seconds=settings.kafka.call_deadline_seconds,
         )
 

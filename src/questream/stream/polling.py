@@ -1,0 +1,80 @@
+"""Calls of the intake to the store, beside which its consumer stays in its group."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import Any, ParamSpec, TypeVar
+
+from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.stream.retry import Retry
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# So long may a call take before the group is polled beside it.
+_PATIENCE_SECONDS = 0.5
+
+
+class PollingRetry:
+    """`Retry.store` for the thread that has the consumer: where a call takes long, the group is polled meanwhile.
+
+    A namespace that is new to this worker is looked for in the cluster topic, which may have millions of states, or end
+    before an open transaction. A worker that does not poll for so long is taken for dead. All partitions are paused in
+    such a poll, in which the group may rebalance. `end_seconds` is how long a call may take to end with its session.
+    """
+
+    def __init__(self, consumer: RecordConsumer, retry: Retry, end_seconds: float) -> None:
+        self._consumer = consumer
+        self._retry = retry
+        self._end_seconds = end_seconds
+        # When the group was polled last (time.monotonic); read by any thread.
+        self.polled_at = time.monotonic()
+
+    def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Retry.store`. Raises besides what a poll does."""
+        answer: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._retry.store(call, *args, **kwargs))
+            except BaseException as error:  # raised again on the thread that waits
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="intake-store", daemon=True).start()
+        while not wait([answer], timeout=_PATIENCE_SECONDS).done:
+            try:
+                self._poll_paused()
+            except BaseException:
+                # The session ends; the next one reads the cluster topic with the same consumer as this call.
+                self._retry.give_up()
+                wait([answer], timeout=self._end_seconds)
+                raise
+        return answer.result()
+
+    def _poll_paused(self) -> None:
+        keep_joining(self._consumer)
+        pause_only(self._consumer, self._consumer.assignment())
+        # What a partition gives that was assigned just now is read again: it begins where the group stands.
+        self._consumer.poll(0)
+        self.polled_at = time.monotonic()
+
+
+def pause_only(consumer: RecordConsumer, partitions: set[Any]) -> None:
+    """Pause these partitions, and let all others go on."""
+    paused = consumer.paused()
+    consumer.pause(*(partitions - paused))
+    consumer.resume(*(paused - partitions))
+
+
+def keep_joining(consumer: RecordConsumer) -> None:
+    """Have the next poll finish a join that the last one began.
+
+    kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then has
+    no partitions, sends no heartbeats, and waits for ever.
+    """
+    coordinator = consumer._coordinator
+    if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
