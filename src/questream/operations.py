@@ -43,12 +43,13 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
     whole = store.namespace_state(namespace)
     if whole is None:
         raise QuestreamError(
-            f"there is no namespace {namespace!r} yet; `questream clusters list` shows those there are"
+            f"there is no namespace {namespace!r} yet", "`questream clusters list` shows those there are"
         )
     if (whole.model, whole.model_revision, whole.dimension) != (encoder.name, encoder.revision, encoder.dimension):
         raise QuestreamError(
             f"namespace {namespace!r} was built with {whole.model!r} revision {whole.model_revision!r}, not"
-            f" {encoder.name!r} revision {encoder.revision!r}: set model.name and model.revision"
+            f" {encoder.name!r} revision {encoder.revision!r}",
+            "set model.name and model.revision",
         )
     (tokens,) = encoder.tokenise([text])
     neighbours = nearest_clusters(store.load(namespace), rules, encoder.encode_tokens([tokens])[0], limit)
@@ -110,7 +111,7 @@ def merge_clusters(
         merged = store.merge(namespace, store_epoch or "", whole.seq if whole else 0, [merge])
         if merged.applied:
             return merged.applied[0]
-    raise Contended("the clusters kept moving; try again")
+    raise Contended("the clusters kept moving", "try again")
 
 
 def live_cluster(store: Store, namespace: str, cluster_id: int) -> ClusterState:

@@ -426,4 +426,4 @@ def test_a_licence_that_was_not_accepted_is_told() -> None:
         "--kafka.options.bootstrap_timeout_ms=50",
     )
     assert found["model"]["status"] == "fail"
-    assert "accept_license" in found["model"]["told"]
+    assert "accept_license" in found["model"]["remedy"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import importlib
+import pickle
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -21,8 +23,10 @@ from questream.errors import (
     NamespaceHeld,
     PassedOver,
     Policy,
+    Problem,
     QuestreamError,
     Recourse,
+    SettingsError,
     StoreUnavailable,
     policy_of,
     recourse_of,
@@ -87,3 +91,25 @@ def test_no_line_of_the_table_repeats_that_of_its_base() -> None:
 def test_the_narrowest_kind_counts(error: Exception, policy: Policy) -> None:
     assert policy_of(error) == policy
     assert recourse_of(error) is policy.recourse
+
+
+def test_an_error_reads_as_its_problems_each_with_its_remedy() -> None:
+    assert str(KafkaHungUp("the broker closed the connection")) == "the broker closed the connection"
+    refused = KafkaHungUp("the broker closed the connection", "check kafka.options")
+    assert str(refused) == "the broker closed the connection; check kafka.options"
+    assert refused.problems == (Problem("the broker closed the connection", "check kafka.options"),)
+    wrong = SettingsError.of_each([Problem("log.level is 'loud'", "allowed: one of info, debug"), Problem("a table")])
+    assert str(wrong) == "log.level is 'loud'; allowed: one of info, debug\na table"
+    copied = pickle.loads(pickle.dumps(refused))
+    assert copied.problems == refused.problems
+
+
+def test_a_remedy_is_a_field_and_no_part_of_what_is_wrong() -> None:
+    names = {kind.__name__ for kind in kinds()}
+    for path in SOURCE.rglob("*.py"):
+        source = path.read_text()
+        assert 'partition("; ")' not in source, path
+        for call in ast.walk(ast.parse(source)):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names and call.args:
+                pieces = [piece.value for piece in ast.walk(call.args[0]) if isinstance(piece, ast.Constant)]
+                assert not any(isinstance(piece, str) and "; " in piece for piece in pieces), (path, call.lineno)

@@ -84,7 +84,7 @@ def _decoded(arguments: Sequence[str]) -> Sequence[str]:
     for number, argument in enumerate(arguments, 1):
         if not argument.isascii() and _HALF.search(argument) and not os.path.lexists(argument):
             encoding = sys.getfilesystemencoding().upper()
-            raise SettingsError(f"argument {number} holds bytes that are not {encoding}; write it in that encoding")
+            raise SettingsError(f"argument {number} holds bytes that are not {encoding}", "write it in that encoding")
     return arguments
 
 

@@ -100,15 +100,18 @@ def _check(
 ) -> None:
     ways = [pairs is not None, groups is not None, bool(ask) or answers is not None]
     if sum(ways) > 1:
-        raise SettingsError("--pairs, --groups and --ask or --answers are three ways: choose one")
+        raise SettingsError("--pairs, --groups and --ask or --answers are three ways", "choose one")
     if groups is not None and (sample is not None or from_topic):
-        raise SettingsError("--groups is a sample itself: give no other")
+        raise SettingsError("--groups is a sample itself", "give no other")
     if sample is not None and from_topic:
         raise SettingsError("give a file of questions or --from-topic, not both")
     if pairs is None and groups is None and sample is None and not from_topic:
-        raise SettingsError("give questions of the stream: a file, or --from-topic; or --pairs or --groups")
+        raise SettingsError(
+            "there are no questions to calibrate with",
+            "give questions of the stream: a file, --from-topic, --pairs or --groups",
+        )
     if ask and answers is not None and answers.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
-        raise SettingsError("answers are written as JSON Lines: give --answers a name that ends in .jsonl")
+        raise SettingsError("answers are written as JSON Lines", "give --answers a name that ends in .jsonl")
 
 
 def _sample(wish: Wish, sample: Path | None, from_topic: bool) -> list[str]:

@@ -29,7 +29,7 @@ def read_answers(path: Path) -> list[LabelledPair]:
     """
     answers = [pair for pair in read_pairs(path) if pair.text_a.strip() and pair.text_b.strip()]
     if not answers:
-        raise QuestreamError(f"{path} holds no answers; questream calibrate --ask 40 --answers {path} asks for some")
+        raise QuestreamError(f"{path} holds no answers", f"questream calibrate --ask 40 --answers {path} asks for some")
     return answers
 
 

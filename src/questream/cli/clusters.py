@@ -197,7 +197,7 @@ def merge(
     try:
         applied = merge_clusters(store, chosen, one, another, may_drop)
     except NamingsDiffer as error:
-        raise QuestreamError(f"{error}; nothing was merged: --yes drops the younger one's") from None
+        raise QuestreamError(f"{error}: nothing was merged", "--yes drops the younger one's") from None
     survivor, loser = applied.survivor, applied.loser
     if as_json:
         print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})

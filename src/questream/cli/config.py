@@ -29,7 +29,7 @@ def show_config(
     """
     if template or markdown:
         if as_json or (template and markdown):
-            raise SettingsError("--template is TOML, --markdown is Markdown, --json is JSON; give one")
+            raise SettingsError("--template is TOML, --markdown is Markdown, --json is JSON", "give one")
         print_line((_template() if template else _tables()).rstrip("\n"))
         return
     from questream.settings import masked

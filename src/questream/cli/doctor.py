@@ -38,12 +38,12 @@ def doctor(config: ConfigOption = None, set_: SetOption = None, as_json: JsonOpt
 
 def _findings(config: Path | None, set_: list[str] | None) -> Iterator[Finding]:
     from questream.errors import SettingsError
-    from questream.tools.doctor import Finding, diagnose
+    from questream.tools.doctor import Finding, diagnose, failures
 
     try:
         settings = load(config, set_)
     except SettingsError as error:
-        yield Finding("settings", "fail", str(error).replace("\n", "; "), "questream config --template shows every key")
+        yield from failures("settings", error, "questream config --template shows every key")
         return
     yield Finding("settings", "ok", f"delivery {settings.delivery}, namespace {settings.clusters.namespace}")
     yield from diagnose(settings)

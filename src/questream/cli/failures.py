@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from collections.abc import Sequence
 
 from questream.cli.options import debugging
 from questream.cli.output import remark
 from questream.cli.streams import close_streams
-from questream.errors import ExitCode, QuestreamError, policy_of
+from questream.errors import ExitCode, Problem, QuestreamError, policy_of
 
 _TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -22,8 +23,9 @@ def report(error: Exception) -> int:
     if isinstance(error, OSError) and (failed := close_streams()) is not None:
         tell_stdout(failed)
         return ExitCode.FAILED
-    for line in _lines(error):
-        remark(f"questream: {line}")
+    for problem in _problems(error):
+        for line in str(problem).splitlines() or [type(error).__name__]:
+            remark(f"questream: {line}")
     return int(policy_of(error).exit_code)
 
 
@@ -33,31 +35,34 @@ def tell_stdout(error: OSError) -> None:
         remark(f"questream: stdout cannot be written: {error.strerror}")
 
 
-def _lines(error: Exception) -> list[str]:
+def _problems(error: Exception) -> Sequence[Problem]:
     match error:
         case QuestreamError():
-            return str(error).splitlines() or [type(error).__name__]
+            return error.problems
         case OSError():
             return [_of_the_system(error)]
         case MemoryError():
-            return ["there is not enough memory"]
+            return [Problem("there is not enough memory")]
         case ImportError(name=str(name)):
-            return [f"the package {name} is missing or broken here; put it back with: make setup EXTRAS=dev"]
+            return [Problem(f"the package {name} is missing or broken here", "put it back with: make setup EXTRAS=dev")]
     library = type(error).__module__.split(".")[0]
     if library in ("kafka", "redis"):
         # Not its message, which may quote what was sent.
-        return [f"{library.title()} failed a call: {type(error).__name__}; questream doctor looks for the cause"]
-    return [f"{type(error).__name__}, a fault of its own; --log.level debug shows where"]
+        told = f"{library.title()} failed a call: {type(error).__name__}"
+        return [Problem(told, "questream doctor looks for the cause")]
+    return [Problem(f"{type(error).__name__}, a fault of its own", "--log.level debug shows where")]
 
 
-def _of_the_system(error: OSError) -> str:
+def _of_the_system(error: OSError) -> Problem:
     """What the system says of a file, a port or a disk quotes no data."""
     said = error.strerror or os.strerror(error.errno or errno.EIO)
     if error.errno in _TOO_MANY_FILES:
-        return f"{said.lower()}: this process may not have more open at once; raise the limit with: ulimit -n"
+        return Problem(
+            f"{said.lower()}: this process may not have more open at once", "raise the limit with: ulimit -n"
+        )
     at = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     if error.errno in _NO_SPACE:
-        return f"{at}{said}; make room, or name a temporary folder elsewhere with TMPDIR"
+        return Problem(f"{at}{said}", "make room, or name a temporary folder elsewhere with TMPDIR")
     if "temporary directory" in said:
-        return f"{said}; make one of them writable, or name another with TMPDIR"
-    return f"{at}{said}"
+        return Problem(said, "make one of them writable, or name another with TMPDIR")
+    return Problem(f"{at}{said}")

@@ -181,7 +181,7 @@ class FileRecords:
 def check_columns(columns: Columns, settings: Settings) -> None:
     """Raise SettingsError where a record of `input.format` has no place for what is asked."""
     if columns.fields and settings.input.format == "text":
-        raise SettingsError("input.format is text: a record has no place for fields; send them as headers")
+        raise SettingsError("input.format is text: a record has no place for fields", "send them as headers")
     if columns.namespace is not None:
         QuestionEncoder(settings.input).encode("1", "?", "default")
 

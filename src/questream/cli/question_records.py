@@ -47,7 +47,7 @@ class QuestionEncoder:
         all_headers = [*headers, *own_headers]
         if self._input.format == "text":
             if fields:
-                raise SettingsError("input.format is text: a record has no place for fields; send them as headers")
+                raise SettingsError("input.format is text: a record has no place for fields", "send them as headers")
             return QuestionRecord(id.encode(), text.encode(), all_headers)
         document: dict[str, Any] = {name: value for name, value in (fields or {}).items() if name not in self._own}
         for path, value in ((self._input.id_field, id), (self._input.text_field, text), *own_fields):

@@ -86,8 +86,8 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
         )
     except OSError as error:
         raise SettingsError(
-            f"metrics.host and metrics.port cannot be listened on: {error.strerror}; metrics.port = auto takes a free"
-            " one"
+            f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
+            "metrics.port = auto takes a free one",
         ) from error
     try:
         try_servers(settings)

@@ -95,9 +95,9 @@ def _existing_topic(settings: Settings) -> FoundTopic:
             found = find_topics(admin, [name]).get(name)
         except KafkaRefused:
             # WRITE brings the right to see it, and is what this command is for.
-            raise KafkaRefused(f"the right to WRITE topic {name} is missing; grant it with an ACL") from None
+            raise KafkaRefused(f"the right to WRITE topic {name} is missing", "grant it with an ACL") from None
     if found is None:
-        raise KafkaUnavailable(f"topic {name} does not exist; create it with: questream topics create")
+        raise KafkaUnavailable(f"topic {name} does not exist", "create it with: questream topics create")
     return found
 
 

@@ -54,13 +54,14 @@ def create(
 
 
 def _print(reports: list[TopicReport], as_json: bool) -> None:
+    problems = {report.name: [str(problem) for problem in report.problems] for report in reports}
     if as_json:
-        print_json([asdict(report) for report in reports])
+        print_json([{**asdict(report), "problems": problems[report.name]} for report in reports])
         return
     print_table(
         ["role", "topic", "partitions#", "", "problems"],
         (
-            [r.role, r.name, "" if r.partitions is None else str(r.partitions), r.outcome, "; ".join(r.problems)]
+            [r.role, r.name, "" if r.partitions is None else str(r.partitions), r.outcome, "; ".join(problems[r.name])]
             for r in reports
         ),
     )

@@ -22,7 +22,7 @@ def choose_device(asked: str) -> torch.device:
     # What torch raises for a device that is not there depends on its kind: RuntimeError, AssertionError and others.
     except Exception as error:
         raise ModelError(
-            f"model.device is {asked}, which this machine or torch does not have; auto takes what is there."
+            f"model.device is {asked}, which this machine or torch does not have", "auto takes what is there"
         ) from error
     return device
 

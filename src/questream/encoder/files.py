@@ -52,8 +52,9 @@ def locate_model(settings: ModelSettings) -> ModelFiles:
         return _in_folder(folder, settings)
     if folder.exists() or settings.name.startswith((".", "/", "~")) or settings.name.count("/") > 1:
         raise ModelError(
-            f"model.name is {settings.name}, which is not a folder here; give the folder that holds "
-            "the model's modules.json, or a hub name such as sentence-transformers/all-mpnet-base-v2."
+            f"model.name is {settings.name}, which is not a folder here",
+            "give the folder that holds the model's modules.json, or a hub name such as"
+            " sentence-transformers/all-mpnet-base-v2",
         )
     return _on_hub(settings)
 
@@ -115,7 +116,7 @@ def _download(name: str, revision: str | None) -> Path:
 def _require_loadable(folder: Path) -> None:
     """Raise ModelError unless every module in `folder` can be loaded without pickles and without foreign code."""
     if (folder / "adapter_config.json").exists():
-        raise ModelError(f"The model in {folder} is an adapter; merge it into its base model and save that.")
+        raise ModelError(f"The model in {folder} is an adapter", "merge it into its base model and save that")
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         module_folders = [folder / module["path"] for module in modules]
@@ -128,11 +129,11 @@ def _require_loadable(folder: Path) -> None:
             "that SentenceTransformer.save wrote."
         ) from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelError(f"The modules.json in {folder} cannot be read; fetch the model again.") from error
+        raise ModelError(f"The modules.json in {folder} cannot be read", "fetch the model again") from error
     if foreign:
         raise ModelError(f"The model in {folder} needs code of its own ({foreign[0]}), which is never run.")
     if outside:
-        raise ModelError(f"The modules.json in {folder} leads out of that folder; fetch the model again.")
+        raise ModelError(f"The modules.json in {folder} leads out of that folder", "fetch the model again")
     require_no_code(folder)
     for module_folder in module_folders:
         submodule_folders = _submodules(module_folder)
@@ -160,8 +161,9 @@ def _require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:
     if pickles or weights_needed:
         what = f"only pickled weights ({pickles[0]}), which can run code" if pickles else "no weights"
         raise ModelError(
-            f"The folder {module_folder} holds {what}; questream loads model.safetensors alone. If you trust the "
-            "model, convert it once: SentenceTransformer(MODEL).save(FOLDER), and set model.name to that folder."
+            f"The folder {module_folder} holds {what}: questream loads model.safetensors alone",
+            "if you trust the model, convert it once with SentenceTransformer(MODEL).save(FOLDER), and set model.name"
+            " to that folder",
         )
 
 

@@ -42,7 +42,8 @@ def open_library(folder: Path) -> SentenceTransformer:
     except Exception as error:
         raise ModelError(
             f"The model in {folder} cannot be loaded ({type(error).__name__}: {error}). Its files are incomplete "
-            "or broken, or of a kind that the installed sentence-transformers does not know: fetch it again."
+            "or broken, or of a kind that the installed sentence-transformers does not know",
+            "fetch it again",
         ) from error
     finally:
         if progress_bar:

@@ -72,12 +72,12 @@ def _private_tokenizer(library: SentenceTransformer, folder: Path) -> Tokenizer:
     tokenizer = getattr(library.tokenizer, "backend_tokenizer", None)
     if transformer is None or tokenizer is None:
         raise ModelError(
-            f"The model in {folder} is not a transformer with a fast tokenizer, which "
-            "questream needs: choose another model."
+            f"The model in {folder} is not a transformer with a fast tokenizer, which questream needs",
+            "choose another model",
         )
     if tokenizer.get_vocab_size() < transformer.config.vocab_size // 2:
         # Without its files the library makes a tokenizer of the special tokens alone: all texts become the same.
-        raise ModelError(f"The model in {folder} lacks its tokenizer's files, such as tokenizer.json: fetch it again.")
+        raise ModelError(f"The model in {folder} lacks its tokenizer's files, such as tokenizer.json", "fetch it again")
     private = Tokenizer.from_str(tokenizer.to_str())
     private.no_padding()
     private.no_truncation()
@@ -99,7 +99,7 @@ def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer, prompt: str
     max_tokens = min(limit, DEFAULT_MAX_TOKENS) if asked is None else asked
     least = len(tokenizer.encode(prompt).ids) + 1
     if not least <= max_tokens <= limit:
-        raise ModelError(f"model.max_tokens is {max_tokens}; this model takes {least} to {limit}.")
+        raise ModelError(f"model.max_tokens is {max_tokens}", f"this model takes {least} to {limit}")
     return max_tokens
 
 
@@ -113,11 +113,12 @@ def _probe(library: SentenceTransformer, folder: Path, tokenizer: Tokenizer, max
     except Exception as error:
         raise ModelError(
             f"The model in {folder} does not run in sentence-transformers on texts of up to {max_tokens} tokens "
-            f"({type(error).__name__}). Set model.max_tokens lower if it has fewer positions than it says; else its "
-            "modules do not fit together: save it again with SentenceTransformer.save, or choose another model."
+            f"({type(error).__name__})",
+            "set model.max_tokens lower if it has fewer positions than it says; else its modules do not fit together:"
+            " save it again with SentenceTransformer.save, or choose another model",
         ) from error
     if not np.isfinite(probe.expected).all(axis=1).any():
-        raise ModelError(f"The model in {folder} gives no finite vector of any text: fetch it again.")
+        raise ModelError(f"The model in {folder} gives no finite vector of any text", "fetch it again")
     return probe
 
 
@@ -179,6 +180,6 @@ def _packed_if_faithful(
 def _unfaithful(folder: Path, how: str) -> ModelError:
     return ModelError(
         f"The model in {folder} gives other vectors here than SentenceTransformer.encode does ({how}): texts in one "
-        "batch must not change one another's, and its modules may ask for no more than token ids and their mask. "
-        "Try model.dtype = float32; else choose a model of the modules Transformer, Pooling, Dense and Normalize."
+        "batch must not change one another's, and its modules may ask for no more than token ids and their mask",
+        "try model.dtype = float32; else choose a model of the modules Transformer, Pooling, Dense and Normalize",
     )

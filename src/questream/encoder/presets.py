@@ -79,7 +79,7 @@ def require_licence(name: str, preset: Preset | None, accepted: bool) -> None:
         return
     raise ModelError(
         f"The model {name} is licensed under {preset.licence}: no commercial use, credit to its authors, "
-        "and what is built from it shared under the same licence. If you may use it on these terms, "
-        "set model.accept_license = true; otherwise choose another model, such as the default "
-        f"{KNOWN_MODELS[0].name} (Apache-2.0)."
+        "and what is built from it shared under the same licence",
+        "if you may use it on these terms, set model.accept_license = true; otherwise choose another model, such as the"
+        f" default {KNOWN_MODELS[0].name} (Apache-2.0)",
     )

@@ -80,7 +80,7 @@ def move(
     token = None if store_epoch is None else store.hold(namespace, store_epoch, _HOLD_SECONDS)
     if token is None:
         raise RecoveryNeeded(
-            f"namespace {namespace!r} is not recovered: a worker does it, or questream restore; or it is being moved"
+            f"namespace {namespace!r} is not recovered, or is being moved", "a worker recovers it, or questream restore"
         )
     try:
         states, whole = _new_states(store, namespace, rebuilding, identity, retire_unread=retire_unread)
@@ -170,7 +170,7 @@ def _publish(
     def require_hold() -> None:
         # As the last thing before the commit too: whoever recovers after that sees the open transaction, and waits.
         if not store.still_holds(namespace, token, max(_HOLD_SECONDS, seconds)):
-            raise RecoveryNeeded(f"holding namespace {namespace!r} took too long; it was recovered by a worker")
+            raise RecoveryNeeded(f"holding namespace {namespace!r} took too long: a worker has recovered it")
 
     watchdog = Watchdog()
     publisher = TransactionalPublisher(

@@ -15,7 +15,7 @@ from questream.broker.kafka_python.connect import open_reader, translated
 from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.broker.kafka_python.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
-from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable
+from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable, Problem
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
 from questream.settings import Settings
@@ -144,7 +144,7 @@ class ClusterTopic:
                 states[state.cluster_id] = state
         for cluster_id, place in unreadable.items():
             if cluster_id in cluster_ids:
-                raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
+                raise ClusterTopicDamaged(*unreadable_state(namespace, cluster_id, place))
         return states
 
     def newest_states(self, namespace: str, revisions: Mapping[int, int]) -> Iterator[ClusterState]:
@@ -170,7 +170,7 @@ class ClusterTopic:
             if state.revision >= revisions[cluster_id]:
                 yield state
         for cluster_id, place in unreadable.items():
-            raise ClusterTopicDamaged(unreadable_state(namespace, cluster_id, place))
+            raise ClusterTopicDamaged(*unreadable_state(namespace, cluster_id, place))
 
     def committed(self, streams: Collection[str]) -> dict[tuple[str, int], int]:
         """The group's committed offset by partition of the input topic, as the store calls it; 0 where none is.
@@ -241,12 +241,12 @@ def _namespace(key: bytes | None) -> str:
     return (key or b"").partition(b"/")[0].decode("utf-8", "replace")
 
 
-def unreadable_state(namespace: str, cluster_id: int, place: Place) -> str:
-    """What is said of a record that is no state, and what to do."""
+def unreadable_state(namespace: str, cluster_id: int, place: Place) -> Problem:
+    """A record that is no state."""
     of = f"the namespace {namespace!r}" if cluster_id == 0 else f"{format_cluster_id(cluster_id)} of {namespace!r}"
-    return (
-        f"the state of {of} cannot be read (topic {place.topic}, partition {place.partition}, offset {place.offset}):"
-        " if a newer release wrote it, run that one; else give it up for good with questream restore --give-up"
+    return Problem(
+        f"the state of {of} cannot be read (topic {place.topic}, partition {place.partition}, offset {place.offset})",
+        "if a newer release wrote it, run that one; else give it up for good with questream restore --give-up",
     )
 
 

@@ -75,9 +75,9 @@ class Homes:
         if mine is None and told.location == self._location:
             return
         raise AnotherStore(
-            f"namespace {namespace!r} is served by another Redis than the one of redis.url, as the cluster topic says:"
-            " set redis.url (server and database number) to that one, or move the namespace here with"
-            " questream restore --adopt"
+            f"namespace {namespace!r} is served by another Redis than the one of redis.url, as the cluster topic says",
+            "set redis.url (server and database number) to that one, or move the namespace here with"
+            " questream restore --adopt",
         )
 
     def take(self, namespace: str, told: Home | None) -> None:

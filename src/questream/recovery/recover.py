@@ -172,7 +172,7 @@ class StoreRecovery:
             raise error
         # The store itself goes on refusing it where it does; the topic is not read again for each record.
         if not isinstance(error, NamespaceRefused):
-            self._damaged[namespace] = NamespaceDamaged(str(error)), time.monotonic() + _SET_ASIDE_SECONDS
+            self._damaged[namespace] = NamespaceDamaged(*error.problems[0]), time.monotonic() + _SET_ASIDE_SECONDS
         logger.error("a namespace cannot be recovered", extra={"reason": str(error)})
 
     def damage(self, namespace: str) -> NamespaceDamaged | None:
@@ -222,7 +222,8 @@ class StoreRecovery:
             except AnotherStore:
                 raise AnotherStore(
                     f"this Redis has clusters of its own in a namespace {namespace!r}: they would be mixed with those"
-                    " of the cluster topic; use another database, or empty this one"
+                    " of the cluster topic",
+                    "use another database, or empty this one",
                 ) from None
 
     def _adopt(self, namespace: str, told: Published) -> int:
@@ -340,13 +341,13 @@ class StoreRecovery:
         """The clusters that neither the store nor the topic can tell, where they are given up."""
         unreadable = sorted(published.unreadable.keys() - {0} if self._give_up else published.unreadable)
         if unreadable and not self._give_up:
-            raise ClusterTopicDamaged(unreadable_state(namespace, unreadable[0], published.unreadable[unreadable[0]]))
+            raise ClusterTopicDamaged(*unreadable_state(namespace, unreadable[0], published.unreadable[unreadable[0]]))
         gone = sorted(mended.damaged.keys() - published.revisions.keys() - published.retired)
         if gone and not self._give_up:
             raise StoreDamaged(
                 f"Redis has lost clusters of namespace {namespace!r} that the cluster topic does not know either"
-                f" ({name_some(gone)}): put back a backup of Redis, or give their ids up for good with"
-                " questream restore --give-up"
+                f" ({name_some(gone)})",
+                "put back a backup of Redis, or give their ids up for good with questream restore --give-up",
             )
         return sorted({*gone, *(i for i in unreadable if i in mended.damaged)})
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
-from questream.errors import SettingsError
+from questream.errors import Problem, SettingsError
 from questream.settings.describe import ENV_DELIMITER, ENV_PREFIX, Setting, all_settings, mask_given
 from questream.settings.tree import Settings
 
@@ -77,8 +77,8 @@ def load_settings(config: Path | None = None, overrides: Mapping[str, Any] | Non
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        lines = [_explain(mistake, known, sources) for mistake in error.errors(include_url=False)]
-        raise SettingsError("\n".join(lines)) from None
+        problems = [_explain(mistake, known, sources) for mistake in error.errors(include_url=False)]
+        raise SettingsError.of_each(problems) from None
     _check_options(settings)
     return settings
 
@@ -95,7 +95,7 @@ def _check_environment(known: Mapping[str, Setting]) -> None:
             continue
         if _KUBERNETES_NAME.search(name) or (name.endswith("_PORT") and _KUBERNETES_ADDRESS.match(value)):
             continue
-        raise SettingsError(f"environment variable {given} is not a setting{_nearest(name, names)}")
+        raise SettingsError(f"environment variable {given} is not a setting", _nearest(name, names))
 
 
 def _check_unquoted(name: str, value: str) -> None:
@@ -114,7 +114,9 @@ def _find_config(config: Path | None) -> Path | None:
     try:
         return DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None
     except OSError as error:
-        raise SettingsError(f"{DEFAULT_CONFIG} cannot be looked for: {error.strerror}; name one by --config") from None
+        raise SettingsError(
+            f"{DEFAULT_CONFIG} cannot be looked for: {error.strerror}", "name one by --config"
+        ) from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -143,11 +145,11 @@ def _read_text(path: Path, what: str, most_bytes: int) -> str:
     if len(content) > most_bytes:
         raise SettingsError(f"{what} is longer than {most_bytes} bytes")
     if content.startswith(_UTF_16_MARKS) or b"\0" in content:
-        raise SettingsError(f"{what} is not UTF-8 but UTF-16 or no text; save it as UTF-8")
+        raise SettingsError(f"{what} is not UTF-8 but UTF-16 or no text", "save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SettingsError(f"{what} is not UTF-8; save it as UTF-8") from None
+        raise SettingsError(f"{what} is not UTF-8", "save it as UTF-8") from None
 
 
 def _nest(overrides: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _nest(overrides: Mapping[str, Any], known: Mapping[str, Setting]) -> dict[st
     tree: dict[str, Any] = {}
     for key, value in overrides.items():
         if key not in known and not any(s.is_table and key.startswith(f"{name}.") for name, s in known.items()):
-            raise SettingsError(f"{key} is not a setting{_nearest(key, known)}")
+            raise SettingsError(f"{key} is not a setting", _nearest(key, known))
         *groups, name = key.split(".")
         branch = tree
         for group in groups:
@@ -180,7 +182,7 @@ def _choose_secrets(merged: Mapping[str, Any], source: _Source, known: Mapping[s
         if not setting.is_secret or not isinstance(group, dict):
             continue
         if names <= group.keys():
-            raise SettingsError(f"{setting.key} and {setting.key}{_FILE_SUFFIX} are both {source.place}; give one")
+            raise SettingsError(f"{setting.key} and {setting.key}{_FILE_SUFFIX} are both {source.place}", "give one")
         if names & group.keys() and isinstance(lower, dict):
             for name in names:
                 lower.pop(name, None)
@@ -206,8 +208,8 @@ def _read_secret(path: Path, key: str) -> str:
     return secret
 
 
-def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> str:
-    """One validation error in a line."""
+def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source]) -> Problem:
+    """One validation error: the key, its value and where that was given; and what is allowed."""
     location = tuple(str(part) for part in mistake["loc"])
     setting = next(
         (known[key] for end in range(len(location), 0, -1) if (key := ".".join(location[:end])) in known), None
@@ -216,13 +218,13 @@ def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source])
     place = next((source.place for source in sources if _has(source.values, path)), "read from its file")
     if setting is not None:
         shown = mask_given(setting, mistake["input"])
-        return f"{setting.key} ({setting.env_name}) is {shown}, {place}; allowed: {setting.allowed}"
+        return Problem(f"{setting.key} ({setting.env_name}) is {shown}, {place}", f"allowed: {setting.allowed}")
     key = ".".join(location)
     if mistake["type"] == "extra_forbidden":
-        return f"{key}, {place}, is not a setting{_nearest(key, known)}"
+        return Problem(f"{key}, {place}, is not a setting", _nearest(key, known))
     if mistake["type"] == "value_error":
-        return str(mistake["ctx"]["error"])
-    return f"{key}, {place}, must be a table of settings"
+        return Problem(str(mistake["ctx"]["error"]))
+    return Problem(f"{key}, {place}, must be a table of settings")
 
 
 def _has(values: Any, path: tuple[str, ...]) -> bool:
@@ -233,9 +235,9 @@ def _has(values: Any, path: tuple[str, ...]) -> bool:
     return True
 
 
-def _nearest(name: str, known: Any) -> str:
+def _nearest(name: str, known: Any) -> str | None:
     nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"did you mean {nearest[0]}?" if nearest else None
 
 
 def _check_options(settings: Settings) -> None:

@@ -49,8 +49,9 @@ class StreamTopics:
             if mine and its and mine != its:
                 raise NamespaceOfAnotherStream(
                     f"namespace {namespace!r} in Redis belongs to a stream whose {name} is {its!r}, this one's is"
-                    f" {mine!r}: set redis.prefix or clusters.namespace to one of its own"
-                    + ("" if name == "kafka.cluster_topic" else ", or clusters.shared for both to feed it together")
+                    f" {mine!r}",
+                    "set redis.prefix or clusters.namespace to one of its own"
+                    + ("" if name == "kafka.cluster_topic" else ", or clusters.shared for both to feed it together"),
                 )
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
 from questream.broker.kafka_python.connect import open_admin
-from questream.errors import KafkaRefused, QuestreamError, StoreUnavailable, recourse_of
+from questream.errors import KafkaRefused, Problem, QuestreamError, StoreUnavailable, recourse_of
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 
@@ -47,13 +47,14 @@ def check_topics(settings: Settings) -> None:
         found = find_topics(admin, list(roles.values()))
     missing = [name for name in roles.values() if name not in found]
     if missing:
-        raise KafkaRefused(f"topic {', '.join(missing)} does not exist; {_REMEDY}")
+        raise KafkaRefused(f"topic {', '.join(missing)} does not exist", _REMEDY)
     policy = found[kafka.cluster_topic].configs.get("cleanup.policy")
     if policy is not None and policy != "compact":
         raise KafkaRefused(
             f"cleanup.policy of the cluster topic {kafka.cluster_topic} is {policy}, so that Kafka would delete the"
-            f" states of clusters with time; set it to compact and min.compaction.lag.ms to {COMPACTION_LAG_MS}, or"
-            " delete the topic if it holds nothing yet and let questream topics create make it"
+            " states of clusters with time",
+            f"set it to compact and min.compaction.lag.ms to {COMPACTION_LAG_MS}, or"
+            " delete the topic if it holds nothing yet and let questream topics create make it",
         )
     for role, name in roles.items():
         _warn(role, found[name], found[kafka.input_topic])
@@ -64,8 +65,10 @@ def _warn(role: Role, topic: FoundTopic, found_input: FoundTopic) -> None:
     lag_ms = int(topic.configs.get("min.compaction.lag.ms", COMPACTION_LAG_MS))
     if role == "cluster" and lag_ms < COMPACTION_LAG_MS:
         problems.append(
-            f"min.compaction.lag.ms is {lag_ms}; set it to {COMPACTION_LAG_MS}, or a Redis that is lost is put back"
-            " from less than was published"
+            Problem(
+                f"min.compaction.lag.ms is {lag_ms}",
+                f"set it to {COMPACTION_LAG_MS}, or a Redis that is lost is put back from less than was published",
+            )
         )
     for problem in problems:
-        logger.warning("a topic is not as it must be", extra={"topic": topic.name, "problem": problem})
+        logger.warning("a topic is not as it must be", extra={"topic": topic.name, "problem": str(problem)})

@@ -253,7 +253,7 @@ class Worker:
             if not missing or self._stopping.wait(_LOOK_AGAIN_SECONDS):
                 return None
         return KafkaRefused(
-            f"topic {', '.join(sorted(missing))} does not exist; create it with: questream topics create"
+            f"topic {', '.join(sorted(missing))} does not exist", "create it with: questream topics create"
         )
 
     def _recover(self, namespace: str) -> None:
@@ -316,7 +316,7 @@ class Worker:
                 consumer.close(autocommit=False, timeout_ms=int(_LEAVE_SECONDS * 1000))
             if not finished:
                 raise QuestreamError(
-                    "the batch in hand was not finished within shutdown_seconds; it is replayed at the next start"
+                    "the batch in hand was not finished within shutdown_seconds: it is replayed at the next start"
                 )
         session.raise_failure()
 

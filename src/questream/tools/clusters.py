@@ -28,7 +28,7 @@ def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStor
     chosen = namespace or settings.clusters.namespace
     if store.namespace_state(chosen) is None:
         known = ", ".join(store.namespaces()) or "none yet"
-        raise QuestreamError(f"there is no namespace {chosen!r}; there are: {known}")
+        raise QuestreamError(f"there is no namespace {chosen!r}", f"there are: {known}")
     return store, chosen
 
 

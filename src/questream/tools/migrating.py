@@ -76,7 +76,7 @@ class Migration:
         before = self._store.namespace_state(self.namespace)
         if before is None:
             raise QuestreamError(
-                f"there is no namespace {self.namespace!r}; `questream clusters list` shows those there are"
+                f"there is no namespace {self.namespace!r}", "`questream clusters list` shows those there are"
             )
         self.before: NamespaceState = before
         self.encoder = load_encoder(_model_to(settings.model, to, to_revision))

@@ -60,7 +60,7 @@ def _recovery(settings: Settings, store: RedisStore, topic: ClusterTopic, *, giv
 def _close(former: Settings, settings: Settings, topic: ClusterTopic) -> None:
     """Scripts of the former Redis refuse from here on: the fence stands inside of what is fenced."""
     if location_of(former.redis) == location_of(settings.redis):
-        raise SettingsError("--former-config leads to the same Redis as redis.url; it must lead to the former one")
+        raise SettingsError("--former-config leads to the same Redis as redis.url", "it must lead to the former one")
     store = open_store(former.redis)
     for namespace in topic.namespaces():
         store.move_away(namespace)

@@ -10,7 +10,8 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 
-from questream.errors import KafkaRefused
+from questream.broker.kafka_python.rights import GRANT
+from questream.errors import KafkaRefused, Problem
 from questream.settings import Settings
 
 Role = Literal["input", "output", "cluster", "dead-letter"]
@@ -67,7 +68,7 @@ class TopicReport:
     name: str
     outcome: Outcome
     partitions: int | None
-    problems: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def wanted_topics(
@@ -90,7 +91,7 @@ def find_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, Foun
     for topic in admin.describe_topics(list(names)):
         error = kafka_errors.for_code(topic["error_code"])
         if issubclass(error, kafka_errors.AuthorizationError):
-            raise KafkaRefused(f"the right to DESCRIBE topic {topic['name']} is missing; grant it with an ACL")
+            raise KafkaRefused(f"the right to DESCRIBE topic {topic['name']} is missing", GRANT)
         if error is not kafka_errors.UnknownTopicOrPartitionError:
             described[topic["name"]] = topic
     if not described:
@@ -144,25 +145,31 @@ def check_missing(admin: KafkaAdminClient, wanted: Sequence[WantedTopic]) -> lis
     return _reports(admin, wanted, "would be created")
 
 
-def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[str]:
-    """What keeps the topic from its role, in words, each with its remedy."""
+def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[Problem]:
+    """What keeps the topic from its role."""
     problems = []
     policy = topic.configs.get("cleanup.policy")
     if role == "cluster" and policy is not None and policy != "compact":
-        problems.append(f"cleanup.policy is {policy}; set it to compact, or cluster states are lost with time")
+        problems.append(
+            Problem(f"cleanup.policy is {policy}", "set it to compact, or cluster states are lost with time")
+        )
     if role != "cluster" and policy is not None and "compact" in policy:
-        problems.append(f"cleanup.policy is {policy}; set it to delete, or records of one key replace each other")
+        problems.append(
+            Problem(f"cleanup.policy is {policy}", "set it to delete, or records of one key replace each other")
+        )
     limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
     if role != "input" and limit is not None and input_limit is not None and limit < input_limit:
         problems.append(
-            f"max.message.bytes is {limit}, the input topic's {input_limit}; set it to at least "
-            f"{input_limit + HEADROOM_BYTES}, or the longest records stop the stream"
+            Problem(
+                f"max.message.bytes is {limit}, the input topic's {input_limit}",
+                f"set it to at least {input_limit + HEADROOM_BYTES}, or the longest records stop the stream",
+            )
         )
     if topic.leaderless_partitions:
-        problems.append(f"{topic.leaderless_partitions} of {topic.partitions} partitions have no leader")
+        problems.append(Problem(f"{topic.leaderless_partitions} of {topic.partitions} partitions have no leader"))
     missing = _NEEDED_OPERATIONS[role] - topic.operations if topic.operations is not None else frozenset()
     if missing:
-        problems.append(f"the right to {' and '.join(sorted(missing))} is missing; grant it with an ACL")
+        problems.append(Problem(f"the right to {' and '.join(sorted(missing))} is missing", GRANT))
     return problems
 
 
@@ -194,6 +201,6 @@ def _create(admin: KafkaAdminClient, topic: WantedTopic, outcome: Outcome) -> To
         partitions = max(reply.get("num_partitions", -1), topic.partitions)
         return TopicReport(topic.role, topic.name, outcome, partitions if partitions > 0 else None)
     if issubclass(error, kafka_errors.AuthorizationError):
-        raise KafkaRefused(f"the right to CREATE topic {topic.name} is missing; grant it with an ACL")
+        raise KafkaRefused(f"the right to CREATE topic {topic.name} is missing", GRANT)
     reason = reply.get("error_message") or error.__name__
-    return TopicReport(topic.role, topic.name, "failed", None, (reason,))
+    return TopicReport(topic.role, topic.name, "failed", None, (Problem(reason),))

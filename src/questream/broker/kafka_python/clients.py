@@ -233,8 +233,9 @@ def _make_token_provider(value: Any) -> Any:
     except Exception as error:
         # Its message is not ours to show: it may quote what it authenticates with.
         raise SettingsError(
-            f"kafka.options.{_TOKEN_PROVIDER} must be module:name of a callable without arguments that makes a token "
-            f"provider; importing and calling {value!r} failed with {type(error).__name__}"
+            f"kafka.options.{_TOKEN_PROVIDER} is {value!r}: importing and calling that failed with"
+            f" {type(error).__name__}",
+            "give module:name of a callable without arguments that makes a token provider",
         ) from error
 
 

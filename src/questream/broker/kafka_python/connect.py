@@ -52,7 +52,7 @@ def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
             raise _explain(witness.cause or error, config, timeout_ms) from error
         except (ValueError, RuntimeError, OSError) as error:
             # A missing file of a certificate, a missing package of a compression or login.
-            raise KafkaRefused(f"a client for Kafka cannot be made: {error}; check kafka.options") from error
+            raise KafkaRefused(f"a client for Kafka cannot be made: {error}", "check kafka.options") from error
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def require_topic(producer: KafkaProducer, topic: str) -> None:
     try:
         producer.partitions_for(topic)
     except kafka_errors.KafkaTimeoutError:
-        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create") from None
+        raise KafkaUnavailable(f"topic {topic} does not exist", "create it with: questream topics create") from None
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def translated(on_topics: Operation = "READ") -> Iterator[None]:
     try:
         yield
     except kafka_errors.UnknownTopicOrPartitionError as error:
-        raise KafkaUnavailable("a topic does not exist; create it with: questream topics create") from error
+        raise KafkaUnavailable("a topic does not exist", "create it with: questream topics create") from error
     except kafka_errors.KafkaError as error:
         refusal = refusal_of(error, on_topics)
         if refusal is not None:
@@ -135,22 +135,24 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
         # Before a connection is there, so of our own files.
         return SettingsError(
             "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used "
-            f"({cause.reason or type(cause).__name__}); check them and kafka.ssl_password"
+            f"({cause.reason or type(cause).__name__})",
+            "check them and kafka.ssl_password",
         )
     refusal = refusal_of(cause, "DESCRIBE")
     if refusal is not None:
         return refusal
     if "socket disconnected" in told and "sasl_mechanism" in config:
         # A broker may close before its answer to a wrong login can be read.
-        return KafkaHungUp(f"the broker at {servers} closed the connection during the login; {CHECK_LOGIN}")
+        return KafkaHungUp(f"the broker at {servers} closed the connection during the login", CHECK_LOGIN)
     if "socket disconnected" in told:
         return KafkaHungUp(
-            f"the broker at {servers} closed the connection; if its listener wants TLS or a login, "
-            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT"
+            f"the broker at {servers} closed the connection",
+            "if its listener wants TLS or a login, "
+            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT",
         )
     return KafkaUnavailable(
-        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({told}); "
-        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs"
+        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({told})",
+        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs",
     )
 
 

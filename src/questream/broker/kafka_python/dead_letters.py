@@ -91,7 +91,7 @@ class Replayed:
         text = ",".join(f"{first}-{last}" for first, last in self.ranges)
         if len(text) > _MOST_METADATA_BYTES:
             raise QuestreamError(
-                "too many dead letters would be left out between those to replay; replay some of the others first"
+                "too many dead letters would be left out between those to replay", "replay some of the others first"
             )
         return text
 

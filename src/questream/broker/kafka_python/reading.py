@@ -35,7 +35,7 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
     """
     partitions = known_partitions(consumer, topic)
     if not partitions:
-        raise KafkaUnavailable(f"topic {topic} does not exist; create it with: questream topics create")
+        raise KafkaUnavailable(f"topic {topic} does not exist", "create it with: questream topics create")
     return partitions
 
 
@@ -50,7 +50,7 @@ def known_partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition
         try:
             consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
         except TopicAuthorizationFailedError as error:
-            raise KafkaRefused(missing_right(error, "READ")) from error
+            raise KafkaRefused(*missing_right(error, "READ")) from error
         except KafkaTimeoutError:
             pass
     return [TopicPartition(topic, number) for number in sorted(numbers)]
@@ -170,7 +170,8 @@ def all_read(messages: Iterable[Any]) -> Iterator[Any]:
         if isinstance(message.value, Unread):
             raise KafkaRefused(
                 f"a record (topic {message.topic}, partition {message.partition}, offset {message.offset}) is in a "
-                "compressed batch that unpacks to more than kafka.max_unpacked_bytes; raise that"
+                "compressed batch that unpacks to more than kafka.max_unpacked_bytes",
+                "raise that",
             )
         yield message
 

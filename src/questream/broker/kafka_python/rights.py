@@ -7,11 +7,14 @@ from typing import Literal
 
 from kafka import errors as kafka_errors
 
+from questream.errors import Problem
+
 Operation = Literal["READ", "WRITE", "DESCRIBE"]
+GRANT = "grant it with an ACL"
 
 
-def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) -> str:
-    """The right whose lack the error tells, and what to do about it, in a line.
+def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) -> Problem:
+    """The right whose lack the error tells, and what to do about it.
 
     `on_topics` is what was done with the topics, which the error does not say.
     """
@@ -24,7 +27,7 @@ def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) 
         right = "WRITE transactional ids that begin with kafka.group_id"
     else:
         right = f"do this ({type(error).__name__})"
-    return f"the right to {right} is missing; grant it with an ACL"
+    return Problem(f"the right to {right} is missing", GRANT)
 
 
 def _names(error: kafka_errors.AuthorizationError) -> list[str]:

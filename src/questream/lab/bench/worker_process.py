@@ -106,7 +106,7 @@ class WorkerProcess:
     def check(self) -> None:
         """Raise QuestreamError if it has ended."""
         if not self._process.is_alive():
-            raise QuestreamError(f"a worker ended with code {self._process.exitcode}; its log is above")
+            raise QuestreamError(f"a worker ended with code {self._process.exitcode}: its log is above")
 
     @property
     def is_ready(self) -> bool:

@@ -60,7 +60,7 @@ def require_groups(gold: Labels) -> None:
     require_enough(len(gold))
     sizes = np.unique(gold, return_counts=True)[1]
     if len(sizes) == 1:
-        raise QuestreamError("all questions are of one gold group: no threshold is too low for it; give others too")
+        raise QuestreamError("all questions are of one gold group: no threshold is too low for it", "give others too")
     if sizes.max() == 1:
         raise QuestreamError("no two questions are of one gold group: no threshold is too high for it")
 

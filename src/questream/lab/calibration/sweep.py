@@ -98,7 +98,7 @@ def sweep(
     Raises QuestreamError for fewer than two vectors.
     """
     if len(vectors) < 2:
-        raise QuestreamError(f"{len(vectors)} questions cannot be clustered: give more")
+        raise QuestreamError(f"{len(vectors)} questions cannot be clustered", "give more")
     clusterings: list[Clustering] = []
     for threshold in thresholds:
         announce(f"{len(vectors):,} questions clustered at threshold {threshold:.3f}")

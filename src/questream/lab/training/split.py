@@ -46,7 +46,8 @@ def split(corpus: Corpus, share: float, seed: int) -> Split:
         if shared < _FEWEST_GROUPS:
             raise QuestreamError(
                 f"too little data: {shared} groups of questions {side} have two questions or more, at least"
-                f" {_FEWEST_GROUPS} are needed; give more pairs or groups, or another --held-out"
+                f" {_FEWEST_GROUPS} are needed",
+                "give more pairs or groups, or another --held-out",
             )
     kept = sum(len(part.same) + len(part.different) for part in (train, held_out))
     parted = LeftOut(parted_pairs=len(corpus.same) + len(corpus.different) - kept)

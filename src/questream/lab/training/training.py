@@ -110,7 +110,7 @@ def _full_disk_is_told(folder: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if shutil.disk_usage(folder).free > _FULL_BYTES:
             raise
-        raise QuestreamError(f"{folder}: no space left; make room and go on with --resume") from error
+        raise QuestreamError(f"{folder}: no space left", "make room and go on with --resume") from error
 
 
 def _checkpoints(order: Order, plan: dict[str, Any]) -> Path:
@@ -118,10 +118,10 @@ def _checkpoints(order: Order, plan: dict[str, Any]) -> Path:
     checkpoints = order.folder / _CHECKPOINTS
     begun = checkpoints / _PLAN
     if order.folder.exists() and not order.folder.is_dir():
-        raise QuestreamError(f"{order.folder} is a file; name a folder to write the model to")
+        raise QuestreamError(f"{order.folder} is a file", "name a folder to write the model to")
     if order.folder.is_dir() and any(order.folder.iterdir()):
         if not order.resume:
-            raise QuestreamError(f"{order.folder} is not empty; name another folder, or go on there with --resume")
+            raise QuestreamError(f"{order.folder} is not empty", "name another folder, or go on there with --resume")
         if not begun.is_file():
             raise QuestreamError(f"{order.folder} holds no training to go on with")
         _require_same(json.loads(begun.read_text("utf-8")), plan)
@@ -145,7 +145,7 @@ def _plan(base: Encoder, corpus: Corpus, order: Order) -> dict[str, Any]:
 def _require_same(begun: dict[str, Any], asked: dict[str, Any]) -> None:
     other = sorted(name.replace("_", "-") for name in asked if begun.get(name) != asked[name])
     if other:
-        raise QuestreamError(f"training began with other {', '.join(other)}; go on with the same files and options")
+        raise QuestreamError(f"training began with other {', '.join(other)}", "go on with the same files and options")
 
 
 def _pairs(checkpoints: Path, corpus: Corpus, base: Encoder, recipe: Recipe, watch: Watch) -> TrainingPairs:

@@ -118,8 +118,8 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise SettingsError(f"redis.options.{name} is not yours to set: {_FIXED[name]}")
         if name not in known:
             nearest = difflib.get_close_matches(name, known - _FIXED.keys(), n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            raise SettingsError(f"redis.options.{name} is not an option of redis-py{hint}")
+            hint = f"did you mean {nearest[0]}?" if nearest else None
+            raise SettingsError(f"redis.options.{name} is not an option of redis-py", hint)
 
 
 def _arguments(settings: RedisSettings) -> dict[str, Any]:
@@ -143,10 +143,10 @@ def _check_url(url: str, settings: RedisSettings) -> None:
     except ValueError:
         # Not quoted: the part that cannot be parsed is most often a password with a slash in it.
         raise SettingsError(
-            "redis.url cannot be parsed; write / # ? @ : in user or password as %2F %23 %3F %40 %3A"
+            "redis.url cannot be parsed", "write / # ? @ : in user or password as %2F %23 %3F %40 %3A"
         ) from None
     if "password" in given and settings.password is not None:
-        raise SettingsError("redis.url and redis.password both give a password; give one")
+        raise SettingsError("redis.url and redis.password both give a password", "give one")
     for name in sorted(in_query & _FIXED_IN_URL):
         raise SettingsError(f"redis.url must not have {name} in its query: {_FIXED[name]}")
 
@@ -159,11 +159,11 @@ def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
         # It tries every node and tells of the last failure as the cause.
         cause = error.__cause__ or error
         if isinstance(cause, redis.AuthenticationError):
-            raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
+            raise StoreRefused("Redis refused the login", "check redis.url and redis.password") from error
         if isinstance(cause, redis.exceptions.NoPermissionError):
-            raise StoreRefused(denial(str(cause))) from error
+            raise StoreRefused(*denial(str(cause))) from error
         raise StoreUnavailable(
-            f"no node of the Redis Cluster answered ({type(cause).__name__}); check redis.url and redis.mode"
+            f"no node of the Redis Cluster answered ({type(cause).__name__})", "check redis.url and redis.mode"
         ) from error
 
 

@@ -62,7 +62,7 @@ def require_version(version: object, what: str) -> None:
     Fields are added without a version. It comes when a field that was there changes its meaning or goes.
     """
     if version is not None and str(version) != str(_ENTRY_VERSION):
-        raise NamespaceRefused(f"{what} was written by a later release: upgrade questream")
+        raise NamespaceRefused(f"{what} was written by a later release", "upgrade questream")
 
 
 def to_bytes(vector: Vector) -> bytes:

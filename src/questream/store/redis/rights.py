@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
-from questream.errors import StoreRefused
+from questream.errors import Problem, StoreRefused
 from questream.store.redis.codec import Keys
 
 _CALL = re.compile(r"redis\.p?call\('([A-Z]+)'")
@@ -34,7 +34,7 @@ class Rights:
         """Raise StoreRefused with the names of those that are denied in this namespace, else return."""
         denied = [name.decode() for name in self._script(keys=[self._keys.of(namespace, "rights")], args=commands)]
         if denied:
-            raise StoreRefused(f"Redis denies this user {', '.join(denied)}; {_grant(denied)}")
+            raise StoreRefused(f"Redis denies this user {', '.join(denied)}", _grant(denied))
 
 
 def concerns_key(told: str) -> bool:
@@ -42,16 +42,17 @@ def concerns_key(told: str) -> bool:
     return _NAMED.search(told) is None and "key" in told
 
 
-def denial(told: str) -> str:
+def denial(told: str) -> Problem:
     """What Redis denies, made of its error's text: that names commands and says whether it was a key, and no data."""
     named = _NAMED.search(told)
     if named:
-        return f"Redis denies this user {named[1].upper()}; {_grant([named[1]])}"
+        return Problem(f"Redis denies this user {named[1].upper()}", _grant([named[1]]))
     if concerns_key(told):
-        return (
-            "Redis denies this user a key; grant ~questream:* (redis.prefix in the place of questream) with ACL SETUSER"
+        return Problem(
+            "Redis denies this user a key",
+            "grant ~questream:* (redis.prefix in the place of questream) with ACL SETUSER",
         )
-    return "Redis denies this user a command; see docs/security.md for those that are needed"
+    return Problem("Redis denies this user a command", "see docs/security.md for those that are needed")
 
 
 def _grant(commands: Iterable[str]) -> str:

@@ -111,22 +111,22 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except redis.exceptions.AuthenticationError as error:
-        raise StoreRefused("Redis refused the login; check redis.url and redis.password") from error
+        raise StoreRefused("Redis refused the login", "check redis.url and redis.password") from error
     except redis.exceptions.NoPermissionError as error:
         told = str(error)
         # A command that is denied is denied in every namespace; a key may be of one that the login has no rights to.
         kind = NamespaceRefused if concerns_key(told) else StoreRefused
-        raise kind(denial(told)) from error
+        raise kind(*denial(told)) from error
     except _UNAVAILABLE as error:
-        told = f"Redis did not answer: {why_unanswered(error)}; check redis.url, and that Redis runs"
-        raise StoreUnavailable(told) from error
+        told = f"Redis did not answer: {why_unanswered(error)}"
+        raise StoreUnavailable(told, "check redis.url, and that Redis runs") from error
     except redis.exceptions.RedisError as error:
         code = str(error).split(" ", 1)[0]
         if _PASSING.search(str(error)):
             raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
         if code == "LEFT":
             raise AnotherStore(
-                "the namespace was moved to another Redis (questream restore --adopt): set redis.url to that one"
+                "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"
             ) from error
         if code == "LOST":
             raise LostMemory(str(error).partition(" ")[2]) from error
@@ -156,7 +156,7 @@ def _remembering(
         except LostMemory as lost:
             store.end_store_epoch(namespace)
             raise RecoveryNeeded(
-                f"Redis has lost a part of namespace {namespace!r} ({lost}); it is put back from the cluster topic"
+                f"Redis has lost a part of namespace {namespace!r} ({lost}), which is put back from the cluster topic"
             ) from lost
 
     return cast("Callable[Concatenate[RedisStore, str, P], T]", guarded)
@@ -252,14 +252,15 @@ class RedisStore:
         model, revision, dimension, layout, input_topic, cluster_topic = (part.decode() for part in built)
         if int(layout) > LAYOUT:
             raise NamespaceRefused(
-                f"namespace {namespace!r} has layout {layout} in Redis, this release reads {LAYOUT}: upgrade questream"
+                f"namespace {namespace!r} has layout {layout} in Redis, this release reads {LAYOUT}",
+                "upgrade questream",
             )
         if (model, revision, int(dimension)) != (identity.model, identity.revision, identity.dimension):
             raise IdentityMismatch(
                 f"namespace {namespace!r} was built with model {model!r} revision {revision!r} ({dimension}-d), this"
-                f" worker has {identity.model!r} revision {identity.revision!r} ({identity.dimension}-d):"
-                " set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
-                " to the former to move it with questream migrate"
+                f" worker has {identity.model!r} revision {identity.revision!r} ({identity.dimension}-d)",
+                "set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
+                " to the former to move it with questream migrate",
             )
         topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
         self._call_on_names(self._client.sadd, namespace)
@@ -312,7 +313,7 @@ class RedisStore:
                 # It lost or changed its store epoch while it was read.
                 continue
         raise Contended(
-            f"the log of namespace {namespace!r} moves faster than its clusters load; raise clusters.log_entries"
+            f"the log of namespace {namespace!r} moves faster than its clusters load", "raise clusters.log_entries"
         )
 
     @_remembering

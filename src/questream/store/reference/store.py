@@ -730,7 +730,7 @@ def _recovery_needed(namespace: str) -> RecoveryNeeded:
 def _lost(state: _Namespace, namespace: str) -> RecoveryNeeded:
     """The namespace is not what it was seen to be: it has to be recovered."""
     state.store_epoch = None
-    return RecoveryNeeded(f"namespace {namespace!r} has lost memory; it is put back from the cluster topic")
+    return RecoveryNeeded(f"namespace {namespace!r} has lost memory, which is put back from the cluster topic")
 
 
 def _revision(state: _Namespace, cluster_id: int) -> int | None:

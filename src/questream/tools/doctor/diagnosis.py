@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from questream.errors import QuestreamError
 from questream.settings import Settings
-from questream.tools.doctor.findings import Check, Finding, Patient
+from questream.tools.doctor.findings import Check, Finding, Patient, failures
 from questream.tools.doctor.kafka_checks import KAFKA_CHECKS
 from questream.tools.doctor.model_checks import MODEL_CHECKS
 from questream.tools.doctor.redis_checks import REDIS_CHECKS
@@ -45,7 +45,8 @@ def _within_its_time(check: Check, patient: Patient) -> Iterator[Finding]:
             for finding in check.run(patient):
                 found.put(finding)
         except QuestreamError as error:
-            found.put(Finding(check.name, "fail", str(error)))
+            for finding in failures(check.name, error):
+                found.put(finding)
         except Exception as error:
             # Its text is not shown: a client's error may quote what it sent.
             found.put(Finding(check.name, "fail", f"the check failed: {type(error).__name__}"))

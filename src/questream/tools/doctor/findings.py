@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from kafka import KafkaAdminClient
 
+from questream.errors import QuestreamError
 from questream.settings import Settings
 
 Status = Literal["ok", "warn", "fail", "skipped"]
@@ -21,6 +22,11 @@ class Finding:
     status: Status
     told: str
     remedy: str | None = None
+
+
+def failures(check: str, error: QuestreamError, remedy: str | None = None) -> Iterator[Finding]:
+    """A finding for each problem that the error tells; `remedy` is for one that has none."""
+    return (Finding(check, "fail", problem.what, problem.remedy or remedy) for problem in error.problems)
 
 
 class FoundModel(NamedTuple):

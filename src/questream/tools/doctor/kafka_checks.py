@@ -13,7 +13,7 @@ from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, R
 from questream.broker.kafka_python.clients import admin_config
 from questream.broker.kafka_python.connect import connect, open_producer
 from questream.errors import KafkaRefused, KafkaUnavailable
-from questream.tools.doctor.findings import Check, Finding, Patient
+from questream.tools.doctor.findings import Check, Finding, Patient, failures
 
 # From 2.5 on the broker fences transactional offsets by the group's generation (KIP-447).
 OLDEST_BROKER = (2, 5)
@@ -30,8 +30,7 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
     try:
         patient.admin = connect(KafkaAdminClient, admin_config(settings, "questream-doctor"))
     except (KafkaUnavailable, KafkaRefused) as error:
-        told, _, remedy = str(error).partition("; ")
-        yield Finding("broker", "fail", told, remedy or None)
+        yield from failures("broker", error)
         return
     brokers = patient.admin.describe_cluster()["brokers"]
     version = patient.admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
@@ -77,8 +76,7 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
         try:
             topic = find_topics(patient.kafka, [name]).get(name)
         except KafkaRefused as error:
-            told, _, remedy = str(error).partition("; ")
-            yield Finding(check, "fail", told, remedy or None)
+            yield from failures(check, error)
             continue
         if topic is None:
             yield Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
@@ -165,8 +163,8 @@ def _judge(check: str, role: Role, topic: FoundTopic, found_input: FoundTopic | 
     told = f"{role}, {partitions}, {policy}, {topic.replication_factor}x"
     problems = problems_of(role, topic, found_input)
     if problems:
-        first, _, remedy = problems[0].partition("; ")
-        return Finding(check, "fail", "; ".join([told, first, *problems[1:]]), remedy or None)
+        remedies = [problem.remedy for problem in problems if problem.remedy is not None]
+        return Finding(check, "fail", "; ".join([told, *(p.what for p in problems)]), "; ".join(remedies) or None)
     lag_ms = int(topic.configs.get("min.compaction.lag.ms", COMPACTION_LAG_MS))
     if role == "cluster" and lag_ms < COMPACTION_LAG_MS:
         return Finding(

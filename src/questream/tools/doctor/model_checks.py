@@ -161,7 +161,7 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}); fetch the model again") from error
+        raise ModelError(f"{path} cannot be read ({type(error).__name__})", "fetch the model again") from error
 
 
 MODEL_CHECKS = (

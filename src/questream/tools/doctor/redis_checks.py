@@ -15,7 +15,7 @@ from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavai
 from questream.store.protocol import NO_TOPICS
 from questream.store.redis.client import connect_redis, why_unanswered
 from questream.store.redis.store import RedisStore
-from questream.tools.doctor.findings import Check, Finding, Patient
+from questream.tools.doctor.findings import Check, Finding, Patient, failures
 
 OLDEST_REDIS = (6, 2)
 _TOLERATED_SKEW_SECONDS = 2.0
@@ -113,8 +113,7 @@ def check_scripts(patient: Patient) -> Iterator[Finding]:
     try:
         RedisStore(patient.redis, prefix=patient.settings.redis.prefix).require_rights("doctor")
     except (StoreRefused, StoreUnavailable) as error:
-        told, _, remedy = str(error).partition("; ")
-        yield Finding("redis rights", "fail", told, remedy or "see that this is no replica and not out of memory")
+        yield from failures("redis rights", error, "see that this is no replica and not out of memory")
         return
     yield Finding("redis rights", "ok", "scripts may run and write")
 
@@ -128,8 +127,7 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
     try:
         topics_of(settings).require_same(namespace, known)
     except NamespaceOfAnotherStream as error:
-        told, _, remedy = str(error).partition(": ")
-        yield Finding("redis stream", "fail", told, remedy)
+        yield from failures("redis stream", error)
         return
     told = "this stream's" if known.cluster_topic else "no stream's yet"
     told = f"{namespace} under prefix {settings.redis.prefix} is {told}"
