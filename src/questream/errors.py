@@ -4,6 +4,7 @@
     ├── SettingsError, ModelError, MissingExtra
     ├── BadRecord
     │   └── PassedOver
+    ├── DeserializerUnavailable
     ├── StoreUnavailable
     │   └── NamespaceHeld
     ├── StoreRefused
@@ -86,6 +87,10 @@ class BadRecord(QuestreamError):
 
 class PassedOver(BadRecord):
     """A record that its sender does not mean as a question, such as a tombstone: nothing is published for it."""
+
+
+class DeserializerUnavailable(QuestreamError):
+    """What a record format needs, such as a schema registry, did not answer; the same record may be read later."""
 
 
 class StoreUnavailable(QuestreamError):
@@ -248,6 +253,7 @@ POLICIES: dict[type[QuestreamError], Policy] = {
     ModelError: Policy(Recourse.STOP, ExitCode.MODEL),
     BadRecord: Policy(Recourse.DEAD_LETTER),
     PassedOver: Policy(Recourse.SKIP),
+    DeserializerUnavailable: Policy(Recourse.RETRY, ExitCode.UNREACHABLE),
     StoreUnavailable: Policy(Recourse.RETRY, ExitCode.UNREACHABLE),
     NamespaceHeld: Policy(Recourse.WAIT, ExitCode.UNREACHABLE),
     StoreRefused: Policy(Recourse.STOP, ExitCode.REFUSED),

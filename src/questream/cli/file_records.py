@@ -15,7 +15,7 @@ import orjson
 from questream.cli.question_records import QuestionEncoder, QuestionRecord
 from questream.domain import Record, Source
 from questream.errors import BadRecord, SettingsError
-from questream.records import QuestionDecoder
+from questream.records import QuestionDecoder, open_decoder
 from questream.records.files import TIME_COLUMNS, file_stem, value_of
 from questream.records.rows import FileFormat, QuestionFileError, Refuse, Row, at_line, raise_it, read_rows
 
@@ -84,7 +84,7 @@ class FileRecords:
         """
         input = self.settings.input
         encoder = QuestionEncoder(input)
-        decoder = QuestionDecoder(input, self.settings.clusters.namespace)
+        decoder = open_decoder(self.settings)
         named = self.columns.named
         texts = [["text"], [input.text_field]]
         needed = [[*named]] if self.columns.text else [[*found, *named] for found in texts]

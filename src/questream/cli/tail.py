@@ -65,10 +65,10 @@ def _texts(settings: Settings, are_wanted: bool) -> Iterator[TextOf | None]:
     from questream.broker.kafka_python.connect import open_reader
     from questream.broker.kafka_python.reading import RecordLookup, partitions_of
     from questream.errors import BadRecord
-    from questream.records import QuestionDecoder
+    from questream.records import open_decoder
 
     topic = settings.kafka.input_topic
-    decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
+    decoder = open_decoder(settings)
     with open_reader(settings, isolation_level="read_uncommitted") as consumer:
         known = {found.partition for found in partitions_of(consumer, topic)}
         lookup = RecordLookup(consumer)

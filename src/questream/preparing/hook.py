@@ -22,8 +22,8 @@ def load_hook(name: str) -> Callable[[str], str]:
         failed = type(error).__name__
     if failed is not None:
         raise SettingsError(
-            f"input.prepare_hook is {name!r}, which could not be imported ({failed}): it must be module:function, in a"
-            " module on PYTHONPATH"
+            f"input.prepare_hook is {name!r}, which could not be imported ({failed})",
+            "give module:function, in a module on PYTHONPATH",
         )
     if not callable(hook):
         raise SettingsError(f"input.prepare_hook is {name!r}, which is no function")

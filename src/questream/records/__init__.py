@@ -1,7 +1,8 @@
 """The bytes of Kafka: consumed records in, decisions, cluster states and dead letters out."""
 
-from questream.records.decode import QuestionDecoder
+from questream.records.decode import QuestionDecoder, open_decoder
 from questream.records.encode import encode_decision
+from questream.records.formats import Deserializer
 from questream.records.headers import (
     Origin,
     Reference,
@@ -23,6 +24,7 @@ from questream.records.states import (
 )
 
 __all__ = [
+    "Deserializer",
     "Origin",
     "QuestionDecoder",
     "Reason",
@@ -37,6 +39,7 @@ __all__ = [
     "encode_namespace_state",
     "is_namespace_key",
     "load_schema",
+    "open_decoder",
     "passthrough_headers",
     "reference_letter",
     "strip_dead_letter_headers",

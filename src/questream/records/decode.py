@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from questream.domain import Headers, Question, Record, Source, Unread
 from questream.errors import BadRecord
 from questream.preparing import Preparation
-from questream.records.cloudevents import Batch, Content, Event, is_event, is_extension, read_declared, read_structured
-from questream.records.envelopes import is_framed, opened
-from questream.records.parsing import (
-    is_binary,
-    is_visible,
-    opens_object,
-    parse_json,
-    parse_object,
-    parse_undeclared,
-    read_plain,
-)
+from questream.records.formats import Event, Read, open_deserializer
+from questream.records.formats.cloudevents import is_extension
+from questream.records.formats.envelopes import is_framed, opened
+from questream.records.parsing import is_binary, is_visible
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import PassedOverReason, Reason, passed_over, undecodable
 from questream.records.template import Template
 
 if TYPE_CHECKING:
-    from questream.settings import InputSettings
+    from questream.settings import InputSettings, Settings
 
 MAX_ID_CHARACTERS = 512
 _NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Above it a float no longer tells neighbouring whole numbers apart: two ids would become one.
 _EXACT_FLOAT = 2.0**53
 _ONE_QUESTION = "a record has one question: an array needs a path into it, or input.arrays"
-
-
-class _Read(NamedTuple):
-    """A value as its format has it: the question itself or what it stands in, and the event around it, if any."""
-
-    content: Content
-    event: Event | None = None
-    is_batch: bool = False
 
 
 # Parsed, a value may take thirty times its bytes: `[{},{}` and so on. JSON may have six bytes for one of a text.
@@ -51,17 +35,8 @@ _VALUE_FOR_TEXT = 16
 class QuestionDecoder:
     """Reads the questions of an input topic.
 
-    `input.format` says what a value is:
-
-    - `json`: an object; its id, text and namespace stand at `id_field`, `text_field` and `namespace_field`, dotted
-      paths such as `payload.question.text`; an array where `text_field` leads into it.
-    - `text`: the question itself.
-    - `cloudevents`: CloudEvents 1.0 in binary or structured mode. `data` is an object, read as under `json`, or a
-      string, the question itself.
-    - `auto`, record by record: a CloudEvent where `content-type` or all four required `ce_` headers declare one; else
-      a value that begins with `{` is JSON, and a structured CloudEvent if it has `specversion`, `id`, `source` and
-      `type`; one that is a JSON string as a whole is what that holds, an array is one as under `json`, and a number,
-      truth or null is refused; all else is text. A broken JSON object is refused, not clustered as text.
+    `input.format` says what a value is: `records/formats` has a file for each. A document has id, text and namespace at
+    `id_field`, `text_field` and `namespace_field`, dotted paths such as `payload.question.text`.
 
     Under every format a schema registry's frame and binary are refused. Envelopes, tombstones, changes of rows and
     arrays are read, passed over or refused as the settings say.
@@ -72,13 +47,7 @@ class QuestionDecoder:
     """
 
     def __init__(self, input: InputSettings, default_namespace: str) -> None:
-        readers: dict[str, Callable[[bytes, Headers], _Read]] = {
-            "auto": _read_any,
-            "json": _read_json,
-            "text": _read_text,
-            "cloudevents": _read_event,
-        }
-        self._read = readers[input.format]
+        self._deserialize = open_deserializer(input)
         self._input = input
         self._id_path = input.id_field.split(".")
         self._text_path = input.text_field.split(".")
@@ -95,7 +64,8 @@ class QuestionDecoder:
         """The question in `record`, its text as it is prepared.
 
         Raises BadRecord with stage `decode` and a `Reason`, or stage `prepare`; PassedOver for what its sender does not
-        mean as a question; never another exception, whatever the bytes.
+        mean as a question; DeserializerUnavailable where the same record may be read later; never another exception,
+        whatever the bytes.
         """
         value = record.value
         if isinstance(value, Unread):
@@ -111,7 +81,7 @@ class QuestionDecoder:
             raise undecodable(
                 Reason.SCHEMA_FRAMED, "a schema registry's format has to become JSON before it comes here"
             )
-        read = self._read(value, record.headers)
+        read = self._deserialize(value, record.headers)
         if type(read.content) is list:
             read = self._of_array(read, read.content)
         levels: list[Any] = []
@@ -140,18 +110,14 @@ class QuestionDecoder:
             return passed_over(PassedOverReason.TOMBSTONE)
         return undecodable(Reason.NULL_VALUE, "the record must have a value")
 
-    def _of_array(self, read: _Read, array: list[Any]) -> _Read:
+    def _of_array(self, read: Read, array: list[Any]) -> Read:
         """What is to be read of an array: itself where the path of the text leads into it, or its only message."""
         if not read.is_batch and self._text_in(array) is not ABSENT:
             return read
         if self._input.arrays == "skip":
             raise passed_over(PassedOverReason.ARRAY)
         if self._input.arrays == "single" and len(array) == 1 and isinstance(array[0], str | dict):
-            message = array[0]
-            if read.is_batch or (self._input.format != "json" and isinstance(message, dict) and is_event(message)):
-                event = read_structured(message if isinstance(message, dict) else {})
-                return _Read(event.content, event)
-            return _Read(message)
+            return Read(array[0]) if read.element is None else read.element(array[0])
         raise undecodable(Reason.INVALID_CLOUDEVENT if read.is_batch else Reason.NOT_OBJECT, _ONE_QUESTION)
 
     def _find_text(self, document: Any) -> tuple[str, list[Any]]:
@@ -226,55 +192,9 @@ class QuestionDecoder:
         return namespace
 
 
-def _read_any(value: bytes, headers: Headers) -> _Read:
-    declared = read_declared(value, headers) if headers else None
-    if declared is not None:
-        return _of_declared(declared)
-    if opens_object(value):
-        return _of_object(parse_object(value))
-    found = parse_undeclared(value)
-    if type(found) is str:
-        # A value that was made JSON twice is an object in a string.
-        encoded = found.encode("utf-8", "surrogatepass")
-        return _of_object(parse_object(encoded)) if opens_object(encoded) else _Read(found)
-    if type(found) is list:
-        return _Read(found)
-    raise undecodable(Reason.NOT_OBJECT, "the value must be a JSON object or a text, not a number, truth or null")
-
-
-def _read_json(value: bytes, _headers: Headers) -> _Read:
-    found = parse_json(value)
-    if type(found) not in (dict, list):
-        raise undecodable(Reason.NOT_OBJECT, "the value must be a JSON object")
-    return _Read(found)
-
-
-def _read_text(value: bytes, _headers: Headers) -> _Read:
-    return _Read(read_plain(value))
-
-
-def _read_event(value: bytes, headers: Headers) -> _Read:
-    declared = read_declared(value, headers)
-    if declared is not None:
-        return _of_declared(declared)
-    found = parse_json(value) if opens_object(value) or value.lstrip()[:1] == b"[" else {}
-    if type(found) is list:
-        return _Read(found, is_batch=True)
-    if not is_event(found):
-        raise undecodable(
-            Reason.INVALID_CLOUDEVENT, "an event has specversion, id, source and type, as ce_ headers or in its JSON"
-        )
-    return _of_declared(read_structured(found))
-
-
-def _of_object(document: dict[str, Any]) -> _Read:
-    return _of_declared(read_structured(document)) if is_event(document) else _Read(document)
-
-
-def _of_declared(declared: Event | Batch) -> _Read:
-    if isinstance(declared, Batch):
-        return _Read(declared.events, is_batch=True)
-    return _Read(declared.content, declared)
+def open_decoder(settings: Settings) -> QuestionDecoder:
+    """The decoder of the input topic by these settings."""
+    return QuestionDecoder(settings.input, settings.clusters.namespace)
 
 
 def _find_in(levels: list[Any], path: list[str]) -> Any:

@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from questream.settings.formats import Format
+
 Delivery = Literal["exactly-once", "at-least-once"]
 Granularity = Literal["intent", "question", "duplicate"]
 
@@ -408,7 +410,7 @@ class NamespaceSettings(Group):
 class InputSettings(Group):
     """What a record of the input topic looks like, and what of its text is the question."""
 
-    format: Literal["auto", "json", "text", "cloudevents"] = Field(
+    format: Format = Field(
         default="auto", description="Format of values; `auto` tells JSON, CloudEvents and text apart record by record."
     )
     id_field: str = Field(default="id", min_length=1, description="Dotted path of the question's id in JSON.")

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Question, Record, Unread
 from questream.encoder import Encoder
-from questream.errors import BadRecord, NamespaceHeld, Recourse, recourse_of
+from questream.errors import BadRecord, DeserializerUnavailable, NamespaceHeld, Recourse, recourse_of
 from questream.metrics import Metrics
 from questream.records import QuestionDecoder
 from questream.stream.admission import Admission
@@ -89,9 +89,16 @@ class Decoding:
 
     def _decode(self, record: Record) -> Question | Refused:
         try:
-            return self._decoder.decode(record)
+            return self._decode_when_possible(record)
         except BadRecord as error:
             return Refused(record, _untraced(error), by_reference=isinstance(record.value, Unread))
+
+    def _decode_when_possible(self, record: Record) -> Question:
+        try:
+            return self._decoder.decode(record)
+        except DeserializerUnavailable:
+            # Only now: to get ready for a failure takes longer than to decode.
+            return self._retry.decoder(self._decoder.decode, record)
 
     def _admit(self, decoded: Mapping[P, Sequence[Question | Refused]]) -> Mapping[P, Sequence[Question | Refused]]:
         """Open all namespaces that these are the first questions of, at once; those of others are refused."""

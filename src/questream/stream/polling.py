@@ -1,4 +1,4 @@
-"""Calls of the intake to the store, beside which its consumer stays in its group."""
+"""Calls of the intake to the store and to what the decoder needs, beside which its consumer stays in its group."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 0.5
 
 
 class PollingRetry:
-    """`Retry.store` for the thread that has the consumer: where a call takes long, the group is polled meanwhile.
+    """`Retry` for the thread that has the consumer: where a call takes long, the group is polled meanwhile.
 
     A namespace that is new to this worker is looked for in the cluster topic, which may have millions of states, or end
     before an open transaction. A worker that does not poll for so long is taken for dead. All partitions are paused in
@@ -35,15 +35,22 @@ class PollingRetry:
 
     def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `Retry.store`. Raises besides what a poll does."""
+        return self._beside_polls(lambda: self._retry.store(call, *args, **kwargs))
+
+    def decoder(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Retry.decoder`. Raises besides what a poll does."""
+        return self._beside_polls(lambda: self._retry.decoder(call, *args, **kwargs))
+
+    def _beside_polls(self, call: Callable[[], T]) -> T:
         answer: Future[T] = Future()
 
         def ask() -> None:
             try:
-                answer.set_result(self._retry.store(call, *args, **kwargs))
+                answer.set_result(call())
             except BaseException as error:  # raised again on the thread that waits
                 answer.set_exception(error)
 
-        threading.Thread(target=ask, name="intake-store", daemon=True).start()
+        threading.Thread(target=ask, name="intake-call", daemon=True).start()
         while not wait([answer], timeout=_PATIENCE_SECONDS).done:
             try:
                 self._poll_paused()

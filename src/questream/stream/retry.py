@@ -1,4 +1,4 @@
-"""How calls to the store are tried again: for as long as it takes, until the worker stops."""
+"""How calls are tried again that `errors.POLICIES` says to retry: for as long as it takes, until the worker stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 import tenacity
 
-from questream.errors import Recourse, StoreUnavailable, recourse_of
+from questream.errors import DeserializerUnavailable, QuestreamError, Recourse, StoreUnavailable, recourse_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,21 +23,21 @@ _LONGEST_WAIT_SECONDS = 5.0
 class Retry:
     """Waits between tries are cut short by `stopping`. Safe from any thread.
 
-    The store is available while no call to it is being tried again: one that reads may work where none that writes
-    does, and says nothing about that one.
+    All is available while no call is being tried again: a read may work where no write does, and says nothing about
+    that one.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping = stopping
-        self._failing: dict[object, StoreUnavailable] = {}
+        self._failing: dict[object, QuestreamError] = {}
 
     @property
     def available(self) -> bool:
-        """Whether the store does what it is asked for."""
+        """Whether the store, and what the decoder needs, do what they are asked for."""
         return not self._failing
 
     @property
-    def trouble(self) -> StoreUnavailable | None:
+    def trouble(self) -> QuestreamError | None:
         """Why a call is being tried again, if one is."""
         return next(iter(list(self._failing.values())), None)
 
@@ -50,24 +50,31 @@ class Retry:
 
         A namespace that somebody holds is left to the caller: the others must not wait for it.
         """
+        return self._until_answered("the store", call, *args, **kwargs)
+
+    def decoder(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call until what the decoder needs answers. Raises the last error once the worker is stopping."""
+        return self._until_answered("what the decoder needs", call, *args, **kwargs)
+
+    def _until_answered(self, name: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         this = object()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: recourse_of(error) is Recourse.RETRY),
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
             sleep=tenacity.sleep_using_event(self._stopping),
             stop=tenacity.stop_when_event_set(self._stopping),
-            before_sleep=lambda state: self._note(this, state),
+            before_sleep=lambda state: self._note(name, this, state),
             reraise=True,
         )
         try:
             return retrying(call, *args, **kwargs)
         finally:
             if self._failing.pop(this, None) is not None and self.available:
-                logger.info("the store does again what it is asked for")
+                logger.info("%s does again what it is asked for", name)
 
-    def _note(self, call: object, state: tenacity.RetryCallState) -> None:
+    def _note(self, name: str, call: object, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, StoreUnavailable):
+        if isinstance(error, StoreUnavailable | DeserializerUnavailable):
             if self.available:
-                logger.warning("the store does not answer; trying until it does", extra={"reason": str(error)})
+                logger.warning("%s does not answer; trying until it does", name, extra={"reason": str(error)})
             self._failing[call] = error

@@ -41,10 +41,11 @@ from questream.errors import (
     QuestreamError,
     Recourse,
     RecoveryNeeded,
+    StoreUnavailable,
     recourse_of,
 )
 from questream.metrics import Metrics
-from questream.records import QuestionDecoder
+from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
 from questream.recovery.lease import RecoveryLease
@@ -188,14 +189,15 @@ class Worker:
     def ready(self) -> str | None:
         """None while Kafka, Redis and the model are there, else what is missing."""
         trouble, intake, progress = None, self._intake, self._recovery.progress
-        store_trouble = self._retry.trouble
+        unanswered = self._retry.trouble
         if progress is not None:
             reading = self._cluster_topic.reading
             trouble = (
                 str(progress) if reading is None else f"{progress} ({reading[0]:,} of {reading[1]:,} offsets read)"
             )
-        elif store_trouble is not None:
-            trouble = f"Redis does not answer: {store_trouble}"
+        elif unanswered is not None:
+            is_redis = isinstance(unanswered, StoreUnavailable)
+            trouble = f"Redis does not answer: {unanswered}" if is_redis else str(unanswered)
         elif intake is None or not intake.assigned:
             trouble = "not a member of the consumer group yet"
         elif not intake.answered:
@@ -324,12 +326,11 @@ class Worker:
         settings, own = self._settings, self._settings.clusters.namespace
         polling = PollingRetry(consumer, retry, settings.kafka.call_deadline_seconds)
         recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, polling)
-        decoder = QuestionDecoder(settings.input, own)
         return Intake(
             consumer,
             settings.kafka.input_topic,
             settings.kafka.auto_offset_reset,
-            Decoding(decoder, self._admission, recall, self._clusterer, self.metrics, polling),
+            Decoding(open_decoder(settings), self._admission, recall, self._clusterer, self.metrics, polling),
             recall,
             self._clusterer,
             backlog,

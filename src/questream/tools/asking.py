@@ -9,7 +9,7 @@ from questream.encoder.files import locate_model
 from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
 from questream.operations import ask as ask_store
-from questream.records import QuestionDecoder
+from questream.records import open_decoder
 from questream.settings import ModelSettings, Settings
 from questream.store.redis.store import open_store
 
@@ -31,9 +31,9 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
 
 def _require_question(text: str, settings: Settings) -> None:
     """Raise QuestreamError for a text that a worker would refuse, with the worker's own reason."""
-    plain = settings.input.model_copy(update={"format": "text"})
+    plain = settings.model_copy(update={"input": settings.input.model_copy(update={"format": "text"})})
     try:
-        QuestionDecoder(plain, settings.clusters.namespace).decode(Record(Source("", 0, 0, 0), None, text.encode()))
+        open_decoder(plain).decode(Record(Source("", 0, 0, 0), None, text.encode()))
     except BadRecord as error:
         raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
 

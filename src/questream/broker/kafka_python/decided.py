@@ -17,7 +17,7 @@ from questream.broker.kafka_python.connect import open_reader, translated
 from questream.broker.kafka_python.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
 from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
-from questream.records import QuestionDecoder
+from questream.records import open_decoder
 from questream.records.versions import is_known
 from questream.settings import Settings
 
@@ -50,7 +50,7 @@ class DecidedTopics:
         self._settings = settings
         self._namespace = namespace
         self._newest = decisions
-        self._decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
+        self._decoder = open_decoder(settings)
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:

@@ -105,7 +105,7 @@ def own_stream(
         ]
         for report in create_missing(admin, wanted):
             if report.outcome == "failed":
-                raise QuestreamError(f"topic {report.name} cannot be created: {' '.join(report.problems)}")
+                raise QuestreamError(f"topic {report.name} cannot be created: {' '.join(map(str, report.problems))}")
     try:
         yield own
     finally:

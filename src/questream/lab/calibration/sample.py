@@ -37,9 +37,9 @@ def newest_of_topic(settings: Settings, questions: int) -> list[str]:
     """
     from questream.broker.kafka_python.connect import open_reader
     from questream.broker.kafka_python.reading import read_to_end, record_of, start_before_end
-    from questream.records.decode import QuestionDecoder
+    from questream.records.decode import open_decoder
 
-    decoder = QuestionDecoder(settings.input, settings.clusters.namespace)
+    decoder = open_decoder(settings)
     newest: list[tuple[int, int, int, str]] = []
     with open_reader(settings) as consumer:
         start_before_end(consumer, settings.kafka.input_topic, questions)

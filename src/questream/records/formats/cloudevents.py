@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from questream.domain import Headers
 from questream.errors import BadRecord
+from questream.records.formats.deserializer import Content, Deserializer, Event, Read
 from questream.records.parsing import opens_object, parse_json, parse_object, read_plain
 from questream.records.paths import ABSENT
 from questream.records.reasons import Reason, undecodable
 
-Content = str | dict[str, Any] | list[Any]
+if TYPE_CHECKING:
+    from questream.settings import InputSettings
+
 _Media = Literal["undeclared", "event", "batch", "json", "text", "unsupported"]
 
 _REQUIRED = ("specversion", "id", "source", "type")
@@ -33,21 +35,15 @@ _CORE = frozenset(
 _MEDIA_TYPE_CHARACTERS = 200
 
 
-class Event(NamedTuple):
-    """What counts of an event: its data, a JSON object or the question itself, its id and its attributes.
-
-    `attribute` gives one by its name, in text as a header has it, or ABSENT; anything else is a mistake of the sender.
-    """
-
-    content: Content
-    id: str
-    attribute: Callable[[str], Any]
-
-
 class Batch(NamedTuple):
     """A record in batched mode: events in a JSON array."""
 
     events: list[Any]
+
+
+def deserializer(_input: InputSettings) -> Deserializer:
+    """Events need no settings."""
+    return _read
 
 
 def is_extension(name: str) -> bool:
@@ -115,6 +111,29 @@ def read_structured(document: dict[str, Any]) -> Event:
     else:
         content = _read_data(_from_base64(encoded), media)
     return Event(content, document["id"], lambda name: _as_header(document.get(name, ABSENT)))
+
+
+def of_declared(declared: Event | Batch) -> Read:
+    """What an event or a batch of them is to the decoder."""
+    if isinstance(declared, Batch):
+        return Read(declared.events, is_batch=True, element=_of_element)
+    return Read(declared.content, declared)
+
+
+def _read(value: bytes, headers: Headers) -> Read:
+    declared = read_declared(value, headers)
+    if declared is not None:
+        return of_declared(declared)
+    found = parse_json(value) if opens_object(value) or value.lstrip()[:1] == b"[" else {}
+    if type(found) is list:
+        return of_declared(Batch(found))
+    if not is_event(found):
+        raise _invalid("an event has specversion, id, source and type, as ce_ headers or in its JSON")
+    return of_declared(read_structured(found))
+
+
+def _of_element(element: str | dict[str, Any]) -> Read:
+    return of_declared(read_structured(element if isinstance(element, dict) else {}))
 
 
 def _structured_content(data: object, media: _Media) -> Content:
