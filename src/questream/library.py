@@ -17,6 +17,7 @@ from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
+from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Identity, Store
 from questream.store.reference.store import MemoryStore
 
@@ -150,20 +151,12 @@ class QuestionClusterer:
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""
         given = list(ids)
-        lives_in = {cluster_id: cluster_id for cluster_id in given}
-        merged = self._merged_into(lives_in)
-        while merged:
-            lives_in = {cluster_id: merged.get(last, last) for cluster_id, last in lives_in.items()}
-            merged = self._merged_into(lives_in.values())
-        return [lives_in[cluster_id] for cluster_id in given]
+        chains = follow_aliases(self._store, self.namespace, given)
+        return [survivor_of(cluster_id, chains[cluster_id]) for cluster_id in given]
 
     def clusters(self) -> list[ClusterState]:
         """All live clusters, largest first."""
         return sorted(self._store.clusters(self.namespace), key=lambda state: -state.size)
-
-    def _merged_into(self, ids: Iterable[int]) -> dict[int, int]:
-        states = self._store.states(self.namespace, sorted(set(ids)))
-        return {state.cluster_id: state.merged_into for state in states if state.merged_into is not None}
 
     def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Sequence[Tokens | None], Matrix]:
         """Text, tokens and unit row of each question; of a vector there is no more than itself."""

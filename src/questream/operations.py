@@ -11,6 +11,7 @@ from questream.clustering.rules import Rules
 from questream.domain import ClusterState
 from questream.encoder import Encoder
 from questream.errors import Contended, NamingsDiffer, QuestreamError
+from questream.store.aliases import follow_aliases
 from questream.store.protocol import AppliedMerge, Store
 
 _MERGE_ATTEMPTS = 20
@@ -116,9 +117,7 @@ def merge_clusters(
 
 def live_cluster(store: Store, namespace: str, cluster_id: int) -> ClusterState:
     """What a cluster has become: itself, or what it was merged into. Raises KeyError if that is not there any more."""
-    state = store.cluster(namespace, cluster_id)
-    while state is not None and state.merged_into is not None:
-        state = store.cluster(namespace, state.merged_into)
-    if state is None or state.event == "retired":
+    chain = follow_aliases(store, namespace, [cluster_id])[cluster_id]
+    if not chain or chain[-1].merged_into is not None or chain[-1].event == "retired":
         raise KeyError(cluster_id)
-    return state
+    return chain[-1]

@@ -11,6 +11,7 @@ from questream.errors import QuestreamError
 from questream.operations import merge_clusters
 from questream.records.times import format_time
 from questream.settings import Settings
+from questream.store.aliases import follow_aliases
 from questream.store.protocol import AppliedMerge, Store
 from questream.store.redis.store import RedisStore, open_store
 
@@ -39,14 +40,9 @@ def biggest_clusters(store: Store, namespace: str, limit: int) -> list[ClusterSt
 
 def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]:
     """The cluster, and what it was merged into, one after the other; the last one lives. Raises NoSuchCluster."""
-    states = []
-    into: int | None = cluster_id
-    while into is not None:
-        state = store.cluster(namespace, into)
-        if state is None or state.event == "retired":
-            raise NoSuchCluster(cluster_id, namespace)
-        states.append(state)
-        into = state.merged_into
+    states = follow_aliases(store, namespace, [cluster_id])[cluster_id]
+    if not states or states[-1].merged_into is not None or states[-1].event == "retired":
+        raise NoSuchCluster(cluster_id, namespace)
     return states
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from questream.broker.kafka_python.decided import DecidedTopics
-from questream.domain import ClusterState, format_cluster_id
+from questream.domain import format_cluster_id
 from questream.settings import Settings
+from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Store
 
 
@@ -64,20 +65,10 @@ def decided_questions(
 
 def groups_of(store: Store, namespace: str, cluster_ids: list[int], decisions: Counter[int]) -> dict[int, Group]:
     """What each of the cluster ids stands for today; `decisions` counts how often each was given."""
-    known: dict[int, ClusterState] = {}
-    asked = set(cluster_ids)
-    while asked:
-        states = store.states(namespace, sorted(asked))
-        known.update((state.cluster_id, state) for state in states)
-        asked = {s.merged_into for s in states if s.merged_into is not None} - known.keys()
-
-    def survivor(cluster_id: int) -> int:
-        # An alias may have retired with the cluster that it stood for: then the id stands for itself.
-        while cluster_id in known and (into := known[cluster_id].merged_into) is not None:
-            cluster_id = into
-        return cluster_id
-
-    survivors = {cluster_id: survivor(cluster_id) for cluster_id in cluster_ids}
+    chains = follow_aliases(store, namespace, cluster_ids)
+    # An alias may have retired with the cluster that it stood for: then the id stands for itself.
+    survivors = {cluster_id: survivor_of(cluster_id, chain) for cluster_id, chain in chains.items()}
+    known = {state.cluster_id: state for chain in chains.values() for state in chain}
     labels = {s: known[s].label or None if s in known else None for s in set(survivors.values())}
     oldest: dict[str, int] = {}
     for cluster_id in sorted(labels):
