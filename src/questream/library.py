@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
@@ -138,7 +138,9 @@ class QuestionClusterer:
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
         store_epoch = self._clusterer.recovered(self.namespace)
-        decided = self._clusterer.decide(self.namespace, store_epoch, arrivals, vectors, handed_over)
+        batch = NamespaceBatch(self.namespace, store_epoch, arrivals, vectors)
+        self._clusterer.decide([batch], handed_over)
+        decided = batch.decided()
         return Assigned(decided.decisions, decided.states)
 
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:

@@ -28,6 +28,7 @@ from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
 from tests.contract.test_store import IDENTITY
+from tests.kit.store_calls import commit_one, confirm_one, verify_one
 
 SEQUENCES = int(os.environ.get("QUESTREAM_SEQUENCES", "150"))
 STEPS = 20
@@ -40,14 +41,16 @@ POSITIONS = st.integers(0, 40)
 
 
 def comparable(value: Any) -> Any:
-    """A reply without what is each store's own: names of store epochs, and objects that compare by identity."""
+    """A reply without each store's own: names of store epochs, its time, objects that compare by identity."""
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, Mirror):
         clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes()) for i in value.row_of}
         return value.seq, value.next_id, value.generation, value.mean_questions, value.mean_sum.tobytes(), clusters
     if dataclasses.is_dataclass(value):
-        names = [field.name for field in dataclasses.fields(value) if field.name != "store_epoch"]
+        names = [
+            field.name for field in dataclasses.fields(value) if field.name not in ("store_epoch", "server_time_ms")
+        ]
         return type(value).__name__, [comparable(getattr(value, name)) for name in names]
     if isinstance(value, dict):
         return {key: comparable(part) for key, part in value.items()}
@@ -147,7 +150,7 @@ class Stores(RuleBasedStateMachine):
         def call(store: Store) -> Any:
             store_epoch = store.store_epoch(self.namespace) or ""
             proposal = Proposal(store_epoch, seq, batches, cluster_updates, mean, "model", 0.55, 123_456, turn=turn)
-            return store.commit(self.namespace, proposal)
+            return commit_one(store, self.namespace, proposal)
 
         self.both(call)
         self.offsets[partition] = (
@@ -212,8 +215,8 @@ class Stores(RuleBasedStateMachine):
 
         def call(store: Store) -> None:
             sent = store.outbox_position(self.namespace)
-            assert store.publishing(self.namespace, told) == store.store_epoch(self.namespace)
-            store.confirm(self.namespace, told, offsets, sent)
+            assert verify_one(store, self.namespace, told) == store.store_epoch(self.namespace)
+            confirm_one(store, self.namespace, told, offsets, sent)
 
         self.both(call)
 

@@ -27,6 +27,7 @@ from tests.contract.test_store import (
     tail,
     vector,
 )
+from tests.kit.store_calls import confirm_one, verify_one
 
 __all__ = ["client", "namespace", "store"]
 
@@ -111,16 +112,16 @@ def test_what_was_outdated_before_the_namespace_lost_its_numbers_leaves_the_outb
 ) -> None:
     published = {number: standing.revision for number, standing in create_two(store, namespace).cluster_rows.items()}
     for _ in range(3):
-        store.publishing(namespace, [(1, 0)])
+        verify_one(store, namespace, [(1, 0)])
     client.delete(KEYS.of(namespace, "meta"))
     store.open(namespace, IDENTITY)
     recover(store, namespace)
-    store.confirm(namespace, list(published.items()), {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, list(published.items()), {}, store.outbox_position(namespace))
     assert not set(store.unpublished(namespace, 0, 10)) & published.keys()
     # What is found outdated from then on stays until it was sent again.
     sent = store.outbox_position(namespace)
-    store.publishing(namespace, [(1, 0)])
-    store.confirm(namespace, list(published.items()), {}, sent)
+    verify_one(store, namespace, [(1, 0)])
+    confirm_one(store, namespace, list(published.items()), {}, sent)
     assert 1 in store.unpublished(namespace, 0, 10)
 
 
@@ -133,7 +134,7 @@ def test_the_stub_of_a_retired_cluster_is_let_go_once_its_tombstone_is_published
     assert client.ttl(KEYS.cluster(namespace, retired)) == -1
     revision = int(client.hget(KEYS.cluster(namespace, retired), "revision"))
     client.zadd(KEYS.of(namespace, "outbox"), {str(retired): 0})
-    store.confirm(namespace, [(retired, revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(retired, revision)], {}, store.outbox_position(namespace))
     assert client.ttl(KEYS.cluster(namespace, retired)) > 0
 
 

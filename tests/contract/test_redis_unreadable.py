@@ -29,6 +29,7 @@ from tests.contract.test_store import (
     tail,
     vector,
 )
+from tests.kit.store_calls import confirm_one, verify_one
 
 __all__ = ["client", "namespace", "store"]
 
@@ -99,8 +100,8 @@ def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:
         lambda: store.revisions(at, [1, 2]),
         lambda: store.namespace_state(at),
         lambda: store.unpublished(at, 0.0, 100),
-        lambda: store.publishing(at, [(0, 1), (1, 1), (2, 7)]),
-        lambda: store.confirm(at, [(0, 1), (1, 1), (2, 7)], {("questions", 0): 1}, store.outbox_position(at)),
+        lambda: verify_one(store, at, [(0, 1), (1, 1), (2, 7)]),
+        lambda: confirm_one(store, at, [(0, 1), (1, 1), (2, 7)], {("questions", 0): 1}, store.outbox_position(at)),
         lambda: store.ledger(at, "questions", 0),
         lambda: store.cut_ledger(at, "questions", 0, 2),
         lambda: store.heads(at, [("questions", 0)]),

@@ -26,6 +26,7 @@ from tests.contract.test_store import (
     tail,
     vector,
 )
+from tests.kit.store_calls import confirm_one
 
 MINUTE = 60_000
 IDLE_TWO_MINUTES = Retention(idle_seconds=120)
@@ -180,7 +181,8 @@ def confirm_all(store: Store, namespace: str) -> list[int]:
     whole = store.namespace_state(namespace)
     assert whole is not None
     published |= {state.cluster_id: state.revision for state in store.states(namespace, waiting)}
-    store.confirm(
+    confirm_one(
+        store,
         namespace,
         [(i, whole.revision if i == 0 else revision) for i, revision in published.items()],
         {},
@@ -195,7 +197,7 @@ def test_a_tombstone_waits_in_the_outbox_until_earlier_states_are_out(store: Sto
     assert before is not None
     store.retire(namespace, Retention(idle_seconds=120, tombstone_seconds=60), 100)
     # A worker that published the cluster's creation a moment after.
-    store.confirm(namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
     assert 1 not in store.unpublished(namespace, 0, 100)
     create(store, namespace, 20 * MINUTE)
     confirm_all(store, namespace)
@@ -210,7 +212,7 @@ def test_an_earlier_state_that_is_published_late_brings_the_tombstone_back(store
     assert before is not None
     store.retire(namespace, IDLE_TWO_MINUTES, 100)
     assert 1 in confirm_all(store, namespace)
-    store.confirm(namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(1, before.revision)], {}, store.outbox_position(namespace))
     (state,) = store.states(namespace, store.unpublished(namespace, 0, 100))
     assert (state.event, state.vector_sum, state.representative) == ("retired", None, None)
     assert confirm_all(store, namespace) == [1]

@@ -44,6 +44,7 @@ from questream.store.protocol import (
 )
 from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
+from tests.kit.store_calls import commit_one, confirm_one, verify_one
 from tests.kit.stream import wait_until
 
 DIMENSION = 4
@@ -89,7 +90,7 @@ def proposal(
 def commit(store: Store, namespace: str, proposed: Proposal) -> Committed | Stale | Replayed:
     """Commit under the store epoch that stands; a seq of 0 means that of the recovered, still empty namespace."""
     seq = proposed.seq or FIRST_SEQ
-    return store.commit(namespace, replace(proposed, store_epoch=store.store_epoch(namespace) or "", seq=seq))
+    return commit_one(store, namespace, replace(proposed, store_epoch=store.store_epoch(namespace) or "", seq=seq))
 
 
 def merge(store: Store, namespace: str, seq: int, merges: list[Merge]) -> Merged:
@@ -506,11 +507,11 @@ def test_opening_a_cluster_changes_the_namespace_as_a_whole(store: Store, namesp
     seq = create_two(store, namespace).seq
     whole = store.namespace_state(namespace)
     assert whole is not None
-    store.confirm(namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
     assert 0 not in store.unpublished(namespace, 0, 10)
     commit(store, namespace, proposal(creation(3, vector(1, 0, 0, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
     assert 0 in store.unpublished(namespace, 0, 10)
-    store.confirm(namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(0, whole.revision)], {}, store.outbox_position(namespace))
     assert 0 in store.unpublished(namespace, 0, 10)
 
 
@@ -544,7 +545,8 @@ def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespa
 def test_what_is_not_confirmed_stays_to_be_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(
+    confirm_one(
+        store,
         namespace,
         [(0, 6), (1, reply.cluster_rows[1].revision), (2, reply.cluster_rows[2].revision)],
         {},
@@ -560,8 +562,8 @@ def test_a_cluster_that_moved_on_since_it_was_published_is_published_again(store
     seq = reply.seq
     later = commit(store, namespace, proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=seq))
     assert isinstance(later, Committed)
-    store.confirm(namespace, [(1, later.cluster_rows[1].revision)], {}, store.outbox_position(namespace))
-    store.confirm(namespace, published, {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(1, later.cluster_rows[1].revision)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, published, {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == [1]
 
 
@@ -575,19 +577,19 @@ def test_an_older_state_that_came_late_is_not_taken_for_published_by_the_newer_o
     assert isinstance(later, Committed)
     published = [(0, 6), (1, later.cluster_rows[1].revision), (2, 1)]
     sent = store.outbox_position(namespace)
-    store.publishing(namespace, [(1, told)])
+    verify_one(store, namespace, [(1, told)])
     # The store's clock is set back, or a replica with another clock has taken over.
     shift_outbox(store, namespace, -3600)
-    store.confirm(namespace, published, {}, sent)
+    confirm_one(store, namespace, published, {}, sent)
     assert store.unpublished(namespace, 0, 10) == [1]
-    store.confirm(namespace, published, {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, published, {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == []
 
 
 def test_a_clock_that_was_set_back_keeps_nothing_in_the_outbox(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     shift_outbox(store, namespace, 3600)
-    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
     shift_outbox(store, namespace, -7200)
     assert store.unpublished(namespace, 0, 10) == []
 
@@ -597,9 +599,9 @@ def test_what_was_sent_in_another_incarnation_confirms_nothing(store: Store, nam
     sent = store.outbox_position(namespace)
     store.require_recovery(namespace)
     store.recover(namespace, store.begin_recovery(namespace), None, {})
-    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, sent)
+    confirm_one(store, namespace, [(0, 6), (1, 1), (2, 1)], {}, sent)
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
-    store.confirm(namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == []
 
 
@@ -651,7 +653,7 @@ def test_new_namespaces_begin_as_long_as_there_are_fewer_than_the_limit(store: S
 
 def test_a_namespace_that_is_not_there_takes_no_commit(store: Store) -> None:
     with pytest.raises(RecoveryNeeded):
-        store.commit("nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))
+        commit_one(store, "nowhere", proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True))))
 
 
 def test_a_log_that_no_longer_reaches_back_says_so(
@@ -698,12 +700,15 @@ def test_a_mirror_is_loaded_while_the_log_turns_over(
         """Another worker's batch before each part that is read: eleven of them replace the log."""
         nonlocal batches
         batches += 1
+        # A commit is a pipeline too.
+        monkeypatch.setattr(busy._client, "pipeline", pipeline)
         first = clusters + 1 + batches * len(moved)
         rows = batch(*(row(first + at, i) for at, i in enumerate(moved)), prune_below=first)
         cluster_updates = [join(i, batches, vector(i, batches, 0, 1)) for i in moved]
         assert isinstance(
             commit(busy, namespace, proposal(*cluster_updates, rows=rows, seq=seq + batches - 1)), Committed
         )
+        monkeypatch.setattr(busy._client, "pipeline", busy_pipeline)
         return pipeline(**options)
 
     monkeypatch.setattr(busy._client, "pipeline", busy_pipeline)
@@ -756,7 +761,7 @@ def test_nothing_is_decided_in_a_namespace_that_is_not_settled(store: Store) -> 
     assert store.load(namespace).store_epoch == ""
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
     for call in (
-        lambda: store.commit(namespace, first),
+        lambda: commit_one(store, namespace, first),
         lambda: store.merge(namespace, "", 0, []),
         lambda: store.tail(namespace, "", 0),
         lambda: store.ledger(namespace, "questions", 0),
@@ -777,7 +782,7 @@ def test_a_proposal_of_an_earlier_incarnation_changes_nothing(store: Store, name
     recover(store, namespace)
     first = proposal(creation(1, vector(1, 0, 0, 0)), rows=batch(row(0, 1, created=True)))
     with pytest.raises(RecoveryNeeded):
-        store.commit(namespace, replace(first, store_epoch=before, seq=store.load(namespace).seq))
+        commit_one(store, namespace, replace(first, store_epoch=before, seq=store.load(namespace).seq))
     assert store.load(namespace).count == 0
 
 
@@ -790,7 +795,8 @@ def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Stor
     later = commit(store, namespace, elsewhere)
     assert isinstance(later, Committed)
     assert later.cluster_rows[1].in_flight.joins == {("questions", 0): (0, 2), ("questions", 7): (40,)}
-    store.confirm(
+    confirm_one(
+        store,
         namespace,
         [(1, later.cluster_rows[1].revision)],
         {("questions", 0): 2, ("questions", 7): 41},
@@ -813,8 +819,12 @@ def test_offsets_keep_all_their_digits(store: Store, namespace: str) -> None:
     )
     assert isinstance(second, Committed)
     assert second.cluster_rows[1].in_flight.joins == {("questions", 0): (far, far + 3, far + 7)}
-    store.confirm(
-        namespace, [(1, second.cluster_rows[1].revision)], {("questions", 0): far + 4}, store.outbox_position(namespace)
+    confirm_one(
+        store,
+        namespace,
+        [(1, second.cluster_rows[1].revision)],
+        {("questions", 0): far + 4},
+        store.outbox_position(namespace),
     )
     state = store.cluster(namespace, 1)
     assert state is not None
@@ -848,7 +858,8 @@ def test_a_merge_is_in_flight_until_it_is_published(store: Store, namespace: str
     (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
     assert applied.survivor.in_flight.absorbed == (2,)
     assert sorted(applied.survivor.in_flight.joins["questions", 0]) == [0, 1, 2]
-    store.confirm(
+    confirm_one(
+        store,
         namespace,
         [(1, applied.survivor.revision), (2, applied.loser.revision)],
         {("questions", 0): 3},
@@ -866,7 +877,7 @@ def test_a_merge_stays_in_flight_while_another_is_published(store: Store, namesp
     chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
     first, second = merge(store, namespace, seq + 1, chain).applied
     told = [(1, second.survivor.revision), (2, first.loser.revision)]
-    store.confirm(namespace, told, {}, store.outbox_position(namespace))
+    confirm_one(store, namespace, told, {}, store.outbox_position(namespace))
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight.absorbed == (3,)
@@ -875,7 +886,7 @@ def test_a_merge_stays_in_flight_while_another_is_published(store: Store, namesp
 def test_a_cluster_is_joined_again_once_all_of_it_is_published(store: Store, namespace: str) -> None:
     reply = create_two(store, namespace)
     told = [(1, reply.cluster_rows[1].revision)]
-    store.confirm(namespace, told, {("questions", 0): 3}, store.outbox_position(namespace))
+    confirm_one(store, namespace, told, {("questions", 0): 3}, store.outbox_position(namespace))
     two_partitions = replace(
         proposal(join(1, 2, vector(4, 0, 0, 0)), rows=batch(row(3, 1)), seq=reply.seq),
         partitions=[batch(row(3, 1), prune_below=3), batch(row(9, 1, rank=2), partition=1)],
@@ -960,13 +971,13 @@ def test_a_cluster_that_moved_before_it_was_published_waits_to_be_published_agai
         proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=store.load(namespace).seq),
     )
     assert isinstance(later, Committed)
-    store.confirm(
-        namespace, [(1, later.cluster_rows[1].revision), (2, 1), (0, 6)], {}, store.outbox_position(namespace)
+    confirm_one(
+        store, namespace, [(1, later.cluster_rows[1].revision), (2, 1), (0, 6)], {}, store.outbox_position(namespace)
     )
     assert store.unpublished(namespace, 0, 10) == []
-    assert store.publishing(namespace, [(2, 1), (0, 6)]) == store.store_epoch(namespace)
+    assert verify_one(store, namespace, [(2, 1), (0, 6)]) == store.store_epoch(namespace)
     assert store.unpublished(namespace, 0, 10) == []
-    assert store.publishing(namespace, [(1, told)]) == store.store_epoch(namespace)
+    assert verify_one(store, namespace, [(1, told)]) == store.store_epoch(namespace)
     assert store.unpublished(namespace, 0, 10) == [1]
 
 
@@ -982,8 +993,10 @@ def test_while_a_namespace_is_held_nothing_is_decided_and_nobody_settles_it(stor
     token = held(store, namespace)
     assert store.store_epoch(namespace) is None
     with pytest.raises(RecoveryNeeded):
-        store.commit(
-            namespace, replace(proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(9, 2))), store_epoch=standing)
+        commit_one(
+            store,
+            namespace,
+            replace(proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(row(9, 2))), store_epoch=standing),
         )
     with pytest.raises(NamespaceHeld):
         store.begin_recovery(namespace)

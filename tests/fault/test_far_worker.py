@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.domain import Matrix, Source
 from questream.settings import RedisSettings
 from questream.store.protocol import Identity
@@ -55,7 +55,9 @@ class _Racer(threading.Thread):
                 Arrival(Source("questions", self._partition, start + i, 1), f"subject {subject}")
                 for i, subject in enumerate(chosen)
             ]
-            decided = self._clusterer.decide(self._namespace, store_epoch, arrivals, self._subjects[chosen], {})
+            batch = NamespaceBatch(self._namespace, store_epoch, arrivals, self._subjects[chosen])
+            self._clusterer.decide([batch], {})
+            decided = batch.decided()
             for subject, decision in zip(chosen, decided.decisions, strict=True):
                 assert decision.cluster_id is not None
                 self.ids[int(subject)] = decision.cluster_id

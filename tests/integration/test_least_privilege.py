@@ -27,7 +27,7 @@ from kafka.errors import TopicAuthorizationFailedError
 from questream.broker.kafka_python.clients import consumer_config
 from questream.broker.kafka_python.connect import translated
 from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.deciding.config import identity_of, rules_of
 from questream.domain import Source
 from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
@@ -39,6 +39,7 @@ from questream.stream.worker import Worker
 from tests.kit.command import questream
 from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
+from tests.kit.store_calls import confirm_one
 from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder, hash_vector
 
@@ -260,10 +261,11 @@ def ask_all_of(store: RedisStore) -> None:
     texts = ["my card is lost", "where is the bank"]
     arrivals = [Arrival(Source("t", 0, offset, 1), text) for offset, text in enumerate(texts, ledger.head + 1)]
     vectors = np.stack([hash_vector(text) for text in texts])
-    decided = clusterer.decide(namespace, ledger.store_epoch, arrivals, vectors, {})
+    batch = NamespaceBatch(namespace, ledger.store_epoch, arrivals, vectors)
+    clusterer.decide([batch], {})
     clusterer.catch_up(namespace)
-    told = [(state.cluster_id, state.revision) for state in decided.states]
-    store.confirm(namespace, told, {}, store.outbox_position(namespace))
+    told = [(state.cluster_id, state.revision) for state in batch.decided().states]
+    confirm_one(store, namespace, told, {}, store.outbox_position(namespace))
     for cluster_id in store.unpublished(namespace, 0.0, 10):
         store.cluster(namespace, cluster_id)
     store.namespace_state(namespace)

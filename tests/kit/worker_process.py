@@ -146,22 +146,25 @@ def record_commits(path: Path) -> None:
     clusterer: Any = questream.deciding.clusterer
     propose, commit, merge = clusterer.propose, RedisStore.commit, RedisStore.merge
     lines = path.open("a", buffering=1)
-    arrived: list[list[int]] = []
+    arrived: dict[int, list[list[int]]] = {}
 
     def recording_propose(mirror: Any, assigner: Any, plan: Any, arrivals: Any, *more: Any, **named: Any) -> Any:
-        arrived[:] = [
+        proposal = propose(mirror, assigner, plan, arrivals, *more, **named)
+        arrived[id(proposal)] = [
             [arrival.source.partition, arrival.source.offset, choice.cluster_id, int(choice.created)]
             for arrival, choice in zip(arrivals, plan.choices, strict=True)
         ]
-        return propose(mirror, assigner, plan, arrivals, *more, **named)
+        return proposal
 
-    def recording_commit(self: RedisStore, namespace: str, proposal: Any) -> Any:
-        reply = commit(self, namespace, proposal)
-        if isinstance(reply, Committed):
-            moved = reply.seq > reply.missed.seq
-            line = {"namespace": namespace, "seq": reply.seq, "moved": moved, "arrivals": arrived}
-            lines.write(json.dumps(line) + "\n")
-        return reply
+    def recording_commit(self: RedisStore, proposals: Any) -> Any:
+        replies = commit(self, proposals)
+        for namespace, reply in replies.items():
+            if isinstance(reply, Committed):
+                moved, decided = reply.seq > reply.missed.seq, arrived[id(proposals[namespace])]
+                line = {"namespace": namespace, "seq": reply.seq, "moved": moved, "arrivals": decided}
+                lines.write(json.dumps(line) + "\n")
+        arrived.clear()
+        return replies
 
     def recording_merge(self: RedisStore, namespace: str, store_epoch: str, seq: int, merges: Any) -> Any:
         reply = merge(self, namespace, store_epoch, seq, merges)

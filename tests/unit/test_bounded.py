@@ -12,7 +12,7 @@ import pytest
 from questream.broker.kafka_python.publisher import Offsets, Outgoing
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Arrival, Clusterer, Decided
+from questream.deciding.clusterer import Arrival, Clusterer, Decided, NamespaceBatch
 from questream.domain import Source
 from questream.metrics import Metrics
 from questream.store.protocol import Identity
@@ -47,7 +47,9 @@ def clusterer(store: MemoryStore, **options: Any) -> Clusterer:
 def ask(worker: Clusterer, namespace: str, offset: int, axis: int = 0, timestamp: int = 1000) -> Decided:
     arrival = Arrival(Source("questions", 0, offset, timestamp), "Why?")
     store_epoch = worker.recorded(namespace, "questions", 0).store_epoch
-    return worker.decide(namespace, store_epoch, [arrival], np.eye(4, dtype=np.float32)[[axis]], {})
+    batch = NamespaceBatch(namespace, store_epoch, [arrival], np.eye(4, dtype=np.float32)[[axis]])
+    worker.decide([batch], {})
+    return batch.decided()
 
 
 def test_the_mirror_that_was_not_used_for_longest_goes_and_comes_again() -> None:
@@ -146,7 +148,8 @@ def test_a_sweep_empties_a_full_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = np.eye(1200, dtype=np.float32)
     wide = Clusterer(store, Identity("model", "r1", 1200, "cosine", "average", 0.9), Rules(0.9, 0.9, "cosine"))
     arrivals = [Arrival(Source("questions", 0, i, i + 1), "Why?") for i in range(1200)]
-    wide.decide("a", wide.recorded("a", "questions", 0).store_epoch, arrivals, vectors, {})
+    batch = NamespaceBatch("a", wide.recorded("a", "questions", 0).store_epoch, arrivals, vectors)
+    wide.decide([batch], {})
     now[0] = 60.0
     keeper = sweeper(store, wide, Retention(max_clusters=300), monkeypatch)
     for _ in range(3):

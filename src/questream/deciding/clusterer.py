@@ -7,8 +7,8 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from questream.clustering.assignment import BatchAssigner, Plan
@@ -26,7 +26,14 @@ from questream.deciding.proposal import (
 )
 from questream.deciding.states import live_state, merged_state, namespace_state
 from questream.domain import ClusterEvent, ClusterState, Decision, Matrix, NamespaceState, RunnerUp, Vector
-from questream.errors import Contended, IdentityMismatch, NamespaceRefused, RecoveryNeeded, Superseded
+from questream.errors import (
+    Contended,
+    IdentityMismatch,
+    NamespaceRefused,
+    QuestreamError,
+    RecoveryNeeded,
+    Superseded,
+)
 from questream.store.ledger import decide
 from questream.store.protocol import (
     NO_TOPICS,
@@ -35,6 +42,7 @@ from questream.store.protocol import (
     Ledger,
     LedgerRow,
     Merged,
+    OutboxPosition,
     Proposal,
     Replayed,
     Stale,
@@ -43,7 +51,7 @@ from questream.store.protocol import (
     Tail,
 )
 
-__all__ = ["Arrival", "Clusterer", "Decided", "NamespaceConfig"]
+__all__ = ["Arrival", "Clusterer", "Decided", "NamespaceBatch", "NamespaceConfig"]
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +75,16 @@ _LONGEST_BACKOFF_SECONDS = 0.1
 class Decided:
     """What came of a batch: decisions in the order of the arrivals, and the state of every cluster it touched.
 
-    `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had been missed.
+    What these states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
+    committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
+    been missed.
     """
 
     namespace: str
     decisions: list[Decision]
     states: list[ClusterState]
     namespace_state: NamespaceState | None
+    outbox_position: OutboxPosition | None
     merges: int
     stale_retries: int
     missed_changes: int
@@ -89,18 +100,66 @@ class NamespaceConfig:
 
 
 @dataclass(slots=True)
-class _Run:
-    """One call of `decide` as it goes along."""
+class NamespaceBatch:
+    """The arrivals of a micro-batch in one namespace, with their unit `vectors` (n, d), and what came of them so far.
+
+    `store_epoch` is the one that the ledgers of their partitions were read under. Those of `pending` are undecided;
+    with `refused` they stay so, since the store does not serve the namespace.
+    """
 
     namespace: str
-    config: NamespaceConfig
-    decisions: list[Decision | None]
+    store_epoch: str
+    arrivals: Sequence[Arrival]
+    vectors: Matrix
+    refused: NamespaceRefused | None = None
+    pending: list[int] = field(init=False)
+    decisions: list[Decision | None] = field(init=False)
     states: dict[int, ClusterState] = field(default_factory=dict)
     namespace_state: NamespaceState | None = None
+    outbox_position: OutboxPosition | None = None
     merges: int = 0
     stale_retries: int = 0
     missed_changes: int = 0
     commit_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.pending = list(range(len(self.arrivals)))
+        self.decisions = [None] * len(self.arrivals)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has still to be decided."""
+        return bool(self.pending) and self.refused is None
+
+    def decided(self) -> Decided:
+        """What came of it. Raises NamespaceRefused."""
+        if self.refused is not None:
+            raise self.refused
+        return Decided(
+            namespace=self.namespace,
+            decisions=[decision for decision in self.decisions if decision is not None],
+            states=list(self.states.values()),
+            namespace_state=self.namespace_state,
+            outbox_position=self.outbox_position,
+            merges=self.merges,
+            stale_retries=self.stale_retries,
+            missed_changes=self.missed_changes,
+            commit_seconds=self.commit_seconds,
+        )
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """A batch as it was last planned, against the mirror that it had then."""
+
+    batch: NamespaceBatch
+    config: NamespaceConfig
+    mirror: Mirror
+    assigner: BatchAssigner
+    losses: int = 0
+    plan: Plan = field(init=False)
+    rows: list[LedgerRow] = field(init=False)
+    proposal: Proposal = field(init=False)
 
 
 class Clusterer:
@@ -250,42 +309,22 @@ class Clusterer:
 
     def decide(
         self,
-        namespace: str,
-        store_epoch: str,
-        arrivals: Sequence[Arrival],
-        vectors: Matrix,
+        batches: Sequence[NamespaceBatch],
         published_below: Mapping[tuple[str, int], int],
-    ) -> Decided:
-        """Give every arrival its one decision, committed in the store; `vectors` are unit rows (n, d).
+    ) -> None:
+        """Give every arrival its one decision, committed in the store: in one round trip, where no other was first.
 
         Arrivals of one partition are in order of offset. One that was decided before gets its recorded decision; one
         whose record is pruned is scored without learning (outcome `replayed`). `published_below` names, per partition,
-        the offset below which everything is published, so that the ledger may forget it. `store_epoch` is the one that
-        the ledgers of the partitions were read under.
+        the offset below which everything is published, so that the ledger may forget it.
         Raises Superseded if others have decided and published what was fresh when it was read: it is theirs by now.
         Raises Contended if other workers kept winning, StoreUnavailable or StoreRefused as the store does; the same
-        call may then be made again. Raises RecoveryNeeded if another store epoch stands: what was decided before this
-        batch may be forgotten, and a later offset must not be recorded ahead of it.
+        call may then be made again, and goes on with what is open. Raises RecoveryNeeded if another store epoch stands:
+        what was decided before this batch may be forgotten, and a later offset must not be recorded ahead of it.
         """
-        if self.follow(namespace).store_epoch != store_epoch:
-            self._mirrors.pop(namespace, None)
-            if self.follow(namespace).store_epoch != store_epoch:
-                raise RecoveryNeeded(f"the store was recovered anew since the ledgers of {namespace!r} were read")
-        run = _Run(namespace, self._configs[namespace], [None] * len(arrivals))
-        self._make_room(namespace)
-        pending = list(range(len(arrivals)))
-        while pending:
-            pending = self._commit(run, arrivals, vectors, pending, published_below)
-        return Decided(
-            namespace=namespace,
-            decisions=[decision for decision in run.decisions if decision is not None],
-            states=list(run.states.values()),
-            namespace_state=run.namespace_state,
-            merges=run.merges,
-            stale_retries=run.stale_retries,
-            missed_changes=run.missed_changes,
-            commit_seconds=run.commit_seconds,
-        )
+        at_once = self._max_namespaces or len(batches) or 1
+        for start in range(0, len(batches), at_once):
+            self._decide_at_once(batches[start : start + at_once], published_below)
 
     def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
         """The clusters nearest to a unit vector (d,), read-only."""
@@ -343,59 +382,108 @@ class Clusterer:
     def _recover_as_it_stands(self, namespace: str) -> None:
         self._store.recover(namespace, self._store.begin_recovery(namespace), None, {})
 
+    def _decide_at_once(
+        self, batches: Sequence[NamespaceBatch], published_below: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Decide batches whose mirrors have room beside each other."""
+        attempts: dict[str, _Attempt] = {}
+        failures: list[QuestreamError] = []
+        for batch in batches:
+            if batch.is_open:
+                with _failing_alone(batch, failures):
+                    self._require_epoch(batch)
+        if failures:
+            raise failures[0]
+        self._make_room([batch.namespace for batch in batches if batch.is_open])
+        for _ in range(_ATTEMPTS):
+            open_batches = [batch for batch in batches if batch.is_open]
+            if not open_batches:
+                return
+            self._commit(open_batches, attempts, published_below)
+        raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+
+    def _require_epoch(self, batch: NamespaceBatch) -> None:
+        if self.follow(batch.namespace).store_epoch != batch.store_epoch:
+            self._mirrors.pop(batch.namespace, None)
+            if self.follow(batch.namespace).store_epoch != batch.store_epoch:
+                raise RecoveryNeeded(f"the store was recovered anew since the ledgers of {batch.namespace!r} were read")
+
     def _commit(
         self,
-        run: _Run,
-        arrivals: Sequence[Arrival],
-        vectors: Matrix,
-        pending: list[int],
+        batches: Sequence[NamespaceBatch],
+        attempts: dict[str, _Attempt],
         published_below: Mapping[tuple[str, int], int],
-    ) -> list[int]:
-        """Commit the pending arrivals; returns those that are still pending because others had been decided before."""
-        mirror = self.follow(run.namespace)
-        batch = vectors[pending]
-        assigner = BatchAssigner(batch, mirror, run.config.rules)
-        members = [arrivals[i] for i in pending]
-        losses = 0
-        for _ in range(_ATTEMPTS):
-            plan = assigner.plan()
-            rows = [ledger_row(arrival, choice) for arrival, choice in zip(members, plan.choices, strict=True)]
-            proposal = propose(
-                mirror,
-                assigner,
-                plan,
-                members,
-                rows,
-                published_below,
-                self._known_heads(run.namespace, mirror.store_epoch, members),
-                model=run.config.identity.model,
-                threshold=run.config.rules.threshold,
-                decided_at=int(self._clock() * 1000),
-                keep_texts=self._keep_texts,
-                turn=self._turn if losses >= _LOSSES_BEFORE_A_TURN else "",
-            )
-            started = time.perf_counter()
-            reply = self._store.commit(run.namespace, proposal)
-            run.commit_seconds += time.perf_counter() - started
-            match reply:
-                case Committed():
-                    self._adopt(run, pending, rows, proposal, plan, reply)
-                    return []
-                case Replayed():
-                    return self._recall(run, arrivals, vectors, pending, reply)
-                case Stale():
-                    run.stale_retries += 1
-                    run.missed_changes += len(reply.missed.changes or ())
-                    changed = self._apply(run.namespace, mirror, reply.missed)
-                    if changed is None:
-                        mirror = self.follow(run.namespace)
-                        assigner = BatchAssigner(batch, mirror, run.config.rules)
-                    else:
-                        assigner.rescore(changed)
-                    # Whoever waits for another's turn has lost nothing by it.
-                    losses += reply.turn != "other"
-                    self._back_off(losses, reply)
-        raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+    ) -> None:
+        """Plan what is pending and commit it, of all namespaces in one round trip; then do what each reply asks for."""
+        for batch in batches:
+            attempt = attempts.get(batch.namespace)
+            if attempt is None:
+                attempt = attempts[batch.namespace] = self._begin(batch)
+            self._plan(attempt, published_below)
+        started = time.perf_counter()
+        replies = self._store.commit({batch.namespace: attempts[batch.namespace].proposal for batch in batches})
+        seconds = (time.perf_counter() - started) / len(batches)
+        pauses: list[float] = []
+        failures: list[QuestreamError] = []
+        for batch in batches:
+            batch.commit_seconds += seconds
+            with _failing_alone(batch, failures):
+                match replies[batch.namespace]:
+                    case Committed() as reply:
+                        self._adopt(attempts[batch.namespace], reply)
+                    case Replayed() as reply:
+                        del attempts[batch.namespace]
+                        self._recall(batch, reply)
+                    case Stale() as reply:
+                        attempt = attempts[batch.namespace]
+                        self._catch_up_and_rescore(attempt, reply)
+                        pauses.append(_back_off_seconds(attempt.losses, reply))
+                    case error:
+                        raise error
+        if failures:
+            raise failures[0]
+        if pauses and min(pauses) > 0:
+            self._sleep(random.uniform(0, min(pauses)))  # noqa: S311 - spreads retries, guards nothing
+
+    def _begin(self, batch: NamespaceBatch) -> _Attempt:
+        config, mirror = self._configs[batch.namespace], self._mirrors[batch.namespace]
+        return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules))
+
+    def _plan(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
+        batch, mirror, config = attempt.batch, attempt.mirror, attempt.config
+        arrivals = [batch.arrivals[i] for i in batch.pending]
+        attempt.plan = attempt.assigner.plan()
+        attempt.rows = [
+            ledger_row(arrival, choice) for arrival, choice in zip(arrivals, attempt.plan.choices, strict=True)
+        ]
+        attempt.proposal = propose(
+            mirror,
+            attempt.assigner,
+            attempt.plan,
+            arrivals,
+            attempt.rows,
+            published_below,
+            self._known_heads(batch.namespace, mirror.store_epoch, arrivals),
+            model=config.identity.model,
+            threshold=config.rules.threshold,
+            decided_at=int(self._clock() * 1000),
+            keep_texts=self._keep_texts,
+            turn=self._turn if attempt.losses >= _LOSSES_BEFORE_A_TURN else "",
+        )
+
+    def _catch_up_and_rescore(self, attempt: _Attempt, reply: Stale) -> None:
+        """Others came first: follow them, and score anew what they moved."""
+        batch = attempt.batch
+        batch.stale_retries += 1
+        batch.missed_changes += len(reply.missed.changes or ())
+        changed = self._apply(batch.namespace, attempt.mirror, reply.missed)
+        if changed is None:
+            again = self._begin(batch)
+            attempt.mirror, attempt.assigner = again.mirror, again.assigner
+        else:
+            attempt.assigner.rescore(changed)
+        # Whoever waits for another's turn has lost nothing by it.
+        attempt.losses += reply.turn != "other"
 
     def _known_heads(self, namespace: str, store_epoch: str, arrivals: Sequence[Arrival]) -> dict[tuple[str, int], int]:
         """Where the ledgers of the arrivals' partitions were last seen to end, in this store epoch."""
@@ -403,67 +491,54 @@ class Clusterer:
         seen = {at: self._heads.get((namespace, *at), ("", -1)) for at in places}
         return {at: head for at, (seen_in, head) in seen.items() if seen_in == store_epoch}
 
-    def _make_room(self, namespace: str) -> None:
+    def _make_room(self, namespaces: Iterable[str]) -> None:
         """Let the mirrors go that were not used for longest; they can be loaded again."""
-        self._mirrors[namespace] = self._mirrors.pop(namespace)
+        for namespace in namespaces:
+            self._mirrors[namespace] = self._mirrors.pop(namespace)
         while self._max_namespaces is not None and len(self._mirrors) > self._max_namespaces:
             least_used = next(iter(self._mirrors))
             del self._mirrors[least_used]
             self._apart.pop(least_used, None)
 
-    def _back_off(self, losses: int, reply: Stale) -> None:
-        longest = 0.0
-        if reply.turn == "other":
-            longest = _LONGEST_WAIT_FOR_A_TURN_SECONDS
-        elif reply.turn == "" and losses > _PATIENT_ATTEMPTS:
-            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2 ** (losses - _PATIENT_ATTEMPTS - 1))
-        if longest:
-            self._sleep(random.uniform(0, longest))  # noqa: S311 - spreads retries, guards nothing
-
-    def _adopt(
-        self,
-        run: _Run,
-        pending: Sequence[int],
-        rows: Sequence[LedgerRow],
-        proposal: Proposal,
-        plan: Plan,
-        reply: Committed,
-    ) -> None:
+    def _adopt(self, attempt: _Attempt, reply: Committed) -> None:
         """The batch happened: tell the mirror, note the decisions and states, merge what it moved together."""
-        run.missed_changes += len(reply.missed.changes or ())
-        for batch in proposal.partitions:
-            self._heads[run.namespace, batch.topic, batch.partition] = (proposal.store_epoch, batch.last)
-        mirror = self._advance(run.namespace, reply.missed, reply.seq, changes_of(proposal))
-        model = run.config.identity.model
+        batch, proposal, namespace = attempt.batch, attempt.proposal, attempt.batch.namespace
+        batch.missed_changes += len(reply.missed.changes or ())
+        for part in proposal.partitions:
+            self._heads[namespace, part.topic, part.partition] = (proposal.store_epoch, part.last)
+        mirror = self._advance(namespace, reply.missed, reply.seq, changes_of(proposal))
+        model = attempt.config.identity.model
         joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
-        for i, row in zip(pending, rows, strict=True):
-            cluster_row = reply.cluster_rows[row.cluster_id]
-            run.decisions[i] = decide(row, cluster_row, joins[row.cluster_id], proposal)
-        self._merge(run, mirror, plan.moved)
-        mirror = self._mirrors[run.namespace]
+        for i, row in zip(batch.pending, attempt.rows, strict=True):
+            batch.decisions[i] = decide(row, reply.cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
+        batch.outbox_position = reply.outbox_position
+        self._merge(attempt, mirror)
+        mirror = self._mirrors[namespace]
         for update in proposal.cluster_updates:
             # A cluster that others have merged away meanwhile is theirs to tell.
-            if update.cluster_id not in run.states and update.cluster_id in mirror.row_of:
+            if update.cluster_id not in batch.states and update.cluster_id in mirror.row_of:
                 event: ClusterEvent = "created" if update.creates else "updated"
                 cluster_row = reply.cluster_rows[update.cluster_id]
-                run.states[update.cluster_id] = live_state(run.namespace, model, cluster_row, event, mirror)
+                batch.states[update.cluster_id] = live_state(namespace, model, cluster_row, event, mirror)
         if proposal.updates_namespace:
-            run.namespace_state = namespace_state(run.namespace, run.config.identity, mirror)
+            batch.namespace_state = namespace_state(namespace, attempt.config.identity, mirror)
+        batch.pending = []
 
-    def _merge(self, run: _Run, mirror: Mirror, moved: Sequence[int]) -> None:
-        unmerged = self._unmerged.setdefault(run.namespace, set())
-        unmerged.update(moved)
+    def _merge(self, attempt: _Attempt, mirror: Mirror) -> None:
+        batch, namespace = attempt.batch, attempt.batch.namespace
+        unmerged = self._unmerged.setdefault(namespace, set())
+        unmerged.update(attempt.plan.moved)
         for _ in range(_MERGE_ROUNDS):
-            merges = propose_merges(mirror, sorted(unmerged), run.config.rules, self._pairs_apart(run.namespace))
+            merges = propose_merges(mirror, sorted(unmerged), attempt.config.rules, self._pairs_apart(namespace))
             if not merges:
                 break
             started = time.perf_counter()
-            reply = self._store.merge(run.namespace, mirror.store_epoch, mirror.seq, merges)
-            run.commit_seconds += time.perf_counter() - started
-            mirror = self._adopt_merges(run, mirror, reply)
+            reply = self._store.merge(namespace, mirror.store_epoch, mirror.seq, merges)
+            batch.commit_seconds += time.perf_counter() - started
+            mirror = self._adopt_merges(attempt, mirror, reply)
             if not reply.apart:
                 break
-            self._keep_apart(run.namespace, reply.apart)
+            self._keep_apart(namespace, reply.apart)
             unmerged.update(applied.merge.survivor for applied in reply.applied)
         unmerged.clear()
 
@@ -483,55 +558,55 @@ class Clusterer:
         while len(pairs) > _APART_PAIRS:
             del pairs[next(iter(pairs))]
 
-    def _adopt_merges(self, run: _Run, mirror: Mirror, reply: Merged) -> Mirror:
+    def _adopt_merges(self, attempt: _Attempt, mirror: Mirror, reply: Merged) -> Mirror:
+        batch, namespace = attempt.batch, attempt.batch.namespace
         changes: list[Change] = []
         for applied in reply.applied:
             merge = applied.merge
             changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
-        mirror = self._advance(run.namespace, reply.missed, reply.seq, changes)
-        model = run.config.identity.model
+        mirror = self._advance(namespace, reply.missed, reply.seq, changes)
+        model = attempt.config.identity.model
         for applied in reply.applied:
             # A merge is published with the cluster that it made, or a restore would find the loser's questions nowhere.
             # Where that one has been merged away meanwhile, the outbox has both.
             if applied.merge.survivor in mirror.row_of:
-                run.states[applied.merge.loser] = merged_state(run.namespace, model, applied)
-                run.states[applied.merge.survivor] = live_state(
-                    run.namespace, model, applied.survivor, "updated", mirror
-                )
-        run.merges += len(reply.applied)
+                batch.states[applied.merge.loser] = merged_state(namespace, model, applied)
+                batch.states[applied.merge.survivor] = live_state(namespace, model, applied.survivor, "updated", mirror)
+        batch.outbox_position = reply.outbox_position
+        batch.merges += len(reply.applied)
         return mirror
 
-    def _recall(
-        self, run: _Run, arrivals: Sequence[Arrival], vectors: Matrix, pending: Sequence[int], reply: Replayed
-    ) -> list[int]:
+    def _recall(self, batch: NamespaceBatch, reply: Replayed) -> None:
         """Some arrivals were decided before: they get what is recorded, or a look at today's clusters."""
         fresh = []
-        for i in pending:
-            source = arrivals[i].source
+        for i in batch.pending:
+            arrival = batch.arrivals[i]
+            source = arrival.source
             ledger = reply.ledgers[source.place]
             if source.offset > ledger.head:
                 fresh.append(i)
             else:
-                if not ledger.is_of(source.offset, arrivals[i].fingerprint):
+                if not ledger.is_of(source.offset, arrival.fingerprint):
                     # Whoever reads the ledger again sees it, and forgets what is not of these records.
                     raise RecoveryNeeded("the ledger of a partition is of other records than stand there now")
                 recorded = ledger.decisions.get(source.offset)
-                if recorded is None and arrivals[i].fresh:
+                if recorded is None and arrival.fresh:
                     # Published by another, else its record would still be there: a second word on it would be another.
                     raise Superseded("another worker has decided and published these questions meanwhile")
                 if recorded is not None and recorded.cluster_id is not None:
                     # It may have been committed by a call that failed before it could merge.
-                    self._unmerged.setdefault(run.namespace, set()).add(recorded.cluster_id)
-                run.decisions[i] = recorded or self._look(run, arrivals[i], vectors[i])
-        return fresh
+                    self._unmerged.setdefault(batch.namespace, set()).add(recorded.cluster_id)
+                batch.decisions[i] = recorded or self._look(batch.namespace, arrival, batch.vectors[i])
+        batch.pending = fresh
 
-    def _look(self, run: _Run, arrival: Arrival, vector: Vector) -> Decision:
+    def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
-        rules = run.config.rules
-        best = nearest_clusters(self.follow(run.namespace), rules, vector, 2)
+        config = self._configs[namespace]
+        rules = config.rules
+        best = nearest_clusters(self.follow(namespace), rules, vector, 2)
         near = bool(best) and best[0].similarity >= rules.threshold
         others = best[1:] if near else best[:1]
-        state = self._store.cluster(run.namespace, best[0].cluster_id) if near else None
+        state = self._store.cluster(namespace, best[0].cluster_id) if near else None
         return Decision(
             cluster_id=best[0].cluster_id if near else None,
             similarity=round(best[0].similarity, SIMILARITY_DIGITS) if near else None,
@@ -540,7 +615,7 @@ class Clusterer:
             runner_up=rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
             label=state.label if state else None,
             route=state.route if state else None,
-            model=run.config.identity.model,
+            model=config.identity.model,
             threshold=rules.threshold,
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
@@ -567,3 +642,23 @@ class Clusterer:
         rows = mirror.apply(missed.changes)
         mirror.seq = missed.seq
         return rows
+
+
+@contextmanager
+def _failing_alone(batch: NamespaceBatch, failures: list[QuestreamError]) -> Iterator[None]:
+    """A failure in here keeps no other namespace from being decided; a refusal is what becomes of the batch."""
+    try:
+        yield
+    except NamespaceRefused as error:
+        batch.refused = error
+    except QuestreamError as error:
+        failures.append(error)
+
+
+def _back_off_seconds(losses: int, reply: Stale) -> float:
+    """How long to wait at the longest before the next attempt."""
+    if reply.turn == "other":
+        return _LONGEST_WAIT_FOR_A_TURN_SECONDS
+    if reply.turn == "" and losses > _PATIENT_ATTEMPTS:
+        return min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** (losses - _PATIENT_ATTEMPTS - 1))
+    return 0.0

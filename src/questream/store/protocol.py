@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import ClusterState, Decision, InFlight, NamespaceState, RunnerUp, Vector
-from questream.errors import NamespaceOfAnotherStream
+from questream.errors import NamespaceOfAnotherStream, RecoveryNeeded, StoreRefused, StoreUnavailable
 from questream.store.retention import Retention, Retired
 
 # A turn to move a namespace's log ends after so long, should the worker that has it have died. The worker needs two
@@ -187,12 +187,29 @@ class ClusterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxPosition:
+    """Where the outbox of a namespace stands: what is put there later is told from what stood there before.
+
+    It holds for the store epoch that stands. `count` is how often a cluster was found outdated in the cluster topic,
+    `server_time_ms` the store's time since the epoch.
+    """
+
+    store_epoch: str
+    count: int
+    server_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
-    """All of the batch happened. `missed` is what others did between the proposal's seq and this commit."""
+    """All of the batch happened. `missed` is what others did between the proposal's seq and this commit.
+
+    What the commit put into the outbox stands at or before `outbox_position`.
+    """
 
     seq: int
     missed: Tail
     cluster_rows: dict[int, ClusterRow]
+    outbox_position: OutboxPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,13 +262,44 @@ class AppliedMerge:
 class Merged:
     """Those of the proposed merges that happened; a merge whose clusters had moved did not.
 
-    `apart` are those that did not because both clusters are named and their labels or routes differ.
+    `apart` are those that did not because both clusters are named and their labels or routes differ. What the merges
+    put into the outbox stands at or before `outbox_position`.
     """
 
     seq: int
     missed: Tail
     applied: list[AppliedMerge]
+    outbox_position: OutboxPosition
     apart: list[Merge] = field(default_factory=list)
+
+
+StoreError = StoreUnavailable | StoreRefused | RecoveryNeeded
+# By cluster id, 0 for the namespace as a whole (NamespaceState.revision).
+Revisions = Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """These revisions stand in the cluster topic; they were sent after `position`.
+
+    What a cluster counts from below the `committed` offsets of partitions is no longer in flight.
+    """
+
+    namespace: str
+    revisions: Revisions
+    committed: Mapping[tuple[str, int], int]
+    position: OutboxPosition
+
+
+Unconfirmed = list[tuple[Confirmation, StoreError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Where the outboxes of namespaces stand, None for one that has to be recovered; and what was not confirmed."""
+
+    positions: dict[str, OutboxPosition | None]
+    unconfirmed: Unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +320,9 @@ class Mended:
 
     revisions: dict[int, int] = field(default_factory=dict)
     damaged: dict[int, int] = field(default_factory=dict)
+
+
+CommitReply = Committed | Stale | Replayed | StoreError
 
 
 class Store(Protocol):
@@ -305,14 +356,20 @@ class Store(Protocol):
     def store_epoch(self, namespace: str) -> str | None:
         """The store epoch that the namespace stands in, or None where it has to be recovered first."""
 
-    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
-        """As `store_epoch`, when these (cluster id, revision) have their place in the cluster topic.
+    def verify_before_commit(
+        self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
+    ) -> Verified:
+        """Whether the namespaces still stand, when these revisions have their place in the cluster topic.
 
-        What has moved on since waits to be published again: whoever moved it may have told the topic before.
+        It takes one round trip.
+
+        A cluster that has moved on since waits to be published again: the worker that moved it may have published it
+        before. The confirmations of earlier publications go with it, as by `confirm`. Raises the error of the first
+        namespace that has one.
         """
 
-    def outbox_position(self, namespace: str) -> str:
-        """Where the outbox stands now, for `confirm`; it is good for the store epoch that stands."""
+    def outbox_position(self, namespace: str) -> OutboxPosition:
+        """Where the outbox stands now, for a confirmation."""
 
     def load(self, namespace: str) -> Mirror:
         """A fresh mirror of all live clusters; `Mirror.store_epoch` is empty where the namespace is not recovered."""
@@ -337,11 +394,12 @@ class Store(Protocol):
         Raises RecoveryNeeded.
         """
 
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
-        """Apply a micro-batch, all of it or nothing.
+    def commit(self, proposals: Mapping[str, Proposal]) -> dict[str, CommitReply]:
+        """Apply a micro-batch, of each namespace all of it or nothing, in one round trip.
 
         Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
-        Raises RecoveryNeeded if another store epoch than the proposal's stands.
+        What a namespace fails with is its reply, and stops no other: RecoveryNeeded if another store epoch than the
+        proposal's stands. Raises StoreUnavailable where none is answered.
         """
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
@@ -387,15 +445,12 @@ class Store(Protocol):
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
 
-    def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
-    ) -> None:
-        """These (cluster id, revision) stand in the cluster topic; for id 0 it is NamespaceState.revision.
+    def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
+        """What was published leaves the outbox, in one round trip; returns what a namespace did not take.
 
-        `sent` is a `moment` before they were sent. A cluster that has moved on since stays to be published: two workers
-        may publish it in either order; so does one that `publishing` has put there after that moment. What a cluster
-        counts from below the `committed` offsets of partitions is no longer in flight. Nothing happens where another
-        store epoch stands than at that moment.
+        A cluster that has moved on since stays to be published: two workers may publish it in either order; so does one
+        that `verify_before_commit` has put there after the position. Nothing happens where another store epoch stands
+        than at the position. It may be said twice, and may be lost: what stays is published again.
         """
 
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:

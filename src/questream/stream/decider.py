@@ -13,7 +13,7 @@ import numpy as np
 
 from questream.broker.kafka_python.publisher import Offsets
 from questream.broker.sizes import is_sendable
-from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.deciding.clusterer import Decided as NamespaceDecided
 from questream.errors import (
     BadRecord,
@@ -152,48 +152,52 @@ class Decider:
         for item in checked:
             if isinstance(item, Embedded):
                 by_namespace.setdefault(item.pending.question.namespace, []).append(item)
+        batches = [_namespace_batch(namespace, items) for namespace, items in by_namespace.items()]
+        started = time.perf_counter()
+        self._retry.store(self._clusterer.decide, batches, dict(self._published_below))
+        seconds = time.perf_counter() - started
         namespaces: list[NamespaceDecided] = []
         answers: dict[str, Iterator[Answered]] = {}
-        for namespace, items in by_namespace.items():
-            try:
-                decided = self._decide_in(namespace, items)
-            except NamespaceRefused as error:
+        for of_namespace in batches:
+            namespace, items, error = of_namespace.namespace, by_namespace[of_namespace.namespace], of_namespace.refused
+            if error is not None:
                 pass_over(namespace, self._own_namespace, error)
                 self._clusterer.let_go(namespace)
                 refused = BadRecord("decide", error.reason, str(error))
                 answers[namespace] = iter([Refused(item.record, refused) for item in items])
                 continue
+            decided = of_namespace.decided()
             namespaces.append(decided)
-            answers[namespace] = (
-                Decided(item.pending.question, decision, item.pending.store_epoch)
-                for item, decision in zip(items, decided.decisions, strict=True)
+            answers[namespace] = iter(
+                [
+                    Decided(item.pending.question, decision, item.pending.store_epoch)
+                    for item, decision in zip(items, decided.decisions, strict=True)
+                ]
             )
+        self._measure(namespaces, seconds)
         answered = [
             next(answers[item.pending.question.namespace]) if isinstance(item, Embedded) else item for item in checked
         ]
         return DecidedBatch(batch.of(answered), namespaces, dict(self._published_below))
 
-    def _decide_in(self, namespace: str, items: Sequence[Embedded]) -> NamespaceDecided:
-        started = time.perf_counter()
-        store_epochs = {item.pending.store_epoch for item in items}
-        if len(store_epochs) > 1:
-            raise RecoveryNeeded("the store was recovered anew between the records of one batch")
-        decided = self._retry.store(
-            self._clusterer.decide,
-            namespace,
-            store_epochs.pop(),
-            [_arrival(item) for item in items],
-            np.stack([item.vector for item in items]),
-            dict(self._published_below),
-        )
-        seconds = time.perf_counter() - started
+    def _measure(self, namespaces: Sequence[NamespaceDecided], seconds: float) -> None:
         metrics = self._metrics
-        metrics.stage_seconds.labels("assign").observe(max(0.0, seconds - decided.commit_seconds))
-        metrics.stage_seconds.labels("commit").observe(decided.commit_seconds)
-        metrics.merges.inc(decided.merges)
-        metrics.stale_retries.inc(decided.stale_retries)
-        metrics.mirror_lag.set(decided.missed_changes)
-        return decided
+        if namespaces:
+            commit_seconds = sum(decided.commit_seconds for decided in namespaces)
+            metrics.stage_seconds.labels("assign").observe(max(0.0, seconds - commit_seconds))
+            metrics.stage_seconds.labels("commit").observe(commit_seconds)
+        for decided in namespaces:
+            metrics.merges.inc(decided.merges)
+            metrics.stale_retries.inc(decided.stale_retries)
+            metrics.mirror_lag.set(decided.missed_changes)
+
+
+def _namespace_batch(namespace: str, items: Sequence[Embedded]) -> NamespaceBatch:
+    store_epochs = {item.pending.store_epoch for item in items}
+    if len(store_epochs) > 1:
+        raise RecoveryNeeded("the store was recovered anew between the records of one batch")
+    arrivals = [_arrival(item) for item in items]
+    return NamespaceBatch(namespace, store_epochs.pop(), arrivals, np.stack([item.vector for item in items]))
 
 
 def _checked(item: Ready) -> Ready:

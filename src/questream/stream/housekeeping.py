@@ -49,6 +49,7 @@ class Housekeeping:
     def sweep(self) -> None:
         """Every other second at most."""
         if time.monotonic() >= self._next_sweep:
+            self._publishing.confirm()
             self._on_sweep()
             self._open_others()
             for namespace in self._next_turn():

@@ -7,14 +7,14 @@ its cluster, a merged cluster never without the one that it became, and neither 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from questream.broker.kafka_python.publisher import Outgoing
 from questream.deciding.clusterer import Decided as NamespaceDecided
 from questream.domain import ClusterState, NamespaceState
-from questream.errors import RecoveryNeeded
+from questream.errors import NamespaceRefused, RecoveryNeeded, StoreUnavailable
 from questream.records import encode_cluster_state, encode_namespace_state
-from questream.store.protocol import Store
+from questream.store.protocol import Confirmation, OutboxPosition, Store, Unconfirmed
 from questream.stream.question import Answered, Decided
 from questream.stream.retry import Retry
 
@@ -28,31 +28,50 @@ Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
 class RelayBatch:
     """Records of one namespace for the cluster topic, which rest on one store epoch of it.
 
-    `revisions` are those told, by cluster id; 0 is the namespace itself. `begun` is where the outbox stood before that.
-    `headers` are those of all its records.
+    `revisions` are those told, by cluster id; 0 is the namespace itself. `position` is where the outbox stood before
+    that. `headers` are those of all its records.
     """
 
     namespace: str
     store_epoch: str
-    begun: str
+    position: OutboxPosition
     headers: Sequence[tuple[str, bytes | None]]
     records: list[Outgoing] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
 
 
 class OutboxRelay:
-    """Gathers what the cluster topic has to be told, and tells the store what has been."""
+    """Gathers what the cluster topic has to be told, and tells the store what has been. Of the publisher's thread.
 
-    def __init__(self, store: Store, retry: Retry, topic: str, headers: Headers) -> None:
+    A confirmation waits for the verification of the next publication, which takes it along: one round trip less. It
+    may be lost: what is not confirmed is published again. `on_refused` is called with a namespace whose confirmation
+    the store refuses; what waits in its outbox stays there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        retry: Retry,
+        topic: str,
+        headers: Headers,
+        on_refused: Callable[[str, NamespaceRefused], None],
+    ) -> None:
         self._store = store
         self._retry = retry
         self._topic = topic
         self._headers = headers
+        self._on_refused = on_refused
+        self._unconfirmed: list[Confirmation] = []
+        # Where outboxes stood when a publication was last verified: before the records of any later one are sent.
+        self._verified_at: dict[str, OutboxPosition] = {}
 
     def of_batch(self, items: Sequence[Answered], decided: Sequence[NamespaceDecided]) -> list[RelayBatch]:
         """The states of all clusters that the decisions of a batch name; `decided` has those that it changed."""
         named = {(item.question.namespace, item.store_epoch) for item in items if isinstance(item, Decided)}
-        relay_batches = [self._begin(namespace, store_epoch) for namespace, store_epoch in sorted(named)]
+        committed_at = {result.namespace: result.outbox_position for result in decided}
+        relay_batches = [
+            self._begin(namespace, store_epoch, committed_at.get(namespace)) for namespace, store_epoch in sorted(named)
+        ]
         by_namespace = {relay_batch.namespace: relay_batch for relay_batch in relay_batches}
         for result in decided:
             relay_batch = by_namespace[result.namespace]
@@ -75,22 +94,56 @@ class OutboxRelay:
         self._look_up(relay_batch, waiting)
         return relay_batch
 
-    def require(self, relay_batches: Sequence[RelayBatch]) -> None:
+    def verify_before_commit(self, relay_batches: Sequence[RelayBatch]) -> None:
         """Raises RecoveryNeeded unless the store still knows what these rest on. Their records are in the topic."""
+        published = {relay_batch.namespace: relay_batch.revisions for relay_batch in relay_batches}
+        verified = self._store.verify_before_commit(published, self._unconfirmed)
+        self._keep(verified.unconfirmed)
         for relay_batch in relay_batches:
-            store_epoch = self._store.publishing(relay_batch.namespace, list(relay_batch.revisions.items()))
-            if store_epoch != relay_batch.store_epoch:
+            position = verified.positions[relay_batch.namespace]
+            if position is None or position.store_epoch != relay_batch.store_epoch:
                 raise RecoveryNeeded("the store may have forgotten what this batch was decided on")
+            self._verified_at[relay_batch.namespace] = position
 
     def confirm(self, relay_batches: Sequence[RelayBatch], committed: Mapping[tuple[str, int], int]) -> None:
-        """These are published, and the offsets of questions are committed up to there."""
-        for relay_batch in relay_batches:
-            revisions = list(relay_batch.revisions.items())
-            self._retry.store(self._store.confirm, relay_batch.namespace, revisions, committed, relay_batch.begun)
+        """These are published, and the offsets of questions are committed up to there: the store will be told."""
+        self._unconfirmed += [
+            Confirmation(relay_batch.namespace, relay_batch.revisions, dict(committed), relay_batch.position)
+            for relay_batch in relay_batches
+            if relay_batch.revisions
+        ]
 
-    def _begin(self, namespace: str, store_epoch: str) -> RelayBatch:
-        begun = self._retry.store(self._store.outbox_position, namespace)
-        return RelayBatch(namespace, store_epoch, begun, self._retry.store(self._headers, namespace, store_epoch))
+    def withdraw_offsets(self) -> None:
+        """Confirm states alone: an assignment has ended, whose log may be cut and its offsets given again."""
+        self._unconfirmed = [replace(one, committed={}) for one in self._unconfirmed]
+
+    def flush(self) -> None:
+        """Tell the store now what is published, since no verification is near that takes it along."""
+        if self._unconfirmed:
+            self._retry.store(self._send_confirmations)
+
+    def _send_confirmations(self) -> None:
+        unconfirmed = self._store.confirm(self._unconfirmed)
+        self._keep(unconfirmed)
+        if self._unconfirmed:
+            raise next(error for _, error in unconfirmed if isinstance(error, StoreUnavailable))
+
+    def _keep(self, unconfirmed: Unconfirmed) -> None:
+        """Keep what the store could not be told for now."""
+        self._unconfirmed = [one for one, error in unconfirmed if isinstance(error, StoreUnavailable)]
+        for one, error in unconfirmed:
+            if isinstance(error, NamespaceRefused):
+                self._on_refused(one.namespace, error)
+            elif not isinstance(error, StoreUnavailable):
+                raise error
+
+    def _begin(self, namespace: str, store_epoch: str, committed_at: OutboxPosition | None = None) -> RelayBatch:
+        verified_at = self._verified_at.get(namespace)
+        position = committed_at or self._retry.store(self._store.outbox_position, namespace)
+        # The later of the two: the verification of the batch before may have put there what this batch publishes.
+        if verified_at is not None and verified_at.store_epoch == position.store_epoch:
+            position = max(position, verified_at, key=lambda at: (at.count, at.server_time_ms))
+        return RelayBatch(namespace, store_epoch, position, self._retry.store(self._headers, namespace, store_epoch))
 
     def _look_up(self, relay_batch: RelayBatch, cluster_ids: Iterable[int]) -> None:
         """Tell how clusters stand, and what they were merged into; 0 is the namespace.

@@ -70,7 +70,7 @@ class Publishing:
         self._on_published = on_published
         self._pace = pace or Pace(RELAYED_AT_ONCE, math.inf)
         self._limits = SizeLimits()
-        self._relay = OutboxRelay(store, retry, topics.clusters, state_headers)
+        self._relay = OutboxRelay(store, retry, topics.clusters, state_headers, self._on_refused)
         self._assignment_id = -1
         self._published_below: dict[tuple[str, int], int] = {}
         # The store epoch of each namespace in which its outbox was emptied before its first decision was published.
@@ -122,8 +122,13 @@ class Publishing:
         published = Published(batch.assignment_id, batch.items[0].record.source.place[0], committed)
         self._published_below.update(published.below)
         self._on_published(published)
-        self._confirm(relay_batches, self._published_below)
+        self._relay.confirm(relay_batches, self._published_below)
         self._measure(items)
+
+    def confirm(self) -> None:
+        """Confirm what is published, where no batch is near whose verification takes it along."""
+        self._withdraw_offsets()
+        self._relay.flush()
 
     def relay_pending(self, namespace: str, older_than_seconds: float) -> bool:
         """Publish states that have waited in the outbox for that long; returns whether there may be more of them."""
@@ -138,6 +143,7 @@ class Publishing:
 
     def _note_published(self, decided: DecidedBatch) -> None:
         if decided.batch.assignment_id != self._assignment_id:
+            self._relay.withdraw_offsets()
             self._assignment_id = decided.batch.assignment_id
             self._published_below.clear()
         self._published_below = {**decided.published_below, **self._published_below}
@@ -185,7 +191,7 @@ class Publishing:
     ) -> Offsets:
         """Publish; the pace follows what a quota held back of this publication of `count` questions or states."""
         try:
-            return self._publisher.publish(records, offsets, membership, lambda: self._relay.require(relay_batches))
+            return self._publisher.publish(records, offsets, membership, lambda: self._verify(relay_batches))
         finally:
             held_seconds, before = self._publisher.held_seconds, self._pace.limit
             self._pace.published(count, held_seconds)
@@ -247,15 +253,20 @@ class Publishing:
         if relay_batches:
             records = [record for relay_batch in relay_batches for record in relay_batch.records]
             self._send(records, len(records), {}, None, relay_batches)
-            self._confirm(relay_batches, below)
+            self._relay.confirm(relay_batches, below)
+            # Or the next look at the outbox would find them again.
+            self._relay.flush()
 
-    def _confirm(self, relay_batches: Sequence[RelayBatch], below: Mapping[tuple[str, int], int]) -> None:
-        """Confirm to the store what is published; a namespace that it refuses by now stays in its outbox."""
-        for relay_batch in relay_batches:
-            try:
-                self._relay.confirm([relay_batch], below)
-            except NamespaceRefused as error:
-                pass_over(relay_batch.namespace, self._own_namespace, error)
+    def _verify(self, relay_batches: Sequence[RelayBatch]) -> None:
+        self._withdraw_offsets()
+        self._relay.verify_before_commit(relay_batches)
+
+    def _withdraw_offsets(self) -> None:
+        if self._assignment_id != self._current_assignment():
+            self._relay.withdraw_offsets()
+
+    def _on_refused(self, namespace: str, error: NamespaceRefused) -> None:
+        pass_over(namespace, self._own_namespace, error)
 
     def _measure(self, items: Sequence[Answered]) -> None:
         metrics = self._metrics

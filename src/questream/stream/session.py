@@ -12,10 +12,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from kafka import errors as kafka_errors
 
+from questream.errors import QuestreamError
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
 from questream.stream.decider import DecidedBatch, Decider
@@ -140,12 +142,19 @@ class Session:
             self._decided.end()
 
     def _publish(self) -> None:
-        while not self._decided.ended:
-            decided = self._decided.take()
-            if decided is not None:
-                self._publishing.publish(decided)
-            # Under load too: what a dead worker left behind must not wait for a quiet hour.
-            self._housekeeping.sweep()
+        try:
+            while not self._decided.ended:
+                decided = self._decided.take()
+                if decided is not None:
+                    self._publishing.publish(decided)
+                else:
+                    self._publishing.confirm()
+                # Under load too: what a dead worker left behind must not wait for a quiet hour.
+                self._housekeeping.sweep()
+        finally:
+            # It hides no error that ends the session: what is not confirmed is published again.
+            with suppress(QuestreamError):
+                self._publishing.confirm()
 
 
 class _Handover(Generic[T]):

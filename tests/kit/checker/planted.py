@@ -17,7 +17,7 @@ import questream.deciding.clusterer
 from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.deciding.clusterer import Clusterer
 from questream.recovery.recover import StoreRecovery
-from questream.store.protocol import Stale
+from questream.store.protocol import Proposal, Stale
 from questream.store.redis.store import RedisStore
 
 
@@ -53,30 +53,33 @@ def no_stale_check() -> None:
 
 def stale_creations_renumbered() -> None:
     """Who lost a race for a new cluster takes the next number instead of looking at what the winner opened."""
-    decided: dict[str, Any] = {}
+    decided: dict[int, Any] = {}
 
     def propose(
         original: Any, mirror: Any, assigner: Any, plan: Any, arrivals: Any, rows: Any, *more: Any, **named: Any
     ) -> Any:
-        decided.update(plan=plan, rows=rows)
-        return original(mirror, assigner, plan, arrivals, rows, *more, **named)
+        proposal = original(mirror, assigner, plan, arrivals, rows, *more, **named)
+        decided[id(proposal)] = (plan, rows)
+        return proposal
 
-    def commit(original: Any, store: Any, namespace: str, proposal: Any) -> Any:
-        reply = original(store, namespace, proposal)
-        while isinstance(reply, Stale) and proposal.creates:
-            found = store._client.hmget(f"questream:{{{namespace}}}:meta", ["seq", "next"])
-            seq, following = map(int, found)
-            opened = [touch.cluster_id for touch in proposal.cluster_updates if touch.creates]
-            numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
-            # In place: what the worker goes by once the commit is accepted.
-            proposal.cluster_updates[:] = [renumbered(touch, numbers) for touch in proposal.cluster_updates]
-            for rows in (decided["rows"], *(batch.rows for batch in proposal.partitions)):
-                rows[:] = [renumbered(row, numbers) for row in rows]
-            for touched in decided["plan"].touched.values():
-                touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
-            proposal = replace(proposal, seq=seq)
-            reply = original(store, namespace, proposal)
-        return reply
+    def commit(original: Any, store: Any, proposals: Mapping[str, Proposal]) -> Any:
+        replies = original(store, proposals)
+        for namespace, first in proposals.items():
+            (plan, rows), proposal = decided.pop(id(first)), first
+            while isinstance(replies[namespace], Stale) and proposal.creates:
+                found = store._client.hmget(f"questream:{{{namespace}}}:meta", ["seq", "next"])
+                seq, following = map(int, found)
+                opened = [touch.cluster_id for touch in proposal.cluster_updates if touch.creates]
+                numbers = dict(zip(opened, range(following, following + len(opened)), strict=True))
+                # In place: what the worker goes by once the commit is accepted.
+                proposal.cluster_updates[:] = [renumbered(touch, numbers) for touch in proposal.cluster_updates]
+                for those in (rows, *(batch.rows for batch in proposal.partitions)):
+                    those[:] = [renumbered(row, numbers) for row in those]
+                for touched in plan.touched.values():
+                    touched.cluster_id = numbers.get(touched.cluster_id, touched.cluster_id)
+                proposal = replace(proposal, seq=seq)
+                replies |= original(store, {namespace: proposal})
+        return replies
 
     patch(questream.deciding.clusterer, "propose", propose)
     patch(RedisStore, "commit", commit)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from questream.broker.kafka_python.publisher import Offsets, Outgoing, TransactionalPublisher
 from questream.clustering.merging import Merge, Naming
-from questream.store.protocol import Committed, Ledger, Merged, Proposal, Replayed, Stale
+from questream.store.protocol import Committed, Confirmation, Ledger, Merged, Proposal, Replayed, Stale
 from questream.store.reference.store import MemoryStore
 from questream.stream.backlog import Batch
 from questream.stream.decider import DecidedBatch, Decider
@@ -26,19 +26,19 @@ class _NoLedger(MemoryStore):
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         return Ledger(store_epoch=super().ledger(namespace, topic, partition).store_epoch)
 
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+    def _commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         self._namespaces[namespace].ledgers.clear()
         # Nor is it missed.
         partitions = [replace(batch, head=-1) for batch in proposal.partitions]
-        return super().commit(namespace, replace(proposal, partitions=partitions))
+        return super()._commit(namespace, replace(proposal, partitions=partitions))
 
 
 class _NoStaleCheck(MemoryStore):
     """A batch is applied whatever others did since it was decided."""
 
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+    def _commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         with patch.object(MemoryStore, "_is_stale", lambda *_: False):
-            return super().commit(namespace, proposal)
+            return super()._commit(namespace, proposal)
 
 
 class _CarelessMerge(MemoryStore):
@@ -81,8 +81,8 @@ class _LostAlias(MemoryStore):
 class _DoubleCount(MemoryStore):
     """A decision that is recalled counts again."""
 
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
-        reply = super().commit(namespace, proposal)
+    def _commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+        reply = super()._commit(namespace, proposal)
         if isinstance(reply, Replayed):
             for touch in proposal.cluster_updates:
                 cluster = self._namespaces[namespace].clusters.get(touch.cluster_id)
@@ -94,12 +94,10 @@ class _DoubleCount(MemoryStore):
 class _CarelessConfirm(MemoryStore):
     """What was published is recovered, whatever became of it since."""
 
-    def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
-    ) -> None:
-        super().confirm(namespace, published, committed, sent)
-        for cluster_id, _ in published:
-            self._namespaces[namespace].outbox.pop(cluster_id, None)
+    def _confirm(self, confirmation: Confirmation) -> None:
+        super()._confirm(confirmation)
+        for cluster_id in confirmation.revisions:
+            self._namespaces[confirmation.namespace].outbox.pop(cluster_id, None)
 
 
 class _Trusting(MemoryStore):

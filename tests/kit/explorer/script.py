@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from kafka import TopicPartition
@@ -108,6 +108,12 @@ class StorePort:
         if name.startswith("_"):
             raise AttributeError(name)
         return lambda *arguments: _SCRIPT.call(Call("store", name, arguments))
+
+    def verify_before_commit(self, published: Any, confirmations: Any = ()) -> Any:
+        """Scripts of one round trip, between which those of others run."""
+        unconfirmed = [failed for one in confirmations for failed in _SCRIPT.call(Call("store", "confirm", ([one],)))]
+        verified = _SCRIPT.call(Call("store", "verify_before_commit", (published,)))
+        return replace(verified, unconfirmed=unconfirmed)
 
 
 class TopicPort:

@@ -19,7 +19,7 @@ from questream.encoder import Tokens
 from questream.errors import KafkaUnavailable, RecoveryNeeded
 from questream.metrics import Metrics
 from questream.recovery.recover import StoreRecovery
-from questream.store.protocol import Ledger
+from questream.store.protocol import Confirmation, Ledger, OutboxPosition
 from questream.store.reference.store import MemoryStore
 from questream.stream.backlog import Batch
 from questream.stream.decider import DecidedBatch, Decider, Published
@@ -81,7 +81,7 @@ class Fetched:
 class Job:
     """What a thread is at: the calls of it that are answered, and the one that waits."""
 
-    kind: Literal["recall", "decide", "follow", "publish", "sweep"]
+    kind: Literal["recall", "decide", "follow", "publish", "confirm", "sweep"]
     subject: Any
     answers: tuple[Answer, ...] = ()
     call: Call | None = None
@@ -118,7 +118,8 @@ class Worker:
 
     `generation` is the one it knows, `assignment_id` numbers its assignments; `positions` and `ledgers` are by
     partition. `below` and `decided_assignment` are the decider's, `published_below`, `published_assignment` and
-    `told_in` the publisher's. `waiting` stands between intake and decider while a batch is being decided.
+    `told_in` the publisher's, as are `unconfirmed`, which waits for the next verification, and `verified_at`, where the
+    outbox stood at the last. `waiting` stands between intake and decider while a batch is being decided.
     """
 
     name: str
@@ -133,6 +134,8 @@ class Worker:
     published_assignment: int = 0
     published_below: dict[tuple[str, int], int] = field(default_factory=dict)
     told_in: dict[str, str] = field(default_factory=dict)
+    unconfirmed: tuple[Confirmation, ...] = ()
+    verified_at: dict[str, OutboxPosition] = field(default_factory=dict)
     producer_ready: bool = True
     front: Job | None = None
     back: Job | None = None
@@ -155,6 +158,8 @@ class Worker:
             self.published_assignment,
             self.published_below,
             self.told_in,
+            self.unconfirmed,
+            self.verified_at,
         )
         return digest((mine, self.producer_ready, self.clusterer, self.decided, self.waiting, jobs))
 
@@ -165,7 +170,7 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether it has anything in hand."""
-        return bool(self.front or self.back or self.decided or self.waiting)
+        return bool(self.front or self.back or self.decided or self.waiting or self.unconfirmed)
 
 
 class Life:
@@ -209,6 +214,10 @@ class Life:
         """The decider has nothing to decide."""
         return self.go_on(worker, "front", Job("follow", None))
 
+    def confirm(self, worker: Worker) -> Worker:
+        """No batch is near: the publisher confirms what it has published."""
+        return self.go_on(worker, "back", Job("confirm", None))
+
     def sweep(self, worker: Worker) -> Worker:
         """Between batches the publisher sweeps."""
         return self.go_on(worker, "back", Job("sweep", None))
@@ -241,7 +250,7 @@ class Life:
 
     def _run(self, worker: Worker, job: Job) -> tuple[Worker, Outcome[Any]]:
         refused: list[int] = []
-        if job.kind in ("publish", "sweep"):
+        if job.kind in ("publish", "confirm", "sweep"):
             moved, outcome = self._run_back(worker, job, refused.append)
         else:
             moved, outcome = self._run_front(worker, job, refused.append)
@@ -305,8 +314,11 @@ class Life:
             dict(worker.published_below),
         )
         publishing._relayed_in = dict(worker.told_in)
+        relay = publishing._relay
+        relay._unconfirmed, relay._verified_at = list(worker.unconfirmed), dict(worker.verified_at)
         work: dict[str, Callable[[], Any]] = {
             "publish": lambda: publishing.publish(job.subject.thaw()),
+            "confirm": publishing.confirm,
             "sweep": lambda: publishing.relay_pending(NAMESPACE, _LEFT_BEHIND_SECONDS),
         }
         outcome = run(work[job.kind], job.answers)
@@ -316,6 +328,8 @@ class Life:
             published_assignment=publishing._assignment_id,
             published_below=publishing._published_below,
             told_in=dict(publishing._relayed_in),
+            unconfirmed=tuple(relay._unconfirmed),
+            verified_at=dict(relay._verified_at),
             producer_ready=outcome.error is None,
         )
         return moved, outcome

@@ -129,6 +129,9 @@ class Model:
             yield Step(f"{name} front", step, self._at_once(world, begun, "front"))
         elif worker.decided is None:
             yield from self._fetches(world, worker)
+        if worker.back is None and worker.unconfirmed:
+            begun = self._once((worker.meaning, "confirm"), functools.partial(self._life.confirm, worker))
+            yield Step(f"{name} back", f"{name}: confirms", self._at_once(world, begun, "back"))
         if worker.back is not None and self._may_be_answered(kafka, worker.back):
             step = f"{name}: {worker.back.kind}: {worker.back.call}"
             yield Step(f"{name} back", step, self._answer(world, worker, "back", worker.back))
@@ -333,7 +336,7 @@ class Model:
         except Exception as error:  # the worker's to handle
             return store, Answer.of(error=error)
         if call.name == "commit":
-            check_commit(self.scenario, store.view, call.arguments[1], value)
+            check_commit(self.scenario, store.view, call.arguments[0][NAMESPACE], value[NAMESPACE])
         return Frozen(changed), Answer.of(value)
 
 

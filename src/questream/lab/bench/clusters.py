@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from questream.deciding.clusterer import Arrival, Clusterer
+from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.deciding.config import identity_of, rules_of
 from questream.domain import Matrix, Source
 from questream.errors import QuestreamError
@@ -148,10 +148,8 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
             for number, centre in enumerate(centres[first : first + _CREATED_AT_ONCE], start=first + 1)
         ]
         mean = None if first else MeanUpdate(0, _MEAN_QUESTIONS, centres.mean(axis=0) * np.float32(_MEAN_QUESTIONS))
-        reply = store.commit(
-            namespace,
-            Proposal(fresh.store_epoch, seq, [], cluster_updates, mean, identity.model, identity.threshold, now),
-        )
+        proposal = Proposal(fresh.store_epoch, seq, [], cluster_updates, mean, identity.model, identity.threshold, now)
+        reply = store.commit({namespace: proposal})[namespace]
         if not isinstance(reply, Committed):
             raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
         seq = reply.seq
@@ -185,9 +183,9 @@ class _Prepared:
         self._offset = offsets.stop
         arrivals = [Arrival(Source(_TOPIC, 0, offset, now), f"Question number {offset}?") for offset in offsets]
         started, cpu_started = time.perf_counter(), time.process_time()
-        decided = self._clusterer.decide(
-            self._namespace, self._store_epoch, arrivals, vectors, {(_TOPIC, 0): offsets.start}
-        )
+        batch = NamespaceBatch(self._namespace, self._store_epoch, arrivals, vectors)
+        self._clusterer.decide([batch], {(_TOPIC, 0): offsets.start})
+        decided = batch.decided()
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_started
         opened = sum(decision.outcome == "created" for decision in decided.decisions)
         return _Timing(seconds - decided.commit_seconds, cpu, decided.commit_seconds, opened)

@@ -12,7 +12,7 @@ import orjson
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import LostMemory, NamespaceRefused
-from questream.store.protocol import ClusterRow, Tail
+from questream.store.protocol import ClusterRow, OutboxPosition, Tail
 
 _FLOAT32 = np.dtype("<f4")
 # Of the entries of ledgers and logs. What hashes mean is the layout's of a namespace.
@@ -103,6 +103,10 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         _text(representative),
         parse_in_flight(joins, absorbed),
     )
+
+
+def parse_outbox_position(store_epoch: bytes, count: int, server_time_ms: int) -> OutboxPosition:
+    return OutboxPosition(store_epoch.decode(), count, server_time_ms)
 
 
 def partition_name(topic: str, partition: int) -> str:

@@ -8,6 +8,8 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -37,18 +39,25 @@ from questream.store.protocol import (
     NO_TOPICS,
     TURN_SECONDS,
     AppliedMerge,
+    CommitReply,
     Committed,
+    Confirmation,
     Identity,
     Ledger,
     Mended,
     Merged,
+    OutboxPosition,
     PartitionBatch,
     Proposal,
     Replayed,
     Restored,
+    Revisions,
     Stale,
+    StoreError,
     StreamTopics,
     Tail,
+    Unconfirmed,
+    Verified,
 )
 from questream.store.redis.client import connect_redis, why_unanswered
 from questream.store.redis.codec import (
@@ -58,6 +67,7 @@ from questream.store.redis.codec import (
     from_bytes,
     parse_cluster_row,
     parse_namespace,
+    parse_outbox_position,
     parse_state,
     parse_tail,
     partition_name,
@@ -71,9 +81,9 @@ from questream.store.redis.rights import Rights, commands_of, concerns_key, deni
 from questream.store.retention import Retention, Retired
 
 _SCRIPTS = (
-    *"open commit merge label retire confirm unpublished tail publishing".split(),  # noqa: SIM905 - a list of names reads better
+    *"open commit merge label retire confirm unpublished tail verify_before_commit".split(),  # noqa: SIM905 - a list of names reads better
     *"stream cut_ledger outbox_position ledger hold lease begin_recovery mend recover".split(),  # noqa: SIM905 - as above
-    *"restore take_home note_settings admit".split(),  # noqa: SIM905 - as above
+    *"restore take_home note_settings admit store_epoch".split(),  # noqa: SIM905 - as above
 )
 # Those that move the log, or begin it anew.
 _MOVING = ("commit", "merge", "retire", "recover")
@@ -110,33 +120,37 @@ def _translated() -> Iterator[None]:
     """Turn the client's errors into ours. The client's texts are dropped: they can quote a command and its data."""
     try:
         yield
-    except redis.exceptions.AuthenticationError as error:
-        raise StoreRefused("Redis refused the login", "check redis.url and redis.password") from error
-    except redis.exceptions.NoPermissionError as error:
-        told = str(error)
+    except (redis.exceptions.RedisError, *_UNAVAILABLE) as error:
+        raise _meaning_of(error) from error
+
+
+def _meaning_of(error: Exception) -> StoreError:
+    told = str(error)
+    code = told.split(" ", 1)[0]
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return StoreRefused("Redis refused the login", "check redis.url and redis.password")
+    if isinstance(error, redis.exceptions.NoPermissionError):
         # A command that is denied is denied in every namespace; a key may be of one that the login has no rights to.
-        kind = NamespaceRefused if concerns_key(told) else StoreRefused
-        raise kind(*denial(told)) from error
-    except _UNAVAILABLE as error:
-        told = f"Redis did not answer: {why_unanswered(error)}"
-        raise StoreUnavailable(told, "check redis.url, and that Redis runs") from error
-    except redis.exceptions.RedisError as error:
-        code = str(error).split(" ", 1)[0]
-        if _PASSING.search(str(error)):
-            raise StoreUnavailable(f"Redis cannot take writes now: {code}") from error
-        if code == "LEFT":
-            raise AnotherStore(
-                "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"
-            ) from error
-        if code == "LOST":
-            raise LostMemory(str(error).partition(" ")[2]) from error
-        if "WRONGTYPE" in str(error):
-            raise LostMemory("a key is of another type") from error
-        if _UNREADABLE.search(str(error)):
-            raise LostMemory("a field is not what it was written as") from error
-        if "RECOVERY_NEEDED" in str(error):
-            raise RecoveryNeeded("Redis was restarted, failed over to or emptied since it was last checked") from error
-        raise StoreRefused(f"Redis refused the call: {type(error).__name__} {code}") from error
+        return NamespaceRefused(*denial(told)) if concerns_key(told) else StoreRefused(*denial(told))
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable(
+            f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
+        )
+    if _PASSING.search(told):
+        return StoreUnavailable(f"Redis cannot take writes now: {code}")
+    if code == "LEFT":
+        return AnotherStore(
+            "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"
+        )
+    if code == "LOST":
+        return LostMemory(told.partition(" ")[2])
+    if "WRONGTYPE" in told:
+        return LostMemory("a key is of another type")
+    if _UNREADABLE.search(told):
+        return LostMemory("a field is not what it was written as")
+    if "RECOVERY_NEEDED" in told:
+        return RecoveryNeeded("Redis was restarted, failed over to or emptied since it was last checked")
+    return StoreRefused(f"Redis refused the call: {type(error).__name__} {code}")
 
 
 P = ParamSpec("P")
@@ -150,14 +164,8 @@ def _remembering(
 
     @functools.wraps(call)
     def guarded(store: RedisStore, namespace: str, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            with _translated():
-                return call(store, namespace, *args, **kwargs)
-        except LostMemory as lost:
-            store.end_store_epoch(namespace)
-            raise RecoveryNeeded(
-                f"Redis has lost a part of namespace {namespace!r} ({lost}), which is put back from the cluster topic"
-            ) from lost
+        with store.remembering(namespace):
+            return call(store, namespace, *args, **kwargs)
 
     return cast("Callable[Concatenate[RedisStore, str, P], T]", guarded)
 
@@ -208,7 +216,8 @@ class RedisStore:
     _unpublished_script: Any
     _tail_script: Any
     _retire_script: Any
-    _publishing_script: Any
+    _verify_before_commit_script: Any
+    _store_epoch_script: Any
     _outbox_position_script: Any
     _begin_recovery_script: Any
     _mend_script: Any
@@ -281,18 +290,30 @@ class RedisStore:
 
     @_remembering
     def store_epoch(self, namespace: str) -> str | None:
-        return self.publishing(namespace, [])
-
-    @_remembering
-    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
-        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "outbox")]
-        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id, _ in published]
-        store_epoch = self._publishing_script(keys=keys, args=[part for pair in published for part in pair])
+        store_epoch = self._store_epoch_script(keys=[self._keys.of(namespace, "meta")])
         return None if store_epoch is None else str(store_epoch.decode())
 
     @_translated()
-    def outbox_position(self, namespace: str) -> str:
-        return str(self._outbox_position_script(keys=[self._keys.of(namespace, "meta")]).decode())
+    def verify_before_commit(
+        self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
+    ) -> Verified:
+        calls = [self._confirm_call(confirmation) for confirmation in confirmations]
+        for namespace, revisions in published.items():
+            keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "outbox")]
+            keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in revisions]
+            args = [part for pair in revisions.items() for part in pair]
+            calls.append(_ScriptCall(self._verify_before_commit_script, keys, args))
+        replies = self._call_all(calls)
+        positions: dict[str, OutboxPosition | None] = {}
+        for namespace, reply in zip(published, replies[len(confirmations) :], strict=True):
+            with self.remembering(namespace):
+                found = _answered(reply)
+                positions[namespace] = found and parse_outbox_position(*found)
+        return Verified(positions, self._unconfirmed(confirmations, replies[: len(confirmations)]))
+
+    @_translated()
+    def outbox_position(self, namespace: str) -> OutboxPosition:
+        return parse_outbox_position(*self._outbox_position_script(keys=[self._keys.of(namespace, "meta")]))
 
     @_remembering
     def load(self, namespace: str) -> Mirror:
@@ -347,29 +368,13 @@ class RedisStore:
         store_epoch, entries = self._ledger_script(keys=keys)
         return _parsed_ledger(entries, store_epoch.decode())
 
-    @_remembering
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
-        keys, args = self._commit_call(namespace, proposal)
-        reply = self._commit_script(keys=keys, args=args)
-        match reply[0]:
-            case b"replayed":
-                ledgers = {
-                    (batch.topic, batch.partition): _parsed_ledger(entries, proposal.store_epoch)
-                    for batch, entries in zip(proposal.partitions, reply[1], strict=True)
-                }
-                return Replayed(ledgers)
-            case b"stale":
-                return Stale(parse_tail(reply[1], reply[2]), reply[3].decode())
-            case _:
-                _, seq_before, missed, seq, cluster_rows = reply
-                return Committed(
-                    seq,
-                    parse_tail(seq_before, missed),
-                    {
-                        update.cluster_id: parse_cluster_row(update.cluster_id, fields)
-                        for update, fields in zip(proposal.cluster_updates, cluster_rows, strict=True)
-                    },
-                )
+    @_translated()
+    def commit(self, proposals: Mapping[str, Proposal]) -> dict[str, CommitReply]:
+        replies = self._call_all([self._commit_call(*item) for item in proposals.items()])
+        return {
+            namespace: self._failing_alone(namespace, partial(_parsed_commit, proposal, reply))
+            for (namespace, proposal), reply in zip(proposals.items(), replies, strict=True)
+        }
 
     @_remembering
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
@@ -389,13 +394,14 @@ class RedisStore:
         keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
         sums = [to_bytes(merge.vector_sum) for merge in merges]
         reply = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
-        seq_before, missed, seq_after, results, apart = reply
+        seq_before, missed, seq_after, results, apart, outbox = reply
         applied = [
             AppliedMerge(merge, parse_cluster_row(merge.survivor, result[0]), parse_cluster_row(merge.loser, result[1]))
             for merge, result in zip(merges, results, strict=True)
             if result
         ]
-        return Merged(seq_after, parse_tail(seq_before, missed), applied, [merges[at - 1] for at in apart])
+        position = OutboxPosition(store_epoch, *outbox)
+        return Merged(seq_after, parse_tail(seq_before, missed), applied, position, [merges[at - 1] for at in apart])
 
     @_remembering
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:
@@ -460,16 +466,10 @@ class RedisStore:
         with reading("the outbox"):
             return [int(cluster_id) for cluster_id in waiting]
 
-    @_remembering
-    def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
-    ) -> None:
-        if not published:
-            return
-        keys = [self._keys.of(namespace, "outbox"), self._keys.of(namespace, "meta")]
-        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id, _ in published]
-        offsets = orjson.dumps({partition_name(*at): offset for at, offset in committed.items()})
-        self._confirm_script(keys=keys, args=[offsets, sent, *(part for pair in published for part in pair)])
+    @_translated()
+    def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
+        replies = self._call_all([self._confirm_call(confirmation) for confirmation in confirmations])
+        return self._unconfirmed(confirmations, replies)
 
     @_translated()
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
@@ -648,7 +648,66 @@ class RedisStore:
             self._client.delete(self._keys.namespaces)
             return call(self._keys.namespaces, *args)
 
-    def _commit_call(self, namespace: str, proposal: Proposal) -> tuple[list[str], list[Any]]:
+    @contextmanager
+    def remembering(self, namespace: str) -> Iterator[None]:
+        """Where memory is found to be lost, the store epoch ends, so that the namespace is recovered."""
+        try:
+            with _translated():
+                yield
+        except LostMemory as lost:
+            self.end_store_epoch(namespace)
+            raise RecoveryNeeded(
+                f"Redis has lost a part of namespace {namespace!r} ({lost}), which is put back from the cluster topic"
+            ) from lost
+
+    def _failing_alone(self, namespace: str, read: Callable[[], T]) -> T | StoreError:
+        """What a reply of a round trip means; its error, which concerns no other namespace."""
+        try:
+            with self.remembering(namespace):
+                return read()
+        except (StoreUnavailable, StoreRefused, RecoveryNeeded) as error:
+            return error
+
+    def _call_all(self, calls: Sequence[_ScriptCall]) -> list[Any]:
+        """The replies of scripts, errors among them, in one round trip; one more where Redis does not know a script.
+
+        Not by Script: in a pipeline that asks first, in a round trip of its own, which scripts Redis knows.
+        """
+        replies = self._send_all(calls)
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+        for text in {calls[at].script.script for at in unknown}:
+            self._client.script_load(text)
+        for at, reply in zip(unknown, self._send_all([calls[at] for at in unknown]), strict=True):
+            replies[at] = reply
+        return replies
+
+    def _send_all(self, calls: Sequence[_ScriptCall]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        for call in calls:
+            # A cluster's pipeline has no method `evalsha`, and asks a node for the keys of each that has no target.
+            clustered = isinstance(self._client, redis.RedisCluster)
+            target = {"target_nodes": self._client.get_node_from_key(call.keys[0])} if clustered else {}
+            pipeline.execute_command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args, **target)
+        replies: list[Any] = pipeline.execute(raise_on_error=False)
+        return replies
+
+    def _confirm_call(self, confirmation: Confirmation) -> _ScriptCall:
+        namespace, position = confirmation.namespace, confirmation.position
+        keys = [self._keys.of(namespace, "outbox"), self._keys.of(namespace, "meta")]
+        keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in confirmation.revisions]
+        offsets = orjson.dumps({partition_name(*at): offset for at, offset in confirmation.committed.items()})
+        args = [offsets, position.store_epoch, position.count, position.server_time_ms]
+        args += [part for pair in confirmation.revisions.items() for part in pair]
+        return _ScriptCall(self._confirm_script, keys, args)
+
+    def _unconfirmed(self, confirmations: Sequence[Confirmation], replies: Sequence[Any]) -> Unconfirmed:
+        outcomes = [
+            (confirmation, self._failing_alone(confirmation.namespace, partial(_answered, reply)))
+            for confirmation, reply in zip(confirmations, replies, strict=True)
+        ]
+        return [(one, error) for one, error in outcomes if isinstance(error, StoreError)]
+
+    def _commit_call(self, namespace: str, proposal: Proposal) -> _ScriptCall:
         slots = {update.cluster_id: slot for slot, update in enumerate(proposal.cluster_updates, start=1)}
         mean = proposal.mean
         header = {
@@ -675,7 +734,7 @@ class RedisStore:
         keys += [self._keys.ledger(namespace, batch.topic, batch.partition) for batch in proposal.partitions]
         keys += [self._keys.cluster(namespace, update.cluster_id) for update in proposal.cluster_updates]
         keys.append(self._keys.of(namespace, "singletons"))
-        return keys, args
+        return _ScriptCall(self._commit_script, keys, args)
 
     def _empty_mirror(self, namespace: str) -> Mirror:
         store_epoch = self.store_epoch(namespace)
@@ -802,6 +861,43 @@ def _readable_head(entry: Any) -> int:
 def _parsed_ledger(entries: Sequence[bytes], store_epoch: str) -> Ledger:
     with reading("a ledger"):
         return parse_ledger(entries, store_epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class _ScriptCall:
+    """A script with its keys and arguments; `script` is the client's Script."""
+
+    script: Any
+    keys: Sequence[str]
+    args: Sequence[Any]
+
+
+def _answered(reply: Any) -> Any:
+    """A reply of a round trip; raises the error that it is."""
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def _parsed_commit(proposal: Proposal, reply: Any) -> Committed | Stale | Replayed:
+    match _answered(reply):
+        case b"replayed", found:
+            ledgers = {
+                (batch.topic, batch.partition): _parsed_ledger(entries, proposal.store_epoch)
+                for batch, entries in zip(proposal.partitions, found, strict=True)
+            }
+            return Replayed(ledgers)
+        case b"stale", seq, missed, turn:
+            return Stale(parse_tail(seq, missed), turn.decode())
+        case _, seq_before, missed, seq, cluster_rows, outbox:
+            rows = {
+                update.cluster_id: parse_cluster_row(update.cluster_id, fields)
+                for update, fields in zip(proposal.cluster_updates, cluster_rows, strict=True)
+            }
+            position = OutboxPosition(proposal.store_epoch, *outbox)
+            return Committed(seq, parse_tail(seq_before, missed), rows, position)
+        case other:
+            raise ValueError(f"the script that commits has no reply of {len(other)} parts")
 
 
 def _nonce() -> str:

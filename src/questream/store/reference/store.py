@@ -7,7 +7,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -22,23 +23,32 @@ from questream.store.protocol import (
     AppliedMerge,
     ClusterRow,
     ClusterUpdate,
+    CommitReply,
     Committed,
+    Confirmation,
     Identity,
     Ledger,
     Mended,
     Merged,
+    OutboxPosition,
     Proposal,
     Replayed,
     Restored,
+    Revisions,
     Stale,
+    StoreError,
     StreamTopics,
     Tail,
+    Unconfirmed,
+    Verified,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
 # How long what a retired cluster leaves behind tells whoever publishes an earlier state of it that it has changed.
 _STUB_SECONDS = 600.0
 _MOST_WAITING = 64
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -102,7 +112,7 @@ class _Namespace:
     ledgers: dict[tuple[str, int], list[tuple[int, Ledger]]] = field(default_factory=dict)
     outbox: dict[int, float] = field(default_factory=dict)
     turns: _Turns = field(default_factory=_Turns)
-    # By cluster, which of the `outdated_count` calls of `publishing` that found one outdated was the last of its own.
+    # By cluster, which of the `outdated_count` verifications that found one outdated was the last of its own.
     outdated: dict[int, int] = field(default_factory=dict)
     outdated_count: int = 0
 
@@ -174,22 +184,15 @@ class MemoryStore:
             state = self._namespaces.get(namespace)
             return None if state is None else state.store_epoch
 
-    def publishing(self, namespace: str, published: Sequence[tuple[int, int]]) -> str | None:
-        with self._lock:
-            state = self._namespaces.get(namespace)
-            if state is None:
-                return None
-            for cluster_id, revision in published:
-                if _revision(state, cluster_id) != revision:
-                    state.outbox[cluster_id] = self._clock()
-                    state.outdated_count += 1
-                    state.outdated[cluster_id] = state.outdated_count
-            return state.store_epoch
+    def verify_before_commit(
+        self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
+    ) -> Verified:
+        unconfirmed = self.confirm(confirmations)
+        return Verified({name: self._verify(name, revisions) for name, revisions in published.items()}, unconfirmed)
 
-    def outbox_position(self, namespace: str) -> str:
+    def outbox_position(self, namespace: str) -> OutboxPosition:
         with self._lock:
-            state = self._get(namespace)
-            return f"{state.outdated_count} {state.store_epoch or ''}"
+            return self._position(self._get(namespace))
 
     def load(self, namespace: str) -> Mirror:
         with self._lock:
@@ -239,7 +242,10 @@ class MemoryStore:
                 raise _recovery_needed(namespace)
             return replace(_joined(state.ledgers.get((topic, partition), [])), store_epoch=state.store_epoch)
 
-    def commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
+    def commit(self, proposals: Mapping[str, Proposal]) -> dict[str, CommitReply]:
+        return {name: _failing_alone(partial(self._commit, name, proposal)) for name, proposal in proposals.items()}
+
+    def _commit(self, namespace: str, proposal: Proposal) -> Committed | Stale | Replayed:
         with self._lock:
             state = self._get_recovered(namespace, proposal.store_epoch)
             ledgers = {
@@ -281,7 +287,7 @@ class MemoryStore:
                 state.outbox[0] = self._clock()
             self._log(state, changes)
             self._record(state, proposal, cluster_rows)
-            return Committed(state.seq, missed, cluster_rows)
+            return Committed(state.seq, missed, cluster_rows, self._position(state))
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:
@@ -315,7 +321,7 @@ class MemoryStore:
                     ClusterMoved(merge.survivor, merge.members, merge.vector_sum),
                 ]
             self._log(state, changes)
-            return Merged(state.seq, missed, applied, apart)
+            return Merged(state.seq, missed, applied, self._position(state), apart)
 
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         with self._lock:
@@ -404,19 +410,36 @@ class MemoryStore:
             waiting = sorted((since, str(i)) for i, since in self._get(namespace).outbox.items() if since <= latest)
             return [int(cluster_id) for _, cluster_id in waiting[:limit]]
 
-    def confirm(
-        self, namespace: str, published: Sequence[tuple[int, int]], committed: Mapping[tuple[str, int], int], sent: str
-    ) -> None:
+    def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
+        outcomes = [(one, _failing_alone(partial(self._confirm, one))) for one in confirmations]
+        return [(one, error) for one, error in outcomes if error is not None]
+
+    def _verify(self, namespace: str, published: Revisions) -> OutboxPosition | None:
         with self._lock:
-            state = self._get(namespace)
-            count, store_epoch = sent.split(" ", 1)
-            if store_epoch != (state.store_epoch or ""):
+            state = self._namespaces.get(namespace)
+            if state is None:
+                return None
+            for cluster_id, revision in published.items():
+                if _revision(state, cluster_id) != revision:
+                    state.outbox[cluster_id] = self._clock()
+                    state.outdated_count += 1
+                    state.outdated[cluster_id] = state.outdated_count
+            return None if state.store_epoch is None else self._position(state)
+
+    def _position(self, state: _Namespace) -> OutboxPosition:
+        return OutboxPosition(state.store_epoch or "", state.outdated_count, int(self._clock() * 1000))
+
+    def _confirm(self, confirmation: Confirmation) -> None:
+        with self._lock:
+            state = self._get(confirmation.namespace)
+            published, position = confirmation.revisions, confirmation.position
+            if position.store_epoch != (state.store_epoch or ""):
                 return
             merges: set[int] = set()
-            for cluster_id, revision in published:
+            for cluster_id, revision in published.items():
                 current_revision = _revision(state, cluster_id)
                 if current_revision in (None, revision):
-                    if current_revision is None or not self._came_later(state, cluster_id, int(count)):
+                    if current_revision is None or not self._came_later(state, cluster_id, position.count):
                         state.outbox.pop(cluster_id, None)
                         state.outdated.pop(cluster_id, None)
                     if cluster_id in state.clusters and state.clusters[cluster_id].merged_into is not None:
@@ -425,14 +448,14 @@ class MemoryStore:
                         state.clusters[cluster_id].forgotten_at = self._clock() + _STUB_SECONDS
                 else:
                     state.outbox.setdefault(cluster_id, self._clock())
-            for cluster_id, _ in published:
+            for cluster_id in published:
                 if cluster_id in state.clusters:
                     cluster = state.clusters[cluster_id]
-                    left = _still_in_flight(cluster.cluster_row.in_flight, committed, merges)
+                    left = _still_in_flight(cluster.cluster_row.in_flight, confirmation.committed, merges)
                     cluster.cluster_row = replace(cluster.cluster_row, in_flight=left)
 
     def _came_later(self, state: _Namespace, cluster_id: int, count: int) -> bool:
-        """Whether `publishing` has found the cluster outdated since, or its tombstone is not due."""
+        """Whether `verify_before_commit` has found the cluster outdated since, or its tombstone is not due."""
         cluster = state.clusters.get(cluster_id)
         is_due = cluster is None or not cluster.retired or state.outbox.get(cluster_id, 0.0) <= self._clock()
         return state.outdated.get(cluster_id, 0) > count or not is_due
@@ -721,6 +744,13 @@ class MemoryStore:
             entries.append((batch.first, Ledger(batch.last, decisions, fingerprints=fingerprints)))
             while len(entries) > 1 and entries[0][1].head < batch.prune_below:
                 entries.pop(0)
+
+
+def _failing_alone(call: Callable[[], T]) -> T | StoreError:
+    try:
+        return call()
+    except (StoreRefused, RecoveryNeeded) as error:
+        return error
 
 
 def _recovery_needed(namespace: str) -> RecoveryNeeded:

@@ -12,8 +12,8 @@
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
 --                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
---                                           joins, absorbed} * T}
--- tail: entries of the log after ARGV.seq, or false where it was trimmed
+--                                           joins, absorbed} * T, {outbox count, ms}}
+-- tail: entries of the log after ARGV.seq, or false where it was trimmed; {outbox count, ms}: as outbox_position.lua
 local batch = cjson.decode(ARGV[1])
 local partitions, touches = batch.partitions, batch.touches
 local clusters_at = 4 + #partitions
@@ -21,7 +21,7 @@ local vectors_at = 2 + #partitions
 
 if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
 
-local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq', 'outdated_count')
 local damaged = damage(meta, KEYS[2], KEYS[3])
 if damaged then return lost(damaged) end
 local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
@@ -205,4 +205,4 @@ for p, partition in ipairs(partitions) do
     redis.call('LPOP', KEYS[4 + p])
   end
 end
-return {'committed', seq_before, missed, seq, standings}
+return {'committed', seq_before, missed, seq, standings, {tonumber(meta[6]) or 0, now_ms}}

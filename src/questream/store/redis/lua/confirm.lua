@@ -1,16 +1,17 @@
 -- What was published leaves the outbox, unless it has changed since: two workers may publish a cluster in either order,
 -- so whoever finds it changed leaves it there to be published again, and nobody takes out what was put there after his
--- own records were sent: an older state may have come after them (publishing.lua). A count tells what came after; a
+-- own records were sent: an older state may have come after them (verify_before_commit.lua). A count tells what came after; a
 -- clock may be set back, and a worker of an earlier release goes by it alone. Nothing leaves in another store epoch than
 -- the records were sent in: what the store forgot may stand there anew. What a cluster counts is no longer in
 -- flight once the offset of the question is committed, or the merge is published. A retired cluster whose tombstone is
 -- published goes for good after ten minutes: whoever publishes an earlier state of it until then finds it changed too.
 -- KEYS: 1 outbox, 2 meta, then N clusters
--- ARGV: 1 JSON {topic/partition: committed offset}, 2 moment before the records were sent (moment.lua), then pairs of
---       (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
+-- ARGV: 1 JSON {topic/partition: committed offset}, 2 to 4 the outbox position before the records were sent: store
+--       epoch, count, ms; then pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next
+--       cluster's number
 -- Replies: how many are published as they stand
 local committed = cjson.decode(ARGV[1])
-local sent_count, sent_ms, store_epoch = string.match(ARGV[2], '^(%d+) (%d+) (.*)$')
+local store_epoch, sent_count, sent_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if (current_store_epoch(KEYS[2]) or '') ~= store_epoch then return 0 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -20,15 +21,15 @@ local settled, merges = 0, {}
 local function came_later(id, key)
   local outdated = tonumber(redis.call('HGET', key, 'outdated') or 0) or 0
   -- A count that the namespace has not come to is one of before the namespace lost its numbers.
-  if outdated > tonumber(sent_count) and outdated <= outdated_count then return true end
+  if outdated > sent_count and outdated <= outdated_count then return true end
   local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
   -- A time that has not come is that of a clock that was set back, or of a tombstone.
   local ahead = waits_since_ms > now_ms and redis.call('HEXISTS', key, 'retired') == 0
-  return waits_since_ms > tonumber(sent_ms) and not ahead
+  return waits_since_ms > sent_ms and not ahead
 end
 
-for i = 1, (#ARGV - 2) / 2 do
-  local id, revision = ARGV[2 * i + 1], ARGV[2 * i + 2]
+for i = 1, (#ARGV - 4) / 2 do
+  local id, revision = ARGV[2 * i + 3], ARGV[2 * i + 4]
   local current_revision
   if id == '0' then
     local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')

@@ -8,7 +8,8 @@
 --                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing}} * N,
---           the merges, from 1, that were refused because both are named and differ}, or error RECOVERY_NEEDED or LOST
+--           the merges, from 1, that were refused because both are named and differ,
+--           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
 if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
@@ -108,4 +109,5 @@ if entry > 0 then
   count_live(KEYS[1], KEYS[3], seq)
   redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
 end
-return {seq_before, missed, seq, results, apart}
+local outbox_count = tonumber(redis.call('HGET', KEYS[1], 'outdated_count')) or 0
+return {seq_before, missed, seq, results, apart, {outbox_count, now_ms}}

@@ -1,8 +1,8 @@
--- Where the outbox of a namespace stands: before or after that is what confirm.lua tells entries apart by.
+-- Where the outbox of a namespace stands: before or after that is what confirm.lua tells entries apart by. The replies of
+-- commit.lua and merge.lua tell it too.
 -- KEYS: 1 meta
--- Replies: "<count> <ms> <store epoch>": how often a cluster was found outdated in the topic (publishing.lua), the time
---          since the epoch, and the store epoch that stands, empty where there is none
+-- Replies: {store epoch that stands or '', how often a cluster was found outdated in the topic (verify_before_commit.lua),
+--           ms since the epoch}
 local now = redis.call('TIME')
-local count = redis.call('HGET', KEYS[1], 'outdated_count') or '0'
-local now_ms = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
-return count .. ' ' .. now_ms .. ' ' .. (current_store_epoch(KEYS[1]) or '')
+local count = tonumber(redis.call('HGET', KEYS[1], 'outdated_count')) or 0
+return {current_store_epoch(KEYS[1]) or '', count, now[1] * 1000 + math.floor(now[2] / 1000)}

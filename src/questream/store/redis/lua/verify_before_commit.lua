@@ -3,13 +3,10 @@
 -- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, tells that order.
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
--- Replies: the store epoch that stands, or false where the namespace has to be recovered first
-local now_ms
-if #ARGV > 0 then
-  -- Whoever only reads asks for the store epoch alone, and needs no right to this.
-  local now = redis.call('TIME')
-  now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-end
+-- Replies: {store epoch that stands, outbox count, ms} as outbox_position.lua, or false where the namespace has to be
+--          recovered first
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 for i = 1, #ARGV / 2 do
   local id, revision = ARGV[2 * i - 1], ARGV[2 * i]
   local current_revision
@@ -28,4 +25,5 @@ for i = 1, #ARGV / 2 do
     end
   end
 end
-return current_store_epoch(KEYS[1])
+local store_epoch = current_store_epoch(KEYS[1])
+return store_epoch and {store_epoch, tonumber(redis.call('HGET', KEYS[1], 'outdated_count')) or 0, now_ms}
