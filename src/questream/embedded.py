@@ -30,7 +30,7 @@ from typing import IO
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-from questream.errors import MissingExtra, QuestreamError
+from questream.errors import KafkaRefused, KafkaUnavailable, MissingExtra, QuestreamError
 from questream.settings import KafkaSettings, RedisSettings
 
 LOOPBACK = "127.0.0.1"
@@ -243,19 +243,17 @@ def _store_command(port: int, max_memory_bytes: int) -> list[str]:
 
 
 def _cluster_id(port: int) -> str | None:
-    from kafka import KafkaAdminClient
-    from kafka.errors import KafkaError
+    from questream.broker.connect import open_admin
+    from questream.settings import KafkaSettings, Settings
 
+    kafka = KafkaSettings(
+        bootstrap_servers=f"{LOOPBACK}:{port}", options={"bootstrap_timeout_ms": _PROBE_SECONDS * 1000}
+    )
     try:
-        admin = KafkaAdminClient(bootstrap_servers=f"{LOOPBACK}:{port}", bootstrap_timeout_ms=_PROBE_SECONDS * 1000)
-    except KafkaError:
+        with open_admin(Settings(kafka=kafka)) as admin:
+            return admin.cluster_id()
+    except (KafkaUnavailable, KafkaRefused):
         return None
-    try:
-        return str(admin.describe_cluster()["cluster_id"])
-    except KafkaError:
-        return None
-    finally:
-        admin.close()
 
 
 def _store_pid(port: int) -> int | None:

@@ -15,6 +15,7 @@
     │   └── LostMemory
     ├── Contended, NamingsDiffer, Superseded
     ├── KafkaUnavailable
+    │   └── KafkaTimeout
     └── KafkaRefused
         └── ClusterTopicDamaged, RecordsTooLarge, KafkaHungUp
 
@@ -159,6 +160,10 @@ class NamingsDiffer(QuestreamError):
 
 class KafkaUnavailable(QuestreamError):
     """The broker failed a call or did not answer; the same may succeed with new clients."""
+
+
+class KafkaTimeout(KafkaUnavailable):
+    """The broker did not answer in time."""
 
 
 class KafkaRefused(QuestreamError):

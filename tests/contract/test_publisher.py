@@ -9,25 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.structs import OffsetAndMetadata
 
+from questream.broker.connect import make_consumer, make_producer
 from questream.broker.deadline import Watchdog
-from questream.broker.kafka_python.clients import producer_config
-from questream.broker.kafka_python.publisher import (
-    AtLeastOncePublisher,
-    KeySerializer,
-    Offsets,
-    Outgoing,
-    Publisher,
-    TransactionalPublisher,
-)
+from questream.broker.port import Consumer, GroupMetadata, Offsets, Outgoing, Partition
+from questream.broker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from questream.errors import KafkaRefused, KafkaUnavailable, RecoveryNeeded, Superseded
 from tests.kit.servers import KafkaServer, Topics, create_topics
-from tests.kit.stream import WAIT_SECONDS, Message, Stream, wait_until
+from tests.kit.stream import Message, Stream, wait_until
 
 # Far beyond what the producer itself allows: the watchdog would end the test run.
 DEADLINE_SECONDS = 60
+
+
+class _NoListener:
+    def revoked(self) -> None: ...
+    def lost(self) -> None: ...
+    def assigned(self) -> None: ...
 
 
 @dataclass
@@ -35,46 +33,48 @@ class Member:
     """A consumer that is in its group and has read the input topic's one record."""
 
     stream: Stream
-    consumer: KafkaConsumer = field(init=False)
+    consumer: Consumer = field(init=False)
 
     def __post_init__(self) -> None:
         self.stream.send([Message(b"{}")])
-        self.consumer = KafkaConsumer(
-            self.stream.topics.input_topic,
-            bootstrap_servers=self.stream.bootstrap_servers,
-            group_id=self.stream.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        # One poll: kafka-python forgets a join that a poll ends in the midst of (see `Intake._keep_joining`).
-        assert self.consumer.poll(timeout_ms=WAIT_SECONDS * 1000), "the member has read nothing"
+        self._join()
 
     @property
     def offsets(self) -> Offsets:
         """The record is done."""
-        return {(self.stream.topics.input_topic, 0): 1}
+        return {Partition(self.stream.topics.input_topic, 0): 1}
 
     def commit(self, offsets: Offsets, _: Any) -> Offsets:
         """What the intake does for an at-least-once publisher."""
-        self.consumer.commit({TopicPartition(*at): OffsetAndMetadata(o, "", -1) for at, o in offsets.items()})
+        self.consumer.commit(offsets)
         return offsets
+
+    def join_anew(self) -> GroupMetadata:
+        """Leave the group and join it again; returns the membership that was."""
+        before = self.consumer.group_metadata()
+        self.consumer.close(5.0)
+        self._join()
+        return before
+
+    def _join(self) -> None:
+        self.consumer = make_consumer(self.stream.settings(), "member")
+        self.consumer.subscribe(self.stream.topics.input_topic, _NoListener())
+        wait_until(lambda: bool(self.consumer.poll(0.2)), "the member has read a record")
 
 
 @pytest.fixture
 def member(kafka: KafkaServer, topics: Callable[..., Topics]) -> Iterator[Member]:
     member = Member(Stream(kafka.bootstrap_servers, topics(), "redis://127.0.0.1:1"))
     yield member
-    member.consumer.close(autocommit=False)
+    member.consumer.close(5.0)
 
 
 def make(kind: str, stream: Stream, commit: Callable[[Offsets, Any], Offsets]) -> Publisher:
     settings = stream.settings()
     name = f"test-{uuid.uuid4().hex[:8]}"
-    transactional_id = name if kind == "exactly-once" else None
-    config = producer_config(settings, name, transactional_id) | {"key_serializer": KeySerializer()}
     if kind == "exactly-once":
-        return TransactionalPublisher(lambda: KafkaProducer(**config), Watchdog(), DEADLINE_SECONDS)
-    return AtLeastOncePublisher(lambda: KafkaProducer(**config), commit, Watchdog(), DEADLINE_SECONDS)
+        return TransactionalPublisher(lambda: make_producer(settings, name, name), Watchdog(), DEADLINE_SECONDS)
+    return AtLeastOncePublisher(lambda: make_producer(settings, name), commit, Watchdog(), DEADLINE_SECONDS)
 
 
 @pytest.fixture(params=["exactly-once", "at-least-once"])
@@ -130,18 +130,12 @@ def test_a_record_that_the_topic_does_not_take_is_refused(member: Member, publis
 
 def test_a_transaction_of_a_member_that_was_replaced_publishes_nothing(member: Member) -> None:
     publisher = make("exactly-once", member.stream, member.commit)
-    before = member.consumer.group_metadata()
-    stale = type(before)(
-        group_id=before.group_id,
-        generation_id=before.generation_id - 1,
-        member_id=before.member_id,
-        group_instance_id=before.group_instance_id,
-        state=before.state,
-    )
+    stale = member.join_anew()
     with pytest.raises(Superseded):
         publisher.publish(outgoing(member, b"a zombie's"), member.offsets, stale, nothing_is_lost)
     assert member.stream.committed() == {}
-    publisher.publish(outgoing(member, b"the owner's"), member.offsets, before, nothing_is_lost)
+    membership = member.consumer.group_metadata()
+    publisher.publish(outgoing(member, b"the owner's"), member.offsets, membership, nothing_is_lost)
     assert published(member) == [b"the owner's"]
     assert member.stream.committed() == {0: 1}
     publisher.close()
@@ -150,18 +144,11 @@ def test_a_transaction_of_a_member_that_was_replaced_publishes_nothing(member: M
 def test_offsets_of_a_failed_transaction_are_not_committed_by_the_next_one(member: Member) -> None:
     """kafka-python's producer would: it keeps them through an abort."""
     publisher = make("exactly-once", member.stream, member.commit)
-    before = member.consumer.group_metadata()
-    unknown = type(before)(
-        group_id=before.group_id,
-        generation_id=before.generation_id,
-        member_id="nobody",
-        group_instance_id=None,
-        state=before.state,
-    )
+    stale = member.join_anew()
     with pytest.raises(Superseded):
-        publisher.publish(outgoing(member, b"one"), member.offsets, unknown, nothing_is_lost)
-    other = {(member.stream.topics.output_topic, 0): 7}
-    publisher.publish(outgoing(member, b"two"), other, before, nothing_is_lost)
+        publisher.publish(outgoing(member, b"one"), member.offsets, stale, nothing_is_lost)
+    other = {Partition(member.stream.topics.output_topic, 0): 7}
+    publisher.publish(outgoing(member, b"two"), other, member.consumer.group_metadata(), nothing_is_lost)
     assert published(member) == [b"two"]
     assert member.stream.committed() == {}
     publisher.close()

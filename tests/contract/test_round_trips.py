@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import redis.connection
 
-from questream.broker.kafka_python.publisher import Offsets, Outgoing
+from questream.broker.port import Offsets, Outgoing
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Question, Record, Source

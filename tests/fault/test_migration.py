@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 import questream.migration.moving
-from questream.broker.kafka_python.decided import DecidedTopics
+from questream.broker.decided import DecidedTopics
 from questream.deciding.config import namespace_config
 from questream.domain import Matrix, NamespaceState
 from questream.encoder import Encoder

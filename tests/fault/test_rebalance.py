@@ -50,7 +50,7 @@ def test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts
     make_stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without help kafka-python forgets a join that new metadata began and that a poll cut short."""
-    monkeypatch.setattr(intake, "_POLL_MS", 1)
+    monkeypatch.setattr(intake, "_POLL_SECONDS", 0.001)
     stream = make_stream(1, **{"kafka.options": {"metadata_max_age_ms": 500}})
     with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
         stream.send([question(0, "first partition", partition=0)])

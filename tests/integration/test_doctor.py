@@ -200,7 +200,7 @@ def test_missing_rights_are_told_one_by_one(kafka: KafkaServer, topics: MakeTopi
     assert "the right to WRITE is missing" in found[f"topic {mine.output_topic}"]["told"]
     assert "DESCRIBE" in found[f"topic {mine.cluster_topic}"]["told"]
     assert "the right to READ group" in found["consumer group"]["told"]
-    assert "TransactionalIdAuthorizationFailedError" in found["transactions"]["told"]
+    assert "the right to WRITE transactional ids" in found["transactions"]["told"]
     assert PASSWORD not in str(found)
 
 
@@ -208,7 +208,8 @@ def test_a_transaction_time_beyond_the_broker_s_is_told(kafka_factory: Callable[
     kafka = kafka_factory(properties={"transaction.max.timeout.ms": "10000"})
     found = kafka_findings(kafka, Topics("q", "d", "c", "x"))
     assert found["transactions"]["status"] == "fail"
-    assert "kafka.transaction_timeout_seconds" in found["transactions"]["remedy"]
+    assert "kafka.transaction_timeout_seconds" in found["transactions"]["told"]
+    assert "transaction.max.timeout.ms" in found["transactions"]["remedy"]
     found = kafka_findings(kafka, Topics("q", "d", "c", "x"), "--kafka.transaction_timeout_seconds=5")
     assert found["transactions"]["status"] == "ok"
 

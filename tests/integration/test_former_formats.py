@@ -18,7 +18,7 @@ import redis
 from kafka import KafkaConsumer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from questream.broker.kafka_python.decided import DecidedTopics
+from questream.broker.decided import DecidedTopics
 from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.kit.servers import KafkaServer, Topics

@@ -25,7 +25,6 @@ from kafka.admin import (
 from kafka.errors import TopicAuthorizationFailedError
 
 from questream.broker.kafka_python.clients import consumer_config
-from questream.broker.kafka_python.connect import translated
 from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.deciding.config import identity_of, rules_of
@@ -207,8 +206,7 @@ def run_until_it_ends(worker: Worker) -> None:
     timer = threading.Timer(40, worker.stop)
     timer.start()
     try:
-        with translated():
-            worker.run()
+        worker.run()
     finally:
         timer.cancel()
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
-from questream.broker.kafka_python.connect import open_reader
+from questream.broker.connect import open_reader
+from questream.broker.port import Partition
 from questream.lab.calibration.sample import newest_of_topic
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
@@ -123,15 +124,14 @@ def test_a_poll_hands_on_no_more_bytes_than_a_batch_may_have(
     stream = make_stream(kafka, topics(2), redis_url, batch_bytes=MIB)
     for partition in range(2):
         send_batches(stream, "gzip", partition, [[b"x" * (300 * 1024)] * 6] * 3)
-    partitions = [TopicPartition(stream.topics.input_topic, partition) for partition in range(2)]
+    partitions = [Partition(stream.topics.input_topic, partition) for partition in range(2)]
     sizes: list[int] = []
     with open_reader(stream.settings()) as consumer:
         consumer.assign(partitions)
-        consumer.seek_to_beginning()
         while sum(sizes) < 36:
-            polled = consumer.poll(1000, 256)
+            polled = consumer.poll(1.0, 256)
             sizes.append(sum(map(len, polled.values())))
-            assert sum(len(message.value) for found in polled.values() for message in found) < MIB + 300 * 1024
+            assert sum(len(message.value or b"") for found in polled.values() for message in found) < MIB + 300 * 1024
         assert max(sizes) == 4
         assert {consumer.position(partition) for partition in partitions} == {18}
 

@@ -26,7 +26,8 @@ from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
 
 from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.broker.kafka_python.publisher import NULL, KeySerializer
+from questream.broker.kafka_python.patches import NULL
+from questream.broker.kafka_python.producer import KeySerializer
 from questream.embedded import start_tied
 from questream.encoder import Encoder
 from questream.errors import ExitCode

@@ -26,10 +26,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-import questream.broker.kafka_python.publisher
 import questream.deciding.clusterer
 import questream.stream.housekeeping
-from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.broker.kafka_python.producer import ProducerAdapter
+from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.encoder import load_encoder
 from questream.logs import Redactor, configure_logging
 from questream.settings import load_settings
@@ -46,7 +46,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "merge": (RedisStore, "merge"),
     "restore": (RedisStore, "restore"),
     "confirm": (RedisStore, "confirm"),
-    "send": (questream.broker.kafka_python.publisher, "send"),
+    "send": (ProducerAdapter, "send"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.
     "commit-transaction": (KafkaProducer, "commit_transaction"),
     "commit-offsets": (KafkaConsumer, "commit"),

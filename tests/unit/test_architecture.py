@@ -27,20 +27,7 @@ LAYERS = (
 )
 # They start and look after servers of their own, or ask one how it is.
 REDIS_BESIDES = {"embedded.py", "tools/doctor", "lab/bench"}
-# They use clients, partitions or errors of kafka-python as they are.
-KAFKA_BESIDES = {
-    "cli/sending.py",
-    "embedded.py",
-    "lab/bench",
-    "lab/demo",
-    "migration/moving.py",
-    "recovery/cluster_topic.py",
-    "stream/intake.py",
-    "stream/positions.py",
-    "stream/session.py",
-    "stream/worker.py",
-    "tools/doctor",
-}
+KAFKA_BESIDES: set[str] = set()
 
 
 def imports() -> Iterator[tuple[str, str]]:
@@ -75,6 +62,11 @@ def test_a_client_is_imported_by_its_adapter_and_what_is_listed(client: str, ada
     others = {module for module in found if not module.startswith(adapter)}
     assert {at for at in besides if any(module.startswith(at) for module in others)} == besides
     assert not {module for module in others if not module.startswith(tuple(besides))}
+
+
+def test_the_adapter_of_the_broker_is_named_in_one_place() -> None:
+    named = {module for module, name in imports() if name.startswith("questream.broker.kafka_python")}
+    assert {module for module in named if not module.startswith("broker/kafka_python")} == {"broker/connect.py"}
 
 
 def test_the_plan_names_every_package_and_what_it_names_is_there() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from questream.broker.kafka_python.publisher import Offsets, Outgoing
+from questream.broker.port import Offsets, Outgoing
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Arrival, Clusterer, Decided, NamespaceBatch

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka.structs import OffsetAndMetadata
 
-from questream.broker.kafka_python.dead_letters import DeadLetter, ReplayCount, Replayed, select
+from questream.broker.dead_letters import DeadLetter, ReplayCount, Replayed, select
+from questream.broker.port import NextOffset
 from questream.errors import QuestreamError
 from questream.records import Origin
 
@@ -18,8 +18,8 @@ def letter(offset: int, reason: str = "empty_text", origin: Origin | None = Orig
     return DeadLetter(0, offset, 0, origin, "decode", "BadRecord", reason, "1", None, b"x", [])
 
 
-def committed(replayed: Replayed) -> OffsetAndMetadata:
-    return OffsetAndMetadata(replayed.below, replayed.encode(), -1)
+def committed(replayed: Replayed) -> NextOffset:
+    return NextOffset(replayed.below, replayed.encode())
 
 
 @given(below=OFFSETS, added=st.lists(st.tuples(OFFSETS, OFFSETS)))
@@ -47,7 +47,7 @@ def test_what_is_committed_is_what_is_read_again(below: int, added: list[tuple[i
 
 @pytest.mark.parametrize("metadata", ["", "something else", "1-x,2-", "-"])
 def test_metadata_of_others_settle_nothing_above_the_offset(metadata: str) -> None:
-    assert Replayed.decode(OffsetAndMetadata(3, metadata, -1)) == Replayed(3)
+    assert Replayed.decode(NextOffset(3, metadata)) == Replayed(3)
 
 
 def test_nothing_committed_settles_nothing() -> None:

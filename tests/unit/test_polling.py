@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.broker import port
 from questream.errors import KafkaUnavailable
 from questream.stream.polling import PollingRetry
 from questream.stream.retry import Retry
@@ -18,7 +17,6 @@ class Consumer:
     """Has two partitions, of which the second is paused; `polled` is set, or `fails` raised, by a poll."""
 
     def __init__(self, fails: Exception | None = None) -> None:
-        self._coordinator = SimpleNamespace(rebalance_in_progress=lambda: False)
         self._fails = fails
         self._paused = {1}
         self.polled = threading.Event()
@@ -29,13 +27,13 @@ class Consumer:
     def paused(self) -> set[int]:
         return set(self._paused)
 
-    def pause(self, *partitions: int) -> None:
-        self._paused |= set(partitions)
+    def pause(self, partitions: set[int]) -> None:
+        self._paused |= partitions
 
-    def resume(self, *partitions: int) -> None:
-        self._paused -= set(partitions)
+    def resume(self, partitions: set[int]) -> None:
+        self._paused -= partitions
 
-    def poll(self, timeout_ms: int) -> dict[Any, Any]:  # noqa: ARG002 - the consumer's signature
+    def poll(self, timeout: float) -> dict[Any, Any]:  # noqa: ARG002 - the consumer's signature
         if self._fails:
             raise self._fails
         assert self._paused == {0, 1}
@@ -45,7 +43,7 @@ class Consumer:
 
 def test_the_group_is_polled_with_all_partitions_paused_while_a_call_takes_long() -> None:
     consumer = Consumer()
-    polling = PollingRetry(cast("RecordConsumer", consumer), Retry(threading.Event()), 1.0)
+    polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
     before = polling.polled_at
     assert polling.store(consumer.polled.wait, 20)
     assert polling.polled_at > before
@@ -53,7 +51,7 @@ def test_the_group_is_polled_with_all_partitions_paused_while_a_call_takes_long(
 
 def test_a_quick_call_polls_nothing_and_its_error_is_raised() -> None:
     consumer = Consumer()
-    polling = PollingRetry(cast("RecordConsumer", consumer), Retry(threading.Event()), 1.0)
+    polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
     with pytest.raises(ValueError, match="invalid literal"):
         polling.store(int, "no number")
     assert not consumer.polled.is_set()
@@ -69,5 +67,5 @@ def test_a_poll_that_fails_ends_the_call_with_its_session() -> None:
 
     consumer = Consumer(KafkaUnavailable("the broker is gone"))
     with pytest.raises(KafkaUnavailable):
-        PollingRetry(cast("RecordConsumer", consumer), Retry(ending), 20.0).store(call)
+        PollingRetry(cast("port.Consumer", consumer), Retry(ending), 20.0).store(call)
     assert ended.is_set()

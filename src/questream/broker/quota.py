@@ -7,18 +7,8 @@ But the broker's own time-out of a transaction does: batches get smaller until e
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 # Of one batch to the next: a quota lets a burst pass, and what follows it waits for longer.
 _LEAST_SHARE = 8
-
-
-def held_back_seconds(producer: Any) -> float:
-    """For how long brokers have told this producer to send nothing, from now on; 0 where it may send."""
-    # kafka-python 3.0.12 shows averages of it alone.
-    connections = list(producer._sender._client._manager._conns.values())
-    return max(0.0, max((connection._throttle_time for connection in connections), default=0.0) - time.monotonic())
 
 
 class Pace:

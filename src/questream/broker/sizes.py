@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from questream.broker.kafka_python.publisher import Outgoing
+from questream.broker.port import Outgoing
 
 # An operator may have a topic take more; then records of that size are tried again.
 _REMEMBERED_SECONDS = 600.0

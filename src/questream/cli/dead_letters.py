@@ -14,7 +14,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
 if TYPE_CHECKING:
-    from questream.broker.kafka_python.dead_letters import DeadLetter
+    from questream.broker.dead_letters import DeadLetter
 
 dead_letters = typer.Typer(help="See and replay what could not be processed.", no_args_is_help=True)
 

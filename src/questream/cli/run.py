@@ -71,7 +71,6 @@ class _Stopper:
 def _run_worker(settings: Settings, stopper: _Stopper) -> None:
     from prometheus_client import CollectorRegistry
 
-    from questream.broker.kafka_python.connect import translated
     from questream.stream.health import HealthServer
     from questream.stream.starting import try_servers
 
@@ -98,8 +97,7 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
         encoders = load_encoder(settings.model), None if former is None else load_encoder(former)
         worker = Worker(settings, *encoders, health=health)
         stopper.stop_on_signal(worker)
-        with translated():
-            worker.run()
+        worker.run()
     finally:
         health.close()
 
@@ -107,8 +105,8 @@ def _run_worker(settings: Settings, stopper: _Stopper) -> None:
 @contextmanager
 def _embedded_servers(settings: Settings) -> Iterator[Settings]:
     """Yields the settings with servers of this process's own in the place of the user's."""
-    from questream.broker.kafka_python.admin import create_missing, wanted_topics
-    from questream.broker.kafka_python.connect import open_admin
+    from questream.broker.connect import open_admin
+    from questream.broker.topics import create_missing, wanted_topics
     from questream.embedded import (
         bundled_model,
         embedded_broker,

@@ -6,17 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from kafka import KafkaProducer
-from kafka import errors as kafka_errors
-
-from questream.broker.kafka_python.admin import FoundTopic, find_topics
-from questream.broker.kafka_python.connect import open_admin, open_producer
+from questream.broker.connect import open_admin, open_producer
+from questream.broker.port import FoundTopic, Outgoing, Place, Producer
 from questream.cli.file_records import FileRecord, FileRecords
 from questream.cli.output import remark
-from questream.errors import KafkaRefused, KafkaUnavailable
+from questream.errors import KafkaRefused, KafkaUnavailable, RecordsTooLarge
 from questream.records.rows import QuestionFileError, at_line
 from questream.settings import Settings
 
@@ -92,7 +89,7 @@ def _existing_topic(settings: Settings) -> FoundTopic:
     name = settings.kafka.input_topic
     with open_admin(settings) as admin:
         try:
-            found = find_topics(admin, [name]).get(name)
+            found = admin.find_topics([name]).get(name)
         except KafkaRefused:
             # WRITE brings the right to see it, and is what this command is for.
             raise KafkaRefused(f"the right to WRITE topic {name} is missing", "grant it with an ACL") from None
@@ -139,12 +136,13 @@ class _Pace:
 class _Outbox:
     """Sends with a bounded number of records in flight, and names the line of one that fails."""
 
-    def __init__(self, producer: KafkaProducer, topic: FoundTopic, file: Path, advance: Callable[[int], None]) -> None:
+    def __init__(self, producer: Producer, topic: FoundTopic, file: Path, advance: Callable[[int], None]) -> None:
         self._producer = producer
         self._topic = topic
         self._file = file
         self._advance = advance
-        self._futures: list[tuple[int, Any]] = []
+        self._lines: list[int] = []
+        self._outcomes: dict[int, Place | Exception] = {}
         self.acknowledged = 0
 
     def send(self, one: FileRecord, skipped: Skipped) -> None:
@@ -152,31 +150,30 @@ class _Outbox:
         problem = _problem_of(one, self._topic)
         if problem is None:
             key, value, headers = one.record
+            record = Outgoing(self._topic.name, key, value, headers, timestamp_ms=one.timestamp_ms)
             try:
-                future = self._producer.send(
-                    self._topic.name, key=key, value=value, headers=headers, timestamp_ms=one.timestamp_ms
-                )
-                self._futures.append((one.line, future))
-            except kafka_errors.MessageSizeTooLargeError:
+                self._producer.send(record, partial(self._outcomes.__setitem__, one.line))
+                self._lines.append(one.line)
+            except RecordsTooLarge:
                 problem = "its record is longer than the producer sends (kafka.options.max_request_size)"
         if problem is not None:
             skipped.refuse(at_line(self._file, one.line, problem))
-        elif len(self._futures) >= _IN_FLIGHT:
+        elif len(self._lines) >= _IN_FLIGHT:
             self.settle()
 
     def settle(self) -> None:
         """Wait until all that was sent is acknowledged. Raises an error that names the first line that was not."""
         self._producer.flush()
-        futures, self._futures = self._futures, []
-        for line, future in futures:
-            try:
-                future.get(timeout=0)
-            except kafka_errors.KafkaError:
+        for line in self._lines:
+            outcome = self._outcomes[line]
+            if isinstance(outcome, Exception):
                 remark(
                     f"questream: {at_line(self._file, line, 'not acknowledged')}; {self.acknowledged:,} before it were"
                 )
-                raise
+                raise outcome
             self.acknowledged += 1
+        self._lines.clear()
+        self._outcomes.clear()
         self._advance(self.acknowledged)
 
 

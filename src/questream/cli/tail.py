@@ -41,8 +41,8 @@ def tail(
 
     Example: questream tail --from-beginning --max 20 --text --route
     """
-    from questream.broker.kafka_python.connect import open_reader
-    from questream.broker.kafka_python.reading import follow, start_at
+    from questream.broker.connect import open_reader
+    from questream.broker.reading import follow, start_at
 
     settings = load(config, set_)
     topic = settings.kafka.output_topic
@@ -62,14 +62,14 @@ def _texts(settings: Settings, are_wanted: bool) -> Iterator[TextOf | None]:
     if not are_wanted:
         yield None
         return
-    from questream.broker.kafka_python.connect import open_reader
-    from questream.broker.kafka_python.reading import RecordLookup, partitions_of
+    from questream.broker.connect import open_reader
+    from questream.broker.reading import RecordLookup, partitions_of
     from questream.errors import BadRecord
     from questream.records import open_decoder
 
     topic = settings.kafka.input_topic
     decoder = open_decoder(settings)
-    with open_reader(settings, isolation_level="read_uncommitted") as consumer:
+    with open_reader(settings, isolation="read_uncommitted") as consumer:
         known = {found.partition for found in partitions_of(consumer, topic)}
         lookup = RecordLookup(consumer)
 

@@ -12,7 +12,7 @@ from questream.cli.output import print_json, print_table, remark
 from questream.errors import ExitCode
 
 if TYPE_CHECKING:
-    from questream.broker.kafka_python.admin import TopicReport
+    from questream.broker.topics import TopicReport
 
 topics = typer.Typer(help="Create and check the topics.", no_args_is_help=True)
 

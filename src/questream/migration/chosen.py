@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from questream.broker.kafka_python.decided import Place, Published
+from questream.broker.decided import Place, Published
 
 
 class Chosen:

@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from kafka import KafkaProducer
-
+from questream.broker.connect import make_producer
 from questream.broker.deadline import Watchdog
-from questream.broker.kafka_python.clients import producer_config
-from questream.broker.kafka_python.publisher import KeySerializer, Outgoing, TransactionalPublisher
+from questream.broker.port import Outgoing
+from questream.broker.publisher import TransactionalPublisher
 from questream.domain import ClusterState, NamespaceState, name_some, retired_cluster
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
 from questream.migration.rebuilding import Rebuilding
@@ -163,9 +162,7 @@ def _publish(
     records = [Outgoing(topic, *encode_cluster_state(state)) for state in states]
     records.append(Outgoing(topic, *encode_namespace_state(whole)))
     seconds = settings.kafka.call_deadline_seconds + len(records) / _STATES_PER_SECOND
-    config = producer_config(settings, "questream-migrate", f"{settings.kafka.group_id}-migrate-{namespace}")
-    longest_ms = int(min(seconds, _LONGEST_TRANSACTION_SECONDS) * 1000)
-    config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], longest_ms)
+    transactional_id = f"{settings.kafka.group_id}-migrate-{namespace}"
 
     def require_hold() -> None:
         # As the last thing before the commit too: whoever recovers after that sees the open transaction, and waits.
@@ -174,7 +171,11 @@ def _publish(
 
     watchdog = Watchdog()
     publisher = TransactionalPublisher(
-        lambda: KafkaProducer(**config, key_serializer=KeySerializer()), watchdog, seconds
+        lambda: make_producer(
+            settings, "questream-migrate", transactional_id, min(seconds, _LONGEST_TRANSACTION_SECONDS)
+        ),
+        watchdog,
+        seconds,
     )
     try:
         try:

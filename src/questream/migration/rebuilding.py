@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from questream.broker.kafka_python.decided import DecidedTopics, Place, Published
+from questream.broker.decided import DecidedTopics, Place, Published
 from questream.clustering.rules import Rules
 from questream.domain import ClusterState, Matrix, Vector
 from questream.encoder import Encoder

@@ -6,14 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
-from kafka import TopicPartition
 
-from questream.broker.kafka_python.connect import open_reader, translated
-from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.broker.kafka_python.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
+from questream.broker.connect import open_reader
+from questream.broker.port import Consumer, Message, Partition
+from questream.broker.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable, Problem
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
@@ -23,7 +21,7 @@ from questream.store.ledger import other_stream
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_MS = 10_000
+_ANSWER_SECONDS = 10.0
 # What a transaction's own timeout leaves to the broker to abort it.
 _ABORT_SECONDS = 15.0
 _TOLD_EVERY = 1000
@@ -79,9 +77,9 @@ class ClusterTopic:
         self._given_up = given_up
         self._topic = settings.kafka.cluster_topic
         self._opened = ExitStack()
-        self._consumers: tuple[RecordConsumer, RecordConsumer] | None = None
+        self._consumers: tuple[Consumer, Consumer] | None = None
         self._namespaces: set[str] = set()
-        self._positions: dict[TopicPartition, int] = {}
+        self._positions: dict[Partition, int] = {}
         # How many offsets of the topic have been read, of how many, while it is read.
         self.reading: tuple[int, int] | None = None
 
@@ -97,7 +95,7 @@ class ClusterTopic:
         for message in self._read({}):
             try:
                 of_namespace = found.setdefault(_namespace(message.key), Published())
-                _note(of_namespace, message.key, message.value, _place(message))
+                _note(of_namespace, message.key or b"", message.value, _place(message))
                 _note_home(of_namespace, message.headers)
             except ValueError:
                 place = {"partition": message.partition, "offset": message.offset}
@@ -109,13 +107,12 @@ class ClusterTopic:
         _, witness = self._open()
         found: dict[str, Published] = {}
         try:
-            with translated():
-                start_before_end(witness, self._topic, _NEWEST_RECORDS)
-                for message in all_read(read_to_end(witness)):
-                    with suppress(ValueError):
-                        of_namespace = found.setdefault(_namespace(message.key), Published())
-                        _note(of_namespace, message.key, message.value, _place(message))
-                        _note_home(of_namespace, message.headers)
+            start_before_end(witness, self._topic, _NEWEST_RECORDS)
+            for message in all_read(read_to_end(witness)):
+                with suppress(ValueError):
+                    of_namespace = found.setdefault(_namespace(message.key), Published())
+                    _note(of_namespace, message.key or b"", message.value, _place(message))
+                    _note_home(of_namespace, message.headers)
         except KafkaUnavailable:
             self.close()
             raise
@@ -130,12 +127,13 @@ class ClusterTopic:
         unreadable: dict[int, Place] = {}
         prefix = f"{namespace}/".encode()
         for message in self._read({}):
-            if message.value is None or not (message.key or b"").startswith(prefix):
+            key = message.key or b""
+            if message.value is None or not key.startswith(prefix):
                 continue
             try:
-                state = decode_cluster_state(message.key, message.value)
+                state = decode_cluster_state(key, message.value)
             except BadRecord:
-                unreadable[_named_cluster(message.key)] = _place(message)
+                unreadable[_named_cluster(key)] = _place(message)
                 continue
             known = states.get(state.cluster_id)
             unreadable.pop(state.cluster_id, None)
@@ -156,13 +154,14 @@ class ClusterTopic:
         unreadable: dict[int, Place] = {}
         prefix = f"{namespace}/".encode()
         for message in self._read({}):
-            if message.value is None or not (message.key or b"").startswith(prefix):
+            key = message.key or b""
+            if message.value is None or not key.startswith(prefix):
                 continue
-            cluster_id = _named_cluster(message.key)
+            cluster_id = _named_cluster(key)
             if cluster_id not in revisions:
                 continue
             try:
-                state = decode_cluster_state(message.key, message.value)
+                state = decode_cluster_state(key, message.value)
             except BadRecord:
                 unreadable[cluster_id] = _place(message)
                 continue
@@ -180,14 +179,13 @@ class ClusterTopic:
         """
         topic = self._settings.kafka.input_topic
         consumer, _ = self._open()
-        with translated():
-            partitions = partitions_of(consumer, topic)
-            identity = consumer.stream_identity(topic)
-            former = {other_stream(topic, identity)} & set(streams)
-            if former:
-                self._stream_of(topic, _AN_EARLIER_STREAM)
-            name, _ = self._stream_of(topic, identity)
-            offsets = {p.partition: consumer.committed(p, timeout_ms=_ANSWER_MS) or 0 for p in partitions}
+        partitions = partitions_of(consumer, topic)
+        identity = consumer.stream_identity(topic)
+        former = {other_stream(topic, identity)} & set(streams)
+        if former:
+            self._stream_of(topic, _AN_EARLIER_STREAM)
+        name, _ = self._stream_of(topic, identity)
+        offsets = {p.partition: consumer.committed(p, _ANSWER_SECONDS) or 0 for p in partitions}
         # Another worker may have named it before: then it has two names.
         return {(known, partition): offset for known in {name, *former} for partition, offset in offsets.items()}
 
@@ -196,40 +194,39 @@ class ClusterTopic:
         self._consumers = None
         self._opened.close()
 
-    def _open(self) -> tuple[RecordConsumer, RecordConsumer]:
+    def _open(self) -> tuple[Consumer, Consumer]:
         """A reader of what is committed, and one that sees where the log really ends."""
         if self._consumers is None:
             group_id = self._settings.kafka.group_id
             with ExitStack() as opened:
                 reader = opened.enter_context(open_reader(self._settings, group_id=group_id))
-                witness = opened.enter_context(open_reader(self._settings, isolation_level="read_uncommitted"))
+                witness = opened.enter_context(open_reader(self._settings, isolation="read_uncommitted"))
                 self._opened = opened.pop_all()
             self._consumers = (reader, witness)
         return self._consumers
 
-    def _read(self, positions: dict[TopicPartition, int]) -> Iterator[Any]:
+    def _read(self, positions: dict[Partition, int]) -> Iterator[Message]:
         """The committed records from `positions` on (which move), or from the beginning, to where the log ends now."""
         reader, witness = self._open()
         try:
-            with translated():
-                partitions = partitions_of(witness, self._topic)
-                ends = witness.end_offsets(partitions)
-                starts = witness.beginning_offsets(partitions)
-                reader.assign(partitions)
-                for partition in partitions:
-                    reader.seek(partition, max(starts[partition], positions.get(partition, 0)))
-                standstill_seconds = self._settings.kafka.transaction_timeout_seconds + _ABORT_SECONDS
-                first = {p: max(starts[p], positions.get(p, 0)) for p in partitions}
-                of = sum(max(0, ends[p] - first[p]) for p in partitions)
-                passed = dict.fromkeys(partitions, 0)
-                records = all_read(read_up_to(reader, ends, standstill_seconds, self._given_up))
-                for count, message in enumerate(records):
-                    at = TopicPartition(message.topic, message.partition)
-                    passed[at] = message.offset + 1 - first[at]
-                    if count % _TOLD_EVERY == 0:
-                        self.reading = (sum(passed.values()), of)
-                    yield message
-                positions.update(ends)
+            partitions = partitions_of(witness, self._topic)
+            ends = witness.end_offsets(partitions)
+            starts = witness.beginning_offsets(partitions)
+            reader.assign(partitions)
+            for partition in partitions:
+                reader.seek(partition, max(starts[partition], positions.get(partition, 0)))
+            standstill_seconds = self._settings.kafka.transaction_timeout_seconds + _ABORT_SECONDS
+            first = {p: max(starts[p], positions.get(p, 0)) for p in partitions}
+            of = sum(max(0, ends[p] - first[p]) for p in partitions)
+            passed = dict.fromkeys(partitions, 0)
+            records = all_read(read_up_to(reader, ends, standstill_seconds, self._given_up))
+            for count, message in enumerate(records):
+                at = Partition(message.topic, message.partition)
+                passed[at] = message.offset + 1 - first[at]
+                if count % _TOLD_EVERY == 0:
+                    self.reading = (sum(passed.values()), of)
+                yield message
+            positions.update(ends)
         except KafkaUnavailable:
             self.close()
             raise
@@ -250,7 +247,7 @@ def unreadable_state(namespace: str, cluster_id: int, place: Place) -> Problem:
     )
 
 
-def _place(message: Any) -> Place:
+def _place(message: Message) -> Place:
     return Place(message.topic, message.partition, message.offset)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from questream.broker.kafka_python.connect import open_reader
-from questream.broker.kafka_python.reading import all_read, read_to_end, start_before_end
+from questream.broker.connect import open_reader
+from questream.broker.reading import all_read, read_to_end, start_before_end
 from questream.domain import ClusterState, name_some, parse_cluster_id
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.settings import Settings
@@ -171,6 +171,6 @@ def _newest_decisions(settings: Settings, limit: int) -> Iterator[tuple[str, int
     with open_reader(settings) as reader:
         start_before_end(reader, settings.kafka.output_topic, limit)
         for message in all_read(read_to_end(reader)):
-            decision = orjson.loads(message.value)
+            decision = orjson.loads(message.value or b"")
             if decision["cluster_id"] is not None:
                 yield decision["namespace"], parse_cluster_id(decision["cluster_id"])

@@ -243,7 +243,7 @@ def _nearest(name: str, known: Any) -> str | None:
 def _check_options(settings: Settings) -> None:
     # Not at the top: both clients take long to import, and few settings have options.
     if settings.kafka.options:
-        from questream.broker.kafka_python.clients import check_options as check_kafka_options
+        from questream.broker.connect import check_options as check_kafka_options
 
         check_kafka_options(settings.kafka.options)
     if settings.redis.options:

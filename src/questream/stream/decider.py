@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from questream.broker.kafka_python.publisher import Offsets
+from questream.broker.port import Offsets
 from questream.broker.sizes import is_sendable
 from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.deciding.clusterer import Decided as NamespaceDecided

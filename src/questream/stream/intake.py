@@ -7,29 +7,24 @@ import queue
 import threading
 import time
 from contextlib import suppress
-from typing import Any
 
-from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka import errors as kafka_errors
-
-from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.broker.kafka_python.publisher import Offsets
-from questream.broker.kafka_python.reading import record_of
+from questream.broker.port import Consumer, GroupMetadata, Message, Offsets, Partition
+from questream.broker.reading import record_of
 from questream.deciding.clusterer import Clusterer
-from questream.errors import KafkaUnavailable, NamespaceHeld, NamespaceRefused
+from questream.errors import KafkaTimeout, KafkaUnavailable, NamespaceHeld, NamespaceRefused
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
 from questream.stream.decider import Published
 from questream.stream.decoding import Decoding
-from questream.stream.polling import PollingRetry, keep_joining, pause_only
+from questream.stream.polling import PollingRetry, pause_only
 from questream.stream.positions import Beginning, Positions
 from questream.stream.recall import Recall
 
 logger = logging.getLogger(__name__)
 
-_POLL_MS = 100
+_POLL_SECONDS = 0.1
 _LAG_SECONDS = 5.0
-_ANSWER_MS = 1000
+_ANSWER_SECONDS = 1.0
 _HELD_SECONDS = 0.5
 
 
@@ -43,7 +38,7 @@ class Intake:
 
     def __init__(
         self,
-        consumer: RecordConsumer,
+        consumer: Consumer,
         topic: str,
         begin_at: Beginning,
         decoding: Decoding,
@@ -63,10 +58,10 @@ class Intake:
         self._metrics = metrics
         self._retry = retry
         self._assignment = _Assignment()
-        self._had_turn: set[TopicPartition] = set()
-        self._held: dict[TopicPartition, str] = {}
+        self._had_turn: set[Partition] = set()
+        self._held: dict[Partition, str] = {}
         self._next_look_at_held = 0.0
-        self._acknowledged: queue.SimpleQueue[tuple[Offsets, Any]] = queue.SimpleQueue()
+        self._acknowledged: queue.SimpleQueue[tuple[Offsets, GroupMetadata]] = queue.SimpleQueue()
         self._committed: Offsets = {}
         self._published: queue.SimpleQueue[Published] = queue.SimpleQueue()
         self._stream = topic
@@ -75,7 +70,7 @@ class Intake:
         self._next_lag_report = 0.0
         self._answered = True
         self._stall_seconds = stall_seconds
-        consumer.subscribe(topics=[topic], listener=self._assignment)
+        consumer.subscribe(topic, self._assignment)
 
     @property
     def assigned(self) -> bool:
@@ -97,7 +92,7 @@ class Intake:
         """The namespaces that partitions wait for; safe from any thread."""
         return sorted(set(self._held.copy().values()))
 
-    def acknowledge(self, offsets: Offsets, membership: Any) -> Offsets:
+    def acknowledge(self, offsets: Offsets, membership: GroupMetadata) -> Offsets:
         """These offsets are published: commit them at the next step (at-least-once); safe from any thread.
 
         Returns what has been committed so.
@@ -116,7 +111,6 @@ class Intake:
         """
         self.commit_acknowledged()
         self._note_published()
-        keep_joining(self._consumer)
         self._look_at_held()
         assignment_id = self._backlog.assignment_id
         fetched = self._poll()
@@ -141,7 +135,7 @@ class Intake:
 
     def commit_acknowledged(self) -> None:
         """Commit what was published, unless its partitions have been given away since."""
-        newest: dict[tuple[str, int], int] = {}
+        newest: dict[Partition, int] = {}
         generation = self._consumer.group_metadata().generation_id
         while not self._acknowledged.empty():
             offsets, membership = self._acknowledged.get()
@@ -149,7 +143,7 @@ class Intake:
                 newest.update(offsets)
         if not newest:
             return
-        if self._positions.commit({TopicPartition(*at): offset for at, offset in newest.items()}):
+        if self._positions.commit(newest):
             self._committed = {**self._committed, **newest}
             self._positions.published(newest)
 
@@ -159,7 +153,7 @@ class Intake:
             if published.assignment_id == self._backlog.assignment_id:
                 self._positions.published(published.offsets)
 
-    def _poll(self) -> dict[TopicPartition, list[Any]]:
+    def _poll(self) -> dict[Partition, list[Message]]:
         """What partitions have whose turn it is. A full backlog pauses all of them; polling keeps the membership.
 
         kafka-python hands out all that it has of one partition before it looks at the next, and fetches no other
@@ -171,8 +165,8 @@ class Intake:
         held = assigned & self._held.keys()
         full = self._backlog.full
         pause_only(self._consumer, assigned if full else self._had_turn | held)
-        timeout_ms = 0 if self._had_turn and not full else _POLL_MS
-        fetched: dict[TopicPartition, list[Any]] = self._consumer.poll(timeout_ms, self._backlog.room)
+        timeout = 0.0 if self._had_turn and not full else _POLL_SECONDS
+        fetched = self._consumer.poll(timeout, self._backlog.room)
         self._had_turn |= fetched.keys()
         if not (fetched or full) or self._had_turn | held >= assigned:
             self._had_turn.clear()
@@ -201,11 +195,11 @@ class Intake:
                 extra={"topic": self._topic},
             )
 
-    def _forget_from(self, partition: TopicPartition, offset: int) -> None:
+    def _forget_from(self, partition: Partition, offset: int) -> None:
         """Records from this offset on are others than those that were decided."""
         self._recall.forget_from(self._stream, partition.partition, offset)
 
-    def _take(self, fetched: dict[TopicPartition, list[Any]], membership: Any, assignment_id: int) -> None:
+    def _take(self, fetched: dict[Partition, list[Message]], membership: GroupMetadata, assignment_id: int) -> None:
         if membership.generation_id < 0:
             # Offsets under no generation would not be fenced. The group is lost: what was fetched is fetched again.
             raise KafkaUnavailable("the consumer has lost its group")
@@ -250,12 +244,12 @@ class Intake:
             return
         self._next_lag_report = now + _LAG_SECONDS
         assigned = self._consumer.assignment()
-        if self._assignment.joined and not assigned and not self._consumer.partitions_for_topic(self._topic):
+        if self._assignment.joined and not assigned and not self._consumer.partitions(self._topic):
             raise KafkaUnavailable(f"topic {self._topic} has no partitions")
         ends = self._ask_ends(assigned)
-        positions: dict[TopicPartition, int | None] = {}
+        positions: dict[Partition, int | None] = {}
         for partition in assigned & ends.keys():
-            position = positions[partition] = self._consumer.position(partition, timeout_ms=_ANSWER_MS)
+            position = positions[partition] = self._consumer.position(partition, _ANSWER_SECONDS)
             self._report_lag(partition, ends[partition], position or 0)
             waiting = ends[partition] > (position or 0) and partition not in self._consumer.paused()
             if self._watch.stands_still(partition, position, waiting, now):
@@ -263,46 +257,44 @@ class Intake:
         if self._backlog.begun:
             self._positions.commit_past_markers(positions)
 
-    def _report_lag(self, partition: TopicPartition, stable_end: int, position: int) -> None:
+    def _report_lag(self, partition: Partition, stable_end: int, position: int) -> None:
         # What lies behind an open transaction is lag too, though nobody may read it yet.
-        log_end = max(stable_end, self._consumer.highwater(partition) or 0)
+        log_end = max(stable_end, self._consumer.log_end(partition) or 0)
         labels = (partition.topic, partition.partition)
         self._metrics.consumer_lag.labels(*labels).set(max(0, log_end - position))
         self._metrics.held_back.labels(*labels).set(log_end - stable_end)
 
-    def _ask_ends(self, assigned: set[TopicPartition]) -> dict[TopicPartition, int]:
+    def _ask_ends(self, assigned: set[Partition]) -> dict[Partition, int]:
         """Where each partition ends for a read_committed reader: before the first open transaction.
 
         The consumer's own `highwater` lies behind such a transaction, and is as old as the last fetch that worked.
         """
         try:
-            ends: dict[TopicPartition, int] = self._consumer.end_offsets(
-                assigned or {TopicPartition(self._topic, 0)}, timeout_ms=_ANSWER_MS
-            )
-        except kafka_errors.KafkaTimeoutError:
+            ends = self._consumer.end_offsets(assigned or {Partition(self._topic, 0)}, _ANSWER_SECONDS)
+        except KafkaTimeout:
             self._answered = False
             return {}
         self._answered = True
         return ends
 
 
-class _Assignment(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
-    """Notes that the assignment changed. It is called on the IO thread, where nothing may block."""
+class _Assignment:
+    """Notes that the assignment changed: a RebalanceListener, called on a thread of the client."""
 
     def __init__(self) -> None:
         self._changed = threading.Event()
         self._assigned = threading.Event()
         self.joined = False
 
-    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the listener's signature
+    def revoked(self) -> None:
         self._changed.set()
 
-    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002 - the listener's signature
+    def assigned(self) -> None:
         self.joined = True
         self._assigned.set()
         self._changed.set()
 
-    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002 - the listener's signature
+    def lost(self) -> None:
         self.joined = False
         self._changed.set()
 
@@ -329,13 +321,13 @@ class _ProgressWatch:
 
     def __init__(self, stall_seconds: float) -> None:
         self._stall_seconds = stall_seconds
-        self._since: dict[TopicPartition, tuple[int | None, float]] = {}
+        self._since: dict[Partition, tuple[int | None, float]] = {}
 
     def clear(self) -> None:
         """Another assignment, another start."""
         self._since.clear()
 
-    def stands_still(self, partition: TopicPartition, position: int | None, waiting: bool, now: float) -> bool:
+    def stands_still(self, partition: Partition, position: int | None, waiting: bool, now: float) -> bool:
         """Whether `position` has not moved for too long with records `waiting` behind it."""
         seen = self._since.get(partition)
         if not waiting or seen is None or seen[0] != position:

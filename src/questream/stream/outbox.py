@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from questream.broker.kafka_python.publisher import Outgoing
+from questream.broker.port import Outgoing
 from questream.deciding.clusterer import Decided as NamespaceDecided
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import NamespaceRefused, RecoveryNeeded, StoreUnavailable

@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from questream.broker.kafka_python.consumer import RecordConsumer
+from questream.broker.port import Consumer, Partition
 from questream.stream.retry import Retry
 
 P = ParamSpec("P")
@@ -26,7 +26,7 @@ class PollingRetry:
     such a poll, in which the group may rebalance. `end_seconds` is how long a call may take to end with its session.
     """
 
-    def __init__(self, consumer: RecordConsumer, retry: Retry, end_seconds: float) -> None:
+    def __init__(self, consumer: Consumer, retry: Retry, end_seconds: float) -> None:
         self._consumer = consumer
         self._retry = retry
         self._end_seconds = end_seconds
@@ -62,26 +62,14 @@ class PollingRetry:
         return answer.result()
 
     def _poll_paused(self) -> None:
-        keep_joining(self._consumer)
         pause_only(self._consumer, self._consumer.assignment())
         # What a partition gives that was assigned just now is read again: it begins where the group stands.
-        self._consumer.poll(0)
+        self._consumer.poll(0.0)
         self.polled_at = time.monotonic()
 
 
-def pause_only(consumer: RecordConsumer, partitions: set[Any]) -> None:
+def pause_only(consumer: Consumer, partitions: set[Partition]) -> None:
     """Pause these partitions, and let all others go on."""
     paused = consumer.paused()
-    consumer.pause(*(partitions - paused))
-    consumer.resume(*(paused - partitions))
-
-
-def keep_joining(consumer: RecordConsumer) -> None:
-    """Have the next poll finish a join that the last one began.
-
-    kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then has
-    no partitions, sends no heartbeats, and waits for ever.
-    """
-    coordinator = consumer._coordinator
-    if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
-        coordinator.request_rejoin()
+    consumer.pause(partitions - paused)
+    consumer.resume(paused - partitions)

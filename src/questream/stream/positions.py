@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka import errors as kafka_errors
-from kafka.structs import OffsetAndMetadata
-
-from questream.broker.kafka_python.publisher import Offsets, with_metadata
-from questream.broker.kafka_python.reading import ends_before, record_of
-from questream.errors import KafkaUnavailable
+from questream.broker.port import Consumer, Message, NextOffset, Offsets, Partition
+from questream.broker.reading import ends_before, record_of
+from questream.errors import KafkaUnavailable, Superseded
 from questream.metrics import Metrics
 from questream.records.fingerprint import LastRecord
 
@@ -37,22 +33,22 @@ class Positions:
 
     def __init__(
         self,
-        consumer: KafkaConsumer,
+        consumer: Consumer,
         topic: str,
         begin_at: Beginning,
         metrics: Metrics,
         answer_seconds: float,
-        on_replaced: Callable[[TopicPartition, int], None],
+        on_replaced: Callable[[Partition, int], None],
     ) -> None:
         self._consumer = consumer
         self._topic = topic
         self._begin_at = begin_at
         self._metrics = metrics
-        self._answer_ms = int(answer_seconds * 1000)
-        self._taken: dict[TopicPartition, int] = {}
-        self._done: dict[TopicPartition, int] = {}
+        self._answer_seconds = answer_seconds
+        self._taken: dict[Partition, int] = {}
+        self._done: dict[Partition, int] = {}
         self._on_replaced = on_replaced
-        self._last: dict[TopicPartition, tuple[int, LastRecord]] = {}
+        self._last: dict[Partition, tuple[int, LastRecord]] = {}
 
     def rewind(self) -> None:
         """Start each assigned partition where the group stands; a transaction that may move it is waited for.
@@ -64,7 +60,7 @@ class Positions:
         assigned = sorted(self._consumer.assignment())
         committed = {partition: self._committed(partition) for partition in assigned}
         new = [partition for partition, at in committed.items() if at is None]
-        retained: dict[TopicPartition, int] = self._consumer.beginning_offsets(assigned, timeout_ms=self._answer_ms)
+        retained = self._consumer.beginning_offsets(assigned, self._answer_seconds)
         moved = self._first_offsets(new, retained) if new else {}
         self._taken, self._done, self._last = {}, {}, {}
         for partition in assigned:
@@ -73,8 +69,8 @@ class Positions:
                 start = moved[partition]
             else:
                 last = LastRecord.parse(at.metadata)
-                start = self._readable(partition, at.offset, last, retained[partition])
-                if start != at.offset:
+                start = self._readable(partition, at, last, retained[partition])
+                if start != at:
                     moved[partition] = start
                 elif last is not None and start > retained[partition]:
                     self._last[partition] = (start, last)
@@ -87,7 +83,7 @@ class Positions:
             self.commit(moved)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
 
-    def without_last(self, fetched: Mapping[TopicPartition, list[Any]]) -> dict[TopicPartition, list[Any]]:
+    def without_last(self, fetched: Mapping[Partition, list[Message]]) -> dict[Partition, list[Message]]:
         """What was fetched, without the records before the group's offsets.
 
         Of a partition where another record stands there than was decided last it has nothing: that is read from its
@@ -103,35 +99,35 @@ class Positions:
             kept[partition] = fetched[partition][1:]
             if LastRecord.of(record_of(found)) not in (None, last):
                 kept[partition] = []
-                (start,) = self._consumer.beginning_offsets([partition], timeout_ms=self._answer_ms).values()
+                (start,) = self._consumer.beginning_offsets([partition], self._answer_seconds).values()
                 self._replaced(partition, offset, last)
                 self._consumer.seek(partition, start)
                 self._taken[partition] = self._done[partition] = start
                 self.commit({partition: start})
         return {partition: records for partition, records in kept.items() if records}
 
-    def lost_by_retention(self, partition: TopicPartition, position: int) -> None:
+    def lost_by_retention(self, partition: Partition, position: int) -> None:
         """While it was read, Kafka removed what lay at this position: go on with what is retained.
 
         Raises KafkaUnavailable where the position lies behind the end: the topic was truncated or made anew.
         """
-        retained = self._consumer.beginning_offsets([partition], timeout_ms=self._answer_ms)[partition]
+        retained = self._consumer.beginning_offsets([partition], self._answer_seconds)[partition]
         if retained <= position:
             raise KafkaUnavailable(f"partition {partition.partition} ends before what was read of it")
         self._tell_gap(partition, position, retained)
         self._consumer.seek(partition, retained)
 
-    def taken(self, ends: Mapping[TopicPartition, int]) -> None:
+    def taken(self, ends: Mapping[Partition, int]) -> None:
         """Records up to these offsets are on their way."""
         self._taken.update(ends)
 
     def published(self, offsets: Offsets) -> None:
         """What was taken is published up to these offsets, and they are committed."""
         for at, offset in offsets.items():
-            partition = TopicPartition(*at)
+            partition = at
             self._done[partition] = max(offset, self._done.get(partition, -1))
 
-    def commit_past_markers(self, positions: Mapping[TopicPartition, int | None]) -> None:
+    def commit_past_markers(self, positions: Mapping[Partition, int | None]) -> None:
         """Where nothing is on its way, commit positions past what holds no record: marks and aborted records of
         transactions, which outside tools would count as lag for ever.
         """
@@ -144,80 +140,68 @@ class Positions:
             self._taken.update(moved)
             self._done.update(moved)
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> bool:
+    def commit(self, offsets: Offsets) -> bool:
         """Commit, unless the group has rebalanced: whoever comes next begins where it stood."""
         try:
-            self._consumer.commit(
-                {partition: with_metadata(offset) for partition, offset in offsets.items()},
-                timeout_ms=self._answer_ms,
-            )
-        except (kafka_errors.CommitFailedError, kafka_errors.RebalanceInProgressError):
+            self._consumer.commit(offsets, self._answer_seconds)
+        except Superseded:
             logger.info("offsets not committed: the group has rebalanced; the next owner publishes again")
             return False
         return True
 
-    def _committed(self, partition: TopicPartition) -> OffsetAndMetadata | None:
-        return self._consumer.committed(partition, metadata=True, timeout_ms=self._answer_ms)
+    def _committed(self, partition: Partition) -> NextOffset | None:
+        return self._consumer.committed(partition, self._answer_seconds)
 
-    def _first_offsets(
-        self, new: list[TopicPartition], retained: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
+    def _first_offsets(self, new: list[Partition], retained: Mapping[Partition, int]) -> dict[Partition, int]:
         """Where partitions begin that the group has not committed anything in."""
         if self._begin_at == "earliest" or self._group_stands_elsewhere(new):
             return {partition: retained[partition] for partition in new}
-        all_of_topic = self._all_partitions()
+        all_of_topic = self._consumer.partitions(self._topic)
         if min(all_of_topic) not in new:
             # Its owner commits an end for all partitions at once, so that one that is added later is known as such.
             return self._ends_by_first_member(new)
-        ends: dict[TopicPartition, int] = self._consumer.end_offsets(all_of_topic, timeout_ms=self._answer_ms)
+        ends = self._consumer.end_offsets(all_of_topic, self._answer_seconds)
         self.commit(ends)
         return {partition: ends[partition] for partition in new}
 
-    def _all_partitions(self) -> list[TopicPartition]:
-        numbers = self._consumer.partitions_for_topic(self._topic) or ()
-        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
-
-    def _group_stands_elsewhere(self, new: list[TopicPartition]) -> bool:
-        others = (partition for partition in self._all_partitions() if partition not in new)
+    def _group_stands_elsewhere(self, new: list[Partition]) -> bool:
+        others = (partition for partition in self._consumer.partitions(self._topic) if partition not in new)
         return any(self._committed(partition) is not None for partition in others)
 
-    def _ends_by_first_member(self, new: list[TopicPartition]) -> dict[TopicPartition, int]:
+    def _ends_by_first_member(self, new: list[Partition]) -> dict[Partition, int]:
         deadline = time.monotonic() + _FIRST_MEMBER_SECONDS
         while True:
             committed = {partition: self._committed(partition) for partition in new}
-            found = {partition: at.offset for partition, at in committed.items() if at is not None}
+            found = {partition: int(at) for partition, at in committed.items() if at is not None}
             if len(found) == len(new):
                 return found
             if time.monotonic() > deadline:
                 raise KafkaUnavailable("no worker has begun the group in this topic yet")
             time.sleep(0.1)
 
-    def _readable(self, partition: TopicPartition, committed: int, last: LastRecord | None, retained: int) -> int:
+    def _readable(self, partition: Partition, committed: int, last: LastRecord | None, retained: int) -> int:
         """The committed offset, or the first that is retained where that lies behind it."""
         if committed < retained:
             self._tell_gap(partition, committed, retained)
             return retained
-        if not ends_before(self._consumer, partition, committed, self._answer_ms):
+        if not ends_before(self._consumer, partition, committed, self._answer_seconds):
             return committed
         self._replaced(partition, committed, last)
         return retained
 
-    def _replaced(self, partition: TopicPartition, committed: int, last: LastRecord | None) -> None:
+    def _replaced(self, partition: Partition, committed: int, last: LastRecord | None) -> None:
         logger.warning(
             "the topic lost records before the group's offset: it was truncated or put back; it is read from its"
             " beginning",
             extra={"topic": partition.topic, "partition": partition.partition, "offset": committed},
         )
         if last is not None and last.timestamp >= 0:
-            newer = self._consumer.offsets_for_times({partition: last.timestamp + 1}, timeout_ms=self._answer_ms)
-            found = newer.get(partition)
-            if found is None:
-                start = self._consumer.end_offsets([partition], timeout_ms=self._answer_ms)[partition]
-            else:
-                start = found.offset
+            start = self._consumer.offset_at(partition, last.timestamp + 1, self._answer_seconds)
+            if start is None:
+                start = self._consumer.end_offsets([partition], self._answer_seconds)[partition]
             self._on_replaced(partition, start)
 
-    def _tell_gap(self, partition: TopicPartition, position: int, retained: int) -> None:
+    def _tell_gap(self, partition: Partition, position: int, retained: int) -> None:
         self._metrics.missed.labels(partition.topic, partition.partition).inc(retained - position)
         logger.warning(
             "records were removed before they were read: retention is shorter than the lag",

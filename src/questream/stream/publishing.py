@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from questream.broker.kafka_python.publisher import NextOffset, Offsets, Outgoing, Publisher
+from questream.broker.port import NextOffset, Offsets, Outgoing, Partition
+from questream.broker.publisher import Publisher
 from questream.broker.quota import Pace
 from questream.broker.sizes import SizeLimits
 from questream.errors import NamespaceRefused, RecordsTooLarge, Recourse, RecoveryNeeded, Superseded, recourse_of
@@ -155,7 +156,7 @@ class Publishing:
 
         Returns the committed offsets, and the questions as they were published.
         """
-        last = {(item.record.source.topic, item.record.source.partition): item.record for item in batch.items}
+        last = {Partition(item.record.source.topic, item.record.source.partition): item.record for item in batch.items}
         offsets = {
             at: NextOffset(record.source.offset + 1, str(LastRecord.of(record) or "")) for at, record in last.items()
         }

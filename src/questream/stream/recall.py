@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from questream.broker.kafka_python.reading import RecordCheck
+from questream.broker.reading import RecordCheck
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Question, Record, Source
 from questream.encoder import Encoder

@@ -15,9 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from kafka import errors as kafka_errors
-
-from questream.errors import QuestreamError
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
 from questream.stream.decider import DecidedBatch, Decider
@@ -92,8 +90,8 @@ class Session:
         if finished and not self._failed.is_set():
             try:
                 self._intake.commit_acknowledged()
-            except kafka_errors.KafkaError as error:
-                logger.warning("last offsets not committed; published again", extra={"reason": type(error).__name__})
+            except (KafkaUnavailable, KafkaRefused) as error:
+                logger.warning("last offsets not committed; published again", extra={"reason": str(error)})
         return finished
 
     def raise_failure(self) -> None:

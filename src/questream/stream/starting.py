@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
-from questream.broker.kafka_python.connect import open_admin
+from questream.broker.connect import open_admin
+from questream.broker.port import FoundTopic
+from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of
 from questream.errors import KafkaRefused, Problem, QuestreamError, StoreUnavailable, recourse_of
 from questream.settings import Settings
 from questream.store.redis.store import open_store
@@ -44,7 +45,7 @@ def check_topics(settings: Settings) -> None:
         "dead-letter": kafka.dead_letter_topic,
     }
     with open_admin(settings) as admin:
-        found = find_topics(admin, list(roles.values()))
+        found = admin.find_topics(list(roles.values()))
     missing = [name for name in roles.values() if name not in found]
     if missing:
         raise KafkaRefused(f"topic {', '.join(missing)} does not exist", _REMEDY)

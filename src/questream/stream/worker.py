@@ -11,24 +11,14 @@ from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
 
-from kafka import KafkaProducer
-from kafka import errors as kafka_errors
 from threadpoolctl import threadpool_limits
 
+from questream.broker.connect import make_consumer, make_producer, open_admin, open_reader
 from questream.broker.deadline import Watchdog
-from questream.broker.kafka_python.admin import find_topics
-from questream.broker.kafka_python.clients import consumer_config, consumer_limits, publisher_config
-from questream.broker.kafka_python.connect import connect, open_admin, open_reader
-from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.broker.kafka_python.failures import refusal_of
-from questream.broker.kafka_python.publisher import (
-    AtLeastOncePublisher,
-    KeySerializer,
-    Publisher,
-    TransactionalPublisher,
-)
-from questream.broker.kafka_python.reading import RecordCheck
+from questream.broker.port import Consumer
+from questream.broker.publisher import AtLeastOncePublisher, Publisher, TransactionalPublisher
 from questream.broker.quota import Pace
+from questream.broker.reading import RecordCheck
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import namespace_config, shared_settings, topics_of
@@ -222,14 +212,13 @@ class Worker:
             started = time.monotonic()
             try:
                 self._run_session()
-            except (QuestreamError, kafka_errors.KafkaError) as error:
-                if isinstance(error, QuestreamError) and not recourse_of(error).may_pass:
+            except QuestreamError as error:
+                if not recourse_of(error).may_pass:
                     raise
-                refusal = refusal_of(error, "READ") or self._topics_refused(error)
+                refusal = self._topics_refused(error)
                 if refusal is not None:
                     raise refusal from error
-                reason = str(error) if isinstance(error, QuestreamError) else type(error).__name__
-                logger.warning("session with Kafka lost; starting anew", extra={"reason": reason})
+                logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
             if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             self._stopping.wait(pause)
@@ -239,14 +228,14 @@ class Worker:
         """What is told where a session ended because a topic was deleted or may no longer be seen: kafka-python sees a
         time-out.
         """
-        if not isinstance(error, KafkaUnavailable | KafkaHungUp | kafka_errors.KafkaError):
+        if not isinstance(error, KafkaUnavailable | KafkaHungUp):
             return None
         kafka = self._settings.kafka
         names = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic]
         for _ in range(_LOOKS_FOR_TOPICS):
             try:
                 with open_admin(self._settings) as admin:
-                    missing = set(names) - find_topics(admin, names).keys()
+                    missing = set(names) - admin.find_topics(names).keys()
             except KafkaRefused as refused:
                 return refused
             except QuestreamError:
@@ -296,10 +285,9 @@ class Worker:
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
         # It says why it may not be reached; a broker that hangs up may be on its way down, which ends no worker.
-        config = consumer_config(settings, self._worker_id) | consumer_limits(settings)
-        consumer: RecordConsumer = connect(RecordConsumer, config)
+        consumer = make_consumer(settings, self._worker_id)
         self.metrics.sessions.inc()
-        check = RecordCheck(lambda: open_reader(settings, isolation_level="read_uncommitted"))
+        check = RecordCheck(lambda: open_reader(settings, isolation="read_uncommitted"))
         intake = self._new_intake(consumer, check, backlog, retry)
         publisher = self._publisher(intake)
         session = self._new_session(intake, publisher, backlog, retry, ending)
@@ -315,14 +303,14 @@ class Worker:
                 publisher.close()
                 check.close()
                 # A consumer that is not closed stays in the group, and the group waits for it.
-                consumer.close(autocommit=False, timeout_ms=int(_LEAVE_SECONDS * 1000))
+                consumer.close(_LEAVE_SECONDS)
             if not finished:
                 raise QuestreamError(
                     "the batch in hand was not finished within shutdown_seconds: it is replayed at the next start"
                 )
         session.raise_failure()
 
-    def _new_intake(self, consumer: RecordConsumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
+    def _new_intake(self, consumer: Consumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
         settings, own = self._settings, self._settings.clusters.namespace
         polling = PollingRetry(consumer, retry, settings.kafka.call_deadline_seconds)
         recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, polling)
@@ -386,14 +374,12 @@ class Worker:
         if settings.delivery == "exactly-once":
             transactional_id = f"{settings.kafka.group_id}-{worker_id}"
             return TransactionalPublisher(
-                lambda: KafkaProducer(
-                    **publisher_config(settings, worker_id, transactional_id), key_serializer=KeySerializer()
-                ),
+                lambda: make_producer(settings, worker_id, transactional_id),
                 self._watchdog,
                 deadline_seconds,
             )
         return AtLeastOncePublisher(
-            lambda: KafkaProducer(**publisher_config(settings, worker_id), key_serializer=KeySerializer()),
+            lambda: make_producer(settings, worker_id),
             intake.acknowledge,
             self._watchdog,
             deadline_seconds,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from questream.broker.kafka_python.connect import open_producer, open_reader, require_topic
-from questream.broker.kafka_python.dead_letters import (
+from questream.broker.connect import open_producer, open_reader
+from questream.broker.dead_letters import (
     DeadLetter,
     ReplayCount,
     begin,
@@ -18,8 +18,7 @@ from questream.broker.kafka_python.dead_letters import (
     select,
     with_originals,
 )
-from questream.broker.kafka_python.dead_letters import replay as send_back
-from questream.broker.kafka_python.publisher import KeySerializer
+from questream.broker.dead_letters import replay as send_back
 from questream.settings import Settings
 
 
@@ -56,11 +55,11 @@ def replay(settings: Settings, reason: str | None = None) -> ReplayCount:
     with (
         open_reader(settings, group_id=group) as consumer,
         open_reader(settings) as originals,
-        open_producer(settings, transactional_id=group, key_serializer=KeySerializer()) as producer,
+        open_producer(settings, transactional_id=group) as producer,
     ):
         # First of all: it ends a replay that died, or still runs elsewhere, before its offsets are read.
         producer.init_transactions()
-        require_topic(producer, kafka.input_topic)
+        producer.require_topic(kafka.input_topic)
         settled = begin(consumer, kafka.dead_letter_topic)
         letters = select(read_dead_letters(consumer), settled, kafka.input_topic, reason, count)
         letters = with_originals(letters, originals, count)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from questream.broker.kafka_python.decided import DecidedTopics
+from questream.broker.decided import DecidedTopics
 from questream.deciding.config import namespace_config
 from questream.domain import ClusterState, NamespaceState
 from questream.encoder import load_encoder

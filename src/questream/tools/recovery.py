@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from questream.broker.kafka_python.connect import open_producer
+from questream.broker.connect import open_producer
+from questream.broker.port import Outgoing
+from questream.broker.publisher import Sent
 from questream.errors import SettingsError
 from questream.records import encode_namespace_state
 from questream.recovery.cluster_topic import ClusterTopic
@@ -68,10 +70,12 @@ def _close(former: Settings, settings: Settings, topic: ClusterTopic) -> None:
 
 def _publish_homes(settings: Settings, store: RedisStore, namespaces: Iterable[str]) -> None:
     """At once, and not with the next decision: a worker of another Redis may start before that."""
+    sent = Sent()
     with open_producer(settings) as producer:
         for namespace in namespaces:
             whole, home = store.namespace_state(namespace), store.home(namespace)
             if whole is not None and home is not None:
                 key, value = encode_namespace_state(whole)
-                topic, headers = settings.kafka.cluster_topic, [(HOME_HEADER, home)]
-                producer.send(topic, key=key, value=value, headers=headers).get(settings.kafka.call_deadline_seconds)
+                sent.send(producer, [Outgoing(settings.kafka.cluster_topic, key, value, [(HOME_HEADER, home)])])
+        producer.flush(settings.kafka.call_deadline_seconds)
+        sent.require_all()

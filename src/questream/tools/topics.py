@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from questream.broker.kafka_python.admin import (
+from questream.broker.connect import open_admin
+from questream.broker.port import Admin
+from questream.broker.topics import (
     TopicReport,
     WantedTopic,
     check_missing,
     create_missing,
-    find_topics,
     message_bytes_limit,
     wanted_topics,
 )
-from questream.broker.kafka_python.connect import open_admin
 from questream.settings import Settings
 
 
@@ -46,12 +45,12 @@ def check_topics(settings: Settings, partitions: int, replication_factor: int = 
 
 
 def _reports(
-    call: Callable[[Any, Sequence[WantedTopic]], list[TopicReport]],
+    call: Callable[[Admin, Sequence[WantedTopic]], list[TopicReport]],
     settings: Settings,
     partitions: int,
     replication_factor: int,
 ) -> TopicReports:
     with open_admin(settings) as admin:
-        found_input = find_topics(admin, [settings.kafka.input_topic]).get(settings.kafka.input_topic)
+        found_input = admin.find_topics([settings.kafka.input_topic]).get(settings.kafka.input_topic)
         limit = message_bytes_limit(admin, found_input)
         return TopicReports(call(admin, wanted_topics(settings, partitions, replication_factor, limit)), limit)

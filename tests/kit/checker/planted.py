@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 import questream.deciding.clusterer
-from questream.broker.kafka_python.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.deciding.clusterer import Clusterer
 from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Proposal, Stale

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import orjson
-from kafka import errors as kafka_errors
+
+from questream.errors import KafkaUnavailable, Superseded
 
 from .values import digest
 
@@ -94,7 +95,7 @@ class Kafka:
         """Offsets join the transaction, unless the group is in another generation."""
         transaction = self._usable(producer)
         if generation != self.generation or producer not in self.members:
-            raise kafka_errors.IllegalGenerationError
+            raise Superseded("another generation")
         return self._with(producer, replace(transaction, offsets=transaction.offsets + tuple(offsets)))
 
     def commit(self, producer: str) -> Kafka:
@@ -114,7 +115,7 @@ class Kafka:
     def _usable(self, producer: str) -> Transaction:
         transaction = self.open_transaction(producer) or Transaction()
         if transaction.expired:
-            raise kafka_errors.ProducerFencedError
+            raise KafkaUnavailable("the producer is fenced")
         return transaction
 
     def _with(self, producer: str, transaction: Transaction | None) -> Kafka:

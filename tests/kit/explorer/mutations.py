@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from questream.broker.kafka_python.publisher import Offsets, Outgoing, TransactionalPublisher
+from questream.broker.port import Offsets, Outgoing
+from questream.broker.publisher import TransactionalPublisher
 from questream.clustering.merging import Merge, Naming
 from questream.store.protocol import Committed, Confirmation, Ledger, Merged, Proposal, Replayed, Stale
 from questream.store.reference.store import MemoryStore
@@ -144,7 +145,7 @@ class _AnyAssignment(Decider):
 def _offsets_first(make_producer: Callable[[], ProducerPort]) -> TransactionalPublisher:
     template = make_publisher(make_producer)
     assert isinstance(template, TransactionalPublisher)
-    return _OffsetsFirst(make_producer, template._watchdog, 1.0)
+    return _OffsetsFirst(template._make_producer, template._watchdog, 1.0)
 
 
 NO_LEDGER = Protocol(store=_NoLedger)

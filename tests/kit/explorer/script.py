@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from kafka import TopicPartition
-
+from questream.broker.port import Offsets, OnDelivery, Outgoing, Place
 from questream.clustering.mirror import Mirror
 
 from .values import digest
@@ -136,7 +135,7 @@ class TopicPort:
 
 
 class ProducerPort:
-    """kafka-python's producer as a worker sees it; `ready` where an earlier run has initialised its transactions."""
+    """The broker's producer as a worker sees it; `ready` where an earlier run has initialised its transactions."""
 
     def __init__(self, ready: bool) -> None:
         self._ready = ready
@@ -149,15 +148,16 @@ class ProducerPort:
     def begin_transaction(self) -> None:
         self._buffer = []
 
-    def send(self, topic: str, value: bytes | None, key: bytes | None, **_: Any) -> _Sent:
-        self._buffer.append((topic, key, value))
-        return _Sent()
+    def send(self, record: Outgoing, on_delivery: OnDelivery) -> None:
+        self._buffer.append((record.topic, record.key, record.value))
+        # No record of the model is refused for itself; whether all of them are there shows when they are flushed.
+        on_delivery(Place(0, 0))
 
-    def send_offsets_to_transaction(self, offsets: dict[TopicPartition, Any], membership: int) -> None:
-        plain = tuple(sorted((at.partition, to.offset) for at, to in offsets.items()))
+    def send_offsets(self, offsets: Offsets, membership: int) -> None:
+        plain = tuple(sorted((partition, int(offset)) for (_, partition), offset in offsets.items()))
         _SCRIPT.call(Call("kafka", "send_offsets", (membership, plain)))
 
-    def flush(self, **_: Any) -> None:
+    def flush(self, timeout: float | None = None) -> None:  # noqa: ARG002 - the port's signature
         if self._buffer:
             buffer, self._buffer = self._buffer, []
             _SCRIPT.call(Call("kafka", "append", (tuple(buffer),)))
@@ -166,13 +166,5 @@ class ProducerPort:
         self.flush()
         _SCRIPT.call(Call("kafka", "commit"))
 
-    def close(self, **_: Any) -> None:
+    def close(self) -> None:
         """What it left open, its successor's start aborts."""
-
-
-class _Sent:
-    def add_errback(self, told: Any) -> None:
-        """No record of the model is refused for itself."""
-
-    def get(self, **_: Any) -> None:
-        """It was acknowledged when the buffer was flushed."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from questream.broker.deadline import GuardedCall
-from questream.broker.kafka_python.publisher import Publisher, TransactionalPublisher
+from questream.broker.publisher import Publisher, TransactionalPublisher
 from questream.deciding.clusterer import Clusterer
 from questream.domain import Decision
 from questream.encoder import Tokens

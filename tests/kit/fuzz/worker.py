@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 from kafka import KafkaProducer
 
-from questream.broker.kafka_python.publisher import NULL, KeySerializer
+from questream.broker.kafka_python.patches import NULL
+from questream.broker.kafka_python.producer import KeySerializer
 from tests.kit.fuzz.decoder import Found
 from tests.kit.fuzz.records import Header, Hostile, hostile_record
 from tests.kit.stream import MAX_REQUEST_BYTES, Stream, WorkerProcess, metric_values, wait_until

@@ -1,206 +1,139 @@
-"""The four topics: what they must be like, creating them, and comparing those that exist with what they must be."""
+"""An admin client by kafka-python."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+import time
+from collections.abc import Collection, Mapping, Sequence
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka import errors as kafka_errors
-from kafka.admin import ConfigResource
+from kafka.admin import ConfigResource, MemberToRemove, OffsetSpec
 
-from questream.broker.kafka_python.rights import GRANT
-from questream.errors import KafkaRefused, Problem
-from questream.settings import Settings
+from questream.broker.kafka_python.failures import translated
+from questream.broker.port import GRANT, Brokers, CreatedTopic, FoundTopic, Isolation, Partition
+from questream.errors import KafkaRefused
 
-Role = Literal["input", "output", "cluster", "dead-letter"]
-Outcome = Literal["created", "would be created", "exists", "failed"]
-
-# What a record grows by on its way: error headers, or a decision around passed-through headers.
-HEADROOM_BYTES = 65_536
-# Two workers may publish a cluster in either order; until the newest state is told again, it must stand in the topic,
-# or a Redis that is lost within those seconds is restored from an older one.
-COMPACTION_LAG_MS = 600_000
-_COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(COMPACTION_LAG_MS)}
-_NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
-    "input": frozenset({"READ", "DESCRIBE"}),
-    "output": frozenset({"WRITE", "DESCRIBE"}),
-    "cluster": frozenset({"READ", "WRITE", "DESCRIBE"}),
-    "dead-letter": frozenset({"WRITE", "DESCRIBE"}),
-}
+_COORDINATOR_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class WantedTopic:
-    """A topic as it should be; -1 leaves partitions or replication to the broker's defaults."""
+class AdminAdapter:
+    """`questream.broker.port.Admin` by a KafkaAdminClient."""
 
-    role: Role
-    name: str
-    partitions: int = -1
-    replication_factor: int = -1
-    configs: dict[str, str] = field(default_factory=dict)
+    def __init__(self, client: KafkaAdminClient) -> None:
+        self._client = client
 
+    @translated("DESCRIBE")
+    def cluster_id(self) -> str:
+        return str(self._client.describe_cluster()["cluster_id"])
 
-@dataclass(frozen=True, slots=True)
-class FoundTopic:
-    """A topic as the broker has it; without rights to its configuration `configs` is empty."""
+    @translated("DESCRIBE")
+    def brokers(self) -> Brokers:
+        brokers = self._client.describe_cluster()["brokers"]
+        version = self._client.get_broker_version_data(brokers[0]["broker_id"]).broker_version
+        return Brokers(len(brokers), tuple(version))
 
-    name: str
-    partitions: int
-    replication_factor: int
-    leaderless_partitions: int
-    configs: dict[str, str]
-    operations: frozenset[str] | None
+    @translated("DESCRIBE")
+    def find_topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        described = {}
+        for topic in self._client.describe_topics(list(names)):
+            error = kafka_errors.for_code(topic["error_code"])
+            if issubclass(error, kafka_errors.AuthorizationError):
+                raise KafkaRefused(f"the right to DESCRIBE topic {topic['name']} is missing", GRANT)
+            if error is not kafka_errors.UnknownTopicOrPartitionError:
+                described[topic["name"]] = topic
+        if not described:
+            return {}
+        # All of the configuration: the embedded broker closes the connection when it is asked for single keys.
+        resources = [ConfigResource("TOPIC", name) for name in described]
+        configs = self._client.describe_configs(resources, config_filter="all").get("topic", {})
+        return {
+            name: FoundTopic(
+                name=name,
+                partitions=len(topic["partitions"]),
+                replication_factor=min((len(p["replica_nodes"]) for p in topic["partitions"]), default=0),
+                leaderless_partitions=sum(p["leader_id"] < 0 for p in topic["partitions"]),
+                configs={key: config["value"] for key, config in configs.get(name, {}).items() if config["value"]},
+                operations=None
+                if topic["authorized_operations"] is None
+                else frozenset(topic["authorized_operations"]),
+            )
+            for name, topic in described.items()
+        }
 
-    @property
-    def max_message_bytes(self) -> int | None:
-        """Longest record, in bytes, that the topic takes."""
-        text = self.configs.get("max.message.bytes")
+    @translated("DESCRIBE")
+    def broker_message_bytes(self) -> int | None:
+        brokers = self._client.describe_cluster()["brokers"]
+        if not brokers:
+            return None
+        broker_id = str(brokers[0]["broker_id"])
+        resource = ConfigResource("BROKER", broker_id, {"message.max.bytes": None})
+        try:
+            told = self._client.describe_configs([resource], config_filter="all")
+        except kafka_errors.KafkaError:
+            # Some hosted brokers show no one their own configuration.
+            return None
+        text = told.get("broker", {}).get(broker_id, {}).get("message.max.bytes", {}).get("value")
         return int(text) if text else None
 
-
-@dataclass(frozen=True, slots=True)
-class TopicReport:
-    """What was done about a topic, and what is wrong with it."""
-
-    role: Role
-    name: str
-    outcome: Outcome
-    partitions: int | None
-    problems: tuple[Problem, ...] = ()
-
-
-def wanted_topics(
-    settings: Settings, partitions: int, replication_factor: int, input_message_bytes: int | None
-) -> list[WantedTopic]:
-    """The four topics of these settings; what goes out may be longer than the `input_message_bytes` that come in."""
-    kafka = settings.kafka
-    room = {} if input_message_bytes is None else {"max.message.bytes": str(input_message_bytes + HEADROOM_BYTES)}
-    return [
-        WantedTopic("input", kafka.input_topic, partitions, replication_factor),
-        WantedTopic("output", kafka.output_topic, partitions, replication_factor, room),
-        WantedTopic("cluster", kafka.cluster_topic, partitions, replication_factor, {**_COMPACTED, **room}),
-        WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
-    ]
-
-
-def find_topics(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, FoundTopic]:
-    """Those of the topics that exist. Raises KafkaRefused if one may not be seen, else kafka-python's errors."""
-    described = {}
-    for topic in admin.describe_topics(list(names)):
-        error = kafka_errors.for_code(topic["error_code"])
+    @translated("DESCRIBE")
+    def create_topic(
+        self, name: str, partitions: int, replication_factor: int, configs: Mapping[str, str], *, dry_run: bool = False
+    ) -> CreatedTopic:
+        asked = {"num_partitions": partitions, "replication_factor": replication_factor, "configs": dict(configs)}
+        (reply,) = self._client.create_topics({name: asked}, raise_errors=False, validate_only=dry_run)["topics"]
+        error = kafka_errors.for_code(reply["error_code"])
+        if error is kafka_errors.NoError:
+            created = max(reply.get("num_partitions", -1), partitions)
+            return CreatedTopic(created if created > 0 else None)
         if issubclass(error, kafka_errors.AuthorizationError):
-            raise KafkaRefused(f"the right to DESCRIBE topic {topic['name']} is missing", GRANT)
-        if error is not kafka_errors.UnknownTopicOrPartitionError:
-            described[topic["name"]] = topic
-    if not described:
-        return {}
-    # All of the configuration: the embedded broker closes the connection when it is asked for single keys.
-    resources = [ConfigResource("TOPIC", name) for name in described]
-    configs = admin.describe_configs(resources, config_filter="all").get("topic", {})
-    return {
-        name: FoundTopic(
-            name=name,
-            partitions=len(topic["partitions"]),
-            replication_factor=min((len(p["replica_nodes"]) for p in topic["partitions"]), default=0),
-            leaderless_partitions=sum(p["leader_id"] < 0 for p in topic["partitions"]),
-            configs={key: config["value"] for key, config in configs.get(name, {}).items() if config["value"]},
-            operations=None if topic["authorized_operations"] is None else frozenset(topic["authorized_operations"]),
-        )
-        for name, topic in described.items()
-    }
+            raise KafkaRefused(f"the right to CREATE topic {name} is missing", GRANT)
+        return CreatedTopic(problem=reply.get("error_message") or error.__name__)
 
+    @translated("DESCRIBE")
+    def wait_for_topics(self, names: Sequence[str]) -> None:
+        self._client.wait_for_topics(list(names))
 
-def message_bytes_limit(admin: KafkaAdminClient, found_input: FoundTopic | None) -> int | None:
-    """Longest record that the input topic takes: its own limit, or the broker's; None where that may not be read."""
-    if found_input is not None:
-        return found_input.max_message_bytes
-    brokers = admin.describe_cluster()["brokers"]
-    if not brokers:
-        return None
-    broker_id = str(brokers[0]["broker_id"])
-    resource = ConfigResource("BROKER", broker_id, {"message.max.bytes": None})
-    try:
-        configs = admin.describe_configs([resource], config_filter="all").get("broker", {}).get(broker_id, {})
-    except kafka_errors.KafkaError:
-        # Some hosted brokers show no one their own configuration.
-        return None
-    text = configs.get("message.max.bytes", {}).get("value")
-    return int(text) if text else None
+    @translated("DESCRIBE")
+    def delete_topics(self, names: Sequence[str]) -> None:
+        self._client.delete_topics(list(names))
 
+    @translated("DESCRIBE")
+    def delete_group(self, group_id: str) -> None:
+        self._client.delete_groups([group_id])
 
-def create_missing(admin: KafkaAdminClient, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
-    """Create those that do not exist, wait until they can be used, and compare the others with what they must be.
+    @translated("DESCRIBE")
+    def may_use_group(self, group_id: str) -> bool | None:
+        """A member that does not exist is asked to leave.
 
-    Raises KafkaRefused without the right to create, else kafka-python's errors.
-    """
-    reports = _reports(admin, wanted, "created")
-    admin.wait_for_topics([report.name for report in reports if report.outcome == "created"])
-    return reports
+        Again and again until a coordinator is there: at a cluster's first use of any group the broker makes a topic.
+        """
+        nobody = [MemberToRemove(member_id="questream-doctor")]
+        deadline = time.monotonic() + _COORDINATOR_SECONDS
+        while True:
+            try:
+                self._client.remove_group_members(group_id, nobody)
+            except kafka_errors.GroupAuthorizationFailedError:
+                return False
+            except kafka_errors.UnsupportedVersionError:
+                return None
+            except kafka_errors.CoordinatorNotAvailableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return True
 
+    @translated("DESCRIBE")
+    def end_offsets(self, partitions: Collection[Partition], isolation: Isolation) -> dict[Partition, int]:
+        specs = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
+        told = self._client.list_partition_offsets(specs, isolation_level=isolation)
+        return {Partition(*partition): at.offset for partition, at in told.items()}
 
-def check_missing(admin: KafkaAdminClient, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
-    """What `create_missing` would do and raise: the broker is asked whether it would take each new topic."""
-    return _reports(admin, wanted, "would be created")
+    @translated("DESCRIBE")
+    def newest_timestamp(self, partitions: Collection[Partition]) -> int:
+        specs = {TopicPartition(*partition): OffsetSpec.MAX_TIMESTAMP for partition in partitions}
+        return max((at.timestamp for at in self._client.list_partition_offsets(specs).values()), default=-1)
 
-
-def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[Problem]:
-    """What keeps the topic from its role."""
-    problems = []
-    policy = topic.configs.get("cleanup.policy")
-    if role == "cluster" and policy is not None and policy != "compact":
-        problems.append(
-            Problem(f"cleanup.policy is {policy}", "set it to compact, or cluster states are lost with time")
-        )
-    if role != "cluster" and policy is not None and "compact" in policy:
-        problems.append(
-            Problem(f"cleanup.policy is {policy}", "set it to delete, or records of one key replace each other")
-        )
-    limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
-    if role != "input" and limit is not None and input_limit is not None and limit < input_limit:
-        problems.append(
-            Problem(
-                f"max.message.bytes is {limit}, the input topic's {input_limit}",
-                f"set it to at least {input_limit + HEADROOM_BYTES}, or the longest records stop the stream",
-            )
-        )
-    if topic.leaderless_partitions:
-        problems.append(Problem(f"{topic.leaderless_partitions} of {topic.partitions} partitions have no leader"))
-    missing = _NEEDED_OPERATIONS[role] - topic.operations if topic.operations is not None else frozenset()
-    if missing:
-        problems.append(Problem(f"the right to {' and '.join(sorted(missing))} is missing", GRANT))
-    return problems
-
-
-def _reports(admin: KafkaAdminClient, wanted: Sequence[WantedTopic], outcome: Outcome) -> list[TopicReport]:
-    found = find_topics(admin, [topic.name for topic in wanted])
-    found_input = next((found.get(topic.name) for topic in wanted if topic.role == "input"), None)
-    return [
-        _compare(topic, found[topic.name], found_input) if topic.name in found else _create(admin, topic, outcome)
-        for topic in wanted
-    ]
-
-
-def _compare(wanted: WantedTopic, found: FoundTopic, found_input: FoundTopic | None) -> TopicReport:
-    problems = problems_of(wanted.role, found, found_input)
-    return TopicReport(wanted.role, wanted.name, "exists", found.partitions, tuple(problems))
-
-
-def _create(admin: KafkaAdminClient, topic: WantedTopic, outcome: Outcome) -> TopicReport:
-    asked = {
-        "num_partitions": topic.partitions,
-        "replication_factor": topic.replication_factor,
-        "configs": topic.configs,
-    }
-    reply = admin.create_topics({topic.name: asked}, raise_errors=False, validate_only=outcome != "created")["topics"][
-        0
-    ]
-    error = kafka_errors.for_code(reply["error_code"])
-    if error is kafka_errors.NoError:
-        partitions = max(reply.get("num_partitions", -1), topic.partitions)
-        return TopicReport(topic.role, topic.name, outcome, partitions if partitions > 0 else None)
-    if issubclass(error, kafka_errors.AuthorizationError):
-        raise KafkaRefused(f"the right to CREATE topic {topic.name} is missing", GRANT)
-    reason = reply.get("error_message") or error.__name__
-    return TopicReport(topic.role, topic.name, "failed", None, (Problem(reason),))
+    def close(self) -> None:
+        self._client.close()

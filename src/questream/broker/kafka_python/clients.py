@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.cluster import ClusterMetadata
 
 from questream.errors import SettingsError
 from questream.settings import Settings
@@ -65,18 +64,13 @@ _TRUTHS = {"true": True, "false": False}
 _TOKEN_PROVIDER = "sasl_oauth_token_provider"  # noqa: S105 - the name of an option
 
 
-# No client of ours creates a topic by asking for it, with a broker's defaults, where `auto.create.topics.enable` is on.
-# kafka-python 3.0.12 has the option, but hands it to no client's metadata, where alone it is read.
-ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
-
-
 def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
     """Arguments of a KafkaConsumer in the workers' group, which commits by hand and reads committed records only.
 
     Raises SettingsError if `kafka.options` cannot be used.
     """
     kafka = settings.kafka
-    session_timeout_ms = _ms(kafka.session_timeout_seconds)
+    session_timeout_ms = ms(kafka.session_timeout_seconds)
     # What is fetched ahead is as bounded as what waits; a single record or compressed batch may exceed it.
     fetched = {
         "fetch_max_bytes": settings.batch_bytes,
@@ -91,7 +85,7 @@ def consumer_config(settings: Settings, client_id: str) -> dict[str, Any]:
         "session_timeout_ms": session_timeout_ms,
         # Three heartbeats may be lost before the group gives a worker up.
         "heartbeat_interval_ms": min(3000, session_timeout_ms // 3),
-        "max_poll_interval_ms": _ms(kafka.max_poll_interval_seconds),
+        "max_poll_interval_ms": ms(kafka.max_poll_interval_seconds),
         "isolation_level": "read_committed",
         "enable_auto_commit": False,
     }  # fmt: skip
@@ -118,7 +112,7 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
     """
     kafka = settings.kafka
     # Before the deadline, so that the send fails and says why instead of the call being given up.
-    give_up_ms = _ms(kafka.call_deadline_seconds) * 2 // 3
+    give_up_ms = ms(kafka.call_deadline_seconds) * 2 // 3
     config: dict[str, Any] = {
         "linger_ms": _LINGER_MS,
         "batch_size": _BATCH_BYTES,
@@ -138,7 +132,7 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
     if transactional_id is not None:
         config |= {
             "transactional_id": transactional_id,
-            "transaction_timeout_ms": _ms(kafka.transaction_timeout_seconds),
+            "transaction_timeout_ms": ms(kafka.transaction_timeout_seconds),
         }
     return config
 
@@ -239,5 +233,10 @@ def _make_token_provider(value: Any) -> Any:
         ) from error
 
 
-def _ms(seconds: float) -> int:
-    return int(seconds * 1000)
+@overload
+def ms(seconds: float) -> int: ...
+@overload
+def ms(seconds: float | None) -> int | None: ...
+def ms(seconds: float | None) -> int | None:
+    """The time in kafka-python's unit; None stays None, the client's own."""
+    return None if seconds is None else int(seconds * 1000)

@@ -1,21 +1,31 @@
-"""Clients for commands and checks: connected within seconds, closed after use, with the cause of what fails."""
+"""The adapter's entry: clients that are connected within seconds, with the cause where they are not."""
 
 from __future__ import annotations
 
 import logging
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 
-from questream.broker.kafka_python.clients import admin_config, consumer_limits, producer_config, reader_config
-from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.broker.kafka_python.failures import CHECK_LOGIN, LOGIN_ERRORS, in_words, refusal_of
-from questream.broker.kafka_python.rights import Operation
+from questream.broker.kafka_python.admin import AdminAdapter
+from questream.broker.kafka_python.clients import (
+    admin_config,
+    consumer_config,
+    consumer_limits,
+    ms,
+    producer_config,
+    publisher_config,
+    reader_config,
+)
+from questream.broker.kafka_python.clients import check_options as check_options
+from questream.broker.kafka_python.consumer import ConsumerAdapter, RecordConsumer
+from questream.broker.kafka_python.failures import CHECK_LOGIN, LOGIN_ERRORS, in_words, refusal_of, translated
+from questream.broker.kafka_python.producer import KeySerializer, ProducerAdapter
+from questream.broker.port import Isolation
 from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
 from questream.settings import Settings
 
@@ -23,20 +33,6 @@ CONNECT_SECONDS = 5.0
 
 _CLIENT_ID = "questream-command"
 _CLOSE_SECONDS = 5.0
-
-
-def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
-    def received(transport: Any) -> tuple[bytes, Any]:
-        data, error = receive(transport)
-        return data, None if data else error
-
-    return received
-
-
-# kafka-python 3.0.12 drops what arrives together with the end of a connection: a broker says why it refuses a login,
-# and closes. The next read sees the end again.
-for _transport in (KafkaTCPTransport, KafkaSSLTransport):
-    _transport._sock_recv = _data_first(_transport._sock_recv)
 
 
 def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
@@ -55,73 +51,70 @@ def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
             raise KafkaRefused(f"a client for Kafka cannot be made: {error}", "check kafka.options") from error
 
 
+def make_consumer(settings: Settings, client_id: str) -> ConsumerAdapter:
+    """As `questream.broker.port.Adapter` has it."""
+    return ConsumerAdapter(connect(RecordConsumer, consumer_config(settings, client_id) | consumer_limits(settings)))
+
+
+@translated("WRITE")
+def make_producer(
+    settings: Settings, client_id: str, transactional_id: str | None = None, transaction_seconds: float = 0.0
+) -> ProducerAdapter:
+    """As `questream.broker.port.Adapter` has it."""
+    config = publisher_config(settings, client_id, transactional_id)
+    if transactional_id is not None:
+        config["transaction_timeout_ms"] = max(config["transaction_timeout_ms"], ms(transaction_seconds))
+    return ProducerAdapter(KafkaProducer(**config, key_serializer=KeySerializer()))
+
+
 @contextmanager
-def open_admin(settings: Settings) -> Iterator[KafkaAdminClient]:
-    """A connected admin client; what fails inside is raised as KafkaUnavailable or KafkaRefused."""
-    admin = connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID))
+def open_reader(
+    settings: Settings,
+    group_id: str | None = None,
+    isolation: Isolation = "read_committed",
+    fetch_wait: float | None = None,
+) -> Iterator[ConsumerAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    config = reader_config(settings, _CLIENT_ID) | consumer_limits(settings)
+    config |= {"group_id": group_id, "isolation_level": isolation}
+    if fetch_wait is not None:
+        config["fetch_max_wait_ms"] = ms(fetch_wait)
+    consumer = ConsumerAdapter(connect(RecordConsumer, config))
     try:
-        with translated("DESCRIBE"):
-            yield admin
+        yield consumer
+    finally:
+        consumer.close(_CLOSE_SECONDS)
+
+
+@contextmanager
+def open_producer(
+    settings: Settings,
+    transactional_id: str | None = None,
+    linger: float | None = None,
+    patience: float | None = None,
+) -> Iterator[ProducerAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    config = producer_config(settings, _CLIENT_ID, transactional_id)
+    config |= {"max_block_ms": ms(CONNECT_SECONDS), "key_serializer": KeySerializer()}
+    if linger is not None:
+        config["linger_ms"] = ms(linger)
+    if patience is not None:
+        config |= {"delivery_timeout_ms": ms(patience), "max_block_ms": ms(patience)}
+    producer = ProducerAdapter(connect(KafkaProducer, config))
+    try:
+        yield producer
+    finally:
+        producer.close()
+
+
+@contextmanager
+def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    admin = AdminAdapter(connect(KafkaAdminClient, admin_config(settings, _CLIENT_ID)))
+    try:
+        yield admin
     finally:
         admin.close()
-
-
-@contextmanager
-def open_reader(settings: Settings, **overrides: Any) -> Iterator[RecordConsumer]:
-    """A connected consumer without a group that creates no topic; errors as with `open_admin`.
-
-    `overrides` are arguments of KafkaConsumer.
-    """
-    config = reader_config(settings, _CLIENT_ID) | consumer_limits(settings) | {"allow_auto_create_topics": False}
-    consumer = connect(RecordConsumer, config | overrides)
-    try:
-        with translated():
-            yield consumer
-    finally:
-        consumer.close(autocommit=False, timeout_ms=int(_CLOSE_SECONDS * 1000))
-
-
-@contextmanager
-def open_producer(settings: Settings, transactional_id: str | None = None, **overrides: Any) -> Iterator[KafkaProducer]:
-    """A connected idempotent producer that creates no topic; errors as with `open_admin`.
-
-    `overrides` are arguments of KafkaProducer. What was not flushed or committed before the end is given up.
-    """
-    own = {"allow_auto_create_topics": False, "max_block_ms": int(CONNECT_SECONDS * 1000)}
-    config = producer_config(settings, _CLIENT_ID, transactional_id) | own | overrides
-    producer = connect(KafkaProducer, config)
-    try:
-        with translated("WRITE"):
-            yield producer
-    finally:
-        # It complains of what it could not send, which hides the error that came before.
-        with suppress(kafka_errors.KafkaError):
-            producer.close(timeout=0)
-
-
-def require_topic(producer: KafkaProducer, topic: str) -> None:
-    """Raise KafkaUnavailable unless the topic exists."""
-    try:
-        producer.partitions_for(topic)
-    except kafka_errors.KafkaTimeoutError:
-        raise KafkaUnavailable(f"topic {topic} does not exist", "create it with: questream topics create") from None
-
-
-@contextmanager
-def translated(on_topics: Operation = "READ") -> Iterator[None]:
-    """Turn kafka-python's errors into ours. Its texts are dropped where they may quote what was sent.
-
-    `on_topics` is what is done inside with topics: the right that a denial is about.
-    """
-    try:
-        yield
-    except kafka_errors.UnknownTopicOrPartitionError as error:
-        raise KafkaUnavailable("a topic does not exist", "create it with: questream topics create") from error
-    except kafka_errors.KafkaError as error:
-        refusal = refusal_of(error, on_topics)
-        if refusal is not None:
-            raise refusal from error
-        raise KafkaUnavailable(f"the broker failed a call: {in_words(error)}") from error
 
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:

@@ -5,14 +5,19 @@ What it takes of memory is bounded: what is handed on at once, and what compress
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata
 
 from questream.broker.kafka_python.batches import HandedOn, PartitionRecords
+from questream.broker.kafka_python.clients import ms
+from questream.broker.kafka_python.failures import fenced, translated
 from questream.broker.kafka_python.unpacking import UnpackingBudget
+from questream.broker.port import GroupMetadata, Message, NextOffset, Offsets, Partition, RebalanceListener
 from questream.errors import KafkaUnavailable
 
 _MIB = 1024 * 1024
@@ -74,6 +79,15 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         self._handed_on.byte_count = 0
         return super().poll(timeout_ms, max_records, update_offsets)
 
+    def keep_joining(self) -> None:
+        """Have the next poll finish a join that the last one began.
+
+        kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then
+        has no partitions, sends no heartbeats, and waits for ever.
+        """
+        if self._coordinator.rebalance_in_progress() and not self._coordinator.need_rejoin():
+            self._coordinator.request_rejoin()
+
     def _append_within(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
         """How many records were taken of so many; all of them, where a poll has as many bytes as it may."""
         count: int = self._append_all(drained, part, max_records, update_offsets)
@@ -94,3 +108,122 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             raise KafkaUnavailable(f"the broker shows no topic {topic}")
         cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
         return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"
+
+
+class ConsumerAdapter:
+    """`questream.broker.port.Consumer` by a RecordConsumer."""
+
+    def __init__(self, client: RecordConsumer) -> None:
+        self._client = client
+
+    @translated()
+    def subscribe(self, topic: str, listener: RebalanceListener) -> None:
+        self._client.subscribe(topics=[topic], listener=_Listener(listener))
+
+    def assign(self, partitions: Collection[Partition]) -> None:
+        self._client.assign(_all(partitions))
+
+    def assignment(self) -> set[Partition]:
+        return _partitions(self._client.assignment())
+
+    def group_metadata(self) -> GroupMetadata:
+        membership: GroupMetadata = self._client.group_metadata()
+        return membership
+
+    @translated()
+    def partitions(self, topic: str) -> list[Partition]:
+        return [Partition(topic, number) for number in sorted(self._client.partitions_for_topic(topic) or ())]
+
+    @translated()
+    def poll(self, timeout: float, max_records: int | None = None) -> dict[Partition, list[Message]]:
+        self._client.keep_joining()
+        polled = self._client.poll(ms(timeout), max_records)
+        return {Partition(*partition): messages for partition, messages in polled.items()}
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self._client.seek(TopicPartition(*partition), offset)
+
+    @translated()
+    def position(self, partition: Partition, timeout: float | None = None) -> int | None:
+        position: int | None = self._client.position(TopicPartition(*partition), ms(timeout))
+        return position
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._client.pause(*_all(partitions))
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        self._client.resume(*_all(partitions))
+
+    def paused(self) -> set[Partition]:
+        return _partitions(self._client.paused())
+
+    def take_out_of_range(self) -> dict[Partition, int]:
+        return {Partition(*partition): offset for partition, offset in self._client.take_out_of_range().items()}
+
+    @translated()
+    def beginning_offsets(
+        self, partitions: Collection[Partition], timeout: float | None = None
+    ) -> dict[Partition, int]:
+        return _offsets(self._client.beginning_offsets(_all(partitions), ms(timeout)))
+
+    @translated()
+    def end_offsets(self, partitions: Collection[Partition], timeout: float | None = None) -> dict[Partition, int]:
+        return _offsets(self._client.end_offsets(_all(partitions), ms(timeout)))
+
+    def log_end(self, partition: Partition) -> int | None:
+        end: int | None = self._client.highwater(TopicPartition(*partition))
+        return end
+
+    @translated()
+    def offset_at(self, partition: Partition, timestamp_ms: int, timeout: float | None = None) -> int | None:
+        (found,) = self._client.offsets_for_times({TopicPartition(*partition): timestamp_ms}, ms(timeout)).values()
+        return None if found is None else found.offset
+
+    @translated()
+    def committed(self, partition: Partition, timeout: float | None = None) -> NextOffset | None:
+        found = self._client.committed(TopicPartition(*partition), metadata=True, timeout_ms=ms(timeout))
+        return None if found is None or found.offset < 0 else NextOffset(found.offset, found.metadata or "")
+
+    @translated()
+    @fenced()
+    def commit(self, offsets: Offsets, timeout: float | None = None) -> None:
+        self._client.commit(with_metadata(offsets), ms(timeout))
+
+    @translated()
+    def stream_identity(self, topic: str) -> str:
+        return self._client.stream_identity(topic)
+
+    def close(self, timeout: float) -> None:
+        self._client.close(autocommit=False, timeout_ms=ms(timeout))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python ships no types
+    def __init__(self, listener: RebalanceListener) -> None:
+        self._listener = listener
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self._listener.revoked()
+
+    def on_partitions_lost(self, lost: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self._listener.lost()
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002 - the listener's signature
+        self._listener.assigned()
+
+
+def with_metadata(offsets: Offsets) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What kafka-python commits."""
+    noted = {at: offset.metadata if isinstance(offset, NextOffset) else "" for at, offset in offsets.items()}
+    return {TopicPartition(*at): OffsetAndMetadata(int(offset), noted[at], -1) for at, offset in offsets.items()}
+
+
+def _all(partitions: Collection[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*partition) for partition in partitions]
+
+
+def _partitions(found: Collection[TopicPartition]) -> set[Partition]:
+    return {Partition(*partition) for partition in found}
+
+
+def _offsets(found: Mapping[TopicPartition, int]) -> dict[Partition, int]:
+    return {Partition(*partition): offset for partition, offset in found.items()}

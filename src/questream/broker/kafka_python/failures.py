@@ -6,11 +6,13 @@ All others pass: elections, coordinators that move, too few replicas in sync, th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kafka import errors as kafka_errors
 
 from questream.broker.kafka_python.rights import Operation, missing_right
-from questream.errors import KafkaRefused, Problem
+from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable, Problem, Superseded
 
 CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
 LOGIN_ERRORS = (
@@ -77,7 +79,49 @@ _KNOWN: dict[type[kafka_errors.KafkaError], Problem] = {
     kafka_errors.KafkaConfigurationError: Problem("", "check kafka.options"),
     kafka_errors.DelegationTokenExpiredError: Problem("the delegation token has expired", "renew it"),
 }
+_SUPERSEDED = (
+    kafka_errors.CommitFailedError,
+    kafka_errors.IllegalGenerationError,
+    kafka_errors.UnknownMemberIdError,
+    kafka_errors.RebalanceInProgressError,
+    kafka_errors.FencedInstanceIdError,
+)
 _NAMED = re.compile(r"\b[A-Z][A-Za-z]+Error\b")
+
+
+@contextmanager
+def translated(on_topics: Operation = "READ") -> Iterator[None]:
+    """Turn what a client raises into questream's errors. Its texts are dropped where they may quote what was sent.
+
+    `on_topics` is what is done inside with topics: the right that a denial is about.
+    """
+    try:
+        yield
+    except (kafka_errors.KafkaError, OSError) as error:
+        raise meaning_of(error, on_topics) from error
+
+
+@contextmanager
+def fenced() -> Iterator[None]:
+    """Raise Superseded for a group that has rebalanced since."""
+    try:
+        yield
+    except _SUPERSEDED as error:
+        raise Superseded(f"another worker has the partitions: {type(error).__name__}") from error
+
+
+def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable | KafkaRefused:
+    """What an error of the client means, without its text."""
+    refusal = refusal_of(error, on_topics)
+    if refusal is not None:
+        return refusal
+    if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
+        return KafkaUnavailable("a topic does not exist", "create it with: questream topics create")
+    if isinstance(error, kafka_errors.CorruptRecordError):
+        # `batches` says no more than where it stands.
+        return KafkaUnavailable(f"a record cannot be read: {error}")
+    kind = KafkaTimeout if isinstance(error, kafka_errors.KafkaTimeoutError) else KafkaUnavailable
+    return kind(f"the broker failed a call: {in_words(error)}")
 
 
 def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | None:

@@ -7,10 +7,10 @@ from typing import Literal
 
 from kafka import errors as kafka_errors
 
+from questream.broker.port import GRANT
 from questream.errors import Problem
 
 Operation = Literal["READ", "WRITE", "DESCRIBE"]
-GRANT = "grant it with an ACL"
 
 
 def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) -> Problem:

@@ -6,10 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from questream.broker.kafka_python.connect import open_producer
+from questream.broker.connect import open_producer
+from questream.broker.port import Outgoing
+from questream.broker.publisher import Sent
 from questream.domain import ClusterState, NamespaceState
 from questream.lab.bench.machine import forget_peak, load_average, peak_resident_bytes, resident_bytes
 from questream.lab.bench.servers import own_stream
@@ -24,6 +27,7 @@ from questream.store.redis.store import open_store
 
 _PARTITIONS = 4
 _ACKNOWLEDGED_AT_ONCE = 10_000
+_LINGER_SECONDS = 0.02
 _MIB = 1024**2
 _MODEL, _REVISION, _THRESHOLD = "made-up", "1", 0.725
 
@@ -89,12 +93,13 @@ def _wait(seconds: float) -> bool:
 
 
 def _publish(settings: Settings, clusters: int, dimension: int) -> None:
-    with open_producer(settings, linger_ms=20, batch_size=262_144) as producer:
-        for number, (key, value) in enumerate(_states(settings, clusters, dimension), start=1):
-            producer.send(settings.kafka.cluster_topic, key=key, value=value)
-            if number % _ACKNOWLEDGED_AT_ONCE == 0:
-                producer.flush()
-        producer.flush()
+    states = (Outgoing(settings.kafka.cluster_topic, *state) for state in _states(settings, clusters, dimension))
+    with open_producer(settings, linger=_LINGER_SECONDS) as producer:
+        while batch := list(islice(states, _ACKNOWLEDGED_AT_ONCE)):
+            sent = Sent()
+            sent.send(producer, batch)
+            producer.flush()
+            sent.require_all()
 
 
 def _states(settings: Settings, clusters: int, dimension: int) -> Iterator[tuple[bytes, bytes | None]]:

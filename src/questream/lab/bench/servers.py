@@ -11,13 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
-from kafka import KafkaAdminClient
-from kafka import errors as kafka_errors
 
-from questream.broker.kafka_python.admin import create_missing, wanted_topics
-from questream.broker.kafka_python.connect import open_admin
+from questream.broker.connect import open_admin
+from questream.broker.topics import create_missing, wanted_topics
 from questream.embedded import LOOPBACK, embedded_broker, embedded_store, for_embedded_broker, for_embedded_store
-from questream.errors import QuestreamError
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
 from questream.settings import InputSettings, KafkaSettings, MetricsSettings, RedisSettings, Settings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.codec import Keys
@@ -150,22 +148,16 @@ def _delete_topics(settings: Settings) -> None:
     try:
         with open_admin(settings) as admin:
             admin.delete_topics(topics)
-            _delete_group(admin, kafka.group_id)
+            # The broker forgets an empty group by itself after a week; embedded it cannot delete one at all.
+            with contextlib.suppress(KafkaUnavailable, KafkaRefused):
+                admin.delete_group(kafka.group_id)
     except QuestreamError as error:
         logger.warning("topics not deleted", extra={"topics": topics, "reason": str(error)})
 
 
-def _delete_group(admin: KafkaAdminClient, group_id: str) -> None:
-    # The broker forgets an empty group by itself after a week; embedded it cannot delete one at all.
-    with contextlib.suppress(kafka_errors.KafkaError):
-        admin.delete_groups([group_id])
-
-
 def _describe_broker(settings: Settings) -> str:
     with open_admin(settings) as admin:
-        brokers = admin.describe_cluster()["brokers"]
-        protocol = admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
-    return f"Kafka {'.'.join(map(str, protocol))} protocol, {len(brokers)} broker{'s' * (len(brokers) != 1)}"
+        return str(admin.brokers())
 
 
 def _describe_store(settings: RedisSettings) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 import redis
 
-from questream.broker.kafka_python.connect import open_producer
+from questream.broker.connect import open_producer
+from questream.broker.port import Outgoing, Place
 from questream.errors import QuestreamError
 from questream.lab.bench.drift import Asked, DriftingQuestions
 from questream.lab.bench.machine import open_file_count, resident_bytes, thread_count
@@ -34,7 +35,8 @@ _MIB = 1024**2
 _HOUR_MS = 3_600_000
 # A machine that is busy with other things may leave a soak aside for minutes.
 _STANDSTILL_SECONDS = 600.0
-_PATIENT_MS = int(_STANDSTILL_SECONDS * 1000)
+_PATIENCE_SECONDS = _STANDSTILL_SECONDS
+_LINGER_SECONDS = 0.02
 _LAG_QUESTIONS = 20_000
 _SENT_AT_ONCE = 2_000
 _PARTITIONS = 4
@@ -178,12 +180,13 @@ class _Sender(Task):
         self.sent = 0
         self.decided = 0
 
-    def _note(self, error: BaseException) -> None:
-        self._error = error
+    def _note(self, outcome: Place | BaseException) -> None:
+        if isinstance(outcome, BaseException):
+            self._error = outcome
 
     def _work(self) -> None:
-        patience: dict[str, Any] = {"delivery_timeout_ms": _PATIENT_MS, "max_block_ms": _PATIENT_MS}
-        with open_producer(self._settings, linger_ms=20, batch_size=262_144, **patience) as producer:
+        topic = self._settings.kafka.input_topic
+        with open_producer(self._settings, linger=_LINGER_SECONDS, patience=_PATIENCE_SECONDS) as producer:
             for number, asked in enumerate(self._asked):
                 if number % _SENT_AT_ONCE == 0:
                     producer.flush()
@@ -192,12 +195,9 @@ class _Sender(Task):
                         pass
                 if self._stopping.is_set():
                     return
-                producer.send(
-                    self._settings.kafka.input_topic,
-                    value=orjson.dumps({"id": f"q{number}", "text": asked.text}),
-                    partition=number % _PARTITIONS,
-                    timestamp_ms=asked.timestamp,
-                ).add_errback(self._note)
+                value = orjson.dumps({"id": f"q{number}", "text": asked.text})
+                record = Outgoing(topic, None, value, (), number % _PARTITIONS, asked.timestamp)
+                producer.send(record, self._note)
                 self.sent = number + 1
             producer.flush()
 

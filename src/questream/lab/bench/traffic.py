@@ -9,31 +9,29 @@ from typing import Self
 
 import orjson
 
-from questream.broker.kafka_python.connect import open_producer, open_reader
-from questream.broker.kafka_python.reading import start_at
+from questream.broker.connect import open_producer, open_reader
+from questream.broker.port import Outgoing
+from questream.broker.publisher import Sent
+from questream.broker.reading import start_at
 from questream.errors import QuestreamError
 from questream.lab.task import Task
 from questream.settings import Settings
 
-_POLL_MS = 50
+_POLL_SECONDS = 0.05
 _STANDSTILL_SECONDS = 60.0
 _CHECK_SECONDS = 0.02
-_BATCH_BYTES = 262_144
-_LINGER_MS = 20
+_LINGER_SECONDS = 0.02
 
 Questions = Sequence[tuple[str, str]]
 
 
 def send_all(settings: Settings, questions: Questions) -> None:
     """Send (id, text) pairs as fast as it goes; returns when all are acknowledged."""
-    with open_producer(settings, linger_ms=_LINGER_MS, batch_size=_BATCH_BYTES) as producer:
-        futures = [
-            producer.send(settings.kafka.input_topic, key=question_id.encode(), value=_value(question_id, text))
-            for question_id, text in questions
-        ]
+    sent = Sent()
+    with open_producer(settings, linger=_LINGER_SECONDS) as producer:
+        sent.send(producer, (_record(settings, *question) for question in questions))
         producer.flush()
-        for future in futures:
-            future.get(timeout=0)
+    sent.require_all()
 
 
 def send_paced(settings: Settings, questions: Questions, rate: float) -> dict[str, float]:
@@ -43,18 +41,21 @@ def send_paced(settings: Settings, questions: Questions, rate: float) -> dict[st
     and what a late start costs counts as latency.
     """
     due_at: dict[str, float] = {}
-    with open_producer(settings, linger_ms=0) as producer:
+    sent = Sent()
+    with open_producer(settings, linger=0.0) as producer:
         started = time.perf_counter()
         for number, (question_id, text) in enumerate(questions):
             due = due_at[question_id] = started + number / rate
             time.sleep(max(0.0, due - time.perf_counter()))
-            producer.send(settings.kafka.input_topic, key=question_id.encode(), value=_value(question_id, text))
+            sent.send(producer, [_record(settings, question_id, text)])
         producer.flush()
+    sent.require_all()
     return due_at
 
 
-def _value(question_id: str, text: str) -> bytes:
-    return orjson.dumps({"id": question_id, "text": text})
+def _record(settings: Settings, question_id: str, text: str) -> Outgoing:
+    value = orjson.dumps({"id": question_id, "text": text})
+    return Outgoing(settings.kafka.input_topic, question_id.encode(), value)
 
 
 class Reader(Task):
@@ -102,12 +103,12 @@ class Reader(Task):
                 raise QuestreamError(f"{decided} of {count} are decided, and none for {_STANDSTILL_SECONDS:.0f} s")
 
     def _work(self) -> None:
-        with open_reader(self._settings, fetch_max_wait_ms=_POLL_MS) as consumer:
+        with open_reader(self._settings, fetch_wait=_POLL_SECONDS) as consumer:
             start_at(consumer, self._settings.kafka.output_topic, "beginning")
             self._started.set()
             while not self._stopping.is_set():
-                for messages in consumer.poll(timeout_ms=_POLL_MS).values():
+                for messages in consumer.poll(_POLL_SECONDS).values():
                     now = time.perf_counter()
                     self.records += len(messages)
                     for message in messages:
-                        self.seen_at.setdefault(message.key.decode(), now)
+                        self.seen_at.setdefault((message.key or b"").decode(), now)

@@ -35,8 +35,8 @@ def newest_of_topic(settings: Settings, questions: int) -> list[str]:
     At most `questions`, among as many records of each partition. What cannot be decoded is passed over.
     Raises KafkaUnavailable or KafkaRefused.
     """
-    from questream.broker.kafka_python.connect import open_reader
-    from questream.broker.kafka_python.reading import read_to_end, record_of, start_before_end
+    from questream.broker.connect import open_reader
+    from questream.broker.reading import read_to_end, record_of, start_before_end
     from questream.records.decode import open_decoder
 
     decoder = open_decoder(settings)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
+from questream.broker.connect import open_admin
 from questream.embedded import bundled_model, embedded_broker, embedded_store
 from questream.errors import QuestreamError
 from questream.lab.demo.board import Board
@@ -25,6 +26,7 @@ from questream.lab.demo.stream import Asker, Feeder, Reader, Topics
 from questream.lab.demo.tally import Tally
 from questream.lab.demo.worker import DemoWorker
 from questream.records.files import FileQuestion, read_questions
+from questream.settings import KafkaSettings, Settings
 
 TOPICS = Topics("questions", "question-clusters", "clusters", "questions-dead-letters")
 MODEL = "all-MiniLM-L6-v2"
@@ -152,14 +154,10 @@ def _servers(board: Board) -> Iterator[tuple[str, str]]:
 
 
 def _create_topics(bootstrap: str) -> None:
-    from kafka import KafkaAdminClient
-    from kafka.admin import NewTopic
-
-    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        admin.create_topics([NewTopic(topic, num_partitions=_PARTITIONS, replication_factor=1) for topic in TOPICS])
-    finally:
-        admin.close()
+    with open_admin(Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap))) as admin:
+        for topic in TOPICS:
+            admin.create_topic(topic, _PARTITIONS, 1, {})
+        admin.wait_for_topics(TOPICS)
 
 
 @contextmanager

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Self
+from contextlib import ExitStack
+from functools import partial
+from typing import NamedTuple, Self
 
 import orjson
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from questream.broker.connect import open_producer, open_reader
+from questream.broker.port import Message, OnDelivery, Outgoing
+from questream.broker.reading import partitions_of
 from questream.embedded import EMBEDDED_FETCH_MAX_WAIT_MS
 from questream.errors import QuestreamError
 from questream.lab.demo.tally import Place, Tally
 from questream.lab.task import Task
 from questream.records import dead_letter_origin, is_namespace_key
 from questream.records.files import FileQuestion
+from questream.settings import KafkaSettings, Settings
 
-# Large texts are the stream's to refuse, as dead letters, not the producer's.
-_MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _SEND_SECONDS = 10.0
-_POLL_MS = 50
+_POLL_SECONDS = 0.05
 _JOIN_SECONDS = 5.0
 
 
@@ -47,31 +51,19 @@ class Reader(Task):
         self._on_processed = on_processed
 
     def _work(self) -> None:
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            fetch_max_wait_ms=EMBEDDED_FETCH_MAX_WAIT_MS,
-        )
-        try:
-            partitions = [
-                TopicPartition(topic, partition)
-                for topic in (self._topics.decisions, self._topics.clusters, self._topics.dead_letters)
-                for partition in consumer.partitions_for_topic(topic)
-            ]
-            consumer.assign(partitions)
-            consumer.seek_to_beginning()
+        with open_reader(_settings(self._bootstrap), fetch_wait=EMBEDDED_FETCH_MAX_WAIT_MS / 1000) as consumer:
+            topics = (self._topics.decisions, self._topics.clusters, self._topics.dead_letters)
+            # Without a group they are read from their beginning.
+            consumer.assign([partition for topic in topics for partition in partitions_of(consumer, topic)])
             while not self._stopping.is_set():
-                for partition, records in consumer.poll(_POLL_MS).items():
+                for partition, records in consumer.poll(_POLL_SECONDS).items():
                     for record in records:
                         self._take(partition.topic, record)
-        finally:
-            consumer.close()
 
-    def _take(self, topic: str, record: Any) -> None:
+    def _take(self, topic: str, record: Message) -> None:
         now = time.monotonic()
         if topic == self._topics.decisions:
-            is_new = self._tally.add_decision(orjson.loads(record.value), time.time(), now)
+            is_new = self._tally.add_decision(orjson.loads(record.value or b""), time.time(), now)
         elif topic == self._topics.dead_letters:
             origin = dead_letter_origin(record.headers)
             is_new = self._tally.add_dead_letter((origin.partition, origin.offset), now)
@@ -81,10 +73,11 @@ class Reader(Task):
         if is_new:
             self._on_processed()
 
-    def _take_state(self, record: Any) -> None:
-        if is_namespace_key(record.key):
+    def _take_state(self, record: Message) -> None:
+        key = record.key or b""
+        if is_namespace_key(key):
             return
-        cluster_id = record.key.decode().partition("/")[2]
+        cluster_id = key.decode().partition("/")[2]
         self._tally.add_cluster_state(cluster_id, None if record.value is None else orjson.loads(record.value))
 
 
@@ -92,28 +85,38 @@ class Asker:
     """Sends questions to the input topic, as any producer would."""
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, max_request_size=_MAX_REQUEST_BYTES)
+        self._opened = ExitStack()
+        self._producer = self._opened.enter_context(open_producer(_settings(bootstrap), linger=0.0))
         self._topic = topics.questions
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._producer.close(timeout=1)
+        self._opened.close()
 
-    def send(self, question_id: str, text: str) -> Any:
-        """Send a question; returns the future of its place."""
+    def send(self, question_id: str, text: str, on_delivery: OnDelivery) -> None:
+        """Send a question; its place is told later."""
         value = orjson.dumps({"id": question_id, "text": text})
-        return self._producer.send(self._topic, key=question_id.encode(), value=value)
+        self._producer.send(Outgoing(self._topic, question_id.encode(), value), on_delivery)
 
     def ask(self, question_id: str, text: str) -> Place:
         """Send one question and wait until the broker has it; returns its place in the input topic."""
-        metadata = self.send(question_id, text).get(timeout=_SEND_SECONDS)
-        return metadata.partition, metadata.offset
+        outcomes: queue.SimpleQueue[Place | Exception] = queue.SimpleQueue()
+        self.send(question_id, text, outcomes.put)
+        self.flush()
+        outcome = outcomes.get(timeout=_SEND_SECONDS)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def flush(self) -> None:
         """Wait until the broker has all that was sent."""
-        self._producer.flush(timeout=_SEND_SECONDS)
+        self._producer.flush(_SEND_SECONDS)
+
+
+def _settings(bootstrap: str) -> Settings:
+    return Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap))
 
 
 class Feeder(Task):
@@ -140,21 +143,18 @@ class Feeder(Task):
     def _work(self) -> None:
         self.started_at = time.monotonic()
         for question in self._questions:
-            while not self._free.acquire(timeout=_POLL_MS / 1000) and not self._stopping.is_set():
+            while not self._free.acquire(timeout=_POLL_SECONDS) and not self._stopping.is_set():
                 pass
             if self._stopping.is_set():
                 return
-            sending = self._asker.send(question.id, question.text)
-            if question.gold is not None:
-                sending.add_callback(self._remember, question.gold)
-            sending.add_errback(self._fail)
+            self._asker.send(question.id, question.text, partial(self._note, question.gold))
             self.sent += 1
         self._asker.flush()
         self.finished.set()
 
-    def _remember(self, gold: str, metadata: Any) -> None:
-        self.gold[metadata.partition, metadata.offset] = gold
-
-    def _fail(self, error: BaseException) -> None:
-        self._error = QuestreamError(f"the embedded broker refused a question: {type(error).__name__}")
-        self._stopping.set()
+    def _note(self, gold: str | None, outcome: Place | Exception) -> None:
+        if isinstance(outcome, Exception):
+            self._error = QuestreamError(f"the embedded broker refused a question: {outcome}")
+            self._stopping.set()
+        elif gold is not None:
+            self.gold[outcome] = gold

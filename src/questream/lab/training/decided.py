@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from questream.broker.kafka_python.decided import DecidedTopics
+from questream.broker.decided import DecidedTopics
 from questream.domain import format_cluster_id
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of

@@ -33,7 +33,7 @@ def diagnose(settings: Settings, checks: Sequence[Check] = CHECKS) -> Iterator[F
                     failed.add(check.name)
                 yield finding
     finally:
-        _close(patient)
+        patient.opened.close()
 
 
 def _within_its_time(check: Check, patient: Patient) -> Iterator[Finding]:
@@ -64,10 +64,3 @@ def _within_its_time(check: Check, patient: Patient) -> Iterator[Finding]:
         if finding is None:
             return
         yield finding
-
-
-def _close(patient: Patient) -> None:
-    if patient.admin is not None:
-        patient.admin.close()
-    if patient.redis is not None:
-        patient.redis.close()

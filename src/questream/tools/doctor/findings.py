@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from kafka import KafkaAdminClient
-
+from questream.broker.port import Admin
 from questream.errors import QuestreamError
 from questream.settings import Settings
 
@@ -43,12 +43,13 @@ class Patient:
     """What the checks look at. The clients are there once the checks that open them have passed."""
 
     settings: Settings
-    admin: KafkaAdminClient | None = None
+    admin: Admin | None = None
     redis: Any = None
     model: FoundModel | None = None
+    opened: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def kafka(self) -> KafkaAdminClient:
+    def kafka(self) -> Admin:
         """The admin client that the check of the broker opened."""
         assert self.admin is not None  # noqa: S101 - checks that need the broker run only after it was found
         return self.admin

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from kafka import KafkaAdminClient, TopicPartition
-from kafka import errors as kafka_errors
-from kafka.admin import MemberToRemove, OffsetSpec
-
-from questream.broker.kafka_python.admin import COMPACTION_LAG_MS, FoundTopic, Role, find_topics, problems_of
-from questream.broker.kafka_python.clients import admin_config
-from questream.broker.kafka_python.connect import connect, open_producer
+from questream.broker.connect import open_admin, open_producer
+from questream.broker.port import FoundTopic, Partition
+from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of
 from questream.errors import KafkaRefused, KafkaUnavailable
 from questream.tools.doctor.findings import Check, Finding, Patient, failures
 
 # From 2.5 on the broker fences transactional offsets by the group's generation (KIP-447).
 OLDEST_BROKER = (2, 5)
-_COORDINATOR_SECONDS = 10.0
-_RETRY_SECONDS = 0.5
 _TOLERATED_SKEW_SECONDS = 2.0
 _LOCAL_HOSTS = ("127.", "localhost:", "[::1]")
 _PROTECTED = ("SSL", "SASL_SSL")
@@ -28,18 +22,16 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
     """Reachable, which version, how many brokers, and who we are to it."""
     settings = patient.settings
     try:
-        patient.admin = connect(KafkaAdminClient, admin_config(settings, "questream-doctor"))
+        patient.admin = patient.opened.enter_context(open_admin(settings))
     except (KafkaUnavailable, KafkaRefused) as error:
         yield from failures("broker", error)
         return
-    brokers = patient.admin.describe_cluster()["brokers"]
-    version = patient.admin.get_broker_version_data(brokers[0]["broker_id"]).broker_version
-    told = f"Kafka {'.'.join(map(str, version))} protocol, {len(brokers)} broker{'s' * (len(brokers) != 1)}"
-    if version >= OLDEST_BROKER:
-        yield Finding("broker", "ok", told)
+    brokers = patient.admin.brokers()
+    if brokers.version >= OLDEST_BROKER:
+        yield Finding("broker", "ok", str(brokers))
     else:
         oldest = ".".join(map(str, OLDEST_BROKER))
-        yield Finding("broker", "fail", told, f"questream needs Kafka {oldest} or newer")
+        yield Finding("broker", "fail", str(brokers), f"questream needs Kafka {oldest} or newer")
 
 
 def check_authentication(patient: Patient) -> Iterator[Finding]:
@@ -74,7 +66,7 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
     for role, name in names.items():
         check = f"topic {name}"
         try:
-            topic = find_topics(patient.kafka, [name]).get(name)
+            topic = patient.kafka.find_topics([name]).get(name)
         except KafkaRefused as error:
             yield from failures(check, error)
             continue
@@ -86,20 +78,16 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
 
 
 def check_group(patient: Patient) -> Iterator[Finding]:
-    """The right to read as the consumer group: a member that does not exist is asked to leave."""
+    """The right to read as the consumer group."""
     group_id = patient.settings.kafka.group_id
-    try:
-        _once_there(
-            lambda: patient.kafka.remove_group_members(group_id, [MemberToRemove(member_id="questream-doctor")])
-        )
-    except kafka_errors.GroupAuthorizationFailedError:
-        told = f"the right to READ group {group_id} is missing"
-        yield Finding("consumer group", "fail", told, "grant it with an ACL")
-        return
-    except kafka_errors.UnsupportedVersionError:
-        yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
-        return
-    yield Finding("consumer group", "ok", f"{group_id} may be used")
+    match patient.kafka.may_use_group(group_id):
+        case True:
+            yield Finding("consumer group", "ok", f"{group_id} may be used")
+        case False:
+            told = f"the right to READ group {group_id} is missing"
+            yield Finding("consumer group", "fail", told, "grant it with an ACL")
+        case None:
+            yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
 
 
 def check_producing(patient: Patient) -> Iterator[Finding]:
@@ -115,16 +103,8 @@ def check_producing(patient: Patient) -> Iterator[Finding]:
             producer.begin_transaction()
             producer.abort_transaction()
     except (KafkaRefused, KafkaUnavailable) as error:
-        cause = error.__cause__
-        # kafka-python tells this one in the text of a plain KafkaError.
-        if "InvalidTransactionTimeoutError" in str(cause):
-            remedy = "lower kafka.transaction_timeout_seconds, or raise the broker's transaction.max.timeout.ms"
-        elif isinstance(cause, kafka_errors.AuthorizationError):
-            remedy = f"grant WRITE on transactional ids that begin with {settings.kafka.group_id}-"
-        else:
-            remedy = "set delivery to at-least-once if the broker has no transactions"
-        reason = str(error) if cause is None else type(cause).__name__
-        yield Finding("transactions", "fail", f"a transaction of no record failed: {reason}", remedy)
+        remedy = "set delivery to at-least-once if the broker has no transactions"
+        yield from failures("transactions", error, remedy)
         return
     yield Finding("transactions", "ok", "idempotent and transactional producing work")
 
@@ -132,13 +112,12 @@ def check_producing(patient: Patient) -> Iterator[Finding]:
 def check_record_clock(patient: Patient) -> Iterator[Finding]:
     """Records must not come from the future: latency and what counts as idle are measured by their time."""
     topic = patient.settings.kafka.input_topic
-    found = find_topics(patient.kafka, [topic]).get(topic)
+    found = patient.kafka.find_topics([topic]).get(topic)
     if found is None:
         return
-    specs = {TopicPartition(topic, number): OffsetSpec.MAX_TIMESTAMP for number in range(found.partitions)}
     try:
-        newest = max((at.timestamp for at in patient.kafka.list_partition_offsets(specs).values()), default=-1)
-    except kafka_errors.KafkaError:
+        newest = patient.kafka.newest_timestamp([Partition(topic, number) for number in range(found.partitions)])
+    except (KafkaUnavailable, KafkaRefused):
         # Brokers before 3.0 do not know the question, the embedded one closes the connection.
         yield Finding("clock of records", "ok", "the broker does not tell")
         return
@@ -174,20 +153,6 @@ def _judge(check: str, role: Role, topic: FoundTopic, found_input: FoundTopic | 
             f"set its min.compaction.lag.ms to {COMPACTION_LAG_MS}",
         )
     return Finding(check, "ok", told)
-
-
-def _once_there(call: Callable[[], object]) -> None:
-    """Call again until a coordinator is there: at a cluster's first use of any group the broker makes a topic."""
-    deadline = time.monotonic() + _COORDINATOR_SECONDS
-    while True:
-        try:
-            call()
-        except kafka_errors.CoordinatorNotAvailableError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_RETRY_SECONDS)
-        else:
-            return
 
 
 KAFKA_CHECKS = (

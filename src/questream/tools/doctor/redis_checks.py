@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -27,7 +28,7 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings.redis
     remedy = "check redis.url and redis.password, and that Redis runs"
     try:
-        patient.redis = connect_redis(settings)
+        patient.redis = patient.opened.enter_context(closing(connect_redis(settings)))
         servers = _info(patient.redis, "server")
     except redis.AuthenticationError:
         yield Finding("redis", "fail", "the login was refused", remedy)

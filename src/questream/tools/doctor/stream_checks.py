@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from kafka import TopicPartition
-from kafka import errors as kafka_errors
-from kafka.admin import OffsetSpec
-
-from questream.broker.kafka_python.admin import find_topics
+from questream.broker.port import Partition
 from questream.deciding.config import settings_beside_rules
-from questream.errors import AnotherStore
+from questream.errors import AnotherStore, KafkaRefused, KafkaUnavailable
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Home, Homes, location_of
 from questream.store.redis.store import RedisStore
@@ -57,17 +53,17 @@ def check_home(patient: Patient) -> Iterator[Finding]:
 def check_held_back(patient: Patient) -> Iterator[Finding]:
     """Nothing of the input lies behind a transaction that somebody left open."""
     topic = patient.settings.kafka.input_topic
-    found = find_topics(patient.kafka, [topic]).get(topic)
+    found = patient.kafka.find_topics([topic]).get(topic)
     if found is None:
         return
-    partitions = [TopicPartition(topic, number) for number in range(found.partitions)]
+    partitions = [Partition(topic, number) for number in range(found.partitions)]
     try:
-        before = _stable_ends(patient, partitions)
+        before = patient.kafka.end_offsets(partitions, "read_committed")
         held = _held_back(patient, partitions, before)
         if held:
             time.sleep(_HELD_SECONDS)
             held = {p: count for p, count in _held_back(patient, partitions, before).items() if p in held}
-    except kafka_errors.KafkaError:
+    except (KafkaUnavailable, KafkaRefused):
         # The embedded broker does not know the question.
         yield Finding("input held back", "ok", "the broker does not tell")
         return
@@ -109,19 +105,11 @@ def _store(patient: Patient) -> RedisStore:
     return RedisStore(patient.redis, prefix=patient.settings.redis.prefix)
 
 
-def _stable_ends(patient: Patient, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-    specs = dict.fromkeys(partitions, OffsetSpec.LATEST)
-    told = patient.kafka.list_partition_offsets(specs, isolation_level="read_committed")
-    return {partition: at.offset for partition, at in told.items()}
-
-
-def _held_back(
-    patient: Patient, partitions: list[TopicPartition], before: dict[TopicPartition, int]
-) -> dict[TopicPartition, int]:
+def _held_back(patient: Patient, partitions: list[Partition], before: dict[Partition, int]) -> dict[Partition, int]:
     """How much lies behind an open transaction where the stable end has not moved since."""
-    ends = patient.kafka.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    stable = _stable_ends(patient, partitions)
-    return {p: ends[p].offset - end for p, end in stable.items() if end == before[p] and ends[p].offset > end}
+    ends = patient.kafka.end_offsets(partitions, "read_uncommitted")
+    stable = patient.kafka.end_offsets(partitions, "read_committed")
+    return {p: ends[p] - end for p, end in stable.items() if end == before[p] and ends[p] > end}
 
 
 def _some(names: list[str]) -> str:

@@ -4,59 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Literal
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Literal
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
-
-from questream.broker.kafka_python.rights import missing_right
+from questream.broker.port import Consumer, Message, Partition
 from questream.domain import Record, Source, Unread
-from questream.errors import KafkaRefused, KafkaUnavailable
+from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable
 from questream.records.fingerprint import fingerprint
 
-_POLL_MS = 200
-_DENIAL_MS = 2000
+_POLL_SECONDS = 0.2
+_DENIAL_SECONDS = 2.0
 _STANDSTILL_SECONDS = 15.0
 _LOOKUP_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 1.0
 
 
-def record_of(message: Any, stream: str = "") -> Record:
-    """What kafka-python's consumer gave, as the record that it is; `stream` as in Source."""
+def record_of(message: Message, stream: str = "") -> Record:
+    """What a consumer handed out, as the record that it is; `stream` as in Source."""
     source = Source(message.topic, message.partition, message.offset, message.timestamp, stream)
     return Record(source, message.key, message.value, tuple(message.headers))
 
 
-def partitions_of(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
+def partitions_of(consumer: Consumer, topic: str) -> list[Partition]:
     """The partitions of a topic.
 
     Raises KafkaRefused if it may not be read, KafkaUnavailable if it does not exist.
     """
-    partitions = known_partitions(consumer, topic)
+    partitions = consumer.partitions(topic)
     if not partitions:
+        # A topic that may not be seen has no partitions either; only a question about one of them is denied.
+        with suppress(KafkaTimeout):
+            consumer.end_offsets([Partition(topic, 0)], _DENIAL_SECONDS)
         raise KafkaUnavailable(f"topic {topic} does not exist", "create it with: questream topics create")
     return partitions
 
 
-def known_partitions(consumer: KafkaConsumer, topic: str) -> list[TopicPartition]:
-    """The partitions of a topic, none where it does not exist.
-
-    Raises KafkaRefused if it may not be read.
-    """
-    numbers = consumer.partitions_for_topic(topic)
-    if not numbers:
-        # A topic that may not be seen has no partitions either; only a question about one of them is denied.
-        try:
-            consumer.end_offsets([TopicPartition(topic, 0)], timeout_ms=_DENIAL_MS)
-        except TopicAuthorizationFailedError as error:
-            raise KafkaRefused(*missing_right(error, "READ")) from error
-        except KafkaTimeoutError:
-            pass
-    return [TopicPartition(topic, number) for number in sorted(numbers)]
-
-
-def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end"]) -> int:
+def start_at(consumer: Consumer, topic: str, end: Literal["beginning", "end"]) -> int:
     """Assign all partitions of a topic, at one end of each; returns how many there are.
 
     What is written after the return is read. Raises KafkaUnavailable if the topic does not exist.
@@ -72,13 +55,13 @@ def start_at(consumer: KafkaConsumer, topic: str, end: Literal["beginning", "end
 class RecordLookup:
     """Reads single records of a topic again, by their places; the consumer is its own from then on."""
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
+    def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._next: tuple[TopicPartition, int] | None = None
+        self._next: tuple[Partition, int] | None = None
 
     def find(self, topic: str, partition: int, offset: int) -> Record | None:
         """The record at this place, None where the topic holds it no longer or does not hold it within seconds."""
-        at = TopicPartition(topic, partition)
+        at = Partition(topic, partition)
         if self._next != (at, offset):
             # Places that follow each other are read on; all else is jumped to.
             self._consumer.assign([at])
@@ -89,18 +72,18 @@ class RecordLookup:
         self._next = None
         deadline = time.monotonic() + _LOOKUP_SECONDS
         while time.monotonic() < deadline:
-            for messages in self._consumer.poll(timeout_ms=_POLL_MS, max_records=1).values():
+            for messages in self._consumer.poll(_POLL_SECONDS, max_records=1).values():
                 self._next = (at, messages[0].offset + 1)
                 return record_of(messages[0]) if messages[0].offset == offset else None
         return None
 
 
-def ends_before(consumer: KafkaConsumer, partition: TopicPartition, offset: int, timeout_ms: int | None = None) -> bool:
+def ends_before(consumer: Consumer, partition: Partition, offset: int, timeout: float | None = None) -> bool:
     """Whether a partition surely ends before this offset: a new leader, which may know of its end a moment late, is
     asked twice.
     """
     for pause_seconds in (_LOOK_AGAIN_SECONDS, 0.0):
-        if offset <= consumer.end_offsets([partition], timeout_ms=timeout_ms)[partition]:
+        if offset <= consumer.end_offsets([partition], timeout)[partition]:
             return False
         time.sleep(pause_seconds)
     return True
@@ -109,10 +92,10 @@ def ends_before(consumer: KafkaConsumer, partition: TopicPartition, offset: int,
 class RecordCheck:
     """Tells whether a record still stands at its place; its reader is opened when it is asked first."""
 
-    def __init__(self, open_reader: Callable[[], AbstractContextManager[KafkaConsumer]]) -> None:
+    def __init__(self, open_reader: Callable[[], AbstractContextManager[Consumer]]) -> None:
         self._open_reader = open_reader
         self._opened = ExitStack()
-        self._consumer: KafkaConsumer | None = None
+        self._consumer: Consumer | None = None
 
     def is_another(self, topic: str, partition: int, offset: int, known: str) -> bool:
         """Whether the record with the fingerprint `known`, empty where it is not known, has surely gone from its place:
@@ -120,7 +103,7 @@ class RecordCheck:
         """
         if self._consumer is None:
             self._consumer = self._opened.enter_context(self._open_reader())
-        at = TopicPartition(topic, partition)
+        at = Partition(topic, partition)
         if ends_before(self._consumer, at, offset + 1):
             return True
         found = RecordLookup(self._consumer).find(topic, partition, offset)
@@ -134,7 +117,7 @@ class RecordCheck:
         self._opened.close()
 
 
-def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:
+def start_before_end(consumer: Consumer, topic: str, records: int) -> None:
     """Assign all partitions of a topic, so many offsets before the end of each.
 
     Raises KafkaUnavailable if the topic does not exist.
@@ -146,14 +129,14 @@ def start_before_end(consumer: KafkaConsumer, topic: str, records: int) -> None:
         consumer.seek(partition, max(starts[partition], ends[partition] - records))
 
 
-def follow(consumer: KafkaConsumer) -> Iterator[Any]:
+def follow(consumer: Consumer) -> Iterator[Message]:
     """The records of the assigned partitions as they come, for ever."""
     while True:
-        for messages in consumer.poll(timeout_ms=_POLL_MS).values():
+        for messages in consumer.poll(_POLL_SECONDS).values():
             yield from messages
 
 
-def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
+def read_to_end(consumer: Consumer) -> Iterator[Message]:
     """The records of the assigned partitions from their positions up to where the topic ends now.
 
     Raises KafkaUnavailable if that end is not reached: the broker fails, or a transaction is open before it.
@@ -161,7 +144,7 @@ def read_to_end(consumer: KafkaConsumer) -> Iterator[Any]:
     yield from read_up_to(consumer, consumer.end_offsets(list(consumer.assignment())))
 
 
-def all_read(messages: Iterable[Any]) -> Iterator[Any]:
+def all_read(messages: Iterable[Message]) -> Iterator[Message]:
     """The messages of a topic that questream itself writes, of which none may be left out.
 
     Raises KafkaRefused where one was not read, since its compressed batch unpacks to too much.
@@ -177,23 +160,23 @@ def all_read(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def read_up_to(
-    consumer: KafkaConsumer,
-    ends: Mapping[TopicPartition, int],
+    consumer: Consumer,
+    ends: Mapping[Partition, int],
     standstill_seconds: float = _STANDSTILL_SECONDS,
     given_up: Callable[[], bool] = lambda: False,
-) -> Iterator[Any]:
+) -> Iterator[Message]:
     """The records of the assigned partitions from their positions up to `ends`.
 
     Raises KafkaUnavailable if the ends are not reached: reading stood still for `standstill_seconds`, as it does before
     an open transaction, or was `given_up`.
     """
-    positions = {partition: consumer.position(partition) for partition in ends}
+    positions = {partition: consumer.position(partition) or 0 for partition in ends}
     moved_at = time.monotonic()
     while any(positions[partition] < end for partition, end in ends.items()):
-        for partition, messages in consumer.poll(timeout_ms=_POLL_MS).items():
+        for partition, messages in consumer.poll(_POLL_SECONDS).items():
             yield from (message for message in messages if message.offset < ends[partition])
         # Not the records' offsets: the markers of transactions take offsets too, and no record passes them.
-        before, positions = positions, {partition: consumer.position(partition) for partition in ends}
+        before, positions = positions, {partition: consumer.position(partition) or 0 for partition in ends}
         if positions != before:
             moved_at = time.monotonic()
         elif time.monotonic() - moved_at > standstill_seconds:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
 
-from questream.broker.kafka_python.connect import open_reader, translated
-from questream.broker.kafka_python.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
+from questream.broker.connect import open_reader
+from questream.broker.port import Consumer, Message, Partition
+from questream.broker.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
 from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
 from questream.records import open_decoder
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 Place = tuple[int, int]  # partition and offset in the input topic
 
-_POLL_MS = 200
+_POLL_SECONDS = 0.2
 # Records between two wanted ones that are cheaper read than jumped over.
 _GAP_OFFSETS = 2000
 
@@ -74,26 +74,23 @@ class DecidedTopics:
 
     def first_offsets(self) -> dict[int, int]:
         """The first offset that the input topic still holds, by partition."""
-        with translated():
-            offsets = self._questions.beginning_offsets(list(self._partitions.values()))
+        offsets = self._questions.beginning_offsets(list(self._partitions.values()))
         return {partition.partition: offset for partition, offset in offsets.items()}
 
     def read_decisions(self) -> Iterator[Published]:
         """The decisions from where the last call ended to where the topic ends now."""
-        with translated():
-            ends = self._decisions.end_offsets(list(self._decisions.assignment()))
-            for message in all_read(read_up_to(self._decisions, ends)):
-                published = self._published(message)
-                if published is not None:
-                    yield published
-            for partition, end in ends.items():
-                # What came meanwhile was fetched with the rest and passed over: it is read by the next call.
-                self._decisions.seek(partition, end)
+        ends = self._decisions.end_offsets(list(self._decisions.assignment()))
+        for message in all_read(read_up_to(self._decisions, ends)):
+            published = self._published(message)
+            if published is not None:
+                yield published
+        for partition, end in ends.items():
+            # What came meanwhile was fetched with the rest and passed over: it is read by the next call.
+            self._decisions.seek(partition, end)
 
     def wait_for_decisions(self) -> list[Published]:
         """The decisions that come within a moment, if any do."""
-        with translated():
-            polled = self._decisions.poll(timeout_ms=_POLL_MS)
+        polled = self._decisions.poll(_POLL_SECONDS)
         found = (self._published(message) for messages in polled.values() for message in messages)
         return [published for published in found if published is not None]
 
@@ -103,17 +100,16 @@ class DecidedTopics:
         for partition, offset in sorted(set(places)):
             wanted.setdefault(partition, []).append(offset)
         first = self.first_offsets()
-        with translated():
-            for partition, offsets in wanted.items():
-                kept = [offset for offset in offsets if offset >= first.get(partition, offset + 1)]
-                for message in _read_at(self._questions, self._partitions[partition], kept) if kept else ():
-                    question = self._question(message)
-                    if question is not None:
-                        yield (partition, message.offset), question
+        for partition, offsets in wanted.items():
+            kept = [offset for offset in offsets if offset >= first.get(partition, offset + 1)]
+            for message in _read_at(self._questions, self._partitions[partition], kept) if kept else ():
+                question = self._question(message)
+                if question is not None:
+                    yield (partition, message.offset), question
 
-    def _published(self, message: Any) -> Published | None:
+    def _published(self, message: Message) -> Published | None:
         try:
-            decision = orjson.loads(message.value)
+            decision = orjson.loads(message.value or b"")
             if not is_known(decision.get("schema_version")):
                 logger.warning("a decision of a later release is passed over", extra={"offset": message.offset})
                 return None
@@ -128,7 +124,7 @@ class DecidedTopics:
             logger.warning("a record of the output topic is no decision", extra={"offset": message.offset})
             return None
 
-    def _question(self, message: Any) -> Question | None:
+    def _question(self, message: Message) -> Question | None:
         try:
             question = self._decoder.decode(record_of(message))
         except BadRecord:
@@ -137,7 +133,7 @@ class DecidedTopics:
         return question if question.namespace == self._namespace else None
 
 
-def _read_at(consumer: KafkaConsumer, partition: TopicPartition, offsets: Sequence[int]) -> Iterator[Any]:
+def _read_at(consumer: Consumer, partition: Partition, offsets: Sequence[int]) -> Iterator[Message]:
     """The records at these ascending offsets of one partition; one that is not there is passed over."""
     consumer.assign([partition])
     consumer.seek(partition, offsets[0])

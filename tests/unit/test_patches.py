@@ -1,15 +1,39 @@
-"""What questream mends in kafka-python's sender: no caller waits for a request that nobody will send."""
+"""What questream mends in kafka-python: each patch has its place and its test; no caller waits for a lost request."""
 
 from __future__ import annotations
+
+import importlib
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import MessageSizeTooLargeError
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 
-from questream.broker.kafka_python.sender import mend_senders
+from questream.broker.kafka_python.patches import PATCHES, VERSION, Patch
 
-mend_senders()
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_patches_are_of_the_version_that_is_installed() -> None:
+    assert version("kafka-python") == VERSION
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.part.rpartition(".")[2])
+def test_each_patch_has_what_it_mends_a_module_and_a_test(patch: Patch) -> None:
+    file, _, name = patch.test.partition("::")
+    assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE)
+    module = (ROOT / "src/questream/broker/kafka_python" / f"{patch.module}.py").read_text()
+    assert patch.part.rpartition(".")[2] in module or patch.part.rpartition(".")[2] == "__init__"
+    found: Any = importlib.import_module("kafka")
+    for part in patch.part.split(".")[1:]:
+        # What an instance alone has is not looked for on its class.
+        if not hasattr(found, part) and isinstance(found, type):
+            break
+        found = getattr(found, part)
 
 
 def in_transaction() -> TransactionManager:

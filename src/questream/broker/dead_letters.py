@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
-
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.structs import OffsetAndMetadata
 
 from questream.broker.deadline import Watchdog
-from questream.broker.kafka_python.publisher import Outgoing, send
-from questream.broker.kafka_python.reading import all_read, partitions_of, read_to_end, read_up_to
+from questream.broker.port import Consumer, Message, NextOffset, Outgoing, Partition, Producer
+from questream.broker.publisher import Sent
+from questream.broker.reading import all_read, partitions_of, read_to_end, read_up_to
 from questream.domain import Unread, count_bytes
 from questream.errors import BadRecord, QuestreamError
 from questream.records import (
@@ -96,12 +93,12 @@ class Replayed:
         return text
 
     @classmethod
-    def decode(cls, committed: OffsetAndMetadata | None) -> Replayed:
+    def decode(cls, committed: NextOffset | None) -> Replayed:
         """What was committed; nothing is settled where nothing was, or where the metadata are not ours."""
-        if committed is None or committed.offset < 0:
+        if committed is None:
             return cls()
-        replayed = cls(committed.offset)
-        for part in (committed.metadata or "").split(","):
+        replayed = cls(committed)
+        for part in committed.metadata.split(","):
             first, dash, last = part.partition("-")
             if dash and first.isdigit() and last.isdigit():
                 replayed.add(int(first), int(last))
@@ -125,7 +122,7 @@ def replay_group(group_id: str) -> str:
     return f"{group_id}.dead-letter-replay"
 
 
-def read_dead_letters(consumer: KafkaConsumer) -> Iterator[DeadLetter]:
+def read_dead_letters(consumer: Consumer) -> Iterator[DeadLetter]:
     """Those from the consumer's positions up to where the topic ends now.
 
     Raises KafkaRefused for a batch that unpacks to more than `kafka.max_unpacked_bytes`.
@@ -134,14 +131,14 @@ def read_dead_letters(consumer: KafkaConsumer) -> Iterator[DeadLetter]:
         yield _to_dead_letter(message)
 
 
-def begin(consumer: KafkaConsumer, topic: str) -> dict[int, Replayed]:
+def begin(consumer: Consumer, topic: str) -> dict[int, Replayed]:
     """Assign the topic from its beginning; returns by partition what the consumer's group has settled."""
     partitions = partitions_of(consumer, topic)
     consumer.assign(partitions)
     settled = {}
     for partition, beginning in consumer.beginning_offsets(partitions).items():
         consumer.seek(partition, beginning)
-        settled[partition.partition] = Replayed.decode(consumer.committed(partition, metadata=True))
+        settled[partition.partition] = Replayed.decode(consumer.committed(partition))
     return settled
 
 
@@ -174,7 +171,7 @@ def select(
             yield letter
 
 
-def with_originals(letters: Iterator[DeadLetter], reader: KafkaConsumer, count: ReplayCount) -> Iterator[DeadLetter]:
+def with_originals(letters: Iterator[DeadLetter], reader: Consumer, count: ReplayCount) -> Iterator[DeadLetter]:
     """The letters, those by reference with what stands at their origin.
 
     `reader` is a consumer without a group. A letter whose record is gone, or is another by now, is counted and stays;
@@ -197,9 +194,9 @@ def _is_of(reference: Reference, value: bytes | None) -> bool:
     return reference.sha256 is None or sha256(value or b"").hexdigest() == reference.sha256
 
 
-def _read_at(reader: KafkaConsumer, origin: Origin) -> Any:
+def _read_at(reader: Consumer, origin: Origin) -> Message | None:
     """The record at a place, or None where there is none any more."""
-    partition = TopicPartition(origin.topic, origin.partition)
+    partition = Partition(origin.topic, origin.partition)
     if partition not in partitions_of(reader, origin.topic):
         return None
     reader.assign([partition])
@@ -216,13 +213,13 @@ def replay(
     settled: dict[int, Replayed],
     topic: str,
     group: str,
-    producer: KafkaProducer,
+    producer: Producer,
     deadline_seconds: float,
     on_sent: Callable[[int], None],
 ) -> None:
     """Send the letters back and note them as settled, so many or so large per Kafka transaction: all of it or nothing.
 
-    `producer` is transactional, ready, and has a KeySerializer. A call that outlasts `deadline_seconds` ends the
+    `producer` is transactional and ready. A call that outlasts `deadline_seconds` ends the
     process.
     """
     watchdog = Watchdog()
@@ -247,23 +244,22 @@ def _send(
     settled: dict[int, Replayed],
     topic: str,
     group: str,
-    producer: KafkaProducer,
+    producer: Producer,
     watchdog: Watchdog,
     deadline_seconds: float,
 ) -> None:
     for letter in batch:
         settled[letter.partition].add(letter.offset, letter.offset)
     offsets = {
-        TopicPartition(topic, partition): OffsetAndMetadata(done.below, done.encode(), -1)
-        for partition, done in settled.items()
+        Partition(topic, partition): NextOffset(done.below, done.encode()) for partition, done in settled.items()
     }
+    sent = Sent()
     with watchdog.limit("replay", deadline_seconds):
         producer.begin_transaction()
-        futures = [send(producer, _outgoing(letter)) for letter in batch]
-        producer.send_offsets_to_transaction(offsets, group)
+        sent.send(producer, [_outgoing(letter) for letter in batch])
+        producer.send_offsets(offsets, group)
         producer.commit_transaction()
-        for future in futures:
-            future.get(timeout=0)
+        sent.require_all()
 
 
 def _outgoing(letter: DeadLetter) -> Outgoing:
@@ -273,7 +269,7 @@ def _outgoing(letter: DeadLetter) -> Outgoing:
     return Outgoing(letter.origin.topic, letter.key, letter.value, headers, partition)
 
 
-def _to_dead_letter(message: Any) -> DeadLetter:
+def _to_dead_letter(message: Message) -> DeadLetter:
     told = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
     try:
         origin = dead_letter_origin(message.headers)

@@ -1,0 +1,218 @@
+"""What is mended in kafka-python itself. `PATCHES` lists these, and what else the adapter does by its private parts.
+
+The package imports this module first: every client that it makes is mended. With another version of
+kafka-python, look at each entry again: tests/unit/test_patches.py holds the list to the version and to its tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kafka import errors as kafka_errors
+from kafka.cluster import ClusterMetadata
+from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
+from kafka.producer import record_accumulator
+from kafka.producer.sender import Sender
+from kafka.producer.transaction_manager import EndTxnHandler, TransactionManager
+from kafka.record.memory_records import MemoryRecordsBuilder
+
+VERSION = "3.0.12"
+
+_PAUSE_SECONDS = 0.05
+
+
+class Patch(NamedTuple):
+    """What kafka-python does wrong, the part of it that is changed or reached into, and the test of the mending.
+
+    `module` is the adapter's module that does it, `test` is `path::name`; `upstream` is the number of the issue at
+    github.com/dpkp/kafka-python, None where none is known.
+    """
+
+    symptom: str
+    part: str
+    module: str
+    test: str
+    upstream: int | None = None
+
+
+PATCHES = (
+    Patch(
+        "a client that asks for a topic creates it: the option against it does not reach the metadata",
+        "kafka.cluster.ClusterMetadata.DEFAULT_CONFIG",
+        "patches",
+        "tests/integration/test_start.py::test_a_missing_topic_is_refused_and_not_created",
+        2083,
+    ),
+    Patch(
+        "what arrives together with the end of a connection is dropped: why a login is refused is not told",
+        "kafka.net.transport.KafkaTCPTransport._sock_recv",
+        "patches",
+        "tests/integration/test_worker_trouble.py::test_a_wrong_password_ends_the_worker_and_names_the_setting",
+    ),
+    Patch(
+        "a transactional request is lost when its coordinator goes away, and its caller waits for ever",
+        "kafka.producer.sender.Sender.__init__",
+        "patches",
+        "tests/integration/test_operations_of_kafka.py::test_brokers_that_are_restarted_one_by_one_end_no_worker",
+    ),
+    Patch(
+        "requests that wait behind a transaction that failed are never ended",
+        "kafka.producer.transaction_manager.TransactionManager.next_request_handler",
+        "patches",
+        "tests/unit/test_patches.py::test_all_that_waits_ends_with_the_transaction_that_failed",
+    ),
+    Patch(
+        "a producer takes no header without a value, and no record of which key and value are null",
+        "kafka.producer.record_accumulator.MemoryRecordsBuilder",
+        "patches",
+        "tests/contract/test_broker.py::test_a_record_comes_as_it_was_sent",
+    ),
+    Patch(
+        "a header whose name is not UTF-8, or a timestamp that overflows, stops its partition",
+        "kafka.record.default_records.DefaultRecordBatch._read_msg",
+        "batches",
+        "tests/integration/test_hostile_records.py::test_header_names_that_are_not_utf8_pass_byte_for_byte",
+    ),
+    Patch(
+        "a compressed batch is unpacked as a whole, however large that is",
+        "kafka.consumer.fetcher.Fetcher.PartitionRecords",
+        "batches",
+        "tests/unit/test_unpacking.py::test_a_batch_beyond_the_budget_gives_its_places_and_the_next_is_read",
+    ),
+    Patch(
+        "a poll hands on whatever number of bytes it has",
+        "kafka.consumer.fetcher.Fetcher._append",
+        "consumer",
+        "tests/integration/test_unpacking.py::test_a_poll_hands_on_no_more_bytes_than_a_batch_may_have",
+    ),
+    Patch(
+        "a partition that has been read through keeps others from being taken up again after a pause",
+        "kafka.consumer.fetcher.Fetcher._next_partition_records",
+        "consumer",
+        "tests/contract/test_broker.py::test_a_paused_partition_waits_and_the_others_do_not",
+    ),
+    Patch(
+        "a position that the log does not have is moved without a word",
+        "kafka.consumer.subscription_state.SubscriptionState.request_offset_reset",
+        "consumer",
+        "tests/contract/test_broker.py::test_a_position_that_the_log_does_not_have_is_told_once",
+    ),
+    Patch(
+        "a position behind the end of a log that was cut is moved without a word",
+        "kafka.consumer.fetcher.Fetcher._handle_offset_for_leader_epoch_response",
+        "consumer",
+        "tests/integration/test_positions.py::test_a_log_that_ends_below_what_was_read_is_told",
+    ),
+    Patch(
+        "a join that new metadata caused is forgotten if a poll ends between its two requests",
+        "kafka.coordinator.base.BaseCoordinator.request_rejoin",
+        "consumer",
+        "tests/fault/test_rebalance.py::"
+        "test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts_many_polls",
+    ),
+    Patch(
+        "how long a quota holds a producer back is told as an average alone",
+        "kafka.net.connection.KafkaConnection._throttle_time",
+        "producer",
+        "tests/integration/test_operations_of_kafka.py::"
+        "test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_it",
+    ),
+)
+
+
+# No client of ours creates a topic by asking for it, with a broker's defaults, where `auto.create.topics.enable` is on.
+# kafka-python has the option, but hands it to no client's metadata, where alone it is read.
+ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
+
+
+def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
+    def received(transport: Any) -> tuple[bytes, Any]:
+        data, error = receive(transport)
+        return data, None if data else error
+
+    return received
+
+
+# kafka-python drops what arrives together with the end of a connection: a broker says why it refuses a login, and
+# closes. The next read sees the end again.
+for _transport in (KafkaTCPTransport, KafkaSSLTransport):
+    _transport._sock_recv = _data_first(_transport._sock_recv)
+
+
+# The sender takes a request out of its queue and waits for the coordinator to be connected. Where the broker has gone,
+# `await_ready` raises instead of answering False; the sender then looks the coordinator up anew and forgets to put the
+# request back. The transaction waits for it for ever: a rolling restart of the brokers would end every worker at its
+# call deadline.
+def _answering(await_ready: Callable[..., bool]) -> Callable[..., bool]:
+    def is_ready(node_id: Any, timeout_ms: float = 30_000) -> bool:
+        try:
+            return await_ready(node_id, timeout_ms=timeout_ms)
+        except kafka_errors.KafkaError:
+            # The sender asks again at once.
+            time.sleep(_PAUSE_SECONDS)
+            return False
+
+    return is_ready
+
+
+def _with_answering_client(begin: Callable[..., None]) -> Callable[..., None]:
+    def begun(sender: Any, client: Any, *arguments: Any, **config: Any) -> None:
+        begin(sender, client, *arguments, **config)
+        # Of this client alone, which is the producer's own: others rely on the exception.
+        client.await_ready = _answering(client.await_ready)
+
+    return begun
+
+
+Sender.__init__ = _with_answering_client(Sender.__init__)
+
+
+# Once a transaction has failed, for a record that its topic does not take say, the sender ends one waiting request with
+# the error and then sleeps until something else happens. Offsets that wait behind that request are never ended: the
+# call that sends them hangs until its deadline.
+def _ending_all(next_handler: Callable[..., Any]) -> Callable[..., Any]:
+    def next_request_handler(manager: Any, has_incomplete_batches: bool) -> Any:
+        found = next_handler(manager, has_incomplete_batches)
+        while found is None and manager.has_error() and _waits(manager):
+            found = next_handler(manager, has_incomplete_batches)
+        return found
+
+    return next_request_handler
+
+
+def _waits(manager: Any) -> bool:
+    """Whether the next request in line is one that does not wait for batches."""
+    pending = manager._pending_requests
+    return bool(pending) and not isinstance(pending[0][-1], EndTxnHandler)
+
+
+TransactionManager.next_request_handler = _ending_all(TransactionManager.next_request_handler)
+
+
+class _Null(bytes):
+    """The kind of `NULL`."""
+
+
+# Stands for null where kafka-python refuses None: as a header's value, and as a key beside a null value.
+NULL = _Null()
+
+
+def is_null(value: Any) -> bool:
+    """Whether this is NULL."""
+    return isinstance(value, _Null)
+
+
+class _RecordsBuilder(MemoryRecordsBuilder):  # type: ignore[misc]  # kafka-python ships no types
+    """Writes `NULL` as null."""
+
+    __slots__ = ()
+
+    def append(self, timestamp: Any, key: Any, value: Any, headers: Any = ()) -> Any:
+        values = [(name, None if is_null(header) else header) for name, header in headers]
+        return super().append(timestamp, key, value, values)
+
+
+# All that leads here asks each value for its length; a producer offers no other place to say null.
+record_accumulator.MemoryRecordsBuilder = _RecordsBuilder
