@@ -55,7 +55,7 @@ class Metrics:
         self.assignments = Counter(
             "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
         )
-        self.merges = Counter("questream_merges", "Clusters merged into an older one.", registry=registry)
+        self.merges = Counter("questream_merges", "Clusters merged into another.", registry=registry)
         self.retired = Counter(
             "questream_retired",
             "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",

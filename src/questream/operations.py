@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from questream.clustering.merging import Merge, Naming, merged_naming
+from questream.clustering.merging import Merge, Naming, merged_naming, precedence
 from questream.clustering.nearest import nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterState
@@ -76,10 +76,11 @@ def merge_clusters(
     other: int,
     may_drop: Callable[[ClusterState, ClusterState], bool] = keep_namings,
 ) -> AppliedMerge:
-    """Merge two clusters because an operator says so, whatever their similarity; the older id survives.
+    """Merge two clusters because an operator says so, whatever their similarity.
 
-    Ids that were merged away stand for what they were merged into. Workers publish the merge within seconds.
-    Where both are named and their labels or routes differ, those of the younger would go: `may_drop` is asked with the
+    The id of the named one survives, else that of the larger, else that of the older. Ids that were merged away stand
+    for what they were merged into. Workers publish the merge within seconds.
+    Where both are named and their labels or routes differ, those of the smaller would go: `may_drop` is asked with the
     survivor and the loser, and asked again if either is named anew before the merge.
     Raises KeyError if there is no such cluster, ValueError if both are the same, NamingsDiffer if nothing may be
     dropped, Contended if they never stood still, StoreUnsettled where a worker has to look first whether the store has
@@ -87,10 +88,9 @@ def merge_clusters(
     """
     agreed: Naming | None = None
     for _ in range(_MERGE_ATTEMPTS):
-        states = sorted(
-            (live_cluster(store, namespace, one), live_cluster(store, namespace, other)), key=lambda s: s.cluster_id
+        survivor, loser = sorted(
+            (live_cluster(store, namespace, one), live_cluster(store, namespace, other)), key=_precedence
         )
-        survivor, loser = states
         if survivor.cluster_id == loser.cluster_id:
             raise ValueError("the two are one cluster already")
         if survivor.vector_sum is None or loser.vector_sum is None:
@@ -113,6 +113,10 @@ def merge_clusters(
         if merged.applied:
             return merged.applied[0]
     raise Contended("the clusters kept moving", "try again")
+
+
+def _precedence(state: ClusterState) -> tuple[bool, int, int]:
+    return precedence((state.label, state.route), state.size, state.cluster_id)
 
 
 def live_cluster(store: Store, namespace: str, cluster_id: int) -> ClusterState:

@@ -470,8 +470,70 @@ def test_a_label_and_its_route_survive_a_merge_together(
     merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
     (applied,) = merged.applied
     assert (applied.survivor.label or "", applied.survivor.route or "") == survives
-    assert naming_of(store, namespace, 1) == survives
+    assert naming_of(store, namespace, applied.merge.survivor) == survives
     assert merged.apart == []
+
+
+def create_third(store: Store, namespace: str, seq: int, joins: int = 1) -> int:
+    """Cluster 3 with `joins` questions; returns the seq."""
+    rows = batch(*(row(3 + at, 3, created=at == 0, rank=at + 1) for at in range(joins)))
+    third = proposal(creation(3, vector(joins, 0, 0, 0), joins=joins), rows=rows, seq=seq)
+    assert isinstance(commit(store, namespace, third), Committed)
+    return seq + 1
+
+
+def test_the_larger_of_two_unnamed_clusters_survives(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq, joins=3)
+    merged = merge(store, namespace, seq, [Merge(1, 3, 2, 3, vector(5, 0, 0, 0))])
+    (applied,) = merged.applied
+    assert (applied.merge.survivor, applied.merge.loser) == (3, 1)
+    assert (applied.survivor.size, applied.loser.size) == (5, 2)
+    loser, survivor = store.cluster(namespace, 1), store.cluster(namespace, 3)
+    assert loser is not None
+    assert survivor is not None
+    assert (loser.merged_into, survivor.merged_into, survivor.members) == (3, None, 5)
+    changes = tail(store, namespace, seq).changes
+    assert changes is not None
+    assert ClusterRemoved(1) in changes
+    mirror = store.load(namespace)
+    assert mirror.member_count(3) == 5
+    np.testing.assert_array_equal(mirror.vector_sum(3), vector(5, 0, 0, 0))
+
+
+def test_the_older_of_two_clusters_of_one_size_survives(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq, joins=2)
+    (applied,) = merge(store, namespace, seq, [Merge(1, 3, 2, 2, vector(4, 0, 0, 0))]).applied
+    assert (applied.merge.survivor, applied.merge.loser) == (1, 3)
+
+
+def test_a_named_cluster_survives_a_larger_one(store: Store, namespace: str) -> None:
+    seq = named(store, namespace, ("", ""), ("", "cards-team"))
+    (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    assert (applied.merge.survivor, applied.survivor.size, applied.survivor.route) == (2, 3, "cards-team")
+
+
+def test_of_two_clusters_named_alike_the_larger_survives(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, named(store, namespace, CARDS, ("", "")), joins=3)
+    store.label(namespace, 3, *CARDS)
+    (applied,) = merge(store, namespace, seq, [Merge(1, 3, 2, 3, vector(5, 0, 0, 0))]).applied
+    assert (applied.merge.survivor, applied.survivor.label, applied.survivor.route) == (3, *CARDS)
+
+
+def test_merges_in_one_call_follow_what_survived(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, named(store, namespace, ("", ""), CARDS), joins=4)
+    chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 4, vector(6, 1, 0, 0))]
+    merged = merge(store, namespace, seq, chain)
+    assert [(applied.merge.survivor, applied.merge.loser) for applied in merged.applied] == [(2, 1), (2, 3)]
+    assert [applied.survivor.size for applied in merged.applied] == [3, 7]
+    assert [state.cluster_id for state in store.clusters(namespace)] == [2]
+
+
+def test_what_an_operator_was_shown_as_the_survivor_survives(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, named(store, namespace, CARDS, ("", "")), joins=3)
+    store.label(namespace, 3, "card delivery", None)
+    shown = Merge(1, 3, 2, 3, vector(5, 0, 0, 0), ("card delivery", None))
+    (applied,) = merge(store, namespace, seq, [shown]).applied
+    assert (applied.merge.survivor, applied.survivor.label) == (1, "card arrival")
 
 
 def test_a_merge_that_builds_on_one_kept_apart_is_refused(store: Store, namespace: str) -> None:
@@ -490,8 +552,9 @@ def test_a_merge_in_the_same_call_decides_what_the_next_must_not_mix(store: Stor
     store.label(namespace, 3, "card delivery", None)
     chain = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(3, 1, 0, 0))]
     merged = merge(store, namespace, seq + 1, chain)
-    assert ([applied.merge for applied in merged.applied], merged.apart) == (chain[:1], chain[1:])
-    assert naming_of(store, namespace, 1) == CARDS
+    # The named one has survived, and stands for the other in what follows.
+    assert ([applied.merge for applied in merged.applied], merged.apart) == ([chain[0].of(2, 1)], [chain[1].of(2, 3)])
+    assert naming_of(store, namespace, 2) == CARDS
 
 
 def test_an_operator_drops_just_the_label_and_route_that_were_shown(store: Store, namespace: str) -> None:
@@ -526,15 +589,17 @@ def test_a_label_binds_later_decisions_and_survives_a_merge(store: Store, namesp
     seq = create_two(store, namespace).seq
     state = store.label(namespace, 2, "lost card", "team-cards")
     assert (state.event, state.label, state.route) == ("labelled", "lost card", "team-cards")
-    merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
-    store.label(namespace, 2, None, "team-fraud")
+    (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    survivor, alias = applied.merge.survivor, applied.merge.loser
+    store.label(namespace, alias, None, "team-fraud")
     seq = store.load(namespace).seq
-    reply = commit(store, namespace, proposal(join(1, 3, vector(3, 1, 0, 0)), rows=batch(row(3, 1)), seq=seq))
+    touch = join(survivor, 3, vector(3, 1, 0, 0))
+    reply = commit(store, namespace, proposal(touch, rows=batch(row(3, survivor)), seq=seq))
     assert isinstance(reply, Committed)
-    assert (reply.cluster_rows[1].label, reply.cluster_rows[1].route) == ("lost card", "team-fraud")
+    assert (reply.cluster_rows[survivor].label, reply.cluster_rows[survivor].route) == ("lost card", "team-fraud")
     decision = store.ledger(namespace, "questions", 0).decisions[3]
     assert (decision.label, decision.route) == ("lost card", "team-fraud")
-    assert store.label(namespace, 1, "", "").label is None
+    assert store.label(namespace, alias, "", "").label is None
 
 
 def test_labelling_a_cluster_that_never_was_is_a_key_error(store: Store, namespace: str) -> None:

@@ -82,7 +82,6 @@ class History:
             self.mean_count += 1
 
     def _merge(self, survivor: int, loser: int) -> None:
-        assert survivor < loser
         a, b = self._row(survivor), self._row(loser)
         assert float(a @ b + (2 - a @ a - b @ b) / 4) >= self.threshold - TOLERANCE
         self.members[survivor] += self.members.pop(loser)

@@ -33,6 +33,13 @@ def test_a_merged_id_stands_for_its_survivor(store: MemoryStore) -> None:
     assert merge_clusters(store, "default", 2, 3).merge.survivor == 1
 
 
+def test_an_operators_merge_keeps_the_named_one_else_the_larger(store: MemoryStore) -> None:
+    store.label("default", 3, "card arrival", None)
+    assert merge_clusters(store, "default", 2, 3).merge.survivor == 3
+    store.label("default", 3, "", None)
+    assert merge_clusters(store, "default", 1, 3).merge.survivor == 1
+
+
 def test_what_cannot_be_merged_says_so(store: MemoryStore) -> None:
     with pytest.raises(KeyError):
         merge_clusters(store, "default", 1, 99)

@@ -172,12 +172,12 @@ def merge(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop the younger one's label and route unasked.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop the smaller one's label and route unasked.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge two clusters for ever, whatever their similarity; the older id survives.
+    """Merge two clusters for ever, whatever their similarity; the named, else the larger one's id survives.
 
-    Where both have a label or a route and these differ, the younger one's are dropped: it names them and asks first;
+    Where both have a label or a route and these differ, the smaller one's are dropped: it names them and asks first;
     without a terminal it merges only with --yes.
 
     Example: questream clusters merge c17 c42
@@ -197,7 +197,7 @@ def merge(
     try:
         applied = merge_clusters(store, chosen, one, another, may_drop)
     except NamingsDiffer as error:
-        raise QuestreamError(f"{error}: nothing was merged", "--yes drops the younger one's") from None
+        raise QuestreamError(f"{error}: nothing was merged", "--yes drops the smaller one's") from None
     survivor, loser = applied.survivor, applied.loser
     if as_json:
         print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,11 @@ UNNAMED: Naming = (None, None)
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two clusters become one: the older id survives. Member counts are those the proposal was made at.
+    """Two clusters become one. Member counts are those that the two of the proposal were seen with.
 
-    `dropped` is the loser's label and route that an operator gives up; an automatic merge (None) drops no naming.
+    A proposal names the older one as the survivor; the store, which knows sizes and namings, decides which id survives
+    (`precedence`). `dropped` is the loser's label and route that an operator gives up, and binds the survivor;
+    an automatic merge (None) drops no naming.
     """
 
     survivor: int
@@ -38,6 +40,18 @@ class Merge:
     def members(self) -> int:
         """Centroid members of the survivor after the merge."""
         return self.survivor_members + self.loser_members
+
+    def of(self, survivor: int, loser: int) -> Merge:
+        """The merge as it comes out: which of the two, or of what they have become, survives."""
+        return replace(self, survivor=survivor, loser=loser)
+
+
+def precedence(naming: Naming, size: int, cluster_id: int) -> tuple[bool, int, int]:
+    """Of two clusters that merge, the one with the lesser survives: the named, else the larger, else the older.
+
+    It is the id that most people have seen.
+    """
+    return naming == UNNAMED, -size, cluster_id
 
 
 def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Naming | None:

@@ -53,8 +53,8 @@ def check_unique_ids(run: Run, rules: Rules) -> Iterator[Violation]:
         for number, cluster in stored.clusters.items():
             if cluster.merged_into is not None and cluster.vector_sum is not None:
                 yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "both an alias and a cluster")
-            if cluster.merged_into is not None and cluster.merged_into >= number:
-                yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "merged into a younger cluster")
+            if cluster.merged_into == number:
+                yield Violation(Promise.UNIQUE_ID, _name(namespace, number), "merged into itself")
         newest = max([*by_number, *stored.clusters], default=0)
         if newest >= stored.next_number:
             yield Violation(

@@ -87,7 +87,7 @@ LISTED = (
     (f"{LUA}/commit.lua", " and tonumber(members) ~= touch[3])", " and false)"),
     (f"{LUA}/merge.lua", "loser_members ~= merge[4] or ", ""),
     (f"{LUA}/merge.lua", "survivor_members ~= merge[3] or ", ""),
-    (f"{LUA}/merge.lua", " or refused[survivor_id] or refused[loser_id]", ""),
+    (f"{LUA}/merge.lua", " or refused[merge[1]] or refused[merge[2]]", ""),
     (f"{LUA}/recover.lua", "current_store_epoch(KEYS[1]) or ", ""),
     (f"{LUA}/recover.lua", " or current(KEYS[1], 'settling') ~= request.token", ""),
     (f"{LUA}/restore.lua", "current_store_epoch(KEYS[1]) or ", ""),

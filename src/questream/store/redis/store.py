@@ -395,13 +395,17 @@ class RedisStore:
         sums = [to_bytes(merge.vector_sum) for merge in merges]
         reply = self._merge_script(keys=keys, args=[orjson.dumps(header), *sums])
         seq_before, missed, seq_after, results, apart, outbox = reply
-        applied = [
-            AppliedMerge(merge, parse_cluster_row(merge.survivor, result[0]), parse_cluster_row(merge.loser, result[1]))
-            for merge, result in zip(merges, results, strict=True)
-            if result
-        ]
+        applied = []
+        for proposed, result in zip(merges, results, strict=True):
+            if result:
+                kept, lost, survivor, loser = result
+                merge = proposed.of(int(survivor), int(loser))
+                applied.append(
+                    AppliedMerge(merge, parse_cluster_row(merge.survivor, kept), parse_cluster_row(merge.loser, lost))
+                )
+        refused = [merges[at - 1].of(int(survivor), int(loser)) for at, survivor, loser in apart]
         position = OutboxPosition(store_epoch, *outbox)
-        return Merged(seq_after, parse_tail(seq_before, missed), applied, position, [merges[at - 1] for at in apart])
+        return Merged(seq_after, parse_tail(seq_before, missed), applied, position, refused)
 
     @_remembering
     def label(self, namespace: str, cluster_id: int, label: str | None, route: str | None) -> ClusterState:

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming
+from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming, precedence
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import IdentityMismatch, NamespaceHeld, RecoveryNeeded, StoreRefused
@@ -299,22 +299,30 @@ class MemoryStore:
             applied = []
             apart = []
             refused: set[int] = set()
-            for merge in merges:
-                survivor, loser = state.clusters.get(merge.survivor), state.clusters.get(merge.loser)
+            # What a cluster that a merge of this call names has become.
+            stands_for: dict[int, int] = {}
+            for proposed in merges:
+                one = stands_for.get(proposed.survivor, proposed.survivor)
+                other = stands_for.get(proposed.loser, proposed.loser)
+                survivor, loser = state.clusters.get(one), state.clusters.get(other)
                 if (
                     survivor is None
                     or loser is None
-                    or (survivor.members, loser.members) != (merge.survivor_members, merge.loser_members)
-                    or refused & {merge.survivor, merge.loser}
+                    or (survivor.members, loser.members) != (proposed.survivor_members, proposed.loser_members)
+                    or refused & {proposed.survivor, proposed.loser}
                 ):
                     # Later sums build on earlier merges.
-                    refused |= {merge.survivor, merge.loser}
+                    refused |= {proposed.survivor, proposed.loser}
                     continue
+                if proposed.dropped is None and _precedence(loser) < _precedence(survivor):
+                    survivor, loser = loser, survivor
+                merge = proposed.of(survivor.cluster_row.cluster_id, loser.cluster_row.cluster_id)
                 naming = merged_naming(_naming(survivor), _naming(loser), merge.dropped)
                 if naming is None:
-                    refused |= {merge.survivor, merge.loser}
+                    refused |= {proposed.survivor, proposed.loser}
                     apart.append(merge)
                     continue
+                stands_for[proposed.survivor] = stands_for[proposed.loser] = merge.survivor
                 applied.append(self._merge(state, merge, survivor, loser, naming))
                 changes += [
                     ClusterRemoved(merge.loser),
@@ -813,6 +821,10 @@ def _members(state: _Namespace, among: Members) -> Iterator[tuple[int, int]]:
 
 def _naming(cluster: _Cluster) -> Naming:
     return cluster.cluster_row.label, cluster.cluster_row.route
+
+
+def _precedence(cluster: _Cluster) -> tuple[bool, int, int]:
+    return precedence(_naming(cluster), cluster.cluster_row.size, cluster.cluster_row.cluster_id)
 
 
 def _is_kept(cluster: _Cluster) -> bool:

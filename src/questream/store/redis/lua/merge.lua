@@ -1,14 +1,16 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
 -- the call that names either was refused: later sums build on earlier merges. A label and its route are people's word:
 -- they survive together, and a merge that would drop them or mix them with others is refused, unless it says that it
--- drops just these.
+-- drops just these. Of the two that are one by now, the named one's id survives, else the larger one's, else the
+-- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
+-- names what did not survive means what did.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
 -- ARGV: 1 JSON {store epoch, seq, log_entries,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
---           {false where refused, else {survivor standing, loser standing}} * N,
---           the merges, from 1, that were refused because both are named and differ,
+--           {false where refused, else {survivor standing, loser standing, survivor id, loser id}} * N,
+--           {the merge, from 1, survivor id, loser id} of each that was refused because both are named and differ},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
 local batch = cjson.decode(ARGV[1])
@@ -59,23 +61,40 @@ local function naming(kept, lost, dropped)
   if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end
 end
 
+local function survives_before(one_id, one, other_id, other)
+  local one_named, other_named = (one[3] or '') .. (one[4] or '') ~= '', (other[3] or '') .. (other[4] or '') ~= ''
+  if one_named ~= other_named then return one_named end
+  local one_size, other_size = tonumber(one[1]), tonumber(other[1])
+  if one_size ~= other_size then return one_size > other_size end
+  return one_id < other_id
+end
+
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local key_of, stands_for = {}, {}
+for i, merge in ipairs(batch.merges) do
+  key_of[merge[1]], key_of[merge[2]] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
+end
 local results, refused, apart = {}, {}, {}
 for i, merge in ipairs(batch.merges) do
-  local survivor, loser = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
-  local survivor_id, loser_id = string.format('%.0f', merge[1]), string.format('%.0f', merge[2])
-  local survivor_members = tonumber(redis.call('HGET', survivor, 'members') or -1)
-  local loser_members = tonumber(redis.call('HGET', loser, 'members') or -1)
-  local moved = survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[survivor_id] or refused[loser_id]
-  local lost = redis.call('HMGET', loser, unpack(FIELDS))
-  local kept = redis.call('HMGET', survivor, unpack(FIELDS))
+  local kept_id, lost_id = stands_for[merge[1]] or merge[1], stands_for[merge[2]] or merge[2]
+  local survivor_members = tonumber(redis.call('HGET', key_of[kept_id], 'members') or -1)
+  local loser_members = tonumber(redis.call('HGET', key_of[lost_id], 'members') or -1)
+  local moved = survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[merge[1]] or refused[merge[2]]
+  local kept = redis.call('HMGET', key_of[kept_id], unpack(FIELDS))
+  local lost = redis.call('HMGET', key_of[lost_id], unpack(FIELDS))
+  if not moved and not merge[5] and survives_before(lost_id, lost, kept_id, kept) then
+    kept_id, lost_id, kept, lost = lost_id, kept_id, lost, kept
+  end
+  local survivor, loser = key_of[kept_id], key_of[lost_id]
+  local survivor_id, loser_id = string.format('%.0f', kept_id), string.format('%.0f', lost_id)
   local label, route = naming(kept, lost, merge[5])
   if moved or not label then
     results[i] = false
-    refused[survivor_id], refused[loser_id] = true, true
-    if not moved then apart[#apart + 1] = i end
+    refused[merge[1]], refused[merge[2]] = true, true
+    if not moved then apart[#apart + 1] = {i, survivor_id, loser_id} end
   else
+    stands_for[merge[1]], stands_for[merge[2]] = kept_id, kept_id
     local members = string.format('%.0f', merge[3] + merge[4])
     local seen = math.max(tonumber(kept[6]), tonumber(lost[6]))
     redis.call('HSET', survivor, 'members', members, 'sum', ARGV[1 + i], 'seen', string.format('%.0f', seen),
@@ -101,7 +120,8 @@ for i, merge in ipairs(batch.merges) do
     redis.call('ZADD', KEYS[4], now_ms, survivor_id, now_ms, loser_id)
     log('removed', loser_id)
     log('moved', survivor_id, 'members', members, 'sum', ARGV[1 + i])
-    results[i] = {redis.call('HMGET', survivor, unpack(FIELDS)), redis.call('HMGET', loser, unpack(FIELDS))}
+    local survived, ended = redis.call('HMGET', survivor, unpack(FIELDS)), redis.call('HMGET', loser, unpack(FIELDS))
+    results[i] = {survived, ended, survivor_id, loser_id}
   end
 end
 if entry > 0 then
