@@ -4,7 +4,10 @@ A cluster is the list of its members' vectors. With the stream's mean m (of its 
 zero had come before), S the sum and n the number of a cluster's members:
 
     t = (S/n - m) / sqrt(1 - 2 (S/n).m + m.m)      the cluster's row
-    score(q, cluster) = 1 - |(q - m)/|q - m| - t|^2 / 2      score(a, b) = ta . tb + (2 - ta . ta - tb . tb) / 4
+    score(q, cluster) = (q - m)/|q - m| . t + (1 - c) / 2    score(a, b) = ta . tb + (2 - ca - cb) / 4
+
+where c is t . t, or the threshold's square if that is more. A merge makes no cluster whose t . t is less than the
+threshold and than that of the larger of the two.
 """
 
 from __future__ import annotations
@@ -83,14 +86,22 @@ class History:
 
     def _merge(self, survivor: int, loser: int) -> None:
         a, b = self._row(survivor), self._row(loser)
-        assert float(a @ b + (2 - a @ a - b @ b) / 4) >= self.threshold - TOLERANCE
+        assert float(a @ b) + (self._leeway(a) + self._leeway(b)) / 2 >= self.threshold - TOLERANCE
+        sizes = len(self.members[survivor]), len(self.members[loser])
+        own = [float(row @ row) for row, size in zip((a, b), sizes, strict=True) if size == max(sizes)]
         self.members[survivor] += self.members.pop(loser)
+        both = self._row(survivor)
+        assert float(both @ both) >= min(self.threshold, *own) - TOLERANCE, f"c{survivor} became a heap"
         self.sizes[survivor] += self.sizes.pop(loser)
         self.alias[loser] = survivor
 
     def _score(self, question: Floats, cluster_id: int) -> float:
         centred = question - self._mean()
-        return float(1 - np.sum((centred / np.linalg.norm(centred) - self._row(cluster_id)) ** 2) / 2)
+        row = self._row(cluster_id)
+        return float(centred @ row / np.linalg.norm(centred)) + self._leeway(row)
+
+    def _leeway(self, row: Floats) -> float:
+        return (1 - max(float(row @ row), max(self.threshold, 0.0) ** 2)) / 2
 
     def _row(self, cluster_id: int) -> Floats:
         mean = self._mean()

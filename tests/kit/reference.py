@@ -60,15 +60,36 @@ class Reference:
         q = (question - m) / np.linalg.norm(question - m)
         row = self.row(cluster)
         if self.rules.linkage == "adaptive":
-            return float(1 - np.sum((q - row) ** 2) / 2)
+            return float(q @ row + self.leeway(float(row @ row)))
         return float(q @ row)
+
+    def leeway(self, cohesion: float) -> float:
+        """As much as makes the score 1 - |q - row|^2 / 2, but for a cluster looser than members at the threshold."""
+        return (1 - max(cohesion, max(self.rules.threshold, 0) ** 2)) / 2
 
     def pair_score(self, one: Cluster, other: Cluster) -> float:
         """For adaptive linkage the mean of what the members of each score against the other, up to their lengths."""
         a, b = self.row(one), self.row(other)
         if self.rules.linkage == "adaptive":
-            return float(a @ b + (1 - a @ a) / 4 + (1 - b @ b) / 4)
+            return float(a @ b + self.leeway(float(a @ a)) / 2 + self.leeway(float(b @ b)) / 2)
         return float(a @ b)
+
+    def makes_a_heap(self, one: Cluster, other: Cluster) -> bool:
+        """Whether both as one would be looser than the threshold asks, and than the larger of the two is."""
+        if self.rules.linkage != "adaptive":
+            return False
+        both = Cluster(0, one.centroid_members + other.centroid_members, 0)
+        largest = max(len(one.centroid_members), len(other.centroid_members))
+        own = [
+            float(np.sum(self.row(cluster) ** 2))
+            for cluster in (one, other)
+            if len(cluster.centroid_members) == largest
+        ]
+        needed = min(self.rules.merge_threshold, *own)
+        cohesion = float(np.sum(self.row(both) ** 2))
+        if self.pair_score(one, other) >= self.rules.merge_threshold - 1e-3:
+            self.closest_call = min(self.closest_call, abs(cohesion - needed))
+        return cohesion < needed
 
     def scores(self, question: Floats) -> list[tuple[float, Cluster]]:
         scored = [(self.score(question, cluster), cluster) for cluster in self.clusters]
@@ -118,6 +139,7 @@ class Reference:
             for one in self.clusters
             for other in self.clusters
             if one.id in self.moved and one is not other and (other.id not in self.moved or one.id < other.id)
+            if not self.makes_a_heap(one, other)
         ]
         pairs.sort(key=lambda pair: -pair[0])
         for (better, *_), (worse, *_) in pairwise(pairs[:2]):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.clustering.scores import Products
 from questream.domain import Matrix
 from tests.kit.reference import Reference
 from tests.kit.stepping import Stepper, unit_rows
@@ -109,6 +110,32 @@ def test_a_loose_cluster_takes_in_what_a_tight_one_turns_away() -> None:
         (choice,), _ = stepper.assign(question)
         outcomes[name] = choice.created
     assert outcomes == {"tight": True, "loose": False}
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(-0.5, 0.99), members=st.integers(1, 30))
+def test_no_cluster_has_more_leeway_than_members_at_the_threshold_need(
+    seed: int, threshold: float, members: int
+) -> None:
+    vectors = stream(seed, members, 3, 8, 0.9, 0.0)
+    mirror = Mirror(8)
+    mirror.apply([ClusterMoved(1, members, vectors.sum(axis=0))])
+    products = Products(mirror, Rules(threshold, threshold, similarity="cosine"), room=0)
+    at_rest = float(products.leeway[0])
+    products.refresh_row(0)
+    assert products.leeway[0] == at_rest
+    assert -TIE <= at_rest <= (1 - max(threshold, 0) ** 2) / 2 + TIE
+
+
+def test_a_cluster_slides_no_further_than_its_threshold_means() -> None:
+    """What has .16 to each of 25 members, as they have to each other, is no question of theirs at .55."""
+    rows = unit_rows(np.eye(26, dtype=np.float32) + np.float32(1 / 18))
+    mirror = Mirror(26)
+    mirror.apply([ClusterMoved(1, 25, rows[:25].sum(axis=0))])
+    (choice,) = BatchAssigner(rows[25:], mirror, Rules(0.55, 0.55, similarity="cosine")).plan().choices
+    assert choice.created
+    assert choice.runner_up is not None
+    assert 0.5 < choice.runner_up.similarity < 0.52
 
 
 def test_a_frozen_centroid_counts_without_moving() -> None:

@@ -1,4 +1,8 @@
-"""Which clusters have become one: those whose centroids moved, scored against all."""
+"""Which clusters have become one: those whose centroids moved, scored against all.
+
+With adaptive linkage two near clusters stay two where one cluster of both would be a heap: looser than the threshold
+asks of two questions, and than the larger of the two is by itself. Each merge otherwise makes the leeway for the next.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +70,7 @@ def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Na
 def propose_merges(
     mirror: Mirror, moved: Sequence[int], rules: Rules, apart: Collection[tuple[int, int]] = ()
 ) -> list[Merge]:
-    """Merges among clusters that score at or above `merge_threshold`, best pair first, until none is left.
+    """Merges among clusters that score at or above `merge_threshold` and make no heap, best pair first.
 
     Each pair has a cluster of `moved` in it, or one that a merge before it has moved. Later merges build on earlier
     ones: apply them in order. The pairs `apart` do not merge, nor does what either has become. The mirror is not
@@ -184,8 +188,7 @@ class _Merger:
 def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Matrix) -> Matrix:
     """Scores of clusters (m,) against a block of all: the formula of `scores.py`, a cluster in the question's place."""
     members = products.members[rows]
-    scores: Matrix = dots
-    scores *= products.scale[block]
+    scores: Matrix = dots * products.scale[block]
     scores *= (1.0 / members).astype(np.float32)[:, None]
     if products.centred:
         constants = products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
@@ -195,6 +198,19 @@ def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Mat
     if products.adaptive:
         scores += 0.5 * products.leeway[rows][:, None]
         scores += 0.5 * products.leeway[block]
+        _rule_out_heaps(products, rows, block, dots, scores)
     within = np.flatnonzero((rows >= block.start) & (rows < block.stop))
     scores[within, rows[within] - block.start] = -np.inf
     return scores
+
+
+def _rule_out_heaps(products: Products, rows: NDArray[np.int64], block: slice, dots: Matrix, scores: Matrix) -> None:
+    """Take the pairs out of the running that are near enough, and as one cluster would be too loose."""
+    at, column = np.nonzero(scores >= products.rules.merge_threshold)
+    ones, others = rows[at], column + block.start
+    own, members = products.cohesion, products.members
+    ahead = members[ones] - members[others]
+    larger_own = np.where(ahead > 0, own[ones], np.where(ahead < 0, own[others], np.minimum(own[ones], own[others])))
+    needed = np.minimum(products.rules.merge_threshold, larger_own)
+    heaps = products.united_cohesion(ones, others, dots[at, column]) < needed
+    scores[at[heaps], column[heaps]] = -np.inf

@@ -17,7 +17,8 @@ MEAN_PRIOR_QUESTIONS = 5
 class Rules:
     """How a namespace clusters. Thresholds are cosines in [-1, 1]; a question joins at or above `threshold`.
 
-    A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
+    Clusters merge at or above `merge_threshold`, which with linkage `adaptive` binds the cohesion of what they become
+    too. A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
     `scores.py` says what a linkage compares.
     """
 
@@ -27,6 +28,14 @@ class Rules:
     linkage: Linkage = "adaptive"
     centroid_members: int = 256
     mean_questions: int = 1000
+
+    @property
+    def loosest_cohesion(self) -> float:
+        """The cohesion below which a cluster has no more leeway to give: the square of the threshold.
+
+        So alike are members that all have the threshold's cosine to one direction, each in a direction of its own.
+        """
+        return max(self.threshold, 0.0) ** 2
 
     @property
     def learning_members(self) -> int:

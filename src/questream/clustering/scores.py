@@ -18,6 +18,9 @@ It is the squared distance to the cluster's mean in the form of a cosine: betwee
 cosine, so a threshold keeps its meaning, but a cluster whose members agree less asks less of a question, and one of
 few members more than average linkage would, since a mean of few is as far from its members as they are from each
 other. Two clusters score the mean of what the members of each would score against the other: (2 - ca - cb) / 4 more.
+
+Left alone, a cluster slides: whom it takes makes it looser, and a looser one takes more, down to c = 2t - 1 at the
+threshold t. So a cohesion below `Rules.loosest_cohesion` counts as that. `merging.py` bounds what merges.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class Products:
     """The products of raw sums that scores need, for `count` clusters with room for `room` more.
 
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
-    `leeway` is (1 - c) / 2, zero but for adaptive linkage.
+    `cohesion` is c, and `leeway` (1 - c) / 2 for a c of at least `Rules.loosest_cohesion`; 1 and 0 in other linkages.
     """
 
     def __init__(self, mirror: Mirror, rules: Rules, room: int) -> None:
@@ -61,6 +64,8 @@ class Products:
         # One array, so that a question's part of the score is one product with it.
         self._terms: Scale = np.zeros((3, capacity), np.float32)
         self.shift, self.inverse, self.leeway = self._terms
+        self.cohesion = np.ones(capacity, np.float64)
+        self._loosest = rules.loosest_cohesion
         self.refresh(slice(0, self.count))
 
     @property
@@ -94,7 +99,9 @@ class Products:
         self.scale[row] = inverse / members
         self.shift[row] = -dot_mean * inverse
         if self.adaptive:
-            self.leeway[row] = 0.5 - 0.5 * (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
+            cohesion = (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
+            self.cohesion[row] = cohesion
+            self.leeway[row] = 0.5 - 0.5 * max(cohesion, self._loosest)
 
     def refresh(self, rows: slice) -> None:
         """Derive the factors of `rows` anew after their products or the mean changed."""
@@ -107,7 +114,18 @@ class Products:
         self.scale[rows] = inverse / members
         self.shift[rows] = -dot_mean * inverse
         if self.adaptive:
-            self.leeway[rows] = 0.5 - 0.5 * (self.dot_self[rows] / members**2 + shifted) * inverse**2
+            cohesion = (self.dot_self[rows] / members**2 + shifted) * inverse**2
+            self.cohesion[rows] = cohesion
+            self.leeway[rows] = 0.5 - 0.5 * np.maximum(cohesion, self._loosest)
+
+    def united_cohesion(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: NDArray[np.float32]) -> Floats:
+        """The cohesion (k,) that each pair of rows would have as one cluster; `dots` are the products of their sums."""
+        members = self.members[ones] + self.members[others]
+        square = (self.dot_self[ones] + self.dot_self[others] + 2.0 * dots) / members**2
+        dot_mean = (self.dot_mean[ones] + self.dot_mean[others]) / (members * self.mean_weight)
+        shifted = self.mean_norm_square - 2.0 * dot_mean
+        cohesion: Floats = (square + shifted) / np.maximum(1.0 + shifted, _SMALLEST_SQUARE)
+        return cohesion
 
     def question_terms(self, dot_mean_sum: float) -> tuple[float, float]:
         """(m.m - q.m, |q - m|) of a question whose product with the mean's sum is `dot_mean_sum`."""

@@ -5,7 +5,8 @@ n the number of a cluster's members, s = S/n:
 
     score(q, cluster) = (q - m).(s - m) / (|q - m| w)     w^2 = |s|^2 - 2 s.m + m.m, with 1 for |s|^2 in average linkage
 
-and in adaptive linkage (1 - |s - m|^2 / w^2) / 2 more, with the w of average linkage.
+and in adaptive linkage (1 - c) / 2 more, where c is |s - m|^2 / w^2 with the w of average linkage, or the threshold's
+square if that is more.
 """
 
 from __future__ import annotations
@@ -42,5 +43,6 @@ def score(question: Floats, centroids: Iterable[Centroid], mean: Centroid | None
     lengths = np.sqrt(np.maximum(square - 2 * s @ m + m @ m, 1e-9)) * max(float(np.linalg.norm(question - m)), 1e-9)
     scores: Floats = (s - m) @ (question - m) / lengths
     if rules.linkage == "adaptive":
-        scores += (1.0 - np.sum((s - m) ** 2, axis=1) / np.maximum(1.0 - 2 * s @ m + m @ m, 1e-9)) / 2
+        cohesion = np.sum((s - m) ** 2, axis=1) / np.maximum(1.0 - 2 * s @ m + m @ m, 1e-9)
+        scores += (1.0 - np.maximum(cohesion, max(rules.threshold, 0.0) ** 2)) / 2
     return scores
