@@ -87,3 +87,10 @@ def test_one_cluster_for_all_has_full_recall_and_chance_level_rand_index() -> No
 def test_nothing_to_compare_is_refused(clusters: list[int], gold: list[str]) -> None:
     with pytest.raises(ValueError, match="question"):
         agreement(clusters, gold)
+
+
+def test_questions_in_clusters_above_twice_the_largest_group_are_in_heaps() -> None:
+    gold = [0, 0, 1, 1, 2, 2, 3, 3]
+    assert agreement([0, 0, 0, 0, 0, 1, 1, 1], gold).heap_share == 5 / 8
+    assert agreement([0, 0, 0, 0, 1, 1, 1, 1], gold).heap_share == 0
+    assert agreement([7] * 8, [0] * 8).heap_share == 0

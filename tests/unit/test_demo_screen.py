@@ -92,7 +92,9 @@ def test_summary_speaks_of_agreement_only_where_there_is_gold() -> None:
     console = console_of(120, 40)
     console.print(render_summary(summary(None)))
     assert "BCubed" not in output_of(console)
-    console.print(render_summary(summary(Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41, 0.7, 0.5, 0.4, 0.45, 0.1))))
+    console.print(
+        render_summary(summary(Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41, 0.7, 0.5, 0.4, 0.45, 0.1, 0.0)))
+    )
     assert "77 gold groups: BCubed F1 0.545 (precision 0.600, recall 0.500), ARI 0.410" in output_of(console)
 
 

@@ -18,6 +18,7 @@ from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, r
 from questream.lab.evaluation.groups import group_figures, time_order
 from questream.lab.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
 from questream.lab.evaluation.pairs import OneSidedPairs
+from questream.lab.evaluation.report.words import group_verdict
 from questream.lab.evaluation.sampling import sampled_similarities
 from questream.lab.evaluation.stream import Stream, orders_of
 from tests.kit.stepping import unit_rows
@@ -77,6 +78,20 @@ def test_the_curve_passes_through_the_setting_and_finds_a_better_one() -> None:
     assert figures.shuffled_mean.after.bcubed_f1 == pytest.approx(
         np.mean([one.after.bcubed_f1 for one in figures.shuffled])
     )
+
+
+def test_a_threshold_that_makes_heaps_is_not_praised() -> None:
+    questions = topics_stream()
+    loose = Rules(-0.9, -0.9, "cosine", "average")
+    figures, _ = group_figures(questions, "file", loose, [])
+    assert figures.first.after.heap_share == 1.0
+    told = " ".join(group_verdict(figures, loose.threshold))
+    assert "100% of the questions are in heaps" in told
+    alike = replace(figures, curve=[point for point in figures.curve if point.heap_share == 1.0])
+    assert "it does not see the heaps" in " ".join(group_verdict(alike, loose.threshold))
+    fine, _ = group_figures(questions, "file", RULES, [])
+    assert fine.first.after.heap_share == 0.0
+    assert "heaps" not in " ".join(group_verdict(fine, RULES.threshold))
 
 
 def test_a_low_threshold_has_a_curve_around_it() -> None:

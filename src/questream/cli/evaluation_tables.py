@@ -9,6 +9,7 @@ from typing import Any
 from questream.lab.evaluation.agreement import Agreement, SizeAgreement
 from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
 from questream.lab.evaluation.groups import CurvePoint, GroupFigures
+from questream.lab.evaluation.mixing import Breakdown, broken_down, largest
 from questream.lab.evaluation.report.page import Evaluation, Subject
 from questream.lab.evaluation.report.plots import size_name
 from questream.lab.evaluation.report.words import group_verdict, pair_verdict
@@ -25,9 +26,12 @@ _FIGURES = {
     "v_measure": "V-measure",
     "pairwise_f1": "pairwise F1",
     "falsely_joined": "falsely joined",
+    "heap_share": "in heaps",
     "clusters": "clusters",
 }
 _CURVE_STEP = 0.05
+_BIG_CLUSTERS = 5
+_NAME_CHARACTERS = 24
 
 
 def figures_document(subject: Subject, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
@@ -116,9 +120,24 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
         ["questions in it", "gold groups#", "clusters#", "F1#", "precision#", "recall#", "clusters per group#"],
         [_size_row(one) for one in figures.by_size],
     )
+    line("\nThe biggest clusters, after the stream, and the gold groups in them")
+    table(
+        ["questions#", "gold groups#", "most of them"], [_big_cluster(one, file.groups) for one in _biggest(evaluation)]
+    )
     line("\nAt other thresholds")
     table(
-        ["threshold#", "F1 published#", "F1 after#", "precision#", "recall#", "clusters#", "falsely joined#", ""],
+        [
+            "threshold#",
+            "F1 published#",
+            "F1 after#",
+            "precision#",
+            "recall#",
+            "ARI#",
+            "clusters#",
+            "false joins#",
+            "in heaps#",
+            "",
+        ],
         [_point(point, threshold, figures) for point in figures.curve if _is_shown(point, threshold, figures)],
     )
     for sentence in group_verdict(figures, threshold):
@@ -147,6 +166,24 @@ def _size_row(one: SizeAgreement) -> list[str]:
     return [*counts, *(f"{score:.3f}" for score in scores), f"{one.clusters_per_group:.1f}"]
 
 
+def _biggest(evaluation: GroupEvaluation) -> list[Breakdown]:
+    after, gold = evaluation.clustering.after, evaluation.stream.gold
+    return broken_down(after, gold, largest(after, _BIG_CLUSTERS))
+
+
+def _big_cluster(one: Breakdown, groups: Sequence[str]) -> list[str]:
+    parts = [f"{part.questions:,} {_shortened(groups[part.of])}" for part in one.largest]
+    return [
+        f"{one.questions:,}",
+        f"{one.parts:,}",
+        ", ".join(parts) + (f", {one.rest:,} of others" if one.rest else ""),
+    ]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
+
+
 def _is_shown(point: CurvePoint, threshold: float, figures: GroupFigures) -> bool:
     steps = point.threshold / _CURVE_STEP
     return point.threshold in (threshold, figures.best.threshold) or abs(steps - round(steps)) < 1e-6
@@ -160,8 +197,10 @@ def _point(point: CurvePoint, threshold: float, figures: GroupFigures) -> list[s
         f"{point.bcubed_f1:.3f}",
         f"{point.bcubed_precision:.3f}",
         f"{point.bcubed_recall:.3f}",
+        f"{point.adjusted_rand_index:.3f}",
         f"{point.clusters:,}",
         f"{point.falsely_joined:.1%}",
+        f"{point.heap_share:.1%}",
         ", ".join(marks),
     ]
 

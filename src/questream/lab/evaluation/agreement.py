@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
 
+# A cluster so many times larger than the largest gold group is a heap: no group can be what it is about.
+_HEAP = 2
+
 # Least and most questions of a group, None for any more.
 _SIZES = ((1, 1), (2, 2), (3, 5), (6, 20), (21, 100), (101, None))
 
@@ -23,7 +26,8 @@ class Agreement:
     share of its gold group that is in its cluster; `bcubed_f1`: their harmonic mean. `adjusted_rand_index` is 0 for a
     random clustering and 1 for a perfect one. `v_measure` is the harmonic mean of homogeneity and completeness.
     `pairwise_*` are of the pairs of questions in one cluster; large clusters rule them. `falsely_joined`: the share of
-    questions that joined a cluster in which no question before was of their group.
+    questions that joined a cluster in which no question before was of their group. `heap_share`: the share of questions
+    in heaps, clusters more than twice as large as the largest gold group, which BCubed F1 hardly notices.
     Counts are floats because a mean over several orders has them too.
     """
 
@@ -39,6 +43,7 @@ class Agreement:
     pairwise_recall: float
     pairwise_f1: float
     falsely_joined: float
+    heap_share: float
 
 
 def agreement(clusters: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreement:
@@ -80,6 +85,7 @@ def agreement(clusters: Sequence[Hashable], gold: Sequence[Hashable]) -> Agreeme
         pairwise_recall=pairwise_recall,
         pairwise_f1=2 * together / (in_clusters + in_groups) if in_clusters + in_groups else 1.0,
         falsely_joined=float(falsely_joined(cluster_of, group_of).mean()),
+        heap_share=float(np.mean(cluster_sizes[cluster_of] > _HEAP * group_sizes.max())),
     )
 
 

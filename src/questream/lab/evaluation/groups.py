@@ -48,6 +48,8 @@ class CurvePoint:
     bcubed_recall: float
     clusters: int
     falsely_joined: float
+    adjusted_rand_index: float
+    heap_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,8 @@ def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:
                 bcubed_recall=found.after.bcubed_recall,
                 clusters=int(found.after.clusters),
                 falsely_joined=found.published.falsely_joined,
+                adjusted_rand_index=found.after.adjusted_rand_index,
+                heap_share=found.after.heap_share,
             )
         )
     return points

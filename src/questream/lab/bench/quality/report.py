@@ -21,6 +21,7 @@ _COLUMNS = [
     "V#",
     "clusters#",
     "false joins#",
+    "in heaps#",
     "s#",
     "MiB#",
 ]
@@ -71,6 +72,7 @@ def _row(figures: Figures, reference: float | None) -> list[str]:
         f"{after.v_measure:.3f}",
         f"{after.clusters:,.0f}",
         f"{joins:.1%}",
+        f"{after.heap_share:.1%}",
         f"{figures.seconds:.1f}",
         "?" if figures.peak_mib is None else f"{figures.peak_mib:,.0f}",
     ]

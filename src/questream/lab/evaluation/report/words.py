@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from questream.lab.evaluation.evaluate import PairFigures
-from questream.lab.evaluation.groups import GroupFigures
+from questream.lab.evaluation.groups import CurvePoint, GroupFigures
 
 # A gain below this is within what another order of the same questions moves.
 _WORTH = 0.01
+# A threshold with more of the questions in heaps suits nobody who routes by clusters, whatever its F1.
+_MOST_IN_HEAPS = 0.03
 
 
 def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
@@ -21,7 +23,8 @@ def group_verdict(figures: GroupFigures, threshold: float) -> list[str]:
         " had asked what they ask.",
         f"A group is spread over {spread:.1f} clusters on average: {after.clusters:,.0f} clusters"
         f" for {after.groups:,.0f} groups.",
-        _advice(threshold, best.threshold, after.bcubed_f1, best.bcubed_f1),
+        *_heaps(figures, threshold),
+        _advice(threshold, best, after.bcubed_f1, after.heap_share),
     ]
 
 
@@ -40,11 +43,32 @@ def pair_verdict(figures: PairFigures) -> list[str]:
     ]
 
 
-def _advice(setting: float, best: float, f1: float, best_f1: float) -> str:
-    if best_f1 - f1 < _WORTH:
+def _heaps(figures: GroupFigures, setting: float) -> list[str]:
+    """What share of the questions nobody can route by their cluster, and from which threshold on hardly any."""
+    share = figures.first.after.heap_share
+    if share == 0:
+        return []
+    said = [
+        f"{share:.0%} of the questions are in heaps, clusters more than twice as large as the largest group:"
+        " no team can be the one for such a cluster."
+    ]
+    finer = [point for point in figures.curve if point.threshold > setting and point.heap_share <= _MOST_IN_HEAPS]
+    if share > _MOST_IN_HEAPS and finer:
+        said.append(
+            f"From {finer[0].threshold:.3f} on it is {finer[0].heap_share:.0%}, at F1 {finer[0].bcubed_f1:.3f}."
+        )
+    return said
+
+
+def _advice(setting: float, best: CurvePoint, f1: float, heap_share: float) -> str:
+    if best.bcubed_f1 - f1 < _WORTH:
+        if heap_share > _MOST_IN_HEAPS:
+            return f"F1 would be no higher at another threshold than {setting:.3f}, but it does not see the heaps."
         return f"The threshold of {setting:.3f} suits these labels: no other would give noticeably more."
-    how = "strict: it keeps apart what belongs together" if setting > best else "loose: it joins what does not belong"
+    strict = setting > best.threshold
+    how = "strict: it keeps apart what belongs together" if strict else "loose: it joins what does not belong"
+    but = f", with {best.heap_share:.0%} of the questions in heaps" if best.heap_share > _MOST_IN_HEAPS else ""
     return (
         f"For these labels the threshold of {setting:.3f} is too {how}."
-        f" At {best:.3f} F1 would be {best_f1:.3f} instead of {f1:.3f}."
+        f" At {best.threshold:.3f} F1 would be {best.bcubed_f1:.3f} instead of {f1:.3f}{but}."
     )
