@@ -4,10 +4,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from questream.cli.options import load
 from questream.logs import Redactor, configure_logging, configure_quiet_logging, secrets_of
 from questream.settings import KafkaSettings, LogSettings, RedisSettings, Settings
 
@@ -179,3 +181,16 @@ def test_a_library_that_repeats_itself_does_not_fill_the_log_and_questream_is_al
     assert told.count("Unknown error fetching offsets for p0") <= 2
     assert told.count("Unknown error fetching offsets for p1") == 1
     assert told.count("x") == 3
+
+
+def test_settings_that_are_loaded_second_uncover_no_secret_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, password in (("former", "correct-horse"), ("present", "battery-staple")):
+        (tmp_path / f"{name}.toml").write_text(f'[redis]\npassword = "{password}"\n')
+        load(tmp_path / f"{name}.toml", None)
+    logging.getLogger("questream.store").warning("logged in with correct-horse, then with battery-staple")
+    told = capsys.readouterr().err
+    assert "logged in" in told
+    assert "correct-horse" not in told
+    assert "battery-staple" not in told

@@ -13,6 +13,7 @@ import typer
 from questream.errors import SettingsError
 
 if TYPE_CHECKING:
+    from questream.logs import Redactor
     from questream.settings import Settings
 
 ConfigOption = Annotated[
@@ -31,6 +32,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for a prog
 
 # Settings that stand in no group, written out: to ask the tree would import it for every command.
 ROOT_KEYS = ("delivery", "batch_questions", "batch_tokens", "batch_bytes", "shutdown_seconds")
+# A command may load the settings of two streams, and log about both.
+_secrets: set[str] = set()
 _SETTING_FLAG = re.compile(rf"--([A-Za-z_]+(?:\.[A-Za-z_]+)+|{'|'.join(ROOT_KEYS)})(?:=(.*))?", re.DOTALL)
 
 
@@ -59,23 +62,31 @@ def load(config: Path | None, assignments: list[str] | None) -> Settings:
 
     Raises SettingsError.
     """
-    from questream.logs import Redactor, configure_logging, configure_quiet_logging, secrets_of
+    from questream.logs import configure_logging, configure_quiet_logging
     from questream.settings import load_settings
 
     settings = load_settings(config, _parse(assignments or []))
     configure = configure_logging if settings.log.level == "debug" else configure_quiet_logging
-    configure(settings.log, Redactor(secrets_of(settings)))
+    configure(settings.log, _redactor(settings))
     return settings
 
 
 def load_with_logs(config: Path | None, assignments: list[str] | None) -> Settings:
     """The settings of a command that runs on and logs; logging is set up. Raises SettingsError."""
-    from questream.logs import Redactor, configure_logging, secrets_of
+    from questream.logs import configure_logging
     from questream.settings import load_settings
 
     settings = load_settings(config, _parse(assignments or []))
-    configure_logging(settings.log, Redactor(secrets_of(settings)))
+    configure_logging(settings.log, _redactor(settings))
     return settings
+
+
+def _redactor(settings: Settings) -> Redactor:
+    """Hides the secrets of these settings, and of all that the command has loaded before."""
+    from questream.logs import Redactor, secrets_of
+
+    _secrets.update(secrets_of(settings))
+    return Redactor(_secrets)
 
 
 def debugging() -> bool:
