@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.preparing import Boilerplate, without_frame
+from questream.preparing import without_frame
 from questream.preparing.html import is_html
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
@@ -162,40 +162,3 @@ def test_a_hostile_mail_takes_no_more_time_than_to_read_it(text: str) -> None:
     began = time.process_time()
     without_frame(text)
     assert time.process_time() - began < 20
-
-
-def learned(*mails: str, times: int) -> Boilerplate:
-    boilerplate = Boilerplate(places=64, least_mails=20)
-    for at in range(times):
-        for mail in mails:
-            boilerplate.learn(mail.format(at))
-    return boilerplate
-
-
-def test_a_sentence_of_many_mails_is_left_out() -> None:
-    boilerplate = learned("I hope you are well. My order {} is late.", times=50)
-    assert boilerplate.without_common("I hope you are well. My refund is late.") == "My refund is late."
-
-
-def test_nothing_is_left_out_before_enough_mails_were_seen() -> None:
-    boilerplate = learned("I hope you are well. My order {} is late.", times=19)
-    assert boilerplate.without_common("I hope you are well. My refund is late.").startswith("I hope")
-
-
-def test_a_question_that_many_ask_is_kept() -> None:
-    boilerplate = learned("Where is my order? It has number {}.", *["Other things {0} {0}."] * 9, times=50)
-    assert boilerplate.without_common("Where is my order? It has number 7.") == "Where is my order? It has number 7."
-
-
-def test_of_a_mail_that_is_all_common_the_least_common_is_kept() -> None:
-    boilerplate = learned("I hope you are well. My card is lost.", "I hope you are well. Number {}.", times=50)
-    assert boilerplate.without_common("I hope you are well. My card is lost.") == "My card is lost."
-
-
-@given(st.lists(st.text("abc. \n?", max_size=60), max_size=60))
-def test_the_sketch_is_bounded(mails: list[str]) -> None:
-    boilerplate = Boilerplate(places=8, least_mails=1, window=20)
-    for mail in mails:
-        boilerplate.learn(mail)
-        assert len(boilerplate.counts) <= 16
-        assert boilerplate.without_common(mail).strip() or not mail.strip()
