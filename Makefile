@@ -60,8 +60,9 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 
 test: $(STAMP) ## All checks: lint, types, unit tests and those on real servers (Kafka, Redis)
 	@$(MAKE) --no-print-directory --jobs 2 servers lint
-	@# In the order of tests/conftest.py: unit tests compute while others wait for servers.
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# In the order of tests/conftest.py: unit tests compute while others wait for servers. Threads of a model that have
+	@# nothing to do must not spin: the cores are other tests' meanwhile.
+	@OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 servers: $(STAMP) ## Fetch Apache Kafka for the tests; once, into .cache
 	@$(BIN)/python -m tests.kit.servers
