@@ -88,7 +88,7 @@ def referring(evidence: Evidence) -> Evidence:
     return replace(evidence, dead_letters=[replace(letter, value=None, headers=headers), *evidence.dead_letters[1:]])
 
 
-# The founder of c4 stands at offset 7, behind a record that is no question; c3 was merged into c1.
+# The founder of c4 stands at offset 7, behind a record that is no question; c1 was merged into c3, the larger.
 FOUNDER = len(MERGING) + 1
 DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     "a decision is missing": (
@@ -115,10 +115,10 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         {Promise.DEAD_LETTERS},
     ),
     "a dead letter refers to a record that is not too large": (referring, {Promise.DEAD_LETTERS}),
-    "an alias leads nowhere": (lambda e: with_cluster(e, 3, merged_into=99), {Promise.KNOWN_ID, Promise.SIZES}),
-    "an alias leads in a circle": (lambda e: with_cluster(e, 3, merged_into=3), {Promise.KNOWN_ID}),
+    "an alias leads nowhere": (lambda e: with_cluster(e, 1, merged_into=99), {Promise.KNOWN_ID, Promise.SIZES}),
+    "an alias leads in a circle": (lambda e: with_cluster(e, 1, merged_into=1), {Promise.KNOWN_ID}),
     "an id is given after its cluster was merged away": (
-        lambda e: with_output(e, 5, cluster_size=9),
+        lambda e: with_output(e, 0, cluster_size=9),
         {Promise.KNOWN_ID},
     ),
     "a number will come again": (lambda e: with_next_number(e, 4), {Promise.UNIQUE_ID}),
@@ -137,14 +137,14 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     ),
     "a question joined from afar": (lambda e: with_output(e, -1, similarity=0.1), {Promise.NO_TWINS}),
     "a label is gone": (lambda e: with_cluster(e, 2, label=None), {Promise.NAMES, Promise.CLUSTER_TOPIC}),
-    "a label and another's route": (lambda e: with_cluster(e, 1, label="sea", route="town"), {Promise.NAMES}),
-    "the newest state is missing": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
+    "a label and another's route": (lambda e: with_cluster(e, 3, label="sea", route="town"), {Promise.NAMES}),
+    "the newest state is missing": (lambda e: without_newest_state(e, b"default/c3"), {Promise.CLUSTER_TOPIC}),
     "the newest state is not the last": (lambda e: with_older_state_last(e, b"default/c2"), {Promise.CLUSTER_TOPIC}),
     "the namespace is not told of": (
         lambda e: replace(e, cluster_states=[entry for entry in e.cluster_states if entry.key != b"default"]),
         {Promise.CLUSTER_TOPIC},
     ),
-    "a merge is not told of": (lambda e: without_newest_state(e, b"default/c3"), {Promise.CLUSTER_TOPIC}),
+    "a merge is not told of": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
 }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from questream.domain import Matrix
+from questream.settings import GRANULARITY_THRESHOLDS
 from tests.kit.command import questream
 from tests.kit.stepping import unit_rows
 
@@ -41,7 +42,7 @@ def _clean_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.upper().startswith("QUESTREAM_"):
             monkeypatch.delenv(name)
     model = SimpleNamespace(encode=embed, preset=None, name="words", revision="1", dimension=48)
-    monkeypatch.setattr("questream.encoder.load_encoder", lambda _: model)
+    monkeypatch.setattr("questream.lab.calibration.calibrate.load_encoder", lambda _: model)
 
 
 def text_of(number: int) -> str:
@@ -89,7 +90,9 @@ def test_the_report_says_how_sure_it_is_what_else_costs_and_what_to_paste(sample
     threshold = outcome.out.split()[1].rstrip(",")
     for told in ("How sure: ", "moved: ", f"> {threshold}", f"At {float(threshold) - 0.05:.3f}: ", "(proposed)"):
         assert told in outcome.out, told
-    assert outcome.out.rstrip().endswith(f"[clusters]\nthreshold = {float(threshold):g}")
+    pasted = outcome.out.rstrip().rpartition("[clusters]\n")[2]
+    assert pasted in (f"threshold = {float(threshold):g}", 'granularity = "intent"')
+    assert ("granularity" in pasted) == (float(threshold) == GRANULARITY_THRESHOLDS["intent"])
 
 
 def test_labelled_pairs_and_gold_groups_agree_on_the_same_level(tmp_path: Path) -> None:

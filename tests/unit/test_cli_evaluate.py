@@ -38,7 +38,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append(settings)
         return hash_encoder()
 
-    monkeypatch.setattr("questream.encoder.load_encoder", load)
+    monkeypatch.setattr("questream.lab.evaluation.run.load_encoder", load)
     return asked
 
 
