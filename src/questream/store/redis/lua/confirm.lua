@@ -30,13 +30,7 @@ end
 
 for i = 1, (#ARGV - 4) / 2 do
   local id, revision = ARGV[2 * i + 3], ARGV[2 * i + 4]
-  local current_revision
-  if id == '0' then
-    local meta = redis.call('HMGET', KEYS[2], 'mean_questions', 'next')
-    current_revision = is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
-  else
-    current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
-  end
+  local current_revision = revision_of(id, KEYS[2], KEYS[2 + i])
   if not current_revision or current_revision == revision then
     if not current_revision or not came_later(id, id == '0' and KEYS[2] or KEYS[2 + i]) then
       redis.call('ZREM', KEYS[1], id)

@@ -63,6 +63,14 @@ local function is_whole(known)
   return tonumber(known[1]) > 0 and parsed_joins(known[6]) ~= nil
 end
 
+-- The revision that a cluster stands at, as text, or false where it is gone; for id 0 the namespace's: its mean's question
+-- count + its next cluster's number, false where these are damaged.
+local function revision_of(id, meta_key, cluster_key)
+  if id ~= '0' then return redis.call('HGET', cluster_key, 'revision') end
+  local meta = redis.call('HMGET', meta_key, 'mean_questions', 'next')
+  return is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
+end
+
 -- What does not hold of {seq, next, mean_questions} of the namespace and its log, or nil.
 local function log_damage(meta, log_key)
   if not (is_number(meta[1]) and is_number(meta[2]) and is_number(meta[3])) then return 'its numbers are missing' end

@@ -9,13 +9,7 @@ local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 for i = 1, #ARGV / 2 do
   local id, revision = ARGV[2 * i - 1], ARGV[2 * i]
-  local current_revision
-  if id == '0' then
-    local meta = redis.call('HMGET', KEYS[1], 'mean_questions', 'next')
-    current_revision = is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
-  else
-    current_revision = redis.call('HGET', KEYS[2 + i], 'revision')
-  end
+  local current_revision = revision_of(id, KEYS[1], KEYS[2 + i])
   if current_revision ~= revision then
     redis.call('ZADD', KEYS[2], now_ms, id)
     -- A cluster that is gone for good gets no key again.
