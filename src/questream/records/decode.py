@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from questream.domain import Headers, Question, Record, Source, Unread
@@ -12,7 +11,7 @@ from questream.preparing import Preparation
 from questream.records.formats import Event, Read, open_deserializer
 from questream.records.formats.cloudevents import is_extension
 from questream.records.formats.envelopes import is_framed, opened
-from questream.records.parsing import is_binary, is_visible
+from questream.records.parsing import is_binary, is_visible, plain_number
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import PassedOverReason, Reason, passed_over, undecodable
 from questream.records.template import Template
@@ -156,16 +155,14 @@ class QuestionDecoder:
             raise undecodable(Reason.INVALID_ID, f"an id has 1 to {MAX_ID_CHARACTERS} characters")
         return found
 
-    def _decimal_id(self, found: object) -> str:
-        if type(found) is int:
-            return str(found)
-        if type(found) is not float:
+    def _decimal_id(self, found: Any) -> str:
+        if type(found) not in (int, float):
             raise undecodable(Reason.WRONG_TYPE, f"`{self._input.id_field}` must be a string or a number")
-        if abs(found) >= _EXACT_FLOAT:
+        if type(found) is float and abs(found) >= _EXACT_FLOAT:
             raise undecodable(
                 Reason.INVALID_ID, f"a number this large must be sent as a string in `{self._input.id_field}`"
             )
-        return format(Decimal(repr(found)), "f")
+        return plain_number(found)
 
     def _namespace_of(self, event: Event | None, levels: list[Any], headers: Headers) -> str:
         namespace = self._find_namespace(event, levels, headers)

@@ -7,6 +7,7 @@ BadRecord is raised after their handlers end: chained to it, they would take que
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -52,6 +53,11 @@ def read_plain(value: bytes) -> str:
     if _CONTROL.search(text) is not None and is_visible(text):
         raise undecodable(Reason.BINARY, "a text has no control characters but white space")
     return text
+
+
+def plain_number(number: float) -> str:
+    """A number of JSON in digits, without an exponent."""
+    return str(number) if type(number) is int else format(Decimal(repr(number)), "f")
 
 
 def is_visible(text: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from string import Formatter
 from typing import Any
 
+from questream.records.parsing import plain_number
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import Reason, undecodable
 
@@ -39,8 +39,6 @@ class Template:
 def _shown(found: Any, path: list[str]) -> str:
     if type(found) is str:
         return found
-    if type(found) is int:
-        return str(found)
-    if type(found) is float:
-        return format(Decimal(repr(found)), "f")
+    if type(found) in (int, float):
+        return plain_number(found)
     raise undecodable(Reason.WRONG_TYPE, f"`{'.'.join(path)}` must be a string or a number")
