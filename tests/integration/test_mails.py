@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from questream import ModelSettings, load_encoder
 from questream.encoder import Encoder
 from tests.kit.servers import KafkaServer, RedisServer, create_topics
 from tests.kit.stream import Stream, question, running_worker
@@ -19,11 +14,6 @@ MAILS = [
     f"Ticket #4711\nFrom: Cy <cy@x.example>\nSubject: Help\n\nHello,\n{ASKED}\n\nOn 3 May 2026, Bo wrote:\n> Hi",
 ]
 FRAME = "Hi,\n\nCan I pay in dollars?\n\nKind regards,\nAnna Meyer\n\n-- \nNorthwind Ltd.\nPhone: +44 20 7946 0958"
-
-
-@pytest.fixture(scope="module")
-def encoder(minilm: Path) -> Encoder:
-    return load_encoder(ModelSettings(name=str(minilm), device="cpu"))
 
 
 def test_mails_with_one_question_are_one_cluster_and_two_with_one_frame_are_not(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -48,7 +49,7 @@ def is_html(text: str) -> bool:
         return False
     if _OPENS.match(text) and text.count("<") > 1 and ("</" in text or _BREAK.search(text) is not None):
         return True
-    return sum(1 for _, _ in zip(range(_LEAST_BREAKS), _BREAK.finditer(text), strict=False)) == _LEAST_BREAKS
+    return len(list(islice(_BREAK.finditer(text), _LEAST_BREAKS))) == _LEAST_BREAKS
 
 
 def to_text(html: str) -> str:

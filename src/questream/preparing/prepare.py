@@ -35,13 +35,13 @@ class Preparation:
     def __init__(self, settings: InputSettings) -> None:
         self._mail = settings.prepare == "auto"
         self._hook = None if settings.prepare_hook is None else load_hook(settings.prepare_hook)
-        self.version = "+".join([_MAIL] * self._mail + [settings.prepare_hook or ""] * (self._hook is not None))
+        self.version = "+".join(filter(None, (_MAIL if self._mail else None, settings.prepare_hook)))
 
     def __call__(self, text: str) -> str:
         """The text to embed and to show.
 
         Raises BadRecord (stage `prepare`, reason `hook_failed`) where the hook fails.
         """
-        if self._mail and ("\n" in text or "<" in text):
+        if self._mail:
             text = without_frame(text)
         return text if self._hook is None else self._hook(text)
