@@ -143,12 +143,13 @@ def test_what_cannot_be_processed_is_dead_lettered_untouched(
         records = reader.until(len(bad))
         with stream.decisions() as decisions:
             assert_one_decision_each(decisions.values(2), ["q1", "q2"])
-        counted = {
-            sample.labels["reason"]: sample.value
-            for family in worker.metrics.dead_lettered.collect()
-            for sample in family.samples
-            if sample.name.endswith("_total")
-        }
+    # A worker counts what it has published; its records are visible a moment before.
+    counted = {
+        sample.labels["reason"]: sample.value
+        for family in worker.metrics.dead_lettered.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
     by_offset = {int(dict(record.headers)["questream-offset"]): record for record in records}
     for message, (partition, offset), reason in zip(
         bad, sent[1:-1], [*BAD_INPUT, "text_too_long", "null_value"], strict=True
