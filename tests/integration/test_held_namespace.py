@@ -12,10 +12,10 @@ from tests.kit.stream import (
     Message,
     Stream,
     assert_one_decision_each,
-    metric_values,
     probe,
     question,
     running_worker,
+    wait_for_metrics,
     wait_until,
 )
 from tests.kit.vectors import hash_encoder
@@ -43,7 +43,7 @@ def test_partitions_without_records_of_a_held_namespace_go_on(stream: Stream) ->
         decided = [d["question_id"] for d in reader.values(4)]
         assert sorted(decided) == ["q0", "q1", "q4", "q5"]
         before = stream.committed()[0]
-        wait_until(lambda: metric_values(worker.metrics_port)["questream_held_partitions"] == 1, "a partition waits")
+        wait_for_metrics(worker.metrics_port, {"questream_held_partitions": 1})
         status, told = probe(worker.metrics_port, "readyz")
         assert status == 200
         assert "acme" in told
@@ -54,4 +54,4 @@ def test_partitions_without_records_of_a_held_namespace_go_on(stream: Stream) ->
         decisions = reader.values(7)
         assert_one_decision_each(decisions, (f"q{i}" for i in range(7)))
         wait_until(lambda: probe(worker.metrics_port, "readyz") == (200, "ok"), "nothing waits")
-        assert metric_values(worker.metrics_port)["questream_held_partitions"] == 0
+        wait_for_metrics(worker.metrics_port, {"questream_held_partitions": 0})

@@ -20,6 +20,7 @@ from tests.kit.stream import (
     metric_values,
     question,
     running_worker,
+    wait_for_metrics,
     wait_until,
 )
 from tests.kit.vectors import hash_encoder
@@ -106,7 +107,7 @@ def test_the_committed_offset_passes_the_marks_of_transactions(stream: Stream, d
         transact("never", commit=False)
         end = stream.end(0)
         wait_until(lambda: stream.committed() == {0: end}, "the group stands at the end of the log")
-        wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "no lag")
+        wait_for_metrics(worker.metrics_port, {lag: 0})
 
 
 def test_one_absurd_timestamp_is_not_most_of_a_latency_sum(stream: Stream) -> None:
@@ -114,7 +115,7 @@ def test_one_absurd_timestamp_is_not_most_of_a_latency_sum(stream: Stream) -> No
         stream.send([question(0, "where is my card?", timestamp_ms=1)])
         reader.until(1)
         name = "questream_end_to_end_seconds"
-        wait_until(lambda: metric_values(worker.metrics_port).get(f"{name}_count") == 1, "it is measured")
+        wait_for_metrics(worker.metrics_port, {f"{name}_count": 1})
         assert metric_values(worker.metrics_port)[f"{name}_sum"] <= 3600
 
 

@@ -18,10 +18,10 @@ from tests.kit.stream import (
     Message,
     Stream,
     assert_one_decision_each,
-    metric_values,
     question,
     running_worker,
     send,
+    wait_for_metrics,
     wait_until,
 )
 from tests.kit.vectors import hash_encoder
@@ -61,7 +61,7 @@ def test_a_record_of_a_namespace_of_another_model_is_a_dead_letter(stream: Strea
             letters = dead.until(2)
         assert reasons(letters) == [(key, "recall", "namespace_of_another_model") for key in (b"q3", b"q4")]
         counted = 'questream_dead_lettered_total{reason="namespace_of_another_model"}'
-        wait_until(lambda: metric_values(worker.metrics_port).get(counted) == 2, "the dead letters are counted")
+        wait_for_metrics(worker.metrics_port, {counted: 2})
     wait_until(lambda: stream.committed() == {0: 5}, "the offsets are past them")
 
 

@@ -12,7 +12,7 @@ from questream.store.redis.store import RedisStore
 from questream.stream import settings_in_use
 from questream.stream.settings_in_use import as_noted, differences_of
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Stream, metric_values, probe, running_worker, wait_until
+from tests.kit.stream import Stream, probe, running_worker, wait_for_metrics, wait_until
 from tests.kit.vectors import hash_encoder
 
 
@@ -47,12 +47,9 @@ def test_two_workers_with_different_settings_tell_so_while_both_run(
                 "the probe tells it",
             )
             for one in (worker, second):
-                wait_until(
-                    lambda one=one: metric_values(one.metrics_port)["questream_settings_differ"] == 1,  # type: ignore[misc]  # bound now
-                    "both count it",
-                )
+                wait_for_metrics(one.metrics_port, {"questream_settings_differ": 1})
         wait_until(lambda: probe(worker.metrics_port, "readyz") == (200, "ok"), "the other one is gone")
-        assert metric_values(worker.metrics_port)["questream_settings_differ"] == 0
+        wait_for_metrics(worker.metrics_port, {"questream_settings_differ": 0})
     assert "workers of one namespace run by different settings" in caplog.text
     assert "all workers run by the same settings again" in caplog.text
 

@@ -15,7 +15,7 @@ from questream.broker.port import Partition
 from questream.lab.calibration.sample import newest_of_topic
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Message, Stream, WorkerProcess, metric_values, question, running_worker, wait_until
+from tests.kit.stream import Message, Stream, WorkerProcess, question, running_worker, wait_for_metrics, wait_until
 from tests.kit.vectors import hash_encoder
 
 MIB = 1024 * 1024
@@ -60,8 +60,7 @@ def test_a_batch_that_unpacks_to_too_much_is_dead_letters_by_reference(
         send_batches(stream, codec, partition, [[asked(10 * partition)], big, [asked(10 * partition + 1)], [b"{"]])
     with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as decisions:
         wait_until(lambda: stream.committed() == dict.fromkeys(range(4), 6), "all partitions go on")
-        counted = metric_values(worker.metrics_port)
-        assert counted['questream_dead_lettered_total{reason="too_large_to_unpack"}'] == 12
+        wait_for_metrics(worker.metrics_port, {'questream_dead_lettered_total{reason="too_large_to_unpack"}': 12})
         assert {decision["question_id"] for decision in decisions.values()} == {
             f"q{10 * partition + n}" for partition in range(4) for n in range(2)
         }

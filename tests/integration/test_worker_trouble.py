@@ -26,6 +26,7 @@ from tests.kit.stream import (
     probe,
     question,
     running_worker,
+    wait_for_metrics,
     wait_until,
 )
 from tests.kit.vectors import hash_encoder
@@ -114,14 +115,12 @@ def test_an_open_transaction_in_the_input_is_waited_for_and_an_aborted_one_is_no
         with open_transaction(stream) as send:
             send("never")
             stream.send([question(1, "behind the open transaction")])
-            wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 2, "what nobody may read yet is lag")
-            assert metric_values(worker.metrics_port)[held_back] == 2
+            wait_for_metrics(worker.metrics_port, {lag: 2, held_back: 2})
             # Longer than a consumer that stands still is borne.
             with pytest.raises(AssertionError, match="0 of 1 records"):
                 reader.until(1, seconds=4)
         assert_one_decision_each(reader.values(1), ["q1"])
-        wait_until(lambda: metric_values(worker.metrics_port).get(lag) == 0, "everything is read")
-        assert metric_values(worker.metrics_port)[held_back] == 0
+        wait_for_metrics(worker.metrics_port, {lag: 0, held_back: 0})
         assert metric_values(worker.metrics_port)["questream_kafka_sessions_total"] == 1
 
 

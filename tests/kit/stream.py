@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -321,6 +321,11 @@ def metric_values(port: int) -> dict[str, float]:
         lines = page.read().decode().splitlines()
     pairs = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
     return {name: float(value) for name, value in pairs}
+
+
+def wait_for_metrics(port: int, expected: Mapping[str, float]) -> None:
+    """Until the metrics page has these values: a worker counts what it has published, a moment after it is visible."""
+    wait_until(lambda: expected.items() <= metric_values(port).items(), f"the metrics page has {dict(expected)}")
 
 
 def probe(port: int, name: str) -> tuple[int, str]:
