@@ -1,0 +1,73 @@
+"""What a store promises, as a small protocol for each kind of call. Both stores pass tests/contract/test_store.py."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from questream.store.protocol.clusters import Clusters
+from questream.store.protocol.commits import (
+    TURN_SECONDS,
+    AppliedMerge,
+    ClusterRow,
+    ClusterUpdate,
+    CommitReply,
+    Commits,
+    Committed,
+    Ledger,
+    LedgerRow,
+    MeanUpdate,
+    Merged,
+    PartitionBatch,
+    Proposal,
+    Replayed,
+    Stale,
+    Tail,
+)
+from questream.store.protocol.namespaces import LAYOUT, NO_TOPICS, Identity, Namespaces, StoreError, StreamTopics
+from questream.store.protocol.outbox import Confirmation, Outbox, OutboxPosition, Revisions, Unconfirmed, Verified
+from questream.store.protocol.recovery import Mended, Recovery, Restored
+
+__all__ = [
+    "LAYOUT",
+    "NO_TOPICS",
+    "TURN_SECONDS",
+    "AppliedMerge",
+    "ClusterRow",
+    "ClusterUpdate",
+    "Clusters",
+    "CommitReply",
+    "Commits",
+    "Committed",
+    "Confirmation",
+    "Identity",
+    "Ledger",
+    "LedgerRow",
+    "MeanUpdate",
+    "Mended",
+    "Merged",
+    "Namespaces",
+    "Outbox",
+    "OutboxPosition",
+    "PartitionBatch",
+    "Proposal",
+    "Recovery",
+    "Replayed",
+    "Restored",
+    "Revisions",
+    "Stale",
+    "Store",
+    "StoreError",
+    "StreamTopics",
+    "Tail",
+    "Unconfirmed",
+    "Verified",
+]
+
+
+class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Protocol):
+    """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
+
+    A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends
+    when the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise RecoveryNeeded. A
+    call that finds part of the memory gone (a key missing, cut short, of another type, older than seen) ends it.
+    """

@@ -1,0 +1,265 @@
+"""Commits: a micro-batch becomes decisions and clusters, all or nothing; the log of changes; the recorded decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from questream.clustering.merging import Merge
+from questream.clustering.mirror import Change, Mirror
+from questream.domain import Decision, InFlight, RunnerUp, Vector
+from questream.store.protocol.namespaces import StoreError
+from questream.store.protocol.outbox import OutboxPosition
+
+# A turn to move a namespace's log ends after so long, should the worker that has it have died. The worker needs two
+# calls to the store and a plan between them.
+TURN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterUpdate:
+    """What a batch does to one cluster: `joins` questions join.
+
+    `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
+    `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
+    `seen_at` is the newest record timestamp of the questions that joined, five minutes ahead of the clock at most.
+    """
+
+    cluster_id: int
+    joins: int
+    expected_members: int
+    members: int
+    vector_sum: Vector | None
+    seen_at: int
+    representative: str | None = None
+
+    @property
+    def creates(self) -> bool:
+        """Whether the batch opens this cluster."""
+        return self.expected_members == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`."""
+
+    offset: int
+    cluster_id: int
+    similarity: float
+    created: bool
+    rank: int
+    runner_up: RunnerUp | None
+    truncated: bool
+    unknown_share: float = 0.0
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBatch:
+    """A batch's rows of one partition in order of offset. Ledger entries wholly below `prune_below` may go.
+
+    The ledger was last seen to end at offset `head`: one that ends before has lost memory.
+    """
+
+    topic: str
+    partition: int
+    rows: list[LedgerRow]
+    prune_below: int
+    head: int = -1
+
+    @property
+    def first(self) -> int:
+        """The first offset."""
+        return self.rows[0].offset
+
+    @property
+    def last(self) -> int:
+        """The last offset."""
+        return self.rows[-1].offset
+
+
+@dataclass(frozen=True, slots=True)
+class MeanUpdate:
+    """The stream's mean learns: from a sum over `expected_questions` to `vector_sum` (d,) over `questions`."""
+
+    expected_questions: int
+    questions: int
+    vector_sum: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A micro-batch of one namespace, decided against the mirror at `seq` of a store epoch of the namespace.
+
+    `model` is the one that its vectors are of, `decided_at` in ms since the epoch. `turn`, a token of the worker
+    without spaces, asks for a turn should the batch be stale: see Stale.
+    """
+
+    store_epoch: str
+    seq: int
+    partitions: list[PartitionBatch]
+    cluster_updates: list[ClusterUpdate]
+    mean: MeanUpdate | None
+    model: str
+    threshold: float
+    decided_at: int
+    turn: str = ""
+
+    @property
+    def creates(self) -> bool:
+        """Whether any cluster is opened."""
+        return any(update.creates for update in self.cluster_updates)
+
+    @property
+    def moves_log(self) -> bool:
+        """Whether any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
+        return self.mean is not None or any(update.vector_sum is not None for update in self.cluster_updates)
+
+    @property
+    def updates_namespace(self) -> bool:
+        """Whether the namespace as a whole changes: its mean, or the number that its next cluster gets."""
+        return self.mean is not None or self.creates
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What the log says after a seq: `changes` up to `seq`, or None where the log no longer reaches back so far."""
+
+    seq: int
+    changes: list[Change] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """How a cluster stands after a commit; the part of its state that vectors do not tell."""
+
+    cluster_id: int
+    size: int
+    revision: int
+    label: str | None
+    route: str | None
+    created_at: int
+    last_seen_at: int
+    representative: str | None
+    in_flight: InFlight = field(default_factory=InFlight)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """All of the batch happened. `missed` is what others did between the proposal's seq and this commit.
+
+    What the commit put into the outbox stands at or before `outbox_position`.
+    """
+
+    seq: int
+    missed: Tail
+    cluster_rows: dict[int, ClusterRow]
+    outbox_position: OutboxPosition
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Nothing happened: the clusters moved on, or it is another's turn. Apply `missed`, decide again.
+
+    Workers that ask for a turn get one each, in the order they asked and for TURN_SECONDS at most: until its batch is
+    committed nobody else's moves the log. `turn` is whose it is now.
+    """
+
+    missed: Tail
+    turn: Literal["own", "other", ""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Recorded decisions of one partition by offset. Offsets up to `head` were decided; older ones may be pruned.
+
+    `store_epoch` is the namespace's when they were read. `fingerprints` are those of the records that were decided, as
+    far as they are known.
+    """
+
+    head: int = -1
+    decisions: dict[int, Decision] = field(default_factory=dict)
+    store_epoch: str = ""
+    fingerprints: dict[int, str] = field(default_factory=dict)
+
+    def is_of(self, offset: int, fingerprint: str) -> bool:
+        """Whether what is recorded of an offset may be of the record with this fingerprint."""
+        return self.fingerprints.get(offset, fingerprint) == fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """Nothing happened: some offsets were decided before. Their ledgers by (topic, partition)."""
+
+    ledgers: dict[tuple[str, int], Ledger]
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedMerge:
+    """A merge that happened, with the survivor's standing after it and the loser's at its end."""
+
+    merge: Merge
+    survivor: ClusterRow
+    loser: ClusterRow
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Those of the proposed merges that happened; a merge whose clusters had moved did not.
+
+    `apart` are those that did not because both clusters are named and their labels or routes differ. What the merges
+    put into the outbox stands at or before `outbox_position`.
+    """
+
+    seq: int
+    missed: Tail
+    applied: list[AppliedMerge]
+    outbox_position: OutboxPosition
+    apart: list[Merge] = field(default_factory=list)
+
+
+CommitReply = Committed | Stale | Replayed | StoreError
+
+
+class Commits(Protocol):
+    """Decisions and merges, and what workers read to propose them."""
+
+    def load(self, namespace: str) -> Mirror:
+        """A fresh mirror of all live clusters; `Mirror.store_epoch` is empty where the namespace is not recovered."""
+
+    def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
+        """What changed after `seq`. Raises RecoveryNeeded if another store epoch stands."""
+
+    def stream(self, topic: str, identity: str) -> tuple[str, bool]:
+        """The name that this stream's topic has wherever the store names a topic, and whether it is new.
+
+        It is the topic's own for the first stream that asks. Another one, by its `identity` (Kafka cluster, topic id
+        and group), has another name, for ever the same: the offsets of one say nothing of the other's.
+        """
+
+    def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
+        """The recorded decisions of a partition. Raises RecoveryNeeded."""
+
+    def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
+        """Forget what is recorded of a partition from `offset` on: other records stand there now. Returns the rest.
+
+        Where something was recorded, all before `offset` still counts as decided.
+        Raises RecoveryNeeded.
+        """
+
+    def commit(self, proposals: Mapping[str, Proposal]) -> dict[str, CommitReply]:
+        """Apply a micro-batch, of each namespace all of it or nothing, in one round trip.
+
+        Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
+        What a namespace fails with is its reply, and stops no other: RecoveryNeeded if another store epoch than the
+        proposal's stands. Raises StoreUnavailable where none is answered.
+        """
+
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        """Apply each merge whose two clusters still stand as proposed, unless it mixed or dropped what people named.
+
+        A label and its route survive together: the survivor's, or the loser's where the survivor has neither. Where
+        both are named and differ, a merge happens only if it has `dropped` just what the loser has. Raises
+        RecoveryNeeded.
+        """

@@ -1,0 +1,85 @@
+"""Namespaces of a store: what each is built with, and which stream it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from questream.domain import NamespaceState
+from questream.errors import NamespaceOfAnotherStream, RecoveryNeeded, StoreRefused, StoreUnavailable
+
+# Of a namespace in the store. A later one has another meaning; what is only added to one keeps its number.
+LAYOUT = 1
+
+StoreError = StoreUnavailable | StoreRefused | RecoveryNeeded
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a namespace is built with. Vectors of another model, revision or dimension cannot join its clusters."""
+
+    model: str
+    revision: str
+    dimension: int
+    similarity: str
+    linkage: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTopics:
+    """The topics that a stream is known by in the store; an empty one is not known, or not to be compared."""
+
+    input_topic: str = ""
+    cluster_topic: str = ""
+
+    def require_same(self, namespace: str, known: StreamTopics) -> None:
+        """Raise NamespaceOfAnotherStream where the namespace belongs to another stream than this one."""
+        for name, mine, its in (
+            ("kafka.input_topic", self.input_topic, known.input_topic),
+            ("kafka.cluster_topic", self.cluster_topic, known.cluster_topic),
+        ):
+            if mine and its and mine != its:
+                raise NamespaceOfAnotherStream(
+                    f"namespace {namespace!r} in Redis belongs to a stream whose {name} is {its!r}, this one's is"
+                    f" {mine!r}",
+                    "set redis.prefix or clusters.namespace to one of its own"
+                    + ("" if name == "kafka.cluster_topic" else ", or clusters.shared for both to feed it together"),
+                )
+
+
+NO_TOPICS = StreamTopics()
+
+
+class Namespaces(Protocol):
+    """Which namespaces there are, and what each is built with."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailable if the store does not answer."""
+
+    def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
+        """Create the namespace, or check that it was built with the same model and belongs to the stream of `topics`.
+
+        It belongs to the first stream that opens it. Raises IdentityMismatch if model, revision or dimension differ,
+        NamespaceOfAnotherStream if topics do, NamespaceRefused where it is stored in a later layout. Similarity,
+        linkage and threshold may change.
+        """
+
+    def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+        """Count new namespaces among those of the store, in their order, as long as those are fewer than `limit`.
+
+        Returns those that may not begin. Of one that the store refuses whatever the limit is, `open` tells why.
+        """
+
+    def topics(self, namespace: str) -> StreamTopics:
+        """The topics of the stream that the namespace belongs to."""
+
+    def namespaces(self) -> list[str]:
+        """The names of all namespaces."""
+
+    def namespace_state(self, namespace: str) -> NamespaceState | None:
+        """The namespace as a whole, or None if it was never opened."""
+
+    def store_epoch(self, namespace: str) -> str | None:
+        """The store epoch that the namespace stands in, or None where it has to be recovered first."""

@@ -1,0 +1,80 @@
+"""The outbox: which clusters the cluster topic has still to be told of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from questream.store.protocol.namespaces import StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPosition:
+    """Where the outbox of a namespace stands: what is put there later is told from what stood there before.
+
+    It holds for the store epoch that stands. `count` is how often a cluster was found outdated in the cluster topic,
+    `server_time_ms` the store's time since the epoch.
+    """
+
+    store_epoch: str
+    count: int
+    server_time_ms: int
+
+
+# By cluster id, 0 for the namespace as a whole (NamespaceState.revision).
+Revisions = Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """These revisions stand in the cluster topic; they were sent after `position`.
+
+    What a cluster counts from below the `committed` offsets of partitions is no longer in flight.
+    """
+
+    namespace: str
+    revisions: Revisions
+    committed: Mapping[tuple[str, int], int]
+    position: OutboxPosition
+
+
+Unconfirmed = list[tuple[Confirmation, StoreError]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Where the outboxes of namespaces stand, None for one that has to be recovered; and what was not confirmed."""
+
+    positions: dict[str, OutboxPosition | None]
+    unconfirmed: Unconfirmed
+
+
+class Outbox(Protocol):
+    """What is still to be published, and what has been."""
+
+    def verify_before_commit(
+        self, published: Mapping[str, Revisions], confirmations: Sequence[Confirmation] = ()
+    ) -> Verified:
+        """Whether the namespaces still stand, when these revisions have their place in the cluster topic.
+
+        It takes one round trip.
+
+        A cluster that has moved on since waits to be published again: the worker that moved it may have published it
+        before. The confirmations of earlier publications go with it, as by `confirm`. Raises the error of the first
+        namespace that has one.
+        """
+
+    def outbox_position(self, namespace: str) -> OutboxPosition:
+        """Where the outbox stands now, for a confirmation."""
+
+    def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
+        """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
+        """What was published leaves the outbox, in one round trip; returns what a namespace did not take.
+
+        A cluster that has moved on since stays to be published: two workers may publish it in either order; so does one
+        that `verify_before_commit` has put there after the position. Nothing happens where another store epoch stands
+        than at the position. It may be said twice, and may be lost: what stays is published again.
+        """

@@ -1,0 +1,93 @@
+"""Recovery: a store that may have forgotten is compared with the cluster topic, and what it lacks is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from questream.domain import ClusterState, NamespaceState
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A cluster to put back. `publish` asks for its state to be published again, since it is not what was read.
+
+    What the store has of a `damaged` one is replaced, whatever its revision.
+    """
+
+    state: ClusterState
+    publish: bool = False
+    damaged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The `revisions` of clusters that stand whole in the store, and the last known ones (or 0) of those `damaged`."""
+
+    revisions: dict[int, int] = field(default_factory=dict)
+    damaged: dict[int, int] = field(default_factory=dict)
+
+
+class Recovery(Protocol):
+    """What a recovery asks of the store, from `begin_recovery` to `recover`."""
+
+    def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
+        """The revisions of those clusters that the store knows and that stand whole, recovered or not."""
+
+    def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        """Look at these clusters and at all that an index names, and make the indexes agree with those that are whole.
+
+        `dimension` is what a centroid has to have, None for what the namespace says. Nothing is found and nothing
+        happens where the memory of that token is gone.
+        """
+
+    def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The heads of the partitions' ledgers, recovered or not; -1 where nothing was decided."""
+
+    def begin_recovery(self, namespace: str) -> str:
+        """A token of the memory that the namespace has now; ask for it before the cluster topic is read.
+
+        Raises NamespaceHeld while somebody holds it.
+        """
+
+    def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        """Whether the holder is the one to recover the namespace, for so long from now at most; 0 lets it go.
+
+        False where another is, where the namespace is recovered, and where the memory of that token is gone. It spares
+        work that is done twice: `restore` and `recover` take the token from anybody.
+        """
+
+    def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
+        """End the store epoch and let nobody but the holder of the token recover the namespace, for so long at most.
+
+        `restore` and `recover` take the token; to recover it as it stands lets it go. None if another epoch stands.
+        """
+
+    def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
+        """Whether the token's holder still holds the namespace, which it may do for so many seconds from now."""
+
+    def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
+        """Put clusters back into a namespace that is not recovered; returns how many were.
+
+        Nothing happens where the memory of that token is gone.
+        A state of event `retired` removes what the store has; any other replaces an earlier revision.
+        """
+
+    def recover(
+        self,
+        namespace: str,
+        token: str,
+        whole: NamespaceState | None,
+        heads: Mapping[tuple[str, int], int],
+        untold: Iterable[int] = (),
+    ) -> None:
+        """Begin a new store epoch, unless one stands or the memory of that token is gone: decisions may be made.
+
+        `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
+        whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.
+        The next number is above every id that the store still names. `untold` wait to be published.
+        """
+
+    def require_recovery(self, namespace: str) -> None:
+        """End the store epoch: nothing is decided until the namespace is recovered again."""
