@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
 from questream.library import BATCH_QUESTIONS, QuestionClusterer, texts_of
+from questream.preparing import without_frame
 from questream.settings import Granularity
 
 __all__ = ["OnlineClustering"]
@@ -63,6 +64,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         linkage: Linkage = "adaptive",
         centroid_members: int = 256,
         mean_questions: int = 1000,
+        prepare: Callable[[str], str] = without_frame,
     ) -> None:
         self.encoder = encoder
         self.granularity = granularity
@@ -72,6 +74,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.linkage = linkage
         self.centroid_members = centroid_members
         self.mean_questions = mean_questions
+        self.prepare = prepare
 
     def fit(self, X: ArrayLike | Sequence[str], y: object = None) -> Self:  # noqa: N803 - scikit-learn's name
         """Forget what was learned, and cluster these; `y` is not looked at. Raises ValueError as `partial_fit`."""
@@ -98,9 +101,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         questions = self._questions(X, reset=False)
         taken = self._taken(questions)
         labels = np.full(len(questions), _NOISE, np.int64)
-        chosen = [questions[at] for at in taken]
-        vectors = chosen if isinstance(questions, np.ndarray) else self.encoder.encode(chosen)  # type: ignore[union-attr]  # texts came with an encoder
-        labels[taken] = [self._nearest(vector) for vector in vectors]
+        labels[taken] = [self._nearest(vector) for vector in self._vectors_of(questions, taken)]
         return labels
 
     @property
@@ -142,6 +143,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
             linkage=self.linkage,
             centroid_members=self.centroid_members,
             mean_questions=self.mean_questions,
+            prepare=self.prepare,
         )
 
     def _learn(self, questions: list[str] | NDArray[np.float64]) -> Self:
@@ -160,8 +162,13 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         """The places of the questions that have a direction, or a text that a worker would decide."""
         if isinstance(questions, np.ndarray):
             return np.flatnonzero(questions.any(axis=1))
-        refused = self.encoder.refused(questions)  # type: ignore[union-attr]  # texts came with an encoder
+        refused = self.encoder.refused([self.prepare(text) for text in questions])  # type: ignore[union-attr]  # texts came with an encoder
         return np.array([at for at in range(len(questions)) if at not in refused], np.intp)
+
+    def _vectors_of(self, questions: list[str] | NDArray[np.float64], taken: NDArray[np.intp]) -> NDArray[Any]:
+        if isinstance(questions, np.ndarray):
+            return questions[taken]
+        return self.encoder.encode([self.prepare(questions[at]) for at in taken])  # type: ignore[union-attr]  # texts came with an encoder
 
     def _nearest(self, vector: NDArray[Any]) -> int:
         (nearest,) = self.clusterer_.nearest(vector, limit=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
+from questream.preparing import without_frame
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Identity, Store
@@ -57,7 +58,8 @@ class QuestionClusterer:
     """Online clustering of questions, decided exactly as the worker does.
 
     Give an `encoder` (see `load_encoder`) to assign texts, or a `dimension` to assign vectors of your own. `threshold`
-    overrides `granularity`: `intent`, `question` or `duplicate`. `store` defaults to memory.
+    overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
+    of a mail the question in it, as a worker does by default; `str` leaves all as they are. `store` defaults to memory.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class QuestionClusterer:
         mean_questions: int = 1000,
         namespace: str = "default",
         store: Store | None = None,
+        prepare: Callable[[str], str] = without_frame,
     ) -> None:
         for name, given, allowed in (
             ("granularity", granularity, get_args(Granularity)),
@@ -96,6 +99,7 @@ class QuestionClusterer:
             mean_questions,
         )
         self.namespace = namespace
+        self.prepare = prepare
         self._store = store if store is not None else MemoryStore()
         identity = Identity(
             encoder.name if encoder is not None else "vectors",
@@ -166,8 +170,9 @@ class QuestionClusterer:
         if texts is not None:
             if self.encoder is None:
                 raise QuestreamError("assigning texts takes an encoder: QuestionClusterer(load_encoder(...))")
-            tokens = self.encoder.tokenise_all(texts)
-            return texts, tokens, self.encoder.encode_tokens(tokens)
+            prepared = [self.prepare(text) for text in texts]
+            tokens = self.encoder.tokenise_all(prepared)
+            return prepared, tokens, self.encoder.encode_tokens(tokens)
         vectors = _vectors_of(questions)
         if vectors.size == 0:
             return [], [], np.empty((0, self.dimension), np.float32)

@@ -193,6 +193,8 @@ def test_a_question_is_told_its_cluster_and_nothing_is_learned(asked: str, minil
     )
     assert questream("clusters", "export", f"--redis.url={asked}").out == before
     assert "It would join c1." in questream("ask", "Where has my card got to?", *flags).out
+    mail = "Hello,\n\nWhere has my card got to?\n\nBest regards\nAnna Meyer\nPhone: +44 20 7946 0958"
+    assert questream("ask", mail, "--json", *flags).json == answer
 
 
 def test_a_question_unlike_all_others_would_open_a_cluster(asked: str, minilm: Path) -> None:

@@ -21,6 +21,7 @@ from questream.lab.evaluation.agreement import Agreement, agreement
 from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of, read_gold
 from questream.library import QuestionClusterer
+from questream.records.files import AS_THEY_STAND
 from tests.unit.test_assignment import stream
 
 
@@ -56,10 +57,10 @@ def test_small_groups_are_drawn_whole_and_large_ones_are_not(tmp_path: Path) -> 
     pairs, topics = tmp_path / "pairs.jsonl", tmp_path / "topics.jsonl"
     pairs.write_text("".join(f'{{"text": "q{i}", "gold": "g{i // 2}"}}\n' for i in range(400)))
     topics.write_text("".join(f'{{"text": "q{i}", "gold": "g{i % 2}"}}\n' for i in range(400)))
-    _, gold = read_gold(pairs, 100, seed=0)
+    _, gold = read_gold(pairs, 100, 0, AS_THEY_STAND)
     assert set(np.unique(gold, return_counts=True)[1].tolist()) == {2}
     assert 90 <= len(gold) <= 100
-    texts, gold = read_gold(topics, 100, seed=0)
+    texts, gold = read_gold(topics, 100, 0, AS_THEY_STAND)
     assert len(texts) == 100
     assert texts == sorted(texts, key=lambda text: int(text[1:]))  # the order of the file
 
@@ -68,7 +69,7 @@ def test_a_file_without_gold_groups_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "questions.txt"
     path.write_text("Where is my card?\nWhere is it?\n")
     with pytest.raises(QuestreamError, match="gold"):
-        read_gold(path, 100, seed=0)
+        read_gold(path, 100, 0, AS_THEY_STAND)
 
 
 def test_a_method_is_measured_in_its_own_process_and_an_absent_one_is_named() -> None:

@@ -125,6 +125,14 @@ def test_texts_are_clustered_by_an_encoder_which_a_clone_shares() -> None:
     assert encoder.copies == 0
 
 
+def test_mails_are_clustered_and_predicted_by_the_question_in_them() -> None:
+    mail = "Hello,\n\nwhere is my card\n\nBest regards\nAnna"
+    estimator = OnlineClustering(cast(Encoder, WordsEncoder()), similarity="cosine", threshold=0.99)
+    assert estimator.fit_predict([mail, "where is my card"]).tolist() == [0, 0]
+    assert estimator.predict([mail]).tolist() == [0]
+    assert clone(estimator).set_params(prepare=str).fit_predict([mail, "where is my card"]).tolist() == [0, 1]
+
+
 def test_texts_without_an_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"convert string|Expected 2D"):
         OnlineClustering().fit(["where is my card"])

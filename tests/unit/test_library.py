@@ -118,6 +118,13 @@ def test_texts_come_in_whatever_holds_them(given: Any) -> None:
     assert texts_clusterer().assign(given).ids == texts_clusterer().assign(TEXTS).ids
 
 
+def test_the_question_of_a_mail_is_embedded_and_shown() -> None:
+    mail, clusterer = "Hello,\n\nwhere is my card?\n\nBest regards\nAnna", texts_clusterer()
+    clusterer.assign([mail])
+    assert [state.representative for state in clusterer.clusters()] == ["where is my card?"]
+    assert clusterer.nearest(mail) == clusterer.nearest("where is my card?")
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, 17, b"bytes"], ids=repr)
 def test_what_is_no_text_is_refused_by_its_position(missing: Any) -> None:
     for given in (["one", missing, "two", missing], np.array(["one", missing, "two", missing], object)):

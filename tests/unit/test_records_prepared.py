@@ -11,6 +11,8 @@ import pytest
 from questream.domain import Question, Record, Source
 from questream.errors import BadRecord, SettingsError
 from questream.records import QuestionDecoder
+from questream.records.files import FileQuestion, FileTexts, LabelledPair, holds_pairs, read_pairs, read_questions
+from questream.records.rows import QuestionFileError
 from questream.settings import InputSettings, load_settings
 
 SOURCE = Source("questions", 3, 7, 1_795_486_680_123)
@@ -117,3 +119,47 @@ def test_what_a_hook_fails_at_is_refused_without_its_text(hooks: str, function: 
 def test_a_hook_that_is_not_there_ends_the_start_by_name(hooks: str, name: str) -> None:
     with pytest.raises(SettingsError, match=r"input\.prepare_hook"):
         read("x", prepare_hook=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "row"),
+    [
+        ({}, {"text": MAIL}),
+        ({}, {"text": " where is\tmy card? "}),
+        ({"prepare": "off"}, {"text": MAIL}),
+        ({"text": "{subject}\n{ticket.body}"}, {"subject": "Card", "ticket": {"body": f"{MAIL}"}}),
+        ({"text": "{subject} {body}"}, {"subject": None, "body": "Where is it?", "text": "not this"}),
+        ({"text_field": "payload.text"}, {"payload": {"text": MAIL}}),
+        ({"prepare_hook": "textwrap:dedent"}, {"text": "  where?"}),
+    ],
+)
+def test_a_row_of_a_file_is_read_as_its_record_is(tmp_path: Path, settings: Any, row: Any) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(row | {"id": "a", "gold": "g"}))
+    as_decoded = read(row, **settings).text
+    assert list(read_questions(path, FileTexts(InputSettings(**settings)))) == [FileQuestion("a", as_decoded, "g")]
+
+
+def test_a_table_with_the_fields_of_the_template_needs_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "q.csv"
+    path.write_text("subject,body\nCard,Where is it?\n,Where?\n")
+    texts = FileTexts(InputSettings(text="{subject} {body}"))
+    assert [question.text for question in read_questions(path, texts)] == ["Card Where is it?", "Where?"]
+    assert not holds_pairs(path, texts)
+
+
+def test_pairs_of_a_file_are_prepared(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"a": MAIL, "b": "where?", "label": 1}))
+    assert list(read_pairs(path, FileTexts(InputSettings()))) == [LabelledPair("where is my card?", "where?", True)]
+    assert next(read_pairs(path)).text_a == MAIL
+
+
+def test_a_file_that_a_hook_fails_at_is_refused_by_its_line(hooks: str, tmp_path: Path) -> None:
+    texts = FileTexts(InputSettings(prepare_hook=f"{hooks}:fails"))
+    for reading, row in ((read_questions, {"text": "a secret"}), (read_pairs, {"a": "a secret", "b": "c", "label": 1})):
+        path = tmp_path / "q.jsonl"
+        path.write_text(json.dumps(row))
+        with pytest.raises(QuestionFileError, match=r"line 1: input\.prepare_hook failed") as refused:
+            list(reading(path, texts))
+        assert "secret" not in str(refused.value)

@@ -40,11 +40,12 @@ def quality(
     from questream.lab.bench.quality.measure import all_methods, measure_quality
     from questream.lab.bench.quality.report import print_quality
     from questream.lab.evaluation.stream import Stream, orders_of, read_gold
+    from questream.records.files import FileTexts
 
     settings = bench_settings(config, set_, None, None)
     granularity = settings.clusters.granularity
     names = [m.name for m in all_methods(granularity) if not only or m.name.startswith(tuple(only))]
-    read = {file: read_gold(file, questions, seed) for file in files}
+    read = {file: read_gold(file, questions, seed, FileTexts(settings.input)) for file in files}
     document = {}
     with progress() as announce:
         encoder = load_encoder(settings.model)

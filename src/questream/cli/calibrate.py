@@ -120,7 +120,7 @@ def _sample(wish: Wish, sample: Path | None, from_topic: bool) -> list[str]:
     if from_topic:
         wish.announce(f"{wish.settings.kafka.input_topic}: the newest {wish.questions:,} questions")
         return newest_of_topic(wish.settings, wish.questions)
-    return [] if sample is None else sample_of_file(sample, wish.questions, wish.seed)
+    return [] if sample is None else sample_of_file(sample, wish.questions, wish.seed, wish.texts)
 
 
 def _inquire(wish: Wish, texts: list[str], ask: int, file: Path | None) -> tuple[Inquiry, Calibrated]:

@@ -39,11 +39,13 @@ def evaluate(
     Example: questream evaluate banking.csv pairs.jsonl --report report.html --clusters.granularity intent
     """
     from questream.lab.evaluation.run import evaluate_files, read_file
+    from questream.records.files import FileTexts
 
     settings = load(config, set_)
     if report is not None:
         _require_report(report)
-    read = {path: read_file(path, questions, seed) for path in files}
+    texts = FileTexts(settings.input)
+    read = {path: read_file(path, questions, seed, texts) for path in files}
     with progress() as announce:
         subject, evaluations = evaluate_files(settings, read, shuffles, seed, announce)
     if report is not None:

@@ -70,6 +70,7 @@ def train(
     from questream.lab.training.corpus import read_corpus
     from questream.lab.training.recipe import Recipe
     from questream.lab.training.report import Order
+    from questream.records.files import FileTexts
 
     recipe = Recipe(
         batch=batch,
@@ -81,7 +82,7 @@ def train(
         hard_negatives=hard_negatives,
         seed=seed,
     )
-    corpus = read_corpus(pairs or [], groups or [])
+    corpus = read_corpus(pairs or [], groups or [], FileTexts(settings.input))
     order = Order(folder, recipe, held_out, compared, save_every, resume)
     with _watch() as watch:
         watch.announce(

@@ -8,7 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from questream.errors import BadRecord
+from questream.preparing import Preparation
+from questream.records.paths import ABSENT
 from questream.records.rows import STDIN, Row, at_line, keep_stdin, read_rows
+from questream.records.template import Template
+from questream.settings import InputSettings
 
 # How published data sets call what is here `text_a`, `text_b` and `label`.
 _PAIR_COLUMNS = [
@@ -45,26 +50,62 @@ class LabelledPair(NamedTuple):
     same: bool
 
 
-def read_questions(path: Path) -> Iterator[FileQuestion]:
+class FileTexts:
+    """The texts of a file as a worker with these settings embeds and shows them: `input.text`, then its preparation.
+
+    Raises SettingsError if `input.prepare_hook` cannot be loaded.
+    """
+
+    def __init__(self, input: InputSettings) -> None:
+        self._template = None if input.text is None else Template(input.text)
+        self._text_field = input.text_field
+        self.prepare = Preparation(input)
+
+    @property
+    def columns(self) -> list[tuple[str]]:
+        """Of these columns a table has one at least."""
+        fields = () if self._template is None else self._template.paths
+        return [("text",), (self._text_field,), *((field,) for field in fields)]
+
+    def of_row(self, row: Row) -> str | None:
+        """What the template of the settings makes of a row, else its `text`, else what stands at `input.text_field`.
+
+        None where that is no string. Raises BadRecord where the template or the hook fails.
+        """
+        text: object = ABSENT if self._template is None else self._template.fill(row)
+        if text is ABSENT:
+            text = value_of(row, "text")
+        if text is None:
+            text = value_of(row, self._text_field)
+        return self.prepare(text) if isinstance(text, str) else None
+
+
+AS_THEY_STAND = FileTexts(InputSettings(prepare="off"))
+
+
+def read_questions(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[FileQuestion]:
     """The questions of a file, one by one, in its order; blank lines are passed over.
 
-    `read_rows` says what kinds of files there are. Objects and tables need `text` and may have `id`, `gold` (or
-    `cluster`) and `ts` (or `timestamp`: a number or ISO 8601); a question without an id gets the file's name and its
-    line: `questions-17`. An empty text is yielded as it is: the stream dead-letters it.
+    `read_rows` says what kinds of files there are. Objects and tables need `text`, or what `texts` takes in its place,
+    and may have `id`, `gold` (or `cluster`) and `ts` (or `timestamp`: a number or ISO 8601); a question without an id
+    gets the file's name and its line: `questions-17`. An empty text is yielded as it is: the stream dead-letters it.
 
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit the format.
     """
-    for number, row in read_rows(path, [("text",)]):
-        text = value_of(row, "text")
-        if not isinstance(text, str):
+    for number, row in read_rows(path, texts.columns):
+        try:
+            text = texts.of_row(row)
+        except BadRecord as error:
+            raise at_line(path, number, str(error)) from None
+        if text is None:
             raise at_line(path, number, 'no string "text"')
         gold = _name(path, number, row, "gold") or _name(path, number, row, "cluster")
         id = _name(path, number, row, "id") or f"{file_stem(path)}-{number}"
         yield FileQuestion(id, text, gold, _asked_at(row))
 
 
-def read_pairs(path: Path) -> Iterator[LabelledPair]:
-    """The labelled pairs of a file of JSON or a table, one by one, in its order.
+def read_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[LabelledPair]:
+    """The labelled pairs of a file of JSON or a table, one by one, in its order, as `texts` prepares them.
 
     `text_a`, `text_b` and `label` (1 or 0, true or false), or as data sets call them: `a`, `b`; `question1`,
     `question2`, `is_duplicate`; `sentence1`, `sentence2`, `score`.
@@ -72,27 +113,31 @@ def read_pairs(path: Path) -> Iterator[LabelledPair]:
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit.
     """
     for number, row in read_rows(path, _PAIR_COLUMNS):
-        texts = next(
+        columns = next(
             (pair for pair in _PAIR_COLUMNS if all(isinstance(value_of(row, name), str) for name in pair)), None
         )
-        if texts is None:
+        if columns is None:
             raise at_line(path, number, 'no strings "text_a" and "text_b"')
         label = next(
             (str(found).strip().lower() for name in _LABEL_COLUMNS if (found := value_of(row, name)) is not None), ""
         )
         if label not in _SAME | _DIFFERENT:
             raise at_line(path, number, 'no "label" that is 1 (the same question) or 0')
-        yield LabelledPair(str(value_of(row, texts[0])), str(value_of(row, texts[1])), label in _SAME)
+        try:
+            first, second = (texts.prepare(str(value_of(row, name))) for name in columns)
+        except BadRecord as error:
+            raise at_line(path, number, str(error)) from None
+        yield LabelledPair(first, second, label in _SAME)
 
 
-def holds_pairs(path: Path) -> bool:
+def holds_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> bool:
     """Whether the first row of a file has the columns of a pair and no `text`: for `read_pairs`, not `read_questions`.
 
     Raises QuestionFileError if the file cannot be opened or its first line fits neither.
     """
     if path == STDIN:
         keep_stdin()
-    needed = [("text",), *_PAIR_COLUMNS]
+    needed = [*texts.columns, *_PAIR_COLUMNS]
     row: Row = next((row for _, row in read_rows(path, needed)), {})
     names = {name.lower() for name in row}
     return "text" not in names and any(set(pair) <= names for pair in _PAIR_COLUMNS)

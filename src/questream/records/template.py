@@ -18,6 +18,7 @@ class Template:
             (literal, None if path is None else path.split(".")) for literal, path, _, _ in Formatter().parse(template)
         ]
         self.shown = template
+        self.paths = [".".join(path) for _, path in self._parts if path is not None]
 
     def fill(self, document: Any) -> Any:
         """The text with what stands at the paths, or ABSENT where nothing stands at any; null is nothing.

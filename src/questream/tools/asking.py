@@ -20,20 +20,23 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     Raises QuestreamError if a worker would dead-letter the text, if the namespace is not there or was built with a
     model that the settings do not name; ModelError; what the store raises.
     """
-    _require_question(text, settings)
+    question = _question(text, settings)
     # Before the model, which takes seconds to load.
     store = open_store(settings.redis)
     store.ping()
     name = namespace or settings.clusters.namespace
     encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))
-    return ask_store(store, name, encoder, rules_of(settings, encoder), text)
+    return ask_store(store, name, encoder, rules_of(settings, encoder), question)
 
 
-def _require_question(text: str, settings: Settings) -> None:
-    """Raise QuestreamError for a text that a worker would refuse, with the worker's own reason."""
+def _question(text: str, settings: Settings) -> str:
+    """The text as a worker would embed it.
+
+    Raises QuestreamError for one that a worker would refuse, with the worker's own reason.
+    """
     plain = settings.model_copy(update={"input": settings.input.model_copy(update={"format": "text"})})
     try:
-        open_decoder(plain).decode(Record(Source("", 0, 0, 0), None, text.encode()))
+        return open_decoder(plain).decode(Record(Source("", 0, 0, 0), None, text.encode())).text
     except BadRecord as error:
         raise QuestreamError(f"a worker would refuse it: {error} ({error.reason})") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from questream.clustering.rules import Rules
@@ -18,11 +19,11 @@ from questream.lab.calibration.sweep import Sweep, grid_of, require_enough, swee
 from questream.lab.calibration.unlabelled import propose_unlabelled
 from questream.lab.evaluation.files import read_gold_file
 from questream.lab.evaluation.stream import orders_of
-from questream.records.files import LabelledPair, read_pairs
+from questream.records.files import FileTexts, LabelledPair, read_pairs
 from questream.settings import Granularity, Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wish:
     """What holds whichever way it is calibrated; `questions` is the most that are read of a file or topic."""
 
@@ -32,6 +33,11 @@ class Wish:
     false_join_cost: float
     seed: int
     announce: Callable[[str], None]
+
+    @cached_property
+    def texts(self) -> FileTexts:
+        """Which texts of a file are embedded, as a worker with the settings prepares them."""
+        return FileTexts(self.settings.input)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,7 @@ class Calibrated:
 
 def from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
     """From a file of questions with gold groups, in `shuffles` orders. Raises QuestreamError for one of no use."""
-    read = read_gold_file(file, wish.questions, wish.seed)
+    read = read_gold_file(file, wish.questions, wish.seed, wish.texts)
     # Before the model, which takes seconds to load.
     require_groups(read.gold)
     vectors, rules = _embedded(wish, read.texts)
@@ -61,7 +67,7 @@ def from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
 
 def from_pairs(wish: Wish, file: Path, background: list[str]) -> Calibrated:
     """From a file of labelled pairs, whose questions compete with those of the `background`."""
-    pairs = [pair for pair in read_pairs(file) if pair.text_a.strip() and pair.text_b.strip()]
+    pairs = [pair for pair in read_pairs(file, wish.texts) if pair.text_a.strip() and pair.text_b.strip()]
     stream = pair_stream(pairs, background, wish.seed)
     vectors, rules = _embedded(wish, stream.texts)
     swept = sweep(vectors, rules, grid_of(rules, wish.level), wish.announce)
@@ -80,13 +86,20 @@ def from_sample(wish: Wish, texts: list[str]) -> Calibrated:
 
 def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> tuple[Calibrated, Inquiry, int]:
     """What the sample alone says, an inquiry with the `known` answers, and how many of these were of no use."""
+    # Answers that were given to calibrate hold texts as they were shown: prepared.
+    sampled = set(texts)
+
+    def prepared(text: str) -> str:
+        return text if text in sampled else wish.texts.prepare(text)
+
+    answers = [LabelledPair(prepared(pair.text_a), prepared(pair.text_b), pair.same) for pair in known]
     # Each text once: whether a text is the same as itself need not be asked. What the sample lacks comes last, so that
     # the same sample is clustered in the same order however many answers there are.
-    once = list(dict.fromkeys([*texts, *(text for pair in known for text in (pair.text_a, pair.text_b))]))
+    once = list(dict.fromkeys([*texts, *(text for pair in answers for text in (pair.text_a, pair.text_b))]))
     alone = from_sample(wish, once)
     inquiry = Inquiry(alone.sweep, alone.proposal.threshold, wish.false_join_cost, wish.seed)
     place = {text: at for at, text in enumerate(once)}
-    useless = sum(not inquiry.tell(place[pair.text_a], place[pair.text_b], pair.same) for pair in known)
+    useless = sum(not inquiry.tell(place[pair.text_a], place[pair.text_b], pair.same) for pair in answers)
     return alone, inquiry, useless
 
 

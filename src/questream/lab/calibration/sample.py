@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from questream.errors import BadRecord
-from questream.records.files import read_questions
+from questream.records.files import FileTexts, read_questions
 
 if TYPE_CHECKING:
     from questream.settings import Settings
 
 
-def sample_of_file(path: Path, questions: int, seed: int) -> list[str]:
+def sample_of_file(path: Path, questions: int, seed: int, texts: FileTexts) -> list[str]:
     """At most `questions` texts of a file, drawn by `seed`, in its order. Raises QuestionFileError."""
-    texts = [question.text for question in read_questions(path) if question.text.strip()]
-    return drawn(texts, questions, seed)
+    every = [question.text for question in read_questions(path, texts) if question.text.strip()]
+    return drawn(every, questions, seed)
 
 
 def drawn(texts: Sequence[str], questions: int, seed: int) -> list[str]:

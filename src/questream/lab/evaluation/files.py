@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from questream.errors import QuestreamError
 from questream.lab.evaluation.agreement import Labels, numbered
 from questream.lab.evaluation.pairs import OneSidedPairs, require_both
-from questream.records.files import read_pairs, read_questions
+from questream.records.files import AS_THEY_STAND, FileTexts, read_pairs, read_questions
 
 # Groups that are on average smaller are drawn whole: of single questions drawn from them hardly two belong together.
 _SMALL_GROUP_QUESTIONS = 20
@@ -58,12 +58,14 @@ class GoldFile:
         return sum(len(groups[text]) > 1 for text in self.texts)
 
 
-def read_gold_file(path: Path, questions: int, seed: int) -> GoldFile:
+def read_gold_file(path: Path, questions: int, seed: int, texts: FileTexts = AS_THEY_STAND) -> GoldFile:
     """At most `questions` of a file with their gold groups, drawn by `seed`; small groups are drawn whole.
+
+    `texts` says which of a row, prepared how, is embedded.
 
     Raises QuestionFileError, or QuestreamError without gold groups.
     """
-    every = list(read_questions(path))
+    every = list(read_questions(path, texts))
     asked = [row for row in every if row.text.strip()]
     rows = [row for row in asked if row.gold is not None]
     if len(rows) < 2:
@@ -82,12 +84,12 @@ def read_gold_file(path: Path, questions: int, seed: int) -> GoldFile:
     )
 
 
-def read_pair_file(path: Path, pairs: int, seed: int) -> PairFile:
-    """At most `pairs` of a file, drawn by `seed`.
+def read_pair_file(path: Path, pairs: int, seed: int, texts: FileTexts = AS_THEY_STAND) -> PairFile:
+    """At most `pairs` of a file, drawn by `seed`, prepared as `texts` says.
 
     Raises QuestionFileError, or OneSidedPairs if not both labels occur among those that were drawn.
     """
-    every = list(read_pairs(path))
+    every = list(read_pairs(path, texts))
     rows = [row for row in every if row.text_a.strip() and row.text_b.strip()]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:pairs])
     drawn = [rows[i] for i in chosen]

@@ -12,13 +12,15 @@ from questream.encoder import load_encoder
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
 from questream.lab.evaluation.report.page import Evaluation, Subject
-from questream.records.files import holds_pairs
+from questream.records.files import FileTexts, holds_pairs
 from questream.settings import Settings
 
 
-def read_file(path: Path, questions: int, seed: int) -> PairFile | GoldFile:
+def read_file(path: Path, questions: int, seed: int, texts: FileTexts) -> PairFile | GoldFile:
     """The questions or pairs of a file, `questions` of them at most. Raises QuestionFileError."""
-    return read_pair_file(path, questions, seed) if holds_pairs(path) else read_gold_file(path, questions, seed)
+    if holds_pairs(path, texts):
+        return read_pair_file(path, questions, seed, texts)
+    return read_gold_file(path, questions, seed, texts)
 
 
 def evaluate_files(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from questream.domain import Matrix
 from questream.lab.evaluation.agreement import Labels
 from questream.lab.evaluation.files import read_gold_file
+from questream.records.files import FileTexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,9 @@ class Clustering:
     after: Labels
 
 
-def read_gold(path: Path, questions: int, seed: int) -> tuple[list[str], Labels]:
+def read_gold(path: Path, questions: int, seed: int, texts: FileTexts) -> tuple[list[str], Labels]:
     """At most `questions` texts of a file and their gold groups, as `read_gold_file` draws them."""
-    file = read_gold_file(path, questions, seed)
+    file = read_gold_file(path, questions, seed, texts)
     return list(file.texts), file.gold
 
 

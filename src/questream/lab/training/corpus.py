@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
 from questream.lab.evaluation.agreement import Labels, numbered
-from questream.records.files import FileQuestion, LabelledPair, read_pairs, read_questions
+from questream.records.files import AS_THEY_STAND, FileQuestion, FileTexts, LabelledPair, read_pairs, read_questions
 
 Pairs = NDArray[np.int64]
 
@@ -92,16 +92,18 @@ class Components:
         return numbered([self.find(one) for one in range(len(self._above))])
 
 
-def read_corpus(pairs: Sequence[Path], groups: Sequence[Path]) -> Corpus:
+def read_corpus(pairs: Sequence[Path], groups: Sequence[Path], texts: FileTexts = AS_THEY_STAND) -> Corpus:
     """All texts of files of labelled pairs and of questions with gold groups; a group's name holds in its own file.
+
+    `texts` says which of a row, prepared how, are embedded.
 
     Raises QuestionFileError, or QuestreamError where a file of groups names none.
     """
-    questions: dict[int, list[FileQuestion]] = {at: list(read_questions(path)) for at, path in enumerate(groups)}
+    questions: dict[int, list[FileQuestion]] = {at: list(read_questions(path, texts)) for at, path in enumerate(groups)}
     for at, path in enumerate(groups):
         if all(question.gold is None for question in questions[at]):
             raise QuestreamError(f'{path} names no groups: each question needs a "gold"')
-    return corpus_of([pair for path in pairs for pair in read_pairs(path)], questions)
+    return corpus_of([pair for path in pairs for pair in read_pairs(path, texts)], questions)
 
 
 def corpus_of(pairs: Iterable[LabelledPair], questions: Mapping[int, Iterable[FileQuestion]]) -> Corpus:
