@@ -256,10 +256,41 @@ def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
     of_duplicates = sweep(duplicates(), RULES, grid_of(RULES))
     assert is_of_duplicates(of_duplicates)
     proposal = propose_unlabelled(of_duplicates, duplicates(), RULES)
-    assert proposal.threshold == 0.725
+    assert (proposal.threshold, proposal.is_known) == (0.725, True)
     assert proposal.remarks
     _, vectors = groups_and_vectors(1.2)
     assert not is_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
+
+
+def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_proposal() -> None:
+    swept, _, _, vectors = nested()
+    guess, proposal = propose_unlabelled(swept, vectors, RULES), propose_unlabelled(swept, vectors, RULES, "intent")
+    assert not guess.is_known
+    assert (guess.low, guess.high) == (None, None)
+    assert any("--ask 40" in remark for remark in guess.remarks)
+    assert proposal.is_known
+    assert proposal.threshold == guess.threshold
+    assert any("how wide an intent" in remark for remark in proposal.remarks)
+
+
+def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_are_told() -> None:
+    """A stream whose every threshold makes one heap of two: no threshold parts what merging brought together."""
+    clusters = np.concatenate([np.zeros(60, np.int64), np.arange(1, 101)])
+    finer = np.concatenate([np.arange(60) // 2, np.arange(100, 200)])
+    merged = np.concatenate([np.arange(60) % 2, np.arange(2, 102)])
+    swept = Sweep((0.5, 0.525, 0.55), np.array([merged, merged, finer]), np.array([clusters, clusters, finer]))
+    inquiry = Inquiry(swept)
+    across = 0
+    while len(inquiry.answers) < 12:
+        ask = inquiry.next()
+        assert ask is not None
+        about_biggest = len(inquiry.answers) % 4 == 3 and ask.row == 1
+        across += about_biggest and merged[ask.first] != merged[ask.second]
+        # Of a mind that wants pairs together and no heap.
+        inquiry.tell(ask.first, ask.second, not about_biggest)
+    assert across >= 2
+    assert any("are heaps" in remark for remark in inquiry.proposal().remarks)
+    assert not any("heaps" in remark for remark in answered(nested()[0], nested()[1], 40).proposal().remarks)
 
 
 def test_a_level_limits_what_is_searched_and_needs_the_rules_that_it_was_measured_with() -> None:

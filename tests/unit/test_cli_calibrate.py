@@ -70,8 +70,23 @@ def write_pairs(path: Path, count: int = 60, header: str = "text_a,text_b,label\
     return path
 
 
-def test_a_sample_alone_gives_a_threshold_with_its_interval_and_examples(sample: Path) -> None:
+def test_a_sample_alone_gives_a_guess_and_says_what_would_tell(sample: Path) -> None:
     document = questream("calibrate", str(sample), "--json").json
+    assert (document["threshold"], document["granularity"], document["toml"]) == (None, None, None)
+    assert document["guess"] in [row["threshold"] for row in document["settings"]]
+    assert "--ask 40" in document["remarks"][0]
+    outcome = questream("calibrate", str(sample))
+    assert outcome.code == 0
+    assert outcome.out.startswith("No threshold: ")
+    assert f"{document['guess']:.3f} is a guess" in outcome.out
+    assert "(guessed)" in outcome.out
+    assert "questream.toml" not in outcome.out
+    assert "--ask 40" in outcome.err
+
+
+def test_a_sample_and_a_level_give_a_threshold_with_its_interval_and_examples(sample: Path) -> None:
+    document = questream("calibrate", str(sample), "--granularity", "intent", "--json").json
+    assert document["guess"] is None
     assert document["way"] == "a sample without labels"
     assert document["questions"] == QUESTIONS
     low, high = document["interval"]["low"], document["interval"]["high"]
@@ -85,7 +100,7 @@ def test_a_sample_alone_gives_a_threshold_with_its_interval_and_examples(sample:
 
 
 def test_the_report_says_how_sure_it_is_what_else_costs_and_what_to_paste(sample: Path) -> None:
-    outcome = questream("calibrate", str(sample))
+    outcome = questream("calibrate", str(sample), "--granularity", "intent")
     assert outcome.code == 0
     threshold = outcome.out.split()[1].rstrip(",")
     for told in ("How sure: ", "moved: ", f"> {threshold}", f"At {float(threshold) - 0.05:.3f}: ", "(proposed)"):
@@ -118,7 +133,8 @@ def test_a_level_is_kept_to(sample: Path) -> None:
 
 def test_settings_that_the_threshold_needs_are_pasted_with_it(sample: Path) -> None:
     document = questream(
-        "calibrate", str(sample), "--json", "--clusters.threshold=0.5", "--clusters.merge_threshold=0.6"
+        *("calibrate", str(sample), "--granularity", "intent", "--json"),
+        *("--clusters.threshold=0.5", "--clusters.merge_threshold=0.6"),
     ).json
     threshold = document["threshold"]
     assert document["toml"] == f"[clusters]\nthreshold = {threshold:g}\nmerge_threshold = {threshold + 0.1:g}"

@@ -28,8 +28,9 @@ def as_document(
     proposal = done.proposal
     return {
         "way": done.way,
-        "threshold": proposal.threshold,
-        "granularity": _level_of(done),
+        "threshold": proposal.threshold if proposal.is_known else None,
+        "guess": None if proposal.is_known else proposal.threshold,
+        "granularity": _level_of(done) if proposal.is_known else None,
         "interval": {"low": proposal.low, "high": proposal.high, "confidence": CONFIDENCE},
         "measure": proposal.measure,
         "false_join_cost": false_join_cost,
@@ -37,7 +38,7 @@ def as_document(
         "answers": done.answers,
         "settings": [asdict(setting) for setting in proposal.settings],
         "previews": [asdict(one) for one in previews],
-        "toml": toml_of(done, settings),
+        "toml": toml_of(done, settings) if proposal.is_known else None,
         "remarks": list(proposal.remarks),
     }
 
@@ -47,17 +48,23 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
     proposal, level = done.proposal, _level_of(done)
     near = "" if level is None else f", nearest to granularity {level}"
     known = "" if done.answers is None else f"{done.answers:,} "
-    print_line(f"Threshold {proposal.threshold:.3f}{near}: from {known}{done.way}, {len(done.texts):,} questions.")
-    print_line(_certainty(proposal))
+    made_from = f"{known}{done.way}, {len(done.texts):,} questions"
+    if proposal.is_known:
+        print_line(f"Threshold {proposal.threshold:.3f}{near}: from {made_from}.")
+        print_line(_certainty(proposal))
+    else:
+        print_line(f"No threshold: {made_from}, which do not tell it.")
+        print_line(f"If they are to be clustered by intent, {proposal.threshold:.3f} is a guess.")
     for what in proposal.remarks:
         remark(f"mind: {what}")
     print_line("")
     _print_settings(proposal)
     _print_costs(proposal)
     for one in previews:
-        _print_preview(one, proposal.threshold)
-    print_line("\nFor questream.toml:\n")
-    print_line(toml_of(done, settings))
+        _print_preview(one, proposal)
+    if proposal.is_known:
+        print_line("\nFor questream.toml:\n")
+        print_line(toml_of(done, settings))
 
 
 def toml_of(done: Calibrated, settings: Settings) -> str:
@@ -142,8 +149,11 @@ def _print_costs(proposal: Proposal) -> None:
         print_line(told + ".")
 
 
-def _print_preview(one: Preview, proposed: float) -> None:
-    side = "proposed" if abs(one.threshold - proposed) < 1e-9 else "lower" if one.threshold < proposed else "higher"
+def _print_preview(one: Preview, proposal: Proposal) -> None:
+    proposed = proposal.threshold
+    side = "lower" if one.threshold < proposed else "higher"
+    if abs(one.threshold - proposed) < 1e-9:
+        side = "proposed" if proposal.is_known else "guessed"
     print_line(f"\nAt {one.threshold:.3f} ({side}), the biggest clusters:")
     rows = []
     for cluster in one.biggest:

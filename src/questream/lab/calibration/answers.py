@@ -21,6 +21,12 @@ _WRONG_ANSWERS = 0.06
 _FEWEST_PARTING = 0.02
 _DRAWS = 20
 
+# Every so many answers one is about the biggest clusters, which the thresholds tried may not part.
+_BIGGEST_EVERY = 4
+_BIGGEST_CLUSTERS = 3
+_BIGGEST_QUESTIONS = 5
+_FEWEST_OF_BIGGEST = 3
+
 # Clusters at the proposed threshold then agree so well with those at the best one that more answers hardly matter.
 ENOUGH_AGREEMENT = 0.98
 FEWEST_ANSWERS = 12
@@ -58,13 +64,19 @@ class Inquiry:
         self._askable = parting >= min(_FEWEST_PARTING, float(parting.max()))
         self.answers: dict[tuple[int, int], bool] = {}
         self._passed_over: set[tuple[int, int]] = set()
+        self._of_biggest: set[tuple[int, int]] = set()
 
     def next(self) -> Ask | None:
         """The pair whose answer is expected to tell most; None where all that are worth it were asked.
 
         A question is drawn by how much of its cluster parts at that threshold, and then one of those that it parts
-        from: so an answer stands for the share of the cluster that the threshold decides about.
+        from: so an answer stands for the share of the cluster that the threshold decides about. Now and then a pair is
+        of the biggest clusters at the threshold that the answers speak for so far.
         """
+        if (len(self.answers) + 1) % _BIGGEST_EVERY == 0:
+            ask = self._next_of_biggest()
+            if ask is not None:
+                return ask
         worth = np.where(self._askable, self._information(), -1.0)
         for row in np.argsort(-worth).tolist():
             if worth[row] < 0.0:
@@ -72,9 +84,28 @@ class Inquiry:
             chances = self._share[:, row] / self._share[:, row].sum()
             for first in self._random.choice(len(chances), size=_DRAWS, p=chances).tolist():
                 second = int(self._random.choice(np.flatnonzero(self._rows[first] == row)))
-                if _key(first, second) not in self.answers.keys() | self._passed_over:
+                if self._is_new(first, second):
                     return Ask(first, second, row)
         return None
+
+    def _next_of_biggest(self) -> Ask | None:
+        """Two of one of the biggest clusters, brought together by a merge if any were."""
+        row = middle_of_best(self._belief.expected())
+        clusters, published = self._sweep.after[row], self._sweep.published[row]
+        sizes = np.bincount(clusters)
+        biggest = np.argsort(-sizes, kind="stable")[:_BIGGEST_CLUSTERS]
+        members = np.flatnonzero(np.isin(clusters, biggest[sizes[biggest] >= _BIGGEST_QUESTIONS]))
+        for first in self._random.permutation(members)[:_DRAWS].tolist():
+            beside = members[(clusters[members] == clusters[first]) & (members != first)]
+            merged = beside[published[beside] != published[first]]
+            second = int(self._random.choice(merged if len(merged) else beside))
+            if self._is_new(first, second):
+                self._of_biggest.add(_key(first, second))
+                return Ask(first, second, int(self._rows[first, second]))
+        return None
+
+    def _is_new(self, first: int, second: int) -> bool:
+        return _key(first, second) not in self.answers.keys() | self._passed_over
 
     def tell(self, first: int, second: int, same: bool) -> bool:
         """Learn an answer; False if it tells nothing, because the two never meet or were asked about before."""
@@ -113,7 +144,17 @@ class Inquiry:
             high=high,
             measure="expected agreement",
             settings=settings_of(self._sweep, best, expected),
-            remarks=edge_remarks(thresholds, best) + _one_sided(list(self.answers.values())),
+            remarks=edge_remarks(thresholds, best) + _one_sided(list(self.answers.values())) + self._heaps(),
+        )
+
+    def _heaps(self) -> tuple[str, ...]:
+        told = [same for pair, same in self.answers.items() if pair in self._of_biggest]
+        apart = told.count(False)
+        if len(told) < _FEWEST_OF_BIGGEST or 2 * apart <= len(told):
+            return ()
+        return (
+            f"of {len(told)} pairs out of the biggest clusters {apart} are not the same: these are heaps, which no team"
+            " can take; a higher threshold parts them",
         )
 
     def _information(self) -> Floats:

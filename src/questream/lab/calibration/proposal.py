@@ -47,7 +47,8 @@ class Proposal:
     """A threshold for the stream, and what else was tried, in ascending order.
 
     The best threshold lies between `low` and `high` with a probability of 90 %, as far as the sample tells; None where
-    nothing bounds it on that side. `measure` names what `score` is. `remarks` say what to mind.
+    nothing bounds it on that side. `measure` names what `score` is. `remarks` say what to mind. Where nothing that it
+    was made from tells the threshold, it is a guess, and not `is_known`.
     """
 
     threshold: float
@@ -56,6 +57,7 @@ class Proposal:
     measure: str
     settings: list[Setting]
     remarks: tuple[str, ...] = ()
+    is_known: bool = True
 
     def setting_at(self, threshold: float) -> Setting:
         """What the tried threshold next to this one makes of the sample."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +25,13 @@ _MOST_IN_VALLEY = 0.15
 _FEWEST_ALONE = 0.15
 # Below, intents are no more clearly told apart than issues of which hardly two are one.
 _CLEAR_MODULARITY = 0.65
+_UNKNOWN = (
+    "nothing in a sample tells whether questions of one intent belong together or only those that ask the same:"
+    " --ask 40 tells, or give --granularity"
+)
+_WIDTH = (
+    "a sample does not tell how wide an intent is: where they are few, a lower threshold may be better; answers tell"
+)
 _UNCLEAR = (
     "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
 )
@@ -53,7 +61,8 @@ def propose_unlabelled(
     """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
 
     With a `level` other than `intent` its own threshold, since nothing in a sample tells how fine duplicates are
-    wanted; without one `question` where the sample is clearly one of duplicates, else what `propose_intents` finds.
+    wanted; without one `question` where the sample is clearly one of duplicates, else as a guess that is not known what
+    `propose_intents` finds: questions about one subject look like intents, whichever are wanted together.
     Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(swept.questions)
@@ -65,7 +74,10 @@ def propose_unlabelled(
         return _propose_level(swept, vectors, "question", remark)
     if has_levels(rules):
         swept = swept.between(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[-1])
-    return propose_intents(swept, vectors, rules, false_join_cost)
+    intents = propose_intents(swept, vectors, rules, false_join_cost)
+    if level is None:
+        return replace(intents, low=None, high=None, remarks=(_UNKNOWN,), is_known=False)
+    return replace(intents, remarks=(*intents.remarks, _WIDTH))
 
 
 def propose_intents(
