@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
 from tests.contract.test_store import IDENTITY, recover
 

@@ -108,7 +108,7 @@ def test_a_ledger_that_moved_on_is_not_cut_by_what_was_read_before(
     create_two(store, namespace)
     ledger = KEYS.ledger(namespace, "questions", 0)
     entries = client.lrange(ledger, 0, -1)
-    assert store._cut_ledger_script(keys=[ledger], args=[b"0 0 {}"]) == 0
+    assert store._scripts["cut_ledger"](keys=[ledger], args=[b"0 0 {}"]) == 0
     assert client.lrange(ledger, 0, -1) == entries
 
 
@@ -118,7 +118,7 @@ def test_a_cluster_without_its_members_gets_no_label(store: RedisStore, client: 
     for field in ("revision", "members"):
         client.hdel(keys[0], field)
         with pytest.raises(redis.exceptions.ResponseError, match="LOST"):
-            store._label_script(keys=keys, args=[1, "label", "cards"])
+            store._scripts["label"](keys=keys, args=[1, "label", "cards"])
     assert not client.hexists(keys[0], "label")
 
 
@@ -184,8 +184,8 @@ def test_what_is_restored_takes_the_place_of_keys_of_other_types(
     create_two(store, namespace)
     told = list(store.clusters(namespace))
     for name in ("idle", "outbox", "singletons", "aliases", "cluster:1"):
-        client.delete(KEYS.of(namespace, name))
-        client.set(KEYS.of(namespace, name), "garbage")
+        client.delete(KEYS.named(namespace, name))
+        client.set(KEYS.named(namespace, name), "garbage")
     token = settling(store, namespace)
     assert store.restore(namespace, token, [Restored(state, publish=True, damaged=True) for state in told]) == 2
     store.recover(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
@@ -262,8 +262,8 @@ def test_a_cluster_that_was_seen_again_is_not_retired(store: RedisStore, client:
     client.zadd(KEYS.of(namespace, "idle"), {"1": 500_000})
     header = b'{"most":9,"log_entries":100,"index":4,"until":400000,"tombstone_ms":0,"ids":[1,2]}'
     names = ("meta", "log", "outbox", "idle", "singletons", "aliases")
-    keys = [*(KEYS.of(namespace, name) for name in names), KEYS.cluster(namespace, 1), KEYS.cluster(namespace, 2)]
-    assert store._retire_script(keys=keys, args=[header]) == [2]
+    keys = [*(KEYS.named(namespace, name) for name in names), KEYS.cluster(namespace, 1), KEYS.cluster(namespace, 2)]
+    assert store._scripts["retire"](keys=keys, args=[header]) == [2]
 
 
 def test_what_stands_as_it_was_told_is_published_again_where_that_is_asked(

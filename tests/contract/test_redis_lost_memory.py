@@ -46,7 +46,7 @@ DAMAGES: dict[str, tuple[Damage, Any]] = {
     "its numbers are missing": (lambda client, name: client.hdel(KEYS.of(name, "meta"), "next"), JOIN),
     "the log has fewer changes": (lambda client, name: client.hincrby(KEYS.of(name, "meta"), "seq", -1), JOIN),
     "a ledger is gone": (
-        lambda client, name: client.delete(*client.keys(KEYS.of(name, "ledger:*"))),
+        lambda client, name: client.delete(*client.keys(KEYS.named(name, "ledger:*"))),
         replace(JOIN, partitions=[replace(batch(row(3, 1)), head=2)]),
     ),
     "the next number is taken": (lambda client, name: client.hset(KEYS.cluster(name, 3), "revision", 1), CREATE),
@@ -146,7 +146,7 @@ def test_a_cluster_that_is_not_there_or_cut_short_or_of_an_unsettled_namespace_g
         store.label(namespace, 7, "cards", None)
     # As where it is merged away or retired between the look at it and the script.
     keys = [KEYS.cluster(namespace, 7), KEYS.of(namespace, "outbox"), KEYS.of(namespace, "meta")]
-    assert store._label_script(keys=keys, args=[7, "label", "cards"]) == 0
+    assert store._scripts["label"](keys=keys, args=[7, "label", "cards"]) == 0
     assert not client.exists(KEYS.cluster(namespace, 7))
     client.hdel(KEYS.cluster(namespace, 1), "size", "sum", "members")
     with pytest.raises(RecoveryNeeded, match="lost"):

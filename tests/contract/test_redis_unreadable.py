@@ -42,8 +42,8 @@ META_FIELDS = (
 
 def _spoilt(name: str, field: str) -> dict[str, Damage]:
     return {
-        f"{name} {field} gone": lambda client, at: client.hdel(KEYS.of(at, name), field),
-        f"{name} {field} is text": lambda client, at: client.hset(KEYS.of(at, name), field, "garbage"),
+        f"{name} {field} gone": lambda client, at: client.hdel(KEYS.named(at, name), field),
+        f"{name} {field} is text": lambda client, at: client.hset(KEYS.named(at, name), field, "garbage"),
     }
 
 
@@ -52,13 +52,13 @@ def _ledger(at: str) -> str:
 
 
 def _string(name: str) -> Damage:
-    return lambda client, at: (client.delete(KEYS.of(at, name)), client.set(KEYS.of(at, name), "garbage"))
+    return lambda client, at: (client.delete(KEYS.named(at, name)), client.set(KEYS.named(at, name), "garbage"))
 
 
 def _members(name: str) -> dict[str, Damage]:
     return {
-        f"{name} names a text": lambda client, at: client.zadd(KEYS.of(at, name), {"garbage": 1}),
-        f"{name} is gone": lambda client, at: client.delete(KEYS.of(at, name)),
+        f"{name} names a text": lambda client, at: client.zadd(KEYS.named(at, name), {"garbage": 1}),
+        f"{name} is gone": lambda client, at: client.delete(KEYS.named(at, name)),
         f"{name} is a string": _string(name),
     }
 
@@ -117,9 +117,9 @@ def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
 ) -> None:
     seq = create_two(store, namespace).seq
     told = list(store.clusters(namespace))
-    kept = {key: client.dump(key) for key in client.keys(KEYS.of(namespace, "*"))}
+    kept = {key: client.dump(key) for key in client.keys(KEYS.named(namespace, "*"))}
     for call in range(len(_calls(store, namespace, seq))):
-        client.delete(*client.keys(KEYS.of(namespace, "*")))
+        client.delete(*client.keys(KEYS.named(namespace, "*")))
         for key, dump in kept.items():
             client.restore(key, 0, dump)
         DAMAGES[damage](client, namespace)

@@ -313,8 +313,8 @@ def test_a_turn_ends_with_its_time_although_its_worker_asks_again(
     store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seq = create_two(store, namespace).seq
-    for module in ("redis", "reference"):
-        monkeypatch.setattr(f"questream.store.{module}.store.TURN_SECONDS", 1.0)
+    for module in ("redis.commits", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 1.0)
     assert stale_turn(store, namespace, late_in(1), "far") == "own"
     time.sleep(0.8)
     # A worker that keeps failing, and never commits: its turn ends where it would have ended.

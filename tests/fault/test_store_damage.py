@@ -9,7 +9,7 @@ import redis
 
 from questream.settings.tree import DEFAULT_PREFIX
 from questream.store.protocol import Identity
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
 from tests.fault.test_crash import text
 from tests.kit.servers import RedisServer
@@ -44,7 +44,7 @@ def _of_another_type(name: str) -> Damage:
 
 def _without_ledgers(client: redis.Redis, stream: Stream) -> None:
     del stream
-    client.delete(*client.keys(KEYS.of("default", "ledger:*")))
+    client.delete(*client.keys(KEYS.named("default", "ledger:*")))
 
 
 def _cut_short(client: redis.Redis, stream: Stream) -> None:

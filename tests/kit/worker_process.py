@@ -156,7 +156,7 @@ def record_commits(path: Path) -> None:
         ]
         return proposal
 
-    def recording_commit(self: RedisStore, proposals: Any) -> Any:
+    def recording_commit(self: Any, proposals: Any) -> Any:
         replies = commit(self, proposals)
         for namespace, reply in replies.items():
             if isinstance(reply, Committed):
@@ -166,7 +166,7 @@ def record_commits(path: Path) -> None:
         arrived.clear()
         return replies
 
-    def recording_merge(self: RedisStore, namespace: str, store_epoch: str, seq: int, merges: Any) -> Any:
+    def recording_merge(self: Any, namespace: str, store_epoch: str, seq: int, merges: Any) -> Any:
         reply = merge(self, namespace, store_epoch, seq, merges)
         pairs = [[applied.merge.survivor, applied.merge.loser] for applied in reply.applied]
         if pairs:

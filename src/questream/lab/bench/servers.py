@@ -18,7 +18,7 @@ from questream.embedded import LOOPBACK, embedded_broker, embedded_store, for_em
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
 from questream.settings import InputSettings, KafkaSettings, MetricsSettings, RedisSettings, Settings
 from questream.store.redis.client import connect_redis
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 from questream.store.redis.store import open_store
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def drop_namespace(settings: RedisSettings, namespace: str) -> None:
 
 def _drop_keys(client: Any, names: Keys, namespace: str) -> None:
     keys: list[bytes] = []
-    for key in client.scan_iter(match=names.of(namespace, "*"), count=_DELETED_AT_ONCE):
+    for key in client.scan_iter(match=names.named(namespace, "*"), count=_DELETED_AT_ONCE):
         keys.append(key)
         if len(keys) == _DELETED_AT_ONCE:
             client.unlink(*keys)

@@ -27,7 +27,7 @@ from questream.lab.bench.worker_process import Counts, NoAnswer, WorkerProcess, 
 from questream.lab.task import Task
 from questream.settings import Settings
 from questream.store.redis.client import connect_redis
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 
 Announce = Callable[[str], None]
 
@@ -237,7 +237,7 @@ def _sampled(settings: Settings, plan: SoakPlan, crew: _Crew, sender: _Sender, a
 
 def _keys(settings: Settings) -> Callable[[str], str]:
     keys, namespace = Keys(settings.redis.prefix), settings.clusters.namespace
-    return lambda name: keys.of(namespace, name)
+    return lambda name: keys.named(namespace, name)
 
 
 def _ledger(settings: Settings, partition: int) -> str:

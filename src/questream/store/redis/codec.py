@@ -1,4 +1,4 @@
-"""The form of a namespace in Redis: key names, and what the fields of hashes and log entries hold."""
+"""The form of a namespace in Redis: what the fields of hashes and log entries hold."""
 
 from __future__ import annotations
 
@@ -23,28 +23,6 @@ STATE_FIELDS = [
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
-
-
-class Keys:
-    """The names of all keys of questream in one Redis, which begin with `prefix`."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self.namespaces = f"{prefix}:namespaces"
-        # Which stream has the name of a topic in the ledgers: name to identity.
-        self.streams = f"{prefix}:streams"
-
-    def of(self, namespace: str, name: str) -> str:
-        """The braces are Redis Cluster's hash tag: all keys of a namespace live in one slot."""
-        return f"{self._prefix}:{{{namespace}}}:{name}"
-
-    def cluster(self, namespace: str, cluster_id: int) -> str:
-        """The hash of a cluster."""
-        return self.of(namespace, f"cluster:{cluster_id}")
-
-    def ledger(self, namespace: str, topic: str, partition: int) -> str:
-        """The ledger of a partition."""
-        return self.of(namespace, f"ledger:{topic}:{partition}")
 
 
 @contextmanager

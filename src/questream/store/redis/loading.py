@@ -11,7 +11,8 @@ from typing import Any
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
 from questream.errors import LostMemory
 from questream.store.protocol import Tail
-from questream.store.redis.codec import Keys, from_bytes, is_count
+from questream.store.redis.codec import from_bytes, is_count
+from questream.store.redis.keys import Keys
 
 _FIRST_PART = 1000
 _SMALLEST_PART = 25

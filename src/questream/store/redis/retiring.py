@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
-from questream.store.redis.codec import Keys, reading
+from questream.store.redis.codec import reading
+from questream.store.redis.keys import Keys, Name
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
 _PAGE = 256
-_SCRIPT_KEYS = ("meta", "log", "outbox", "idle", "singletons", "aliases")
+_SCRIPT_KEYS: tuple[Name, ...] = ("meta", "log", "outbox", "idle", "singletons", "aliases")
 _AT: dict[Members, int] = {name: _SCRIPT_KEYS.index(name) + 1 for name in ("idle", "singletons", "aliases")}
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from questream.errors import Problem, StoreRefused
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 
 _CALL = re.compile(r"redis\.p?call\('([A-Z]+)'")
 _NAMED = re.compile(r"'([a-z|_-]+)' command")

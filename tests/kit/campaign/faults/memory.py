@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.redis.codec import Keys
+from questream.store.redis.keys import Keys
 from tests.kit.campaign.bed import Bed
 from tests.kit.campaign.faults.base import Dice, Fault, StoreKind
 from tests.kit.campaign.faults.servers import SINGLE
@@ -155,14 +155,14 @@ class RemovedKey(Fault):
             if self.key == "cluster":
                 self._remove_cluster(client, bed)
             elif self.key == "ledgers":
-                client.delete(*client.keys(KEYS.of(self.namespace, "ledger:*")))
+                client.delete(*client.keys(KEYS.named(self.namespace, "ledger:*")))
             else:
-                client.delete(KEYS.of(self.namespace, {"index": "idle"}.get(self.key, self.key)))
+                client.delete(KEYS.named(self.namespace, {"index": "idle"}.get(self.key, self.key)))
 
     def _remove_cluster(self, client: Any, bed: Bed) -> None:
         """Who asks for the cluster notices; one that nobody asks for stays away."""
         names = [KEYS.of(self.namespace, name) for name in ("idle", "outbox")]
-        prefix = KEYS.of(self.namespace, "cluster:")
+        prefix = KEYS.named(self.namespace, "cluster:")
         removed: list[bytes] = []
         while not removed:
             removed = client.eval(_REMOVE_CLUSTER, 2, *names, prefix)

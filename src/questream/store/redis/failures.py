@@ -1,0 +1,79 @@
+"""What an error of the client for Redis means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+import redis.exceptions
+
+from questream.errors import AnotherStore, LostMemory, NamespaceRefused, RecoveryNeeded, StoreRefused, StoreUnavailable
+from questream.store.protocol import StoreError
+from questream.store.redis.client import why_unanswered
+from questream.store.redis.rights import concerns_key, denial
+
+# Redis answers with these while it starts, fails over, is full or saves: the same call may succeed later.
+_PASSING = re.compile(
+    r"LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|max number of clients"
+)
+
+# What a command or a script says of a field that holds something else than it was written with.
+_UNREADABLE = re.compile(
+    r"is not an integer|not a valid float|would overflow|attempt to (?:compare|perform|index|concatenate|get length)"
+    r"|bad argument|Expected .+ but found|is not a string representation"
+)
+
+_UNAVAILABLE = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.BusyLoadingError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MaxConnectionsError,
+    # These two are no RedisError: a cluster none of whose nodes answers, or that has a slot without a node.
+    redis.exceptions.RedisClusterException,
+    redis.exceptions.SlotNotCoveredError,
+    redis.exceptions.ClusterError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the client's errors into ours. The client's texts are dropped: they can quote a command and its data."""
+    try:
+        yield
+    except (redis.exceptions.RedisError, *_UNAVAILABLE) as error:
+        raise _meaning_of(error) from error
+
+
+def _meaning_of(error: Exception) -> StoreError:
+    told = str(error)
+    code = told.split(" ", 1)[0]
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return StoreRefused("Redis refused the login", "check redis.url and redis.password")
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        # A command that is denied is denied in every namespace; a key may be of one that the login has no rights to.
+        return NamespaceRefused(*denial(told)) if concerns_key(told) else StoreRefused(*denial(told))
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable(
+            f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
+        )
+    if _PASSING.search(told):
+        return StoreUnavailable(f"Redis cannot take writes now: {code}")
+    if code == "LEFT":
+        return AnotherStore(
+            "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"
+        )
+    if code == "LOST":
+        return LostMemory(told.partition(" ")[2])
+    if "WRONGTYPE" in told:
+        return LostMemory("a key is of another type")
+    if _UNREADABLE.search(told):
+        return LostMemory("a field is not what it was written as")
+    if "RECOVERY_NEEDED" in told:
+        return RecoveryNeeded("Redis was restarted, failed over to or emptied since it was last checked")
+    return StoreRefused(f"Redis refused the call: {type(error).__name__} {code}")

@@ -1,0 +1,142 @@
+"""Every key of questream in Redis: its pattern, its type, what it holds, which scripts write it, and what deletes it.
+
+All keys of a namespace live in one slot: the braces are Redis Cluster's hash tag. No key has a time to live but what a
+retired cluster leaves, and nothing outside this table is read or written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# The keys that a namespace has one of.
+Name = Literal["meta", "log", "idle", "singletons", "aliases", "outbox", "rights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Keys of one meaning. `holds` has a hash's fields, or tells the members of another type."""
+
+    pattern: str
+    type: Literal["hash", "stream", "zset", "list", "set"]
+    holds: str
+    written_by: str
+    deleted_by: str
+
+
+KINDS = (
+    Kind(
+        "PREFIX:namespaces",
+        "set",
+        "the name of every namespace",
+        "admit; commands of open and recover",
+        "a command, where it is of another type: each namespace that is opened is put back",
+    ),
+    Kind(
+        "PREFIX:streams",
+        "hash",
+        "name of a topic in the ledgers: identity of the stream (Kafka cluster, topic id, group)",
+        "stream",
+        "stream, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:meta",
+        "hash",
+        "model revision dimension similarity linkage threshold layout input_topic cluster_topic: what it is"
+        " built with; seq: the log's head; next: the next cluster's number; mean_questions mean_sum: the"
+        " stream's mean; live live_seq: the index's size at that seq; generation: moves to another model;"
+        " incarnation: the store epoch that stands; settling: the token of a recovery; settler: its lease;"
+        " held_until: the end of a move to another model; outdated_count outdated: see"
+        " verify_before_commit.lua; turns: see commit.lua; settings: those that its workers run by; home"
+        " moved: see recovery/home.py",
+        "open commit merge retire confirm verify_before_commit begin_recovery hold lease recover take_home"
+        " note_settings; commands of a move to another Redis",
+        "open, or a command, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:log",
+        "stream",
+        "an entry SEQ-N for each change of a commit: moved members sum | removed | mean sum, and a version"
+        " where it is not the first",
+        "commit merge retire; trimmed by them to clusters.log_entries",
+        "recover: all mirrors are void by then",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:idle",
+        "zset",
+        "id of each live cluster, by the time it was last seen",
+        "commit merge retire restore mend",
+        "restore, mend and recover, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:singletons",
+        "zset",
+        "id of each live cluster of one question, by the time it was seen",
+        "commit merge retire restore mend",
+        "restore and mend, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:aliases",
+        "zset",
+        "id of each cluster that was merged away, by the survivor's time then",
+        "merge retire restore mend",
+        "restore and mend, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:outbox",
+        "zset",
+        "id of each cluster that the cluster topic has still to be told of, 0 for the namespace, by the time"
+        " since when",
+        "commit merge label retire confirm verify_before_commit restore recover",
+        "restore and recover, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:cluster:ID",
+        "hash",
+        "members sum: the centroid, none of a merged or retired one; size revision created seen"
+        " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
+        " counts that may not be published; merged_into: the survivor's id; retired: it is a stub; outdated:"
+        " see verify_before_commit.lua",
+        "commit merge label retire confirm verify_before_commit restore",
+        "restore, of one that the cluster topic knows to be retired; ten minutes after its tombstone was published",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:ledger:TOPIC:PARTITION",
+        "list",
+        "an entry for each commit, oldest first: store/ledger.py",
+        "commit cut_ledger recover; pruned by commit below the committed offset",
+        "cut_ledger, and recover where it cannot be read",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:rights",
+        "hash",
+        "nothing: commands are tried on it",
+        "rights",
+        "rights, within the same script",
+    ),
+)
+
+
+class Keys:
+    """The names of the keys in KINDS for one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self.namespaces = f"{prefix}:namespaces"
+        self.streams = f"{prefix}:streams"
+
+    def of(self, namespace: str, name: Name) -> str:
+        """A key that the namespace has one of."""
+        return self.named(namespace, name)
+
+    def cluster(self, namespace: str, cluster_id: int) -> str:
+        """The hash of a cluster."""
+        return self.named(namespace, f"cluster:{cluster_id}")
+
+    def ledger(self, namespace: str, topic: str, partition: int) -> str:
+        """The ledger of a partition."""
+        return self.named(namespace, f"ledger:{topic}:{partition}")
+
+    def named(self, namespace: str, name: str) -> str:
+        """A key, or a pattern of keys, by what stands after its namespace: for those who look at all of them."""
+        return f"{self._prefix}:{{{namespace}}}:{name}"

@@ -1,0 +1,115 @@
+"""Namespaces in Redis: what each is built with, which stream and which home it has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from questream.domain import NamespaceState
+from questream.errors import IdentityMismatch, NamespaceRefused
+from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, StreamTopics
+from questream.store.redis.calls import RedisCalls, on_namespace
+from questream.store.redis.codec import parse_namespace, reading
+from questream.store.redis.failures import translated
+
+
+class RedisNamespaces(RedisCalls):
+    """The protocol Namespaces, and what a namespace says of its home and of the settings that it runs by."""
+
+    @translated()
+    def ping(self) -> None:
+        """Raises StoreUnavailable if Redis does not answer."""
+        self._client.ping()
+
+    @translated()
+    def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
+        self.require_rights(namespace)
+        built = self._scripts["open"](
+            keys=[self._keys.of(namespace, "meta")],
+            args=[
+                identity.model,
+                identity.revision,
+                identity.dimension,
+                identity.similarity,
+                identity.linkage,
+                identity.threshold,
+                LAYOUT,
+                topics.input_topic,
+                topics.cluster_topic,
+            ],
+        )
+        model, revision, dimension, layout, input_topic, cluster_topic = (part.decode() for part in built)
+        if int(layout) > LAYOUT:
+            raise NamespaceRefused(
+                f"namespace {namespace!r} has layout {layout} in Redis, this release reads {LAYOUT}",
+                "upgrade questream",
+            )
+        if (model, revision, int(dimension)) != (identity.model, identity.revision, identity.dimension):
+            raise IdentityMismatch(
+                f"namespace {namespace!r} was built with model {model!r} revision {revision!r} ({dimension}-d), this"
+                f" worker has {identity.model!r} revision {identity.revision!r} ({identity.dimension}-d)",
+                "set model.name and model.revision to the former, or clusters.namespace to a new one, or model.former"
+                " to the former to move it with questream migrate",
+            )
+        topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
+        self._call_on_names(self._client.sadd, namespace)
+        self._models[namespace] = identity.model
+
+    @translated()
+    def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
+        served = [name for name in namespaces if self._is_served(name)]
+        if not served:
+            return set()
+        refused = self._call_on_names(lambda key: self._scripts["admit"](keys=[key], args=[limit, *served]))
+        return {name.decode() for name in refused}
+
+    @translated()
+    def topics(self, namespace: str) -> StreamTopics:
+        found = self._client.hmget(self._keys.of(namespace, "meta"), ["input_topic", "cluster_topic"])
+        return StreamTopics(*((name or b"").decode() for name in found))
+
+    @translated()
+    def namespaces(self) -> list[str]:
+        return sorted(name.decode() for name in self._call_on_names(self._client.smembers))
+
+    @on_namespace
+    def namespace_state(self, namespace: str) -> NamespaceState | None:
+        meta = self._client.hgetall(self._keys.of(namespace, "meta"))
+        if b"model" not in meta:
+            return None
+        with reading("the namespace"):
+            return parse_namespace(namespace, meta)
+
+    @translated()
+    def home(self, namespace: str) -> bytes | None:
+        """The home (recovery/home.py) that the namespace has in this Redis."""
+        found: bytes | None = self._client.hget(self._keys.of(namespace, "meta"), "home")
+        return found
+
+    @translated()
+    def take_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home, unless it has one."""
+        self._scripts["take_home"](keys=[self._keys.of(namespace, "meta")], args=[home])
+
+    @translated()
+    def replace_home(self, namespace: str, home: bytes) -> None:
+        """Give the namespace this home, in a Redis that it may have left before."""
+        self._client.hset(self._keys.of(namespace, "meta"), "home", home)
+        self._client.hdel(self._keys.of(namespace, "meta"), "moved")
+
+    @translated()
+    def move_away(self, namespace: str) -> None:
+        """The namespace is served elsewhere from here on: scripts refuse it in this Redis for good."""
+        self._client.hset(self._keys.of(namespace, "meta"), "moved", 1)
+        self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
+
+    @translated()
+    def note_settings(
+        self, namespace: str, worker: str, settings: bytes, gone_seconds: float
+    ) -> list[tuple[str, bytes]]:
+        """Note by which settings a worker runs the namespace (with worker '' none), and answer those of others."""
+        digest = hashlib.blake2b(settings, digest_size=8).hexdigest()
+        others = self._scripts["note_settings"](
+            keys=[self._keys.of(namespace, "meta")], args=[worker, digest, settings, int(gone_seconds * 1000)]
+        )
+        return [(other.decode(errors="replace"), noted) for other, noted in others]

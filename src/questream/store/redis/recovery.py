@@ -1,0 +1,186 @@
+"""Recovery in Redis: what is left is looked at, and what it lacks is put back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from questream.domain import NamespaceState
+from questream.errors import NamespaceHeld
+from questream.store.ledger import entry_head, head_entry
+from questream.store.protocol import Mended, Restored
+from questream.store.redis.calls import CHUNK, RedisCalls
+from questream.store.redis.codec import reading, state_fields, to_bytes
+from questream.store.redis.failures import translated
+from questream.store.redis.keys import Name
+
+_RESTORE_CHUNK = 100
+
+
+class RedisRecovery(RedisCalls):
+    """The protocol Recovery."""
+
+    @translated()
+    def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
+        return self._look_at(namespace, "", list(cluster_ids), None).revisions
+
+    @translated()
+    def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
+        self._drop_unreadable(namespace)
+        wanted = sorted({*cluster_ids, *self._named_ids(namespace)})
+        return self._look_at(namespace, token, wanted, dimension)
+
+    @translated()
+    def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        wanted = list(partitions)
+        pipeline = self._client.pipeline(transaction=False)
+        for at in wanted:
+            pipeline.lindex(self._keys.ledger(namespace, *at), -1)
+        return {
+            at: _readable_head(entry)
+            for at, entry in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
+        }
+
+    @translated()
+    def begin_recovery(self, namespace: str) -> str:
+        self.require_rights(namespace)
+        token = self._scripts["begin_recovery"](keys=[self._keys.of(namespace, "meta")], args=[_nonce()])
+        if token is None:
+            raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
+        return str(token.decode())
+
+    @translated()
+    def lease_recovery(self, namespace: str, token: str, holder: str, seconds: float) -> bool:
+        args = [token, holder, int(seconds * 1000)]
+        return bool(self._scripts["lease"](keys=[self._keys.of(namespace, "meta")], args=args))
+
+    @translated()
+    def hold(self, namespace: str, store_epoch: str, seconds: float) -> str | None:
+        self.require_rights(namespace)
+        token = self._scripts["hold"](
+            keys=[self._keys.of(namespace, "meta")], args=[store_epoch, _nonce(), int(seconds * 1000)]
+        )
+        return None if token is None else str(token.decode())
+
+    @translated()
+    def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
+        args = ["", token, int(seconds * 1000)]
+        return self._scripts["hold"](keys=[self._keys.of(namespace, "meta")], args=args) is not None
+
+    @translated()
+    def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:
+        count = 0
+        for start in range(0, len(restored), _RESTORE_CHUNK):
+            chunk = restored[start : start + _RESTORE_CHUNK]
+            keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "outbox")]
+            keys += [self._keys.cluster(namespace, one.state.cluster_id) for one in chunk]
+            keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
+            header = [
+                {
+                    "id": one.state.cluster_id,
+                    "revision": one.state.revision,
+                    "retired": one.state.event == "retired",
+                    "publish": one.publish,
+                    "damaged": one.damaged,
+                    "fields": state_fields(one.state),
+                }
+                for one in chunk
+            ]
+            sums = [b"" if one.state.vector_sum is None else to_bytes(one.state.vector_sum) for one in chunk]
+            put_back = self._scripts["restore"](keys=keys, args=[token, orjson.dumps(header), *sums])
+            if put_back < 0:
+                break
+            count += put_back
+        return count
+
+    @translated()
+    def recover(
+        self,
+        namespace: str,
+        token: str,
+        whole: NamespaceState | None,
+        heads: Mapping[tuple[str, int], int],
+        untold: Iterable[int] = (),
+    ) -> None:
+        header = {
+            "token": token,
+            "nonce": _nonce(),
+            "whole": whole is not None
+            and {
+                "model": whole.model,
+                "revision": whole.model_revision,
+                "similarity": whole.similarity,
+                "linkage": whole.linkage,
+                "dimension": whole.dimension,
+                "threshold": str(whole.threshold),
+                "next": whole.next_cluster,
+                "questions": whole.mean_questions,
+                "seq": whole.seq,
+                "generation": whole.generation,
+            },
+            "heads": [[head, head_entry(head).decode()] for head in heads.values()],
+            "floor": 1 + max(self._named_ids(namespace), default=0),
+            "untold": list(untold),
+        }
+        keys = [self._keys.of(namespace, name) for name in ("meta", "log", "outbox")]
+        keys += [self._keys.ledger(namespace, *at) for at in heads]
+        keys.append(self._keys.of(namespace, "idle"))
+        mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
+        self._scripts["recover"](keys=keys, args=[orjson.dumps(header), mean_sum])
+        self._call_on_names(self._client.sadd, namespace)
+
+    @translated()
+    def require_recovery(self, namespace: str) -> None:
+        self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
+
+    def _named_ids(self, namespace: str) -> set[int]:
+        """The ids that an index or the outbox names; an index of another type names none."""
+        members = self._members(namespace, ("idle", "aliases", "outbox")).values()
+        return {int(member) for found in members for member in found if member.isdigit()} - {0}
+
+    def _drop_unreadable(self, namespace: str) -> None:
+        """Take out of the indexes and the outbox what is no id."""
+        for name, members in self._members(namespace, ("idle", "singletons", "aliases", "outbox")).items():
+            if odd := [member for member in members if not member.isdigit()]:
+                self._client.zrem(self._keys.of(namespace, name), *odd)
+
+    def _members(self, namespace: str, names: Sequence[Name]) -> dict[Name, list[bytes]]:
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.zrange(self._keys.of(namespace, name), 0, -1)
+        found = zip(names, pipeline.execute(raise_on_error=False), strict=True)
+        return {name: members for name, members in found if isinstance(members, list)}
+
+    def _look_at(self, namespace: str, token: str, cluster_ids: Sequence[int], dimension: int | None) -> Mended:
+        if dimension is None:
+            with reading("the namespace"):
+                dimension = int(self._client.hget(self._keys.of(namespace, "meta"), "dimension") or 0)
+        mended = Mended()
+        for start in range(0, len(cluster_ids), CHUNK):
+            chunk = cluster_ids[start : start + CHUNK]
+            keys = [self._keys.of(namespace, name) for name in ("meta", "idle", "singletons", "aliases")]
+            keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in chunk]
+            found = self._scripts["mend"](keys=keys, args=[token, dimension, *chunk])
+            if found is None:
+                return Mended()
+            for cluster_id, revision in zip(chunk, found, strict=True):
+                if revision is not None and revision >= 0:
+                    mended.revisions[cluster_id] = revision
+                elif revision is not None:
+                    mended.damaged[cluster_id] = -1 - revision
+        return mended
+
+
+def _readable_head(entry: Any) -> int:
+    """The head of a ledger by its newest entry; -1 where there is none, or none that can be read."""
+    try:
+        return entry_head(entry) if isinstance(entry, bytes) else -1
+    except (IndexError, ValueError):
+        return -1
+
+
+def _nonce() -> str:
+    return uuid.uuid4().hex[:12]

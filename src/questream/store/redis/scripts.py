@@ -1,0 +1,33 @@
+"""The Lua scripts, each behind the prelude that all share."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+from questream.store.redis.rights import commands_of
+
+_FOLDER = resources.files("questream.store.redis") / "lua"
+# The first stands before every script, the second before those that move the log too, or begin it anew.
+_PRELUDE, _WRITING = "prelude", "writing"
+_MOVING = ("commit", "merge", "retire", "recover")
+# Asked of Redis before the others may be called, so without a prelude: see `Rights`.
+_ALONE = "rights"
+
+
+class Scripts:
+    """Every file of `lua/` as a script of this client, by its name: `scripts["commit"](keys=..., args=...)`."""
+
+    def __init__(self, client: Any) -> None:
+        texts = {
+            file.name.removesuffix(".lua"): file.read_text("utf-8")
+            for file in _FOLDER.iterdir()
+            if file.name.endswith(".lua")
+        }
+        prelude, writing, _ = texts.pop(_PRELUDE), texts.pop(_WRITING), texts.pop(_ALONE)
+        whole = {name: prelude + writing * (name in _MOVING) + text for name, text in texts.items()}
+        self._scripts = {name: client.register_script(text) for name, text in whole.items()}
+        self.reading, self.writing = commands_of([whole["tail"]]), commands_of(whole.values())
+
+    def __getitem__(self, name: str) -> Any:
+        return self._scripts[name]

@@ -1,0 +1,64 @@
+"""What `store/redis/keys.py` tells of every key, held against the scripts and the keys of a namespace in use."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.redis.keys import KINDS, Kind
+from questream.store.redis.store import RedisStore
+from questream.store.retention import Retention
+from tests.contract.on_redis import client, namespace, store
+from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
+from tests.kit.store_calls import verify_one
+
+__all__ = ["client", "namespace", "store"]
+LUA = Path(__file__).parents[2] / "src" / "questream" / "store" / "redis" / "lua"
+NOT_SCRIPTS = {"prelude", "writing"}
+# Fields of hashes are given by name where a kind has a known set of them.
+OWN_FIELDS = {"meta", "cluster:ID"}
+
+
+def kind_of(key: str, namespace: str) -> list[Kind]:
+    def pattern(kind: Kind) -> str:
+        text = re.escape(kind.pattern)
+        for part, means in (("PREFIX", DEFAULT_PREFIX), (re.escape("{NAMESPACE}"), re.escape("{" + namespace + "}"))):
+            text = text.replace(part, means)
+        return re.sub(r"ID|TOPIC|PARTITION", "[^:]+", text)
+
+    return [kind for kind in KINDS if re.fullmatch(pattern(kind), key)]
+
+
+def use_everything(store: RedisStore, namespace: str) -> None:
+    create_two(store, namespace)
+    seq = create_third(store, namespace, 2)
+    store.label(namespace, 3, "cards", "team-cards")
+    merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
+    verify_one(store, namespace, [(1, 99)])
+    store.note_settings(namespace, "worker", b"{}", 60.0)
+    store.take_home(namespace, b"home")
+    store.retire(namespace, Retention(alias_seconds=0), 10)
+    store.stream("questions", "identity")
+
+
+def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: Any) -> None:
+    use_everything(store, namespace)
+    keys = [key.decode() for key in client.scan_iter(f"{DEFAULT_PREFIX}:{{{namespace}}}:*")]
+    assert {"meta", "log", "idle", "singletons", "outbox"} <= {key.rpartition(":")[2] for key in keys}
+    for key in [*keys, f"{DEFAULT_PREFIX}:namespaces", f"{DEFAULT_PREFIX}:streams"]:
+        (kind,) = kind_of(key, namespace)
+        assert client.type(key).decode() == kind.type
+        if kind.pattern.partition("}:")[2] in OWN_FIELDS:
+            told = set(re.findall(r"\w+", kind.holds))
+            assert {field.decode() for field in client.hgetall(key)} <= told
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.pattern for kind in KINDS])
+def test_the_scripts_that_write_a_key_are_there(kind: Kind) -> None:
+    scripts = {path.stem for path in LUA.glob("*.lua")} - NOT_SCRIPTS
+    named = set(kind.written_by.partition(";")[0].split())
+    assert named <= scripts
