@@ -12,7 +12,11 @@ from numpy.typing import ArrayLike
 
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
+from questream.deciding.batch import NamespaceBatch
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
@@ -109,8 +113,9 @@ class QuestionClusterer:
             linkage,
             chosen,
         )
-        self._clusterer = Clusterer(self._store, identity, self.rules)
-        self._clusterer.open(namespace)
+        self._namespaces = Namespaces(self._store, NamespaceConfig(identity, self.rules))
+        self._namespaces.open(namespace)
+        self._clusterer = Clusterer(self._store, self._namespaces)
         # Another clusterer may share the store: its questions must not look like ours again.
         self._partition = time.time_ns()
         self._next_offset = 0
@@ -141,7 +146,7 @@ class QuestionClusterer:
         ]
         # What went before has been handed over: its ledger may be forgotten.
         handed_over = {(_TOPIC, self._partition): first}
-        store_epoch = self._clusterer.recovered(self.namespace)
+        store_epoch = self._namespaces.recovered(self.namespace)
         batch = NamespaceBatch(self.namespace, store_epoch, arrivals, vectors)
         self._clusterer.decide([batch], handed_over)
         decided = batch.decided()
@@ -151,8 +156,8 @@ class QuestionClusterer:
         """The clusters nearest to one text or vector (dimension,), best first; nothing is learned."""
         one = [question] if isinstance(question, str) else np.atleast_2d(np.asarray(question, np.float32))
         _, _, vectors = self._embed(one)
-        self._clusterer.catch_up(self.namespace)
-        return self._clusterer.nearest(self.namespace, vectors[0], limit)
+        self._clusterer.mirrors.catch_up(self.namespace)
+        return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit)
 
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""

@@ -16,6 +16,8 @@ import redis.connection
 from questream.broker.port import Offsets, Outgoing
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
 from questream.domain import Question, Record, Source
 from questream.encoder import Tokens
 from questream.metrics import Metrics
@@ -121,8 +123,10 @@ class _Worker:
     def __init__(self, store: RedisStore, namespaces: Sequence[str]) -> None:
         self.namespaces = namespaces
         metrics, retry = Metrics(), Retry(threading.Event())
-        clusterer = Clusterer(store, IDENTITY, RULES)
-        self._store_epochs = {name: clusterer.recorded(name, "questions", 0).store_epoch for name in namespaces}
+        clusterer = Clusterer(store, Namespaces(store, NamespaceConfig(IDENTITY, RULES)))
+        self._store_epochs = {
+            name: clusterer.namespaces.recorded(name, "questions", 0).store_epoch for name in namespaces
+        }
         own: dict[str, Any] = {
             "current_assignment": int,
             "on_superseded": lambda _: None,

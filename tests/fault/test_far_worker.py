@@ -9,7 +9,11 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
+from questream.deciding.batch import NamespaceBatch
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
 from questream.settings import RedisSettings
 from questream.store.protocol import Identity
@@ -32,9 +36,8 @@ class _Racer(threading.Thread):
         self.ids: dict[int, int] = {}
         self.error: BaseException | None = None
         identity = Identity("model", "1", DIMENSION, RULES.similarity, RULES.linkage, RULES.threshold)
-        self._clusterer = Clusterer(
-            RedisStore(connect_redis(RedisSettings.model_validate({"url": url}))), identity, RULES
-        )
+        store = RedisStore(connect_redis(RedisSettings.model_validate({"url": url})))
+        self._clusterer = Clusterer(store, Namespaces(store, NamespaceConfig(identity, RULES)))
         self._namespace, self._partition, self._subjects, self._ended = namespace, partition, subjects, ended
 
     def run(self) -> None:
@@ -46,7 +49,7 @@ class _Racer(threading.Thread):
 
     def _race(self) -> None:
         order = np.random.default_rng(self._partition).permutation(len(self._subjects))
-        store_epoch = self._clusterer.recovered(self._namespace)
+        store_epoch = self._clusterer.namespaces.recovered(self._namespace)
         for start in range(0, len(order), BATCH):
             if self._ended.is_set():
                 return

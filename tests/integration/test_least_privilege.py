@@ -26,8 +26,11 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from questream.broker.kafka_python.clients import consumer_config
 from questream.broker.kafka_python.consumer import RecordConsumer
-from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
-from questream.deciding.config import identity_of, rules_of
+from questream.deciding.batch import NamespaceBatch
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import namespace_config
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
 from questream.domain import Source
 from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
 from questream.settings import RedisSettings, Settings
@@ -251,17 +254,17 @@ def as_a_worker(authority: Path, url: str) -> None:
 def ask_all_of(store: RedisStore) -> None:
     """Everything that a worker asks of its store, in a namespace of its own."""
     store.ping()
-    encoder = hash_encoder()
-    rules = rules_of(Settings(), encoder)
-    clusterer = Clusterer(store, identity_of(encoder, rules), rules, recover=lambda ns: recover(store, ns))
+    config = namespace_config(Settings(), hash_encoder())
+    namespaces = Namespaces(store, config, recover=lambda ns: recover(store, ns))
+    clusterer = Clusterer(store, namespaces)
     namespace = "least-privilege"
-    ledger = clusterer.recorded(namespace, "t", 0)
+    ledger = namespaces.recorded(namespace, "t", 0)
     texts = ["my card is lost", "where is the bank"]
     arrivals = [Arrival(Source("t", 0, offset, 1), text) for offset, text in enumerate(texts, ledger.head + 1)]
     vectors = np.stack([hash_vector(text) for text in texts])
     batch = NamespaceBatch(namespace, ledger.store_epoch, arrivals, vectors)
     clusterer.decide([batch], {})
-    clusterer.catch_up(namespace)
+    clusterer.mirrors.catch_up(namespace)
     told = [(state.cluster_id, state.revision) for state in batch.decided().states]
     confirm_one(store, namespace, told, {}, store.outbox_position(namespace))
     for cluster_id in store.unpublished(namespace, 0.0, 10):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
 from questream.settings import NamespaceSettings
 from questream.store.protocol import Identity
 from questream.store.reference.store import MemoryStore
@@ -52,5 +53,5 @@ def test_so_many_begin_in_a_minute_as_the_rate_lets() -> None:
 def test_records_are_forgotten_past_a_namespace_that_began_and_was_never_opened() -> None:
     store = MemoryStore()
     store.admit(["begun"], 10)
-    Clusterer(store, IDENTITY, Rules(0.99, 0.55)).forget_in_all("questions", 0, 10)
+    Namespaces(store, NamespaceConfig(IDENTITY, Rules(0.99, 0.55))).forget_in_all("questions", 0, 10)
     assert store.store_epoch("begun") is not None

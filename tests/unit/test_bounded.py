@@ -12,7 +12,11 @@ import pytest
 from questream.broker.port import Offsets, Outgoing
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import Arrival, Clusterer, Decided, NamespaceBatch
+from questream.deciding.batch import NamespaceBatch, NamespaceDecisions
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
 from questream.domain import Source
 from questream.metrics import Metrics
 from questream.store.protocol import Identity
@@ -41,12 +45,13 @@ class CountingStore(MemoryStore):
 
 def clusterer(store: MemoryStore, **options: Any) -> Clusterer:
     identity = Identity("model", "r1", 4, "cosine", "average", 0.9)
-    return Clusterer(store, identity, Rules(0.9, 0.9, "cosine"), clock=lambda: NOW_SECONDS, **options)
+    namespaces = Namespaces(store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine")))
+    return Clusterer(store, namespaces, clock=lambda: NOW_SECONDS, **options)
 
 
-def ask(worker: Clusterer, namespace: str, offset: int, axis: int = 0, timestamp: int = 1000) -> Decided:
+def ask(worker: Clusterer, namespace: str, offset: int, axis: int = 0, timestamp: int = 1000) -> NamespaceDecisions:
     arrival = Arrival(Source("questions", 0, offset, timestamp), "Why?")
-    store_epoch = worker.recorded(namespace, "questions", 0).store_epoch
+    store_epoch = worker.namespaces.recorded(namespace, "questions", 0).store_epoch
     batch = NamespaceBatch(namespace, store_epoch, [arrival], np.eye(4, dtype=np.float32)[[axis]])
     worker.decide([batch], {})
     return batch.decided()
@@ -68,7 +73,7 @@ def test_looking_what_others_did_is_no_use() -> None:
     worker = clusterer(MemoryStore(), max_namespaces=2)
     for offset, namespace in enumerate(["a", "b"]):
         ask(worker, namespace, offset)
-    worker.catch_up("a")
+    worker.mirrors.catch_up("a")
     ask(worker, "c", 2)
     assert list(worker.mirrors) == ["b", "c"]
 
@@ -125,7 +130,7 @@ def sweeper(
         on_superseded=lambda _: None,
         own_namespace="default",
     )
-    return Housekeeping(worker, store, publishing, retirement, retry, own_namespace="default")
+    return Housekeeping(worker.namespaces, store, publishing, retirement, retry, own_namespace="default")
 
 
 def test_every_namespace_has_its_turn_to_be_swept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,9 +151,10 @@ def test_a_sweep_empties_a_full_outbox(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     store = MemoryStore(clock=lambda: now[0])
     vectors = np.eye(1200, dtype=np.float32)
-    wide = Clusterer(store, Identity("model", "r1", 1200, "cosine", "average", 0.9), Rules(0.9, 0.9, "cosine"))
+    identity = Identity("model", "r1", 1200, "cosine", "average", 0.9)
+    wide = Clusterer(store, Namespaces(store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine"))))
     arrivals = [Arrival(Source("questions", 0, i, i + 1), "Why?") for i in range(1200)]
-    batch = NamespaceBatch("a", wide.recorded("a", "questions", 0).store_epoch, arrivals, vectors)
+    batch = NamespaceBatch("a", wide.namespaces.recorded("a", "questions", 0).store_epoch, arrivals, vectors)
     wide.decide([batch], {})
     now[0] = 60.0
     keeper = sweeper(store, wide, Retention(max_clusters=300), monkeypatch)

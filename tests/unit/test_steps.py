@@ -11,6 +11,8 @@ import numpy as np
 from questream.broker.port import Partition
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
 from questream.domain import Decision, Question, Record, Source
 from questream.encoder import Tokens
 from questream.errors import BadRecord
@@ -70,10 +72,10 @@ class OneDecider:
 
     def __init__(self) -> None:
         self.assignment_id = 1
-        clusterer = Clusterer(
-            MemoryStore(), Identity("model", "r1", DIMENSION, "cosine", "average", 0.9), Rules(0.9, 0.9, "cosine")
-        )
-        self._store_epoch = clusterer.recorded("default", "questions", 0).store_epoch
+        store, identity = MemoryStore(), Identity("model", "r1", DIMENSION, "cosine", "average", 0.9)
+        namespaces = Namespaces(store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine")))
+        clusterer = Clusterer(store, namespaces)
+        self._store_epoch = namespaces.recorded("default", "questions", 0).store_epoch
         self.decider = Decider(
             clusterer, Metrics(), Retry(threading.Event()), lambda: self.assignment_id, lambda _: None, "default"
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from questream.clustering.rules import Rules
-from questream.deciding.clusterer import NamespaceConfig
 from questream.store.protocol import Identity, StreamTopics
 
 _SHARED_OF_CLUSTERS = {
@@ -16,6 +16,14 @@ _SHARED_OF_CLUSTERS = {
 if TYPE_CHECKING:
     from questream.encoder import Encoder
     from questream.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceConfig:
+    """A model that namespaces may be built with, and how questions are clustered by it."""
+
+    identity: Identity
+    rules: Rules
 
 
 def rules_of(settings: Settings, encoder: Encoder) -> Rules:

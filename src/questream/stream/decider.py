@@ -13,8 +13,9 @@ import numpy as np
 
 from questream.broker.port import Offsets
 from questream.broker.sizes import is_sendable
-from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
-from questream.deciding.clusterer import Decided as NamespaceDecided
+from questream.deciding.batch import NamespaceBatch, NamespaceDecisions
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.proposal import Arrival
 from questream.errors import (
     BadRecord,
     NamespaceHeld,
@@ -45,7 +46,7 @@ class DecidedBatch:
     """
 
     batch: Batch[Answered]
-    namespaces: Sequence[NamespaceDecided]
+    namespaces: Sequence[NamespaceDecisions]
     published_below: Mapping[tuple[str, int], int]
 
 
@@ -115,7 +116,7 @@ class Decider:
             self._on_superseded(batch.assignment_id)
             drop(batch, self._metrics)
             return None
-        self._metrics.clusters.set(self._clusterer.cluster_count)
+        self._metrics.clusters.set(self._clusterer.mirrors.cluster_count)
         return decided
 
     def follow(self) -> None:
@@ -127,11 +128,11 @@ class Decider:
                 try:
                     # One that somebody holds is followed again when it is free.
                     with suppress(NamespaceHeld):
-                        self._retry.store(self._clusterer.catch_up, namespace)
+                        self._retry.store(self._clusterer.mirrors.catch_up, namespace)
                 except NamespaceRefused as error:
                     pass_over(namespace, self._own_namespace, error)
                     self._clusterer.let_go(namespace)
-            self._metrics.clusters.set(self._clusterer.cluster_count)
+            self._metrics.clusters.set(self._clusterer.mirrors.cluster_count)
 
     def _note_published(self, batch: Batch[Ready]) -> None:
         if batch.assignment_id != self._assignment_id:
@@ -156,7 +157,7 @@ class Decider:
         started = time.perf_counter()
         self._retry.store(self._clusterer.decide, batches, dict(self._published_below))
         seconds = time.perf_counter() - started
-        namespaces: list[NamespaceDecided] = []
+        namespaces: list[NamespaceDecisions] = []
         answers: dict[str, Iterator[Answered]] = {}
         for of_namespace in batches:
             namespace, items, error = of_namespace.namespace, by_namespace[of_namespace.namespace], of_namespace.refused
@@ -180,7 +181,7 @@ class Decider:
         ]
         return DecidedBatch(batch.of(answered), namespaces, dict(self._published_below))
 
-    def _measure(self, namespaces: Sequence[NamespaceDecided], seconds: float) -> None:
+    def _measure(self, namespaces: Sequence[NamespaceDecisions], seconds: float) -> None:
         metrics = self._metrics
         if namespaces:
             commit_seconds = sum(decided.commit_seconds for decided in namespaces)

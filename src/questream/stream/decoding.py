@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.namespaces import Namespaces
 from questream.domain import Question, Record, Unread
 from questream.encoder import Encoder
 from questream.errors import BadRecord, DeserializerUnavailable, NamespaceHeld, Recourse, recourse_of
@@ -45,14 +45,14 @@ class Decoding:
         decoder: QuestionDecoder,
         admission: Admission,
         recall: Recall,
-        clusterer: Clusterer,
+        namespaces: Namespaces,
         metrics: Metrics,
         retry: PollingRetry,
     ) -> None:
         self._decoder = decoder
         self._admission = admission
         self._recall = recall
-        self._clusterer = clusterer
+        self._namespaces = namespaces
         self._metrics = metrics
         self._retry = retry
 
@@ -103,11 +103,11 @@ class Decoding:
     def _admit(self, decoded: Mapping[P, Sequence[Question | Refused]]) -> Mapping[P, Sequence[Question | Refused]]:
         """Open all namespaces that these are the first questions of, at once; those of others are refused."""
         named = {q.namespace for questions in decoded.values() for q in questions if isinstance(q, Question)}
-        unopened = self._clusterer.unopened(named)
+        unopened = self._namespaces.unopened(named)
         if not unopened:
             return decoded
         refused = self._retry.store(self._admission.refused, unopened)
-        self._retry.store(self._clusterer.open_all, unopened - refused.keys())
+        self._retry.store(self._namespaces.open_all, unopened - refused.keys())
 
         def admitted(question: Question | Refused) -> Question | Refused:
             if isinstance(question, Question) and question.namespace in refused:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.namespaces import Namespaces
 from questream.errors import NamespaceHeld, NamespaceRefused
 from questream.store.protocol import Store
 from questream.stream.publishing import Publishing
@@ -27,7 +27,7 @@ class Housekeeping:
 
     def __init__(
         self,
-        clusterer: Clusterer,
+        namespaces: Namespaces,
         store: Store,
         publishing: Publishing,
         retirement: Retirement,
@@ -35,7 +35,7 @@ class Housekeeping:
         own_namespace: str,
         on_sweep: Callable[[], None] = lambda: None,
     ) -> None:
-        self._clusterer = clusterer
+        self._namespaces = namespaces
         self._store = store
         self._publishing = publishing
         self._retirement = retirement
@@ -69,12 +69,12 @@ class Housekeeping:
         if now < self._next_look:
             return
         self._next_look = now + _LEFT_BEHIND_SECONDS
-        others = self._clusterer.unopened(self._retry.store(self._store.namespaces))
+        others = self._namespaces.unopened(self._retry.store(self._store.namespaces))
         self._not_served &= others
         for namespace in sorted(others - self._not_served)[:_SWEEP_NAMESPACES]:
             with suppress(NamespaceHeld):
                 try:
-                    self._retry.store(self._clusterer.open, namespace)
+                    self._retry.store(self._namespaces.open, namespace)
                 except NamespaceRefused:
                     self._not_served.add(namespace)
 
@@ -86,7 +86,7 @@ class Housekeeping:
 
     def _next_turn(self) -> list[str]:
         """The namespaces to sweep now: each comes round, however many there are."""
-        names = self._clusterer.namespaces
+        names = self._namespaces.opened
         start = bisect_right(names, self._last_swept)
         turn = (names[start:] + names[:start])[:_SWEEP_NAMESPACES]
         self._last_swept = turn[-1] if turn else ""

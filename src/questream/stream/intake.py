@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from questream.broker.port import Consumer, GroupMetadata, Message, Offsets, Partition
 from questream.broker.reading import record_of
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.namespaces import Namespaces
 from questream.errors import KafkaTimeout, KafkaUnavailable, NamespaceHeld, NamespaceRefused
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog
@@ -43,7 +43,7 @@ class Intake:
         begin_at: Beginning,
         decoding: Decoding,
         recall: Recall,
-        clusterer: Clusterer,
+        namespaces: Namespaces,
         backlog: Backlog,
         metrics: Metrics,
         retry: PollingRetry,
@@ -53,7 +53,7 @@ class Intake:
         self._topic = topic
         self._decoding = decoding
         self._recall = recall
-        self._clusterer = clusterer
+        self._namespaces = namespaces
         self._backlog = backlog
         self._metrics = metrics
         self._retry = retry
@@ -186,7 +186,7 @@ class Intake:
     def _name_stream(self) -> None:
         """How the ledgers call the topic: asked at each assignment, since it may have been made anew under its name."""
         identity = self._consumer.stream_identity(self._topic)
-        self._stream, is_new = self._retry.store(self._clusterer.stream, self._topic, identity)
+        self._stream, is_new = self._retry.store(self._namespaces.stream, self._topic, identity)
         if is_new and self._stream != self._topic:
             self._metrics.ledgers_begun_anew.labels("other_stream").inc()
             logger.warning(
@@ -227,7 +227,7 @@ class Intake:
             # One that is refused by now is told at its records.
             with suppress(NamespaceRefused):
                 try:
-                    self._retry.store(self._clusterer.recovered, namespace)
+                    self._retry.store(self._namespaces.recovered, namespace)
                 except NamespaceHeld:
                     continue
             self._held = {partition: name for partition, name in self._held.items() if name != namespace}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from questream.broker.port import Outgoing
-from questream.deciding.clusterer import Decided as NamespaceDecided
+from questream.deciding.batch import NamespaceDecisions
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import NamespaceRefused, RecoveryNeeded, StoreUnavailable
 from questream.records import encode_cluster_state, encode_namespace_state
@@ -65,7 +65,7 @@ class OutboxRelay:
         # Where outboxes stood when a publication was last verified: before the records of any later one are sent.
         self._verified_at: dict[str, OutboxPosition] = {}
 
-    def of_batch(self, items: Sequence[Answered], decided: Sequence[NamespaceDecided]) -> list[RelayBatch]:
+    def of_batch(self, items: Sequence[Answered], decided: Sequence[NamespaceDecisions]) -> list[RelayBatch]:
         """The states of all clusters that the decisions of a batch name; `decided` has those that it changed."""
         named = {(item.question.namespace, item.store_epoch) for item in items if isinstance(item, Decided)}
         committed_at = {result.namespace: result.outbox_position for result in decided}

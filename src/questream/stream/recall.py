@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from questream.broker.reading import RecordCheck
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.namespaces import Namespaces
 from questream.domain import Question, Record, Source
 from questream.encoder import Encoder
 from questream.errors import BadRecord, NamespaceRefused
@@ -45,14 +45,14 @@ class Recall:
 
     def __init__(
         self,
-        clusterer: Clusterer,
+        namespaces: Namespaces,
         encoders: Mapping[Identity, Encoder],
         own_namespace: str,
         check: RecordCheck,
         metrics: Metrics,
         retry: PollingRetry,
     ) -> None:
-        self._clusterer = clusterer
+        self._namespaces = namespaces
         self._encoders = encoders
         self._own_namespace = own_namespace
         self._check = check
@@ -69,7 +69,7 @@ class Recall:
 
     def forget_from(self, stream: str, partition: int, offset: int) -> None:
         """Records from this offset on are others than those that were decided."""
-        self._retry.store(self._clusterer.forget_in_all, stream, partition, offset)
+        self._retry.store(self._namespaces.forget_in_all, stream, partition, offset)
         self._ledgers.clear()
         self._metrics.ledgers_begun_anew.labels("other_records").inc()
 
@@ -95,7 +95,7 @@ class Recall:
             ledger = self._read_ledger(*at)
             while len(self._ledgers) >= _MOST_LEDGERS:
                 del self._ledgers[next(iter(self._ledgers))]
-            known = self._ledgers[at] = (ledger, self._encoders[self._clusterer.identity(namespace)])
+            known = self._ledgers[at] = (ledger, self._encoders[self._namespaces.config_of(namespace).identity])
         ledger, encoder = known
         if ledger.decisions and source.offset > ledger.head:
             known = self._ledgers[at] = (Ledger(ledger.head, store_epoch=ledger.store_epoch), encoder)
@@ -118,7 +118,7 @@ class Recall:
             extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
         )
         self._metrics.ledgers_begun_anew.labels("other_records").inc()
-        ledger = self._retry.store(self._clusterer.forget, *at, source.offset)
+        ledger = self._retry.store(self._namespaces.forget, *at, source.offset)
         self._ledgers[at] = (ledger, self._ledgers[at][1])
         return ledger
 
@@ -141,7 +141,7 @@ class Recall:
         if refused is not None and time.monotonic() < until:
             raise refused
         try:
-            return self._retry.store(self._clusterer.recorded, namespace, topic, partition)
+            return self._retry.store(self._namespaces.recorded, namespace, topic, partition)
         except NamespaceRefused as error:
             if namespace == self._own_namespace:
                 raise

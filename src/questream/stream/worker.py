@@ -22,6 +22,7 @@ from questream.broker.reading import RecordCheck
 from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import namespace_config, shared_settings, topics_of
+from questream.deciding.namespaces import Namespaces
 from questream.encoder import Encoder
 from questream.errors import (
     KafkaHungUp,
@@ -100,15 +101,18 @@ class Worker:
         self._admission = Admission(
             self._store, self._recovery.published_namespaces, settings.namespaces, settings.clusters.namespace
         )
-        self._clusterer = Clusterer(
+        self._namespaces = Namespaces(
             self._store,
-            configs[encoder].identity,
-            configs[encoder].rules,
+            configs[encoder],
             former=None if former is None else configs[former],
             topics=topics_of(settings),
-            keep_texts=settings.clusters.keep_texts,
             recover=self._recover,
             recover_all=self._recover_all,
+        )
+        self._clusterer = Clusterer(
+            self._store,
+            self._namespaces,
+            keep_texts=settings.clusters.keep_texts,
             max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
@@ -144,7 +148,7 @@ class Worker:
             with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
                 # Whatever the store has to be brought to, a session does it.
                 with suppress(RecoveryNeeded, NamespaceHeld):
-                    self._retry.store(self._clusterer.follow, settings.clusters.namespace)
+                    self._retry.store(self._clusterer.mirrors.follow, settings.clusters.namespace)
                 self._run_sessions()
         except QuestreamError as error:
             # What was tried until the worker stopped has not failed.
@@ -313,14 +317,14 @@ class Worker:
     def _new_intake(self, consumer: Consumer, check: RecordCheck, backlog: Backlog, retry: Retry) -> Intake:
         settings, own = self._settings, self._settings.clusters.namespace
         polling = PollingRetry(consumer, retry, settings.kafka.call_deadline_seconds)
-        recall = Recall(self._clusterer, self._encoders, own, check, self.metrics, polling)
+        recall = Recall(self._namespaces, self._encoders, own, check, self.metrics, polling)
         return Intake(
             consumer,
             settings.kafka.input_topic,
             settings.kafka.auto_offset_reset,
-            Decoding(open_decoder(settings), self._admission, recall, self._clusterer, self.metrics, polling),
+            Decoding(open_decoder(settings), self._admission, recall, self._namespaces, self.metrics, polling),
             recall,
-            self._clusterer,
+            self._namespaces,
             backlog,
             self.metrics,
             polling,
@@ -358,7 +362,7 @@ class Worker:
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
         housekeeping = Housekeeping(
-            self._clusterer,
+            self._namespaces,
             self._store,
             publishing,
             retirement,

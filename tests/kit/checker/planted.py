@@ -15,7 +15,7 @@ import redis
 
 import questream.deciding.clusterer
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
-from questream.deciding.clusterer import Clusterer
+from questream.deciding.namespaces import Namespaces
 from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Proposal, Stale
 from questream.store.redis.store import RedisStore
@@ -43,7 +43,7 @@ def offsets_before_records() -> None:
 def no_ledger() -> None:
     """What was decided before is decided again: neither the script nor the worker looks at the ledger."""
     edit_scripts({"if replayed then": "if false then"})
-    patch(Clusterer, "recorded", lambda original, *args: replace(original(*args), decisions={}))
+    patch(Namespaces, "recorded", lambda original, *args: replace(original(*args), decisions={}))
 
 
 def no_stale_check() -> None:

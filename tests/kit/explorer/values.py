@@ -79,8 +79,8 @@ def _plain(value: Any) -> Any:
                 value.sums.tobytes(),
             )
         case Clusterer():
-            unmerged = {name: ids for name, ids in value._unmerged.items() if ids}
-            return _plain(value.mirrors), value.namespaces, _plain(unmerged)
+            unmerged = {name: ids for name, ids in value._merging._unmerged.items() if ids}
+            return _plain(value.mirrors._mirrors), value.namespaces.opened, _plain(unmerged)
         case MemoryStore():
             return _plain(value._namespaces)
         case BaseException():

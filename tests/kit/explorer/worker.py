@@ -14,6 +14,8 @@ import numpy as np
 from questream.broker.deadline import GuardedCall
 from questream.broker.publisher import Publisher, TransactionalPublisher
 from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
 from questream.domain import Decision
 from questream.encoder import Tokens
 from questream.errors import KafkaUnavailable, RecoveryNeeded
@@ -106,10 +108,8 @@ def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
     """The product's, as a worker has it that has just started."""
     store = StorePort()
     recovery = StoreRecovery(store, TopicPort())  # type: ignore[arg-type]
-    clusterer = Clusterer(
-        store, scenario.identity, scenario.rules, recover=recovery.recover, clock=_real_time, sleep=_no_sleep
-    )
-    return Frozen(clusterer)
+    namespaces = Namespaces(store, NamespaceConfig(scenario.identity, scenario.rules), recover=recovery.recover)
+    return Frozen(Clusterer(store, namespaces, clock=_real_time, sleep=_no_sleep))
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ class Life:
         work: dict[str, Callable[[], Any]] = {
             "recall": lambda: self._recall(worker, clusterer, job.subject),
             "decide": lambda: decider.decide(self._batch(job.subject)),
-            "follow": lambda: clusterer.catch_up(NAMESPACE),
+            "follow": lambda: clusterer.mirrors.catch_up(NAMESPACE),
         }
         outcome = run(work[job.kind], job.answers)
         moved = replace(
@@ -337,7 +337,7 @@ class Life:
     @staticmethod
     def _recall(worker: Worker, clusterer: Clusterer, fetched: Fetched) -> tuple[int, Ledger]:
         partition = min({partition for partition, _ in fetched.places} - worker.ledgers.keys())
-        return partition, clusterer.recorded(NAMESPACE, INPUT, partition)
+        return partition, clusterer.namespaces.recorded(NAMESPACE, INPUT, partition)
 
     def _batch(self, fetched: Fetched) -> Batch[Ready]:
         items: list[Ready] = []

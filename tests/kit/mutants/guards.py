@@ -20,6 +20,9 @@ PYTHON = (
     "src/questream/stream/housekeeping.py",
     "src/questream/stream/session.py",
     "src/questream/deciding/clusterer.py",
+    "src/questream/deciding/merging.py",
+    "src/questream/deciding/mirrors.py",
+    "src/questream/deciding/namespaces.py",
     "src/questream/stream/backlog.py",
     "src/questream/migration/moving.py",
 )
@@ -42,7 +45,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/fault/test_zombie.py",
         *_STORE[1:],
     ),
-    "src/questream/deciding/clusterer.py": (
+    "src/questream/deciding": (
         "tests/unit/test_library.py",
         "tests/unit/test_bounded.py",
         "tests/unit/test_merging.py",

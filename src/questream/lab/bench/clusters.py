@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from questream.deciding.clusterer import Arrival, Clusterer, NamespaceBatch
-from questream.deciding.config import identity_of, rules_of
+from questream.deciding.batch import NamespaceBatch
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import namespace_config
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
 from questream.errors import QuestreamError
 from questream.lab.bench.machine import load_average, usable_cores
@@ -112,7 +115,7 @@ def measure_memory(settings: Settings, dimension: int, clusters: int) -> MemoryF
     """Start a worker on a namespace of `clusters` clusters, have it answer 2,048 questions, and look at its memory."""
     source = SyntheticQuestions(_MEMORY_QUESTIONS, dimension)
     encoder = source.open()
-    identity = identity_of(encoder, rules_of(settings, encoder))
+    identity = namespace_config(settings, encoder).identity
     with own_stream(settings, 1) as own:
         namespace = own.clusters.namespace
         fill_namespace(open_store(own.redis), namespace, identity, _centres(_recipe(dimension, clusters, 0), clusters))
@@ -170,7 +173,7 @@ class _Prepared:
 
     def __init__(self, clusterer: Clusterer, namespace: str) -> None:
         started = time.perf_counter()
-        self._store_epoch = clusterer.follow(namespace).store_epoch
+        self._store_epoch = clusterer.mirrors.follow(namespace).store_epoch
         self.load_seconds = time.perf_counter() - started
         self._clusterer = clusterer
         self._namespace = namespace
@@ -193,13 +196,11 @@ class _Prepared:
 
 @contextmanager
 def _prepared(settings: Settings, centres: Matrix) -> Iterator[_Prepared]:
-    encoder = table_encoder((), centres[:0])
-    rules = rules_of(settings, encoder)
+    config = namespace_config(settings, table_encoder((), centres[:0]))
     store = open_store(settings.redis, settings.clusters.log_entries)
-    identity = identity_of(encoder, rules)
     with own_namespace(settings) as namespace:
-        fill_namespace(store, namespace, identity, centres)
-        yield _Prepared(Clusterer(store, identity, rules), namespace)
+        fill_namespace(store, namespace, config.identity, centres)
+        yield _Prepared(Clusterer(store, Namespaces(store, config)), namespace)
 
 
 def _recipe(dimension: int, clusters: int, questions: int) -> SyntheticQuestions:

@@ -1,0 +1,80 @@
+"""A micro-batch of one namespace while it is decided, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from questream.deciding.proposal import Arrival
+from questream.domain import ClusterState, Decision, Matrix, NamespaceState
+from questream.errors import NamespaceRefused
+from questream.store.protocol import OutboxPosition
+
+
+@dataclass(slots=True)
+class NamespaceDecisions:
+    """The decisions of a batch in the order of its arrivals, and the state of every cluster that it changed.
+
+    What these states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
+    committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
+    been missed.
+    """
+
+    namespace: str
+    decisions: list[Decision]
+    states: list[ClusterState]
+    namespace_state: NamespaceState | None
+    outbox_position: OutboxPosition | None
+    merges: int
+    stale_retries: int
+    missed_changes: int
+    commit_seconds: float
+
+
+@dataclass(slots=True)
+class NamespaceBatch:
+    """The arrivals of a micro-batch in one namespace, with their unit `vectors` (n, d), and what came of them so far.
+
+    `store_epoch` is the one that the ledgers of their partitions were read under. Those of `pending` are undecided;
+    with `refused` they stay so, since the store does not serve the namespace.
+    """
+
+    namespace: str
+    store_epoch: str
+    arrivals: Sequence[Arrival]
+    vectors: Matrix
+    refused: NamespaceRefused | None = None
+    pending: list[int] = field(init=False)
+    decisions: list[Decision | None] = field(init=False)
+    states: dict[int, ClusterState] = field(default_factory=dict)
+    namespace_state: NamespaceState | None = None
+    outbox_position: OutboxPosition | None = None
+    merges: int = 0
+    stale_retries: int = 0
+    missed_changes: int = 0
+    commit_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.pending = list(range(len(self.arrivals)))
+        self.decisions = [None] * len(self.arrivals)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has still to be decided."""
+        return bool(self.pending) and self.refused is None
+
+    def decided(self) -> NamespaceDecisions:
+        """What came of it. Raises NamespaceRefused."""
+        if self.refused is not None:
+            raise self.refused
+        return NamespaceDecisions(
+            namespace=self.namespace,
+            decisions=[decision for decision in self.decisions if decision is not None],
+            states=list(self.states.values()),
+            namespace_state=self.namespace_state,
+            outbox_position=self.outbox_position,
+            merges=self.merges,
+            stale_retries=self.stale_retries,
+            missed_changes=self.missed_changes,
+            commit_seconds=self.commit_seconds,
+        )

@@ -1,0 +1,103 @@
+"""The mirrors of the namespaces in use, each brought up to the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+
+from questream.clustering.mirror import Change, Mirror
+from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.deciding.namespaces import Namespaces
+from questream.domain import Vector
+from questream.errors import RecoveryNeeded
+from questream.store.protocol import Store, Tail
+
+logger = logging.getLogger(__name__)
+
+
+class Mirrors:
+    """Mirrors by namespace, `most` at most, the one used last at the end. They belong to one thread."""
+
+    def __init__(self, store: Store, namespaces: Namespaces, most: int | None = None) -> None:
+        self._store = store
+        self._namespaces = namespaces
+        self._most = most
+        self._mirrors: dict[str, Mirror] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """The namespaces that have a mirror."""
+        return iter(self._mirrors)
+
+    @property
+    def cluster_count(self) -> int:
+        """Live clusters in all mirrors."""
+        return sum(mirror.count for mirror in self._mirrors.values())
+
+    def follow(self, namespace: str) -> Mirror:
+        """The namespace's mirror, loaded where need be."""
+        mirror = self._mirrors.get(namespace)
+        if mirror is None:
+            self._namespaces.open(namespace)
+            mirror = self._load(namespace)
+        return mirror
+
+    def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
+        """The clusters nearest to a unit vector (d,), read-only."""
+        mirror = self.follow(namespace)
+        return nearest_clusters(mirror, self._namespaces.config_of(namespace).rules, vector, limit)
+
+    def require_epoch(self, namespace: str, store_epoch: str) -> None:
+        """Load the mirror anew where it is of another store epoch. Raises RecoveryNeeded if it still is."""
+        if self.follow(namespace).store_epoch != store_epoch and self._load(namespace).store_epoch != store_epoch:
+            raise RecoveryNeeded(f"the store was recovered anew since the ledgers of {namespace!r} were read")
+
+    def make_room(self, in_use: Iterable[str]) -> list[str]:
+        """Let the mirrors go that were not used for longest, and return whose; they can be loaded again."""
+        for namespace in in_use:
+            self._mirrors[namespace] = self._mirrors.pop(namespace)
+        excess = 0 if self._most is None else max(0, len(self._mirrors) - self._most)
+        least_used = list(self._mirrors)[:excess]
+        for namespace in least_used:
+            del self._mirrors[namespace]
+        return least_used
+
+    def let_go(self, namespace: str) -> None:
+        """Follow the namespace no longer."""
+        self._mirrors.pop(namespace, None)
+
+    def catch_up(self, namespace: str) -> None:
+        """Follow what others committed while there was nothing to decide."""
+        mirror = self.follow(namespace)
+        try:
+            self.apply(namespace, self._store.tail(namespace, mirror.store_epoch, mirror.seq))
+        except RecoveryNeeded:
+            # Not left to the next question: what is in the store is shown to people.
+            self._namespaces.recovered(namespace)
+            self._load(namespace)
+
+    def apply(self, namespace: str, missed: Tail) -> set[int] | None:
+        """Follow the log; returns the changed rows, or None where the mirror fell behind and was loaded anew.
+
+        Raises RecoveryNeeded where that shows another store epoch.
+        """
+        mirror = self.follow(namespace)
+        if missed.changes is None:
+            logger.warning("fell behind the log, loading the mirror again", extra={"namespace": namespace})
+            if self._load(namespace).store_epoch != mirror.store_epoch:
+                raise RecoveryNeeded(f"the store was recovered anew while namespace {namespace!r} was decided in")
+            return None
+        rows = mirror.apply(missed.changes)
+        mirror.seq = missed.seq
+        return rows
+
+    def advance(self, namespace: str, missed: Tail, seq: int, own: Sequence[Change]) -> Mirror:
+        """Follow what others did, then what we did: the mirror stands at `seq`."""
+        if self.apply(namespace, missed) is not None:
+            mirror = self.follow(namespace)
+            mirror.apply(own)
+            mirror.seq = seq
+        return self.follow(namespace)
+
+    def _load(self, namespace: str) -> Mirror:
+        mirror = self._mirrors[namespace] = self._store.load(namespace)
+        return mirror
