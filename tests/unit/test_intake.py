@@ -1,0 +1,104 @@
+"""The intake with a consumer whose assignment changes while fetched records are decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from questream.broker import port
+from questream.broker.port import Partition
+from questream.domain import Question, Record
+from questream.errors import BadRecord
+from questream.metrics import Metrics
+from questream.stream.backlog import Backlog
+from questream.stream.decoding import Decoded
+from questream.stream.intake import Intake
+from questream.stream.polling import PollingRetry
+from questream.stream.question import Refused
+from questream.stream.retry import Retry
+
+AT = Partition("questions", 0)
+EMPTY: dict[str, Any] = {"key": None, "value": b"{}", "headers": ()}
+
+
+class Consumer:
+    """Has one partition, and gives one record of it at each poll."""
+
+    def __init__(self) -> None:
+        self.listener: Any = None
+        self.sought: list[tuple[Partition, int]] = []
+
+    def subscribe(self, topic: str, listener: Any) -> None:  # noqa: ARG002 - the consumer's signature
+        self.listener = listener
+
+    def assignment(self) -> set[Partition]:
+        return {AT}
+
+    def group_metadata(self) -> Any:
+        return SimpleNamespace(generation_id=1)
+
+    def poll(self, timeout: float, max_records: int) -> dict[Partition, list[Any]]:  # noqa: ARG002 - as above
+        return {AT: [SimpleNamespace(topic="questions", partition=0, offset=7, timestamp=1, **EMPTY)]}
+
+    def paused(self) -> set[Partition]:
+        return set()
+
+    def pause(self, partitions: set[Partition]) -> None: ...
+
+    def resume(self, partitions: set[Partition]) -> None: ...
+
+    def take_out_of_range(self) -> dict[Partition, int]:
+        return {}
+
+    def end_offsets(self, *_: Any) -> dict[Partition, int]:
+        return {}
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        self.sought.append((partition, offset))
+
+
+class Decoding:
+    """Holds back each record that it gets, or refuses it; `meanwhile` is called first."""
+
+    def __init__(self, meanwhile: Callable[[], None], holds: bool) -> None:
+        self._meanwhile = meanwhile
+        self._holds = holds
+
+    def decode(self, fetched: dict[Partition, list[Record]]) -> Decoded[Partition]:
+        self._meanwhile()
+        record = fetched[AT][0]
+        if self._holds:
+            return Decoded([], {}, {AT: Question("q", "Why?", "held", record)})
+        return Decoded([Refused(record, BadRecord("decode", "not_text", "no text"))], {AT: 8}, {})
+
+
+def stepped(holds: bool, changes: bool) -> tuple[Consumer, Backlog, float]:
+    """A step of the intake, with its backlog and how many records it counts as consumed."""
+    consumer = Consumer()
+    backlog, metrics, retry = Backlog(64, 1000, 10**6), Metrics(), Retry(threading.Event())
+    client = cast("port.Consumer", consumer)
+    decoding: Any = Decoding(lambda: consumer.listener.revoked() if changes else None, holds)
+    unused: Any = None
+    polling = PollingRetry(client, retry, 1.0)
+    Intake(client, "questions", "earliest", decoding, unused, unused, backlog, metrics, polling, 1.0).step()
+    return consumer, backlog, metrics.consumed._value.get()
+
+
+def test_what_was_decoded_while_its_partition_was_given_away_goes_nowhere() -> None:
+    _, backlog, consumed = stepped(holds=False, changes=True)
+    assert (len(backlog), consumed) == (0, 0)
+
+
+def test_a_partition_that_was_given_away_is_not_sought_in() -> None:
+    consumer, _, _ = stepped(holds=True, changes=True)
+    # The client raises for a partition that it no longer has.
+    assert consumer.sought == []
+
+
+def test_what_was_decoded_in_its_assignment_waits_for_the_device_or_for_its_namespace() -> None:
+    _, backlog, consumed = stepped(holds=False, changes=False)
+    assert (len(backlog), consumed) == (1, 1)
+    consumer, _, _ = stepped(holds=True, changes=False)
+    assert consumer.sought == [(AT, 7)]
