@@ -45,7 +45,7 @@ def test_the_group_is_polled_with_all_partitions_paused_while_a_call_takes_long(
     consumer = Consumer()
     polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
     before = polling.polled_at
-    assert polling.store(consumer.polled.wait, 20)
+    assert polling.call(consumer.polled.wait, 20)
     assert polling.polled_at > before
 
 
@@ -53,7 +53,7 @@ def test_a_quick_call_polls_nothing_and_its_error_is_raised() -> None:
     consumer = Consumer()
     polling = PollingRetry(cast("port.Consumer", consumer), Retry(threading.Event()), 1.0)
     with pytest.raises(ValueError, match="invalid literal"):
-        polling.store(int, "no number")
+        polling.call(int, "no number")
     assert not consumer.polled.is_set()
 
 
@@ -67,5 +67,5 @@ def test_a_poll_that_fails_ends_the_call_with_its_session() -> None:
 
     consumer = Consumer(KafkaUnavailable("the broker is gone"))
     with pytest.raises(KafkaUnavailable):
-        PollingRetry(cast("port.Consumer", consumer), Retry(ending), 20.0).store(call)
+        PollingRetry(cast("port.Consumer", consumer), Retry(ending), 20.0).call(call)
     assert ended.is_set()

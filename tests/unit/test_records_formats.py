@@ -52,5 +52,5 @@ def test_a_decode_that_may_succeed_later_is_tried_again(monkeypatch: pytest.Monk
         decoder.decode(RECORD)
     assert recourse_of(caught.value) is Recourse.RETRY
     registry_answers.clear()
-    assert retry.decoder(decoder.decode, RECORD).text == "Where is my card?"
+    assert retry.call(decoder.decode, RECORD).text == "Where is my card?"
     assert retry.available

@@ -18,11 +18,11 @@ def test_a_read_that_works_does_not_hide_a_write_that_fails() -> None:
         return "written"
 
     answers: list[str] = []
-    writer = threading.Thread(target=lambda: answers.append(retry.store(write)))
+    writer = threading.Thread(target=lambda: answers.append(retry.call(write)))
     writer.start()
     assert failed_once.wait(20)
     wait_until(lambda: not retry.available)
-    assert retry.store(lambda: "read") == "read"
+    assert retry.call(lambda: "read") == "read"
     assert not retry.available
     assert str(retry.trouble) == "Redis cannot take writes now: OOM"
     may_work.set()

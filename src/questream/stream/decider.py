@@ -128,7 +128,7 @@ class Decider:
                 try:
                     # One that somebody holds is followed again when it is free.
                     with suppress(NamespaceHeld):
-                        self._retry.store(self._clusterer.mirrors.catch_up, namespace)
+                        self._retry.call(self._clusterer.mirrors.catch_up, namespace)
                 except NamespaceRefused as error:
                     pass_over(namespace, self._own_namespace, error)
                     self._clusterer.let_go(namespace)
@@ -155,7 +155,7 @@ class Decider:
                 by_namespace.setdefault(item.pending.question.namespace, []).append(item)
         batches = [_namespace_batch(namespace, items) for namespace, items in by_namespace.items()]
         started = time.perf_counter()
-        self._retry.store(self._clusterer.decide, batches, dict(self._published_below))
+        self._retry.call(self._clusterer.decide, batches, dict(self._published_below))
         seconds = time.perf_counter() - started
         namespaces: list[NamespaceDecisions] = []
         answers: dict[str, Iterator[Answered]] = {}

@@ -98,7 +98,7 @@ class Decoding:
             return self._decoder.decode(record)
         except DeserializerUnavailable:
             # Only now: to get ready for a failure takes longer than to decode.
-            return self._retry.decoder(self._decoder.decode, record)
+            return self._retry.call(self._decoder.decode, record)
 
     def _admit(self, decoded: Mapping[P, Sequence[Question | Refused]]) -> Mapping[P, Sequence[Question | Refused]]:
         """Open all namespaces that these are the first questions of, at once; those of others are refused."""
@@ -106,8 +106,8 @@ class Decoding:
         unopened = self._namespaces.unopened(named)
         if not unopened:
             return decoded
-        refused = self._retry.store(self._admission.refused, unopened)
-        self._retry.store(self._namespaces.open_all, unopened - refused.keys())
+        refused = self._retry.call(self._admission.refused, unopened)
+        self._retry.call(self._namespaces.open_all, unopened - refused.keys())
 
         def admitted(question: Question | Refused) -> Question | Refused:
             if isinstance(question, Question) and question.namespace in refused:

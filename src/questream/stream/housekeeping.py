@@ -69,12 +69,12 @@ class Housekeeping:
         if now < self._next_look:
             return
         self._next_look = now + _LEFT_BEHIND_SECONDS
-        others = self._namespaces.unopened(self._retry.store(self._store.namespaces))
+        others = self._namespaces.unopened(self._retry.call(self._store.namespaces))
         self._not_served &= others
         for namespace in sorted(others - self._not_served)[:_SWEEP_NAMESPACES]:
             with suppress(NamespaceHeld):
                 try:
-                    self._retry.store(self._namespaces.open, namespace)
+                    self._retry.call(self._namespaces.open, namespace)
                 except NamespaceRefused:
                     self._not_served.add(namespace)
 

@@ -186,7 +186,7 @@ class Intake:
     def _name_stream(self) -> None:
         """How the ledgers call the topic: asked at each assignment, since it may have been made anew under its name."""
         identity = self._consumer.stream_identity(self._topic)
-        self._stream, is_new = self._retry.store(self._namespaces.stream, self._topic, identity)
+        self._stream, is_new = self._retry.call(self._namespaces.stream, self._topic, identity)
         if is_new and self._stream != self._topic:
             self._metrics.ledgers_begun_anew.labels("other_stream").inc()
             logger.warning(
@@ -227,7 +227,7 @@ class Intake:
             # One that is refused by now is told at its records.
             with suppress(NamespaceRefused):
                 try:
-                    self._retry.store(self._namespaces.recovered, namespace)
+                    self._retry.call(self._namespaces.recovered, namespace)
                 except NamespaceHeld:
                     continue
             self._held = {partition: name for partition, name in self._held.items() if name != namespace}

@@ -86,8 +86,8 @@ class OutboxRelay:
 
     def pending(self, namespace: str, older_than_seconds: float, most: int) -> RelayBatch | None:
         """Up to `most` of what has waited that long to be told, and what it merged into; None if nothing has."""
-        store_epoch = self._retry.store(self._store.store_epoch, namespace)
-        waiting = self._retry.store(self._store.unpublished, namespace, older_than_seconds, most)
+        store_epoch = self._retry.call(self._store.store_epoch, namespace)
+        waiting = self._retry.call(self._store.unpublished, namespace, older_than_seconds, most)
         if store_epoch is None or not waiting:
             return None
         relay_batch = self._begin(namespace, store_epoch)
@@ -120,7 +120,7 @@ class OutboxRelay:
     def flush(self) -> None:
         """Tell the store now what is published, since no verification is near that takes it along."""
         if self._unconfirmed:
-            self._retry.store(self._send_confirmations)
+            self._retry.call(self._send_confirmations)
 
     def _send_confirmations(self) -> None:
         unconfirmed = self._store.confirm(self._unconfirmed)
@@ -139,11 +139,11 @@ class OutboxRelay:
 
     def _begin(self, namespace: str, store_epoch: str, committed_at: OutboxPosition | None = None) -> RelayBatch:
         verified_at = self._verified_at.get(namespace)
-        position = committed_at or self._retry.store(self._store.outbox_position, namespace)
+        position = committed_at or self._retry.call(self._store.outbox_position, namespace)
         # The later of the two: the verification of the batch before may have put there what this batch publishes.
         if verified_at is not None and verified_at.store_epoch == position.store_epoch:
             position = max(position, verified_at, key=lambda at: (at.count, at.server_time_ms))
-        return RelayBatch(namespace, store_epoch, position, self._retry.store(self._headers, namespace, store_epoch))
+        return RelayBatch(namespace, store_epoch, position, self._retry.call(self._headers, namespace, store_epoch))
 
     def _look_up(self, relay_batch: RelayBatch, cluster_ids: Iterable[int]) -> None:
         """Tell how clusters stand, and what they were merged into; 0 is the namespace.
@@ -153,11 +153,11 @@ class OutboxRelay:
         wanted = [cluster_id for cluster_id in cluster_ids if cluster_id not in relay_batch.revisions]
         if 0 in wanted:
             wanted.remove(0)
-            whole = self._retry.store(self._store.namespace_state, relay_batch.namespace)
+            whole = self._retry.call(self._store.namespace_state, relay_batch.namespace)
             if whole is not None:
                 self._add_namespace(relay_batch, whole)
         while wanted:
-            states = self._retry.store(self._store.states, relay_batch.namespace, wanted)
+            states = self._retry.call(self._store.states, relay_batch.namespace, wanted)
             # What left the store for good: nothing of it waits to be told.
             relay_batch.revisions.update(dict.fromkeys(wanted, 0))
             for state in states:

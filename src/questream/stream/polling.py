@@ -1,4 +1,4 @@
-"""Calls of the intake to the store and to what the decoder needs, beside which its consumer stays in its group."""
+"""Calls of the intake to servers beside Kafka, during which its consumer stays in its group."""
 
 from __future__ import annotations
 
@@ -33,20 +33,13 @@ class PollingRetry:
         # When the group was polled last (time.monotonic); read by any thread.
         self.polled_at = time.monotonic()
 
-    def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Retry.store`. Raises besides what a poll does."""
-        return self._beside_polls(lambda: self._retry.store(call, *args, **kwargs))
-
-    def decoder(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `Retry.decoder`. Raises besides what a poll does."""
-        return self._beside_polls(lambda: self._retry.decoder(call, *args, **kwargs))
-
-    def _beside_polls(self, call: Callable[[], T]) -> T:
+    def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `Retry.call`. Raises besides what a poll does."""
         answer: Future[T] = Future()
 
         def ask() -> None:
             try:
-                answer.set_result(call())
+                answer.set_result(self._retry.call(call, *args, **kwargs))
             except BaseException as error:  # raised again on the thread that waits
                 answer.set_exception(error)
 

@@ -69,7 +69,7 @@ class Recall:
 
     def forget_from(self, stream: str, partition: int, offset: int) -> None:
         """Records from this offset on are others than those that were decided."""
-        self._retry.store(self._namespaces.forget_in_all, stream, partition, offset)
+        self._retry.call(self._namespaces.forget_in_all, stream, partition, offset)
         self._ledgers.clear()
         self._metrics.ledgers_begun_anew.labels("other_records").inc()
 
@@ -118,7 +118,7 @@ class Recall:
             extra={"namespace": namespace, "partition": source.partition, "offset": source.offset},
         )
         self._metrics.ledgers_begun_anew.labels("other_records").inc()
-        ledger = self._retry.store(self._namespaces.forget, *at, source.offset)
+        ledger = self._retry.call(self._namespaces.forget, *at, source.offset)
         self._ledgers[at] = (ledger, self._ledgers[at][1])
         return ledger
 
@@ -141,7 +141,7 @@ class Recall:
         if refused is not None and time.monotonic() < until:
             raise refused
         try:
-            return self._retry.store(self._namespaces.recorded, namespace, topic, partition)
+            return self._retry.call(self._namespaces.recorded, namespace, topic, partition)
         except NamespaceRefused as error:
             if namespace == self._own_namespace:
                 raise

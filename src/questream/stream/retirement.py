@@ -39,9 +39,9 @@ class Retirement:
 
     def sweep(self, namespace: str) -> None:
         """Retire what is due in a namespace; its tombstones are published by way of the outbox."""
-        if self._retention.is_unlimited or self._retry.store(self._store.store_epoch, namespace) is None:
+        if self._retention.is_unlimited or self._retry.call(self._store.store_epoch, namespace) is None:
             return
-        retired = self._retry.store(self._store.retire, namespace, self._retention, _RETIRED_AT_ONCE)
+        retired = self._retry.call(self._store.retire, namespace, self._retention, _RETIRED_AT_ONCE)
         for reason, cluster_ids in retired.ids.items():
             self._metrics.retired.labels(reason).inc(len(cluster_ids))
         if retired.count:

@@ -23,8 +23,8 @@ _LONGEST_WAIT_SECONDS = 5.0
 class Retry:
     """Waits between tries are cut short by `stopping`. Safe from any thread.
 
-    All is available while no call is being tried again: a read may work where no write does, and says nothing about
-    that one.
+    All is available while no call is being tried again: a read may work where no write does, and clears no write that
+    fails.
     """
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -33,7 +33,7 @@ class Retry:
 
     @property
     def available(self) -> bool:
-        """Whether the store, and what the decoder needs, do what they are asked for."""
+        """Whether no call is being tried again."""
         return not self._failing
 
     @property
@@ -45,36 +45,36 @@ class Retry:
         """End all calls that are being tried again, and whatever else waits for the same end."""
         self._stopping.set()
 
-    def store(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call until the store answers. Raises the last error once the worker is stopping.
+    def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call until the answer is not one to try again. Raises the last error once the worker is stopping.
 
         A namespace that somebody holds is left to the caller: the others must not wait for it.
         """
-        return self._until_answered("the store", call, *args, **kwargs)
-
-    def decoder(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call until what the decoder needs answers. Raises the last error once the worker is stopping."""
-        return self._until_answered("what the decoder needs", call, *args, **kwargs)
-
-    def _until_answered(self, name: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         this = object()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: recourse_of(error) is Recourse.RETRY),
             wait=tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS),
             sleep=tenacity.sleep_using_event(self._stopping),
             stop=tenacity.stop_when_event_set(self._stopping),
-            before_sleep=lambda state: self._note(name, this, state),
+            before_sleep=lambda state: self._note(this, state),
             reraise=True,
         )
         try:
             return retrying(call, *args, **kwargs)
         finally:
-            if self._failing.pop(this, None) is not None and self.available:
-                logger.info("%s does again what it is asked for", name)
+            error = self._failing.pop(this, None)
+            if error is not None and self.available:
+                logger.info("%s works again", _server_of(error))
 
-    def _note(self, name: str, call: object, state: tenacity.RetryCallState) -> None:
+    def _note(self, call: object, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, StoreUnavailable | DeserializerUnavailable):
             if self.available:
-                logger.warning("%s does not answer; trying until it does", name, extra={"reason": str(error)})
+                logger.warning(
+                    "%s does not answer; trying until it does", _server_of(error), extra={"reason": str(error)}
+                )
             self._failing[call] = error
+
+
+def _server_of(error: QuestreamError) -> str:
+    return "the store" if isinstance(error, StoreUnavailable) else "the server that the decoder asks"

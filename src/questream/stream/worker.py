@@ -148,7 +148,7 @@ class Worker:
             with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
                 # Whatever the store has to be brought to, a session does it.
                 with suppress(RecoveryNeeded, NamespaceHeld):
-                    self._retry.store(self._clusterer.mirrors.follow, settings.clusters.namespace)
+                    self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)
                 self._run_sessions()
         except QuestreamError as error:
             # What was tried until the worker stopped has not failed.
@@ -284,7 +284,7 @@ class Worker:
         if self._stopping.is_set():
             ending.set()
         retry = self._retry = Retry(ending)
-        retry.store(self._recovery.recover_lost, settings.clusters.namespace)
+        retry.call(self._recovery.recover_lost, settings.clusters.namespace)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes, self._pace)
         self.metrics.backlog.set_function(lambda: len(backlog))
         deadline_seconds = settings.kafka.call_deadline_seconds
@@ -368,7 +368,7 @@ class Worker:
             retirement,
             retry,
             own,
-            on_sweep=lambda: retry.store(self._settings_in_use.look),
+            on_sweep=lambda: retry.call(self._settings_in_use.look),
         )
         return Session(intake, backlog, decider, publishing, housekeeping, self.metrics, self._stopping, ending)
 
