@@ -119,7 +119,7 @@ def test_a_worker_stays_in_its_group_while_it_looks_for_a_new_namespace_in_the_c
         stream.send([asked(2, "bank")])
         ends = time.monotonic() + 12
         while time.monotonic() < ends:
-            assert worker.live() is None
+            assert worker.condition.live() is None
             assert members(stream) == before
             time.sleep(0.5)
         assert len(reader.rest()) == 1

@@ -81,7 +81,7 @@ def test_a_namespace_that_moves_to_another_model_under_a_worker_ends_none(stream
         assert_one_decision_each(reader.values(3), ["q1", "q2", "q4"])
         with stream.dead_letters() as dead:
             assert reasons(dead.until(1)) == [(b"q3", "recall", "namespace_of_another_model")]
-        assert worker.ready() is None
+        assert worker.condition.ready() is None
 
 
 def test_a_namespace_whose_keys_the_login_may_not_touch_is_a_dead_letter(

@@ -98,7 +98,7 @@ def test_a_consumer_that_stands_still_before_waiting_records_is_built_anew(strea
         stream.send([question(1, "where is my card?")])
         reader.until(1)
         # As after some lost connections: the membership lives, fetching does not.
-        consumer: Any = worker._intake._consumer  # type: ignore[union-attr]  # there is one while it runs
+        consumer: Any = worker.condition._intake._consumer  # type: ignore[union-attr]  # there is one while it runs
         consumer._client._fetcher.fetch_records = lambda *_, **__: ({}, True)
         stream.send([question(2, "where is my new card?")])
         assert_one_decision_each(reader.values(2), ["q1", "q2"])

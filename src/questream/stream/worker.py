@@ -32,7 +32,6 @@ from questream.errors import (
     QuestreamError,
     Recourse,
     RecoveryNeeded,
-    StoreUnavailable,
     recourse_of,
 )
 from questream.metrics import Metrics
@@ -40,11 +39,12 @@ from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
 from questream.recovery.lease import RecoveryLease
-from questream.recovery.recover import Progress, StoreRecovery
+from questream.recovery.recover import StoreRecovery
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.stream.admission import Admission
 from questream.stream.backlog import Backlog
+from questream.stream.condition import WorkerCondition
 from questream.stream.decider import Decider, Published
 from questream.stream.decoding import Decoding
 from questream.stream.health import HealthServer
@@ -116,8 +116,6 @@ class Worker:
             max_namespaces=settings.clusters.max_namespaces,
         )
         self._watchdog = Watchdog()
-        self._session: Session | None = None
-        self._intake: Intake | None = None
         self._retry = Retry(self._stopping)
         # Of all sessions: the one that failed under a quota tells the next what it can publish.
         limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
@@ -129,18 +127,25 @@ class Worker:
             shared_settings(settings, configs[encoder].rules),
             self.metrics,
         )
+        self.condition = WorkerCondition(
+            self._recovery,
+            self._cluster_topic,
+            self._settings_in_use,
+            self._retry,
+            settings.kafka.max_poll_interval_seconds,
+        )
         self._describe(configs[encoder].rules)
-        self.metrics.ready.set_function(lambda: self.ready() is None)
-        self.metrics.settling_clusters.set_function(lambda: self._recovering()[1])
-        self.metrics.settled_clusters.set_function(lambda: self._recovering()[0])
+        self.metrics.ready.set_function(lambda: self.condition.ready() is None)
+        self.metrics.settling_clusters.set_function(lambda: self.condition.recovering()[1])
+        self.metrics.settled_clusters.set_function(lambda: self.condition.recovering()[0])
 
     def run(self) -> None:
         """Blocks until `stop`; raises whatever cannot be mended by trying again."""
-        settings = self._settings
+        settings, condition = self._settings, self.condition
         health = self._health or HealthServer(
-            settings.metrics.host, settings.metrics.port, self.metrics.registry, self.live, self.ready
+            settings.metrics.host, settings.metrics.port, self.metrics.registry, condition.live, condition.ready
         )
-        health.show(self.metrics.registry, self.live, self.ready, self.remark)
+        health.show(self.metrics.registry, condition.live, condition.ready, condition.remark)
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
@@ -166,50 +171,6 @@ class Worker:
         self._stopping.set()
         self._ending.set()
 
-    def live(self) -> str | None:
-        """None while the loop turns, else what stalls."""
-        session, limit = self._session, self._settings.kafka.max_poll_interval_seconds
-        # A store that does not answer is no reason to start the worker again: it would only wait anew.
-        if session is None or not self._retry.available:
-            return None
-        now = time.monotonic()
-        if now - session.polled_at > limit:
-            return "the intake has not polled for longer than kafka.max_poll_interval_seconds"
-        for since in (session.embedding_since, session.deciding_since):
-            if since is not None and now - since > limit:
-                return "a batch has been in work for longer than kafka.max_poll_interval_seconds"
-        return None
-
-    def ready(self) -> str | None:
-        """None while Kafka, Redis and the model are there, else what is missing."""
-        trouble, intake, progress = None, self._intake, self._recovery.progress
-        unanswered = self._retry.trouble
-        if progress is not None:
-            reading = self._cluster_topic.reading
-            trouble = (
-                str(progress) if reading is None else f"{progress} ({reading[0]:,} of {reading[1]:,} offsets read)"
-            )
-        elif unanswered is not None:
-            is_redis = isinstance(unanswered, StoreUnavailable)
-            trouble = f"Redis does not answer: {unanswered}" if is_redis else str(unanswered)
-        elif intake is None or not intake.assigned:
-            trouble = "not a member of the consumer group yet"
-        elif not intake.answered:
-            trouble = "Kafka does not answer"
-        return trouble
-
-    def remark(self) -> str | None:
-        """What a probe is told although the worker is ready."""
-        intake = self._intake
-        held = intake.held_namespaces if intake is not None else []
-        waiting = f"partitions wait for namespaces that are being moved: {', '.join(held)}" if held else None
-        return "; ".join(text for text in (waiting, self._settings_in_use.remark()) if text) or None
-
-    def _recovering(self) -> tuple[int, int]:
-        """How many clusters of the namespace in hand are put back, of how many."""
-        progress = self._recovery.progress
-        return (progress.done, progress.of or 0) if isinstance(progress, Progress) else (0, 0)
-
     def _run_sessions(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.is_set():
@@ -229,8 +190,9 @@ class Worker:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _topics_refused(self, error: Exception) -> KafkaRefused | None:
-        """What is told where a session ended because a topic was deleted or may no longer be seen: kafka-python sees a
-        time-out.
+        """The error of a session that ended because a topic was deleted or may no longer be seen.
+
+        kafka-python has only a time-out for it.
         """
         if not isinstance(error, KafkaUnavailable | KafkaHungUp):
             return None
@@ -262,14 +224,14 @@ class Worker:
         damage = self._recovery.damage(namespace)
         if damage is not None:
             raise damage
-        if self._session is not None and self._recovery.is_told(namespace):
+        if self.condition.in_session and self._recovery.is_told(namespace):
             raise RecoveryNeeded(f"namespace {namespace!r} is put back before the worker joins its group again")
         self._recovery.recover(namespace)
 
     def _recover_all(self, namespaces: Collection[str]) -> None:
         whole = [name for name in namespaces if self._recovery.damage(name) is None]
         unrecovered = [name for name in whole if self._store.store_epoch(name) is None]
-        if unrecovered and self._session is not None:
+        if unrecovered and self.condition.in_session:
             # One look at the topic for all of them: each waits for the transactions that are open in it.
             for name in self._recovery.published_namespaces().intersection(unrecovered):
                 # One that somebody holds is recovered by nobody else.
@@ -284,6 +246,7 @@ class Worker:
         if self._stopping.is_set():
             ending.set()
         retry = self._retry = Retry(ending)
+        self.condition.try_with(retry)
         retry.call(self._recovery.recover_lost, settings.clusters.namespace)
         backlog = Backlog(settings.batch_questions, settings.batch_tokens, settings.batch_bytes, self._pace)
         self.metrics.backlog.set_function(lambda: len(backlog))
@@ -295,14 +258,14 @@ class Worker:
         intake = self._new_intake(consumer, check, backlog, retry)
         publisher = self._publisher(intake)
         session = self._new_session(intake, publisher, backlog, retry, ending)
-        self._intake, self._session = intake, session
+        self.condition.begin(intake, session)
         try:
             publisher.start()
             session.run()
         finally:
             ending.set()
             finished = session.finish(settings.shutdown_seconds)
-            self._intake = self._session = None
+            self.condition.end()
             with self._watchdog.limit("close", _LEAVE_SECONDS + deadline_seconds):
                 publisher.close()
                 check.close()
