@@ -1,0 +1,373 @@
+"""Levels above the leaf clusters: communities of leaves (intents), and of these (topics), found by Leiden.
+
+A leaf is the same question in other words and never a heap; what people want, and what it is about, are groups of
+leaves. They are computed over centroids, from time to time, each run beginning where the one before ended:
+
+- The graph: each node is tied to the nearest others, where the cosine of their directions is near enough; a tie weighs
+  the cosine times the root of the sizes of both.
+- Leiden with modularity at the level's resolution, from the former communities on (Traag, Waltman and van Eck, "From
+  Louvain to Leiden: guaranteeing well-connected communities", 2019; for the resolution Reichardt and Bornholdt, 2006).
+- A community has the id of the former one with which it shares most questions. Nodes that would change theirs do so
+  only for a clear gain: what they have in the new one exceeds what they had in the old by a share of all their ties.
+
+What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
+from questream.domain import Matrix, Vector
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+# From the finest up. A cluster, an intent and a topic are written as c17, i5 and t2.
+LEVEL_NAMES = ("intent", "topic")
+_PREFIXES = "cit"
+
+_ROWS_AT_ONCE = 1024
+_ROUNDS_OF_CALM = 10
+_SEED = 7
+# What Leiden draws when it refines a partition: as good as none, so that a run is the likely one.
+_RANDOMNESS = 0.001
+_SHORTEST = 1e-9
+
+
+class Node(NamedTuple):
+    """A leaf cluster (level 0) or a community of a level, and its number there."""
+
+    level: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{_PREFIXES[self.level]}{self.number}"
+
+
+def parse_node(text: str) -> Node:
+    """The node that `str(node)` names. Raises ValueError for anything else."""
+    number = text[1:]
+    if text[:1] not in tuple(_PREFIXES) or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        raise ValueError("an id is c, i or t (cluster, intent, topic) and a positive number, like i5")
+    return Node(_PREFIXES.index(text[0]), int(number))
+
+
+def leaf(cluster_id: int) -> Node:
+    """The node of a cluster."""
+    return Node(0, cluster_id)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRules:
+    """How communities are found. `resolutions` are of intents and topics: the higher, the more communities.
+
+    A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. `inertia` is the share of a
+    node's ties that a change of its community has to gain. A new leaf goes where the `voters` nearest leaves are.
+    """
+
+    resolutions: tuple[float, float] = (24.0, 8.0)
+    neighbours: int = 8
+    least_cosine: float = 0.4
+    inertia: float = 0.2
+    voters: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """The leaf clusters of a namespace: ids (n,), centred centroids of length 1 (n, d), and sizes in questions (n,)."""
+
+    ids: Numbers
+    directions: Matrix
+    sizes: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Which community each node is in. `next_numbers` are the numbers that the next ones of each level get."""
+
+    parents: Mapping[Node, Node] = field(default_factory=dict)
+    next_numbers: tuple[int, ...] = (1,) * len(LEVEL_NAMES)
+
+    def path(self, cluster_id: int) -> tuple[Node, ...]:
+        """The leaf, its intent and its topic; what stands alone on a level is the node of the level below again."""
+        node = leaf(cluster_id)
+        path = [node]
+        for level in range(1, len(LEVEL_NAMES) + 1):
+            parent = self.parents.get(node)
+            if parent is not None and parent.level == level:
+                node = parent
+            path.append(node)
+        return tuple(path)
+
+    def children(self) -> dict[Node, list[Node]]:
+        """The nodes of each community, by number."""
+        found: dict[Node, list[Node]] = {}
+        for node in sorted(self.parents):
+            found.setdefault(self.parents[node], []).append(node)
+        return found
+
+    def with_leaf(self, cluster_id: int, parent: Node | None) -> Levels:
+        """The same with a leaf that was placed between two runs."""
+        if parent is None:
+            return self
+        return Levels({**self.parents, leaf(cluster_id): parent}, self.next_numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Regrouped:
+    """What a run found. `ended` are the communities that are no more, and where most of their questions are now.
+
+    That is another community of the level or what stands alone there; None where all its leaves are gone.
+    """
+
+    levels: Levels
+    ended: Mapping[Node, Node | None]
+
+
+def leaves_of(mirror: Mirror, sizes: Mapping[int, int]) -> Leaves:
+    """The leaves of a mirror, by id; a cluster that `sizes` does not know counts its centroid members."""
+    order = np.argsort(mirror.ids, kind="stable")
+    ids = mirror.ids[order]
+    members = mirror.members[order]
+    counted = [sizes.get(int(number), int(known)) for number, known in zip(ids, members, strict=True)]
+    return Leaves(ids, directions(mirror, order), np.array(counted, np.float64))
+
+
+def directions(mirror: Mirror, rows: Numbers) -> Matrix:
+    """Centroids of these rows with the stream's mean taken off, at length 1 (n, d)."""
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    centred: Matrix = mirror.sums[rows] / mirror.members[rows].astype(np.float32)[:, None]
+    centred -= mean
+    return _unit(centred)
+
+
+def regroup(leaves: Leaves, former: Levels, rules: LevelRules) -> Regrouped:
+    """Find the communities anew, beginning with the `former` ones. The order of the leaves does not matter.
+
+    Leaves that `former` does not know are new; those that it alone knows are gone.
+    """
+    order = np.argsort(leaves.ids, kind="stable")
+    ids = leaves.ids[order].tolist()
+    paths = [former.path(number) for number in ids]
+    parents: dict[Node, Node] = {}
+    next_numbers = list(former.next_numbers)
+    nodes = [leaf(number) for number in ids]
+    of_leaf = np.arange(len(ids))
+    leaf_sizes = leaves.sizes[order]
+    unit, sizes = leaves.directions[order], leaf_sizes
+    for level, resolution in enumerate(rules.resolutions, start=1):
+        former_of = _majority([path[level] for path in paths], of_leaf, leaf_sizes, len(nodes), level)
+        found = _Level(unit, sizes, former_of, resolution, rules).communities()
+        named = _name(found, former_of, level, next_numbers[level - 1])
+        next_numbers[level - 1] = max([next_numbers[level - 1], *(node.number + 1 for node in named.values())])
+        for row, community in enumerate(found.tolist()):
+            if community in named:
+                parents[nodes[row]] = named[community]
+        merged = [parents.get(node, node) for node in nodes]
+        nodes = sorted(set(merged))
+        place = {node: at for at, node in enumerate(nodes)}
+        row_of = np.array([place[node] for node in merged], np.int64).reshape(-1)
+        unit, sizes = _sums(unit, sizes, row_of, len(nodes))
+        of_leaf = row_of[of_leaf]
+    levels = Levels(parents, tuple(next_numbers))
+    return Regrouped(levels, _ended(former, levels, ids, leaf_sizes))
+
+
+def place(mirror: Mirror, levels: Levels, rules: LevelRules, direction: Vector) -> Node | None:
+    """The community that a new leaf of this direction (d,) falls into between two runs: of the leaves nearest to it.
+
+    None where none of them is near enough, or all that are stand alone.
+    """
+    cosines = directions(mirror, np.arange(mirror.count)) @ direction
+    nearest = np.argsort(-cosines, kind="stable")[: rules.voters]
+    votes: dict[Node, float] = {}
+    for row in nearest.tolist():
+        parent = levels.parents.get(leaf(int(mirror.ids[row])))
+        if cosines[row] >= rules.least_cosine and parent is not None:
+            weight = float(cosines[row]) * float(mirror.members[row]) ** 0.5
+            votes[parent] = votes.get(parent, 0.0) + weight
+    return min(votes, key=lambda node: (-votes[node], node)) if votes else None
+
+
+class _Level:
+    """One level's nodes (n) with their ties, and the former community of each: its number, 0 for none."""
+
+    def __init__(self, unit: Matrix, sizes: Floats, former: Numbers, resolution: float, rules: LevelRules) -> None:
+        self._former = former
+        self._resolution = resolution
+        self._inertia = rules.inertia
+        self._count = len(unit)
+        self._one, self._other, self._weights = _ties(unit, sizes, rules)
+        self._strengths: Floats = np.zeros(self._count)
+        for rows in (self._one, self._other):
+            self._strengths += np.bincount(rows, self._weights, self._count)
+
+    def communities(self) -> Numbers:
+        """The community (n,) of each node: the number of a former one, or another above all those."""
+        found = self._leiden() if len(self._weights) else np.arange(self._count)
+        return self._calmed(_after_former(found, self._former, self._strengths))
+
+    def _leiden(self) -> Numbers:
+        from graspologic_native import leiden  # for those alone who group
+
+        tied = np.flatnonzero(self._strengths > 0).tolist()
+        fresh = int(self._former.max(initial=0)) + 1
+        begin: dict[int, int] = {}
+        start = {str(row): begin.setdefault(int(self._former[row]) or fresh + row, len(begin)) for row in tied}
+        ties = zip(self._one.tolist(), self._other.tolist(), self._weights.tolist(), strict=True)
+        _, found = leiden(
+            edges=[(str(one), str(other), weight) for one, other, weight in ties],
+            starting_communities=start,
+            resolution=self._resolution,
+            randomness=_RANDOMNESS,
+            iterations=1,
+            use_modularity=True,
+            seed=_SEED,
+        )
+        communities = np.arange(self._count) + self._count
+        for row, community in found.items():
+            communities[int(row)] = community
+        return communities
+
+    def _calmed(self, found: Numbers) -> Numbers:
+        """Nodes that change their community together do so for a clear gain alone; else they stay where they were."""
+        kept = found.copy()
+        total = max(float(self._strengths.sum()), _SHORTEST)
+        for _ in range(_ROUNDS_OF_CALM):
+            moving = np.flatnonzero((kept != self._former) & (self._former > 0) & (self._strengths > 0))
+            if not len(moving):
+                break
+            moves, block = np.unique(np.stack([self._former[moving], kept[moving]]), axis=1, return_inverse=True)
+            block_of = np.full(self._count, -1, np.int64)
+            block_of[moving] = block.ravel()
+            blocks = moves.shape[1]
+            strength = np.bincount(block_of[moving], self._strengths[moving], blocks)
+            communities, at = np.unique(np.concatenate([kept, *moves]), return_inverse=True)
+            strengths = np.bincount(at.ravel()[: self._count], self._strengths, len(communities))
+            old, new = (strengths[np.searchsorted(communities, side)] for side in moves)
+            gain = self._ties_to(block_of, kept, moves[1]) - self._ties_to(block_of, kept, moves[0])
+            gain -= self._resolution * strength * (new - strength - old) / total
+            back = gain < self._inertia * strength
+            if not back.any():
+                break
+            returning = moving[back[block_of[moving]]]
+            kept[returning] = self._former[returning]
+        return kept
+
+    def _ties_to(self, block_of: Numbers, kept: Numbers, community: Numbers) -> Floats:
+        """By block, the weight of its ties to those of a community that are not in the block."""
+        total: Floats = np.zeros(len(community))
+        for here, there in ((self._one, self._other), (self._other, self._one)):
+            block = block_of[here]
+            counts = (block >= 0) & (block != block_of[there]) & (kept[there] == community[block])
+            total += np.bincount(block[counts], self._weights[counts], len(community))
+        return total
+
+
+def _ties(unit: Matrix, sizes: Floats, rules: LevelRules) -> tuple[Numbers, Numbers, Floats]:
+    """Each pair of rows that is tied once, lesser row first, with its weight."""
+    count = len(unit)
+    nearest = min(rules.neighbours, count - 1)
+    if nearest < 1:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    keys, cosines = [], []
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, count))
+        block = unit[rows] @ unit.T
+        block[rows - start, rows] = -np.inf
+        near = np.argpartition(-block, nearest - 1, axis=1)[:, :nearest]
+        cosine = np.take_along_axis(block, near, axis=1)
+        at, column = np.nonzero(cosine >= rules.least_cosine)
+        one, other = rows[at], near[at, column]
+        keys.append(np.minimum(one, other) * count + np.maximum(one, other))
+        cosines.append(cosine[at, column])
+    pairs, first = np.unique(np.concatenate(keys), return_index=True)
+    one, other = np.divmod(pairs, count)
+    weights: Floats = np.concatenate(cosines)[first].astype(np.float64) * np.sqrt(sizes[one] * sizes[other])
+    return one, other, weights
+
+
+def _after_former(found: Numbers, former: Numbers, weights: Floats) -> Numbers:
+    """Communities numbered by the former one of which they have most; each of these names one, the others are new."""
+    known = former > 0
+    pairs, pair = np.unique(np.stack([found[known], former[known]]), axis=1, return_inverse=True)
+    shared = np.bincount(pair.ravel(), weights[known], pairs.shape[1])
+    named: dict[int, int] = {}
+    used: set[int] = set()
+    for at in np.lexsort((pairs[0], pairs[1], -shared)).tolist():
+        community, number = int(pairs[0, at]), int(pairs[1, at])
+        if community not in named and number not in used:
+            named[community] = number
+            used.add(number)
+    fresh = int(former.max(initial=0)) + 1
+    for community in found.tolist():
+        if community not in named:
+            named[community] = fresh
+            fresh += 1
+    return np.array([named[community] for community in found.tolist()], np.int64).reshape(-1)
+
+
+def _name(found: Numbers, former: Numbers, level: int, next_number: int) -> dict[int, Node]:
+    """The nodes of the communities; a new one of a single node is none, that node stands alone."""
+    named = {}
+    standing = set(former[former > 0].tolist())
+    numbers, first, counts = np.unique(found, return_index=True, return_counts=True)
+    for at in np.argsort(first, kind="stable").tolist():
+        community = int(numbers[at])
+        if community in standing:
+            named[community] = Node(level, community)
+        elif counts[at] > 1:
+            named[community] = Node(level, next_number)
+            next_number += 1
+    return named
+
+
+def _majority(former: Sequence[Node], of_leaf: Numbers, sizes: Floats, count: int, level: int) -> Numbers:
+    """The number (count,) of the former community that most questions of each row were in; 0 where in none."""
+    most = np.zeros(count)
+    numbers = np.zeros(count, np.int64)
+    known = [at for at, node in enumerate(former) if node.level == level]
+    if known:
+        pairs = np.stack([of_leaf[known], np.array([former[at].number for at in known])])
+        cells, cell = np.unique(pairs, axis=1, return_inverse=True)
+        shared = np.bincount(cell.ravel(), sizes[known], cells.shape[1])
+        for (row, number), questions in zip(cells.T.tolist(), shared.tolist(), strict=True):
+            if questions > most[row]:
+                most[row], numbers[row] = questions, number
+    return numbers
+
+
+def _sums(unit: Matrix, sizes: Floats, row_of: Numbers, count: int) -> tuple[Matrix, Floats]:
+    """Directions (count, d) and sizes (count,) of communities."""
+    total = np.zeros((count, unit.shape[1]), np.float64)
+    np.add.at(total, row_of, unit * sizes[:, None])
+    return _unit(total.astype(np.float32)), np.bincount(row_of, sizes, count).astype(np.float64)
+
+
+def _unit(vectors: Matrix) -> Matrix:
+    unit: Matrix = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SHORTEST)
+    return unit
+
+
+def _ended(former: Levels, levels: Levels, ids: Iterable[int], sizes: Floats) -> dict[Node, Node | None]:
+    """The former communities that are no more, and where most questions of each are."""
+    standing = set(levels.parents.values())
+    questions: dict[Node, dict[Node, float]] = {}
+    for number, size in zip(ids, sizes.tolist(), strict=True):
+        before, after = former.path(number), levels.path(number)
+        for level in range(1, len(LEVEL_NAMES) + 1):
+            if before[level].level == level and before[level] not in standing:
+                went = questions.setdefault(before[level], {})
+                went[after[level]] = went.get(after[level], 0.0) + size
+    gone = {node for node in former.parents.values() if node not in standing}
+    return {
+        node: min(questions[node], key=lambda to: (-questions[node][to], to)) if node in questions else None
+        for node in sorted(gone)
+    }

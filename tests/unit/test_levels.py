@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from questream.clustering.levels import (
+    Leaves,
+    LevelRules,
+    Levels,
+    Node,
+    leaf,
+    leaves_of,
+    parse_node,
+    place,
+    regroup,
+)
+from questream.clustering.mirror import ClusterMoved, Mirror
+from questream.domain import Matrix
+from tests.kit.stepping import unit_rows
+
+SUBJECTS = 6
+LEAVES_OF_EACH = 5
+# Few leaves: resolutions that part a toy graph as the product's part thousands of leaves.
+RULES = LevelRules(resolutions=(1.0, 0.2))
+
+
+def leaves_of_subjects(seed: int = 0, subjects: int = SUBJECTS, each: int = LEAVES_OF_EACH) -> Leaves:
+    """Leaves 1 to n, subject after subject in turn: two of one subject have a cosine of about .6, others of 0."""
+    random = np.random.default_rng(seed)
+    count = subjects * each
+    rows = np.zeros((count, subjects + count))
+    for row in range(count):
+        rows[row, [row % subjects, subjects + row]] = np.sqrt([0.6, 0.4])
+    rows += random.normal(0, 0.01, rows.shape)
+    return Leaves(
+        np.arange(1, count + 1), unit_rows(rows.astype(np.float32)), random.integers(1, 40, count).astype(np.float64)
+    )
+
+
+def some(leaves: Leaves, rows: np.ndarray) -> Leaves:
+    return Leaves(leaves.ids[rows], leaves.directions[rows], leaves.sizes[rows])
+
+
+def intent(levels: Levels, cluster_id: int) -> Node:
+    return levels.path(cluster_id)[1]
+
+
+def test_leaves_of_a_subject_are_one_intent() -> None:
+    levels = regroup(leaves_of_subjects(), Levels(), RULES).levels
+    intents = {number: intent(levels, number) for number in range(1, SUBJECTS * LEAVES_OF_EACH + 1)}
+    assert len(set(intents.values())) == SUBJECTS
+    assert all(intents[number] == intents[(number - 1) % SUBJECTS + 1] for number in intents)
+    assert {node.level for node in intents.values()} == {1}
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_run_depends_on_neither_the_order_of_the_leaves_nor_the_run(seed: int) -> None:
+    leaves = leaves_of_subjects(seed)
+    shuffled = some(leaves, np.random.default_rng(seed).permutation(len(leaves.ids)))
+    once = regroup(leaves, Levels(), RULES)
+    assert regroup(shuffled, Levels(), RULES) == once
+    assert regroup(leaves, Levels(), RULES) == once
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 60), runs=st.integers(1, 4))
+def test_levels_nest_and_no_number_is_given_twice(seed: int, count: int, runs: int) -> None:
+    """Leaves at random, of which some go and some come between the runs."""
+    random = np.random.default_rng(seed)
+    unit = unit_rows(random.normal(0, 1, (60, 4)).astype(np.float32))
+    levels, ever = Levels(), set[Node]()
+    for _ in range(runs):
+        chosen = np.sort(random.permutation(60)[:count])
+        leaves = Leaves(chosen + 1, unit[chosen], random.integers(1, 9, count).astype(np.float64))
+        found = regroup(leaves, levels, RULES)
+        standing = set(found.levels.parents.values())
+        former = set(levels.parents.values())
+        assert not (standing - former) & ever, "an id that ended came back"
+        assert found.ended.keys() == former - standing
+        assert all(to is None or to in standing or to.level < node.level for node, to in found.ended.items())
+        assert all(node.number < found.levels.next_numbers[node.level - 1] for node in standing)
+        assert all(child.level < parent.level for child, parent in found.levels.parents.items())
+        assert {child.number for child in found.levels.parents if child.level == 0} <= set(leaves.ids.tolist())
+        for number in leaves.ids.tolist():
+            path = found.levels.path(number)
+            assert path[0] == leaf(number)
+            assert [node.level for node in path] == sorted(node.level for node in path)
+        ever |= standing
+        levels = found.levels
+
+
+def test_what_has_not_changed_keeps_its_ids() -> None:
+    leaves = leaves_of_subjects()
+    first = regroup(leaves, Levels(), RULES).levels
+    again = regroup(leaves, first, RULES)
+    assert again.levels == first
+    assert again.ended == {}
+
+
+def test_new_leaves_join_the_intent_of_their_subject_under_its_id() -> None:
+    leaves = leaves_of_subjects()
+    early = some(leaves, np.arange(3 * SUBJECTS))
+    first = regroup(early, Levels(), RULES).levels
+    later = regroup(leaves, first, RULES).levels
+    assert all(intent(later, number) == intent(first, number) for number in early.ids.tolist())
+    assert all(intent(later, number) == intent(first, (number - 1) % SUBJECTS + 1) for number in leaves.ids.tolist())
+
+
+def pull(leaves: Leaves, row: int, towards: int, share: float) -> Leaves:
+    """The leaf of a row turned towards another subject."""
+    turned = leaves.directions.copy()
+    turned[row] += share * leaves.directions[towards]
+    return Leaves(leaves.ids, unit_rows(turned), leaves.sizes)
+
+
+def test_a_leaf_changes_its_intent_for_a_clear_gain_alone() -> None:
+    leaves = Leaves(leaves_of_subjects().ids, leaves_of_subjects().directions, np.ones(SUBJECTS * LEAVES_OF_EACH))
+    levels = regroup(leaves, Levels(), RULES).levels
+    # Leaf 1 is of the first subject; it is turned to the second.
+    slightly, wholly = (pull(leaves, 0, 1, share) for share in (1.02, 3.0))
+    eager = LevelRules(resolutions=RULES.resolutions, inertia=0.0)
+    assert intent(regroup(slightly, levels, eager).levels, 1) == intent(levels, 2)
+    assert intent(regroup(slightly, levels, RULES).levels, 1) == intent(levels, 1)
+    assert intent(regroup(wholly, levels, RULES).levels, 1) == intent(levels, 2)
+
+
+def test_intents_that_become_one_leave_an_id_that_leads_to_the_larger() -> None:
+    leaves = leaves_of_subjects()
+    first = regroup(leaves, Levels(), RULES).levels
+    one, two = intent(first, 1), intent(first, 2)
+    of_one, of_two = (np.flatnonzero(leaves.ids % SUBJECTS == subject) for subject in (1, 2))
+    unit, sizes = leaves.directions.copy(), leaves.sizes.copy()
+    unit[of_one] = unit[of_two]
+    sizes[of_one], sizes[of_two] = 10, 30
+    found = regroup(Leaves(leaves.ids, unit, sizes), first, RULES)
+    assert {intent(found.levels, number) for number in leaves.ids[[*of_one, *of_two]].tolist()} == {two}
+    assert found.ended[one] == two
+
+
+def test_an_intent_whose_leaves_are_gone_leads_nowhere() -> None:
+    leaves = leaves_of_subjects()
+    first = regroup(leaves, Levels(), RULES).levels
+    rest = some(leaves, np.flatnonzero(leaves.ids % SUBJECTS != 1))
+    assert regroup(rest, first, RULES).ended[intent(first, 1)] is None
+
+
+def test_what_is_near_nothing_stands_alone() -> None:
+    leaves = Leaves(np.arange(1, 6), np.eye(5, dtype=np.float32), np.ones(5))
+    levels = regroup(leaves, Levels(), RULES).levels
+    assert levels.parents == {}
+    assert levels.path(3) == (leaf(3),) * 3
+
+
+def mirror_of(unit: Matrix) -> Mirror:
+    mirror = Mirror(unit.shape[1])
+    mirror.apply([ClusterMoved(number, 1, row) for number, row in enumerate(unit, start=1)])
+    return mirror
+
+
+def test_a_new_leaf_falls_where_its_neighbours_are_or_stands_alone() -> None:
+    leaves = leaves_of_subjects()
+    levels = regroup(leaves, Levels(), RULES).levels
+    mirror = mirror_of(leaves.directions)
+    assert place(mirror, levels, RULES, leaves.directions[3]) == intent(levels, 4)
+    nowhere = np.zeros(leaves.directions.shape[1], np.float32)
+    assert place(mirror, levels, RULES, nowhere) is None
+    assert place(mirror, Levels(), RULES, leaves.directions[3]) is None
+    placed = levels.with_leaf(99, intent(levels, 4))
+    assert placed.path(99)[1:] == levels.path(4)[1:]
+    assert placed.with_leaf(100, None) == placed
+
+
+def test_leaves_are_read_from_a_mirror_in_the_order_of_their_ids() -> None:
+    leaves = leaves_of_subjects()
+    mirror = Mirror(leaves.directions.shape[1])
+    for number in reversed(leaves.ids.tolist()):
+        mirror.apply([ClusterMoved(number, 2, leaves.directions[number - 1] * 2)])
+    found = leaves_of(mirror, {1: 7})
+    assert found.ids.tolist() == leaves.ids.tolist()
+    assert found.sizes.tolist() == [7.0, *[2.0] * (len(found.ids) - 1)]
+    np.testing.assert_allclose(found.directions, leaves.directions, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("node", [Node(0, 17), Node(1, 5), Node(2, 2)])
+def test_a_node_is_read_as_it_is_written(node: Node) -> None:
+    assert parse_node(str(node)) == node
+
+
+@pytest.mark.parametrize("text", ["", "i", "i0", "x5", "5", "i-1", "i٣", "it5"])
+def test_what_is_no_node_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="an id is c, i or t"):
+        parse_node(text)
