@@ -20,7 +20,7 @@ from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
-from questream.preparing import without_frame
+from questream.preparing import version_of_function, without_frame
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Identity, Store
@@ -112,6 +112,7 @@ class QuestionClusterer:
             similarity,
             linkage,
             chosen,
+            "" if encoder is None else version_of_function(prepare),
         )
         self._namespaces = Namespaces(self._store, NamespaceConfig(identity, self.rules))
         self._namespaces.open(namespace)

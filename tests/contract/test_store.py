@@ -696,6 +696,16 @@ def test_another_model_is_refused(store: Store, namespace: str) -> None:
     assert (state.threshold, state.linkage) == (0.7, "centroid")
 
 
+def test_what_prepared_the_first_texts_of_a_namespace_is_kept(store: Store, namespace: str) -> None:
+    store.open(namespace, replace(IDENTITY, prepared_by="mail-1"))
+    store.open(namespace, replace(IDENTITY, prepared_by="mail-1+own:hook"))
+    assert store.prepared_by(namespace) == IDENTITY.prepared_by
+    begun = f"{namespace}-begun"
+    store.open(begun, replace(IDENTITY, prepared_by="mail-1"))
+    store.open(begun, IDENTITY)
+    assert store.prepared_by(begun) == "mail-1"
+
+
 def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     other = f"{namespace}-other"

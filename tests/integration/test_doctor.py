@@ -402,10 +402,28 @@ def test_a_namespace_of_this_model_is_fine(redis_url: str, minilm: Path, encoder
     )
     assert found["namespace"]["status"] == "ok"
     assert "as this worker would" in found["namespace"]["told"]
+    assert "preparation" not in found
     # What is read from the files without torch is what the loaded model has.
     assert f"{encoder.name} at {encoder.revision[:19]}, {encoder.dimension} dimensions" == found["model"]["told"]
     assert found["device"]["told"].startswith(f"{encoder.device} (")
     assert found["device"]["told"].endswith(f"dtype {encoder.dtype}")
+
+
+def test_a_namespace_of_texts_that_were_prepared_in_another_way_is_told(
+    redis_url: str, minilm: Path, encoder: Any
+) -> None:
+    store = RedisStore(connect_redis(RedisSettings.model_validate({"url": redis_url})))
+    QuestionClusterer(encoder, store=store).assign(["Why?"])
+    found = findings(
+        f"--redis.url={redis_url}",
+        f"--model.name={minilm}",
+        "--input.prepare=off",
+        f"--kafka.bootstrap_servers={NOWHERE}",
+        "--kafka.options.bootstrap_timeout_ms=50",
+    )
+    assert found["namespace"]["status"] == "ok"
+    assert found["preparation"]["status"] == "warn"
+    assert "prepared by mail-1, this worker's are by nothing" in found["preparation"]["told"]
 
 
 def test_a_model_that_is_still_to_be_fetched_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

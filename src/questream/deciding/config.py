@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from questream.clustering.rules import Rules
+from questream.preparing import version_of
 from questream.store.protocol import Identity, StreamTopics
 
 _SHARED_OF_CLUSTERS = {
@@ -45,9 +46,17 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
     )
 
 
-def identity_of(encoder: Encoder, rules: Rules) -> Identity:
-    """What a namespace is built with."""
-    return Identity(encoder.name, encoder.revision, encoder.dimension, rules.similarity, rules.linkage, rules.threshold)
+def identity_of(encoder: Encoder, rules: Rules, prepared_by: str = "") -> Identity:
+    """What a namespace is built with, whose texts that preparation makes ready."""
+    return Identity(
+        encoder.name,
+        encoder.revision,
+        encoder.dimension,
+        rules.similarity,
+        rules.linkage,
+        rules.threshold,
+        prepared_by,
+    )
 
 
 def shared_settings(settings: Settings, rules: Rules) -> dict[str, Any]:
@@ -67,6 +76,7 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
         "delivery": settings.delivery,
         **{f"clusters.{name}": value for name, value in clusters.items()},
         **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
+        "prepared_by": version_of(settings.input),
         "namespaces.max": settings.namespaces.max,
         "namespaces.allow": sorted(settings.namespaces.allow),
         "model.max_tokens": settings.model.max_tokens,
@@ -83,4 +93,4 @@ def topics_of(settings: Settings) -> StreamTopics:
 def namespace_config(settings: Settings, encoder: Encoder) -> NamespaceConfig:
     """The model as namespaces are built with it by these settings."""
     rules = rules_of(settings, encoder)
-    return NamespaceConfig(identity_of(encoder, rules), rules)
+    return NamespaceConfig(identity_of(encoder, rules, version_of(settings.input)), rules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -9,6 +10,8 @@ from contextlib import suppress
 from questream.deciding.config import NamespaceConfig
 from questream.errors import IdentityMismatch, NamespaceRefused, RecoveryNeeded
 from questream.store.protocol import NO_TOPICS, Ledger, Store, StreamTopics
+
+logger = logging.getLogger(__name__)
 
 
 class Namespaces:
@@ -71,7 +74,9 @@ class Namespaces:
         """
         with self._opening:
             if namespace not in self._configs:
-                self._configs[namespace] = self._open_in_store(namespace)
+                config = self._open_in_store(namespace)
+                self._compare_preparation(namespace, config.identity.prepared_by)
+                self._configs[namespace] = config
 
     def open_all(self, namespaces: Iterable[str]) -> None:
         """Open and recover namespaces at once; `recorded` raises for one that is refused."""
@@ -155,6 +160,14 @@ class Namespaces:
                 return config
         assert mismatch is not None  # noqa: S101 - there is at least one config
         raise mismatch
+
+    def _compare_preparation(self, namespace: str, ours: str) -> None:
+        first = self._store.prepared_by(namespace)
+        if first is not None and first != ours:
+            logger.warning(
+                "the namespace was begun with texts that were prepared in another way: its clusters hold both",
+                extra={"namespace": namespace, "prepared_by": ours, "begun_with": first},
+            )
 
     def _recover_opened(self, namespace: str) -> None:
         # The store may have forgotten that there is such a namespace.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from questream.preparing.hook import load_hook
@@ -26,6 +27,22 @@ def without_frame(text: str) -> str:
     return body(text)
 
 
+def version_of(settings: InputSettings) -> str:
+    """What names the preparation that the settings ask for, as decisions carry it; '' for none."""
+    return "+".join(filter(None, (_MAIL if settings.prepare == "auto" else None, settings.prepare_hook)))
+
+
+def version_of_function(prepare: Callable[[str], str]) -> str:
+    """As `version_of`, for a function that a notebook prepares its texts by; `str` changes none."""
+    if prepare is str:
+        return ""
+    if prepare is without_frame:
+        return _MAIL
+    kind = type(prepare)
+    module = getattr(prepare, "__module__", kind.__module__)
+    return f"{module}:{getattr(prepare, '__qualname__', kind.__qualname__)}"
+
+
 class Preparation:
     """What the settings ask for: `input.prepare`, then `input.prepare_hook`.
 
@@ -35,7 +52,7 @@ class Preparation:
     def __init__(self, settings: InputSettings) -> None:
         self._mail = settings.prepare == "auto"
         self._hook = None if settings.prepare_hook is None else load_hook(settings.prepare_hook)
-        self.version = "+".join(filter(None, (_MAIL if self._mail else None, settings.prepare_hook)))
+        self.version = version_of(settings)
 
     def __call__(self, text: str) -> str:
         """The text to embed and to show.

@@ -17,7 +17,10 @@ StoreError = StoreUnavailable | StoreRefused | RecoveryNeeded
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a namespace is built with. Vectors of another model, revision or dimension cannot join its clusters."""
+    """What a namespace is built with. Vectors of another model, revision or dimension cannot join its clusters.
+
+    `prepared_by` is the version of what its texts go through before they are embedded, '' for nothing.
+    """
 
     model: str
     revision: str
@@ -25,6 +28,7 @@ class Identity:
     similarity: str
     linkage: str
     threshold: float
+    prepared_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class Namespaces(Protocol):
 
         It belongs to the first stream that opens it. Raises IdentityMismatch if model, revision or dimension differ,
         NamespaceOfAnotherStream if topics do, NamespaceRefused where it is stored in a later layout. Similarity,
-        linkage and threshold may change.
+        linkage, threshold and preparation may change; `prepared_by` keeps the first.
         """
 
     def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
@@ -74,6 +78,9 @@ class Namespaces(Protocol):
 
     def topics(self, namespace: str) -> StreamTopics:
         """The topics of the stream that the namespace belongs to."""
+
+    def prepared_by(self, namespace: str) -> str | None:
+        """What prepared the first texts of the namespace, None where that is not known."""
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces."""

@@ -42,8 +42,8 @@ KINDS = (
     Kind(
         "PREFIX:{NAMESPACE}:meta",
         "hash",
-        "model revision dimension similarity linkage threshold layout input_topic cluster_topic: what it is"
-        " built with; seq: the log's head; next: the next cluster's number; mean_questions mean_sum: the"
+        "model revision dimension similarity linkage threshold layout input_topic cluster_topic prepared_by:"
+        " what it is built with; seq: the log's head; next: the next cluster's number; mean_questions mean_sum: the"
         " stream's mean; live live_seq: the index's size at that seq; generation: moves to another model;"
         " incarnation: the store epoch that stands; settling: the token of a recovery; settler: its lease;"
         " held_until: the end of a move to another model; outdated_count outdated: see"

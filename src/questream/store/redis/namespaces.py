@@ -36,6 +36,7 @@ class RedisNamespaces(RedisCalls):
                 LAYOUT,
                 topics.input_topic,
                 topics.cluster_topic,
+                identity.prepared_by,
             ],
         )
         model, revision, dimension, layout, input_topic, cluster_topic = (part.decode() for part in built)
@@ -62,6 +63,11 @@ class RedisNamespaces(RedisCalls):
             return set()
         refused = self._call_on_names(lambda key: self._scripts["admit"](keys=[key], args=[limit, *served]))
         return {name.decode() for name in refused}
+
+    @translated()
+    def prepared_by(self, namespace: str) -> str | None:
+        found = self._client.hget(self._keys.of(namespace, "meta"), "prepared_by")
+        return None if found is None else str(found.decode())
 
     @translated()
     def topics(self, namespace: str) -> StreamTopics:

@@ -98,6 +98,7 @@ class _Turns:
 @dataclass(slots=True)
 class _Namespace:
     identity: Identity
+    prepared_by: str
     topics: StreamTopics = NO_TOPICS
     store_epoch: str | None = None
     recovery_token: str | None = None
@@ -145,7 +146,7 @@ class MemoryStore:
 
     def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
         with self._lock:
-            state = self._namespaces.setdefault(namespace, _Namespace(identity))
+            state = self._namespaces.setdefault(namespace, _Namespace(identity, identity.prepared_by))
             built = state.identity
             if (built.model, built.revision, built.dimension) != (
                 identity.model,
@@ -162,6 +163,10 @@ class MemoryStore:
             state.topics = StreamTopics(
                 topics.input_topic or state.topics.input_topic, topics.cluster_topic or state.topics.cluster_topic
             )
+
+    def prepared_by(self, namespace: str) -> str | None:
+        with self._lock:
+            return self._get(namespace).prepared_by
 
     def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
         refused = set()

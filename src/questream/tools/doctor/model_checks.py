@@ -9,6 +9,7 @@ from typing import Any
 
 from questream.domain import NamespaceState
 from questream.errors import ModelError
+from questream.preparing import version_of
 from questream.settings import ModelSettings
 from questream.store.redis.store import RedisStore
 from questream.tools.doctor.findings import Check, Finding, FoundModel, Patient
@@ -46,7 +47,8 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
 def check_agreement(patient: Patient) -> Iterator[Finding]:
     """The namespace was built with this model, or is new."""
     namespace = patient.settings.clusters.namespace
-    built = RedisStore(patient.redis, prefix=patient.settings.redis.prefix).namespace_state(namespace)
+    store = RedisStore(patient.redis, prefix=patient.settings.redis.prefix)
+    built = store.namespace_state(namespace)
     if built is None:
         yield Finding("namespace", "ok", f"{namespace} is new")
         return
@@ -55,6 +57,7 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
         yield Finding("namespace", "ok", told)
     elif patient.model[:3] == (built.model, built.model_revision, built.dimension):
         yield Finding("namespace", "ok", f"{told}, as this worker would")
+        yield from _preparation(store, patient)
     elif _is_former(patient.settings.model, built):
         yield Finding("namespace", "ok", f"{told}, this worker's former model; questream migrate moves it on")
     else:
@@ -65,6 +68,20 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
             "set model.name and model.revision to that model, or clusters.namespace to a new one; to move it to this "
             "worker's model, set model.former to that one and run: questream migrate",
         )
+
+
+def _preparation(store: RedisStore, patient: Patient) -> Iterator[Finding]:
+    """Whether the texts of the namespace were prepared from the first as this worker prepares them."""
+    first, ours = store.prepared_by(patient.settings.clusters.namespace), version_of(patient.settings.input)
+    if first is None or first == ours:
+        return
+    yield Finding(
+        "preparation",
+        "warn",
+        f"its first texts were prepared by {first or 'nothing'}, this worker's are by {ours or 'nothing'}: its clusters"
+        " hold both",
+        "set input.prepare and input.prepare_hook as they were, or clusters.namespace to a new one",
+    )
 
 
 def _is_former(model: ModelSettings, built: NamespaceState) -> bool:

@@ -1,7 +1,9 @@
--- Create a namespace, or answer what it was built with. Similarity, linkage and threshold follow the last to open it.
+-- Create a namespace, or answer what it was built with. Similarity, linkage and threshold follow the last to open it;
+-- prepared_by is written once, and not into a namespace of a release that did not write it.
 -- KEYS: 1 meta
 -- ARGV: 1 model, 2 revision, 3 dimension, 4 similarity, 5 linkage, 6 threshold, 7 layout that the caller reads,
---       8 input topic, 9 cluster topic of the caller's stream, either '' where it is not to be compared
+--       8 input topic, 9 cluster topic of the caller's stream, either '' where it is not to be compared,
+--       10 what prepares its texts
 -- Replies: {model, revision, dimension, layout, input topic, cluster topic} as the namespace has them; nothing is changed
 --          in one of a later layout. The topics are those of the first stream to open it, or '' where none has yet.
 if is_other('HEXISTS', KEYS[1], 'model') then redis.call('DEL', KEYS[1]) end
@@ -9,6 +11,9 @@ if is_other('HEXISTS', KEYS[1], 'model') then redis.call('DEL', KEYS[1]) end
 local layout = redis.call('HGET', KEYS[1], 'layout')
 if not is_number(layout) then layout = '1' end
 if tonumber(layout) > tonumber(ARGV[7]) then return {'', '', '', layout, '', ''} end
+if redis.call('HEXISTS', KEYS[1], 'model') == 0 and redis.call('HEXISTS', KEYS[1], 'prepared_by') == 0 then
+  redis.call('HSET', KEYS[1], 'prepared_by', ARGV[10])
+end
 local first = {'model', ARGV[1], 'revision', ARGV[2], 'dimension', ARGV[3], 'seq', 0, 'next', 1, 'mean_questions', 0}
 for i = 1, #first, 2 do
   local text = redis.call('HGET', KEYS[1], first[i])

@@ -1,0 +1,58 @@
+"""A namespace knows what prepared its first texts; who prepares them in another way is told."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from questream.clustering.rules import Rules
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.namespaces import Namespaces
+from questream.preparing import Preparation, version_of, version_of_function, without_frame
+from questream.settings import InputSettings
+from questream.store.protocol import Identity
+from questream.store.reference.store import MemoryStore
+
+IDENTITY = Identity("words", "1", 4, "centred", "adaptive", 0.7)
+
+
+def open_shop(store: MemoryStore, prepared_by: str) -> None:
+    namespaces = Namespaces(store, NamespaceConfig(replace(IDENTITY, prepared_by=prepared_by), Rules(0.7, 0.7)))
+    namespaces.recovered("shop")
+    namespaces.recovered("shop")
+
+
+def test_another_preparation_than_that_of_the_first_texts_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    store = MemoryStore()
+    for _ in range(2):
+        open_shop(store, "mail-1")
+    assert not caplog.records
+    open_shop(store, "mail-1+own:hook")
+    (told,) = caplog.records
+    assert "prepared in another way" in told.message
+    assert told.__dict__["begun_with"] == "mail-1"
+    assert store.prepared_by("shop") == "mail-1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "version"),
+    [
+        (InputSettings(), "mail-1"),
+        (InputSettings(prepare="off"), ""),
+        (InputSettings(prepare_hook="textwrap:dedent"), "mail-1+textwrap:dedent"),
+        (InputSettings(prepare="off", prepare_hook="textwrap:dedent"), "textwrap:dedent"),
+    ],
+)
+def test_a_preparation_is_named_as_decisions_name_it(settings: InputSettings, version: str) -> None:
+    assert version_of(settings) == Preparation(settings).version == version
+
+
+def test_functions_of_a_notebook_are_named_by_where_they_are() -> None:
+    assert version_of_function(without_frame) == "mail-1"
+    assert version_of_function(str) == ""
+    assert version_of_function(str.upper) != version_of_function(str.lower)
+    assert version_of_function(partial(str.replace, "a", "b")) == "functools:partial"
