@@ -64,6 +64,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         linkage: Linkage = "adaptive",
         centroid_members: int = 256,
         mean_questions: int = 1000,
+        judge_features: bool = True,
         prepare: Callable[[str], str] = without_frame,
     ) -> None:
         self.encoder = encoder
@@ -74,6 +75,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.linkage = linkage
         self.centroid_members = centroid_members
         self.mean_questions = mean_questions
+        self.judge_features = judge_features
         self.prepare = prepare
 
     def fit(self, X: ArrayLike | Sequence[str], y: object = None) -> Self:  # noqa: N803 - scikit-learn's name
@@ -143,6 +145,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
             linkage=self.linkage,
             centroid_members=self.centroid_members,
             mean_questions=self.mean_questions,
+            judge_features=self.judge_features,
             prepare=self.prepare,
         )
 

@@ -63,7 +63,8 @@ class QuestionClusterer:
 
     Give an `encoder` (see `load_encoder`) to assign texts, or a `dimension` to assign vectors of your own. `threshold`
     overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
-    of a mail the question in it, as a worker does by default; `str` leaves all as they are. `store` defaults to memory.
+    of a mail the question in it, as a worker does by default; `str` leaves all as they are. `judge_features` passes
+    over near clusters whose questions differ in a number, a name or a negation. `store` defaults to memory.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class QuestionClusterer:
         linkage: Linkage = "adaptive",
         centroid_members: int = 256,
         mean_questions: int = 1000,
+        judge_features: bool = True,
         namespace: str = "default",
         store: Store | None = None,
         prepare: Callable[[str], str] = without_frame,
@@ -101,6 +103,7 @@ class QuestionClusterer:
             linkage,
             centroid_members,
             mean_questions,
+            judge_features,
         )
         self.namespace = namespace
         self.prepare = prepare

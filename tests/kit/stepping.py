@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,8 @@ from questream.clustering.assignment import BatchAssigner, Choice
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
+from questream.clustering.second_look.features import Features
+from questream.clustering.second_look.kept import pack
 from questream.domain import Matrix
 
 
@@ -22,14 +25,14 @@ class Stepper:
     def __post_init__(self) -> None:
         self.mirror = Mirror(self.dimension)
 
-    def assign(self, vectors: Matrix) -> tuple[list[Choice], list[int]]:
+    def assign(self, vectors: Matrix, features: Sequence[Features] | None = None) -> tuple[list[Choice], list[int]]:
         """Choices of one batch, and each question's cluster size at its decision."""
-        assigner = BatchAssigner(vectors, self.mirror, self.rules)
+        assigner = BatchAssigner(vectors, self.mirror, self.rules, features)
         plan = assigner.plan()
         sizes = [self.sizes.get(choice.cluster_id, 0) + choice.rank for choice in plan.choices]
         mean = MeanMoved(self.mirror.mean_questions + plan.mean_learned, assigner.mean_sum(plan))
         moves = [
-            ClusterMoved(cluster_id, plan.touched[cluster_id].members, vector_sum)
+            ClusterMoved(cluster_id, plan.touched[cluster_id].members, vector_sum, pack(plan.touched[cluster_id].kept))
             for cluster_id, vector_sum in assigner.vector_sums(plan).items()
         ]
         self.mirror.apply([*moves, mean])
@@ -42,7 +45,10 @@ class Stepper:
         merges = propose_merges(self.mirror, self.moved, self.rules)
         for merge in merges:
             self.mirror.apply(
-                [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
+                [
+                    ClusterRemoved(merge.loser),
+                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
+                ]
             )
             self.sizes[merge.survivor] += self.sizes.pop(merge.loser)
         return [(merge.survivor, merge.loser) for merge in merges]

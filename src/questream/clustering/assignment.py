@@ -6,7 +6,7 @@ mean that learns in it are all seen by the questions that come later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import Products
+from questream.clustering.second_look.conflict import Reason
+from questream.clustering.second_look.features import Features
+from questream.clustering.second_look.kept import Kept, conflict_with, keep, unpack
 from questream.domain import Matrix, RunnerUp, Vector
+
+# A question that differs from so many near clusters opens its own, without a look at those behind them.
+_MOST_PASSED_OVER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,7 @@ class Choice:
     """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
 
     For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
+    `judged`: a near cluster got a second look. Where it was passed over, `reason` says why, and it is the runner-up.
     """
 
     cluster_id: int
@@ -30,14 +37,17 @@ class Choice:
     created: bool
     rank: int
     runner_up: RunnerUp | None
+    judged: bool = False
+    reason: Reason | None = None
 
 
 @dataclass(slots=True)
 class Touched:
-    """A cluster that the batch touches: who joined, and the centroid after it (`vector_sum` None: frozen)."""
+    """A cluster that the batch touches: who joined, what it keeps for a second look, and the centroid after it."""
 
     cluster_id: int
     expected_members: int
+    kept: Kept = ()
     questions: list[int] = field(default_factory=list)
     learned: list[int] = field(default_factory=list)
 
@@ -77,11 +87,28 @@ class Plan:
         return [t.cluster_id for t in self.touched.values() if t.learned and t.members > 1]
 
 
-class BatchAssigner:
-    """Scores of one batch of unit vectors (n, d) against a mirror, kept so that a retry rescores only what changed."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The row that a question goes to, and the rest of its choice."""
 
-    def __init__(self, vectors: Matrix, mirror: Mirror, rules: Rules) -> None:
+    row: int
+    similarity: float
+    runner_up: RunnerUp | None
+    judged: bool
+    reason: Reason | None
+
+
+class BatchAssigner:
+    """Scores of one batch of unit vectors (n, d) against a mirror, kept so that a retry rescores only what changed.
+
+    `features` are those of the questions' texts, for a second look; without them there is none.
+    """
+
+    def __init__(
+        self, vectors: Matrix, mirror: Mirror, rules: Rules, features: Sequence[Features] | None = None
+    ) -> None:
         self._vectors = vectors
+        self._features = features if features is not None and rules.judges else [()] * len(vectors)
         self._mirror = mirror
         self._rules = rules
         self._within: Matrix = vectors @ vectors.T
@@ -109,14 +136,17 @@ class BatchAssigner:
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
             view = _score_row(products, dots[i], constant, length, scores, scratch)
-            row, similarity, runner_up = self._choose(view, length, ids)
+            found = self._choose(i, view, length, ids, touched)
+            row = found.row
             cluster = touched.get(row)
             if cluster is None:
                 expected = int(mirror.members[row]) if row < mirror.count else 0
-                cluster = touched[row] = Touched(int(ids[row]), expected)
+                cluster = touched[row] = Touched(int(ids[row]), expected, unpack(mirror.kept(int(ids[row]))))
             self._join(i, row, cluster, products, float(dot_mean_sum[i]))
-            rank = len(cluster.questions)
-            choices.append(Choice(cluster.cluster_id, similarity, cluster.created and rank == 1, rank, runner_up))
+            rank, created = len(cluster.questions), cluster.created and len(cluster.questions) == 1
+            choices.append(
+                Choice(cluster.cluster_id, found.similarity, created, rank, found.runner_up, found.judged, found.reason)
+            )
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
                 dot_mean_sum += within[i]
@@ -141,13 +171,31 @@ class BatchAssigner:
         total: Vector = self._mirror.mean_sum + self._vectors[: plan.mean_learned].sum(axis=0)
         return total
 
-    def _choose(self, scores: Matrix, length: float, ids: NDArray[np.int64]) -> tuple[int, float, RunnerUp | None]:
-        """The row to join or, at len(scores), to open; its similarity; and the nearest of the others."""
+    def _choose(
+        self, i: int, scores: Matrix, length: float, ids: NDArray[np.int64], touched: dict[int, Touched]
+    ) -> _Found:
+        """The row to join or, at len(scores), to open."""
+        features = self._features[i]
+        judged, passed_over, reason = False, None, None
         row, similarity = _take_best(scores, length)
-        if row is not None and similarity >= self._rules.threshold:
-            second, second_similarity = _take_best(scores, length)
-            return row, similarity, None if second is None else RunnerUp(int(ids[second]), second_similarity)
-        return len(scores), 1.0, None if row is None else RunnerUp(int(ids[row]), similarity)
+        for _ in range(_MOST_PASSED_OVER):
+            if row is None or similarity < self._rules.threshold:
+                break
+            kept = self._kept(row, ids, touched) if features else ()
+            differs = conflict_with(features, kept)
+            judged = judged or bool(kept)
+            if differs is None:
+                return _Found(
+                    row, similarity, passed_over or _runner_up(*_take_best(scores, length), ids), judged, reason
+                )
+            if passed_over is None:
+                passed_over, reason = _runner_up(row, similarity, ids), differs
+            row, similarity = _take_best(scores, length)
+        return _Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), judged, reason)
+
+    def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
+        cluster = touched.get(row)
+        return unpack(self._mirror.kept(int(ids[row]))) if cluster is None else cluster.kept
 
     def _join(self, i: int, row: int, cluster: Touched, products: Products, dot_mean_sum: float) -> None:
         """Question `i` joins `row`: from here on the later questions see the moved centroid."""
@@ -155,6 +203,7 @@ class BatchAssigner:
         if cluster.members >= self._rules.learning_members:
             return
         cluster.learned.append(i)
+        cluster.kept = keep(cluster.kept, self._features[i])
         dots, within = self._dots, self._within
         if len(cluster.learned) == 1 and cluster.created:
             dots[:, row] = within[:, i]
@@ -196,6 +245,10 @@ def _score_row(
     np.multiply(dots[:count], products.scale[:count], out=view)
     products.add_terms(view, constant, length, scratch[:count])
     return view
+
+
+def _runner_up(row: int | None, similarity: float, ids: NDArray[np.int64]) -> RunnerUp | None:
+    return None if row is None else RunnerUp(int(ids[row]), similarity)
 
 
 def _take_best(scores: Matrix, length: float) -> tuple[int | None, float]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import Products
+from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
 from questream.domain import Matrix, Vector
 
 _CLUSTERS_AT_ONCE = 4096
@@ -30,7 +31,8 @@ class Merge:
 
     A proposal names the older one as the survivor; the store, which knows sizes and namings, decides which id survives
     (`precedence`). `dropped` is the loser's label and route that an operator gives up, and binds the survivor;
-    an automatic merge (None) drops no naming.
+    an automatic merge (None) drops no naming. `kept` is what the two keep together for a second look, packed; None
+    leaves the survivor its own.
     """
 
     survivor: int
@@ -39,6 +41,7 @@ class Merge:
     loser_members: int
     vector_sum: Vector
     dropped: Naming | None = None
+    kept: bytes | None = None
 
     @property
     def members(self) -> int:
@@ -106,6 +109,7 @@ class _Merger:
         self._rows = rows
         self._products = products
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
+        self._kept: dict[int, Kept] = {}  # of the same
         self._alive = np.ones(mirror.count, bool)
         self._members = mirror.members.copy()
         # By row, the rows that it must not merge with.
@@ -124,14 +128,34 @@ class _Merger:
             at = int(best.argmax())
             if best[at] < self._rules.merge_threshold:
                 return merges
-            merges.append(self._merge(self._rows[at], int(self._scores[at].argmax())))
+            one, other = self._rows[at], int(self._scores[at].argmax())
+            if self._rules.judges and conflict_between(self._kept_of(one), self._kept_of(other)) is not None:
+                self._keep_apart(one, other)
+                self._rule_out(one, other)
+            else:
+                merges.append(self._merge(one, other))
+
+    def _kept_of(self, row: int) -> Kept:
+        known = self._kept.get(row)
+        return unpack(self._mirror.kept(int(self._mirror.ids[row]))) if known is None else known
+
+    def _rule_out(self, one: int, other: int) -> None:
+        for row, column in ((one, other), (other, one)):
+            if row in self._rows:
+                self._scores[self._rows.index(row), column] = -np.inf
 
     def _merge(self, one: int, other: int) -> Merge:
         ids = self._mirror.ids
         survivor, loser = (one, other) if ids[one] < ids[other] else (other, one)
         total: Vector = self._sum(survivor) + self._sum(loser)
+        kept = self._kept[survivor] = keep_both(self._kept_of(survivor), self._kept_of(loser))
         merge = Merge(
-            int(ids[survivor]), int(ids[loser]), int(self._members[survivor]), int(self._members[loser]), total
+            int(ids[survivor]),
+            int(ids[loser]),
+            int(self._members[survivor]),
+            int(self._members[loser]),
+            total,
+            kept=pack(kept) or None,
         )
         self._add_products(survivor, loser)
         self._sums[survivor] = total

@@ -16,11 +16,15 @@ _GROWTH = 1.5
 
 @dataclass(frozen=True, slots=True)
 class ClusterMoved:
-    """A cluster is new or its centroid moved: the sum (d,) of its `members` centroid members."""
+    """A cluster is new or its centroid moved: the sum (d,) of its `members` centroid members.
+
+    `kept` is what a second look compares with (`second_look/kept.py`), packed; None where that is as it was.
+    """
 
     cluster_id: int
     members: int
     vector_sum: Vector
+    kept: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Mirror:
         # Kept beside the sums, since deriving them for all rows would read every sum for each batch.
         self._dot_mean = np.zeros(_FIRST_CAPACITY, np.float64)
         self._dot_self = np.zeros(_FIRST_CAPACITY, np.float64)
+        self._kept: dict[int, bytes] = {}
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -110,6 +115,10 @@ class Mirror:
         """The centroid members of a cluster. Raises KeyError if it is not in the index."""
         return int(self._members[self.row_of[cluster_id]])
 
+    def kept(self, cluster_id: int) -> bytes:
+        """What a second look compares with, packed; nothing of a cluster that keeps nothing."""
+        return self._kept.get(cluster_id, b"")
+
     def reserve(self, count: int) -> None:
         """Make room for `count` clusters at once, as before a load of known size."""
         if count <= len(self._ids):
@@ -150,6 +159,8 @@ class Mirror:
             self.row_of[change.cluster_id] = row
             self._ids[row] = change.cluster_id
             self.next_id = max(self.next_id, change.cluster_id + 1)
+        if change.kept:
+            self._kept[change.cluster_id] = change.kept
         self._members[row] = change.members
         self._sums[row] = change.vector_sum
         self._dot_mean[row] = change.vector_sum @ self._mean.vector_sum
@@ -160,6 +171,7 @@ class Mirror:
         row = self.row_of.pop(cluster_id, None)
         if row is None:
             return set()
+        self._kept.pop(cluster_id, None)
         self.count -= 1
         last = self.count
         if row != last:

@@ -11,6 +11,8 @@ Linkage = Literal["adaptive", "average", "centroid", "first"]
 # A mean of few questions is one of them rather than the stream's: it is shrunk towards zero (plain cosine) as if this
 # many questions of mean zero had come before. It also keeps |mean| < 1, so that |question - mean| never vanishes.
 MEAN_PRIOR_QUESTIONS = 5
+# Below it clusters are of a matter, not of one question: what a number or a negation changes is no matter to them.
+COARSEST_JUDGED = 0.65
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class Rules:
 
     Clusters merge at or above `merge_threshold`, which with linkage `adaptive` binds the cohesion of what they become
     too. A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
-    `scores.py` says what a linkage compares.
+    `scores.py` says what a linkage compares. With `judge_features` a second look passes over clusters of questions that
+    differ in a number, a name, a negation and the like (`second_look`).
     """
 
     threshold: float
@@ -28,6 +31,12 @@ class Rules:
     linkage: Linkage = "adaptive"
     centroid_members: int = 256
     mean_questions: int = 1000
+    judge_features: bool = True
+
+    @property
+    def judges(self) -> bool:
+        """Whether near clusters get a second look: not those of a coarse threshold."""
+        return self.judge_features and self.threshold >= COARSEST_JUDGED
 
     @property
     def loosest_cohesion(self) -> float:

@@ -1,0 +1,85 @@
+"""What a cluster keeps of its members for a second look: the items of a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+
+from questream.clustering.second_look.conflict import Reason, conflict
+from questream.clustering.second_look.features import MOST_ITEMS, Features
+
+# Of the members that differ; the first ones, which are what a cluster is known by. At most 640 bytes.
+MEMBERS = 4
+
+Kept: TypeAlias = tuple[Features, ...]
+
+_VERSION = 1
+_UNPACKED = 8192
+_UINT32 = np.dtype("<u4")
+
+
+def keep(kept: Kept, features: Features) -> Kept:
+    """What a cluster keeps once a question has joined it."""
+    if not features or len(kept) >= MEMBERS or features in kept:
+        return kept
+    return (*kept, features)
+
+
+def keep_both(kept: Kept, other: Kept) -> Kept:
+    """What a cluster of two keeps: of each in turn, so that neither is forgotten."""
+    both: Kept = ()
+    for at in range(MEMBERS):
+        for one in (kept, other):
+            if at < len(one):
+                both = keep(both, one[at])
+    return both
+
+
+def conflict_with(features: Features, kept: Kept) -> Reason | None:
+    """Why a question does not belong to a cluster: it differs from more than half of what it keeps.
+
+    With those of people who merged what differs it goes on: half of them agree.
+    """
+    return _of_most([conflict(features, one) for one in kept])
+
+
+def conflict_between(kept: Kept, other: Kept) -> Reason | None:
+    """Why two clusters are not one: more than half of the pairs of what they keep differ."""
+    return _of_most([conflict(one, two) for one in kept for two in other])
+
+
+def pack(kept: Kept) -> bytes:
+    """A version, then each member's items after their number; nothing for nothing."""
+    if not kept:
+        return b""
+    items = [[len(one), *one] for one in kept]
+    return bytes([_VERSION]) + np.array([number for one in items for number in one], _UINT32).tobytes()
+
+
+@lru_cache(maxsize=_UNPACKED)
+def unpack(packed: bytes) -> Kept:
+    """The inverse of `pack`; nothing of a later version, which has no bearing on what is decided but a second look.
+
+    Raises ValueError if it is cut short.
+    """
+    if not packed or packed[0] != _VERSION:
+        return ()
+    numbers = np.frombuffer(packed, _UINT32, offset=1).tolist()
+    kept, at = [], 0
+    while at < len(numbers):
+        count = numbers[at]
+        one = tuple(numbers[at + 1 : at + 1 + count])
+        if len(one) != count or count > MOST_ITEMS:
+            raise ValueError("the items of a member are cut short")
+        kept.append(one)
+        at += 1 + count
+    return tuple(kept[:MEMBERS])
+
+
+def _of_most(reasons: Iterable[Reason | None]) -> Reason | None:
+    found = list(reasons)
+    differing = [reason for reason in found if reason is not None]
+    return differing[0] if 2 * len(differing) > len(found) else None

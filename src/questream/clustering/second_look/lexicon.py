@@ -1,0 +1,132 @@
+"""What a language's file says of a word: its opposites, and the small words that turn a sentence around."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from questream.clustering.second_look.items import Kind, Role, hashed, item
+from questream.clustering.second_look.stems import stem_of
+
+LANGUAGES = ("en", "de", "fr", "es")
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """The words of one language, in lower case. `poles` are items by stem, `phrases` by verb's stem and particle."""
+
+    language: str
+    function: frozenset[str]
+    negators: frozenset[str]
+    failing: frozenset[str]
+    failing_next: frozenset[str]
+    stopped: frozenset[str]
+    reciprocal: frozenset[str]
+    failing_after: frozenset[str]
+    failing_verbs: frozenset[str]
+    boundaries: frozenset[str]
+    help: frozenset[str]
+    symmetric: frozenset[str]
+    infinitive: frozenset[str]
+    articles: frozenset[str]
+    determiners: frozenset[str]
+    exchange: frozenset[str]
+    prepositions: frozenset[str]
+    verbs: frozenset[str]
+    halves: frozenset[str]
+    agents: frozenset[str]
+    numbers: Mapping[str, float]
+    scales: Mapping[str, float]
+    roles: Mapping[str, tuple[int, ...]]
+    irregular: Mapping[str, str]
+    poles: Mapping[str, tuple[int, ...]]
+    listed: frozenset[str]
+    phrases: Mapping[tuple[str, str], tuple[int, ...]]
+    particles: frozenset[str]
+    compound: frozenset[str]
+
+    def stem(self, word: str) -> str:
+        """The stem of a word in lower case."""
+        known = self.irregular.get(word)
+        return stem_of(known or word, self.language)
+
+
+@cache
+def lexicon(language: str) -> Lexicon:
+    """That of a language: en, de, fr or es."""
+    raw = read_lexicon(language)
+
+    def words(name: str) -> frozenset[str]:
+        return frozenset(raw[name].split())
+
+    def values(name: str) -> dict[str, float]:
+        return {word: float(value) for word, _, value in (pair.partition("=") for pair in raw[name].split())}
+
+    irregular = {word: base for word, _, base in (pair.partition("=") for pair in raw["irregular"].split())}
+    roles: dict[str, tuple[int, ...]] = {}
+    for role in Role:
+        for word in raw[role.name.lower()].split() if role is not Role.AGENT else ():
+            roles[word] = (*roles.get(word, ()), role)
+    poles: dict[str, tuple[int, ...]] = {}
+    listed: set[str] = set()
+    phrases: dict[tuple[str, str], tuple[int, ...]] = {}
+    for entry, pole in _entries([*raw["axes"], *read_lexicon("any")["axes"]]):
+        verb, _, particle = entry.partition("_")
+        stem = stem_of(irregular.get(verb, verb), language)
+        listed.add(verb)
+        if particle:
+            phrases[stem, particle] = (*phrases.get((stem, particle), ()), pole)
+        elif pole not in poles.get(stem, ()):
+            poles[stem] = (*poles.get(stem, ()), pole)
+    return Lexicon(
+        language=language,
+        function=words("function"),
+        negators=words("negators"),
+        failing=words("failing"),
+        failing_next=words("failing_next"),
+        stopped=words("stopped"),
+        reciprocal=words("reciprocal"),
+        failing_after=words("failing_after"),
+        failing_verbs=words("failing_verbs"),
+        boundaries=words("boundaries"),
+        help=words("help"),
+        symmetric=words("symmetric"),
+        infinitive=words("infinitive"),
+        articles=words("articles"),
+        determiners=words("determiners"),
+        exchange=words("exchange"),
+        prepositions=words("prepositions"),
+        verbs=words("verbs"),
+        halves=words("halves"),
+        agents=words("agent"),
+        numbers={**values("numbers"), **values("ordinals")},
+        scales=values("scales"),
+        roles=roles,
+        irregular=irregular,
+        poles=poles,
+        listed=frozenset(listed),
+        phrases=phrases,
+        particles=frozenset(particle for _, particle in phrases),
+        compound=frozenset(word.partition("_")[0] for word in roles if "_" in word),
+    )
+
+
+def _entries(axes: list[str]) -> Iterator[tuple[str, int]]:
+    """Each entry of the axes with the item of its pole. An axis and a pole are named by their first entries."""
+    for axis in axes:
+        poles = [pole.split() for pole in axis.split("|")]
+        # The names of two poles: "light" is one thing beside "heavy" and another beside "dark".
+        name = hashed(f"{poles[0][0]}|{poles[1][0]}", 15) << 1
+        for pole in poles:
+            for entry in pole:
+                yield entry, item(Kind.POLE, name << 12 | hashed(pole[0], 12))
+
+
+def read_lexicon(name: str) -> dict[str, Any]:
+    """The file of a language, or `any`, as it stands."""
+    folder = files("questream.clustering.second_look") / "lexicon"
+    return tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))

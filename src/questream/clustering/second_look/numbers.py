@@ -1,0 +1,207 @@
+"""Numbers with their units in one form: `a week` is `7 days`, `€2,500` is `2500 euros`, `7 pm` is `19:00`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from questream.clustering.second_look.items import Kind, hashed, item
+from questream.clustering.second_look.lexicon import Lexicon, read_lexicon
+
+# BARE numbers tell of anything; those of two other categories are not compared.
+CATEGORIES = (
+    "bare",
+    "time",
+    "months",
+    "clock",
+    "money",
+    "percent",
+    "bytes",
+    "length",
+    "mass",
+    "volume",
+    "degrees",
+    "other",
+)
+BARE = 0
+_VALUE_BITS = 20
+_PLAIN = re.compile(r"\d+(?:[.,]\d+)*")
+_CLOCK = re.compile(r"(\d{1,2}):(\d\d)")
+_JOINED = re.compile(r"(\d+(?:[.,]\d+)*)-?([^\W\d_]+)")
+_VERSION = re.compile(r"v(\d+(?:\.\d+)?)")
+_THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_MIDDAY = {"am": 0, "pm": 720}
+_SYMBOLS = frozenset("$€£¥")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A category with a variant in it, such as a currency, and the factor to the unit that the category counts in."""
+
+    category: int
+    variant: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as an item, and how many tokens it took."""
+
+    item: int
+    tokens: int
+
+
+def category_of(number: int) -> int:
+    """The category of a number's item."""
+    return number >> 24 & 0xF
+
+
+def variant_of(number: int) -> int:
+    """The variant of a number's item; 0 says nothing."""
+    return number >> 20 & 0xF
+
+
+def value_of(number: int) -> int:
+    """The hash of a number's value."""
+    return number & 0xFFFFF
+
+
+@cache
+def units() -> Mapping[str, Unit]:
+    """Units of all languages by name."""
+    known = {}
+    for line in read_lexicon("any")["units"]:
+        category, factor, *names = line.split()
+        name, _, variant = category.partition(".")
+        known.update(dict.fromkeys(names, Unit(CATEGORIES.index(name), int(variant or 0), float(factor))))
+    return known
+
+
+def begins_number(token: str, words: Lexicon) -> bool:
+    """Whether a number may begin with a token in lower case."""
+    return (
+        token in _SYMBOLS
+        or any(letter.isdigit() for letter in token)
+        or token in words.numbers
+        or token in words.scales
+        or token in words.articles
+        or token in words.halves
+    )
+
+
+def number_at(tokens: Sequence[str], at: int, words: Lexicon) -> Number | None:
+    """The number that begins at a token, in lower case, or None."""
+    token = tokens[at]
+    if token in _SYMBOLS and at + 1 < len(tokens):
+        found = _amount(tokens, at + 1, words)
+        return found and Number(_item(found[0], units()[token]), 1 + found[1])
+    if token in words.halves or token in words.articles:
+        return _of_article(tokens, at, words)
+    joined = _JOINED.fullmatch(token)
+    if joined and joined[2] not in words.scales:
+        return _joined(joined[1], joined[2])
+    if clock := _CLOCK.fullmatch(token):
+        minutes = int(clock[1]) * 60 + int(clock[2])
+        return _with_midday(float(minutes), tokens, at + 1, 1)
+    version = _VERSION.fullmatch(token)
+    if version:
+        return Number(_plain(version[1]), 1)
+    found = _amount(tokens, at, words)
+    return found and _with_unit(*found, tokens, at)
+
+
+def _amount(tokens: Sequence[str], at: int, words: Lexicon) -> tuple[float | str, int] | None:
+    """A value, in digits or in words, with its scales, and how many tokens it took."""
+    token = tokens[at]
+    value: float | str
+    joined = _JOINED.fullmatch(token)
+    if joined and joined[2] in words.scales:
+        return float(_digits(joined[1])) * words.scales[joined[2]], 1
+    if _PLAIN.fullmatch(token):
+        value = _digits(token)
+        if value.count(".") > 1 or "," in value:
+            return None
+    elif token in words.numbers:
+        value = words.numbers[token]
+    elif token in words.scales and len(token) > 2:
+        value = 1.0
+        at -= 1
+    else:
+        return None
+    taken = 1
+    while at + taken < len(tokens) and tokens[at + taken] in words.scales:
+        value = float(value) * words.scales[tokens[at + taken]]
+        taken += 1
+    return value, max(taken, 1) if token not in words.scales else taken - 1
+
+
+def _digits(text: str) -> str:
+    """The digits with a point for the decimals and nothing for thousands."""
+    if _THOUSANDS.fullmatch(text):
+        return text.replace(",", "").replace(".", "")
+    if text.count(",") == 1 and "." not in text:
+        return text.replace(",", ".")
+    if "," in text and text.count(".") == 1 and text.rindex(",") < text.index("."):
+        return text.replace(",", "")
+    return text
+
+
+def _of_article(tokens: Sequence[str], at: int, words: Lexicon) -> Number | None:
+    """`a week`, `half a year`, `a hundred`; an article before anything else is no number."""
+    half, rest = tokens[at] in words.halves, at + 1
+    if half and rest < len(tokens) and tokens[rest] in words.articles:
+        rest += 1
+    if rest >= len(tokens):
+        return None
+    unit = units().get(tokens[rest])
+    if unit is not None and unit.category in (1, 2):
+        return Number(_item(0.5 if half else 1.0, unit), rest + 1 - at)
+    if not half and tokens[rest] in words.scales and len(tokens[rest]) > 2:
+        found = _amount(tokens, rest, words)
+        number = found and _with_unit(*found, tokens, rest)
+        return number and Number(number.item, number.tokens + 1)
+    return None
+
+
+def _joined(digits: str, letters: str) -> Number | None:
+    if letters in _ORDINAL_ENDINGS:
+        return Number(_plain(digits), 1)
+    if letters in _MIDDAY:
+        return Number(_clock(float(_digits(digits)) * 60, letters), 1)
+    unit = units().get(letters)
+    return None if unit is None else Number(_item(_digits(digits), unit), 1)
+
+
+def _with_unit(value: float | str, taken: int, tokens: Sequence[str], at: int) -> Number:
+    following = tokens[at + taken] if at + taken < len(tokens) else ""
+    if following in _MIDDAY:
+        return Number(_clock(float(value) * 60, following), taken + 1)
+    unit = units().get(following)
+    if unit is not None:
+        return Number(_item(value, unit), taken + 1)
+    return Number(_plain(value), taken)
+
+
+def _with_midday(minutes: float, tokens: Sequence[str], following: int, taken: int) -> Number:
+    after = tokens[following] if following < len(tokens) else ""
+    if after in _MIDDAY:
+        return Number(_clock(minutes, after), taken + 1)
+    return Number(_item(minutes, Unit(3, 0, 1.0)), taken + (after == "uhr"))
+
+
+def _clock(minutes: float, midday: str) -> int:
+    return _item(minutes % 720 + _MIDDAY[midday], Unit(3, 0, 1.0))
+
+
+def _plain(value: float | str) -> int:
+    # Of a version 3.10 is not 3.1, while 4.0 is 4.
+    text = value.removesuffix(".0") if isinstance(value, str) else f"{value:.12g}"
+    return item(Kind.NUMBER, hashed(text.lstrip("0") or "0", _VALUE_BITS))
+
+
+def _item(value: float | str, unit: Unit) -> int:
+    text = f"{float(value) * unit.factor:.6g}"
+    return item(Kind.NUMBER, unit.category << 24 | unit.variant << 20 | hashed(text, _VALUE_BITS))

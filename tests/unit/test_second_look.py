@@ -1,0 +1,200 @@
+"""Questions that vectors call near are the same in other words, or differ in what vectors do not see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from questream.clustering.mirror import ClusterMoved
+from questream.clustering.rules import COARSEST_JUDGED, Rules
+from questream.clustering.second_look.conflict import conflict
+from questream.clustering.second_look.features import MOST_ITEMS, features
+from questream.clustering.second_look.kept import (
+    MEMBERS,
+    conflict_between,
+    conflict_with,
+    keep,
+    keep_both,
+    pack,
+    unpack,
+)
+from tests.kit.stepping import Stepper
+
+ROWS = [
+    line.split("\t") for line in (Path(__file__).parents[1] / "data" / "second_look.tsv").read_text().splitlines()[1:]
+]
+KINDS = {"number", "negation", "antonym", "direction", "name", "code"}
+ON, OFF = features("How do I turn dark mode on?"), features("How do I turn dark mode off?")
+
+
+def reason(one: str, other: str) -> str | None:
+    return conflict(features(one), features(other))
+
+
+def test_the_pairs_are_of_six_kinds_and_four_languages() -> None:
+    assert len(ROWS) >= 500
+    assert {row[0] for row in ROWS} == KINDS
+    assert {row[1] for row in ROWS} == {"en", "de", "fr", "es"}
+    assert min(Counter(row[0] for row in ROWS).values()) >= 80
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_pairs_that_differ_are_told_from_paraphrases(kind: str) -> None:
+    rows = [row for row in ROWS if row[0] == kind]
+    differing = sum(reason(row[2], row[3]) is not None for row in rows)
+    paraphrases = sum(reason(row[2], row[4]) is not None for row in rows)
+    assert differing >= 0.93 * len(rows)
+    assert paraphrases <= 0.02 * len(rows)
+
+
+def test_it_is_the_same_both_ways_around() -> None:
+    for row in ROWS:
+        for other in row[3:]:
+            assert reason(row[2], other) == reason(other, row[2])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I can't log in", "I am unable to log in"),
+        ("I can't log in to the portal", "How do I log in to the portal?"),
+        ("Refund within 7 days?", "Refund within a week?"),
+        ("Is 48 hours enough?", "Are two days enough?"),
+        ("Send me 2,500 euros", "Send me €2500"),
+        ("Is the shop open at 7 pm?", "Is the shop open at 19:00?"),
+        ("Is dark mode not enabled?", "Is dark mode disabled?"),
+        ("My card is blocked", "How do I unblock my card?"),
+        ("Can't I pay by card?", "Can I pay by card?"),
+        ("The invoice is not correct", "The invoice is incorrect"),
+        ("Transfer from savings to checking", "Transfer to checking from savings"),
+        ("Can a tenant sue a landlord?", "Can a landlord be sued by a tenant?"),
+        ("What is the difference between Go and Rust?", "What is the difference between Rust and Go?"),
+        ("Who won in the United States?", "Who won in the US?"),
+        ("Why did Trump win?", "Why did Donald Trump win?"),
+        ("Where is order AB-1293?", "Where is order AB1293?"),
+        ("How do I reset my password?", "How do I reset the password of my account in 2 steps?"),
+    ],
+)
+def test_a_paraphrase_is_no_conflict(one: str, other: str) -> None:
+    assert reason(one, other) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ("Upgrade to 3.10", "Upgrade to 3.1", "number"),
+        ("It costs $50", "It costs 50 euros", "number"),
+        ("My payment was declined", "My payment was not declined", "negation"),
+        ("How do I unpair the headset?", "How do I pair the headset?", "antonym"),
+        ("Turn dark mode on", "Turn dark mode off", "antonym"),
+        ("Money to my account", "Money from my account", "direction"),
+        ("Does Anna report to Bob?", "Does Bob report to Anna?", "direction"),
+        ("Where is the button 'x' of \"Save\"?", "Where is the button 'x' of \"Open\"?", "name"),
+        ("What does E401 mean?", "What does E402 mean?", "code"),
+    ],
+)
+def test_what_differs_is_named(one: str, other: str, why: str) -> None:
+    assert reason(one, other) == why
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=400))
+def test_any_text_has_few_items_of_32_bits(text: str) -> None:
+    found = features(text)
+    assert len(found) <= MOST_ITEMS
+    assert all(0 <= one < 1 << 32 for one in found)
+    assert conflict(found, found) is None
+
+
+def test_a_long_text_has_no_items() -> None:
+    assert features("the number 7 is not 8. " * 20) == ()
+
+
+def test_a_question_that_differs_from_half_of_what_is_kept_belongs_there() -> None:
+    assert conflict_with(OFF, (ON,)) == "antonym"
+    assert conflict_with(OFF, (ON, OFF)) is None
+    assert conflict_with(OFF, ()) is None
+    assert conflict_between((ON,), (OFF,)) == "antonym"
+    assert conflict_between((ON, OFF), (OFF,)) is None
+
+
+def test_a_cluster_keeps_few_members_that_differ() -> None:
+    kept = keep(keep(keep((), ON), ON), ())
+    assert kept == (ON,)
+    for number in range(20):
+        kept = keep(kept, features(f"Is {number} enough?"))
+    assert len(kept) == MEMBERS
+    assert keep_both(kept, (OFF,))[:2] == (ON, OFF)
+
+
+def test_what_is_kept_survives_packing() -> None:
+    assert unpack(pack((ON, OFF))) == (ON, OFF)
+    assert pack(()) == b""
+    assert unpack(b"") == ()
+    assert unpack(b"\x02later") == ()
+    with pytest.raises(ValueError, match="cut short"):
+        unpack(pack((ON,))[:-4])
+
+
+def near_rows(count: int, seed: int) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32) * np.float32(0.15) + np.float32(1)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_batch_is_judged_as_one_question_after_another(batch: int) -> None:
+    texts = [
+        f"Is {number} enough for the {word}?" for number in (3, 8, 12) for word in ("first", "plan", "team", "trip")
+    ]
+    order = np.random.default_rng(7).permutation(48)
+    looks = [features(texts[at % len(texts)]) for at in order]
+    vectors, stepper = near_rows(48, 1), Stepper(Rules(0.7, 0.7, similarity="cosine"), 8)
+    ids, reasons = [], []
+    for start in range(0, 48, batch):
+        choices, _ = stepper.assign(vectors[start : start + batch], looks[start : start + batch])
+        assert stepper.merge() == []
+        ids += [choice.cluster_id for choice in choices]
+        reasons += [choice.reason for choice in choices]
+    one_by_one = Stepper(Rules(0.7, 0.7, similarity="cosine"), 8)
+    expected = [one_by_one.assign(vectors[at : at + 1], looks[at : at + 1])[0][0] for at in range(48)]
+    assert ids == [choice.cluster_id for choice in expected]
+    assert reasons == [choice.reason for choice in expected]
+    assert len(set(ids)) == 3
+    assert "number" in reasons
+
+
+def test_a_cluster_that_is_passed_over_is_the_runner_up() -> None:
+    stepper = Stepper(Rules(0.7, 0.7, similarity="cosine"), 8)
+    vectors = near_rows(3, 2)
+    first, second, third = stepper.assign(vectors, [ON, OFF, OFF])[0]
+    assert (first.judged, second.judged, third.judged) == (False, True, True)
+    assert second.created
+    assert second.reason == "antonym"
+    assert second.runner_up is not None
+    assert second.runner_up.cluster_id == first.cluster_id
+    assert third.cluster_id == second.cluster_id
+
+
+def test_a_coarse_threshold_gets_no_second_look() -> None:
+    coarse = COARSEST_JUDGED - 0.01
+    stepper = Stepper(Rules(coarse, coarse, similarity="cosine"), 8)
+    choices, _ = stepper.assign(near_rows(2, 3), [ON, OFF])
+    assert {choice.cluster_id for choice in choices} == {1}
+
+
+def test_clusters_that_differ_do_not_merge() -> None:
+    vectors = near_rows(2, 4)
+    for other, merged in ((OFF, []), (ON, [(1, 2)])):
+        stepper = Stepper(Rules(0.7, 0.7, similarity="cosine"), 8)
+        stepper.mirror.apply(
+            [ClusterMoved(1, 1, vectors[0], pack((ON,))), ClusterMoved(2, 1, vectors[1], pack((other,)))]
+        )
+        stepper.moved, stepper.sizes = [1, 2], {1: 1, 2: 1}
+        assert stepper.merge() == merged
+        if merged:
+            assert unpack(stepper.mirror.kept(1)) == (ON,)
