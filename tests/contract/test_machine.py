@@ -262,8 +262,8 @@ def test_redis_and_the_store_in_memory_answer_alike_whatever_is_asked_in_whateve
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Longer than a sequence takes: the two have clocks of their own, and a turn ends with its time.
-    for module in ("redis", "reference"):
-        monkeypatch.setattr(f"questream.store.{module}.store.TURN_SECONDS", 50.0)
+    for module in ("redis.commits", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 50.0)
     client = redis.Redis.from_url(redis_url)
     machine = type("StoresOnRedis", (Stores,), {"client": client})
     run_state_machine_as_test(
