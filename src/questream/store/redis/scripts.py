@@ -8,9 +8,9 @@ from typing import Any
 from questream.store.redis.rights import commands_of
 
 _FOLDER = resources.files("questream.store.redis") / "lua"
-# The first stands before every script, the second before those that move the log too, or begin it anew.
+# The first stands before every script, the second before all but those that a user may call who only reads.
 _PRELUDE, _WRITING = "prelude", "writing"
-_MOVING = ("commit", "merge", "retire", "recover")
+_READING = ("store_epoch", "tail", "ledger")
 # Asked of Redis before the others may be called, so without a prelude: see `Rights`.
 _ALONE = "rights"
 
@@ -25,7 +25,7 @@ class Scripts:
             if file.name.endswith(".lua")
         }
         prelude, writing, _ = texts.pop(_PRELUDE), texts.pop(_WRITING), texts.pop(_ALONE)
-        whole = {name: prelude + writing * (name in _MOVING) + text for name, text in texts.items()}
+        whole = {name: prelude + writing * (name not in _READING) + text for name, text in texts.items()}
         self._scripts = {name: client.register_script(text) for name, text in whole.items()}
         self.reading, self.writing = commands_of([whole["tail"]]), commands_of(whole.values())
 

@@ -3,13 +3,15 @@
 -- KEYS: 1 set of all namespaces
 -- ARGV: 1 limit, 2.. names
 -- Replies: {name, ...} of those that may not begin; all others are in the set from here on
+local namespaces_key, limit = KEYS[1], tonumber(ARGV[1])
 local refused = {}
 for i = 2, #ARGV do
-  if redis.call('SISMEMBER', KEYS[1], ARGV[i]) == 0 then
-    if redis.call('SCARD', KEYS[1]) < tonumber(ARGV[1]) then
-      redis.call('SADD', KEYS[1], ARGV[i])
+  local name = ARGV[i]
+  if redis.call('SISMEMBER', namespaces_key, name) == 0 then
+    if redis.call('SCARD', namespaces_key) < limit then
+      redis.call('SADD', namespaces_key, name)
     else
-      refused[#refused + 1] = ARGV[i]
+      refused[#refused + 1] = name
     end
   end
 end

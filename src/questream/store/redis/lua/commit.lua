@@ -14,86 +14,80 @@
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
 --                                           joins, absorbed} * T, {outbox count, ms}}
 -- tail: entries of the log after ARGV.seq, or false where it was trimmed; {outbox count, ms}: as outbox_position.lua
-local batch = cjson.decode(ARGV[1])
+local meta_key, log_key, idle_key, outbox_key, singletons_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS]
+local batch, mean_sum = cjson.decode(ARGV[1]), ARGV[2]
 local partitions, touches = batch.partitions, batch.touches
-local clusters_at = 4 + #partitions
-local vectors_at = 2 + #partitions
+local function ledger_key(p) return KEYS[4 + p] end
+local function cluster_key(t) return KEYS[4 + #partitions + t] end
+local function entry_prefix(p) return ARGV[2 + p] end
+local function vector_sum(t) return ARGV[1 + #partitions + 2 * t] end
+local function representative(t) return ARGV[2 + #partitions + 2 * t] end
 
-if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
+if current_store_epoch(meta_key) ~= batch.store_epoch then return recovery_needed() end
 
-local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq', 'outdated_count')
-local damaged = damage(meta, KEYS[2], KEYS[3])
+local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq', 'outdated_count')
+local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
 local seq, next_id = tonumber(meta[1]), tonumber(meta[2])
 if seq < batch.seq then return lost('the log has fewer changes than it had') end
--- Of the type that is written below, or this raises an error before anything is written.
-redis.call('ZCARD', KEYS[4])
-redis.call('ZCARD', KEYS[#KEYS])
+require_zsets(outbox_key, singletons_key)
 
 local replayed = false
 for p, partition in ipairs(partitions) do
-  local newest = redis.call('LINDEX', KEYS[4 + p], -1)
+  local first, seen_head = partition[2], partition[6] or -1
+  local newest = redis.call('LINDEX', ledger_key(p), -1)
   local head = newest and tonumber(string.match(newest, '^%d+ (%d+) ')) or -1
-  if head < (partition[6] or -1) then return lost('a ledger ends before an offset that it had') end
-  replayed = replayed or partition[2] <= head
+  if head < seen_head then return lost('a ledger ends before an offset that it had') end
+  replayed = replayed or first <= head
 end
 if replayed then
   local ledgers = {}
   for p = 1, #partitions do
-    ledgers[p] = redis.call('LRANGE', KEYS[4 + p], 0, -1)
+    ledgers[p] = redis.call('LRANGE', ledger_key(p), 0, -1)
   end
   return {'replayed', ledgers}
 end
 
-local function tail()
-  if seq == batch.seq then return {} end
-  local first = string.format('%.0f', batch.seq + 1)
-  local entries = redis.call('XRANGE', KEYS[2], first .. '-0', '+')
-  if not entries[1] or entries[1][1] ~= first .. '-1' then return false end
-  return entries
-end
-
 local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3])
 for t, touch in ipairs(touches) do
-  if touch[3] == 0 then
-    stale = stale or seq ~= batch.seq or touch[1] < next_id
-    local known = redis.call('HMGET', KEYS[clusters_at + t], 'revision', 'size', 'seen', 'joins')
-    if touch[1] >= next_id and (known[1] or known[2] or known[3] or known[4]) then
+  local id, _, expected_members = unpack(touch)
+  if expected_members == 0 then
+    stale = stale or seq ~= batch.seq or id < next_id
+    local known = redis.call('HMGET', cluster_key(t), 'revision', 'size', 'seen', 'joins')
+    if id >= next_id and (known[1] or known[2] or known[3] or known[4]) then
       return lost('the next number is that of a cluster')
     end
   else
-    local known = redis.call('HMGET', KEYS[clusters_at + t], 'members', 'size', 'revision', 'created', 'seen', 'joins')
+    local known = redis.call('HMGET', cluster_key(t), unpack(WHOLE))
     local members = known[1]
     if members and not is_whole(known) then return lost('a cluster is cut short') end
-    stale = stale or not members or (ARGV[vectors_at + 2 * t - 1] ~= '' and tonumber(members) ~= touch[3])
+    stale = stale or not members or (vector_sum(t) ~= '' and tonumber(members) ~= expected_members)
   end
 end
 -- Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
 if stale and seq == batch.seq then return lost('a cluster or the mean is not what the log made of it') end
-local missed = tail()
-
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local missed = changes_after(log_key, batch.seq, seq)
+local now_ms = time_ms()
 
 -- Workers that lost too often, in the order they asked: 'token deadline' with a mark `*` once its turn has begun. Only
 -- the first of them moves the log, so that one far away commits too. Whoever is late has died, or asks again.
 local turns = {}
-for token, deadline, begun in string.gmatch(redis.call('HGET', KEYS[1], 'turns') or '', '(%S+) (%d+)(%*?);') do
+for token, deadline, begun in string.gmatch(redis.call('HGET', meta_key, 'turns') or '', '(%S+) (%d+)(%*?);') do
   local left_ms = tonumber(deadline) - now_ms
   -- A deadline further away than a turn lasts was set by another clock.
   if left_ms > 0 and left_ms <= 60000 then turns[#turns + 1] = {token, tonumber(deadline), begun} end
 end
 local function put_turns()
   local texts = {}
-  for at, turn in ipairs(turns) do texts[at] = turn[1] .. string.format(' %.0f', turn[2]) .. turn[3] .. ';' end
-  if texts[1] then redis.call('HSET', KEYS[1], 'turns', table.concat(texts)) else redis.call('HDEL', KEYS[1], 'turns') end
+  for at, turn in ipairs(turns) do texts[at] = turn[1] .. ' ' .. as_text(turn[2]) .. turn[3] .. ';' end
+  if texts[1] then redis.call('HSET', meta_key, 'turns', table.concat(texts)) else redis.call('HDEL', meta_key, 'turns') end
 end
 local mine, moves_log = nil, batch.mean
 local my_token = batch.turn or ''
 for at, turn in ipairs(turns) do
   if turn[1] == my_token then mine = at end
 end
-for t = 1, #touches do moves_log = moves_log or ARGV[vectors_at + 2 * t - 1] ~= '' end
+for t = 1, #touches do moves_log = moves_log or vector_sum(t) ~= '' end
 if stale or (moves_log and turns[1] and mine ~= 1) then
   if my_token ~= '' then
     if not mine and #turns < 64 then
@@ -114,21 +108,17 @@ if mine then
   put_turns()
 end
 
-local seq_before, entry = seq, 0
-local function log(...)
-  if entry == 0 then seq = seq + 1 end
-  entry = entry + 1
-  redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
-end
-
+local log = open_log(log_key, seq)
 local standings, recorded = {}, {}
 
 -- Which of the questions that a cluster counts may not be published: by partition, those not known to be committed.
 local joined = {}
 for t = 1, #touches do joined[t] = {} end
 for _, partition in ipairs(partitions) do
-  for _, join in ipairs(partition[5]) do
-    table.insert(joined[join[1]], {partition[1], partition[4], join[2]})
+  local name, _, _, prune_below, joins = unpack(partition)
+  for _, join in ipairs(joins) do
+    local slot, offsets = unpack(join)
+    table.insert(joined[slot], {name, prune_below, offsets})
   end
 end
 local function in_flight(known, slot)
@@ -151,58 +141,56 @@ local function in_flight(known, slot)
 end
 
 for t, touch in ipairs(touches) do
-  local key, id, seen_at = KEYS[clusters_at + t], string.format('%.0f', touch[1]), touch[5]
-  local vector_sum, representative = ARGV[vectors_at + 2 * t - 1], ARGV[vectors_at + 2 * t]
-  if touch[3] == 0 then
-    redis.call('HSET', key, 'created', string.format('%.0f', seen_at))
-    if representative ~= '' then redis.call('HSET', key, 'representative', representative) end
-    next_id = math.max(next_id, touch[1] + 1)
+  local number, joining, expected_members, members, seen_at = unpack(touch)
+  local key, id = cluster_key(t), as_text(number)
+  if expected_members == 0 then
+    redis.call('HSET', key, 'created', as_text(seen_at))
+    if representative(t) ~= '' then redis.call('HSET', key, 'representative', representative(t)) end
+    next_id = math.max(next_id, number + 1)
   end
-  if vector_sum ~= '' then
-    local members = string.format('%.0f', touch[4])
-    redis.call('HSET', key, 'members', members, 'sum', vector_sum)
-    log('moved', id, 'members', members, 'sum', vector_sum)
+  if vector_sum(t) ~= '' then
+    redis.call('HSET', key, 'members', as_text(members), 'sum', vector_sum(t))
+    log.append('moved', id, 'members', as_text(members), 'sum', vector_sum(t))
   end
-  local size = redis.call('HINCRBY', key, 'size', touch[2])
+  local size = redis.call('HINCRBY', key, 'size', joining)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
     'absorbed')
-  local seen = math.max(tonumber(known[4] or 0), seen_at)
+  local seen = as_text(math.max(tonumber(known[4] or 0), seen_at))
   local joins = in_flight(known[6], t)
-  redis.call('HSET', key, 'seen', string.format('%.0f', seen), 'joins', joins)
-  redis.call('ZADD', KEYS[3], string.format('%.0f', seen), id)
+  redis.call('HSET', key, 'seen', seen, 'joins', joins)
+  redis.call('ZADD', idle_key, seen, id)
   if size == 1 then
-    redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', seen), id)
-  elseif size - touch[2] == 1 then
-    redis.call('ZREM', KEYS[#KEYS], id)
+    redis.call('ZADD', singletons_key, seen, id)
+  elseif size - joining == 1 then
+    redis.call('ZREM', singletons_key, id)
   end
-  redis.call('ZADD', KEYS[4], now_ms, id)
-  standings[t] = {size, revision, known[1], known[2], known[3], string.format('%.0f', seen), known[5], joins, known[7]}
-  recorded[t] = {id, {size - touch[2], known[1] or '', known[2] or ''}}
+  redis.call('ZADD', outbox_key, now_ms, id)
+  standings[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7]}
+  recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
 end
 if batch.mean then
-  redis.call('HSET', KEYS[1], 'mean_questions', string.format('%.0f', batch.mean[2]), 'mean_sum', ARGV[2])
-  log('mean', string.format('%.0f', batch.mean[2]), 'sum', ARGV[2])
+  local questions = as_text(batch.mean[2])
+  redis.call('HSET', meta_key, 'mean_questions', questions, 'mean_sum', mean_sum)
+  log.append('mean', questions, 'sum', mean_sum)
 end
-redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq), 'next', string.format('%.0f', next_id))
-count_live(KEYS[1], KEYS[3], seq)
+redis.call('HSET', meta_key, 'next', as_text(next_id))
 if batch.mean or next_id > tonumber(meta[2]) then
-  redis.call('ZADD', KEYS[4], now_ms, '0')
+  redis.call('ZADD', outbox_key, now_ms, '0')
 end
-if entry > 0 then
-  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
-end
+close_log(log, meta_key, idle_key, batch.log_entries)
 
 for p, partition in ipairs(partitions) do
-  local clusters = {}
+  local key, clusters, prune_below = ledger_key(p), {}, partition[4]
   for _, join in ipairs(partition[5]) do
-    clusters[recorded[join[1]][1]] = recorded[join[1]][2]
+    local id, standing = unpack(recorded[join[1]])
+    clusters[id] = standing
   end
-  redis.call('RPUSH', KEYS[4 + p], ARGV[2 + p] .. cjson.encode(clusters) .. '}')
-  while redis.call('LLEN', KEYS[4 + p]) > 1 do
-    local oldest = redis.call('LINDEX', KEYS[4 + p], 0)
-    if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= partition[4] then break end
-    redis.call('LPOP', KEYS[4 + p])
+  redis.call('RPUSH', key, entry_prefix(p) .. cjson.encode(clusters) .. '}')
+  while redis.call('LLEN', key) > 1 do
+    local oldest = redis.call('LINDEX', key, 0)
+    if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= prune_below then break end
+    redis.call('LPOP', key)
   end
 end
-return {'committed', seq_before, missed, seq, standings, {tonumber(meta[6]) or 0, now_ms}}
+return {'committed', seq, missed, log.seq, standings, {tonumber(meta[6]) or 0, now_ms}}

@@ -10,36 +10,36 @@
 --       epoch, count, ms; then pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next
 --       cluster's number
 -- Replies: how many are published as they stand
-local committed = cjson.decode(ARGV[1])
-local store_epoch, sent_count, sent_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-if (current_store_epoch(KEYS[2]) or '') ~= store_epoch then return 0 end
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local outdated_count = tonumber(redis.call('HGET', KEYS[2], 'outdated_count') or 0) or 0
+local outbox_key, meta_key = KEYS[1], KEYS[2]
+local committed, store_epoch = cjson.decode(ARGV[1]), ARGV[2]
+local sent_count, sent_ms = tonumber(ARGV[3]), tonumber(ARGV[4])
+if (current_store_epoch(meta_key) or '') ~= store_epoch then return 0 end
+local now_ms = time_ms()
+local count = outdated_count(meta_key)
 local settled, merges = 0, {}
 
 local function came_later(id, key)
   local outdated = tonumber(redis.call('HGET', key, 'outdated') or 0) or 0
   -- A count that the namespace has not come to is one of before the namespace lost its numbers.
-  if outdated > sent_count and outdated <= outdated_count then return true end
-  local waits_since_ms = tonumber(redis.call('ZSCORE', KEYS[1], id) or 0)
+  if outdated > sent_count and outdated <= count then return true end
+  local waits_since_ms = tonumber(redis.call('ZSCORE', outbox_key, id) or 0)
   -- A time that has not come is that of a clock that was set back, or of a tombstone.
   local ahead = waits_since_ms > now_ms and redis.call('HEXISTS', key, 'retired') == 0
   return waits_since_ms > sent_ms and not ahead
 end
 
 for i = 1, (#ARGV - 4) / 2 do
-  local id, revision = ARGV[2 * i + 3], ARGV[2 * i + 4]
-  local current_revision = revision_of(id, KEYS[2], KEYS[2 + i])
+  local id, revision, cluster_key = ARGV[2 * i + 3], ARGV[2 * i + 4], KEYS[2 + i]
+  local current_revision = revision_of(id, meta_key, cluster_key)
   if not current_revision or current_revision == revision then
-    if not current_revision or not came_later(id, id == '0' and KEYS[2] or KEYS[2 + i]) then
-      redis.call('ZREM', KEYS[1], id)
-      if redis.call('HEXISTS', KEYS[2 + i], 'retired') == 1 then redis.call('EXPIRE', KEYS[2 + i], 600) end
+    if not current_revision or not came_later(id, id == '0' and meta_key or cluster_key) then
+      redis.call('ZREM', outbox_key, id)
+      if redis.call('HEXISTS', cluster_key, 'retired') == 1 then redis.call('EXPIRE', cluster_key, 600) end
       settled = settled + 1
     end
-    if redis.call('HEXISTS', KEYS[2 + i], 'merged_into') == 1 then merges[id] = true end
+    if redis.call('HEXISTS', cluster_key, 'merged_into') == 1 then merges[id] = true end
   else
-    redis.call('ZADD', KEYS[1], 'NX', now_ms, id)
+    redis.call('ZADD', outbox_key, 'NX', now_ms, id)
   end
 end
 
@@ -48,7 +48,8 @@ local function put(key, field, text)
 end
 
 for i = 3, #KEYS do
-  local joins, absorbed = unpack(redis.call('HMGET', KEYS[i], 'joins', 'absorbed'))
+  local cluster_key = KEYS[i]
+  local joins, absorbed = unpack(redis.call('HMGET', cluster_key, 'joins', 'absorbed'))
   local left, any = joins and parsed_joins(joins), false
   if left then
     for partition, offsets in pairs(left) do
@@ -59,14 +60,14 @@ for i = 3, #KEYS do
       left[partition] = open[1] and open or nil
       any = any or open[1] ~= nil
     end
-    put(KEYS[i], 'joins', any and cjson.encode(left) or '')
+    put(cluster_key, 'joins', any and cjson.encode(left) or '')
   end
   if absorbed then
     local left = {}
     for id in string.gmatch(absorbed, '%d+') do
       if not merges[id] then left[#left + 1] = id end
     end
-    put(KEYS[i], 'absorbed', table.concat(left, ' '))
+    put(cluster_key, 'absorbed', table.concat(left, ' '))
   end
 end
 return settled

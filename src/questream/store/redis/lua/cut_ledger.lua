@@ -2,7 +2,8 @@
 -- KEYS: 1 ledger
 -- ARGV: 1 its newest entry as it was read, then the N entries that stay, oldest first
 -- Replies: 0 where it has moved on since it was read, else 1
-if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[1] then return 0 end
-redis.call('DEL', KEYS[1])
-for i = 2, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
+local ledger_key, newest = KEYS[1], ARGV[1]
+if redis.call('LINDEX', ledger_key, -1) ~= newest then return 0 end
+redis.call('DEL', ledger_key)
+for i = 2, #ARGV do redis.call('RPUSH', ledger_key, ARGV[i]) end
 return 1

@@ -3,15 +3,15 @@
 -- KEYS: 1 meta
 -- ARGV: 1 store epoch that has to stand, or '' to go on, 2 nonce, or the token to go on with, 3 ms to hold it from now
 -- Replies: the token, which recovers it; false where another store epoch stands, or somebody else has begun to recover it
-local token = ARGV[2]
-if ARGV[1] ~= '' then
-  if current_store_epoch(KEYS[1]) ~= ARGV[1] then return false end
-  token = this_process() .. ':' .. ARGV[2]
-  redis.call('HDEL', KEYS[1], 'incarnation')
-  redis.call('HSET', KEYS[1], 'settling', token)
-elseif current(KEYS[1], 'settling') ~= token then
+local meta_key, store_epoch, nonce_or_token, hold_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local token = nonce_or_token
+if store_epoch ~= '' then
+  if current_store_epoch(meta_key) ~= store_epoch then return false end
+  token = this_process() .. ':' .. nonce_or_token
+  redis.call('HDEL', meta_key, 'incarnation')
+  redis.call('HSET', meta_key, 'settling', token)
+elseif current(meta_key, 'settling') ~= token then
   return false
 end
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'held_until', string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000) + ARGV[3]))
+redis.call('HSET', meta_key, 'held_until', as_text(time_ms() + hold_ms))
 return token

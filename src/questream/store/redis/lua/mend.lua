@@ -4,11 +4,13 @@
 -- ARGV: 1 token of the memory that is compared, or '', 2 dimension, then N ids
 -- Replies: {the revision of one that stands whole, -1 - the last known revision of one that does not, false where there
 --           is none} * N; or false if somebody else has recovered the namespace, or its memory is another by now
-local mending, sum_bytes = ARGV[1] ~= '', 4 * tonumber(ARGV[2])
+local meta_key, idle_key, singletons_key, aliases_key = unpack(KEYS, 1, 4)
+local token, sum_bytes = ARGV[1], 4 * tonumber(ARGV[2])
+local mending = token ~= ''
 if mending then
-  if current_store_epoch(KEYS[1]) or current(KEYS[1], 'settling') ~= ARGV[1] then return false end
-  for i = 2, 4 do
-    if is_other('ZCARD', KEYS[i]) then redis.call('DEL', KEYS[i]) end
+  if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= token then return false end
+  for _, key in ipairs({idle_key, singletons_key, aliases_key}) do
+    if is_other('ZCARD', key) then redis.call('DEL', key) end
   end
 end
 
@@ -27,8 +29,8 @@ end
 
 local replies = {}
 for i = 5, #KEYS do
-  local key, id = KEYS[i], ARGV[i - 2]
-  local known = redis.pcall('HMGET', key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired',
+  local cluster_key, id = KEYS[i], ARGV[i - 2]
+  local known = redis.pcall('HMGET', cluster_key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired',
     'joins')
   local exists = known.err or known[1] or known[2] or known[3] or known[4] or known[5] or known[6] or known[7]
   local revision, seen = tonumber(known[1] or nil), tonumber(known[5] or nil)
@@ -42,13 +44,13 @@ for i = 5, #KEYS do
     alias = known[5]
   else
     whole = is_whole({known[3], known[2], known[1], known[4], known[5], known[8]})
-      and #(redis.call('HGET', key, 'sum') or '') == sum_bytes
+      and #(redis.call('HGET', cluster_key, 'sum') or '') == sum_bytes
     idle = known[5]
     singleton = known[2] == '1' and known[5]
   end
   if not exists then
-    replies[i - 4] = (score(KEYS[2], id) or score(KEYS[4], id)) and -1 or false
-  elseif whole and place(KEYS[2], id, idle) and place(KEYS[3], id, singleton) and place(KEYS[4], id, alias) then
+    replies[i - 4] = (score(idle_key, id) or score(aliases_key, id)) and -1 or false
+  elseif whole and place(idle_key, id, idle) and place(singletons_key, id, singleton) and place(aliases_key, id, alias) then
     replies[i - 4] = revision
   else
     replies[i - 4] = -1 - (revision or 0)

@@ -13,34 +13,28 @@
 --           {the merge, from 1, survivor id, loser id} of each that was refused because both are named and differ},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
+local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
+local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])
-if current_store_epoch(KEYS[1]) ~= batch.store_epoch then return recovery_needed() end
-local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
-local damaged = damage(meta, KEYS[2], KEYS[3])
+local function survivor_key(i) return KEYS[3 + 2 * i] end
+local function loser_key(i) return KEYS[4 + 2 * i] end
+local function merged_sum(i) return ARGV[1 + i] end
+if current_store_epoch(meta_key) ~= batch.store_epoch then return recovery_needed() end
+local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
 local seq = tonumber(meta[1])
 if seq < batch.seq then return lost('the log has fewer changes than it had') end
-for _, name in ipairs({KEYS[4], KEYS[#KEYS - 1], KEYS[#KEYS]}) do redis.call('ZCARD', name) end
-for i = 5, #KEYS - 2 do
-  local known = redis.call('HMGET', KEYS[i], 'members', 'size', 'revision', 'created', 'seen', 'joins')
-  if known[1] and not is_whole(known) then return lost('a cluster is cut short') end
+require_zsets(outbox_key, singletons_key, aliases_key)
+for i = 1, #batch.merges do
+  for _, key in ipairs({survivor_key(i), loser_key(i)}) do
+    local known = redis.call('HMGET', key, unpack(WHOLE))
+    if known[1] and not is_whole(known) then return lost('a cluster is cut short') end
+  end
 end
 
-local missed = {}
-if seq ~= batch.seq then
-  local first = string.format('%.0f', batch.seq + 1)
-  missed = redis.call('XRANGE', KEYS[2], first .. '-0', '+')
-  if not missed[1] or missed[1][1] ~= first .. '-1' then missed = false end
-end
-
-local seq_before, entry = seq, 0
-local function log(...)
-  if entry == 0 then seq = seq + 1 end
-  entry = entry + 1
-  redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), ...)
-end
-
-local FIELDS = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed'}
+local missed = changes_after(log_key, batch.seq, seq)
+local log = open_log(log_key, seq)
 
 local function joined(one, other)
   if not one or not other then return one or other end
@@ -69,36 +63,38 @@ local function survives_before(one_id, one, other_id, other)
   return one_id < other_id
 end
 
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local now_ms = time_ms()
 local key_of, stands_for = {}, {}
 for i, merge in ipairs(batch.merges) do
-  key_of[merge[1]], key_of[merge[2]] = KEYS[3 + 2 * i], KEYS[4 + 2 * i]
+  key_of[merge[1]], key_of[merge[2]] = survivor_key(i), loser_key(i)
 end
 local results, refused, apart = {}, {}, {}
 for i, merge in ipairs(batch.merges) do
-  local kept_id, lost_id = stands_for[merge[1]] or merge[1], stands_for[merge[2]] or merge[2]
+  local proposed_survivor, proposed_loser, kept_members, lost_members, dropped = unpack(merge)
+  local kept_id = stands_for[proposed_survivor] or proposed_survivor
+  local lost_id = stands_for[proposed_loser] or proposed_loser
   local survivor_members = tonumber(redis.call('HGET', key_of[kept_id], 'members') or -1)
   local loser_members = tonumber(redis.call('HGET', key_of[lost_id], 'members') or -1)
-  local moved = survivor_members ~= merge[3] or loser_members ~= merge[4] or refused[merge[1]] or refused[merge[2]]
-  local kept = redis.call('HMGET', key_of[kept_id], unpack(FIELDS))
-  local lost = redis.call('HMGET', key_of[lost_id], unpack(FIELDS))
-  if not moved and not merge[5] and survives_before(lost_id, lost, kept_id, kept) then
+  local moved = survivor_members ~= kept_members or loser_members ~= lost_members or refused[proposed_survivor]
+    or refused[proposed_loser]
+  local kept = redis.call('HMGET', key_of[kept_id], unpack(STANDING))
+  local lost = redis.call('HMGET', key_of[lost_id], unpack(STANDING))
+  if not moved and not dropped and survives_before(lost_id, lost, kept_id, kept) then
     kept_id, lost_id, kept, lost = lost_id, kept_id, lost, kept
   end
   local survivor, loser = key_of[kept_id], key_of[lost_id]
-  local survivor_id, loser_id = string.format('%.0f', kept_id), string.format('%.0f', lost_id)
-  local label, route = naming(kept, lost, merge[5])
+  local survivor_id, loser_id = as_text(kept_id), as_text(lost_id)
+  local label, route = naming(kept, lost, dropped)
   if moved or not label then
     results[i] = false
-    refused[merge[1]], refused[merge[2]] = true, true
+    refused[proposed_survivor], refused[proposed_loser] = true, true
     if not moved then apart[#apart + 1] = {i, survivor_id, loser_id} end
   else
-    stands_for[merge[1]], stands_for[merge[2]] = kept_id, kept_id
-    local members = string.format('%.0f', merge[3] + merge[4])
-    local seen = math.max(tonumber(kept[6]), tonumber(lost[6]))
-    redis.call('HSET', survivor, 'members', members, 'sum', ARGV[1 + i], 'seen', string.format('%.0f', seen),
-      'created', string.format('%.0f', math.min(tonumber(kept[5]), tonumber(lost[5]))))
+    stands_for[proposed_survivor], stands_for[proposed_loser] = kept_id, kept_id
+    local members = as_text(kept_members + lost_members)
+    local seen = as_text(math.max(tonumber(kept[6]), tonumber(lost[6])))
+    redis.call('HSET', survivor, 'members', members, 'sum', merged_sum(i), 'seen', seen,
+      'created', as_text(math.min(tonumber(kept[5]), tonumber(lost[5]))))
     redis.call('HINCRBY', survivor, 'size', lost[1])
     redis.call('HINCRBY', survivor, 'revision', 1)
     if label ~= '' then redis.call('HSET', survivor, 'label', label) end
@@ -113,21 +109,16 @@ for i, merge in ipairs(batch.merges) do
     redis.call('HDEL', loser, 'members', 'sum', 'joins', 'absorbed')
     redis.call('HSET', loser, 'merged_into', survivor_id)
     redis.call('HINCRBY', loser, 'revision', 1)
-    redis.call('ZADD', KEYS[3], string.format('%.0f', seen), survivor_id)
-    redis.call('ZREM', KEYS[3], loser_id)
-    redis.call('ZREM', KEYS[#KEYS - 1], survivor_id, loser_id)
-    redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', seen), loser_id)
-    redis.call('ZADD', KEYS[4], now_ms, survivor_id, now_ms, loser_id)
-    log('removed', loser_id)
-    log('moved', survivor_id, 'members', members, 'sum', ARGV[1 + i])
-    local survived, ended = redis.call('HMGET', survivor, unpack(FIELDS)), redis.call('HMGET', loser, unpack(FIELDS))
+    redis.call('ZADD', idle_key, seen, survivor_id)
+    redis.call('ZREM', idle_key, loser_id)
+    redis.call('ZREM', singletons_key, survivor_id, loser_id)
+    redis.call('ZADD', aliases_key, seen, loser_id)
+    redis.call('ZADD', outbox_key, now_ms, survivor_id, now_ms, loser_id)
+    log.append('removed', loser_id)
+    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i))
+    local survived, ended = redis.call('HMGET', survivor, unpack(STANDING)), redis.call('HMGET', loser, unpack(STANDING))
     results[i] = {survived, ended, survivor_id, loser_id}
   end
 end
-if entry > 0 then
-  redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
-  count_live(KEYS[1], KEYS[3], seq)
-  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
-end
-local outbox_count = tonumber(redis.call('HGET', KEYS[1], 'outdated_count')) or 0
-return {seq_before, missed, seq, results, apart, {outbox_count, now_ms}}
+close_log(log, meta_key, idle_key, batch.log_entries)
+return {seq, missed, log.seq, results, apart, {outdated_count(meta_key), now_ms}}

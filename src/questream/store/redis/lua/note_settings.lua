@@ -4,26 +4,26 @@
 -- ARGV: 1 worker, or '' to note nothing, 2 digest, 3 the settings, 4 ms after which settings that nobody noted are out
 --       of use
 -- Replies: {{worker, settings} * N} of the settings in use with another digest; none of a namespace that is not there
-if redis.call('HEXISTS', KEYS[1], 'model') == 0 then return {} end
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local is_read, noted = pcall(cjson.decode, redis.call('HGET', KEYS[1], 'settings') or '{}')
+local meta_key, worker, own_digest, own_settings, gone_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('HEXISTS', meta_key, 'model') == 0 then return {} end
+local now_ms = time_ms()
+local is_read, noted = pcall(cjson.decode, redis.call('HGET', meta_key, 'settings') or '{}')
 local used = {}
 for digest, note in pairs(is_read and type(noted) == 'table' and noted or {}) do
-  if type(note) == 'table' and tonumber(note[1]) and math.abs(now_ms - note[1]) <= tonumber(ARGV[4]) then
+  if type(note) == 'table' and tonumber(note[1]) and math.abs(now_ms - note[1]) <= gone_ms then
     used[#used + 1] = {digest, tonumber(note[1]), tostring(note[2]), tostring(note[3])}
   end
 end
 table.sort(used, function(a, b) return a[2] > b[2] end)
 local kept, others = {}, {}
 for at, note in ipairs(used) do
-  if at <= 15 and note[1] ~= ARGV[2] then
+  if at <= 15 and note[1] ~= own_digest then
     kept[note[1]] = {note[2], note[3], note[4]}
     others[#others + 1] = {note[3], note[4]}
   end
 end
-if ARGV[1] ~= '' then
-  kept[ARGV[2]] = {now_ms, ARGV[1], ARGV[3]}
-  redis.call('HSET', KEYS[1], 'settings', cjson.encode(kept))
+if worker ~= '' then
+  kept[own_digest] = {now_ms, worker, own_settings}
+  redis.call('HSET', meta_key, 'settings', cjson.encode(kept))
 end
 return others

@@ -3,6 +3,5 @@
 -- KEYS: 1 meta
 -- Replies: {store epoch that stands or '', how often a cluster was found outdated in the topic (verify_before_commit.lua),
 --           ms since the epoch}
-local now = redis.call('TIME')
-local count = tonumber(redis.call('HGET', KEYS[1], 'outdated_count')) or 0
-return {current_store_epoch(KEYS[1]) or '', count, now[1] * 1000 + math.floor(now[2] / 1000)}
+local meta_key = KEYS[1]
+return {current_store_epoch(meta_key) or '', outdated_count(meta_key), time_ms()}

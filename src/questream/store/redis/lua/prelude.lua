@@ -1,4 +1,4 @@
--- What stands before every script that decides, publishes or recovers.
+-- What stands before every script.
 -- The process of Redis that this runs in, and since when it is master: both change where memory can have been lost, the
 -- first with a restart, the second with a failover. Two INFOs cost about 20 us each.
 local function this_process()
@@ -35,6 +35,9 @@ local function is_other(command, key, ...)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
+-- A whole number as text: Lua's own form of a large one is 1e+15.
+local function as_text(number) return string.format('%.0f', number) end
+
 -- Whether the text of a field is a number that HINCRBY takes; a field that is missing is none.
 local function is_number(text)
   return text and string.match(text, '^%-?%d+$') ~= nil
@@ -68,12 +71,21 @@ end
 local function revision_of(id, meta_key, cluster_key)
   if id ~= '0' then return redis.call('HGET', cluster_key, 'revision') end
   local meta = redis.call('HMGET', meta_key, 'mean_questions', 'next')
-  return is_number(meta[1]) and is_number(meta[2]) and string.format('%.0f', meta[1] + meta[2])
+  return is_number(meta[1]) and is_number(meta[2]) and as_text(meta[1] + meta[2])
 end
 
 -- What does not hold of {seq, next, mean_questions} of the namespace and its log, or nil.
 local function log_damage(meta, log_key)
   if not (is_number(meta[1]) and is_number(meta[2]) and is_number(meta[3])) then return 'its numbers are missing' end
-  local ahead = string.format('%.0f', tonumber(meta[1]) + 1)
+  local ahead = as_text(tonumber(meta[1]) + 1)
   if redis.call('XRANGE', log_key, ahead .. '-0', '+', 'COUNT', 1)[1] then return 'the log is ahead of its number' end
+end
+
+-- The entries of the log after `since`, where the namespace stands at `seq`; false where they were trimmed.
+local function changes_after(log_key, since, seq)
+  if since == seq then return {} end
+  local first = as_text(since + 1)
+  local entries = redis.call('XRANGE', log_key, first .. '-0', '+')
+  if not entries[1] or entries[1][1] ~= first .. '-1' then return false end
+  return entries
 end

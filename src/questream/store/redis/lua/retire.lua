@@ -4,46 +4,38 @@
 -- KEYS: 1 meta, 2 log, 3 outbox, 4 idle, 5 singletons, 6 aliases, then N clusters or merged ids
 -- ARGV: 1 JSON {most, log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
 -- Replies: the ids that were retired, `most` of them, or error RECOVERY_NEEDED or LOST
-if not current_store_epoch(KEYS[1]) then return recovery_needed() end
+local meta_key, log_key, outbox_key, idle_key, singletons_key, aliases_key = unpack(KEYS, 1, 6)
+local function cluster_key(i) return KEYS[6 + i] end
 local batch = cjson.decode(ARGV[1])
-local meta = redis.call('HMGET', KEYS[1], 'seq', 'next', 'mean_questions', 'live', 'live_seq')
-local damaged = damage(meta, KEYS[2], KEYS[4])
+local index_key, is_alias = KEYS[batch.index], batch.index == 6
+if not current_store_epoch(meta_key) then return recovery_needed() end
+local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
-local seq = tonumber(meta[1])
-for _, name in ipairs({KEYS[3], KEYS[5], KEYS[6]}) do redis.call('ZCARD', name) end
+require_zsets(outbox_key, singletons_key, aliases_key)
 for i, number in ipairs(batch.ids) do
-  local seen = redis.call('ZSCORE', KEYS[batch.index], string.format('%.0f', number))
-  if seen and not is_number(redis.call('HGET', KEYS[6 + i], 'revision')) then return lost('a cluster is cut short') end
+  local seen = redis.call('ZSCORE', index_key, as_text(number))
+  if seen and not is_number(redis.call('HGET', cluster_key(i), 'revision')) then return lost('a cluster is cut short') end
 end
 
-local now = redis.call('TIME')
-local tombstone_at = now[1] * 1000 + math.floor(now[2] / 1000) + batch.tombstone_ms
-local retired, entry = {}, 0
+local tombstone_at = time_ms() + batch.tombstone_ms
+local retired, log = {}, open_log(log_key, tonumber(meta[1]))
 for i, number in ipairs(batch.ids) do
-  local key, id = KEYS[6 + i], string.format('%.0f', number)
-  local seen = redis.call('ZSCORE', KEYS[batch.index], id)
+  local key, id = cluster_key(i), as_text(number)
+  local seen = redis.call('ZSCORE', index_key, id)
   local kept = redis.call('HMGET', key, 'label', 'route')
-  local is_alias = batch.index == 6
   if #retired < batch.most and seen and tonumber(seen) <= batch["until"] and (is_alias or not kept[1] and not kept[2]) then
-    redis.call('ZREM', KEYS[4], id)
-    redis.call('ZREM', KEYS[5], id)
-    redis.call('ZREM', KEYS[6], id)
+    redis.call('ZREM', idle_key, id)
+    redis.call('ZREM', singletons_key, id)
+    redis.call('ZREM', aliases_key, id)
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'merged_into', 'joins',
       'absorbed')
     redis.call('HSET', key, 'retired', '1')
     redis.call('HINCRBY', key, 'revision', 1)
-    redis.call('ZADD', KEYS[3], string.format('%.0f', tombstone_at), id)
-    if not is_alias then
-      if entry == 0 then seq = seq + 1 end
-      entry = entry + 1
-      redis.call('XADD', KEYS[2], string.format('%.0f-%d', seq, entry), 'removed', id)
-    end
+    redis.call('ZADD', outbox_key, as_text(tombstone_at), id)
+    if not is_alias then log.append('removed', id) end
     retired[#retired + 1] = number
   end
 end
-if entry > 0 then
-  redis.call('HSET', KEYS[1], 'seq', string.format('%.0f', seq))
-  count_live(KEYS[1], KEYS[4], seq)
-  redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', batch.log_entries)
-end
+close_log(log, meta_key, idle_key, batch.log_entries)
 return retired

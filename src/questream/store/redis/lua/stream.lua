@@ -3,9 +3,10 @@
 -- KEYS: 1 streams, hash of name: identity
 -- ARGV: 1 topic, 2 identity of the stream, 3 its name where the topic's is taken
 -- Replies: {name, 1 where the name was given just now, else 0}
-if is_other('HEXISTS', KEYS[1], ARGV[1]) then redis.call('DEL', KEYS[1]) end
-local first = redis.call('HGET', KEYS[1], ARGV[1])
-local name = (not first or first == ARGV[2]) and ARGV[1] or ARGV[3]
-local is_new = redis.call('HEXISTS', KEYS[1], name) == 0
-if is_new then redis.call('HSET', KEYS[1], name, ARGV[2]) end
+local streams_key, topic, identity, other_name = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+if is_other('HEXISTS', streams_key, topic) then redis.call('DEL', streams_key) end
+local first = redis.call('HGET', streams_key, topic)
+local name = (not first or first == identity) and topic or other_name
+local is_new = redis.call('HEXISTS', streams_key, name) == 0
+if is_new then redis.call('HSET', streams_key, name, identity) end
 return {name, is_new and 1 or 0}

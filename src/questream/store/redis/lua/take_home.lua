@@ -2,6 +2,7 @@
 -- KEYS: 1 meta
 -- ARGV: 1 home
 -- Replies: 1 if it was taken, else 0
-if redis.call('HEXISTS', KEYS[1], 'home') == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'home', ARGV[1])
+local meta_key, home = KEYS[1], ARGV[1]
+if redis.call('HEXISTS', meta_key, 'home') == 1 then return 0 end
+redis.call('HSET', meta_key, 'home', home)
 return 1

@@ -2,6 +2,5 @@
 -- KEYS: 1 outbox
 -- ARGV: 1 how long in ms, 2 how many at most
 -- Replies: ids, longest waiting first
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-return redis.call('ZRANGE', KEYS[1], '-inf', now_ms - tonumber(ARGV[1]), 'BYSCORE', 'LIMIT', 0, ARGV[2])
+local outbox_key, waiting_ms, most = KEYS[1], tonumber(ARGV[1]), ARGV[2]
+return redis.call('ZRANGE', outbox_key, '-inf', time_ms() - waiting_ms, 'BYSCORE', 'LIMIT', 0, most)
