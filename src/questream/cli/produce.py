@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line
+from questream.cli.output import print_json, print_line, remark
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 
 class RowFormat(StrEnum):
@@ -71,20 +77,45 @@ def produce(
     A line that cannot be sent is named, and nothing after it is sent; of a file that can be read twice nothing at all.
     Example: questream produce tickets.csv --text-column "{subject} {body}" --timestamp-column created_at
     """
-    from questream.cli.file_records import Columns, FileRecords, check_columns
-    from questream.cli.sending import Skipped, send_all
+    from questream.tools.producing.file_records import Columns, FileRecords, check_columns
+    from questream.tools.producing.sending import send_file
 
     settings = load(config, set_)
     columns = Columns(text_column or (), id_column, timestamp_column, namespace_column, field or (), header or ())
     check_columns(columns, settings)
     records = FileRecords(settings, columns, namespace, None if format is None else format.value, timestamps)
     started = time.monotonic()
-    skipped = Skipped(skip_bad)
-    sent = send_all(records, file, rate, skipped)
+    with _on_stderr() as report:
+        sent = send_file(records, file, report, rate=rate, skip_bad=skip_bad)
     seconds = time.monotonic() - started
     if as_json:
-        told = {"sent": sent, "topic": settings.kafka.input_topic, "seconds": round(seconds, 3)}
-        print_json(told | ({"skipped": skipped.count} if skip_bad else {}))
+        document = {"sent": sent.count, "topic": settings.kafka.input_topic, "seconds": round(seconds, 3)}
+        print_json(document | ({"skipped": sent.skipped} if skip_bad else {}))
         return
-    passed_over = f", {skipped.count:,} lines passed over" if skipped.count else ""
-    print_line(f"{sent:,} questions sent to {settings.kafka.input_topic} in {seconds:.1f} s{passed_over}")
+    passed_over = f", {sent.skipped:,} lines passed over" if sent.skipped else ""
+    print_line(f"{sent.count:,} questions sent to {settings.kafka.input_topic} in {seconds:.1f} s{passed_over}")
+
+
+class _Lines:
+    """Remarks on stderr, where a count is shown too if that is a terminal."""
+
+    def __init__(self, status: Status | None = None) -> None:
+        self._status = status
+
+    def notice(self, text: str) -> None:
+        remark(f"questream: {text}")
+
+    def sent(self, count: int) -> None:
+        if self._status is not None:
+            self._status.update(f"{count:,} sent")
+
+
+@contextmanager
+def _on_stderr() -> Iterator[_Lines]:
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("sending") as status:
+        yield _Lines(status)

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 from questream.domain import Headers
 from questream.records.formats.cloudevents import is_event, of_declared, read_declared, read_structured
 from questream.records.formats.deserializer import Deserializer, Read
+from questream.records.formats.json import serializer
 from questream.records.parsing import opens_object, parse_object, parse_undeclared
 from questream.records.reasons import Reason, undecodable
 
 if TYPE_CHECKING:
     from questream.settings import InputSettings
+
+# Questions are written as JSON, which tells its own format.
+__all__ = ["deserializer", "serializer"]
 
 
 def deserializer(_input: InputSettings) -> Deserializer:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from questream.domain import Headers
 from questream.errors import BadRecord
+from questream.records.formats import json
 from questream.records.formats.deserializer import Content, Deserializer, Event, Read
+from questream.records.formats.serializer import Serialized, Serializer
 from questream.records.parsing import opens_object, parse_json, parse_object, read_plain
 from questream.records.paths import ABSENT
 from questream.records.reasons import Reason, undecodable
@@ -44,6 +46,28 @@ class Batch(NamedTuple):
 def deserializer(_input: InputSettings) -> Deserializer:
     """Events need no settings."""
     return _read
+
+
+def serializer(input: InputSettings) -> Serializer:
+    """An event in binary mode, whose data are as under `json`."""
+    return _Serializer(json.serializer(input))
+
+
+class _Serializer:
+    has_fields = True
+
+    def __init__(self, data: Serializer) -> None:
+        self._data = data
+
+    def __call__(self, id: str, text: str, fields: dict[str, Any], /) -> Serialized:
+        attributes = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", id.encode()),
+            ("ce_source", b"/questream/produce"),
+            ("ce_type", b"questream.question"),
+            ("content-type", b"application/json"),
+        ]
+        return Serialized(self._data(id, text, fields).value, attributes)
 
 
 def is_extension(name: str) -> bool:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from questream.broker.connect import open_admin, open_producer
 from questream.broker.port import FoundTopic, Outgoing, Place, Producer
-from questream.cli.file_records import FileRecord, FileRecords
-from questream.cli.output import remark
 from questream.errors import KafkaRefused, KafkaUnavailable, RecordsTooLarge
-from questream.records.rows import QuestionFileError, at_line
+from questream.records.rows import QuestionFileError, Refuse, at_line, raise_it
 from questream.settings import Settings
+from questream.tools.producing.file_records import FileRecord, FileRecords
 
 # How many records wait for their acknowledgement at once; bounds memory, and how late a failure is seen.
 _IN_FLIGHT = 5_000
@@ -25,55 +23,75 @@ _MOST_NAMED = 20
 _RECORD_BYTES = 512
 
 
-class Skipped:
-    """Lines that cannot be sent: the first ends the command, or each is named and passed over."""
+class Report(Protocol):
+    """Hears how sending goes."""
 
-    def __init__(self, are_passed_over: bool) -> None:
-        self.are_passed_over = are_passed_over
-        self.count = 0
+    def notice(self, text: str) -> None:
+        """What a person should know now."""
 
-    def refuse(self, error: QuestionFileError) -> None:
-        """Raise the error, or name it."""
-        if not self.are_passed_over:
-            raise error
-        self.count += 1
-        if self.count <= _MOST_NAMED:
-            remark(f"questream: {error}; passed over")
-        elif self.count == _MOST_NAMED + 1:
-            remark("questream: more lines are passed over, which are only counted")
+    def sent(self, count: int) -> None:
+        """So many questions are acknowledged by now."""
 
 
-def send_all(records: FileRecords, file: Path, rate: float | None, skipped: Skipped) -> int:
-    """Send and wait until all is acknowledged; returns how many.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How many questions were sent, and how many lines that cannot be sent were passed over."""
 
-    Raises QuestionFileError for the first line that cannot be sent, unless it is passed over.
+    count: int
+    skipped: int
+
+
+def send_file(
+    records: FileRecords, file: Path, report: Report, *, rate: float | None = None, skip_bad: bool = False
+) -> Sent:
+    """Send the questions of a file, `rate` per second at most, and wait until all are acknowledged.
+
+    Raises QuestionFileError for the first line that cannot be sent, unless `skip_bad` has it named and passed over; of
+    a file that can be read twice nothing is sent then. Raises KafkaUnavailable or KafkaRefused.
     """
-    if file.is_file() and not skipped.are_passed_over:
+    if file.is_file() and not skip_bad:
         # A first reading finds a mistake before anything is sent; a pipe can be read but once.
         for _ in records.read(file):
             pass
     else:
         _require_readable(file)
     topic = _existing_topic(records.settings)
-    retention = _Retention(topic)
-    with open_producer(records.settings) as producer, _progress() as advance:
-        outbox = _Outbox(producer, topic, file, advance)
+    skipped = _Skipped(report) if skip_bad else None
+    refuse = raise_it if skipped is None else skipped.refuse
+    retention = _Retention(topic, report)
+    with open_producer(records.settings) as producer:
+        outbox = _Outbox(producer, topic, file, report, refuse)
         pace = _Pace(rate)
         try:
-            for one in records.read(file, skipped.refuse):
+            for one in records.read(file, refuse):
                 pace.wait()
                 retention.look_at(one.timestamp_ms)
-                outbox.send(one, skipped)
+                outbox.send(one)
         except KeyboardInterrupt:
-            remark(f"questream: interrupted; {outbox.acknowledged:,} questions are known to be sent")
+            report.notice(f"interrupted; {outbox.acknowledged:,} questions are known to be sent")
             raise
         except QuestionFileError:
             # What came before it is sent; what comes after it is not.
             outbox.settle()
-            remark(f"questream: {outbox.acknowledged:,} questions before it were sent")
+            report.notice(f"{outbox.acknowledged:,} questions before it were sent")
             raise
         outbox.settle()
-    return outbox.acknowledged
+    return Sent(outbox.acknowledged, 0 if skipped is None else skipped.count)
+
+
+class _Skipped:
+    """Names lines that cannot be sent, the first of them, and counts them."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.count = 0
+
+    def refuse(self, error: QuestionFileError) -> None:
+        self.count += 1
+        if self.count <= _MOST_NAMED:
+            self._report.notice(f"{error}; passed over")
+        elif self.count == _MOST_NAMED + 1:
+            self._report.notice("more lines are passed over, which are only counted")
 
 
 def _require_readable(file: Path) -> None:
@@ -101,7 +119,8 @@ def _existing_topic(settings: Settings) -> FoundTopic:
 class _Retention:
     """Says once that the topic keeps records of so long ago no longer."""
 
-    def __init__(self, topic: FoundTopic) -> None:
+    def __init__(self, topic: FoundTopic, report: Report) -> None:
+        self._report = report
         kept_ms = int(topic.configs.get("retention.ms", "-1"))
         self._name = topic.name
         self._first_kept_ms = 0 if kept_ms < 0 else int(time.time() * 1000) - kept_ms
@@ -109,8 +128,8 @@ class _Retention:
     def look_at(self, timestamp_ms: int | None) -> None:
         if timestamp_ms is None or timestamp_ms >= self._first_kept_ms:
             return
-        remark(
-            f"questream: the file has times that lie before what {self._name} keeps (its retention.ms): Kafka may"
+        self._report.notice(
+            f"the file has times that lie before what {self._name} keeps (its retention.ms): Kafka may"
             " delete these records before they are read; --no-timestamps sends them with the time of sending"
         )
         self._first_kept_ms = 0
@@ -136,16 +155,17 @@ class _Pace:
 class _Outbox:
     """Sends with a bounded number of records in flight, and names the line of one that fails."""
 
-    def __init__(self, producer: Producer, topic: FoundTopic, file: Path, advance: Callable[[int], None]) -> None:
+    def __init__(self, producer: Producer, topic: FoundTopic, file: Path, report: Report, refuse: Refuse) -> None:
         self._producer = producer
         self._topic = topic
         self._file = file
-        self._advance = advance
+        self._report = report
+        self._refuse = refuse
         self._lines: list[int] = []
         self._outcomes: dict[int, Place | Exception] = {}
         self.acknowledged = 0
 
-    def send(self, one: FileRecord, skipped: Skipped) -> None:
+    def send(self, one: FileRecord) -> None:
         """Send a record, unless the topic would not take it."""
         problem = _problem_of(one, self._topic)
         if problem is None:
@@ -157,7 +177,7 @@ class _Outbox:
             except RecordsTooLarge:
                 problem = "its record is longer than the producer sends (kafka.options.max_request_size)"
         if problem is not None:
-            skipped.refuse(at_line(self._file, one.line, problem))
+            self._refuse(at_line(self._file, one.line, problem))
         elif len(self._lines) >= _IN_FLIGHT:
             self.settle()
 
@@ -167,14 +187,14 @@ class _Outbox:
         for line in self._lines:
             outcome = self._outcomes[line]
             if isinstance(outcome, Exception):
-                remark(
-                    f"questream: {at_line(self._file, line, 'not acknowledged')}; {self.acknowledged:,} before it were"
+                self._report.notice(
+                    f"{at_line(self._file, line, 'not acknowledged')}; {self.acknowledged:,} before it were"
                 )
                 raise outcome
             self.acknowledged += 1
         self._lines.clear()
         self._outcomes.clear()
-        self._advance(self.acknowledged)
+        self._report.sent(self.acknowledged)
 
 
 def _problem_of(one: FileRecord, topic: FoundTopic) -> str | None:
@@ -193,15 +213,3 @@ def _problem_of(one: FileRecord, topic: FoundTopic) -> str | None:
             if most_ms is not None and distance_ms > int(most_ms):
                 return f"its time is further {name} now than {topic.name} takes ({setting} is {most_ms})"
     return None
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], None]]:
-    """A count on stderr where that is a terminal; elsewhere nothing."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("sending") as status:
-        yield lambda sent: status.update(f"{sent:,} sent")

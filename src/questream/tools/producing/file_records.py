@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from questream.cli.question_records import QuestionEncoder, QuestionRecord
 from questream.domain import Record, Source
-from questream.errors import BadRecord, SettingsError
+from questream.errors import BadRecord
 from questream.records import QuestionDecoder, open_decoder
 from questream.records.files import TIME_COLUMNS, file_stem, value_of
+from questream.records.questions import QuestionEncoder, QuestionRecord
 from questream.records.rows import FileFormat, QuestionFileError, Refuse, Row, at_line, raise_it, read_rows
 
 if TYPE_CHECKING:
@@ -180,10 +180,11 @@ class FileRecords:
 
 def check_columns(columns: Columns, settings: Settings) -> None:
     """Raise SettingsError where a record of `input.format` has no place for what is asked."""
-    if columns.fields and settings.input.format == "text":
-        raise SettingsError("input.format is text: a record has no place for fields", "send them as headers")
+    encoder = QuestionEncoder(settings.input)
+    if columns.fields:
+        encoder.require_fields()
     if columns.namespace is not None:
-        QuestionEncoder(settings.input).encode("1", "?", "default")
+        encoder.encode("1", "?", "default")
 
 
 def moment_ms(value: object) -> int | None:

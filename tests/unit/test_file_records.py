@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.cli.file_records import Columns, FileRecord, FileRecords, check_columns, moment_ms
 from questream.domain import Record, Source
 from questream.errors import SettingsError
 from questream.records import QuestionDecoder
 from questream.records.rows import QuestionFileError
 from questream.settings import InputSettings, Settings
+from questream.tools.producing.file_records import Columns, FileRecord, FileRecords, check_columns, moment_ms
 
 TICKETS = "Ticket,Subject,Body,Created,Tenant\n7,Card,Where is it?,2026-01-02T03:04:05Z,bank\n8,PIN,,,\n"
 

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from questream.cli.question_records import QuestionEncoder
 from questream.domain import Record, Source
 from questream.errors import SettingsError
 from questream.records import QuestionDecoder
+from questream.records.parsing import is_visible
+from questream.records.questions import QuestionEncoder
 from questream.settings import InputSettings
+from questream.settings.formats import FORMATS as REGISTRY
 
 FORMATS = ["auto", "json", "text", "cloudevents"]
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Z"]), min_size=1).filter(lambda t: t.strip() == t)
+TEXTS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(is_visible)
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
 
 
@@ -52,6 +54,14 @@ def test_fields_stand_where_the_settings_say(format: Any) -> None:
     input = InputSettings(format=format, id_field="payload.id", text_field="payload.question.text")
     question = sent_and_read(input, "mine", "Why?", None)
     assert (question.id, question.text) == ("mine", "Why?")
+
+
+def test_a_format_that_questions_cannot_be_written_in_is_refused_with_those_that_they_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(REGISTRY, "text", f"{__name__}:no_deserializer")
+    with pytest.raises(SettingsError, match=r"input\.format = 'text'.*one of auto, json, cloudevents"):
+        QuestionEncoder(InputSettings(format="text"))
 
 
 @pytest.mark.parametrize(

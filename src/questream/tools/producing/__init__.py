@@ -1,0 +1,1 @@
+"""Questions of a file become records of the input topic."""
