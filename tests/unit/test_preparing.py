@@ -101,6 +101,41 @@ def test_a_line_without_markup_stays_to_the_byte(text: str) -> None:
     assert without_frame(text) == text or is_html(text)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "I hope this email finds you well.",
+        "Hope you're doing well!",
+        "Thanks for your quick reply last time. Sorry to bother you again.",
+        "I have a quick question.",
+        "Ich hoffe, es geht Ihnen gut.",
+        "J'espère que vous allez bien.",
+        "Espero que este correo le encuentre bien.",
+    ],
+)
+def test_sentences_that_only_say_hello_are_left_out(said: str) -> None:
+    for mail in (f"Hi Tom,\n\n{said} {QUESTION}\n\nBest regards\nAnna", f"Hello,\n{said}\n\n{QUESTION}"):
+        assert without_frame(mail) == QUESTION
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "I have a quick question about the fees of my account",
+        "Thanks for your reply, but the refund has not come yet.",
+        "I am a long time customer of yours and my card was stolen.",
+        "Sorry to bother you, where is my card?",
+        "Hope you are well, my transfer failed.",
+    ],
+)
+def test_a_sentence_that_goes_on_to_say_something_is_kept(question: str) -> None:
+    assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
+
+
+def test_a_mail_that_only_says_hello_is_kept() -> None:
+    assert without_frame("Hello,\n\nI hope you are well.\n\nBest regards\nAnna") == "I hope you are well."
+
+
 def test_the_subject_is_kept_where_it_says_something() -> None:
     mail = (
         "From: Anna\nTo: Support\nSubject: Re: [#4711] Refund for a cancelled order\nDate: 3 March\n\nIt has not come."

@@ -20,6 +20,8 @@ _SHORT_WORDS = 10
 _NAME_WORDS = 5
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
+# More than that behind the phrase may be what the mail is about.
+_COURTESY_WORDS = 2
 
 _RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
 _DASHES = re.compile(r"--+|__+|\u2014")
@@ -35,6 +37,7 @@ _CONTACT = re.compile(
 )
 _WORD = re.compile(r"[^\W_](?:[^\W_]|['\u2019.-](?=[^\W_]))*")
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
+_SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 _GREETING_ENDS = re.compile(r"[,!:;\u2013]|\s-\s|\.\s")
 
 
@@ -91,8 +94,9 @@ def body(text: str) -> str:
     if "\n" not in text:
         return text
     lines = [_Line(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
-    kept = _without_signature(_without_notices(_without_greeting(_without_headers(_written(lines)))))
-    if not _any(kept) or len(kept) == len(_trimmed(lines)):
+    framed = _without_signature(_without_notices(_without_greeting(_without_headers(_written(lines)))))
+    kept = _without_courtesies(framed)
+    if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in _without_name(kept)))
 
@@ -207,6 +211,21 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
     if ends and len(_Line(first.text[: ends.start()]).words) <= count + 3:
         rest = _Line(first.text[ends.end() :].lstrip(" -,"))
         return [rest, *lines[1:]] if rest.words else lines
+    return lines
+
+
+def _without_courtesies(lines: list[_Line]) -> list[_Line]:
+    """Without the sentences at the beginning that only say hello, such as "I hope this mail finds you well."."""
+    kept = _trimmed(lines)
+    while kept:
+        found = _SENTENCE.match(kept[0].text[:_LOOKED_AT])
+        end = len(kept[0].text) if found is None else found.end()
+        sentence = _Line(kept[0].text[:end])
+        count = begins_with(sentence.words, phrases().courtesies)
+        if not count or sentence.asks or len(sentence.words) > count + _COURTESY_WORDS:
+            return kept
+        rest = _Line(kept[0].text[end:])
+        kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
     return lines
 
 

@@ -14,10 +14,12 @@ from importlib.resources import files
 class Phrases:
     """Phrases in lower case, words apart by one space.
 
-    `headers` are names of the fields of a mail or a ticket, `subjects` those of them that say what it is about.
+    A sentence that begins with one of `courtesies` and soon ends asks nothing. `headers` are names of the fields of a
+    mail or a ticket, `subjects` those of them that say what it is about.
     """
 
     greetings: frozenset[str]
+    courtesies: frozenset[str]
     closings: frozenset[str]
     sent_from: frozenset[str]
     headers: frozenset[str]
@@ -39,6 +41,7 @@ def phrases() -> Phrases:
 
     return Phrases(
         greetings=of("greetings"),
+        courtesies=of("courtesies"),
         closings=of("closings"),
         sent_from=of("sent_from"),
         headers=of("headers"),
