@@ -22,7 +22,7 @@ LAYERS = (
     {"recovery", "migration", "library"},
     {"stream", "estimator"},
     {"tools"},
-    {"lab"},
+    {"lab", "server"},
     {"cli"},
 )
 # They start and look after servers of their own, or ask one how it is.

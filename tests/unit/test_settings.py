@@ -129,6 +129,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "input.deletes": "dead-letter",
         "input.updates": "skip",
         "input.arrays": "single",
+        "serve.trusted_proxies": "10.0.0.0/8, ::1",
+        "serve.viewers_read_texts": "true",
         "log.level": "error",
         "log.format": "json",
     }

@@ -28,6 +28,7 @@ from questream.cli.output import print_line
 from questream.cli.produce import produce
 from questream.cli.recovery import restore, verify
 from questream.cli.run import run
+from questream.cli.serve import serve, serve_token
 from questream.cli.tail import tail
 from questream.cli.topics import topics
 from questream.cli.train import train
@@ -55,6 +56,8 @@ app.command("produce")(produce)
 app.command("tail")(tail)
 app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
+app.command("serve")(serve)
+app.command("serve-token")(serve_token)
 app.add_typer(dead_letters, name="dead-letters")
 app.command("evaluate")(evaluate)
 app.command("export")(export)

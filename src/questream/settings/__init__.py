@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ModelSettings,
         NamespaceSettings,
         RedisSettings,
+        ServeSettings,
         Settings,
     )
 
@@ -36,7 +37,8 @@ _HOMES = {
             "InputSettings",
             "NamespaceSettings",
         ),
-        *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "Settings"),
+        *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "ServeSettings"),
+        "Settings",
     ),
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "ModelSettings",
     "NamespaceSettings",
     "RedisSettings",
+    "ServeSettings",
     "Setting",
     "Settings",
     "all_settings",

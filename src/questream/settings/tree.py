@@ -487,6 +487,53 @@ class MetricsSettings(Group):
     )
 
 
+def _check_network(network: str) -> str:
+    """An address or a network in CIDR form."""
+    ipaddress.ip_network(network)
+    return network
+
+
+Network = Annotated[str, AfterValidator(_check_network)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$"), Allowed("1 to 64 letters, digits and hyphens")]
+
+
+class ServeSettings(Group):
+    """The page and the HTTP API of `questream serve`, and who may use them."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on. Any but the loopback's needs `tokens_file` or `user_header`.",
+    )
+    port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
+        default=8464, ge=0, le=65535, description="TCP port; `auto` or 0: a free one, which the log tells."
+    )
+    tokens_file: Path | None = Field(
+        default=None,
+        description="File with the hashes of bearer tokens, their roles and namespaces; `questream serve-token` adds "
+        "to it. It is read again when it changes. Unset: no tokens.",
+    )
+    user_header: HeaderName | None = Field(
+        default=None,
+        description="Header in which a proxy of `trusted_proxies` names who is logged in, such as X-Forwarded-User; "
+        "unset: none is read.",
+    )
+    role_header: HeaderName | None = Field(
+        default=None,
+        description="Header in which that proxy tells the role, `operator`, or one for each namespace, "
+        "`shop:operator,*:viewer`; unset: all are viewers.",
+    )
+    trusted_proxies: Annotated[
+        list[Network], BeforeValidator(_split), Allowed("a list of addresses and networks, 10.0.0.0/8")
+    ] = Field(default_factory=list, description="Addresses whose `user_header` is believed.")
+    viewers_read_texts: bool = Field(
+        default=False, description="Whether the role `viewer` is shown texts of questions, as the other roles are."
+    )
+    requests_per_minute: int = Field(
+        default=600, ge=1, le=1_000_000, description="Requests that each login may make in a minute, and at once."
+    )
+
+
 class LogSettings(Group):
     """What is logged, to stderr."""
 
@@ -525,4 +572,5 @@ class Settings(Group):
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     input: InputSettings = Field(default_factory=InputSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -1,0 +1,12 @@
+"""The HTTP API, `/api/v1`: a file for each kind of thing."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from questream.server.api import clusters, namespaces
+from questream.server.problems import ANSWERS
+
+router = APIRouter(prefix="/api/v1", responses=ANSWERS)
+for part in (namespaces, clusters):
+    router.include_router(part.router)

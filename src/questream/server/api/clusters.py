@@ -1,0 +1,105 @@
+"""The clusters of a namespace: listed, searched, and one by one."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+
+from questream.domain import ClusterState, format_cluster_id
+from questream.server.catalogue import Query as Wanted
+from questream.server.catalogue import Sort, decode_cursor, encode_cursor
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.clusters import as_document, lineage
+
+MAX_PAGE = 200
+MAX_SEARCH_CHARACTERS = 200
+
+router = APIRouter(tags=["clusters"])
+
+
+class Cluster(BaseModel):
+    """A cluster as it stands; `representative` is null for those who may not read texts."""
+
+    cluster_id: str
+    namespace: str
+    size: int
+    members: int
+    label: str | None
+    route: str | None
+    created_at: str
+    last_seen_at: str
+    model: str
+    representative: str | None
+    revision: int
+
+
+class ClusterDetail(Cluster):
+    """A cluster, what its id was merged into, if it was, and which ids have been merged into it."""
+
+    merged_from: list[str]
+    asked_for: str
+
+
+class ClusterList(BaseModel):
+    """A page of clusters; `total` counts those of all pages, `next` is the cursor of the next page."""
+
+    clusters: list[Cluster]
+    total: int
+    next: str | None
+
+
+def as_model(state: ClusterState, reads_texts: bool) -> Cluster:
+    """A cluster as it is shown to somebody."""
+    document = as_document(state)
+    if not reads_texts:
+        document["representative"] = None
+    return Cluster(**document, revision=state.revision)
+
+
+def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
+    """What a cluster has become, as the store has it now. Raises NoSuchCluster."""
+    return lineage(scope.services.store, scope.namespace, cluster_id)[-1]
+
+
+def etag_of(state: ClusterState) -> str:
+    """The entity tag of a cluster: its id and its revision."""
+    return f'"{format_cluster_id(state.cluster_id)}.{state.revision}"'
+
+
+@router.get("/namespaces/{namespace}/clusters")
+def list_clusters(
+    scope: InNamespace,
+    sort: Annotated[Sort, Query(description="The largest, the newest, or those seen last come first.")] = Sort.SIZE,
+    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Part of an id, name or question.")] = "",
+    label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+) -> ClusterList:
+    """A page of the live clusters. A cluster that moves meanwhile may be on two pages, or on none."""
+    try:
+        after = None if cursor is None else decode_cursor(sort, cursor)
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    found = scope.services.catalogues.get(scope.namespace).find(Wanted(sort, q, scope.reads_texts, label, limit, after))
+    return ClusterList(
+        clusters=[as_model(state, scope.reads_texts) for state in found.states],
+        total=found.total,
+        next=None if found.next is None else encode_cursor(sort, found.next),
+    )
+
+
+@router.get("/namespaces/{namespace}/clusters/{cluster_id}")
+def show_cluster(scope: InNamespace, cluster_id: str, response: Response) -> ClusterDetail:
+    """One cluster; an id that was merged away leads to what it was merged into."""
+    state = find_cluster(scope, read_cluster_id(cluster_id))
+    response.headers["ETag"] = etag_of(state)
+    merged = scope.services.catalogues.get(scope.namespace).merged_into(state.cluster_id)
+    return ClusterDetail(
+        **as_model(state, scope.reads_texts).model_dump(),
+        merged_from=[format_cluster_id(one) for one in merged],
+        asked_for=cluster_id,
+    )

@@ -1,0 +1,107 @@
+"""The ASGI application: the API, the page, and what both answer when something is wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from http import HTTPStatus
+from importlib.metadata import version
+from importlib.resources import files
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from questream.errors import QuestreamError
+from questream.server import api, pages
+from questream.server.problems import Refused, respond
+from questream.server.protection import Protection
+from questream.server.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+def build_app(services: Services, running: Callable[[], AbstractContextManager[None]] | None = None) -> FastAPI:
+    """The application; `running` holds whatever works in the background while it serves."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if running is None:
+            yield
+            return
+        with running():
+            yield
+
+    app = FastAPI(
+        title="questream",
+        version=version("questream"),
+        summary="Clusters of questions in flight: lists, operations, decisions as they come.",
+        # Their pages fetch scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.include_router(api.router)
+    app.include_router(pages.router, include_in_schema=False)
+    app.add_api_route("/livez", _alive, include_in_schema=False)
+    app.add_api_route("/readyz", _ready, include_in_schema=False)
+    static = StaticFiles(directory=str(files("questream.server.pages") / "static"))
+    app.mount("/static", static)
+    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(QuestreamError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+    app.add_middleware(Protection, local_only=not services.access.needs_login)
+    return app
+
+
+def _answer(request: Request, refused: Refused) -> Response:
+    """What was refused, in the form that the path is of."""
+    if request.url.path.startswith(("/api/", "/openapi.json", "/livez", "/readyz", "/static/")):
+        return respond(refused)
+    return pages.show_refusal(request, refused)
+
+
+async def _on_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - it is registered for these alone
+    return _answer(request, error)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, QuestreamError)  # noqa: S101 - it is registered for these alone
+    return _answer(request, Refused.by(error))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
+    # What was sent is not quoted: it may be a question's text.
+    places = sorted({".".join(map(str, one["loc"])) + ": " + one["msg"].partition(",")[0] for one in error.errors()})
+    return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000]))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+    status = HTTPStatus(error.status_code)
+    return _answer(request, Refused(status, status.description or status.phrase, None, dict(error.headers or {})))
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    logger.error("a request failed", extra={"path": request.url.path, "error": type(error).__name__})
+    return _answer(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a mistake of the server"))
+
+
+async def _alive() -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok\n")
+
+
+def _ready(request: Request) -> Response:
+    """The store answers. Kafka may be away: lists go on."""
+    services: Services = request.app.state.services
+    services.store.ping()
+    return PlainTextResponse("ok\n")

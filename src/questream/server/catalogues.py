@@ -1,0 +1,147 @@
+"""The catalogues of the namespaces that are looked at: read from the store once, then kept up by the cluster topic."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from questream.domain import ClusterState
+from questream.errors import QuestreamError
+from questream.server.catalogue import Catalogue
+from questream.server.problems import loading
+from questream.store.protocol import Store
+
+logger = logging.getLogger(__name__)
+
+_MOST_NAMESPACES = 64
+_MOST_DEAD_IDS = 500_000
+_CHUNK = 1000
+_CHECK_SECONDS = 10.0
+# How often a catalogue is read again while the cluster topic cannot be followed.
+_UNFOLLOWED_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A catalogue with the store epoch that it was read in, and why it could not be read, if so."""
+
+    catalogue: Catalogue
+    store_epoch: str | None
+    read_at: float
+    checked_at: float
+    read: threading.Event = field(default_factory=threading.Event)
+    failure: QuestreamError | None = None
+    missed_changes: bool = False
+
+
+class Catalogues:
+    """Catalogues by namespace, at most 64; the one used least recently is let go. For any thread.
+
+    `is_following` tells whether changes that workers publish arrive at `follow`; while they do not, a catalogue is read
+    anew from time to time. One that is read anew stays in use meanwhile.
+    """
+
+    def __init__(
+        self, store: Store, is_following: Callable[[], bool], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._is_following = is_following
+        self._now = now
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._reading: dict[str, _Kept] = {}
+
+    def get(self, namespace: str, wait_seconds: float = 0.5) -> Catalogue:
+        """The catalogue of a namespace that is in the store.
+
+        Raises Refused while it is being read for the first time, and what the store raises.
+        """
+        with self._guard:
+            kept = self._kept.get(namespace)
+            if kept is not None:
+                self._kept.move_to_end(namespace)
+        if kept is not None:
+            self._check(namespace, kept)
+            return kept.catalogue
+        reading = self._begin(namespace)
+        if not reading.read.wait(wait_seconds):
+            raise loading(f"the clusters of {namespace}")
+        if reading.failure is not None:
+            raise reading.failure
+        return reading.catalogue
+
+    def follow(self, state: ClusterState) -> None:
+        """A worker published this state, or an operation made it."""
+        with self._guard:
+            found = [known.get(state.namespace) for known in (self._kept, self._reading)]
+        for kept in found:
+            if kept is not None:
+                kept.catalogue.put([state])
+
+    def watches(self, namespace: str) -> bool:
+        """Whether anybody has asked for this namespace."""
+        return namespace in self._kept or namespace in self._reading
+
+    def read_anew(self) -> None:
+        """Some changes may have been missed: what is asked for next is read from the store again."""
+        with self._guard:
+            for kept in (*self._kept.values(), *self._reading.values()):
+                kept.missed_changes = True
+
+    def _check(self, namespace: str, kept: _Kept) -> None:
+        """Have a catalogue read anew, beside the requests, if it is not what the store holds."""
+        now = self._now()
+        if not kept.missed_changes and now - kept.checked_at <= _CHECK_SECONDS:
+            return
+        kept.checked_at = now
+        is_old = now - kept.read_at > _UNFOLLOWED_SECONDS and not self._is_following()
+        if kept.missed_changes or is_old or self._store.store_epoch(namespace) != kept.store_epoch:
+            self._begin(namespace)
+
+    def _begin(self, namespace: str) -> _Kept:
+        store_epoch = self._store.store_epoch(namespace)
+        with self._guard:
+            if namespace in self._reading:
+                return self._reading[namespace]
+            # Before it is read, so that no change is missed meanwhile.
+            kept = self._reading[namespace] = _Kept(Catalogue(namespace), store_epoch, self._now(), self._now())
+        threading.Thread(target=self._read, args=(namespace, kept), name=f"catalogue-{namespace}", daemon=True).start()
+        return kept
+
+    def _read(self, namespace: str, kept: _Kept) -> None:
+        started = time.monotonic()
+        try:
+            kept.catalogue.put(self._store.summaries(namespace))
+        except QuestreamError as error:
+            kept.failure = error
+            logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(error)})
+        finally:
+            with self._guard:
+                self._reading.pop(namespace, None)
+                if kept.failure is None:
+                    self._kept[namespace] = kept
+                    while len(self._kept) > _MOST_NAMESPACES:
+                        self._kept.popitem(last=False)
+            kept.read.set()
+        if kept.failure is None:
+            seconds = round(time.monotonic() - started, 1)
+            logger.info(
+                "the clusters of a namespace were read",
+                extra={"namespace": namespace, "clusters": len(kept.catalogue), "seconds": seconds},
+            )
+            self._read_merged(namespace, kept.catalogue)
+
+    def _read_merged(self, namespace: str, catalogue: Catalogue) -> None:
+        """Which clusters were merged into those that live: for people only, so that a failure is no more than told."""
+        try:
+            whole = self._store.namespace_state(namespace)
+            dead = [] if whole is None else catalogue.missing(whole.next_cluster, _MOST_DEAD_IDS)
+            for start in range(0, len(dead), _CHUNK):
+                states = self._store.states(namespace, dead[start : start + _CHUNK])
+                catalogue.put(state for state in states if state.merged_into is not None)
+        except QuestreamError as error:
+            logger.warning("merged clusters could not be read", extra={"namespace": namespace, "reason": str(error)})

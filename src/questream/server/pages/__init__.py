@@ -1,0 +1,14 @@
+"""The page: server-rendered, a file for each view, with styles and scripts of its own."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from questream.server.pages import clusters, entrance
+from questream.server.pages.rendering import show_refusal
+
+__all__ = ["router", "show_refusal"]
+
+router = APIRouter()
+for part in (entrance, clusters):
+    router.include_router(part.router)

@@ -1,0 +1,89 @@
+"""The clusters of a namespace as a list, and one of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from questream.domain import format_cluster_id
+from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster
+from questream.server.catalogue import Query as Wanted
+from questream.server.catalogue import Sort, decode_cursor, encode_cursor
+from questream.server.pages.rendering import link, render
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, read_cluster_id
+
+_PAGE = 50
+
+router = APIRouter()
+
+
+@router.get("/n/{namespace}")
+def enter_namespace(scope: InNamespace) -> Response:
+    """Its clusters."""
+    return RedirectResponse(f"/n/{scope.namespace}/clusters", HTTPStatus.SEE_OTHER)
+
+
+@router.get("/n/{namespace}/clusters")
+def list_clusters(
+    request: Request,
+    scope: InNamespace,
+    sort: Sort = Sort.SIZE,
+    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS)] = "",
+    label: Annotated[str | None, Query(max_length=1000)] = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The list."""
+    try:
+        after = decode_cursor(sort, cursor) if cursor else None
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    catalogue = scope.services.catalogues.get(scope.namespace)
+    found = catalogue.find(Wanted(sort, q, scope.reads_texts, label, _PAGE, after))
+    here = f"/n/{scope.namespace}/clusters"
+    return render(
+        request,
+        "clusters.html",
+        scope.login,
+        scope,
+        states=found.states,
+        total=found.total,
+        all_clusters=len(catalogue),
+        all_questions=catalogue.questions,
+        largest=max((state.size for state in found.states), default=1),
+        sort=sort,
+        sorts=Sort,
+        q=q,
+        label=label,
+        is_first=after is None,
+        next=found.next and link(here, sort=sort, q=q, cursor=encode_cursor(sort, found.next)) + _label_part(label),
+        here=here,
+    )
+
+
+@router.get("/n/{namespace}/clusters/{cluster_id}")
+def show_cluster(request: Request, scope: InNamespace, cluster_id: str) -> Response:
+    """One cluster; an id that was merged away leads to what it was merged into."""
+    state = find_cluster(scope, read_cluster_id(cluster_id))
+    name = format_cluster_id(state.cluster_id)
+    if name != cluster_id:
+        return RedirectResponse(link(f"/n/{scope.namespace}/clusters/{name}", merged=cluster_id), HTTPStatus.SEE_OTHER)
+    catalogue = scope.services.catalogues.get(scope.namespace)
+    merged = request.query_params.get("merged", "")
+    return render(
+        request,
+        "cluster.html",
+        scope.login,
+        scope,
+        state=state,
+        name=name,
+        came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
+        merged_from=scope.services.store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
+    )
+
+
+def _label_part(label: str | None) -> str:
+    return "" if label is None else link("", label=label).replace("?", "&") if label else "&label="

@@ -1,0 +1,118 @@
+"""Templates, and how numbers, times and shares are shown. All texts are escaped; none of them is ever markup."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from questream.records.times import format_time
+from questream.server.access import Login, Role
+from questream.server.problems import Refused
+from questream.server.services import Scope, services_of, visible_namespaces
+
+CSRF_COOKIE = "questream_form"
+_UNITS = ((31_557_600, "y"), (2_629_800, "mo"), (604_800, "w"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_MOST_NAMESPACES_SHOWN = 200
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _short(number: int) -> str:
+    """12,345 as 12.3k, where there is little room."""
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
+        if number >= size:
+            shown = number / (1000 if unit == "k" else size)
+            return f"{shown:.1f}".removesuffix(".0") + unit
+    return f"{number:,}"
+
+
+def ago(milliseconds: int, now: float | None = None) -> str:
+    """How long ago that was, in one unit."""
+    seconds = max(0.0, (time.time() if now is None else now) - milliseconds / 1000)
+    if seconds < 5:
+        return "now"
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size)
+    return f"{int(seconds // size)} {unit}"
+
+
+def _day(milliseconds: int) -> str:
+    """The time in UTC, for people."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%-d %b %Y, %H:%M UTC")
+    except (ValueError, OverflowError, OSError):
+        return format_time(milliseconds)
+
+
+_environment = Environment(
+    loader=PackageLoader("questream.server.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time}
+_environment.globals["Role"] = Role
+
+
+def link(path: str, **query: Any) -> str:
+    """A path with a query of what is not None or empty."""
+    kept = {name: value for name, value in query.items() if value not in (None, "")}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
+_environment.globals["link"] = link
+
+
+def render(
+    request: Request,
+    template: str,
+    login: Login | None,
+    scope: Scope | None = None,
+    /,
+    status: int = 200,
+    **context: Any,
+) -> Response:
+    """A page. The cookie of its forms is set where the browser has none."""
+    services = services_of(request)
+    known = request.cookies.get(CSRF_COOKIE, "")
+    form_token = known if len(known) == 43 else secrets.token_urlsafe(32)
+    shell: Mapping[str, Any] = {
+        "login": login,
+        "scope": scope,
+        "namespace": None if scope is None else scope.namespace,
+        "namespaces": [] if login is None else visible_namespaces(services, login)[:_MOST_NAMESPACES_SHOWN],
+        "can_log_out": services.access.has_tokens,
+        "form_token": form_token,
+        "path": request.url.path,
+    }
+    response = HTMLResponse(_environment.get_template(template).render({**shell, **context}), status)
+    if form_token != known:
+        set_cookie(request, response, CSRF_COOKIE, form_token)
+    return response
+
+
+def show_refusal(request: Request, refused: Refused) -> Response:
+    """A page that says what is wrong; whoever is not known is led to where one logs in."""
+    if refused.status is HTTPStatus.UNAUTHORIZED and services_of(request).access.has_tokens:
+        following = request.url.path if request.method == "GET" else None
+        return RedirectResponse(link("/login", next=following), HTTPStatus.SEE_OTHER)
+    waits = refused.status is HTTPStatus.SERVICE_UNAVAILABLE
+    page = _environment.get_template("refusal.html").render(refused=refused, waits=waits)
+    headers = {**refused.headers, **({"Refresh": refused.headers.get("Retry-After", "5")} if waits else {})}
+    return HTMLResponse(page, refused.status, headers)
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int | None = None) -> None:
+    """A cookie that no script reads and that goes to this site alone, encrypted where the page came so."""
+    peer = request.client.host if request.client else ""
+    scheme = request.url.scheme
+    if services_of(request).access.is_trusted_proxy(peer):
+        scheme = request.headers.get("x-forwarded-proto", scheme)
+    response.set_cookie(name, value, seconds, httponly=True, samesite="strict", secure=scheme == "https")

@@ -1,0 +1,106 @@
+"""What went wrong, as problem+json (RFC 9457): a status, what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from questream.errors import (
+    BadRecord,
+    Contended,
+    KafkaRefused,
+    KafkaUnavailable,
+    MissingExtra,
+    ModelError,
+    NamingsDiffer,
+    QuestreamError,
+    RecoveryNeeded,
+    StoreRefused,
+    StoreUnavailable,
+)
+from questream.tools.clusters import NoSuchCluster
+
+_RETRY_SECONDS = 2
+
+# The status of an error; one that is not listed has that of its base.
+STATUSES: dict[type[QuestreamError], HTTPStatus] = {
+    QuestreamError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    NoSuchCluster: HTTPStatus.NOT_FOUND,
+    NamingsDiffer: HTTPStatus.CONFLICT,
+    Contended: HTTPStatus.CONFLICT,
+    BadRecord: HTTPStatus.UNPROCESSABLE_ENTITY,
+    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreRefused: HTTPStatus.BAD_GATEWAY,
+    RecoveryNeeded: HTTPStatus.SERVICE_UNAVAILABLE,
+    KafkaUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    KafkaRefused: HTTPStatus.BAD_GATEWAY,
+    ModelError: HTTPStatus.SERVICE_UNAVAILABLE,
+    MissingExtra: HTTPStatus.NOT_IMPLEMENTED,
+}
+
+
+class Problem(BaseModel):
+    """What is wrong, and what to do about it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str | None = None
+    remedy: str | None = None
+
+
+class Refused(Exception):
+    """A request that is answered with a problem."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        remedy: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.remedy = remedy
+        self.headers = headers or {}
+
+    @classmethod
+    def by(cls, error: QuestreamError) -> Refused:
+        """The problem that an error of questream's own is."""
+        status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+        first = error.problems[0]
+        headers = {"Retry-After": str(_RETRY_SECONDS)} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        return cls(status, first.what, first.remedy, headers)
+
+    @property
+    def problem(self) -> Problem:
+        """As it is answered."""
+        return Problem(title=self.status.phrase, status=self.status, detail=self.detail, remedy=self.remedy)
+
+
+def respond(refused: Refused) -> Response:
+    """The answer of the API."""
+    return Response(
+        refused.problem.model_dump_json(exclude_none=True),
+        refused.status,
+        refused.headers,
+        media_type="application/problem+json",
+    )
+
+
+def loading(what: str) -> Refused:
+    """Something is being read, and is there in a moment."""
+    return Refused(
+        HTTPStatus.SERVICE_UNAVAILABLE, f"{what} are being read", "ask again", {"Retry-After": str(_RETRY_SECONDS)}
+    )
+
+
+# What each operation may answer, for the OpenAPI document.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
+    for status in (400, 401, 403, 404, 413, 422, 429, 502, 503)
+}

@@ -1,0 +1,119 @@
+"""What the routes work with, and the checks that all of them share."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import ceil
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from questream.domain import format_cluster_id, parse_cluster_id
+from questream.server.access import Access, Login, NotLoggedIn, Role
+from questream.server.catalogues import Catalogues
+from questream.server.limits import RateLimit
+from questream.server.problems import Refused
+from questream.settings import NAMESPACE_PATTERN, Settings
+from questream.store.protocol import Store
+
+_NAMESPACE = re.compile(NAMESPACE_PATTERN)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a server works with."""
+
+    settings: Settings
+    store: Store
+    access: Access
+    catalogues: Catalogues
+    rate: RateLimit
+    failed_logins: RateLimit
+
+
+def services_of(request: Request) -> Services:
+    """Those of the server that answers."""
+    services: Services = request.app.state.services
+    return services
+
+
+Serving = Annotated[Services, Depends(services_of)]
+
+
+def login_of(request: Request) -> Login:
+    """Who asks. Raises Refused for one who is not known, or asks too often."""
+    services = services_of(request)
+    peer = request.client.host if request.client else ""
+    try:
+        login = services.access.login_of(request.headers, request.cookies, peer)
+    except NotLoggedIn:
+        count_failure(services, peer)
+        raise Refused(
+            HTTPStatus.UNAUTHORIZED, "log in first", "send a token as a bearer", {"WWW-Authenticate": "Bearer"}
+        ) from None
+    _count(services.rate, login.name)
+    return login
+
+
+def count_failure(services: Services, peer: str) -> None:
+    """Somebody at this address was not known. Raises Refused where that happens too often."""
+    _count(services.failed_logins, peer)
+
+
+LoggedIn = Annotated[Login, Depends(login_of)]
+
+
+def _count(limit: RateLimit, name: str) -> None:
+    wait = limit.take(name)
+    if wait:
+        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", None, {"Retry-After": str(ceil(wait))})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A namespace, as somebody who may see it asks for it."""
+
+    services: Services
+    login: Login
+    namespace: str
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether texts of questions are shown."""
+        return self.login.reads_texts(self.namespace)
+
+    def require(self, role: Role) -> None:
+        """Raises Refused unless the login has this role here."""
+        if not self.login.may(role, self.namespace):
+            raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {role.name.lower()} in {self.namespace}")
+
+
+NamespaceName = Annotated[str, Path(pattern=NAMESPACE_PATTERN, description="A namespace.")]
+
+
+def scope_of(services: Serving, login: LoggedIn, namespace: NamespaceName) -> Scope:
+    """The namespace of a request. Raises Refused where it is not there, and as well where it may not be seen."""
+    if not login.may(Role.VIEWER, namespace) or services.store.namespace_state(namespace) is None:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")
+    return Scope(services, login, namespace)
+
+
+InNamespace = Annotated[Scope, Depends(scope_of)]
+
+
+def visible_namespaces(services: Services, login: Login) -> list[str]:
+    """The namespaces that somebody may see."""
+    return [name for name in services.store.namespaces() if login.may(Role.VIEWER, name)]
+
+
+def read_cluster_id(text: str) -> int:
+    """The number of a cluster. Raises Refused for what is no id."""
+    try:
+        number = parse_cluster_id(text)
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    if len(text) > len(format_cluster_id(2**62)):
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such cluster")
+    return number

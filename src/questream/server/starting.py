@@ -1,0 +1,76 @@
+"""A server over a stream, made of its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from questream.errors import SettingsError
+from questream.server.access import Access
+from questream.server.app import build_app
+from questream.server.catalogues import Catalogues
+from questream.server.following import Follower, take_states
+from questream.server.limits import RateLimit
+from questream.server.services import Services
+from questream.settings import Settings
+from questream.store.redis.store import open_store
+
+logger = logging.getLogger(__name__)
+
+_FAILED_LOGINS_PER_MINUTE = 30
+_MOST_CONNECTIONS = 256
+_KEEP_ALIVE_SECONDS = 15
+_SHUTDOWN_SECONDS = 3
+
+
+def build(settings: Settings) -> FastAPI:
+    """The application over the stream of these settings.
+
+    Raises SettingsError, among others where nobody would have to log in.
+    """
+    access = Access(settings.serve)
+    store = open_store(settings.redis, settings.clusters.log_entries)
+    catalogues = Catalogues(store, lambda: states.is_following)
+    states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
+    rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
+
+    @contextmanager
+    def running() -> Iterator[None]:
+        states.start()
+        try:
+            yield
+        finally:
+            states.close()
+
+    return build_app(Services(settings, store, access, catalogues, rate, failed), running)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError where the address cannot be listened on."""
+    app = build(settings)
+    config = uvicorn.Config(
+        app,
+        settings.serve.host.strip("[]"),
+        settings.serve.port,
+        log_config=None,
+        access_log=False,
+        # The peer's own address: identity headers are believed by it.
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    try:
+        listening = config.bind_socket()
+    except SystemExit:
+        raise SettingsError(
+            "serve.host and serve.port cannot be listened on", "serve.port = auto takes a free one"
+        ) from None
+    host, port = listening.getsockname()[:2]
+    logger.info("the page is served", extra={"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+    uvicorn.Server(config).run(sockets=[listening])

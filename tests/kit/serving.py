@@ -1,0 +1,89 @@
+"""A server of pages and API over a store in memory, with logins of each role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from starlette.testclient import TestClient
+
+from questream.server.access import Access
+from questream.server.app import build_app
+from questream.server.catalogues import Catalogues
+from questream.server.limits import RateLimit
+from questream.server.services import Services
+from questream.server.tokens import make_token
+from questream.settings import ServeSettings, Settings
+from questream.store.protocol import (
+    ClusterUpdate,
+    Committed,
+    Identity,
+    LedgerRow,
+    PartitionBatch,
+    Proposal,
+)
+from questream.store.reference.store import MemoryStore
+
+DIMENSION = 8
+NOW_MS = 1_800_000_000_000
+
+
+def store_with(questions: Mapping[str, Iterable[str]]) -> MemoryStore:
+    """A store with a cluster for each question, by namespace; the first is the largest and the oldest."""
+    store = MemoryStore()
+    for namespace, texts in questions.items():
+        add_clusters(store, namespace, list(texts))
+    return store
+
+
+def add_clusters(store: MemoryStore, namespace: str, texts: list[str]) -> None:
+    """A cluster for each text in an empty namespace, of len(texts), ..., 2, 1 questions."""
+    store.open(namespace, Identity("model", "revision", DIMENSION, "centred", "adaptive", 0.7))
+    token = store.begin_recovery(namespace)
+    store.recover(namespace, token, None, {})
+    vectors = np.random.default_rng(7).standard_normal((len(texts), DIMENSION)).astype(np.float32)
+    updates = [
+        ClusterUpdate(
+            at + 1,
+            len(texts) - at,
+            0,
+            1,
+            vectors[at] / np.linalg.norm(vectors[at]),
+            NOW_MS + at * 60_000,
+            text,
+        )
+        for at, text in enumerate(texts)
+    ]
+    rows = [LedgerRow(at, at + 1, 1.0, True, 1, None, False) for at in range(len(texts))]
+    whole, store_epoch = store.namespace_state(namespace), store.store_epoch(namespace)
+    assert whole is not None
+    assert store_epoch is not None
+    partitions = [PartitionBatch("questions", 0, rows, len(texts))] if rows else []
+    proposal = Proposal(store_epoch, whole.seq, partitions, updates, None, "model", 0.7, NOW_MS)
+    assert isinstance(store.commit({namespace: proposal})[namespace], Committed)
+
+
+def client_of(store: MemoryStore, settings: Settings | None = None, peer: str = "127.0.0.1") -> TestClient:
+    """A browser, or a program, at this address. It follows no redirect."""
+    settings = settings or Settings()
+    access = Access(settings.serve)
+    catalogues = Catalogues(store, lambda: True)
+    services = Services(
+        settings, store, access, catalogues, RateLimit(settings.serve.requests_per_minute), RateLimit(30)
+    )
+    return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
+
+
+def with_tokens(
+    folder: Path, grants: Mapping[str, Mapping[str, str]], **more: object
+) -> tuple[Settings, dict[str, str]]:
+    """Settings with a file of tokens, and each login's token by its name."""
+    path = folder / "tokens.jsonl"
+    tokens = {name: make_token(path, name, dict(roles)) for name, roles in grants.items()}
+    return Settings(serve=ServeSettings.model_validate({"tokens_file": path, **more})), tokens
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that a program sends."""
+    return {"Authorization": f"Bearer {token}"}
