@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from questream.clustering.levels import LevelRules, Node, leaf, leaves_of
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.deciding.batch import NamespaceBatch
+from questream.deciding.batch import NamespaceBatch, NamespaceDecisions
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import NamespaceConfig
+from questream.deciding.grouping import Grouping
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, Source
@@ -37,10 +39,14 @@ _SHOWN_POSITIONS = 10
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """What a call of `assign` brought: a decision for each question in order, and the clusters that changed."""
+    """What a call of `assign` brought: a decision for each question in order, and the clusters that changed.
+
+    `paths` are of the same questions, with `levels` alone: the cluster, its intent and its topic as of this call.
+    """
 
     decisions: list[Decision]
     events: list[ClusterState]
+    paths: list[tuple[Node, ...]] = field(default_factory=list)
 
     @property
     def ids(self) -> list[int]:
@@ -65,6 +71,7 @@ class QuestionClusterer:
     overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
     of a mail the question in it, as a worker does by default; `str` leaves all as they are. `judge_features` passes
     over near clusters whose questions differ in a number, a name or a negation. `store` defaults to memory.
+    With `levels` clusters are grouped to intents and these to topics, from time to time, by this clusterer alone.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class QuestionClusterer:
         judge_features: bool = True,
         namespace: str = "default",
         store: Store | None = None,
+        levels: LevelRules | None = None,
         prepare: Callable[[str], str] = without_frame,
     ) -> None:
         for name, given, allowed in (
@@ -120,6 +128,7 @@ class QuestionClusterer:
         self._namespaces = Namespaces(self._store, NamespaceConfig(identity, self.rules))
         self._namespaces.open(namespace)
         self._clusterer = Clusterer(self._store, self._namespaces)
+        self._grouping = None if levels is None else Grouping(levels)
         # Another clusterer may share the store: its questions must not look like ours again.
         self._partition = time.time_ns()
         self._next_offset = 0
@@ -154,7 +163,37 @@ class QuestionClusterer:
         batch = NamespaceBatch(self.namespace, store_epoch, arrivals, vectors)
         self._clusterer.decide([batch], handed_over)
         decided = batch.decided()
-        return Assigned(decided.decisions, decided.states)
+        return Assigned(decided.decisions, decided.states, self._paths_of(decided))
+
+    def path(self, cluster_id: int) -> tuple[Node, ...]:
+        """A live cluster with its intent and its topic as they stand; without `levels` it is all three."""
+        grouping = self._grouping or Grouping(LevelRules())
+        return grouping.path(cluster_id)
+
+    def regroup(self) -> None:
+        """Find intents and topics anew now, as `assign` does from time to time. Raises ValueError without `levels`."""
+        if self._grouping is None:
+            raise ValueError("intents and topics are found with levels=LevelRules()")
+        sizes = {state.cluster_id: state.size for state in self._store.clusters(self.namespace)}
+        mirror = self._clusterer.mirrors.follow(self.namespace)
+        self._grouping.run(leaves_of(mirror, sizes), self._next_offset)
+
+    def _paths_of(self, decided: NamespaceDecisions) -> list[tuple[Node, ...]]:
+        """Where the questions of a batch are, before what has changed is found anew."""
+        grouping = self._grouping
+        if grouping is None:
+            return []
+        created = [one.cluster_id or 0 for one in decided.decisions if one.outcome == "created"]
+        into = {state.cluster_id: state.merged_into for state in decided.states if state.merged_into is not None}
+        grouping.add(self._clusterer.mirrors.follow(self.namespace), created)
+        grouping.merge((_survivor(loser, into), loser) for loser in into)
+        paths = []
+        for decision in decided.decisions:
+            cluster_id = decision.cluster_id or 0
+            paths.append((leaf(cluster_id), *grouping.path(_survivor(cluster_id, into))[1:]))
+        if grouping.is_due(self._next_offset):
+            self.regroup()
+        return paths
 
     def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:
         """The clusters nearest to one text or vector (dimension,), best first; nothing is learned."""
@@ -194,6 +233,12 @@ class QuestionClusterer:
             raise ValueError(f"vectors must be finite and not zero, those at {at} are not")
         unit: Matrix = np.ascontiguousarray(vectors / lengths)
         return [""] * len(unit), [None] * len(unit), unit
+
+
+def _survivor(cluster_id: int, into: Mapping[int, int]) -> int:
+    while cluster_id in into:
+        cluster_id = into[cluster_id]
+    return cluster_id
 
 
 def texts_of(questions: Any) -> list[str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
 from questream.lab.bench.quality.goals import goals_of, reference_f1
@@ -18,11 +19,12 @@ from questream.lab.bench.quality.offline import offline_methods
 from questream.lab.bench.quality.report import print_quality
 from questream.lab.bench.quality.runs import Run, runs_of
 from questream.lab.evaluation.agreement import Agreement, agreement
-from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.online import cluster_in_levels, cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of, read_gold
 from questream.library import QuestionClusterer
 from questream.records.files import AS_THEY_STAND
 from tests.unit.test_assignment import stream
+from tests.unit.test_library import subjects
 
 
 def topics_stream() -> Stream:
@@ -41,6 +43,28 @@ def test_late_workers_publish_every_question_and_agree_with_one() -> None:
     assert together.published is not None
     assert len(together.published) == len(questions)
     assert agreement(together.after.tolist(), alone.after.tolist()).bcubed_f1 > 0.95
+
+
+def test_levels_are_found_above_the_clusters_and_a_change_is_told() -> None:
+    vectors = subjects(3, 60)
+    questions = Stream([""] * len(vectors), vectors, np.arange(len(vectors)) % 6)
+    rules = Rules(0.9, 0.9, similarity="cosine")
+    clusters = cluster_online(questions.vectors, rules)
+    found = cluster_in_levels(questions.vectors, rules, LevelRules(resolutions=(1.0, 0.2)))
+    assert list(found) == ["intent", "topic"]
+    gold = questions.gold.tolist()
+    assert agreement(clusters.after.tolist(), gold).clusters == len(vectors)
+    assert agreement(found["intent"].after.tolist(), gold).bcubed_f1 == 1.0
+    # What was one cluster is one intent, and what was one intent is one topic.
+    assert agreement(found["intent"].after.tolist(), clusters.after.tolist()).bcubed_recall == 1.0
+    assert agreement(found["topic"].after.tolist(), found["intent"].after.tolist()).bcubed_recall == 1.0
+    published = found["intent"].published
+    assert published is not None
+    # Until the levels were first found each cluster was its own intent.
+    assert found["intent"].changed.tolist() == (published != found["intent"].after).tolist()
+    assert found["intent"].changed[:250].all()
+    assert not found["intent"].changed[300:].any()
+    assert not Clustering(None, clusters.after).changed.any()
 
 
 def test_what_merges_later_is_one_cluster_after_the_stream_but_not_as_published() -> None:
@@ -159,7 +183,7 @@ def test_offline_references_find_topics_that_are_far_apart() -> None:
     vectors += np.random.default_rng(0).normal(scale=0.05, size=vectors.shape).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     questions = Stream(["question"] * 20, vectors, np.repeat(np.arange(5), 4))
-    for method in offline_methods()[:3]:
+    for method in offline_methods()[:5]:
         prepared = method.prepare(questions)
         found = [method.run(prepared, setting).after.tolist() for setting in method.settings]
         assert max(agreement(labels, questions.gold.tolist()).bcubed_f1 for labels in found) == 1.0, method.name

@@ -51,6 +51,8 @@ def test_columns_tell_pairs_from_groups_and_one_call_takes_both(loaded: list[Any
     assert outcome.json["rules"]["threshold"] == 0.5
     assert outcome.json["granularity"] is None
     assert 0.5 in [point["threshold"] for point in groups["curve"]]
+    assert [level["level"] for level in groups["levels"]] == ["intent", "topic"]
+    assert all(level["after"]["questions"] == 12 and 0 <= level["changed"] <= 1 for level in groups["levels"])
     assert (pairs["kind"], pairs["pairs"], pairs["same"]) == ("pairs", 10, 5)
     assert pairs["metrics"]["cossim_ap"] == 1.0
     assert pairs["intervals"]["cossim_ap"] == [1.0, 1.0]
@@ -66,6 +68,7 @@ def test_tables_name_the_setting_and_what_it_comes_to(loaded: list[Any]) -> None
     for words in (
         *("BCubed F1", "ARI", "in heaps", "The biggest clusters", "the setting", "manhattan", "cossim"),
         "12 questions in 2 gold groups, by time",
+        *("Intents and topics, groups of these clusters", "changed later"),
     ):
         assert words in outcome.out
     assert "shuffles" not in outcome.out
@@ -78,6 +81,7 @@ def test_the_report_is_written_and_named(loaded: list[Any], tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "card lost today" in page
     assert "granularity question" in page
+    assert "Intents and topics" in page
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def leaves_of_subjects(seed: int = 0, subjects: int = SUBJECTS, each: int = LEAV
     """Leaves 1 to n, subject after subject in turn: two of one subject have a cosine of about .6, others of 0."""
     random = np.random.default_rng(seed)
     count = subjects * each
-    rows = np.zeros((count, subjects + count))
+    rows = np.zeros((count, subjects + count + 5))
     for row in range(count):
         rows[row, [row % subjects, subjects + row]] = np.sqrt([0.6, 0.4])
     rows += random.normal(0, 0.01, rows.shape)
@@ -90,6 +90,16 @@ def test_levels_nest_and_no_number_is_given_twice(seed: int, count: int, runs: i
             assert [node.level for node in path] == sorted(node.level for node in path)
         ever |= standing
         levels = found.levels
+
+
+def test_an_intent_whose_leaves_have_no_tie_left_falls_apart() -> None:
+    """As the start of Leiden such a community made its library panic."""
+    one, other = np.eye(2, 12, dtype=np.float32)
+    near = unit_rows(np.vstack([one, one, other, other]) + 0.1 * np.eye(4, 12, 4, dtype=np.float32))
+    former = Levels({leaf(1): Node(1, 1), leaf(2): Node(1, 1), leaf(3): Node(1, 1)}, (2, 1))
+    levels = regroup(Leaves(np.arange(1, 5), near, np.ones(4)), former, RULES).levels
+    assert intent(levels, 1) == intent(levels, 2) == Node(1, 1)
+    assert intent(levels, 3) == intent(levels, 4) != Node(1, 1)
 
 
 def test_what_has_not_changed_keeps_its_ids() -> None:
@@ -160,17 +170,27 @@ def mirror_of(unit: Matrix) -> Mirror:
     return mirror
 
 
-def test_a_new_leaf_falls_where_its_neighbours_are_or_stands_alone() -> None:
+def test_new_leaves_fall_where_their_neighbours_are_or_stand_alone() -> None:
     leaves = leaves_of_subjects()
     levels = regroup(leaves, Levels(), RULES).levels
-    mirror = mirror_of(leaves.directions)
-    assert place(mirror, levels, RULES, leaves.directions[3]) == intent(levels, 4)
-    nowhere = np.zeros(leaves.directions.shape[1], np.float32)
-    assert place(mirror, levels, RULES, nowhere) is None
-    assert place(mirror, Levels(), RULES, leaves.directions[3]) is None
-    placed = levels.with_leaf(99, intent(levels, 4))
-    assert placed.path(99)[1:] == levels.path(4)[1:]
-    assert placed.with_leaf(100, None) == placed
+    nowhere = np.zeros((1, leaves.directions.shape[1]), np.float32)
+    nowhere[0, -1] = -1.0
+    mirror = mirror_of(np.vstack([leaves.directions, leaves.directions[3:5], nowhere]))
+    first, second, alone = (len(leaves.ids) + more for more in (1, 2, 3))
+    found = place(mirror, levels, RULES, [first, second, alone])
+    assert found == {first: intent(levels, 4), second: intent(levels, 5)}
+    assert place(mirror, Levels(), RULES, [first]) == {}
+    assert place(mirror, levels, RULES, []) == {}
+
+
+def test_a_new_leaf_may_fall_beside_another_that_came_with_it() -> None:
+    leaves = leaves_of_subjects()
+    levels = regroup(leaves, Levels(), RULES).levels
+    between = unit_rows(leaves.directions[:1] + 0.7 * np.eye(1, leaves.directions.shape[1], 40, dtype=np.float32))
+    beyond = unit_rows(0.3 * leaves.directions[:1] + 0.9 * np.eye(1, leaves.directions.shape[1], 40, dtype=np.float32))
+    mirror = mirror_of(np.vstack([leaves.directions, between, beyond]))
+    assert set(place(mirror, levels, RULES, [31, 32]).values()) == {intent(levels, 1)}
+    assert place(mirror, levels, RULES, [32]) == {}
 
 
 def test_leaves_are_read_from_a_mirror_in_the_order_of_their_ids() -> None:

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # ships no types
 import pytest
+from numpy.typing import NDArray
 
 import questream
 from questream import QuestionClusterer, QuestreamError
+from questream.clustering.levels import Leaves, LevelRules, leaf
 from questream.clustering.merging import Merge
+from questream.deciding.grouping import Grouping
 from questream.encoder import Tokens
 from questream.errors import StoreUnavailable
 from questream.store.protocol import Merged
@@ -213,3 +216,72 @@ def test_a_merge_whose_call_failed_is_proposed_again() -> None:
     assert len(clusterer.clusters()) == 2
     clusterer.assign([[0.0, 0.0, 1.0], [0.0, 0.05, 1.0]])
     assert sorted(state.cluster_id for state in clusterer.clusters()) == [1, 3]
+
+
+def subjects(seed: int, each: int) -> NDArray[np.float32]:
+    """Six subjects in turn: two questions of one have a cosine of about .6, others none."""
+    rows = np.zeros((6 * each, 6 + 6 * each))
+    for row in range(len(rows)):
+        rows[row, [row % 6, 6 + row]] = np.sqrt([0.6, 0.4])
+    return unit_rows((rows + np.random.default_rng(seed).normal(0, 0.01, rows.shape)).astype(np.float32))
+
+
+def test_clusters_are_grouped_to_intents_and_each_question_gets_its_path() -> None:
+    questions = subjects(0, 60)
+    rules = LevelRules(resolutions=(1.0, 0.2))
+    clusterer = QuestionClusterer(dimension=questions.shape[1], threshold=0.9, similarity="cosine", levels=rules)
+    first = clusterer.assign(questions[:150])
+    assert [path[0] for path in first.paths] == [leaf(cluster_id) for cluster_id in first.ids]
+    assert all(path[1] == path[0] for path in first.paths), "no level was found yet"
+    clusterer.regroup()
+    later = clusterer.assign(questions[150:156])
+    # A new cluster falls where its neighbours are, and its own decision says so.
+    assert [path[1] for path in later.paths] == [clusterer.path(number)[1] for number in range(1, 7)]
+    assert {path[1].level for path in later.paths} == {1}
+    clusterer.assign(questions[156:])
+    paths = [clusterer.path(cluster_id) for cluster_id in range(1, len(questions) + 1)]
+    assert len({path[1] for path in paths}) == 6
+    assert all(paths[at][1] == paths[at % 6][1] for at in range(len(paths)))
+
+
+def test_levels_are_found_from_time_to_time_without_being_asked() -> None:
+    questions = subjects(1, 50)
+    rules = LevelRules(resolutions=(1.0, 0.2))
+    clusterer = QuestionClusterer(dimension=questions.shape[1], threshold=0.9, similarity="cosine", levels=rules)
+    clusterer.assign(questions[:100])
+    assert clusterer.path(1)[1] == leaf(1)
+    clusterer.assign(questions[100:])
+    assert clusterer.path(1)[1].level == 1
+
+
+def test_what_two_clusters_become_is_where_either_was() -> None:
+    grouping = Grouping(LevelRules(resolutions=(1.0, 0.2)))
+    unit = subjects(2, 4)
+    grouping.run(Leaves(np.arange(1, 25), unit, np.ones(24)), 24)
+    intent = grouping.path(7)[1]
+    assert intent == grouping.path(1)[1]
+    # Leaf 25 stood alone and is the larger one; leaf 7 was of an intent.
+    grouping.merge([(25, 7), (13, 1)])
+    assert grouping.path(25)[1] == grouping.path(13)[1] == intent
+    assert grouping.path(7) == (leaf(7),) * 3
+    assert grouping.levels.children()[intent] == [leaf(13), leaf(19), leaf(25)]
+
+
+@pytest.mark.parametrize(("at", "due"), [(249, False), (250, True)])
+def test_the_first_run_is_due_at_250_questions(at: int, due: bool) -> None:
+    assert Grouping(LevelRules()).is_due(at) is due
+
+
+@pytest.mark.parametrize(("at", "due"), [(10_999, False), (11_000, True)])
+def test_a_large_stream_is_grouped_again_at_a_tenth_more(at: int, due: bool) -> None:
+    grouping = Grouping(LevelRules())
+    grouping.run(Leaves(np.arange(0), np.empty((0, 4), np.float32), np.empty(0)), 10_000)
+    assert grouping.is_due(at) is due
+
+
+def test_without_levels_nothing_is_grouped() -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    assert clusterer.assign(np.eye(4)).paths == []
+    assert clusterer.path(1) == (leaf(1),) * 3
+    with pytest.raises(ValueError, match="levels=LevelRules"):
+        clusterer.regroup()

@@ -8,7 +8,7 @@ from typing import Any
 
 from questream.lab.evaluation.agreement import Agreement, SizeAgreement
 from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
-from questream.lab.evaluation.groups import CurvePoint, GroupFigures
+from questream.lab.evaluation.groups import CurvePoint, GroupFigures, LevelFigures
 from questream.lab.evaluation.mixing import Breakdown, broken_down, largest
 from questream.lab.evaluation.report.page import Evaluation, Subject
 from questream.lab.evaluation.report.plots import size_name
@@ -124,6 +124,11 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
     table(
         ["questions#", "gold groups#", "most of them"], [_big_cluster(one, file.groups) for one in _biggest(evaluation)]
     )
+    line("\nIntents and topics, groups of these clusters")
+    table(
+        ["", "F1 published#", "F1 after#", "ARI published#", "ARI after#", "in heaps#", "groups#", "changed later#"],
+        [_level_row(one) for one in figures.levels],
+    )
     line("\nAt other thresholds")
     table(
         [
@@ -164,6 +169,19 @@ def _size_row(one: SizeAgreement) -> list[str]:
         return [*counts, *[""] * 4]
     scores = (one.bcubed_f1, one.bcubed_precision, one.bcubed_recall)
     return [*counts, *(f"{score:.3f}" for score in scores), f"{one.clusters_per_group:.1f}"]
+
+
+def _level_row(one: LevelFigures) -> list[str]:
+    scores = [
+        getattr(side, name) for name in ("bcubed_f1", "adjusted_rand_index") for side in (one.published, one.after)
+    ]
+    return [
+        one.level,
+        *(f"{score:.3f}" for score in scores),
+        f"{one.after.heap_share:.1%}",
+        f"{one.after.clusters:,.0f}",
+        f"{one.changed:.1%}",
+    ]
 
 
 def _biggest(evaluation: GroupEvaluation) -> list[Breakdown]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
-from questream.domain import Matrix, Vector
+from questream.domain import Matrix
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -113,12 +113,6 @@ class Levels:
             found.setdefault(self.parents[node], []).append(node)
         return found
 
-    def with_leaf(self, cluster_id: int, parent: Node | None) -> Levels:
-        """The same with a leaf that was placed between two runs."""
-        if parent is None:
-            return self
-        return Levels({**self.parents, leaf(cluster_id): parent}, self.next_numbers)
-
 
 @dataclass(frozen=True, slots=True)
 class Regrouped:
@@ -180,19 +174,43 @@ def regroup(leaves: Leaves, former: Levels, rules: LevelRules) -> Regrouped:
     return Regrouped(levels, _ended(former, levels, ids, leaf_sizes))
 
 
-def place(mirror: Mirror, levels: Levels, rules: LevelRules, direction: Vector) -> Node | None:
-    """The community that a new leaf of this direction (d,) falls into between two runs: of the leaves nearest to it.
+def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int]) -> dict[int, Node]:
+    """The communities that new leaves of the mirror fall into between two runs: where the leaves nearest to each are.
 
-    None where none of them is near enough, or all that are stand alone.
+    One that is not in it has none near enough, or such as stand alone.
     """
-    cosines = directions(mirror, np.arange(mirror.count)) @ direction
-    nearest = np.argsort(-cosines, kind="stable")[: rules.voters]
+    rows = mirror.rows(new)
+    if not rows:
+        return {}
+    directed = directions(mirror, np.array(rows))
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    members = mirror.members.astype(np.float64)
+    # As `directions` of all rows would give them, from the products that the mirror has.
+    dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
+    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
+    squares = mirror.dot_self / members**2 - 2.0 * dot_mean + float(mean @ mean)
+    cosines = dots / np.sqrt(np.maximum(squares, _SHORTEST))[:, None]
+    placed: dict[int, Node] = {}
+    for column, row in enumerate(rows):
+        # A leaf sees those that came before it.
+        cosines[rows[column:], column] = -np.inf
+        parent = _voted(mirror, levels, rules, cosines[:, column], placed)
+        if parent is not None:
+            placed[int(mirror.ids[row])] = parent
+    return placed
+
+
+def _voted(
+    mirror: Mirror, levels: Levels, rules: LevelRules, cosines: Floats, placed: Mapping[int, Node]
+) -> Node | None:
+    """Where the nearest leaves are, weighed as their ties would be."""
+    near = np.flatnonzero(cosines >= rules.least_cosine)
     votes: dict[Node, float] = {}
-    for row in nearest.tolist():
-        parent = levels.parents.get(leaf(int(mirror.ids[row])))
-        if cosines[row] >= rules.least_cosine and parent is not None:
-            weight = float(cosines[row]) * float(mirror.members[row]) ** 0.5
-            votes[parent] = votes.get(parent, 0.0) + weight
+    for row in near[np.lexsort((mirror.ids[near], -cosines[near]))][: rules.voters].tolist():
+        cluster_id = int(mirror.ids[row])
+        parent = levels.parents.get(leaf(cluster_id)) or placed.get(cluster_id)
+        if parent is not None:
+            votes[parent] = votes.get(parent, 0.0) + float(cosines[row]) * float(mirror.members[row]) ** 0.5
     return min(votes, key=lambda node: (-votes[node], node)) if votes else None
 
 
@@ -217,10 +235,7 @@ class _Level:
     def _leiden(self) -> Numbers:
         from graspologic_native import leiden  # for those alone who group
 
-        tied = np.flatnonzero(self._strengths > 0).tolist()
-        fresh = int(self._former.max(initial=0)) + 1
-        begin: dict[int, int] = {}
-        start = {str(row): begin.setdefault(int(self._former[row]) or fresh + row, len(begin)) for row in tied}
+        start = {str(row): int(part) for row, part in zip(*self._connected_parts(), strict=True)}
         ties = zip(self._one.tolist(), self._other.tolist(), self._weights.tolist(), strict=True)
         _, found = leiden(
             edges=[(str(one), str(other), weight) for one, other, weight in ties],
@@ -235,6 +250,22 @@ class _Level:
         for row, community in found.items():
             communities[int(row)] = community
         return communities
+
+    def _connected_parts(self) -> tuple[Numbers, Numbers]:
+        """The rows that have ties, and the number of the connected part of its former community that each is in.
+
+        Begun with a community in parts that no tie connects, graspologic-native 1.3.1 panics.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        within = (self._former[self._one] == self._former[self._other]) & (self._former[self._one] > 0)
+        ends = self._one[within], self._other[within]
+        graph = coo_array((np.ones(len(ends[0])), ends), shape=(self._count, self._count))
+        _, parts = connected_components(graph, directed=False)
+        tied = np.flatnonzero(self._strengths > 0)
+        _, numbered = np.unique(parts[tied], return_inverse=True)
+        return tied, numbered.ravel()
 
     def _calmed(self, found: Numbers) -> Numbers:
         """Nodes that change their community together do so for a clear gain alone; else they stay where they were."""

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.lab.evaluation.agreement import (
     Agreement,
@@ -19,7 +20,7 @@ from questream.lab.evaluation.agreement import (
     mean_agreement,
     spread_agreement,
 )
-from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.online import cluster_in_levels, cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
 
 Order = Literal["time", "file"]
@@ -27,6 +28,7 @@ Order = Literal["time", "file"]
 _GRID = tuple(round(0.4 + 0.025 * step, 3) for step in range(24))
 # A threshold below the grid, such as a model card's raw cosine, is seen with so much on either side.
 _AROUND = 0.25
+LEVEL_RULES = LevelRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,19 @@ class OrderFigures:
 
     published: Agreement
     after: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class LevelFigures:
+    """Agreement of intents or topics, in the first order.
+
+    `changed` is the share of the questions of the stream's second half whose id of the level became another later.
+    """
+
+    level: str
+    published: Agreement
+    after: Agreement
+    changed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +73,8 @@ class GroupFigures:
 
     `first` is of the order that `order` names: by time where each question says when it was asked, else of the file.
     `shuffled` holds one for each shuffle; mean and spread (standard deviation) of them are None without any.
-    `by_size` is after the stream in the first order. `seconds` is how long clustering took in that order.
+    `by_size` is after the stream in the first order, `levels` are the intents and topics above the clusters in that
+    order. `seconds` is how long clustering took in it.
     """
 
     order: Order
@@ -68,6 +84,7 @@ class GroupFigures:
     shuffled_spread: OrderFigures | None
     by_size: list[SizeAgreement]
     curve: list[CurvePoint]
+    levels: list[LevelFigures]
     seconds: float
 
     @property
@@ -103,6 +120,8 @@ def group_figures(
         announce(f"shuffle {number} of {len(shuffles)}")
         other = stream.in_order(shuffle)
         shuffled.append(_figures(cluster_online(other.vectors, rules), other))
+    announce("intents and topics")
+    levels = level_figures(stream, rules)
     announce("other thresholds")
     figures = GroupFigures(
         order=order,
@@ -112,9 +131,21 @@ def group_figures(
         shuffled_spread=_over(shuffled, spread_agreement),
         by_size=agreement_by_size(clustering.after, stream.gold),
         curve=_curve(stream, rules),
+        levels=levels,
         seconds=seconds,
     )
     return figures, clustering
+
+
+def level_figures(stream: Stream, rules: Rules, level_rules: LevelRules = LEVEL_RULES) -> list[LevelFigures]:
+    """Intents and topics above the clusters of `rules`, in the order of the stream."""
+    found = []
+    for level, clustering in cluster_in_levels(stream.vectors, rules, level_rules).items():
+        figures = _figures(clustering, stream)
+        half = len(stream) // 2
+        changed = clustering.changed[half:]
+        found.append(LevelFigures(level, figures.published, figures.after, float(changed.mean())))
+    return found
 
 
 def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:

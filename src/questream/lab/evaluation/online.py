@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
+from questream.lab.evaluation.agreement import numbered
 from questream.lab.evaluation.stream import Clustering
 from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.store.reference.store import MemoryStore
@@ -27,3 +30,19 @@ def cluster_online(
     for turn, start in enumerate(range(0, len(vectors), batch_questions)):
         published += clusterers[turn % workers].assign(vectors[start : start + batch_questions]).ids
     return Clustering(np.array(published, np.int64), np.array(clusterers[0].survivors(published), np.int64))
+
+
+def cluster_in_levels(vectors: Matrix, rules: Rules, level_rules: LevelRules) -> dict[str, Clustering]:
+    """Intent and topic of each unit vector (n, d), as published and after the stream, by the level's name."""
+    clusterer = QuestionClusterer(dimension=vectors.shape[1], levels=level_rules, **asdict(rules))
+    paths: list[tuple[Node, ...]] = []
+    for start in range(0, len(vectors), BATCH_QUESTIONS):
+        paths += clusterer.assign(vectors[start : start + BATCH_QUESTIONS]).paths
+    clusterer.regroup()
+    after = [clusterer.path(survivor) for survivor in clusterer.survivors([path[0].number for path in paths])]
+    return {name: _clustering(paths, after, level) for level, name in enumerate(LEVEL_NAMES, start=1)}
+
+
+def _clustering(published: Sequence[tuple[Node, ...]], after: Sequence[tuple[Node, ...]], level: int) -> Clustering:
+    numbers = numbered([*(path[level] for path in published), *(path[level] for path in after)])
+    return Clustering(numbers[: len(published)], numbers[len(published) :])

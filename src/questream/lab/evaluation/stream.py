@@ -50,6 +50,11 @@ class Clustering:
     published: Labels | None
     after: Labels
 
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Which questions (n,) are in another cluster after the stream than they were published with."""
+        return np.zeros(len(self.after), bool) if self.published is None else self.published != self.after
+
 
 def read_gold(path: Path, questions: int, seed: int, texts: FileTexts) -> tuple[list[str], Labels]:
     """At most `questions` texts of a file and their gold groups, as `read_gold_file` draws them."""

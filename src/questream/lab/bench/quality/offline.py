@@ -8,12 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.levels import Leaves, LevelRules, Levels, regroup
 from questream.domain import Matrix
 from questream.lab.bench.quality.centring import centred
 from questream.lab.bench.quality.method import Method
+from questream.lab.evaluation.agreement import numbered
 from questream.lab.evaluation.stream import Clustering, Stream
 
 AVERAGE_LINKAGE = "average linkage, offline"
+
+# Clusters as a share of the questions.
+_SHARES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.17, 0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_RESOLUTIONS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 128.0, 256.0, 512.0)
+_NEIGHBOURS = 15
 
 
 def offline_methods() -> list[Method]:
@@ -31,6 +38,8 @@ def offline_methods() -> list[Method]:
         Method(
             f"{AVERAGE_LINKAGE}, centred", fine, _cut, lambda s: _tree(centred(s.vectors)), "scipy", order_matters=False
         ),
+        Method("Ward, offline", _SHARES, _cut_to, _ward, needs="scipy", order_matters=False),
+        Method("kNN + Leiden, offline", _RESOLUTIONS, _leiden, lambda s: centred(s.vectors), order_matters=False),
         Method("HDBSCAN, offline", selections, _hdbscan, _distances, needs="sklearn", order_matters=False),
         Method(
             "community_detection, offline",
@@ -57,6 +66,28 @@ def _cut(tree: NDArray[np.float64], cosine: float) -> Clustering:
     from scipy.cluster.hierarchy import fcluster
 
     return Clustering(None, fcluster(tree, 1.0 - cosine, "distance").astype(np.int64))
+
+
+def _ward(stream: Stream) -> NDArray[np.float64]:
+    from scipy.cluster.hierarchy import linkage
+
+    tree: NDArray[np.float64] = linkage(centred(stream.vectors).astype(np.float64), "ward")
+    return tree
+
+
+def _cut_to(tree: NDArray[np.float64], share: float) -> Clustering:
+    from scipy.cluster.hierarchy import fcluster
+
+    most = max(round(share * (len(tree) + 1)), 1)
+    return Clustering(None, fcluster(tree, most, "maxclust").astype(np.int64))
+
+
+def _leiden(directions: Matrix, resolution: float) -> Clustering:
+    """Communities of the questions themselves: those of leaves that hold a question each."""
+    questions = np.arange(1, len(directions) + 1)
+    rules = LevelRules((resolution, 1.0), neighbours=_NEIGHBOURS, least_cosine=0.0)
+    levels = regroup(Leaves(questions, directions, np.ones(len(questions))), Levels(), rules).levels
+    return Clustering(None, numbered([levels.path(question)[1] for question in questions.tolist()]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from questream.clustering.levels import LEVEL_NAMES, LevelRules
 from questream.clustering.rules import Linkage, Rules
 from questream.lab.bench.quality.method import Method
 from questream.lab.calibration import propose_threshold
-from questream.lab.evaluation.online import cluster_online
+from questream.lab.evaluation.online import cluster_in_levels, cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 
@@ -29,9 +32,19 @@ def our_methods(granularity: Granularity) -> list[Method]:
     return [
         Method(OURS, [threshold], _online),
         Method(WORKERS, [threshold], _together),
-        *([unlabelled] if granularity == "intent" else []),
+        *([unlabelled, *_levels()] if granularity == "intent" else []),
         Method("questream, oracle threshold", _grid(0.425), _online),
     ]
+
+
+def _levels() -> list[Method]:
+    """What stands above the clusters of the default threshold: for intents, what a granularity of their own was for."""
+    threshold = GRANULARITY_THRESHOLDS["question"]
+    return [Method(f"questream, level of {name}s", [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES]
+
+
+def _of_level(stream: Stream, threshold: float, *, name: str) -> Clustering:
+    return cluster_in_levels(stream.vectors, Rules(threshold, threshold), LevelRules())[name]
 
 
 def simpler_methods() -> list[Method]:
