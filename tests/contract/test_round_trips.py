@@ -22,10 +22,13 @@ from questream.domain import Question, Record, Source
 from questream.encoder import Tokens
 from questream.metrics import Metrics
 from questream.store.redis.store import RedisStore
+from questream.store.retention import Retention
 from questream.stream.backlog import Batch
 from questream.stream.decider import Decider
+from questream.stream.housekeeping import Housekeeping
 from questream.stream.publishing import Publishing, Topics
 from questream.stream.question import Embedded, Pending, Ready
+from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
 from tests.contract.test_store import IDENTITY
 
@@ -90,6 +93,23 @@ def test_a_steady_micro_batch_takes_two_round_trips_however_many_namespaces_it_h
         assert store.unpublished(namespace, 0, 10) == []
 
 
+@pytest.mark.parametrize(("retention", "each"), [(Retention(), 0), (Retention(idle_seconds=3600), 2)])
+def test_a_sweep_that_finds_nothing_takes_one_round_trip_and_two_for_each_namespace_that_retires(
+    redis_clients: dict[str, Any], retention: Retention, each: int
+) -> None:
+    store = RedisStore(redis_clients["redis"])
+    worker = _Worker(store, [f"trips-{uuid.uuid4().hex[:8]}" for _ in range(8)])
+    worker.take_a_batch()
+    housekeeping = worker.housekeeping(retention)
+    with patch.multiple("questream.stream.housekeeping", _SWEEP_SECONDS=0.0, _SWEEP_NAMESPACES=10_000):
+        # The first one finds namespaces of other tests too, and loads scripts.
+        housekeeping.sweep()
+        with round_trips() as sent:
+            housekeeping.sweep()
+    recovered = sum(store.store_epoch(name) is not None for name in worker.served.opened)
+    assert len(sent) == 1 + each * recovered
+
+
 def test_namespaces_of_a_cluster_are_committed_together(redis_clients: dict[str, Any]) -> None:
     store = RedisStore(redis_clients["cluster"])
     worker = _Worker(store, [f"trips-{uuid.uuid4().hex[:8]}" for _ in range(8)])
@@ -122,20 +142,26 @@ class _Worker:
 
     def __init__(self, store: RedisStore, namespaces: Sequence[str]) -> None:
         self.namespaces = namespaces
-        metrics, retry = Metrics(), Retry(threading.Event())
-        clusterer = Clusterer(store, Namespaces(store, NamespaceConfig(IDENTITY, RULES)))
-        self._store_epochs = {
-            name: clusterer.namespaces.recorded(name, "questions", 0).store_epoch for name in namespaces
-        }
+        metrics, self._retry = Metrics(), Retry(threading.Event())
+        self._store, self.served = store, Namespaces(store, NamespaceConfig(IDENTITY, RULES))
+        recorded = self.served.recorded
+        self._store_epochs = {name: recorded(name, "questions", 0).store_epoch for name in namespaces}
         own: dict[str, Any] = {
             "current_assignment": int,
             "on_superseded": lambda _: None,
             "own_namespace": namespaces[0],
         }
-        self._decider = Decider(clusterer, metrics, retry, **own)
+        self._decider = Decider(Clusterer(store, self.served), metrics, self._retry, **own)
         topics = Topics("decisions", "clusters", "dead")
-        self.publishing = Publishing(store, _Topics(), topics, metrics, retry, **own)
+        self.publishing = Publishing(store, _Topics(), topics, metrics, self._retry, **own)
         self._offset = 0
+
+    def housekeeping(self, retention: Retention) -> Housekeeping:
+        """What sweeps these namespaces."""
+        retirement = Retirement(self._store, retention, Metrics(), self._retry)
+        return Housekeeping(
+            self.served, self._store, self.publishing, retirement, self._retry, own_namespace=self.namespaces[0]
+        )
 
     def take_a_batch(self) -> None:
         items: list[Ready] = []

@@ -41,6 +41,7 @@ from questream.store.protocol import (
     Store,
     StreamTopics,
     Tail,
+    Waiting,
 )
 from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
@@ -668,6 +669,19 @@ def test_what_was_sent_in_another_incarnation_confirms_nothing(store: Store, nam
     assert sorted(store.unpublished(namespace, 0, 10)) == [0, 1, 2]
     confirm_one(store, namespace, [(0, 6), (1, 1), (2, 1)], {}, store.outbox_position(namespace))
     assert store.unpublished(namespace, 0, 10) == []
+
+
+def test_outboxes_and_store_epochs_of_many_namespaces_are_asked_for_at_once(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    other = f"{namespace}-other"
+    store.open(other, IDENTITY)
+    asked = [namespace, other, f"{namespace}-unknown"]
+    found = store.waiting(asked, 0, 2)
+    assert list(found) == asked
+    assert found[namespace] == Waiting(store.store_epoch(namespace), store.unpublished(namespace, 0, 2))
+    assert found[other] == Waiting(None, [])
+    assert store.waiting([namespace], 3600, 2) == {namespace: Waiting(store.store_epoch(namespace), [])}
+    assert store.waiting([], 0, 2) == {}
 
 
 def shift_outbox(store: Store, namespace: str, seconds: float) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from questream.deciding.namespaces import Namespaces
-from questream.errors import NamespaceHeld, NamespaceRefused
-from questream.store.protocol import Store
+from questream.errors import NamespaceHeld, NamespaceRefused, StoreUnavailable
+from questream.store.protocol import Store, StoreError, Waiting
 from questream.stream.publishing import Publishing
 from questream.stream.refusal import pass_over
 from questream.stream.retirement import Retirement
@@ -52,9 +52,9 @@ class Housekeeping:
             self._publishing.confirm()
             self._on_sweep()
             self._open_others()
-            for namespace in self._next_turn():
+            for namespace, waiting in self._retry.call(self._waiting, self._next_turn()).items():
                 try:
-                    self._sweep(namespace)
+                    self._sweep(namespace, waiting)
                 except NamespaceRefused as error:
                     pass_over(namespace, self._own_namespace, error)
             # From its end: a store that is far away must not have every batch followed by a sweep.
@@ -78,9 +78,21 @@ class Housekeeping:
                 except NamespaceRefused:
                     self._not_served.add(namespace)
 
-    def _sweep(self, namespace: str) -> None:
+    def _waiting(self, namespaces: Sequence[str]) -> Mapping[str, Waiting | StoreError]:
+        """What waits in each outbox, asked at once. Raises StoreUnavailable if the store cannot say it of one."""
+        found = self._store.waiting(namespaces, _LEFT_BEHIND_SECONDS, 1)
+        unavailable = [error for error in found.values() if isinstance(error, StoreUnavailable)]
+        if unavailable:
+            raise unavailable[0]
+        return found
+
+    def _sweep(self, namespace: str, waiting: Waiting | StoreError) -> None:
+        if not isinstance(waiting, Waiting):
+            raise waiting
+        if waiting.store_epoch is None:
+            return
         self._retirement.sweep(namespace)
-        for _ in range(_SWEEP_PAGES):
+        for _ in range(_SWEEP_PAGES if waiting.cluster_ids else 0):
             if not self._publishing.relay_pending(namespace, _LEFT_BEHIND_SECONDS):
                 break
 

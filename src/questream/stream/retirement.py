@@ -38,8 +38,8 @@ class Retirement:
         self._retry = retry
 
     def sweep(self, namespace: str) -> None:
-        """Retire what is due in a namespace; its tombstones are published by way of the outbox."""
-        if self._retention.is_unlimited or self._retry.call(self._store.store_epoch, namespace) is None:
+        """Retire what is due in a recovered namespace; its tombstones are published by way of the outbox."""
+        if self._retention.is_unlimited:
             return
         retired = self._retry.call(self._store.retire, namespace, self._retention, _RETIRED_AT_ONCE)
         for reason, cluster_ids in retired.ids.items():

@@ -24,7 +24,15 @@ from questream.store.protocol.commits import (
     Tail,
 )
 from questream.store.protocol.namespaces import LAYOUT, NO_TOPICS, Identity, Namespaces, StoreError, StreamTopics
-from questream.store.protocol.outbox import Confirmation, Outbox, OutboxPosition, Revisions, Unconfirmed, Verified
+from questream.store.protocol.outbox import (
+    Confirmation,
+    Outbox,
+    OutboxPosition,
+    Revisions,
+    Unconfirmed,
+    Verified,
+    Waiting,
+)
 from questream.store.protocol.recovery import Mended, Recovery, Restored
 
 __all__ = [
@@ -61,6 +69,7 @@ __all__ = [
     "Tail",
     "Unconfirmed",
     "Verified",
+    "Waiting",
 ]
 
 

@@ -50,6 +50,14 @@ class Verified:
     unconfirmed: Unconfirmed
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox."""
+
+    store_epoch: str | None
+    cluster_ids: list[int]
+
+
 class Outbox(Protocol):
     """What is still to be published, and what has been."""
 
@@ -70,6 +78,14 @@ class Outbox(Protocol):
 
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
         """Clusters whose last change has waited that long to be confirmed as published; 0 is the namespace itself."""
+
+    def waiting(
+        self, namespaces: Sequence[str], older_than_seconds: float, limit: int
+    ) -> dict[str, Waiting | StoreError]:
+        """As `store_epoch` and `unpublished`, of all these namespaces in one round trip.
+
+        What fails in one namespace is the answer for that one.
+        """
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
         """What was published leaves the outbox, in one round trip; returns what a namespace did not take.

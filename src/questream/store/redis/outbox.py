@@ -8,7 +8,15 @@ from typing import Any
 
 import orjson
 
-from questream.store.protocol import Confirmation, OutboxPosition, Revisions, StoreError, Unconfirmed, Verified
+from questream.store.protocol import (
+    Confirmation,
+    OutboxPosition,
+    Revisions,
+    StoreError,
+    Unconfirmed,
+    Verified,
+    Waiting,
+)
 from questream.store.redis.calls import RedisCalls, ScriptCall, answered, on_namespace
 from questream.store.redis.codec import parse_outbox_position, partition_name, reading
 from questream.store.redis.failures import translated
@@ -41,16 +49,27 @@ class RedisOutbox(RedisCalls):
 
     @on_namespace
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
-        waiting = self._scripts["unpublished"](
-            keys=[self._keys.of(namespace, "outbox")], args=[int(older_than_seconds * 1000), limit]
-        )
-        with reading("the outbox"):
-            return [int(cluster_id) for cluster_id in waiting]
+        call = self._unpublished_call(namespace, older_than_seconds, limit)
+        return _cluster_ids(call.script(keys=call.keys, args=call.args))
+
+    @translated()
+    def waiting(
+        self, namespaces: Sequence[str], older_than_seconds: float, limit: int
+    ) -> dict[str, Waiting | StoreError]:
+        calls = [ScriptCall(self._scripts["store_epoch"], [self._keys.of(name, "meta")], []) for name in namespaces]
+        calls += [self._unpublished_call(namespace, older_than_seconds, limit) for namespace in namespaces]
+        replies = self._call_all(calls)
+        pairs = zip(namespaces, replies[: len(namespaces)], replies[len(namespaces) :], strict=True)
+        return {namespace: self._failing_alone(namespace, partial(_waiting, *pair)) for namespace, *pair in pairs}
 
     @translated()
     def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
         replies = self._call_all([self._confirm_call(confirmation) for confirmation in confirmations])
         return self._unconfirmed(confirmations, replies)
+
+    def _unpublished_call(self, namespace: str, older_than_seconds: float, limit: int) -> ScriptCall:
+        args = [int(older_than_seconds * 1000), limit]
+        return ScriptCall(self._scripts["unpublished"], [self._keys.of(namespace, "outbox")], args)
 
     def _confirm_call(self, confirmation: Confirmation) -> ScriptCall:
         namespace, position = confirmation.namespace, confirmation.position
@@ -67,3 +86,13 @@ class RedisOutbox(RedisCalls):
             for confirmation, reply in zip(confirmations, replies, strict=True)
         ]
         return [(one, error) for one, error in outcomes if isinstance(error, StoreError)]
+
+
+def _waiting(store_epoch: Any, waiting: Any) -> Waiting:
+    found = answered(store_epoch)
+    return Waiting(None if found is None else found.decode(), _cluster_ids(answered(waiting)))
+
+
+def _cluster_ids(waiting: Sequence[bytes]) -> list[int]:
+    with reading("the outbox"):
+        return [int(cluster_id) for cluster_id in waiting]

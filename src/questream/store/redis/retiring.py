@@ -30,7 +30,7 @@ class RedisRetirement:
     def retire(self, namespace: str, retention: Retention, limit: int) -> Retired:
         """Retire what is due, having looked at about `limit` members of each index at most."""
         retired = Retired()
-        for due in due_by_age(retention, self._index(namespace).newest):
+        for due in due_by_age(retention, self._newest(namespace)):
             retired.add(due.reason, self._sweep(namespace, due, retention, limit, limit))
         while gone := self._make_room(namespace, retention, limit):
             retired.add("full", gone)
@@ -38,9 +38,10 @@ class RedisRetirement:
         return retired
 
     def _make_room(self, namespace: str, retention: Retention, limit: int) -> list[int]:
-        index = self._index(namespace)
-        too_many = min(limit, excess(retention, index.clusters))
-        for due in due_for_room(index) if too_many else ():
+        if retention.max_clusters is None:
+            return []
+        too_many = min(limit, excess(retention, self._client.zcard(self._keys.of(namespace, "idle"))))
+        for due in due_for_room(self._index(namespace)) if too_many else ():
             gone = self._sweep(namespace, due, retention, too_many, limit)
             if gone:
                 return gone
@@ -91,10 +92,12 @@ class RedisRetirement:
     def _index(self, namespace: str) -> Index:
         idle = self._keys.of(namespace, "idle")
         clusters = self._client.zcard(idle)
-        newest = self._client.zrange(idle, -1, -1, withscores=True)
         middle = max(0, clusters - 1) // 2
         median = self._client.zrange(idle, middle, middle, withscores=True)
-        return Index(clusters, _score(newest), _score(median))
+        return Index(clusters, self._newest(namespace), _score(median))
+
+    def _newest(self, namespace: str) -> int:
+        return _score(self._client.zrange(self._keys.of(namespace, "idle"), -1, -1, withscores=True))
 
 
 def _score(found: Sequence[tuple[bytes, float]]) -> int:

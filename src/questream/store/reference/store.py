@@ -41,6 +41,7 @@ from questream.store.protocol import (
     Tail,
     Unconfirmed,
     Verified,
+    Waiting,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
@@ -422,6 +423,14 @@ class MemoryStore:
             latest = self._clock() - older_than_seconds
             waiting = sorted((since, str(i)) for i, since in self._get(namespace).outbox.items() if since <= latest)
             return [int(cluster_id) for _, cluster_id in waiting[:limit]]
+
+    def waiting(
+        self, namespaces: Sequence[str], older_than_seconds: float, limit: int
+    ) -> dict[str, Waiting | StoreError]:
+        def look(namespace: str) -> Waiting:
+            return Waiting(self.store_epoch(namespace), self.unpublished(namespace, older_than_seconds, limit))
+
+        return {namespace: _failing_alone(partial(look, namespace)) for namespace in namespaces}
 
     def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
         outcomes = [(one, _failing_alone(partial(self._confirm, one))) for one in confirmations]
