@@ -66,7 +66,7 @@ def embedded_broker() -> Iterator[str]:
 
     Raises QuestreamError if the package is missing or the broker does not answer within 20 s.
     """
-    # The broker tells it to whoever asks, so what answers on the port is known to be this broker.
+    # The broker answers with it, so what answers on the port is known to be this broker.
     cluster_id = f"questream-{uuid.uuid4()}"
 
     def command(port: int) -> list[str]:

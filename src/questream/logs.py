@@ -139,7 +139,7 @@ def configure_quiet_logging(log: LogSettings, redactor: Redactor) -> None:
     configure_logging(log.model_copy(update={"level": "error" if log.level == "error" else "warning"}), redactor)
     for name in _CLIENT_LOGGERS:
         client = logging.getLogger(name)
-        # Not by level: whoever wants the cause of a failed connection hears it from these loggers.
+        # Not by level: these loggers have the causes of failed connections.
         client.propagate = False
         client.addHandler(logging.NullHandler())
 

@@ -63,7 +63,7 @@ def test_an_emptied_redis_is_seen_and_filled_again(stream: Stream) -> None:
     ("damage", "promise"),
     [
         pytest.param(lambda r: r.delete(CLUSTER), "the store has all that was published", id="a cluster is gone"),
-        pytest.param(lambda r: r.hset(CLUSTER, "size", 3), "the topic tells what the store holds", id="a size"),
+        pytest.param(lambda r: r.hset(CLUSTER, "size", 3), "the topic has what the store holds", id="a size"),
         pytest.param(lambda r: r.hincrby(CLUSTER, "revision", 1), "every change is published", id="an untold change"),
         pytest.param(
             lambda r: r.hset(META, "incarnation", "another:1"),

@@ -347,7 +347,7 @@ def test_a_redis_that_does_not_serve_the_stream_is_told(
 ) -> None:
     made = topics()
     flags = flags_of(kafka, made, redis_url, minilm)
-    assert findings(*flags)["redis home"]["told"] == "nothing is told yet"
+    assert findings(*flags)["redis home"]["told"] == "nothing is published yet"
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
     headers = [("questream-store", b"3 0123456789abcdef fedcba9876543210")]
     producer.send(made.cluster_topic, key=b"shop/c1", value=b"{}", headers=headers)

@@ -270,7 +270,7 @@ def _outgoing(letter: DeadLetter) -> Outgoing:
 
 
 def _to_dead_letter(message: Message) -> DeadLetter:
-    told = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
+    headers = {name: value.decode(errors="replace") for name, value in message.headers if value is not None}
     try:
         origin = dead_letter_origin(message.headers)
     except BadRecord:
@@ -280,10 +280,10 @@ def _to_dead_letter(message: Message) -> DeadLetter:
         offset=message.offset,
         timestamp=message.timestamp,
         origin=origin,
-        stage=told.get("questream-stage", ""),
-        error=told.get("questream-error", ""),
-        reason=told.get("questream-reason", ""),
-        attempts=told.get("questream-attempts", ""),
+        stage=headers.get("questream-stage", ""),
+        error=headers.get("questream-error", ""),
+        reason=headers.get("questream-reason", ""),
+        attempts=headers.get("questream-attempts", ""),
         key=message.key,
         value=message.value,
         headers=list(message.headers),

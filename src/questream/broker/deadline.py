@@ -1,7 +1,7 @@
 """A deadline for calls that can wait for ever: when it passes, the process ends.
 
 kafka-python's `commit_transaction`, `send_offsets_to_transaction` and `close` have no time limit and cannot be freed
-from outside. Ending is safe, since every step can be replayed, and whoever supervises the process starts it again.
+from outside. Ending is safe, since every step can be replayed, and its supervisor starts it again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Watchdog:
 
     @contextmanager
     def limit(self, name: str, seconds: float, held_back: Callable[[], float] | None = None) -> Iterator[GuardedCall]:
-        """Guard the calls made within; `held_back` tells for how long a broker wants nothing sent from now on."""
+        """Guard the calls made within; `held_back` returns for how long a broker wants nothing sent from now on."""
         number = next(self._numbers)
         call = self._calls[number] = GuardedCall(name, seconds, held_back)
         try:
@@ -81,11 +81,11 @@ class Watchdog:
             for call in list(self._calls.values()):
                 if call.left_seconds < 0:
                     # Logging takes locks that a stuck thread may hold; it gets a moment, not a say.
-                    last_words = threading.Thread(target=_tell, args=(call.name,), daemon=True)
+                    last_words = threading.Thread(target=_log_stuck, args=(call.name,), daemon=True)
                     last_words.start()
                     last_words.join(_LAST_WORDS_SECONDS)
                     os._exit(ExitCode.STUCK)
 
 
-def _tell(call: str) -> None:
+def _log_stuck(call: str) -> None:
     logger.critical("a call to Kafka outlasted its deadline; ending the process", extra={"call": call})

@@ -147,9 +147,9 @@ class Consumer(Protocol):
         """Commit for the group. Raises Superseded if it has rebalanced."""
 
     def stream_identity(self, topic: str) -> str:
-        """What tells this group's reading of a topic from any other: `<Kafka cluster>/<topic id>/<group>`.
+        """The identity of this group's reading of a topic: `<Kafka cluster>/<topic id>/<group>`.
 
-        The broker is asked each time, for a topic can be made anew under its name; what the broker does not tell is
+        The broker is asked each time, for a topic can be made anew under its name; what the broker does not say is
         empty. Raises KafkaRefused without the right to see the topic, KafkaUnavailable where there is no such topic.
         """
 
@@ -247,7 +247,7 @@ class FoundTopic:
 
 
 class CreatedTopic(NamedTuple):
-    """What became of creating a topic: its partitions where the broker tells, or why it was not created."""
+    """What became of creating a topic: its partitions where the broker says them, or why it was not created."""
 
     partitions: int | None = None
     problem: str | None = None
@@ -298,7 +298,7 @@ class Admin(Protocol):
         """Delete a group without members."""
 
     def may_use_group(self, group_id: str) -> bool | None:
-        """Whether the right to read as this group is there; None where the broker does not tell."""
+        """Whether the right to read as this group is there; None where the broker does not say."""
 
     def end_offsets(self, partitions: Collection[Partition], isolation: Isolation) -> dict[Partition, int]:
         """Where partitions end for such a reader."""

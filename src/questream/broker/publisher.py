@@ -100,7 +100,7 @@ class TransactionalPublisher(_Guarded):
                     producer.send_offsets(offsets, membership)
                 _flush(producer, self._call, self._deadline_seconds / 3)
                 sent.require_all()
-                # Only now: whoever finds the store's memory gone after this sees these records in the log, and waits
+                # Only now: a worker that finds the store's memory gone later sees these records in the log, and waits
                 # for what becomes of them.
                 verify_before_commit()
                 producer.commit_transaction()
@@ -114,7 +114,7 @@ class TransactionalPublisher(_Guarded):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
             if isinstance(cause, KafkaRefused):
-                # The same; but what is told is why it refused, not that it refuses again.
+                # The same; but the reason is the first refusal, not that it refuses again.
                 with suppress(QuestreamError):
                     self.start()
             if cause is error:
@@ -236,7 +236,7 @@ class Sent:
     def too_large(self) -> RecordsTooLarge | None:
         """The error where a topic did not take a record for its size, whatever the call failed with.
 
-        A client ends all others with the error of the first that is refused: only that one is told.
+        A client ends all others with the error of the first that is refused: only that one is reported.
         """
         at, error = self._first_failure or (0, None)
         return RecordsTooLarge([at]) if isinstance(error, RecordsTooLarge) else None

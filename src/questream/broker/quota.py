@@ -30,7 +30,7 @@ class Pace:
     def published(self, count: int, held_seconds: float) -> None:
         """A publication of `count` was held back for so long, whether it succeeded or not."""
         if held_seconds > self._target_seconds:
-            # A small one waited for what was sent before it, and tells no more than that this was too much.
+            # A small one waited for what was sent before it, and shows no more than that this was too much.
             is_large = 2 * count >= self._limit
             fitting = int(count * self._target_seconds / held_seconds) if is_large else self._limit
             self._limit = max(1, min(self._limit // 2, max(fitting, self._limit // _LEAST_SHARE)))

@@ -90,7 +90,7 @@ def ends_before(consumer: Consumer, partition: Partition, offset: int, timeout: 
 
 
 class RecordCheck:
-    """Tells whether a record still stands at its place; its reader is opened when it is asked first."""
+    """Looks whether a record still stands at its place; its reader is opened when it is asked first."""
 
     def __init__(self, open_reader: Callable[[], AbstractContextManager[Consumer]]) -> None:
         self._open_reader = open_reader

@@ -15,7 +15,7 @@ Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
 HEADROOM_BYTES = 65_536
-# Two workers may publish a cluster in either order; until the newest state is told again, it must stand in the topic,
+# Two workers may publish a cluster in either order; until the newest state comes again, it must stand in the topic,
 # or a Redis that is lost within those seconds is restored from an older one.
 COMPACTION_LAG_MS = 600_000
 _COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(COMPACTION_LAG_MS)}

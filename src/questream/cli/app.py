@@ -71,7 +71,7 @@ app.add_typer(bench, name="bench")
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; returns its exit code. What fails has been told."""
+    """Run the command that the arguments name; returns its exit code. Its errors are printed by then."""
     share_cores()
     try:
         app(args=expand_setting_flags(_decoded(arguments)), prog_name="questream")

@@ -138,15 +138,15 @@ def _print_costs(proposal: Proposal) -> None:
         beside = proposal.setting_at(proposal.threshold + step)
         if step == 0.0 or beside.threshold == chosen.threshold:
             continue
-        told = f"At {beside.threshold:.3f}: {beside.clusters:,} clusters, not {chosen.clusters:,}"
-        told += f"; {beside.moved:.1%} moved"
+        text = f"At {beside.threshold:.3f}: {beside.clusters:,} clusters, not {chosen.clusters:,}"
+        text += f"; {beside.moved:.1%} moved"
         if beside.mistakes is not None and chosen.mistakes is not None:
-            told += (
+            text += (
                 f"; {beside.mistakes.false_joins - chosen.mistakes.false_joins:+,.0f} false joins and"
                 f" {beside.mistakes.missed_joins - chosen.mistakes.missed_joins:+,.0f} missed ones"
                 f" per 1,000 {chosen.mistakes.per}"
             )
-        print_line(told + ".")
+        print_line(text + ".")
 
 
 def _print_preview(one: Preview, proposal: Proposal) -> None:

@@ -106,7 +106,7 @@ def _print_table(rows: list[dict[str, Any]], show_values: bool) -> None:
         for row in rows:
             origin = row["origin"]
             place = f"{origin['topic']}/{origin['partition']}/{origin['offset']}" if origin else "?"
-            told = [
+            cells = [
                 row["time"],
                 row["reason"],
                 row["stage"],
@@ -114,7 +114,7 @@ def _print_table(rows: list[dict[str, Any]], show_values: bool) -> None:
                 "?" if row["bytes"] is None else f"{row['bytes']:,}",
                 "yes" if row["replayed"] else "",
             ]
-            yield [printable(cell) for cell in (*told, *([row["value"] or ""] if show_values else []))]
+            yield [printable(cell) for cell in (*cells, *([row["value"] or ""] if show_values else []))]
 
     print_table(columns, cells())
     reasons = Counter(row["reason"] for row in rows)

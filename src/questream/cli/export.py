@@ -42,12 +42,12 @@ def export(
     def wanted(group: Group) -> bool:
         return group.questions >= min_questions and (group.label is not None or not labelled)
 
-    missed, told = Missed(), 0
+    missed, written = Missed(), 0
     with destination(file) as output:
         for question in decided_questions(settings, store, chosen, decisions, wanted, missed):
             label = {} if question.label is None else {"label": question.label}
             output.write(json_line({"id": question.id, "text": question.text, "gold": question.gold, **label}) + "\n")
-            told += 1
-    remark(f"{told:,} questions written")
+            written += 1
+    remark(f"{written:,} questions written")
     if missed.questions:
         remark(f"{missed.questions:,} questions are no longer in {settings.kafka.input_topic}, or read otherwise now")

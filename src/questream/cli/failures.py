@@ -48,8 +48,8 @@ def _problems(error: Exception) -> Sequence[Problem]:
     library = type(error).__module__.split(".")[0]
     if library in ("kafka", "redis"):
         # Not its message, which may quote what was sent.
-        told = f"{library.title()} failed a call: {type(error).__name__}"
-        return [Problem(told, "questream doctor looks for the cause")]
+        what = f"{library.title()} failed a call: {type(error).__name__}"
+        return [Problem(what, "questream doctor looks for the cause")]
     return [Problem(f"{type(error).__name__}, a fault of its own", "--log.level debug shows where")]
 
 

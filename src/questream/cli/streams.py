@@ -32,14 +32,14 @@ def open_streams() -> None:
 
 
 def close_streams() -> OSError | None:
-    """Write out what stands in stdout's buffers; stdout's first error, told once."""
+    """Write out what stands in stdout's buffers; stdout's first error, once."""
     # The error is remembered; ValueError: closed before, so written out.
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
-    if not isinstance(raw, _Watched) or raw.told:
+    if not isinstance(raw, _Watched) or raw.reported:
         return None
-    raw.told = raw.failure is not None
+    raw.reported = raw.failure is not None
     return raw.failure
 
 
@@ -78,7 +78,7 @@ class _Watched(io.FileIO):
     """A descriptor that raises its first error and keeps it; what is written after it is dropped."""
 
     failure: OSError | None = None
-    told = False
+    reported = False
 
     def write(self, data: Any, /) -> int:
         if self.failure is None:

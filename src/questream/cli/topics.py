@@ -46,7 +46,7 @@ def create(
     _print(reports.topics, as_json)
     if reports.input_message_bytes is None:
         remark(
-            f"how long a record of {settings.kafka.input_topic} may be is not told: the right to DESCRIBE_CONFIGS is "
+            f"how long a record of {settings.kafka.input_topic} may be is unknown: the right to DESCRIBE_CONFIGS is "
             "missing; give the other topics a max.message.bytes 64 KiB above it, or the longest records stop the stream"
         )
     if not reports.all_usable:

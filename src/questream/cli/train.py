@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from questream.lab.training.report import Report, Watch
 
 _NEEDED = ("accelerate", "datasets")
-_TOLD_SHARE = 10
+_SHOWN_SHARE = 10
 
 
 def train(
@@ -159,7 +159,7 @@ def _watch() -> Iterator[Watch]:
 
 
 class _Lines:
-    """Tells of a training in lines."""
+    """Shows a training in lines."""
 
     def __init__(self) -> None:
         self._tenth = 0
@@ -169,7 +169,7 @@ class _Lines:
         remark(what)
 
     def step(self, done: int, steps: int) -> None:
-        tenth = done * _TOLD_SHARE // steps
+        tenth = done * _SHOWN_SHARE // steps
         if tenth > self._tenth:
             remark(f"step {done} of {steps}{self._loss}")
         self._tenth = tenth
@@ -178,11 +178,11 @@ class _Lines:
         self._loss = f", loss {mean:.4f}"
 
     def evaluated(self, epoch: float, figures: dict[str, float]) -> None:
-        remark(_told(epoch, figures))
+        remark(_figures(epoch, figures))
 
 
 class _Bar:
-    """Tells of a training by a bar."""
+    """Shows a training by a bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -198,11 +198,11 @@ class _Bar:
         self._progress.update(self._task, description=f"training, loss {mean:.4f}")
 
     def evaluated(self, epoch: float, figures: dict[str, float]) -> None:
-        self._progress.console.print(_told(epoch, figures), highlight=False)
+        self._progress.console.print(_figures(epoch, figures), highlight=False)
 
 
-def _told(epoch: float, figures: dict[str, float]) -> str:
-    told = [
+def _figures(epoch: float, figures: dict[str, float]) -> str:
+    shown = [
         f"{name} {figures[key]:.4f}"
         for key, name in (
             ("held-out_cosine_ap", "average precision of labelled pairs"),
@@ -211,4 +211,4 @@ def _told(epoch: float, figures: dict[str, float]) -> str:
         )
         if key in figures
     ]
-    return f"epoch {epoch:g}, held out: {', '.join(told)}"
+    return f"epoch {epoch:g}, held out: {', '.join(shown)}"

@@ -1,4 +1,4 @@
-"""The states that the cluster topic tells, from how clusters stand in the store and where the mirror has them."""
+"""The states that the cluster topic gets, from how clusters stand in the store and where the mirror has them."""
 
 from __future__ import annotations
 

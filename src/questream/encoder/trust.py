@@ -27,7 +27,7 @@ def require_no_code(folder: Path) -> None:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            # Whoever needs it will say that it is broken.
+            # The code that needs it reports that it is broken.
             continue
         for foreign in _foreign_classes(document):
             raise ModelError(

@@ -78,7 +78,7 @@ class Centroids:
     def loose(self) -> list[tuple[int, float]]:
         """Clusters that their members would not join on average, and the score of such a member, loosest first.
 
-        Each of them holds questions that this model tells apart.
+        Each of them holds questions that this model keeps apart.
         """
         products = Products(self._mirror, self._rules, room=0)
         members = self._mirror.members

@@ -1,8 +1,8 @@
 """Switch a namespace to another model at one atomic step: the commit of one Kafka transaction.
 
 That transaction carries the new state of every cluster and of the namespace, as a later generation. What the cluster
-topic knows better than the store is put into the store by whoever settles the namespace next (`questream.recovery`);
-most often that is the one who moves it, at once. So a crash at any point leaves the old model or the new one, never a
+topic knows better than the store is put into the store by the next recovery of the namespace (`questream.recovery`),
+most often by the worker that moves it, at once. So a crash at any point leaves the old model or the new one, never a
 mixture: before the commit nothing has changed, after it the rest follows from the topic.
 
 While the namespace is held nothing is decided in it, and questions wait in Kafka.
@@ -27,10 +27,10 @@ from questream.settings import Settings
 from questream.store.protocol import Identity, Restored, Store
 
 _HOLD_SECONDS = 60.0
-# Whoever is far behind comes nearer with each pass; what is left is embedded while the namespace is held.
+# A move that is far behind comes nearer with each pass; what is left is embedded while the namespace is held.
 _PASSES = 20
 _SHORT_PASS_SECONDS = 2.0
-# What brokers allow at most, unless told otherwise.
+# What brokers allow at most, unless configured otherwise.
 _LONGEST_TRANSACTION_SECONDS = 900.0
 # A broker takes some thousand states a second; what is left over is for a slow one.
 _STATES_PER_SECOND = 500.0
@@ -40,8 +40,8 @@ class TextsMissing(QuestreamError):
     """Clusters cannot be embedded anew: their questions are neither in the input topic nor in the store."""
 
     def __init__(self, cluster_ids: Sequence[int], remedy: str) -> None:
-        told = f"of {len(cluster_ids)} clusters no question can be read again ({name_some(cluster_ids)}): {remedy}"
-        super().__init__(told)
+        what = f"of {len(cluster_ids)} clusters no question can be read again ({name_some(cluster_ids)}): {remedy}"
+        super().__init__(what)
         self.cluster_ids = list(cluster_ids)
 
 
@@ -91,7 +91,7 @@ def move(
     except (KafkaRefused, _NotBegun):
         _let_go(store, namespace, token)
         raise
-    # After any other failure it is not known whether the transaction was committed. The topic tells it to the
+    # After any other failure it is not known whether the transaction was committed. The topic shows it to the
     # worker that recovers the namespace once the hold is over.
     # In at-least-once an older state may still be on its way: then the last word has to be said again.
     again = settings.delivery == "at-least-once"
@@ -165,7 +165,7 @@ def _publish(
     transactional_id = f"{settings.kafka.group_id}-migrate-{namespace}"
 
     def require_hold() -> None:
-        # As the last thing before the commit too: whoever recovers after that sees the open transaction, and waits.
+        # As the last thing before the commit too: a recovery after that sees the open transaction, and waits.
         if not store.still_holds(namespace, token, max(_HOLD_SECONDS, seconds)):
             raise RecoveryNeeded(f"holding namespace {namespace!r} took too long: a worker has recovered it")
 

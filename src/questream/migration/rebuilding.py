@@ -31,7 +31,7 @@ class Rebuilding:
     """The new centroids of one namespace on their way. Question texts are read, embedded and forgotten.
 
     With `topics` they come from the input topic, else from the store, which keeps one text of each cluster where
-    `clusters.keep_texts` holds. `on_progress` is told how many texts are embedded, and of how many. Calls raise what
+    `clusters.keep_texts` holds. `on_progress` gets how many texts are embedded, and of how many. Calls raise what
     store and topics raise.
     """
 

@@ -173,7 +173,7 @@ def _name(path: Path, number: int, row: Row, field: str) -> str | None:
 
 def _asked_at(row: Row) -> float | None:
     moment = next((found for name in TIME_COLUMNS if (found := value_of(row, name)) not in (None, "")), None)
-    # One that cannot be told is no reason to refuse the question.
+    # An unknown moment is no reason to refuse the question.
     return None if moment is None else _seconds(str(moment).strip())
 
 

@@ -17,7 +17,7 @@ _TOPIC = "questream-topic"
 _PARTITION = "questream-partition"
 _OFFSET = "questream-offset"
 _REFERENCE = "questream-reference"
-# What is kept of a record that is told by reference: enough to know it by, and small enough for every topic.
+# What is kept of a record whose dead letter is by reference: enough to identify it, and small enough for every topic.
 _MOST_KEY_BYTES = 1024
 _MOST_HEADER_BYTES = 8192
 DEAD_LETTER_HEADERS = frozenset(
@@ -116,9 +116,9 @@ def reference_letter(
 
 def dead_letter_reference(headers: Iterable[tuple[str, bytes | None]]) -> Reference | None:
     """What a dead letter says of the record that it has not itself; None where it has it, or does not say."""
-    told = next((value for name, value in headers if name == _REFERENCE), None)
+    reference = next((value for name, value in headers if name == _REFERENCE), None)
     try:
-        found = orjson.loads(told or b"null")
+        found = orjson.loads(reference or b"null")
         return Reference(*(found[name] for name in Reference._fields)) if found else None
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None

@@ -40,7 +40,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Stands for bytes that cannot be decoded; no encoding yields it, so the line of a mistake can be told.
+# Stands for bytes that cannot be decoded; no encoding yields it, so the line of a mistake can be named.
 _BROKEN = "\udc80"
 _HANDLER = "questream-broken"
 codecs.register_error(_HANDLER, lambda error: (_BROKEN, error.end))  # type: ignore[attr-defined]  # decoding alone

@@ -103,7 +103,7 @@ class ClusterTopic:
         return found
 
     def newest(self) -> dict[str, Published]:
-        """What the last 200 offsets of each partition tell, by namespace; open transactions are not waited for."""
+        """What the last 200 offsets of each partition hold, by namespace; open transactions are not waited for."""
         _, witness = self._open()
         found: dict[str, Published] = {}
         try:

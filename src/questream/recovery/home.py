@@ -67,12 +67,12 @@ class Homes:
         self._location = location
         self._headers: dict[str, tuple[str, list[tuple[str, bytes]]]] = {}
 
-    def require(self, namespace: str, told: Home | None) -> None:
-        """Raises AnotherStore unless this store is the one that the topic tells of, or that one emptied."""
+    def require(self, namespace: str, published: Home | None) -> None:
+        """Raises AnotherStore unless this store is the one that the topic names, or that one emptied."""
         mine = Home.parse(self._store.home(namespace))
-        if told is None or (mine is not None and told.store in (mine.store, mine.former)):
+        if published is None or (mine is not None and published.store in (mine.store, mine.former)):
             return
-        if mine is None and told.location == self._location:
+        if mine is None and published.location == self._location:
             return
         raise AnotherStore(
             f"namespace {namespace!r} is served by another Redis than the one of redis.url, as the cluster topic says",
@@ -80,13 +80,13 @@ class Homes:
             " questream restore --adopt",
         )
 
-    def take(self, namespace: str, told: Home | None) -> None:
+    def take(self, namespace: str, published: Home | None) -> None:
         """Give the namespace a home in this store, if it has none."""
-        self._store.take_home(namespace, str(self._next(told)).encode())
+        self._store.take_home(namespace, str(self._next(published)).encode())
 
-    def adopt(self, namespace: str, told: Home | None) -> None:
+    def adopt(self, namespace: str, published: Home | None) -> None:
         """Make this store the home of the namespace."""
-        self._store.replace_home(namespace, str(self._next(told)).encode())
+        self._store.replace_home(namespace, str(self._next(published)).encode())
 
     def header(self, namespace: str, store_epoch: str) -> Sequence[tuple[str, bytes]]:
         """What a record of the cluster topic carries that was made in this store epoch."""
@@ -100,6 +100,6 @@ class Homes:
             known = self._headers[namespace] = (store_epoch, [(HOME_HEADER, home)])
         return known[1]
 
-    def _next(self, told: Home | None) -> Home:
-        epoch, former = (told.epoch, told.store) if told else (0, "")
+    def _next(self, published: Home | None) -> Home:
+        epoch, former = (published.epoch, published.store) if published else (0, "")
         return Home(epoch + 1, uuid.uuid4().hex[:16], self._location, former)

@@ -16,7 +16,7 @@ Offsets = Mapping[tuple[str, int], int]
 
 
 class PuttingBack:
-    """Puts clusters of one namespace back that `published` tells; `told` hears after each part how many are done."""
+    """Puts the clusters of one namespace back that `published` has; `on_progress` gets how many are done by then."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class PuttingBack:
         published: Published,
         mended: Mended,
         committed: Offsets,
-        told: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         self._store = store
         self._topic = topic
@@ -36,7 +36,7 @@ class PuttingBack:
         self._published = published
         self._mended = mended
         self._committed = committed
-        self._told = told
+        self._on_progress = on_progress
         self._done = 0
         self._count = 0
 
@@ -80,7 +80,7 @@ class PuttingBack:
                 if merged is not None:
                     restored[loser] = merged
         retired = [Restored(retired_cluster(self._namespace, i)) for i in left_behind]
-        # The merged ones first: whoever dies in between leaves a survivor that is behind, which tells of them again.
+        # The merged ones first: a death in between leaves a survivor that is behind, which brings them again.
         self._restore(sorted([*restored.values(), *retired], key=lambda one: one.state.merged_into is None))
 
     def _merged(self, loser: int, survivor: int, restored: Mapping[int, Restored]) -> Restored | None:
@@ -105,7 +105,7 @@ class PuttingBack:
             replaced = [_replacing(one, self._mended) for one in restored]
             self._count += self._store.restore(self._namespace, self._token, replaced)
             self._done += len(restored)
-            self._told(self._done)
+            self._on_progress(self._done)
 
 
 def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool:
@@ -115,7 +115,7 @@ def _of_another_model(state: ClusterState, whole: NamespaceState | None) -> bool
 
 
 def _replacing(restored: Restored, mended: Mended) -> Restored:
-    """What takes the place of a damaged cluster has a later revision than whatever was told of that."""
+    """What takes the place of a damaged cluster has a later revision than any that was published of that."""
     state = restored.state
     if state.cluster_id not in mended.damaged or state.event == "retired":
         return restored

@@ -75,9 +75,9 @@ class Waiting:
 
 
 class StoreRecovery:
-    """Recovers namespaces of a store by what the cluster topic tells; safe from any thread.
+    """Recovers namespaces of a store from the cluster topic; safe from any thread.
 
-    A cluster that neither store nor topic can tell ends it with StoreDamaged or ClusterTopicDamaged, or, with
+    A cluster of which neither store nor topic has a state ends it with StoreDamaged or ClusterTopicDamaged, or, with
     `give_up`, is retired: its id is never given again. `homes` knows which store serves a namespace. With a `lease` one
     worker recovers a namespace while the others wait. `progress` is how far the namespace in hand has come.
     """
@@ -144,13 +144,13 @@ class StoreRecovery:
             return {}
         tokens = {}
         for name in {*self._store.namespaces(), *self._topic.namespaces()} - {namespace}:
-            # One that somebody moves to another model is recovered by whoever asks for it.
+            # One that somebody moves to another model is recovered by the worker that asks for it.
             with suppress(NamespaceHeld, NamespaceRefused, AnotherStore):
                 tokens[name] = self._store.begin_recovery(name)
-        # The topic is read once for all namespaces: whoever lost one has lost them all.
+        # The topic is read once for all namespaces: a store that lost one has lost them all.
         published = self._topic.published()
         self._recover(namespace, token, published.get(namespace, Published()))
-        return {name: (tokens[name], told) for name, told in published.items() if name in tokens}
+        return {name: (tokens[name], found) for name, found in published.items() if name in tokens}
 
     def _recover_other(self, namespace: str, token: str, published: Published) -> None:
         """One that this worker was not asked for: where it cannot be recovered, the others go on."""
@@ -191,10 +191,10 @@ class StoreRecovery:
                 if self._store.store_epoch(name) is None:
                     with suppress(NamespaceHeld):
                         tokens[name] = self._store.begin_recovery(name)
-            told = tokens.keys() & self._topic.namespaces() if tokens else set()
-            for name in tokens.keys() - told:
+            in_topic = tokens.keys() & self._topic.namespaces() if tokens else set()
+            for name in tokens.keys() - in_topic:
                 self._recover_unpublished(name, tokens[name])
-        for name in told:
+        for name in in_topic:
             self.recover(name)
 
     def published_namespaces(self) -> set[str]:
@@ -209,16 +209,16 @@ class StoreRecovery:
         """
         with self._lock:
             published = self._topic.published()
-            for name, told in published.items():
-                self._require_vacant(name, told)
-            return {name: self._adopt(name, told) for name, told in published.items() if told.whole is not None}
+            for name, found in published.items():
+                self._require_vacant(name, found)
+            return {name: self._adopt(name, found) for name, found in published.items() if found.whole is not None}
 
-    def _require_vacant(self, namespace: str, told: Published) -> None:
+    def _require_vacant(self, namespace: str, found: Published) -> None:
         """Raises AnotherStore where this store has clusters that never were this namespace's."""
         assert self._homes is not None  # noqa: S101 - nobody adopts without
         if self._store.namespace_state(namespace) is not None and any(True for _ in self._store.summaries(namespace)):
             try:
-                self._homes.require(namespace, told.home)
+                self._homes.require(namespace, found.home)
             except AnotherStore:
                 raise AnotherStore(
                     f"this Redis has clusters of its own in a namespace {namespace!r}: they would be mixed with those"
@@ -226,11 +226,11 @@ class StoreRecovery:
                     "use another database, or empty this one",
                 ) from None
 
-    def _adopt(self, namespace: str, told: Published) -> int:
+    def _adopt(self, namespace: str, found: Published) -> int:
         assert self._homes is not None  # noqa: S101 - as above
-        self._homes.adopt(namespace, told.home)
+        self._homes.adopt(namespace, found.home)
         self._store.require_recovery(namespace)
-        return self._recover(namespace, self._store.begin_recovery(namespace), told)
+        return self._recover(namespace, self._store.begin_recovery(namespace), found)
 
     def restore(self) -> dict[str, int]:
         """Put back what the store lacks in any published namespace, recovered or not.
@@ -242,9 +242,9 @@ class StoreRecovery:
 
     def _restore(self, namespace: str) -> int:
         if self._store.store_epoch(namespace) is not None:
-            told = self._topic.published().get(namespace, Published())
-            known = self._store.revisions(namespace, [*told.revisions, *told.retired])
-            if not self._give_up and not self._behind(namespace, told, known):
+            found = self._topic.published().get(namespace, Published())
+            known = self._store.revisions(namespace, [*found.revisions, *found.retired])
+            if not self._give_up and not self._behind(namespace, found, known):
                 return 0
             # From here on nothing is decided; what was until now is read below.
             self._store.require_recovery(namespace)
@@ -252,7 +252,7 @@ class StoreRecovery:
         published = self._topic.published().get(namespace, Published())
         return 0 if published.whole is None else self._recover(namespace, token, published)
 
-    def is_told(self, namespace: str) -> bool:
+    def is_published(self, namespace: str) -> bool:
         """Whether the topic knows the namespace."""
         with self._lock:
             return namespace in self._topic.namespaces()
@@ -260,7 +260,7 @@ class StoreRecovery:
     def recover_lost(self, namespace: str) -> None:
         """Recover all namespaces that are not, before any record of theirs is read; `namespace` is the worker's own.
 
-        What was told last is looked for in the store: it may have been put back to an earlier moment meanwhile.
+        The topic's newest states are looked for in the store: it may have been put back to an earlier moment.
         """
         for name, newest in self._topic.newest().items():
             if self._store.store_epoch(name) is None:
@@ -282,7 +282,7 @@ class StoreRecovery:
                         raise
                     self._set_aside(name, error)
 
-    def _tell(self, namespace: str, done: int, of: int) -> None:
+    def _on_progress(self, namespace: str, done: int, of: int) -> None:
         if self._lease is not None:
             self._lease.require()
         self.progress = Progress(namespace, done, of)
@@ -302,16 +302,16 @@ class StoreRecovery:
     def _recover(self, namespace: str, token: str, published: Published) -> int:
         if self._homes is not None:
             self._homes.require(namespace, published.home)
-        told = [*published.revisions, *published.retired]
+        in_topic = [*published.revisions, *published.retired]
         dimension = None if published.whole is None else published.whole.dimension
-        mended = self._store.mend(namespace, token, told, dimension)
+        mended = self._store.mend(namespace, token, in_topic, dimension)
         gone = self._gone(namespace, published, mended)
         behind = self._behind(namespace, published, mended.revisions) - published.unreadable.keys()
         committed = self._topic.committed(published.streams)
         if self._homes is not None:
             self._homes.take(namespace, published.home)
         of = len(behind | set(gone))
-        self._tell(namespace, 0, of)
+        self._on_progress(namespace, 0, of)
         putting = PuttingBack(
             self._store,
             self._topic,
@@ -320,15 +320,15 @@ class StoreRecovery:
             published,
             mended,
             committed,
-            lambda done: self._tell(namespace, done, of),
+            lambda done: self._on_progress(namespace, done, of),
         )
         count = putting.put_back(behind, gone)
         decided = {at: offset - 1 for at, offset in committed.items()}
-        # What the store has told nobody of waits in its outbox, which may be lost as well.
-        untold = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
-        untold = [i for i in untold if i not in published.retired]
+        # What the store has published nowhere waits in its outbox, which may be lost as well.
+        unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
+        unpublished = [i for i in unpublished if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
-        self._store.recover(namespace, token, whole, decided, sorted({*untold, *published.outdated}))
+        self._store.recover(namespace, token, whole, decided, sorted({*unpublished, *published.outdated}))
         self._damaged.pop(namespace, None)
         logger.log(
             logging.WARNING if count else logging.INFO,
@@ -338,7 +338,7 @@ class StoreRecovery:
         return count
 
     def _gone(self, namespace: str, published: Published, mended: Mended) -> list[int]:
-        """The clusters that neither the store nor the topic can tell, where they are given up."""
+        """The clusters of which neither the store nor the topic has a state, where they are given up."""
         unreadable = sorted(published.unreadable.keys() - {0} if self._give_up else published.unreadable)
         if unreadable and not self._give_up:
             raise ClusterTopicDamaged(*unreadable_state(namespace, unreadable[0], published.unreadable[unreadable[0]]))
@@ -361,9 +361,9 @@ class StoreRecovery:
 
 
 def _numbered_on(published: Published, stored: NamespaceState | None) -> NamespaceState | None:
-    """The namespace as it was published; a cluster that others told of may be newer than what it tells itself.
+    """The namespace as it was published; a cluster that others published may be newer than its own state.
 
-    A worker may die before it tells of the namespace in which another has already published: then it is as `stored`.
+    A worker may die before it publishes the namespace whose clusters another has published: then it is as `stored`.
     """
     newest = max([*published.revisions, *published.retired, *published.unreadable], default=0)
     whole = published.whole or (stored if newest else None)

@@ -1,7 +1,7 @@
 """Compare a live system with what it published: the store, the cluster topic and the newest decisions.
 
 Workers may go on meanwhile. What the store holds is read before the topic and after it: the topic must know all that
-the store held before, but for what waits in the outbox, and the store must know all that the topic told.
+the store held before, but for what waits in the outbox, and the store must know all that the topic has.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def verify(settings: Settings, store: Store, topic: ClusterTopic, decisions: int
     differences: list[Difference] = []
     for name in sorted(before.keys() | published.keys()):
         held = before.get(name) or _Held(store, name)
-        told = published.get(name, Published())
-        states = topic.states(name, told.revisions.keys())
+        of_topic = published.get(name, Published())
+        states = topic.states(name, of_topic.revisions.keys())
         named = {cluster_id for namespace, cluster_id in newest if namespace == name}
-        differences += _compare(store, name, held, told, states, named)
+        differences += _compare(store, name, held, of_topic, states, named)
     clusters = sum(len(held.states) for held in before.values())
     return Verified(len(before.keys() | published.keys()), clusters, len(newest), differences)
 
@@ -73,18 +73,18 @@ class _Held:
             {} if store.namespace_state(namespace) is None else {s.cluster_id: s for s in store.clusters(namespace)}
         )
         # After the states: what left the outbox before them is in the topic by now.
-        self.untold = set(store.unpublished(namespace, 0, _ALL)) if self.states else set()
+        self.unpublished = set(store.unpublished(namespace, 0, _ALL)) if self.states else set()
 
 
 def _compare(
-    store: Store, namespace: str, held: _Held, told: Published, states: Mapping[int, ClusterState], named: set[int]
+    store: Store, namespace: str, held: _Held, of_topic: Published, states: Mapping[int, ClusterState], named: set[int]
 ) -> Iterator[Difference]:
     def differs(promise: str, ids: list[int], words: str, remedy: str) -> Iterator[Difference]:
         if ids:
             yield Difference(namespace, promise, f"{len(ids)} {words}: {name_some(sorted(ids))}", remedy)
 
-    known = store.revisions(namespace, list(told.revisions.keys() | told.retired | named))
-    if not held.recovered and (told.revisions or held.states):
+    known = store.revisions(namespace, list(of_topic.revisions.keys() | of_topic.retired | named))
+    if not held.recovered and (of_topic.revisions or held.states):
         yield Difference(
             namespace,
             "the store is the one that was last compared with the cluster topic",
@@ -93,11 +93,11 @@ def _compare(
         )
     yield from differs(
         "the store has all that was published",
-        [i for i, revision in told.revisions.items() if revision > known.get(i, 0)],
+        [i for i, revision in of_topic.revisions.items() if revision > known.get(i, 0)],
         "clusters of the topic are missing or older in the store",
         "questream restore",
     )
-    lingering = [i for i in told.retired if i in known]
+    lingering = [i for i in of_topic.retired if i in known]
     # For a while something of a retired cluster is left in the store.
     left = {state.cluster_id for state in store.states(namespace, lingering) if state.event == "retired"}
     yield from differs(
@@ -111,13 +111,13 @@ def _compare(
         [
             i
             for i, state in held.states.items()
-            if i not in held.untold and state.revision > told.revisions.get(i, 0) and i not in told.retired
+            if i not in held.unpublished and state.revision > of_topic.revisions.get(i, 0) and i not in of_topic.retired
         ],
         "clusters of the store are missing or older in the topic, and do not wait to be published",
         "label one of them, or send a question that joins it: either publishes it anew",
     )
     yield from differs(
-        "the topic tells what the store holds",
+        "the topic has what the store holds",
         [i for i, state in states.items() if i in held.states and _disagree(held.states[i], state)],
         "clusters have another size, centroid, label or route in the topic",
         "stop the workers, set the store aside, and run: questream restore",
@@ -131,26 +131,26 @@ def _compare(
     yield from differs(
         "every published id is a cluster's",
         # One that was given and is known no more was retired long ago.
-        [i for i in named if i not in known and told.whole is not None and i >= told.whole.next_cluster],
+        [i for i in named if i not in known and of_topic.whole is not None and i >= of_topic.whole.next_cluster],
         "ids of the newest decisions are unknown",
         "stop the workers, and run: questream restore",
     )
 
 
-def _disagree(held: ClusterState, told: ClusterState) -> bool:
-    if held.revision != told.revision:
+def _disagree(held: ClusterState, published: ClusterState) -> bool:
+    if held.revision != published.revision:
         return False
     if (held.size, held.members, held.label, held.route, held.merged_into) != (
-        told.size,
-        told.members,
-        told.label,
-        told.route,
-        told.merged_into,
+        published.size,
+        published.members,
+        published.label,
+        published.route,
+        published.merged_into,
     ):
         return True
-    if held.vector_sum is None or told.vector_sum is None:
-        return held.vector_sum is not told.vector_sum
-    return not np.allclose(held.vector_sum, told.vector_sum, atol=_TOLERANCE)
+    if held.vector_sum is None or published.vector_sum is None:
+        return held.vector_sum is not published.vector_sum
+    return not np.allclose(held.vector_sum, published.vector_sum, atol=_TOLERANCE)
 
 
 def _ends_well(state: ClusterState, states: Mapping[int, ClusterState], held: _Held) -> bool:

@@ -13,13 +13,13 @@ from questream.store.protocol import Store
 
 logger = logging.getLogger(__name__)
 
-_TOLD_SECONDS = 60.0
+_WARNING_SECONDS = 60.0
 
 
 class Admission:
     """Holds new namespaces to `limits`; `own` always may begin. Not for more than one thread at a time.
 
-    `published` tells the namespaces that the cluster topic knows: after a loss the store knows none of them.
+    `published` returns the namespaces that the cluster topic knows: after a loss the store knows none of them.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Admission:
         self._clock = clock
         self._left = float(limits.per_minute)
         self._left_at = clock()
-        self._told: dict[str, float] = {}
+        self._warned: dict[str, float] = {}
 
     def refused(self, namespaces: Collection[str]) -> dict[str, BadRecord]:
         """Those of the namespaces that are new and may not begin, each with the reason for its dead letters.
@@ -61,7 +61,7 @@ class Admission:
         if admitted:
             # Other workers count too.
             refused |= {name: _too_many() for name in self._store.admit(admitted, self._limits.max)}
-        self._tell(refused)
+        self._warn(refused)
         return refused
 
     def _refuse(self, namespace: str, count: int) -> BadRecord | None:
@@ -71,8 +71,8 @@ class Admission:
         if count >= limits.max:
             return _too_many()
         if not self._take():
-            told = "a worker lets no more namespaces begin in a minute than namespaces.per_minute"
-            return BadRecord("recall", "too_many_new_namespaces", told)
+            limit = "a worker lets no more namespaces begin in a minute than namespaces.per_minute"
+            return BadRecord("recall", "too_many_new_namespaces", limit)
         return None
 
     def _take(self) -> bool:
@@ -85,12 +85,12 @@ class Admission:
         self._left -= 1.0
         return True
 
-    def _tell(self, refused: dict[str, BadRecord]) -> None:
+    def _warn(self, refused: dict[str, BadRecord]) -> None:
         """A reason once a minute: a flood must not fill the log too."""
         now = self._clock()
         for error in refused.values():
-            if now >= self._told.get(error.reason, 0.0):
-                self._told[error.reason] = now + _TOLD_SECONDS
+            if now >= self._warned.get(error.reason, 0.0):
+                self._warned[error.reason] = now + _WARNING_SECONDS
                 logger.warning(
                     "new namespaces are refused: their records are dead letters", extra={"reason": str(error)}
                 )

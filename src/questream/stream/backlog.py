@@ -47,7 +47,7 @@ class _Waiting(NamedTuple):
 class Backlog:
     """A queue between the thread that fetches and the one that feeds the device.
 
-    Whoever takes gets all that waits, up to the budgets of tokens, questions and bytes; nobody waits for more to come.
+    `take` gives all that waits, up to the budgets of tokens, questions and bytes, and waits for no more to come.
     An assignment is a stretch of time with the same partitions, each read from the group's offset on. Between the end
     of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind records
     that were dropped. `pace` limits a batch further, where a quota of the broker does.

@@ -30,7 +30,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 class _BoundedServer(ThreadingWSGIServer):
-    """At most so many connections, each for so long: who connects and says nothing is let go of.
+    """At most so many connections, each for so long: a client that connects and sends nothing is closed.
 
     With one too many the oldest is closed, so that silent connections keep no probe out.
     """
@@ -68,7 +68,7 @@ class _BoundedServer(ThreadingWSGIServer):
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked has gone, or was let go of."""
+        """The client has gone, or its connection was closed here."""
 
     def _hang_up(self, requests: Iterable[Any]) -> None:
         for request in requests:
@@ -98,7 +98,7 @@ class HealthServer:
         self._thread.start()
 
     def show(self, registry: CollectorRegistry, live: Check, ready: Check, remark: Check = lambda: None) -> None:
-        """From now on serve this; `remark` is told by `/readyz` where all is well."""
+        """From now on serve this; `/readyz` adds `remark` where all is well."""
         self._remark = remark
         self._metrics = make_wsgi_app(registry)
         self._checks = {"/livez": live, "/readyz": ready}

@@ -31,7 +31,7 @@ _HELD_SECONDS = 0.5
 class Intake:
     """Feeds the backlog from one consumer. All but `acknowledge` and `published` belongs to the thread of `step`.
 
-    `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to tell what is
+    `stall_seconds` is how long a partition with lag may stand still, and how long the broker may take to answer what is
     committed, before the consumer is given up. A partition waits at a record of a namespace that somebody holds, for no
     offset may be committed past it; the other partitions go on.
     """
@@ -224,7 +224,7 @@ class Intake:
         if not self._held or time.monotonic() < self._next_look_at_held:
             return
         for namespace in self.held_namespaces:
-            # One that is refused by now is told at its records.
+            # A namespace that is refused by now has its records refused.
             with suppress(NamespaceRefused):
                 try:
                     self._retry.call(self._namespaces.recovered, namespace)

@@ -1,4 +1,4 @@
-"""What the cluster topic is told: with each batch the states that its decisions rest on, and what others left untold.
+"""Cluster states on their way to the cluster topic: those that a batch rests on, and those that dead workers left.
 
 A store that has lost its memory is made whole from that topic alone. So no decision is published without the state of
 its cluster, a merged cluster never without the one that it became, and neither unless the store still knows them.
@@ -28,8 +28,8 @@ Headers = Callable[[str, str], Sequence[tuple[str, bytes | None]]]
 class RelayBatch:
     """Records of one namespace for the cluster topic, which rest on one store epoch of it.
 
-    `revisions` are those told, by cluster id; 0 is the namespace itself. `position` is where the outbox stood before
-    that. `headers` are those of all its records.
+    `revisions` are those of the records, by cluster id; 0 is the namespace itself. `position` is where the outbox stood
+    before they were made. `headers` are those of all its records.
     """
 
     namespace: str
@@ -41,7 +41,7 @@ class RelayBatch:
 
 
 class OutboxRelay:
-    """Gathers what the cluster topic has to be told, and tells the store what has been. Of the publisher's thread.
+    """Gathers pending states for the cluster topic, and confirms published ones. It belongs to the publisher's thread.
 
     A confirmation waits for the verification of the next publication, which takes it along: one round trip less. It
     may be lost: what is not confirmed is published again. `on_refused` is called with a namespace whose confirmation
@@ -85,7 +85,7 @@ class OutboxRelay:
         return relay_batches
 
     def pending(self, namespace: str, older_than_seconds: float, most: int) -> RelayBatch | None:
-        """Up to `most` of what has waited that long to be told, and what it merged into; None if nothing has."""
+        """Up to `most` states that have waited that long, and those that they merged into; None if there are none."""
         store_epoch = self._retry.call(self._store.store_epoch, namespace)
         waiting = self._retry.call(self._store.unpublished, namespace, older_than_seconds, most)
         if store_epoch is None or not waiting:
@@ -106,7 +106,7 @@ class OutboxRelay:
             self._verified_at[relay_batch.namespace] = position
 
     def confirm(self, relay_batches: Sequence[RelayBatch], committed: Mapping[tuple[str, int], int]) -> None:
-        """These are published, and the offsets of questions are committed up to there: the store will be told."""
+        """These are published, and questions committed below these offsets: kept for the next confirmation."""
         self._unconfirmed += [
             Confirmation(relay_batch.namespace, relay_batch.revisions, dict(committed), relay_batch.position)
             for relay_batch in relay_batches
@@ -118,7 +118,7 @@ class OutboxRelay:
         self._unconfirmed = [replace(one, committed={}) for one in self._unconfirmed]
 
     def flush(self) -> None:
-        """Tell the store now what is published, since no verification is near that takes it along."""
+        """Confirm in the store now, since no verification is near that takes the confirmations along."""
         if self._unconfirmed:
             self._retry.call(self._send_confirmations)
 
@@ -129,7 +129,7 @@ class OutboxRelay:
             raise next(error for _, error in unconfirmed if isinstance(error, StoreUnavailable))
 
     def _keep(self, unconfirmed: Unconfirmed) -> None:
-        """Keep what the store could not be told for now."""
+        """Keep the confirmations that the store could not take for now."""
         self._unconfirmed = [one for one, error in unconfirmed if isinstance(error, StoreUnavailable)]
         for one, error in unconfirmed:
             if isinstance(error, NamespaceRefused):
@@ -146,7 +146,7 @@ class OutboxRelay:
         return RelayBatch(namespace, store_epoch, position, self._retry.call(self._headers, namespace, store_epoch))
 
     def _look_up(self, relay_batch: RelayBatch, cluster_ids: Iterable[int]) -> None:
-        """Tell how clusters stand, and what they were merged into; 0 is the namespace.
+        """Add the states of clusters, and of those that they were merged into; 0 is the namespace.
 
         One question to the store for all of them, for it may be far away, and one more for each merge that followed.
         """
@@ -158,7 +158,7 @@ class OutboxRelay:
                 self._add_namespace(relay_batch, whole)
         while wanted:
             states = self._retry.call(self._store.states, relay_batch.namespace, wanted)
-            # What left the store for good: nothing of it waits to be told.
+            # Clusters that left the store for good have no state to publish.
             relay_batch.revisions.update(dict.fromkeys(wanted, 0))
             for state in states:
                 self._add_cluster(relay_batch, state)

@@ -55,7 +55,7 @@ class Positions:
 
         kafka-python keeps the position of a partition that it is assigned again: what was fetched before and dropped
         would never be read.
-        Raises KafkaUnavailable where the broker does not tell.
+        Raises KafkaUnavailable where the broker does not answer.
         """
         assigned = sorted(self._consumer.assignment())
         committed = {partition: self._committed(partition) for partition in assigned}
@@ -77,8 +77,8 @@ class Positions:
             # The record before it is read once more, and compared.
             self._consumer.seek(partition, start - (partition in self._last))
             self._taken[partition] = self._done[partition] = start
-        # Else whoever came next after a crash would begin at an end that has moved past what was read, or tell of the
-        # same gap again.
+        # Else the next worker after a crash would begin at an end that has moved past what was read, or report the same
+        # gap again.
         if moved:
             self.commit(moved)
         logger.info("partitions assigned", extra={"partitions": len(assigned)})
@@ -141,7 +141,7 @@ class Positions:
             self._done.update(moved)
 
     def commit(self, offsets: Offsets) -> bool:
-        """Commit, unless the group has rebalanced: whoever comes next begins where it stood."""
+        """Commit, unless the group has rebalanced: the next owner begins where it stood."""
         try:
             self._consumer.commit(offsets, self._answer_seconds)
         except Superseded:

@@ -106,7 +106,7 @@ class Session:
             self._failure = self._failure or error
             self._failed.set()
             self._backlog.close()
-            # Whoever waits for the store waits no longer.
+            # No thread waits for the store any longer.
             self._ending.set()
 
     def _is_failed(self) -> bool:

@@ -33,7 +33,7 @@ Noted = tuple[str, bytes]
 
 
 class SettingsInUse:
-    """Notes this worker's settings, and tells in which of them others differ; one thread looks, any may ask."""
+    """Notes this worker's settings, and compares those of others; one thread looks, any may ask."""
 
     def __init__(
         self, store: SettingsStore, namespace: str, worker: str, settings: Mapping[str, Any], metrics: Metrics
@@ -64,7 +64,7 @@ class SettingsInUse:
         self.differences = differences
 
     def remark(self) -> str | None:
-        """What a probe is told of it; None where all are the same."""
+        """The differences for a probe; None where all settings are the same."""
         return f"workers run by different settings: {'; '.join(self.differences)}" if self.differences else None
 
 

@@ -117,7 +117,7 @@ class Worker:
         )
         self._watchdog = Watchdog()
         self._retry = Retry(self._stopping)
-        # Of all sessions: the one that failed under a quota tells the next what it can publish.
+        # Of all sessions: one that failed under a quota leaves its pace to the next.
         limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
         self._pace = Pace(settings.batch_questions, _HELD_SHARE * limit_seconds)
         self._settings_in_use = SettingsInUse(
@@ -224,7 +224,7 @@ class Worker:
         damage = self._recovery.damage(namespace)
         if damage is not None:
             raise damage
-        if self.condition.in_session and self._recovery.is_told(namespace):
+        if self.condition.in_session and self._recovery.is_published(namespace):
             raise RecoveryNeeded(f"namespace {namespace!r} is put back before the worker joins its group again")
         self._recovery.recover(namespace)
 

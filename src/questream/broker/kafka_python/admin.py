@@ -69,11 +69,11 @@ class AdminAdapter:
         broker_id = str(brokers[0]["broker_id"])
         resource = ConfigResource("BROKER", broker_id, {"message.max.bytes": None})
         try:
-            told = self._client.describe_configs([resource], config_filter="all")
+            answer = self._client.describe_configs([resource], config_filter="all")
         except kafka_errors.KafkaError:
             # Some hosted brokers show no one their own configuration.
             return None
-        text = told.get("broker", {}).get(broker_id, {}).get("message.max.bytes", {}).get("value")
+        text = answer.get("broker", {}).get(broker_id, {}).get("message.max.bytes", {}).get("value")
         return int(text) if text else None
 
     @translated("DESCRIBE")
@@ -127,8 +127,8 @@ class AdminAdapter:
     @translated("DESCRIBE")
     def end_offsets(self, partitions: Collection[Partition], isolation: Isolation) -> dict[Partition, int]:
         specs = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
-        told = self._client.list_partition_offsets(specs, isolation_level=isolation)
-        return {Partition(*partition): at.offset for partition, at in told.items()}
+        answer = self._client.list_partition_offsets(specs, isolation_level=isolation)
+        return {Partition(*partition): at.offset for partition, at in answer.items()}
 
     @translated("DESCRIBE")
     def newest_timestamp(self, partitions: Collection[Partition]) -> int:

@@ -243,7 +243,7 @@ def _unread(batch: Any, next_offset: int) -> Iterator[DefaultRecord]:
     if batch.magic >= 2:
         first, last, timestamp = batch.base_offset, batch.last_offset, batch.max_timestamp
     else:
-        # Such a batch has the offset of its last record, and does not tell how many it has.
+        # Such a batch has the offset of its last record, and not the number of its records.
         first, last, timestamp = next_offset, batch.base_offset, batch._timestamp or 0
     for offset in range(max(first, next_offset), last + 1):
         yield _unread_at(batch, offset, timestamp)

@@ -36,7 +36,7 @@ _CLOSE_SECONDS = 5.0
 
 
 def connect(client: Callable[..., Any], config: Mapping[str, Any]) -> Any:
-    """A client, once it is connected; kafka-python itself tells a refused login and a dead host alike as a timeout.
+    """A client, once it is connected; kafka-python itself reports a refused login and a dead host alike as a timeout.
 
     Raises KafkaUnavailable or KafkaRefused with the cause.
     """
@@ -118,9 +118,9 @@ def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
 
 
 def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -> QuestreamError:
-    # These texts of kafka-python tell of sockets; they hold no data and no login.
-    told = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else in_words(cause)
-    told = told.removeprefix("KafkaConnectionError: ")
+    # These texts of kafka-python name sockets; they hold no data and no login.
+    said = str(cause) if isinstance(cause, kafka_errors.KafkaConnectionError) else in_words(cause)
+    said = said.removeprefix("KafkaConnectionError: ")
     servers = ", ".join(config["bootstrap_servers"])
     if isinstance(cause, FileNotFoundError | PermissionError | IsADirectoryError):
         return SettingsError(f"a file that kafka.options.ssl_* name cannot be read: {cause.strerror}")
@@ -134,17 +134,17 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
     refusal = refusal_of(cause, "DESCRIBE")
     if refusal is not None:
         return refusal
-    if "socket disconnected" in told and "sasl_mechanism" in config:
+    if "socket disconnected" in said and "sasl_mechanism" in config:
         # A broker may close before its answer to a wrong login can be read.
         return KafkaHungUp(f"the broker at {servers} closed the connection during the login", CHECK_LOGIN)
-    if "socket disconnected" in told:
+    if "socket disconnected" in said:
         return KafkaHungUp(
             f"the broker at {servers} closed the connection",
             "if its listener wants TLS or a login, "
             "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT",
         )
     return KafkaUnavailable(
-        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({told})",
+        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({said})",
         "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs",
     )
 
@@ -162,8 +162,8 @@ class _Witness(logging.Handler):
         logging.getLogger("kafka").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        told = record.args if isinstance(record.args, tuple) else ()
-        causes = [part for part in told if isinstance(part, BaseException)]
+        said = record.args if isinstance(record.args, tuple) else ()
+        causes = [part for part in said if isinstance(part, BaseException)]
         # The first failure says more than the timeouts that follow it, a refused login more than any other.
         if causes and (self.cause is None or isinstance(causes[0], LOGIN_ERRORS)):
             self.cause = causes[0]

@@ -94,7 +94,7 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         return max_records if self._handed_on.is_full else count
 
     def stream_identity(self, topic: str) -> str:
-        """What tells this group's reading of a topic from any other: `<Kafka cluster>/<topic id>/<group>`.
+        """The identity of this group's reading of a topic: `<Kafka cluster>/<topic id>/<group>`.
 
         The broker is asked each time, for a topic can be made anew under its name; what a broker of before 2.8 does not
         tell is empty.

@@ -125,7 +125,7 @@ def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable |
 
 
 def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | None:
-    """What is told where the broker's refusal is final, None where it may pass.
+    """The error where the broker's refusal is final, None where it may pass.
 
     `on_topics` is what was done with topics: the right that a denial is about.
     """
@@ -140,8 +140,8 @@ def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | Non
     known = next((problem for parent, problem in _KNOWN.items() if issubclass(kind, parent)), None)
     if known is None:
         return None
-    told = f"the broker refuses ({in_words(kind())})"
-    return KafkaRefused(f"{told}: {known.what}" if known.what else told, known.remedy)
+    what = f"the broker refuses ({in_words(kind())})"
+    return KafkaRefused(f"{what}: {known.what}" if known.what else what, known.remedy)
 
 
 def in_words(error: BaseException) -> str:
@@ -159,7 +159,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _kind_of(error: BaseException) -> type[kafka_errors.KafkaError] | None:
-    """The kind of the broker's error: kafka-python tells some of them only in the text of a plain KafkaError."""
+    """The kind of the broker's error: kafka-python names some of them only in the text of a plain KafkaError."""
     if type(error) is not kafka_errors.KafkaError:
         return type(error) if isinstance(error, kafka_errors.KafkaError) else None
     named = [getattr(kafka_errors, name, None) for name in _NAMED.findall(str(error))]

@@ -46,7 +46,7 @@ PATCHES = (
         2083,
     ),
     Patch(
-        "what arrives together with the end of a connection is dropped: why a login is refused is not told",
+        "what arrives together with the end of a connection is dropped: why a login is refused is lost",
         "kafka.net.transport.KafkaTCPTransport._sock_recv",
         "patches",
         "tests/integration/test_worker_trouble.py::test_a_wrong_password_ends_the_worker_and_names_the_setting",
@@ -113,7 +113,7 @@ PATCHES = (
         "test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts_many_polls",
     ),
     Patch(
-        "how long a quota holds a producer back is told as an average alone",
+        "how long a quota holds a producer back is known as an average alone",
         "kafka.net.connection.KafkaConnection._throttle_time",
         "producer",
         "tests/integration/test_operations_of_kafka.py::"

@@ -14,7 +14,7 @@ Operation = Literal["READ", "WRITE", "DESCRIBE"]
 
 
 def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) -> Problem:
-    """The right whose lack the error tells, and what to do about it.
+    """The right that an error says is missing, and what to do about it.
 
     `on_topics` is what was done with the topics, which the error does not say.
     """

@@ -55,7 +55,7 @@ class UnpackingBudget:
         return sum(map(len, self._held.values()))
 
     def unpacked(self, holder: Holder, codec: int, packed: Packed) -> bytearray:
-        """The records of a batch, unpacked; `holder` is told when it has to let them go.
+        """The records of a batch, unpacked; `holder` is called when it has to let them go.
 
         `codec` is the number that Kafka's format has for it. Raises TooMuchUnpacked, and what a codec raises for broken
         data.

@@ -132,7 +132,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """How a cluster stands after a commit; the part of its state that vectors do not tell."""
+    """How a cluster stands after a commit; its state without the vector."""
 
     cluster_id: int
     size: int

@@ -73,7 +73,7 @@ class Namespaces(Protocol):
     def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
         """Count new namespaces among those of the store, in their order, as long as those are fewer than `limit`.
 
-        Returns those that may not begin. Of one that the store refuses whatever the limit is, `open` tells why.
+        Returns those that may not begin. Of one that the store refuses whatever the limit is, `open` raises the reason.
         """
 
     def topics(self, namespace: str) -> StreamTopics:

@@ -1,4 +1,4 @@
-"""The outbox: which clusters the cluster topic has still to be told of."""
+"""The outbox: which clusters have a state that is not published yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from questream.store.protocol.namespaces import StoreError
 
 @dataclass(frozen=True, slots=True)
 class OutboxPosition:
-    """Where the outbox of a namespace stands: what is put there later is told from what stood there before.
+    """Where the outbox of a namespace stands: a confirmation takes out only entries from before it.
 
     It holds for the store epoch that stands. `count` is how often a cluster was found outdated in the cluster topic,
     `server_time_ms` the store's time since the epoch.

@@ -80,13 +80,13 @@ class Recovery(Protocol):
         token: str,
         whole: NamespaceState | None,
         heads: Mapping[tuple[str, int], int],
-        untold: Iterable[int] = (),
+        unpublished: Iterable[int] = (),
     ) -> None:
         """Begin a new store epoch, unless one stands or the memory of that token is gone: decisions may be made.
 
         `whole` is the namespace as it was published, which the store may be behind: in what it has counted, or by
         whole generations, each with a model of its own. Offsets up to the `heads` of partitions count as decided.
-        The next number is above every id that the store still names. `untold` wait to be published.
+        The next number is above every id that the store still names. `unpublished` wait to be published.
         """
 
     def require_recovery(self, namespace: str) -> None:

@@ -114,7 +114,7 @@ class RedisCalls:
             return call(self._keys.namespaces, *args)
 
     def _is_served(self, namespace: str) -> bool:
-        """Whether this user may touch the keys of a namespace: what it is refused, `open` tells."""
+        """Whether this user may touch the keys of a namespace: `open` raises what it is refused."""
         try:
             self.require_rights(namespace)
         except NamespaceRefused:

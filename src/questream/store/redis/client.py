@@ -128,7 +128,7 @@ def _arguments(settings: RedisSettings) -> dict[str, Any]:
         **settings.options,
         "socket_timeout": settings.timeout_seconds,
         "socket_connect_timeout": settings.timeout_seconds,
-        # Once, for a pooled connection that a restart or a firewall cut; whoever calls knows how to wait.
+        # Once, for a pooled connection that a restart or a firewall cut; callers retry by themselves.
         "retry": Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     }
     if settings.password is not None:
@@ -156,7 +156,7 @@ def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
         return redis.RedisCluster.from_url(url, **arguments)
     # The latter, raised when no node answers, is no RedisError.
     except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
-        # It tries every node and tells of the last failure as the cause.
+        # It tries every node and has the last failure as the cause.
         cause = error.__cause__ or error
         if isinstance(cause, redis.AuthenticationError):
             raise StoreRefused("Redis refused the login", "check redis.url and redis.password") from error

@@ -89,7 +89,7 @@ class RedisClusters(RedisCalls):
         """Raises LostMemory where one is cut short, or missing though an index names it."""
         states = self._states(namespace, cluster_ids, STATE_FIELDS)
         if any(state.vector_sum is None and state.event not in ("merged", "retired") for state in states):
-            # Never told to the cluster topic: what that knows would be overwritten.
+            # Never published to the cluster topic: newer states there would be overwritten.
             raise LostMemory("a cluster is cut short")
         found = {state.cluster_id for state in states}
         self._require_unnamed(namespace, [i for i in cluster_ids if i not in found])

@@ -51,29 +51,29 @@ def translated() -> Iterator[None]:
 
 
 def _meaning_of(error: Exception) -> StoreError:
-    told = str(error)
-    code = told.split(" ", 1)[0]
+    text = str(error)
+    code = text.split(" ", 1)[0]
     if isinstance(error, redis.exceptions.AuthenticationError):
         return StoreRefused("Redis refused the login", "check redis.url and redis.password")
     if isinstance(error, redis.exceptions.NoPermissionError):
         # A command that is denied is denied in every namespace; a key may be of one that the login has no rights to.
-        return NamespaceRefused(*denial(told)) if concerns_key(told) else StoreRefused(*denial(told))
+        return NamespaceRefused(*denial(text)) if concerns_key(text) else StoreRefused(*denial(text))
     if isinstance(error, _UNAVAILABLE):
         return StoreUnavailable(
             f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
         )
-    if _PASSING.search(told):
+    if _PASSING.search(text):
         return StoreUnavailable(f"Redis cannot take writes now: {code}")
     if code == "LEFT":
         return AnotherStore(
             "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"
         )
     if code == "LOST":
-        return LostMemory(told.partition(" ")[2])
-    if "WRONGTYPE" in told:
+        return LostMemory(text.partition(" ")[2])
+    if "WRONGTYPE" in text:
         return LostMemory("a key is of another type")
-    if _UNREADABLE.search(told):
+    if _UNREADABLE.search(text):
         return LostMemory("a field is not what it was written as")
-    if "RECOVERY_NEEDED" in told:
+    if "RECOVERY_NEEDED" in text:
         return RecoveryNeeded("Redis was restarted, failed over to or emptied since it was last checked")
     return StoreRefused(f"Redis refused the call: {type(error).__name__} {code}")

@@ -15,7 +15,7 @@ Name = Literal["meta", "log", "idle", "singletons", "aliases", "outbox", "rights
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Keys of one meaning. `holds` has a hash's fields, or tells the members of another type."""
+    """Keys of one meaning. `holds` has a hash's fields, or says what the members of another type are."""
 
     pattern: str
     type: Literal["hash", "stream", "zset", "list", "set"]
@@ -85,8 +85,7 @@ KINDS = (
     Kind(
         "PREFIX:{NAMESPACE}:outbox",
         "zset",
-        "id of each cluster that the cluster topic has still to be told of, 0 for the namespace, by the time"
-        " since when",
+        "id of each cluster with a state to publish, 0 for the namespace, by the time since when",
         "commit merge label retire confirm verify_before_commit restore recover",
         "restore and recover, where it is of another type",
     ),

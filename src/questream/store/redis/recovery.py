@@ -103,7 +103,7 @@ class RedisRecovery(RedisCalls):
         token: str,
         whole: NamespaceState | None,
         heads: Mapping[tuple[str, int], int],
-        untold: Iterable[int] = (),
+        unpublished: Iterable[int] = (),
     ) -> None:
         header = {
             "token": token,
@@ -123,7 +123,7 @@ class RedisRecovery(RedisCalls):
             },
             "heads": [[head, head_entry(head).decode()] for head in heads.values()],
             "floor": 1 + max(self._named_ids(namespace), default=0),
-            "untold": list(untold),
+            "unpublished": list(unpublished),
         }
         keys = [self._keys.of(namespace, name) for name in ("meta", "log", "outbox")]
         keys += [self._keys.ledger(namespace, *at) for at in heads]

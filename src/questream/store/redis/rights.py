@@ -37,17 +37,17 @@ class Rights:
             raise StoreRefused(f"Redis denies this user {', '.join(denied)}", _grant(denied))
 
 
-def concerns_key(told: str) -> bool:
-    """Whether Redis denies a key, and no command; `told` is its error's text."""
-    return _NAMED.search(told) is None and "key" in told
+def concerns_key(text: str) -> bool:
+    """Whether Redis denies a key, and no command; `text` is its error's text."""
+    return _NAMED.search(text) is None and "key" in text
 
 
-def denial(told: str) -> Problem:
+def denial(text: str) -> Problem:
     """What Redis denies, made of its error's text: that names commands and says whether it was a key, and no data."""
-    named = _NAMED.search(told)
+    named = _NAMED.search(text)
     if named:
         return Problem(f"Redis denies this user {named[1].upper()}", _grant([named[1]]))
-    if concerns_key(told):
+    if concerns_key(text):
         return Problem(
             "Redis denies this user a key",
             "grant ~questream:* (redis.prefix in the place of questream) with ACL SETUSER",

@@ -45,7 +45,7 @@ from questream.store.protocol import (
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
-# How long what a retired cluster leaves behind tells whoever publishes an earlier state of it that it has changed.
+# How long a retired cluster leaves a stub, by which the publication of an earlier state is found outdated.
 _STUB_SECONDS = 600.0
 _MOST_WAITING = 64
 
@@ -556,14 +556,14 @@ class MemoryStore:
         token: str,
         whole: NamespaceState | None,
         heads: Mapping[tuple[str, int], int],
-        untold: Iterable[int] = (),
+        unpublished: Iterable[int] = (),
     ) -> None:
         with self._lock:
             state = self._get(namespace)
             if state.store_epoch is not None or state.recovery_token != token:
                 return
             state.next_id = max([state.next_id, *(i + 1 for i in state.clusters)])
-            for cluster_id in untold:
+            for cluster_id in unpublished:
                 state.outbox.setdefault(cluster_id, self._clock())
             if whole is not None:
                 state.identity = Identity(
@@ -581,7 +581,7 @@ class MemoryStore:
                 state.generation = whole.generation
                 if later or whole.mean_questions > (state.mean.questions if state.mean else 0):
                     state.mean = MeanMoved(whole.mean_questions, whole.mean_sum)
-                # Its next number may be later than was told.
+                # Its next number may be later than the published one.
                 state.outbox[0] = self._clock()
             state.log.clear()
             state.seq += 1
@@ -610,7 +610,7 @@ class MemoryStore:
             raise StoreRefused(f"namespace {namespace!r} was never opened") from None
 
     def _turn(self, state: _Namespace, token: str) -> Literal["own", "other", ""]:
-        """Whose turn it is, now that whoever has this token waits for one."""
+        """Whose turn it is, now that the worker of this token waits for one."""
         if token:
             state.turns.wait(token, self._clock() + TURN_SECONDS)
         if state.turns.first is None:
@@ -637,37 +637,37 @@ class MemoryStore:
 
     @staticmethod
     def _restore(state: _Namespace, restored: Restored, clock: Callable[[], float]) -> bool:
-        told = restored.state
-        known = state.clusters.get(told.cluster_id)
-        if told.event == "retired":
-            state.outbox.pop(told.cluster_id, None)
-            return state.clusters.pop(told.cluster_id, None) is not None
-        if known is not None and not restored.damaged and known.cluster_row.revision >= told.revision:
+        published = restored.state
+        known = state.clusters.get(published.cluster_id)
+        if published.event == "retired":
+            state.outbox.pop(published.cluster_id, None)
+            return state.clusters.pop(published.cluster_id, None) is not None
+        if known is not None and not restored.damaged and known.cluster_row.revision >= published.revision:
             if restored.publish:
-                state.outbox.setdefault(told.cluster_id, clock())
+                state.outbox.setdefault(published.cluster_id, clock())
             return False
         cluster_row = ClusterRow(
-            told.cluster_id,
-            told.size,
-            told.revision,
-            told.label,
-            told.route,
-            told.created_at,
-            told.last_seen_at,
-            told.representative,
-            told.in_flight,
+            published.cluster_id,
+            published.size,
+            published.revision,
+            published.label,
+            published.route,
+            published.created_at,
+            published.last_seen_at,
+            published.representative,
+            published.in_flight,
         )
-        state.clusters[told.cluster_id] = _Cluster(
+        state.clusters[published.cluster_id] = _Cluster(
             cluster_row,
-            told.members,
-            told.vector_sum,
-            told.merged_into,
-            merged_at=told.last_seen_at,
-            labelled=told.event == "labelled",
+            published.members,
+            published.vector_sum,
+            published.merged_into,
+            merged_at=published.last_seen_at,
+            labelled=published.event == "labelled",
         )
-        state.outbox.pop(told.cluster_id, None)
+        state.outbox.pop(published.cluster_id, None)
         if restored.publish:
-            state.outbox[told.cluster_id] = 0.0
+            state.outbox[published.cluster_id] = 0.0
         return True
 
     def _touch(self, state: _Namespace, update: ClusterUpdate, proposal: Proposal) -> ClusterRow:

@@ -39,16 +39,16 @@ def check_authentication(patient: Patient) -> Iterator[Finding]:
     options = patient.settings.kafka.options
     protocol = str(options.get("security_protocol", "PLAINTEXT"))
     user = options.get("sasl_plain_username")
-    told = f"{protocol} {options['sasl_mechanism']}" if "sasl_mechanism" in options else protocol
-    told += f" as {user}" if user else ""
+    text = f"{protocol} {options['sasl_mechanism']}" if "sasl_mechanism" in options else protocol
+    text += f" as {user}" if user else ""
     servers = patient.settings.kafka.bootstrap_servers
     if protocol in _PROTECTED or all(server.strip().startswith(_LOCAL_HOSTS) for server in servers.split(",")):
-        yield Finding("authentication", "ok", told)
+        yield Finding("authentication", "ok", text)
     else:
         yield Finding(
             "authentication",
             "warn",
-            f"{told}: questions cross the network unencrypted",
+            f"{text}: questions cross the network unencrypted",
             "set kafka.options.security_protocol to SSL or SASL_SSL",
         )
 
@@ -84,8 +84,8 @@ def check_group(patient: Patient) -> Iterator[Finding]:
         case True:
             yield Finding("consumer group", "ok", f"{group_id} may be used")
         case False:
-            told = f"the right to READ group {group_id} is missing"
-            yield Finding("consumer group", "fail", told, "grant it with an ACL")
+            text = f"the right to READ group {group_id} is missing"
+            yield Finding("consumer group", "fail", text, "grant it with an ACL")
         case None:
             yield Finding("consumer group", "ok", f"{group_id}; the broker does not tell the rights to it")
 
@@ -137,22 +137,22 @@ def check_record_clock(patient: Patient) -> Iterator[Finding]:
 
 
 def _judge(check: str, role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> Finding:
-    policy = topic.configs.get("cleanup.policy", "cleanup policy not told")
+    policy = topic.configs.get("cleanup.policy", "cleanup policy unknown")
     partitions = f"{topic.partitions} partition{'s' * (topic.partitions != 1)}"
-    told = f"{role}, {partitions}, {policy}, {topic.replication_factor}x"
+    text = f"{role}, {partitions}, {policy}, {topic.replication_factor}x"
     problems = problems_of(role, topic, found_input)
     if problems:
         remedies = [problem.remedy for problem in problems if problem.remedy is not None]
-        return Finding(check, "fail", "; ".join([told, *(p.what for p in problems)]), "; ".join(remedies) or None)
+        return Finding(check, "fail", "; ".join([text, *(p.what for p in problems)]), "; ".join(remedies) or None)
     lag_ms = int(topic.configs.get("min.compaction.lag.ms", COMPACTION_LAG_MS))
     if role == "cluster" and lag_ms < COMPACTION_LAG_MS:
         return Finding(
             check,
             "warn",
-            f"{told}; compaction may remove a state that was just published: a Redis lost then is restored from less",
+            f"{text}; compaction may remove a state that was just published: a Redis lost then is restored from less",
             f"set its min.compaction.lag.ms to {COMPACTION_LAG_MS}",
         )
-    return Finding(check, "ok", told)
+    return Finding(check, "ok", text)
 
 
 KAFKA_CHECKS = (

@@ -33,15 +33,15 @@ def check_model_files(patient: Patient) -> Iterator[Finding]:
     name, revision, folder = located
     dimension, family = _read_modules(folder)
     patient.model = FoundModel(name, revision, dimension, family)
-    told = f"{name} at {revision[:19]}, {dimension} dimensions"
+    text = f"{name} at {revision[:19]}, {dimension} dimensions"
     limit = _token_limit(folder)
     if settings.max_tokens is not None and limit is not None and settings.max_tokens > limit:
         remedy = f"set model.max_tokens to {limit} or less, or leave it unset"
         yield Finding(
-            "model", "fail", f"{told}; it takes {limit} tokens, model.max_tokens is {settings.max_tokens}", remedy
+            "model", "fail", f"{text}; it takes {limit} tokens, model.max_tokens is {settings.max_tokens}", remedy
         )
         return
-    yield Finding("model", "ok", told)
+    yield Finding("model", "ok", text)
 
 
 def check_agreement(patient: Patient) -> Iterator[Finding]:
@@ -52,19 +52,19 @@ def check_agreement(patient: Patient) -> Iterator[Finding]:
     if built is None:
         yield Finding("namespace", "ok", f"{namespace} is new")
         return
-    told = f"{namespace} was built with {built.model} at {built.model_revision[:19]}, {built.dimension} dimensions"
+    text = f"{namespace} was built with {built.model} at {built.model_revision[:19]}, {built.dimension} dimensions"
     if patient.model is None:
-        yield Finding("namespace", "ok", told)
+        yield Finding("namespace", "ok", text)
     elif patient.model[:3] == (built.model, built.model_revision, built.dimension):
-        yield Finding("namespace", "ok", f"{told}, as this worker would")
+        yield Finding("namespace", "ok", f"{text}, as this worker would")
         yield from _preparation(store, patient)
     elif _is_former(patient.settings.model, built):
-        yield Finding("namespace", "ok", f"{told}, this worker's former model; questream migrate moves it on")
+        yield Finding("namespace", "ok", f"{text}, this worker's former model; questream migrate moves it on")
     else:
         yield Finding(
             "namespace",
             "fail",
-            told,
+            text,
             "set model.name and model.revision to that model, or clusters.namespace to a new one; to move it to this "
             "worker's model, set model.former to that one and run: questream migrate",
         )

@@ -34,24 +34,24 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
         yield Finding("redis", "fail", "the login was refused", remedy)
         return
     except redis.exceptions.NoPermissionError:
-        yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be told", "grant +info")
+        yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be seen", "grant +info")
         return
     except redis.RedisError as error:
         yield Finding("redis", "fail", f"no answer ({why_unanswered(error)})", remedy)
         return
-    told = [f"{_product(server)} {_version_text(server)}" for server in servers]
+    found = [f"{_product(server)} {_version_text(server)}" for server in servers]
     nodes = f", {len(servers)} primaries" if settings.mode == "cluster" else ""
     oldest = min(_version(server) for server in servers)
     if oldest >= OLDEST_REDIS:
-        yield Finding("redis", "ok", f"{told[0]}, {settings.mode}{nodes}")
+        yield Finding("redis", "ok", f"{found[0]}, {settings.mode}{nodes}")
     else:
-        yield Finding("redis", "fail", f"{min(told)}", f"questream needs Redis {'.'.join(map(str, OLDEST_REDIS))}")
+        yield Finding("redis", "fail", f"{min(found)}", f"questream needs Redis {'.'.join(map(str, OLDEST_REDIS))}")
 
 
 def check_eviction(patient: Patient) -> Iterator[Finding]:
     """A Redis that evicts forgets clusters at random."""
     memories = _info(patient.redis, "memory")
-    policies = {memory.get("maxmemory_policy", "not told") for memory in memories}
+    policies = {memory.get("maxmemory_policy", "unknown") for memory in memories}
     limit_bytes = min(int(memory.get("maxmemory", 0)) for memory in memories)
     used_bytes = max(int(memory.get("used_memory", 0)) for memory in memories)
     if policies != {"noeviction"}:
@@ -92,7 +92,7 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
         yield Finding("redis persistence", "ok", f"every committed batch survives a crash of Redis{failover}")
     elif fsyncs is None:
         yield Finding(
-            "redis persistence", "ok", f"append-only file; CONFIG is forbidden, appendfsync not told{failover}"
+            "redis persistence", "ok", f"append-only file; CONFIG is forbidden, appendfsync unknown{failover}"
         )
     elif fsyncs == {"everysec"}:
         yield Finding(
@@ -130,14 +130,14 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
     except NamespaceOfAnotherStream as error:
         yield from failures("redis stream", error)
         return
-    told = "this stream's" if known.cluster_topic else "no stream's yet"
-    told = f"{namespace} under prefix {settings.redis.prefix} is {told}"
+    found = "this stream's" if known.cluster_topic else "no stream's yet"
+    found = f"{namespace} under prefix {settings.redis.prefix} is {found}"
     own = known if known.cluster_topic else topics_of(settings)
     others = {store.topics(name) for name in islice(store.namespaces(), _MOST_NAMESPACES)} - {own, NO_TOPICS}
     if others:
         streams = f"{len(others)} other stream{'s' * (len(others) != 1)}"
-        told += f"; {streams} (by input and cluster topic) have namespaces of their own under that prefix"
-    yield Finding("redis stream", "ok", told)
+        found += f"; {streams} (by input and cluster topic) have namespaces of their own under that prefix"
+    yield Finding("redis stream", "ok", found)
 
 
 def check_redis_clock(patient: Patient) -> Iterator[Finding]:
@@ -161,29 +161,29 @@ def check_redis_clock(patient: Patient) -> Iterator[Finding]:
 def _info(client: Any, section: str) -> list[dict[str, Any]]:
     """INFO of the server, or of each primary of a cluster."""
     if isinstance(client, redis.RedisCluster):
-        told: dict[str, dict[str, Any]] = client.info(section, target_nodes=redis.RedisCluster.PRIMARIES)
+        found: dict[str, dict[str, Any]] = client.info(section, target_nodes=redis.RedisCluster.PRIMARIES)
         # Of a single primary redis-py gives the section itself.
-        return list(told.values()) if all(isinstance(part, dict) for part in told.values()) else [told]
+        return list(found.values()) if all(isinstance(part, dict) for part in found.values()) else [found]
     return [client.info(section)]
 
 
 def _config(client: Any, name: str) -> set[str] | None:
     """The values of a directive on all primaries, or None where CONFIG may not be asked."""
     try:
-        told = client.config_get(name)
+        found = client.config_get(name)
     except redis.RedisError:
         return None
-    values = told.get(name) or told.get(name.encode())
+    values = found.get(name) or found.get(name.encode())
     if values is None:
         return None
     return {values.decode() if isinstance(values, bytes) else str(values)}
 
 
 def _any_node_time(client: Any) -> tuple[int, int]:
-    told: Any = client.time()
-    if isinstance(told, dict):
-        told = next(iter(told.values()))
-    return int(told[0]), int(told[1])
+    found: Any = client.time()
+    if isinstance(found, dict):
+        found = next(iter(found.values()))
+    return int(found[0]), int(found[1])
 
 
 def _product(server: dict[str, Any]) -> str:

@@ -25,11 +25,11 @@ def check_home(patient: Patient) -> Iterator[Finding]:
     homes = Homes(store, location_of(settings.redis))
     topic = ClusterTopic(settings, store.stream)
     try:
-        told = {name: published.home for name, published in topic.newest().items() if published.home}
+        found = {name: published.home for name, published in topic.newest().items() if published.home}
     finally:
         topic.close()
     strange = []
-    for name, home in told.items():
+    for name, home in found.items():
         try:
             homes.require(name, home)
         except AnotherStore:
@@ -43,11 +43,13 @@ def check_home(patient: Patient) -> Iterator[Finding]:
         )
         return
     # Of a store that was emptied, the next worker makes a new home.
-    lacking = [name for name in told if Home.parse(store.home(name)) is None]
+    lacking = [name for name in found if Home.parse(store.home(name)) is None]
     if lacking:
         yield Finding("redis home", "ok", f"it was emptied; the next worker puts {_some(lacking)} back")
     else:
-        yield Finding("redis home", "ok", f"this Redis serves {_some(list(told))}" if told else "nothing is told yet")
+        yield Finding(
+            "redis home", "ok", f"this Redis serves {_some(list(found))}" if found else "nothing is published yet"
+        )
 
 
 def check_held_back(patient: Patient) -> Iterator[Finding]:
@@ -89,9 +91,9 @@ def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
     worker, first = noted[0]
     differences = differences_of(settings_of(first), noted[1:])
     if differences:
-        told = "; ".join(differences).replace(" here,", f" in worker {worker},")
+        found = "; ".join(differences).replace(" here,", f" in worker {worker},")
         remedy = "give all workers the same settings; while a change is rolled out this is as it must be"
-        yield Finding("settings in use", "warn", f"workers run by different settings: {told}", remedy)
+        yield Finding("settings in use", "warn", f"workers run by different settings: {found}", remedy)
         return
     differences = differences_of(settings_beside_rules(settings), noted)
     if differences:

@@ -20,7 +20,7 @@ local token = current(meta_key, 'settling')
 local held_until = redis.call('HGET', meta_key, 'held_until')
 if held_until then
   if token and time_ms() < tonumber(held_until) then return false end
-  -- Whoever held it is late: its token must be good for nothing from here on.
+  -- The former holder is late: its token must be good for nothing from here on.
   redis.call('HDEL', meta_key, 'held_until')
   token = false
 end

@@ -7,7 +7,7 @@
 --               touches: [[id, joins, expected members, members, seen_at] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
 -- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the one that stands
---          error LOST                   the namespace is not what the mirror was loaded from, and no log tells why
+--          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
 --                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
@@ -70,7 +70,7 @@ local missed = changes_after(log_key, batch.seq, seq)
 local now_ms = time_ms()
 
 -- Workers that lost too often, in the order they asked: 'token deadline' with a mark `*` once its turn has begun. Only
--- the first of them moves the log, so that one far away commits too. Whoever is late has died, or asks again.
+-- the first of them moves the log, so that one far away commits too. A worker that is late has died, or asks again.
 local turns = {}
 for token, deadline, begun in string.gmatch(redis.call('HGET', meta_key, 'turns') or '', '(%S+) (%d+)(%*?);') do
   local left_ms = tonumber(deadline) - now_ms

@@ -1,5 +1,5 @@
 -- Let one of those who recover a namespace do it, while the others wait. It guards nothing but work done twice: what is put
--- back is guarded by the token, whoever has the lease.
+-- back is guarded by the token, whichever worker has the lease.
 -- KEYS: 1 meta
 -- ARGV: 1 token of the memory that is compared, 2 who asks, without spaces, 3 ms from now, 0 to let it go
 -- Replies: 1 where the lease is of the one who asks, else 0; 0 too where the namespace is recovered or its memory another

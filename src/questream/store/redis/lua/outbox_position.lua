@@ -1,5 +1,5 @@
--- Where the outbox of a namespace stands: before or after that is what confirm.lua tells entries apart by. The replies of
--- commit.lua and merge.lua tell it too.
+-- Where the outbox of a namespace stands: confirm.lua takes out entries from before it alone. It is part of the replies of
+-- commit.lua and merge.lua too.
 -- KEYS: 1 meta
 -- Replies: {store epoch that stands or '', how often a cluster was found outdated in the topic (verify_before_commit.lua),
 --           ms since the epoch}

@@ -28,7 +28,7 @@ for _, command in ipairs(TRIED) do
     if text:find('NOPERM') or text:find('user executing the script') or text:find('ACL failure') then
       denied[#denied + 1] = command[1]
     elseif text ~= '' and not text:find('WRONGTYPE') then
-      -- No room, a replica: nothing about rights can be told, and nothing could be written.
+      -- No room, a replica: rights cannot be found out, and nothing could be written.
       return reply
     end
   end

@@ -1,4 +1,4 @@
--- Clusters that have waited in the outbox for long: whoever changed them has not published them.
+-- Clusters that have waited in the outbox for long: the worker that changed them has not published them.
 -- KEYS: 1 outbox
 -- ARGV: 1 how long in ms, 2 how many at most
 -- Replies: ids, longest waiting first

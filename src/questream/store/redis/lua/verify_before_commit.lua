@@ -1,6 +1,6 @@
 -- Asked when states of clusters have their place in the cluster topic, before they count as published there: a cluster
--- that has moved on since has to be published again, since whoever moved it may have told the topic before. Only what is
--- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, tells that order.
+-- that has moved on since has to be published again, since the worker that moved it may have published it before. Only what is
+-- sent after this call takes it out of the outbox again: a count of the namespace, and not the clock, has that order.
 -- KEYS: 1 meta, 2 outbox, then N clusters
 -- ARGV: pairs of (id, revision) * N; for id 0, the namespace, its mean's question count + its next cluster's number
 -- Replies: {store epoch that stands, outbox count, ms} as outbox_position.lua, or false where the namespace has to be
