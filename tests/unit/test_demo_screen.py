@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from importlib.resources import files
 
 import pytest
@@ -14,10 +15,20 @@ from rich.spinner import Spinner
 
 from questream.lab.demo.picture import draw_picture
 from questream.lab.demo.plain import PlainLines
-from questream.lab.demo.screen import clusters_that_fit, printable, render_answer, render_snapshot, render_summary
-from questream.lab.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
+from questream.lab.demo.screen import (
+    intents_that_fit,
+    printable,
+    render_answer,
+    render_end,
+    render_snapshot,
+    render_summary,
+)
+from questream.lab.demo.snapshot import Answer, ClusterView, Figures, IntentView, Snapshot, Stage, Summary
 from questream.lab.evaluation.agreement import Agreement
 
+AGREEMENT = dict.fromkeys(
+    ("clusters", "intents", "topics"), Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41, 0.7, 0.5, 0.4, 0.45, 0.1, 0.0)
+)
 HOSTILE = "\x1b[2J\x1b]0;title\x07[red]why[/red]\r\nis my card\tgone? " + "very " * 60
 
 
@@ -30,6 +41,12 @@ def output_of(console: Console) -> str:
     return console.file.getvalue()
 
 
+def intent(number: int) -> IntentView:
+    """One that stands alone, or one of five clusters, in turn."""
+    views = tuple(ClusterView(f"c{12_345 + n}", 12_345 - n, HOSTILE) for n in range(1 if number % 3 == 2 else 3))
+    return IntentView(f"i{12_345 + number}", 123_456, views, 2 if len(views) == 3 else 0)
+
+
 def busy(clusters: int) -> Snapshot:
     return Snapshot(
         title="1,000,000 questions of my-own-questions-of-the-last-year.csv",
@@ -40,19 +57,20 @@ def busy(clusters: int) -> Snapshot:
         ),
         figures=Figures(
             999_999, 12, 999_998, 12_345, 1_234, 11_111, 12_345.6, 12_345.6, 123_456.7,
-            tuple(ClusterView(f"c{12_345 + n}", 12_345 - n, HOSTILE) for n in range(clusters)),
+            1_111, 999,
+            tuple(intent(n) for n in range(clusters)),
         ),
     )  # fmt: skip
 
 
-def summary(agreement: Agreement | None) -> Summary:
+def summary(agreement: Mapping[str, Agreement]) -> Summary:
     return Summary(busy(0).figures, 12.3, 64, 9.8, agreement, "http://127.0.0.1:9464/metrics", "BANKING77, CC BY 4.0")
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60), (60, 20)])
 def test_screen_fits_the_terminal(width: int, height: int) -> None:
     console = console_of(width, height)
-    console.print(render_snapshot(busy(clusters_that_fit(console)), console, Spinner("dots")))
+    console.print(render_snapshot(busy(intents_that_fit(console)), console, Spinner("dots")))
     lines = output_of(console).splitlines()
     assert max(len(line) for line in lines) <= width
     # One line is left for the cursor, else the terminal scrolls with every frame.
@@ -73,7 +91,7 @@ def test_questions_cannot_steer_the_terminal_nor_style_it() -> None:
 
 def test_plain_lines_hold_no_control_characters() -> None:
     console = Console(file=io.StringIO(), width=80)
-    PlainLines(console).finish(busy(3), summary(None))
+    PlainLines(console).finish(busy(3), summary({}))
     assert all(character.isprintable() or character == "\n" for character in output_of(console))
 
 
@@ -90,12 +108,23 @@ def test_plain_lines_say_each_stage_once() -> None:
 
 def test_summary_speaks_of_agreement_only_where_there_is_gold() -> None:
     console = console_of(120, 40)
-    console.print(render_summary(summary(None)))
+    console.print(render_summary(summary({})))
     assert "BCubed" not in output_of(console)
-    console.print(
-        render_summary(summary(Agreement(2002, 143, 77, 0.6, 0.5, 0.5454, 0.41, 0.7, 0.5, 0.4, 0.45, 0.1, 0.0)))
-    )
-    assert "77 gold groups: BCubed F1 0.545 (precision 0.600, recall 0.500), ARI 0.410" in output_of(console)
+    console.print(render_summary(summary(AGREEMENT)))
+    said = "with 77 gold groups, BCubed F1 / ARI: clusters 0.545 / 0.410, intents 0.545 / 0.410, topics 0.545 / 0.410"
+    assert said in output_of(console)
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_the_end_and_the_prompt_below_it_fit_the_terminal(width: int, height: int) -> None:
+    console = console_of(width, height)
+    console.print(render_end(busy(20), summary(AGREEMENT), console))
+    # What `converse` prints: an empty line, its hint, an empty line and the prompt.
+    lines = [*output_of(console).splitlines(), "", "Type a question", "", "? "]
+    assert len(lines) <= height
+    assert max(len(line) for line in lines) <= width
+    assert any("i12345" in line for line in lines)
+    assert any("c12346" in line for line in lines)
 
 
 def test_an_answer_shows_cluster_score_and_runner_up() -> None:
@@ -108,8 +137,27 @@ def test_an_answer_shows_cluster_score_and_runner_up() -> None:
     assert third.split() == ["threshold", "0.400"]
 
 
+def test_an_answer_shows_the_intent_of_its_cluster() -> None:
+    console = console_of(80, 24)
+    answer = Answer(
+        "created",
+        "c12",
+        1,
+        1.0,
+        0.4,
+        "Where is it?",
+        None,
+        None,
+        "",
+        IntentView("i7", 99, (ClusterView("c3", 50, "Where is my card?"),), 4),
+    )
+    console.print(render_answer(answer, console.width))
+    second = output_of(console).splitlines()[1]
+    assert second.split() == ["intent", "i7", "Where", "is", "my", "card?", "(99", "in", "5", "clusters)"]
+
+
 def test_picture_loads_nothing_from_elsewhere() -> None:
-    picture = draw_picture(busy(12), summary(None))
+    picture = draw_picture(busy(12), summary({}))
     assert "@font-face" not in picture
     assert not re.search(r"""(href|src)=|url\(["']?http|@import""", picture.replace("url(#", ""))
     assert len(picture.encode()) < 200_000

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from questream.lab.demo.snapshot import ClusterView
+from questream.lab.demo.snapshot import ClusterView, IntentView
 from questream.lab.demo.tally import Tally
 
 
@@ -74,8 +77,12 @@ def test_biggest_clusters_are_the_living_ones_by_size() -> None:
     tally.add_cluster_state("c5", None)
     tally.add_cluster_state("c1", state(12, "one"))
     figures = tally.figures(1.0, 2)
-    assert figures.biggest == (ClusterView("c1", 12, "one"), ClusterView("c3", 5, "three"))
-    assert (figures.clusters, figures.merged) == (3, 1)
+    # Each stands alone until intents were found.
+    assert figures.biggest == (
+        IntentView("c1", 12, (ClusterView("c1", 12, "one"),)),
+        IntentView("c3", 5, (ClusterView("c3", 5, "three"),)),
+    )
+    assert (figures.clusters, figures.intents, figures.topics, figures.merged) == (3, 3, 3, 1)
 
 
 def test_agreement_follows_merges_to_the_surviving_cluster() -> None:
@@ -86,8 +93,7 @@ def test_agreement_follows_merges_to_the_surviving_cluster() -> None:
     tally.add_cluster_state("c2", state(2, merged_into="c1"))
     tally.add_cluster_state("c1", state(3))
     gold = {(0, 0): "a", (0, 1): "a", (0, 2): "a", (0, 9): "never decided"}
-    found = tally.agreement(gold)
-    assert found is not None
+    found = tally.agreement(gold)["clusters"]
     assert (found.questions, found.clusters, found.bcubed_f1) == (3, 1, 1.0)
     assert tally.representative("c3") == "why"
 
@@ -95,7 +101,7 @@ def test_agreement_follows_merges_to_the_surviving_cluster() -> None:
 def test_questions_without_gold_have_no_agreement() -> None:
     tally = Tally()
     tally.add_decision(decision(0, "c1"), 1.0, 1.0)
-    assert tally.agreement({}) is None
+    assert tally.agreement({}) == {}
 
 
 def test_only_the_last_thousand_decisions_are_kept_for_the_prompt() -> None:
@@ -105,3 +111,32 @@ def test_only_the_last_thousand_decisions_are_kept_for_the_prompt() -> None:
     assert tally.decision_at((0, 499)) is None
     assert tally.decision_at((0, 500)) is not None
     assert tally.processed == 1500
+
+
+def encoded(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def test_clusters_are_shown_by_the_intents_that_their_states_form() -> None:
+    tally = Tally()
+    # 40 subjects with four clusters each, of which each has a part that is its own.
+    for number in range(1, 161):
+        vector = np.zeros(201, np.float32)
+        vector[[number % 40, number + 40]] = np.sqrt([0.8, 0.2])
+        centroid = {"dimension": 201, "members": 1, "sum": encoded(vector)}
+        told = state(5 + (number == 80) + (number == 120), f"question {number}")
+        tally.add_cluster_state(f"c{number}", told | {"vector": centroid})
+        tally.add_decision(decision(number, f"c{number}"), 1.0, 1.0)
+    tally.find_intents()
+    assert tally.figures(1.0, 5).intents == 160, "the stream's mean is not known yet"
+    tally.add_namespace_state({"mean": {"questions": 0, "sum": encoded(np.zeros(201, np.float32))}})
+    tally.find_intents()
+    figures = tally.figures(1.0, 5)
+    assert (figures.clusters, figures.intents) == (160, 40)
+    largest = figures.biggest[0]
+    assert largest.size == 22
+    assert [view.id for view in largest.clusters] == ["c80", "c120", "c40"]
+    assert largest.more == 1
+    assert tally.intent("c40") == largest
+    found = tally.agreement({(0, number): str(number % 40) for number in range(1, 161)})
+    assert found["intents"].bcubed_f1 == 1.0 > found["clusters"].bcubed_f1

@@ -10,7 +10,7 @@ from questream.lab.demo.tally import Tally
 
 
 class Board:
-    """The stages so far and the tally of the stream; shows `biggest` clusters on `display`."""
+    """The stages so far and the tally of the stream; shows `biggest` intents on `display`."""
 
     def __init__(self, display: Display, title: str, biggest: int) -> None:
         self.tally = Tally()

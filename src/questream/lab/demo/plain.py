@@ -6,7 +6,7 @@ import time
 
 from rich.console import Console
 
-from questream.lab.demo.screen import latency, printable, summary_lines
+from questream.lab.demo.screen import latency, printable, summary_lines, typical
 from questream.lab.demo.snapshot import Figures, Snapshot, Summary
 
 _SECONDS_BETWEEN_LINES = 1.0
@@ -32,11 +32,13 @@ class PlainLines:
             self._say(_figures(snapshot.figures))
 
     def finish(self, snapshot: Snapshot, summary: Summary) -> None:
-        """Say what the stream came to, and its biggest clusters."""
+        """Say what the stream came to, and its biggest intents."""
         self.show(snapshot)
-        self._say("Biggest clusters:")
-        for cluster in snapshot.figures.biggest:
-            self._say(f"  {cluster.size:>6,}  {cluster.id:<6} {printable(cluster.representative).plain}")
+        self._say("Biggest intents, and their biggest clusters:")
+        for intent in snapshot.figures.biggest:
+            self._say(f"  {intent.size:>6,}  {intent.id:<6} {typical(intent)}")
+            for cluster in intent.clusters if len(intent.clusters) > 1 else ():
+                self._say(f"    {cluster.size:>6,}  {cluster.id:<6} {printable(cluster.representative).plain}")
         for name, text in summary_lines(summary):
             self._say(f"{name}: {text}")
 
@@ -52,6 +54,7 @@ class PlainLines:
 def _figures(figures: Figures) -> str:
     return (
         f"{figures.decided:,} questions, {figures.questions_per_second:,.0f}/s, "
-        f"p50 {latency(figures.p50_ms)}, p99 {latency(figures.p99_ms)}; {figures.clusters:,} clusters "
+        f"p50 {latency(figures.p50_ms)}, p99 {latency(figures.p99_ms)}; "
+        f"{figures.intents:,} intents of {figures.clusters:,} clusters "
         f"({figures.joined:,} joined, {figures.created:,} created, {figures.merged:,} merged)"
     )

@@ -35,6 +35,7 @@ def converse(console: Console, asker: Asker, tally: Tally, check: Callable[[], N
         place = asker.ask(f"typed-{number}", text)
         decision = _await_decision(place, tally, check)
         if decision is not None:
+            tally.find_intents()
             console.print(render_answer(_answer(decision, tally), console.width))
         elif tally.is_dead_letter(place):
             console.print("  refused: it went to the dead-letter topic", style="red")
@@ -73,4 +74,5 @@ def _answer(decision: dict[str, Any], tally: Tally) -> Answer:
         runner_up_id=None if runner_up is None else runner_up["cluster_id"],
         runner_up_similarity=None if runner_up is None else runner_up["similarity"],
         runner_up_representative="" if runner_up is None else tally.representative(runner_up["cluster_id"]),
+        intent=tally.intent(decision["cluster_id"]),
     )

@@ -20,7 +20,7 @@ from questream.lab.demo.board import Board
 from questream.lab.demo.picture import draw_picture
 from questream.lab.demo.plain import PlainLines
 from questream.lab.demo.prompt import converse
-from questream.lab.demo.screen import LiveScreen, clusters_that_fit
+from questream.lab.demo.screen import LiveScreen, intents_that_fit
 from questream.lab.demo.snapshot import Summary
 from questream.lab.demo.stream import Asker, Feeder, Reader, Topics
 from questream.lab.demo.tally import Tally
@@ -33,13 +33,13 @@ MODEL = "all-MiniLM-L6-v2"
 
 _SAMPLE = "banking77.jsonl"
 _SAMPLE_ATTRIBUTION = "BANKING77 by PolyAI, CC BY 4.0 (github.com/PolyAI-LDN/task-specific-datasets)"
-# BANKING77's gold groups are intents; a user's own questions are grouped as the worker does by default.
-_SAMPLE_GRANULARITY = "intent"
-_OWN_GRANULARITY = "question"
+# Intents are groups of such clusters.
+_GRANULARITY = "question"
 
 _PARTITIONS = 4
-_PLAIN_CLUSTERS = 10
+_PLAIN_INTENTS = 10
 _FRAME_SECONDS = 0.1
+_INTENTS_SECONDS = 2.0
 _WORKER_START_SECONDS = 180.0
 _STANDSTILL_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
@@ -118,14 +118,12 @@ def _source(questions: Path | None, granularity: str | None) -> Iterator[Source]
         if not total:
             raise QuestreamError(f"{questions} holds no question")
         title = f"{total:,} questions of {questions.name}"
-        yield Source(title, lambda: read_questions(questions), total, granularity or _OWN_GRANULARITY, None)
+        yield Source(title, lambda: read_questions(questions), total, granularity or _GRANULARITY, None)
         return
     with as_file(files("questream.lab.demo") / _SAMPLE) as sample:
         total = sum(1 for _ in read_questions(sample))
         title = f"{total:,} real questions of bank customers"
-        yield Source(
-            title, lambda: read_questions(sample), total, granularity or _SAMPLE_GRANULARITY, _SAMPLE_ATTRIBUTION
-        )
+        yield Source(title, lambda: read_questions(sample), total, granularity or _GRANULARITY, _SAMPLE_ATTRIBUTION)
 
 
 def _is_interactive(console: Console) -> bool:
@@ -138,9 +136,9 @@ def _is_interactive(console: Console) -> bool:
 def _board(console: Console, title: str) -> Iterator[Board]:
     if _is_interactive(console):
         with LiveScreen(console) as screen:
-            yield Board(screen, title, clusters_that_fit(console))
+            yield Board(screen, title, intents_that_fit(console))
     else:
-        yield Board(PlainLines(console), title, _PLAIN_CLUSTERS)
+        yield Board(PlainLines(console), title, _PLAIN_INTENTS)
 
 
 @contextmanager
@@ -181,9 +179,13 @@ def _follow(board: Board, feeder: Feeder, total: int, check: Callable[[], None])
     """Draw until all that was sent is processed and its clusters have been read."""
     board.begin("Questions", "")
     processed, moved_at = 0, time.monotonic()
+    found_at = moved_at
     while not (feeder.finished.is_set() and processed >= feeder.sent):
         check()
         board.update(f"{processed:,} of {total:,}", processed / total)
+        if time.monotonic() - found_at > _INTENTS_SECONDS:
+            board.tally.find_intents()
+            found_at = time.monotonic()
         board.draw()
         time.sleep(_FRAME_SECONDS)
         if processed != (processed := board.tally.processed):
@@ -194,6 +196,7 @@ def _follow(board: Board, feeder: Feeder, total: int, check: Callable[[], None])
     states = -1
     while states != (states := board.tally.states):
         time.sleep(_SETTLE_SECONDS)
+    board.tally.find_intents()
     board.freeze(board.tally.final_figures(feeder.started_at, board.biggest))
     board.end(f"{feeder.sent:,} sent, {processed:,} processed")
 

@@ -14,18 +14,21 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from questream.lab.demo.snapshot import Answer, ClusterView, Figures, Snapshot, Stage, Summary
+from questream.lab.demo.snapshot import Answer, Figures, IntentView, Snapshot, Stage, Summary
 
 _ACCENT = "cyan"
-# Lines of a screen that are not clusters: title, gap, three stages, gap, two of figures, gap, heading, cursor.
+# Lines of a screen that are not intents: title, gap, three stages, gap, two of figures, gap, heading, cursor.
 _OTHER_LINES = 11
-_MOST_CLUSTERS = 20
+# Of the last screen: title, two of figures, heading; below its summary a gap, the prompt's hint, a gap, the prompt.
+_OTHER_LINES_OF_THE_END = 8
+_MOST_INTENTS = 20
+_LEAST_LINES = 3
 _WIDEST = 120
 
 
-def clusters_that_fit(console: Console) -> int:
-    """How many clusters there is room for."""
-    return max(min(console.size.height - _OTHER_LINES, _MOST_CLUSTERS), 3)
+def intents_that_fit(console: Console) -> int:
+    """How many intents there is room for where each has a line."""
+    return max(min(console.size.height - _OTHER_LINES, _MOST_INTENTS), _LEAST_LINES)
 
 
 class LiveScreen:
@@ -50,24 +53,42 @@ class LiveScreen:
         self._live.update(render_snapshot(snapshot, self._console, self._spinner), refresh=True)
 
     def finish(self, snapshot: Snapshot, summary: Summary) -> None:
-        """Draw the last moment, and the summary below it."""
-        self.show(snapshot)
+        """Draw the last moment without its stages, and the summary below it, so that the prompt scrolls nothing off."""
+        self._live.update(render_end(snapshot, summary, self._console), refresh=True)
         self._live.stop()
-        self._console.print(render_summary(summary))
 
 
 def render_snapshot(snapshot: Snapshot, console: Console, spinner: Spinner) -> RenderableType:
     """The whole screen."""
     width = min(console.size.width, _WIDEST)
     parts: list[RenderableType] = [
-        Rule(Text.assemble(("questream ", f"bold {_ACCENT}"), (snapshot.title, "default")), align="left", style="dim"),
+        _title(snapshot),
         Text(),
         _stages(snapshot.stages, spinner, width),
         Text(),
     ]
     if snapshot.figures.decided or snapshot.figures.dead_lettered:
-        parts += [_figures(snapshot.figures, width), Text(), _biggest(snapshot.figures.biggest, width)]
+        lines = intents_that_fit(console)
+        parts += [_figures(snapshot.figures, width), Text(), _biggest(snapshot.figures.biggest, width, lines)]
     return Group(*parts)
+
+
+def render_end(snapshot: Snapshot, summary: Summary, console: Console) -> RenderableType:
+    """What stays on the screen when the stream has ended."""
+    width = min(console.size.width, _WIDEST)
+    told = render_summary(summary)
+    lines = console.size.height - _OTHER_LINES_OF_THE_END - len(console.render_lines(told, pad=False))
+    return Group(
+        _title(snapshot),
+        _figures(snapshot.figures, width),
+        _biggest(snapshot.figures.biggest, width, max(lines, _LEAST_LINES)),
+        told,
+    )
+
+
+def _title(snapshot: Snapshot) -> Rule:
+    title = Text.assemble(("questream ", f"bold {_ACCENT}"), (snapshot.title, "default"))
+    return Rule(title, align="left", style="dim")
 
 
 def _stages(stages: tuple[Stage, ...], spinner: Spinner, width: int) -> Table:
@@ -120,23 +141,35 @@ def _figures(figures: Figures, width: int) -> Table:
     return table
 
 
-def _biggest(clusters: tuple[ClusterView, ...], width: int) -> RenderableType:
-    bar_width = max(width // 6, 8)
+def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> RenderableType:
+    """As many intents with their biggest clusters as there are lines for, below a heading."""
+    bar_width = max(width // 8, 8)
     table = Table.grid(padding=(0, 1))
     table.add_column(width=7, justify="right")
     table.add_column(width=6, justify="right", style="bold")
     table.add_column(width=bar_width, style=_ACCENT, no_wrap=True)
     table.add_column(width=width - bar_width - 18, no_wrap=True, overflow="ellipsis")
-    table.add_row("", "", Text("questions", style="dim"), Text("biggest clusters, by a question of each", style="dim"))
-    largest = max((cluster.size for cluster in clusters), default=1)
-    for cluster in clusters:
-        table.add_row(
-            Text(cluster.id, style="dim"),
-            f"{cluster.size:,}",
-            _bar(cluster.size / largest, bar_width),
-            printable(cluster.representative),
-        )
+    heading = Text("biggest intents, each with its biggest clusters, by a question of theirs", style="dim")
+    table.add_row("", "", Text("questions", style="dim", overflow="crop"), heading)
+    largest = max((intent.size for intent in intents), default=1)
+    for intent in intents:
+        parts = intent.clusters if len(intent.clusters) > 1 else ()
+        if lines < 1 + len(parts):
+            break
+        lines -= 1 + len(parts)
+        name = Text(intent.id, style=f"bold {_ACCENT}")
+        table.add_row(name, f"{intent.size:,}", _bar(intent.size / largest, bar_width), typical(intent))
+        for cluster in parts:
+            size = Text(f"{cluster.size:,}", style="dim")
+            question = Text(printable(cluster.representative).plain, style="dim")
+            table.add_row("", size, Text(f"{cluster.id:>{bar_width}}", style="dim"), question)
     return table
+
+
+def typical(intent: IntentView) -> str:
+    """A question that stands for an intent, and how many clusters it has beyond those that are named."""
+    question = printable(intent.clusters[0].representative).plain
+    return f"(+{intent.more} clusters) {question}" if intent.more else question
 
 
 def _bar(share: float, width: int) -> str:
@@ -162,6 +195,7 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
         (
             "Result",
             f"{figures.decided:,} questions in {figures.clusters:,} clusters{refused}; "
+            f"{figures.intents:,} intents, {figures.topics:,} topics; "
             f"the first {summary.first_cluster_seconds:.1f} s after the start",
         ),
         (
@@ -171,15 +205,13 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
             f"to a decision, {summary.in_flight} under way at once",
         ),
     ]
-    if (found := summary.agreement) is not None:
-        lines.append(
-            (
-                "Agreement",
-                f"with {found.groups} gold groups: BCubed F1 {found.bcubed_f1:.3f} "
-                f"(precision {found.bcubed_precision:.3f}, recall {found.bcubed_recall:.3f}), "
-                f"ARI {found.adjusted_rand_index:.3f}",
-            )
+    if summary.agreement:
+        groups = next(iter(summary.agreement.values())).groups
+        scores = ", ".join(
+            f"{name} {found.bcubed_f1:.3f} / {found.adjusted_rand_index:.3f}"
+            for name, found in summary.agreement.items()
         )
+        lines.append(("Agreement", f"with {groups} gold groups, BCubed F1 / ARI: {scores}"))
     lines.append(("Metrics", summary.metrics_url))
     if summary.attribution is not None:
         lines.append(("Questions", summary.attribution))
@@ -199,6 +231,17 @@ def render_answer(answer: Answer, width: int) -> RenderableType:
         answer.cluster_id,
         Text.assemble(printable(answer.representative), (f"  ({answer.cluster_size:,})", "dim")),
     )
+    if answer.intent is not None:
+        count = len(answer.intent.clusters) + answer.intent.more
+        table.add_row(
+            Text("intent", style="dim"),
+            "",
+            answer.intent.id,
+            Text.assemble(
+                printable(answer.intent.clusters[0].representative),
+                (f"  ({answer.intent.size:,} in {count} clusters)", "dim"),
+            ),
+        )
     if answer.runner_up_id is not None and answer.runner_up_similarity is not None:
         table.add_row(
             Text("runner-up", style="dim"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,16 @@ class ClusterView:
 
 
 @dataclass(frozen=True, slots=True)
+class IntentView:
+    """Clusters of one intent, the largest first; `more` of them are not named. One that stands alone is its own."""
+
+    id: str
+    size: int
+    clusters: tuple[ClusterView, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """The stream as a reader of the output topics sees it.
 
@@ -45,7 +56,9 @@ class Figures:
     questions_per_second: float = 0.0
     p50_ms: float | None = None
     p99_ms: float | None = None
-    biggest: tuple[ClusterView, ...] = ()
+    intents: int = 0
+    topics: int = 0
+    biggest: tuple[IntentView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +72,26 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo says when the stream has ended; `first_cluster_seconds` since the demo was started."""
+    """What the demo says when the stream has ended; `first_cluster_seconds` since the demo was started.
+
+    `agreement` is that of clusters, intents and topics, by name, with the gold groups; empty where there are none.
+    """
 
     figures: Figures
     stream_seconds: float
     in_flight: int
     first_cluster_seconds: float
-    agreement: Agreement | None
+    agreement: Mapping[str, Agreement]
     metrics_url: str
     attribution: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the stream decided about a question that was typed; the representatives are those of the two clusters."""
+    """What the stream decided about a question that was typed; the representatives are those of the two clusters.
+
+    `intent` is where its cluster belongs; None where that stands alone.
+    """
 
     outcome: str
     cluster_id: str
@@ -83,6 +102,7 @@ class Answer:
     runner_up_id: str | None
     runner_up_similarity: float | None
     runner_up_representative: str
+    intent: IntentView | None = None
 
 
 class Display(Protocol):

@@ -76,6 +76,8 @@ class Reader(Task):
     def _take_state(self, record: Message) -> None:
         key = record.key or b""
         if is_namespace_key(key):
+            if record.value is not None:
+                self._tally.add_namespace_state(orjson.loads(record.value))
             return
         cluster_id = key.decode().partition("/")[2]
         self._tally.add_cluster_state(cluster_id, None if record.value is None else orjson.loads(record.value))

@@ -6,13 +6,14 @@ import heapq
 import threading
 from array import array
 from collections import Counter, deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from questream.lab.demo.snapshot import ClusterView, Figures
+from questream.clustering.levels import Node
+from questream.lab.demo.intents import Intents
+from questream.lab.demo.snapshot import ClusterView, Figures, IntentView
 from questream.lab.evaluation.agreement import Agreement, agreement
 
 Place = tuple[int, int]
@@ -21,11 +22,8 @@ Place = tuple[int, int]
 _RATE_SECONDS = 2.0
 
 
-@dataclass(slots=True)
-class _Cluster:
-    size: int
-    representative: str
-    merged_into: str | None
+# Of a shown intent, so many clusters are named.
+_NAMED_CLUSTERS = 3
 
 
 class Tally:
@@ -40,7 +38,9 @@ class Tally:
         self._cluster_of: dict[Place, str] = {}
         self._dead_letters: set[Place] = set()
         self._answers: dict[Place, dict[str, Any]] = {}
-        self._clusters: dict[str, _Cluster] = {}
+        self._clusters: dict[str, dict[str, Any]] = {}
+        self._mean: dict[str, Any] | None = None
+        self._intents = Intents()
         self._outcomes: Counter[str] = Counter()
         self._latencies_ms = array("d")
         self._recent: deque[tuple[float, int]] = deque()
@@ -84,10 +84,22 @@ class Tally:
             if state is None:
                 self._clusters.pop(cluster_id, None)
                 return
-            self._clusters[cluster_id] = _Cluster(state["size"], state["representative"] or "", state["merged_into"])
+            self._clusters[cluster_id] = state
+
+    def add_namespace_state(self, state: dict[str, Any]) -> None:
+        """Take over the state of the namespace, which has the stream's mean."""
+        with self._lock:
+            self._mean = state["mean"]
+
+    def find_intents(self) -> None:
+        """Group the clusters as they stand; one thread at a time may ask for it, and for anything of intents."""
+        with self._lock:
+            live = {name: state for name, state in self._clusters.items() if not state["merged_into"]}
+            mean = self._mean
+        self._intents.find(live, mean)
 
     def figures(self, now: float, biggest: int) -> Figures:
-        """The stream so far, with its `biggest` clusters; the rate is that of the last two seconds before `now`."""
+        """The stream so far, with its `biggest` intents; the rate is that of the last two seconds before `now`."""
         with self._lock:
             while self._recent and self._recent[0][0] < now - _RATE_SECONDS:
                 self._recent.popleft()
@@ -134,32 +146,58 @@ class Tally:
     def representative(self, cluster_id: str) -> str:
         """The question that stands for a cluster, or nothing if its state has not been read."""
         with self._lock:
-            cluster = self._clusters.get(self._surviving(cluster_id))
-            return "" if cluster is None else cluster.representative
+            return self._representative(self._surviving(cluster_id))
 
-    def agreement(self, gold: Mapping[Place, str]) -> Agreement | None:
-        """Agreement of the clusters, merges followed, with the gold groups; None where there are none."""
+    def intent(self, cluster_id: str) -> IntentView | None:
+        """The intent of a cluster; None where it stands alone."""
+        with self._lock:
+            surviving = self._surviving(cluster_id)
+            clusters = [name for name in self._intents.clusters_of(surviving) if name in self._clusters]
+            return self._intent(clusters) if len(clusters) > 1 else None
+
+    def agreement(self, gold: Mapping[Place, str]) -> dict[str, Agreement]:
+        """Agreement of clusters, intents and topics, merges followed, with the gold groups; empty where none are."""
         with self._lock:
             places = [place for place in self._cluster_of if place in gold]
-            clusters = [self._surviving(self._cluster_of[place]) for place in places]
-        return agreement(clusters, [gold[place] for place in places]) if places else None
+            paths = [self._intents.path(self._surviving(self._cluster_of[place])) for place in places]
+        groups = [gold[place] for place in places]
+        names = ("clusters", "intents", "topics") if places else ()
+        return {name: agreement([path[level] for path in paths], groups) for level, name in enumerate(names)}
 
     def _figures(self, rate: float, biggest: int) -> Figures:
-        live = [(cluster.size, name, cluster) for name, cluster in self._clusters.items() if not cluster.merged_into]
-        top = heapq.nlargest(biggest, live, key=lambda entry: entry[0])
+        live = [name for name, state in self._clusters.items() if not state["merged_into"]]
+        paths = {name: self._intents.path(name) for name in live}
+        members: dict[Node, list[str]] = {}
+        for name, path in paths.items():
+            members.setdefault(path[1], []).append(name)
+        top = heapq.nlargest(biggest, map(self._intent, members.values()), key=lambda intent: intent.size)
         p50, p99 = np.percentile(self._latencies_ms, (50, 99)) if self._latencies_ms else (None, None)
         return Figures(
             decided=len(self._cluster_of),
             dead_lettered=len(self._dead_letters),
             joined=self._outcomes["joined"],
             created=self._outcomes["created"],
-            merged=sum(1 for cluster in self._clusters.values() if cluster.merged_into),
+            merged=len(self._clusters) - len(live),
             clusters=len(live),
             questions_per_second=rate,
             p50_ms=p50,
             p99_ms=p99,
-            biggest=tuple(ClusterView(name, size, cluster.representative) for size, name, cluster in top),
+            intents=len(members),
+            topics=len({path[2] for path in paths.values()}),
+            biggest=tuple(top),
         )
+
+    def _intent(self, clusters: Sequence[str]) -> IntentView:
+        """The intent of which these are all clusters."""
+        views = [ClusterView(name, self._clusters[name]["size"], self._representative(name)) for name in clusters]
+        views.sort(key=lambda view: -view.size)
+        intent = str(self._intents.path(clusters[0])[1])
+        size = sum(view.size for view in views)
+        return IntentView(intent, size, tuple(views[:_NAMED_CLUSTERS]), max(len(views) - _NAMED_CLUSTERS, 0))
+
+    def _representative(self, cluster_id: str) -> str:
+        state = self._clusters.get(cluster_id)
+        return "" if state is None else state["representative"] or ""
 
     def _processed(self) -> int:
         return len(self._cluster_of) + len(self._dead_letters)
@@ -170,6 +208,6 @@ class Tally:
         self._recent.append((now, 1))
 
     def _surviving(self, cluster_id: str) -> str:
-        while (cluster := self._clusters.get(cluster_id)) is not None and cluster.merged_into:
-            cluster_id = cluster.merged_into
+        while (cluster := self._clusters.get(cluster_id)) is not None and cluster["merged_into"]:
+            cluster_id = cluster["merged_into"]
         return cluster_id
