@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from questream.clustering.merging import Merge, Naming, merged_naming, precedence
+from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import nearest_clusters
 from questream.clustering.rules import Rules
 from questream.domain import ClusterState
@@ -52,8 +53,15 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
             f" {encoder.name!r} revision {encoder.revision!r}",
             "set model.name and model.revision",
         )
+    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, limit)
+
+
+def ask_mirror(
+    store: Store, namespace: str, mirror: Mirror, encoder: Encoder, rules: Rules, text: str, limit: int = 6
+) -> Answer:
+    """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model."""
     (tokens,) = encoder.tokenise([text])
-    neighbours = nearest_clusters(store.load(namespace), rules, encoder.encode_tokens([tokens])[0], limit)
+    neighbours = nearest_clusters(mirror, rules, encoder.encode_tokens([tokens])[0], limit)
     candidates = [
         Candidate(state, neighbour.similarity)
         for neighbour in neighbours

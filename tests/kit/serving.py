@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from starlette.testclient import TestClient
 
+from questream.domain import Matrix
+from questream.encoder import Encoder
+from questream.lab.bench.questions import table_encoder
 from questream.server.access import Access
 from questream.server.app import build_app
+from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
+from questream.server.decisions import Decisions
 from questream.server.limits import RateLimit
+from questream.server.mirrors import Mirrors
+from questream.server.operating import Operating
 from questream.server.services import Services
 from questream.server.tokens import make_token
 from questream.settings import ServeSettings, Settings
@@ -42,14 +50,14 @@ def add_clusters(store: MemoryStore, namespace: str, texts: list[str]) -> None:
     store.open(namespace, Identity("model", "revision", DIMENSION, "centred", "adaptive", 0.7))
     token = store.begin_recovery(namespace)
     store.recover(namespace, token, None, {})
-    vectors = np.random.default_rng(7).standard_normal((len(texts), DIMENSION)).astype(np.float32)
+    vectors = vectors_of(len(texts))
     updates = [
         ClusterUpdate(
             at + 1,
             len(texts) - at,
             0,
             1,
-            vectors[at] / np.linalg.norm(vectors[at]),
+            vectors[at],
             NOW_MS + at * 60_000,
             text,
         )
@@ -64,14 +72,32 @@ def add_clusters(store: MemoryStore, namespace: str, texts: list[str]) -> None:
     assert isinstance(store.commit({namespace: proposal})[namespace], Committed)
 
 
-def client_of(store: MemoryStore, settings: Settings | None = None, peer: str = "127.0.0.1") -> TestClient:
+def vectors_of(count: int) -> Matrix:
+    """The unit vectors of the clusters of `add_clusters`, in their order."""
+    vectors = np.random.default_rng(7).standard_normal((count, DIMENSION)).astype(np.float32)
+    unit: Matrix = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def encoder_of(texts: Sequence[str]) -> Encoder:
+    """An encoder that gives each text, prepared as it is, the vector of its cluster."""
+    return replace(table_encoder(texts, vectors_of(len(texts))), name="model", revision="revision")
+
+
+def client_of(
+    store: MemoryStore, settings: Settings | None = None, peer: str = "127.0.0.1", encoder: Encoder | None = None
+) -> TestClient:
     """A browser, or a program, at this address. It follows no redirect."""
     settings = settings or Settings()
     access = Access(settings.serve)
     catalogues = Catalogues(store, lambda: True)
-    services = Services(
-        settings, store, access, catalogues, RateLimit(settings.serve.requests_per_minute), RateLimit(30)
-    )
+    asking = Asking(settings, store, Mirrors(store))
+    if encoder is not None:
+        asking.take(encoder)
+    decisions = Decisions(lambda _: "the text")
+    rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(30)
+    operating = Operating(store, catalogues)
+    services = Services(settings, store, access, catalogues, operating, asking, decisions, rate, failed)
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,19 +21,29 @@ def ask(
     namespace: Annotated[
         str | None, typer.Option(help="Namespace to ask; default: clusters.namespace of the settings.")
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Ask a running `questream serve` at this address, which has its model loaded.")
+    ] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the token for that server.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which cluster a question would join and the five next ones; nothing is learned or counted.
 
     Example: questream ask "How do I reset my PIN?"
     """
+    if server is not None:
+        from questream.tools.asking_server import ask_server
+
+        document = ask_server(server, namespace or load(config, set_).clusters.namespace, text, token_file)
+        print_json(document) if as_json else _print_document(document)
+        return
     from questream.tools.asking import ask as look_up
 
     answer = look_up(load(config, set_), namespace, text)
     if as_json:
         print_json(_document(answer))
         return
-    _print(answer)
+    _print_document(_document(answer))
 
 
 def _document(answer: Answer) -> dict[str, Any]:
@@ -59,20 +70,20 @@ def _row(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _print(answer: Answer) -> None:
-    rows = [_row(candidate) for candidate in answer.candidates]
-    if answer.joins:
-        print_line(f"It would join {rows[0]['cluster_id']}.")
+def _print_document(document: dict[str, Any]) -> None:
+    rows = document["nearest"]
+    if document["cluster"]:
+        print_line(f"It would join {printable(document['cluster']['cluster_id'])}.")
     else:
         print_line("It would open a new cluster.")
     print_table(
         ["cluster", "similarity#", "size#", "label", "question"],
-        ([row["cluster_id"], f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),
+        ([printable(row["cluster_id"]), f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),
     )
-    if answer.truncated:
+    if document["truncated"]:
         remark("the text is longer than the model reads; its end was left out")
-    if answer.unknown_share:
-        remark(f"the model does not know {answer.unknown_share:.0%} of its words")
+    if document["unknown_share"]:
+        remark(f"the model does not know {document['unknown_share']:.0%} of its words")
 
 
 def _texts(row: dict[str, Any]) -> list[str]:

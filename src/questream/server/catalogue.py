@@ -70,8 +70,10 @@ class Catalogue:
         self._names: list[str] = []
         self._questions: list[str] = []
         self._columns: dict[str, NDArray[np.int64]] = {
-            name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", *Sort)
+            name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", "label", *Sort)
         }
+        # A number for each label, by which it is found quickly; 0 for none.
+        self._label_numbers: dict[str, int] = {"": 0}
         # By id, the revision at which a cluster went: a state that was read before must not bring it back.
         self._gone: dict[int, int] = {}
         self._merged: dict[int, set[int]] = {}
@@ -103,8 +105,7 @@ class Catalogue:
             if wanted:
                 rows = np.array(self._rows_with(wanted, query.in_questions), np.int64)
             if query.label is not None:
-                has = [at for at in rows.tolist() if (self._states[at].label or "") == query.label]
-                rows = np.array(has, np.int64)
+                rows = rows[self._columns["label"][rows] == self._label_numbers.get(query.label, -1)]
             total = len(rows)
             keys, ids = self._columns[query.sort][rows], self._columns["id"][rows]
             if query.after is not None:
@@ -163,6 +164,7 @@ class Catalogue:
         self._questions[row] = (state.representative or "").casefold()
         values = {
             "id": state.cluster_id,
+            "label": self._label_numbers.setdefault(state.label or "", len(self._label_numbers)),
             Sort.SIZE: state.size,
             Sort.NEW: state.created_at,
             Sort.SEEN: state.last_seen_at,

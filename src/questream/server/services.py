@@ -12,8 +12,11 @@ from fastapi import Depends, Path, Request
 
 from questream.domain import format_cluster_id, parse_cluster_id
 from questream.server.access import Access, Login, NotLoggedIn, Role
+from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
+from questream.server.decisions import Decisions
 from questream.server.limits import RateLimit
+from questream.server.operating import Operating
 from questream.server.problems import Refused
 from questream.settings import NAMESPACE_PATTERN, Settings
 from questream.store.protocol import Store
@@ -29,6 +32,9 @@ class Services:
     store: Store
     access: Access
     catalogues: Catalogues
+    operating: Operating
+    asking: Asking
+    decisions: Decisions
     rate: RateLimit
     failed_logins: RateLimit
 

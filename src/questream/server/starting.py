@@ -12,9 +12,13 @@ from fastapi import FastAPI
 from questream.errors import SettingsError
 from questream.server.access import Access
 from questream.server.app import build_app
+from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
+from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
 from questream.server.limits import RateLimit
+from questream.server.mirrors import Mirrors
+from questream.server.operating import Operating
 from questream.server.services import Services
 from questream.settings import Settings
 from questream.store.redis.store import open_store
@@ -36,17 +40,25 @@ def build(settings: Settings) -> FastAPI:
     store = open_store(settings.redis, settings.clusters.log_entries)
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
+    asking = Asking(settings, store, Mirrors(store))
+    decisions = Decisions(Texts(settings))
+    published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
 
     @contextmanager
     def running() -> Iterator[None]:
-        states.start()
+        asking.start()
+        for follower in (states, published):
+            follower.start()
         try:
             yield
         finally:
-            states.close()
+            for follower in (states, published):
+                follower.close()
 
-    return build_app(Services(settings, store, access, catalogues, rate, failed), running)
+    operating = Operating(store, catalogues)
+    services = Services(settings, store, access, catalogues, operating, asking, decisions, rate, failed)
+    return build_app(services, running)
 
 
 def serve(settings: Settings) -> None:

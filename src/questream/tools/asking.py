@@ -20,7 +20,7 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     Raises QuestreamError if a worker would dead-letter the text, if the namespace is not there or was built with a
     model that the settings do not name; ModelError; what the store raises.
     """
-    question = _question(text, settings)
+    question = question_of(text, settings)
     # Before the model, which takes seconds to load.
     store = open_store(settings.redis)
     store.ping()
@@ -29,7 +29,7 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     return ask_store(store, name, encoder, rules_of(settings, encoder), question)
 
 
-def _question(text: str, settings: Settings) -> str:
+def question_of(text: str, settings: Settings) -> str:
     """The text as a worker would embed it.
 
     Raises QuestreamError for one that a worker would refuse, with the worker's own reason.

@@ -9,14 +9,18 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.domain import format_cluster_id
+from questream.operations import Candidate
+from questream.server.access import Role
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
+from questream.server.pages.changes import told
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
-from questream.server.services import InNamespace, read_cluster_id
+from questream.server.services import InNamespace, Scope, read_cluster_id
 
 _PAGE = 50
+_NEAREST = 6
 
 router = APIRouter()
 
@@ -61,6 +65,8 @@ def list_clusters(
         is_first=after is None,
         next=found.next and link(here, sort=sort, q=q, cursor=encode_cursor(sort, found.next)) + _label_part(label),
         here=here,
+        operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        done=told(request),
     )
 
 
@@ -71,7 +77,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str) -> Respo
     name = format_cluster_id(state.cluster_id)
     if name != cluster_id:
         return RedirectResponse(link(f"/n/{scope.namespace}/clusters/{name}", merged=cluster_id), HTTPStatus.SEE_OTHER)
-    catalogue = scope.services.catalogues.get(scope.namespace)
+    catalogue, store = scope.services.catalogues.get(scope.namespace), scope.services.store
     merged = request.query_params.get("merged", "")
     return render(
         request,
@@ -80,9 +86,22 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str) -> Respo
         scope,
         state=state,
         name=name,
+        nearest=_nearest(scope, state.cluster_id),
+        operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        done=told(request),
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
-        merged_from=scope.services.store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
+        merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
     )
+
+
+def _nearest(scope: Scope, cluster_id: int) -> list[Candidate] | None:
+    """The nearest clusters, or None while the centroids are being read."""
+    try:
+        found = scope.services.asking.nearest(scope.namespace, cluster_id, _NEAREST)
+    except Refused:
+        return None
+    known = {one.cluster_id: one for one in scope.services.store.states(scope.namespace, [n.cluster_id for n in found])}
+    return [Candidate(known[one.cluster_id], one.similarity) for one in found if one.cluster_id in known]
 
 
 def _label_part(label: str | None) -> str:

@@ -1,0 +1,70 @@
+"""Where a question would go; nothing is learned or counted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from questream.domain import format_cluster_id
+from questream.operations import Candidate
+from questream.server.services import InNamespace
+
+router = APIRouter(tags=["assign"])
+
+
+class Question(BaseModel):
+    """A text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Annotated[str, Field(min_length=1, max_length=50_000)]
+
+
+class Near(BaseModel):
+    """A cluster near a question; `representative` is null for those who may not read texts."""
+
+    cluster_id: str
+    similarity: float
+    size: int
+    label: str | None
+    route: str | None
+    representative: str | None
+
+
+class Assigned(BaseModel):
+    """The cluster that the question would join, null where it would open one, and the nearest ones, best first."""
+
+    cluster: Near | None
+    nearest: list[Near]
+    threshold: float
+    truncated: bool
+    unknown_share: float
+
+
+def as_near(candidate: Candidate, reads_texts: bool) -> Near:
+    """A candidate as it is shown to somebody."""
+    state = candidate.state
+    return Near(
+        cluster_id=format_cluster_id(state.cluster_id),
+        similarity=round(candidate.similarity, 4),
+        size=state.size,
+        label=state.label,
+        route=state.route,
+        representative=state.representative if reads_texts else None,
+    )
+
+
+@router.post("/namespaces/{namespace}/assign")
+def assign(scope: InNamespace, question: Question) -> Assigned:
+    """Which cluster a question would join if it came now."""
+    answer, rules = scope.services.asking.ask(scope.namespace, question.text)
+    nearest = [as_near(candidate, scope.reads_texts) for candidate in answer.candidates]
+    return Assigned(
+        cluster=nearest[0] if answer.joins else None,
+        nearest=nearest,
+        threshold=rules.threshold,
+        truncated=answer.truncated,
+        unknown_share=round(answer.unknown_share, 6),
+    )

@@ -1,0 +1,115 @@
+"""What operators change, with a preview."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from fastapi import APIRouter, Header, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from questream.server.access import Role
+from questream.server.api.clusters import Cluster, as_model, etag_of
+from questream.server.operating import Merging, Naming, Operation
+from questream.server.services import InNamespace, read_cluster_id
+
+MAX_NAME_CHARACTERS = 256
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+router = APIRouter(tags=["operations"])
+
+
+def check_name(name: str) -> str:
+    """A label or route without space around it. Raises ValueError for one with control characters."""
+    if _CONTROL.search(name):
+        raise ValueError("a name is one line without control characters")
+    return name.strip()
+
+
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(check_name)]
+ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    cluster_id: ClusterId
+    id: Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")] = ""
+    reason: Annotated[str, Field(max_length=1000, description="Why; the server's log tells it.")] = ""
+    dry_run: Annotated[bool, Field(description="Tell what it would do, and change nothing.")] = False
+
+
+class LabelRequest(_Request):
+    """A cluster gets a label; an empty one removes it."""
+
+    op: Literal["label"]
+    label: Name
+
+
+class RouteRequest(_Request):
+    """A cluster gets a route; an empty one removes it."""
+
+    op: Literal["route"]
+    route: Name
+
+
+class MergeRequest(_Request):
+    """Two clusters become one; the named, else the larger one's id survives."""
+
+    op: Literal["merge"]
+    other_id: ClusterId
+    drop_names: Annotated[bool, Field(description="Whether the one that goes may lose its label and route.")] = False
+
+
+Request = Annotated[LabelRequest | RouteRequest | MergeRequest, Field(discriminator="op")]
+
+
+class Result(BaseModel):
+    """What an operation did, or would do; `drops_names` tells that a label or a route is lost with it."""
+
+    id: str
+    op: str
+    dry_run: bool
+    before: list[Cluster]
+    after: Cluster
+    drops_names: bool
+
+
+def operation_of(request: LabelRequest | RouteRequest | MergeRequest) -> Operation:
+    """What is asked for."""
+    cluster_id = read_cluster_id(request.cluster_id)
+    match request:
+        case LabelRequest():
+            return Naming(cluster_id, label=request.label)
+        case RouteRequest():
+            return Naming(cluster_id, route=request.route)
+        case MergeRequest():
+            return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names)
+
+
+@router.post("/namespaces/{namespace}/operations", responses={409: {}, 412: {}})
+def operate(
+    scope: InNamespace,
+    request: Request,
+    response: Response,
+    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that `cluster_id` must have.")] = None,
+) -> Result:
+    """Preview or apply an operation. One that comes again with the same id is not done again."""
+    scope.require(Role.OPERATOR)
+    operation, operating = operation_of(request), scope.services.operating
+    id = request.id or str(uuid4())
+    if request.dry_run:
+        outcome = operating.preview(scope.namespace, operation)
+    else:
+        matches = None if if_match in (None, "*") else str(if_match).strip('"')
+        outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, matches)
+        response.headers["ETag"] = etag_of(outcome.after)
+    return Result(
+        id=id,
+        op=request.op,
+        dry_run=request.dry_run,
+        before=[as_model(state, scope.reads_texts) for state in outcome.before],
+        after=as_model(outcome.after, scope.reads_texts),
+        drops_names=outcome.drops,
+    )

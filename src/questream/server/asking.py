@@ -1,0 +1,109 @@
+"""Where a question would go, with a model that is loaded once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from http import HTTPStatus
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.deciding.config import rules_of
+from questream.domain import NamespaceState
+from questream.encoder import Encoder, load_encoder
+from questream.errors import QuestreamError
+from questream.operations import Answer, ask_mirror
+from questream.server.mirrors import Mirrors
+from questream.server.problems import Refused, loading
+from questream.settings import Settings
+from questream.store.protocol import Store
+from questream.tools.asking import question_of
+
+logger = logging.getLogger(__name__)
+
+
+class Asking:
+    """Answers where texts would go. The model is loaded in the background, from `start` on. For any thread."""
+
+    def __init__(self, settings: Settings, store: Store, mirrors: Mirrors) -> None:
+        self._settings = settings
+        self._store = store
+        self._mirrors = mirrors
+        self._loaded = threading.Event()
+        self._device = threading.Lock()
+        self._encoders: list[Encoder] = []
+        self._failure: QuestreamError | None = None
+
+    def start(self) -> None:
+        """Begin to load the model."""
+        threading.Thread(target=self._load, name="model", daemon=True).start()
+
+    def take(self, *encoders: Encoder) -> None:
+        """Answer with these from now on."""
+        self._encoders = list(encoders)
+        self._loaded.set()
+
+    def ask(self, namespace: str, text: str) -> tuple[Answer, Rules]:
+        """Where a text would go, and by which rules. Nothing is learned or counted.
+
+        Raises Refused while model or centroids are being loaded, QuestreamError for a text that a worker would refuse
+        and for a namespace of another model, and what the store raises.
+        """
+        question = question_of(text, self._settings)
+        if not self._loaded.is_set():
+            raise loading("the model's files")
+        if self._failure is not None:
+            raise self._failure
+        whole = self._store.namespace_state(namespace)
+        encoder = next((one for one in self._encoders if whole is not None and _is_of(one, whole)), None)
+        if encoder is None:
+            raise Refused(
+                HTTPStatus.CONFLICT,
+                f"{namespace} was built with another model than this server has",
+                "set model.name and model.revision as its workers have them",
+            )
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror, self._device:
+            return ask_mirror(self._store, namespace, mirror, encoder, rules, question), rules
+
+    def nearest(self, namespace: str, cluster_id: int, limit: int) -> list[Neighbour]:
+        """The clusters nearest to one, best first. Needs no model.
+
+        Raises Refused while the centroids are being read, and what the store raises.
+        """
+        whole = self._store.namespace_state(namespace)
+        with self._mirrors.of(namespace) as mirror:
+            if whole is None or cluster_id not in mirror.row_of:
+                return []
+            return _nearest(mirror, rules_built_with(whole), cluster_id, limit)
+
+    def _load(self) -> None:
+        try:
+            former = self._settings.model.of_former
+            self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
+        except QuestreamError as error:
+            self._failure = error
+            logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(error)})
+        finally:
+            self._loaded.set()
+
+
+def rules_built_with(whole: NamespaceState) -> Rules:
+    """How a namespace clusters, as far as its state tells."""
+    similarity: Similarity = "cosine" if whole.similarity == "cosine" else "centred"
+    linkages: dict[str, Linkage] = {"average": "average", "centroid": "centroid", "first": "first"}
+    linkage = linkages.get(whole.linkage, "adaptive")
+    return Rules(whole.threshold, whole.threshold, similarity=similarity, linkage=linkage)
+
+
+def _nearest(mirror: Mirror, rules: Rules, cluster_id: int, limit: int) -> list[Neighbour]:
+    vector_sum = mirror.vector_sum(cluster_id)
+    length = float(mirror.dot_self[mirror.row_of[cluster_id]]) ** 0.5
+    found = nearest_clusters(mirror, rules, vector_sum / max(length, 1e-9), limit + 1)
+    return [one for one in found if one.cluster_id != cluster_id][:limit]
+
+
+def _is_of(encoder: Encoder, whole: NamespaceState) -> bool:
+    mine = (encoder.name, encoder.revision, encoder.dimension)
+    return mine == (whole.model, whole.model_revision, whole.dimension)

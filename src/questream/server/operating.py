@@ -1,0 +1,181 @@
+"""What operators change: previewed, applied once for each id, and at once on the page."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+
+from questream.clustering.merging import precedence
+from questream.domain import ClusterState, format_cluster_id
+from questream.server.catalogues import Catalogues
+from questream.server.problems import Refused
+from questream.store.protocol import Store
+from questream.tools.clusters import label, lineage, merge
+
+logger = logging.getLogger(__name__)
+
+_MOST_IDS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A cluster gets a label, a route or both; None leaves one as it is, "" removes it."""
+
+    cluster_id: int
+    label: str | None = None
+    route: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    """Two clusters become one; `drops_names` says that label and route of the one that goes may be lost."""
+
+    cluster_id: int
+    other_id: int
+    drops_names: bool = False
+
+
+Operation = Naming | Merging
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the clusters of an operation stood, and how they stand after it; of a merge the survivor comes first.
+
+    `drops` tells that a merge loses label or route of the one that goes.
+    """
+
+    before: tuple[ClusterState, ...]
+    after: ClusterState
+    drops: bool = False
+
+
+class Operating:
+    """Previews and applies operations, one at a time. An id that comes again is answered with what it did.
+
+    Ids are remembered by this process, the newest ten thousand.
+    """
+
+    def __init__(self, store: Store, catalogues: Catalogues) -> None:
+        self._store = store
+        self._catalogues = catalogues
+        self._guard = threading.Lock()
+        self._done: OrderedDict[tuple[str, str], tuple[Operation, Outcome]] = OrderedDict()
+
+    def preview(self, namespace: str, operation: Operation) -> Outcome:
+        """What an operation would do; nothing is changed. Raises what `apply` raises, but for names that differ."""
+        match operation:
+            case Naming():
+                state = self._live(namespace, operation.cluster_id)
+                return Outcome((state,), _named(state, operation))
+            case Merging():
+                survivor, loser = self._merging(namespace, operation)
+                return Outcome((survivor, loser), _merged(survivor, loser), _drops(survivor, loser))
+
+    def apply(
+        self,
+        namespace: str,
+        operation: Operation,
+        actor: str,
+        id: str = "",
+        reason: str = "",
+        matches: str | None = None,
+    ) -> Outcome:
+        """Do it, unless this id has done it; the log tells who did it and why.
+
+        `matches` is the revision, as `c17.4`, that its cluster must have.
+
+        Raises Refused where the id did something else, or the revision is another by now; NoSuchCluster; NamingsDiffer;
+        Contended; and what the store raises.
+        """
+        with self._guard:
+            done = self._done.get((namespace, id)) if id else None
+            if done is not None:
+                if done[0] != operation:
+                    raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+                return done[1]
+            if matches is not None:
+                self._require(namespace, operation, matches)
+            outcome = self._apply(namespace, operation)
+            if id:
+                self._done[namespace, id] = operation, outcome
+                if len(self._done) > _MOST_IDS:
+                    self._done.popitem(last=False)
+        self._catalogues.follow(outcome.after)
+        for state in self._store.states(namespace, [one.cluster_id for one in outcome.before]):
+            self._catalogues.follow(state)
+        logger.info(
+            "an operation was applied",
+            extra={
+                "operation": type(operation).__name__.lower(),
+                "namespace": namespace,
+                "cluster_ids": [format_cluster_id(one.cluster_id) for one in outcome.before],
+                "actor": actor,
+                "reason": reason,
+            },
+        )
+        return outcome
+
+    def _apply(self, namespace: str, operation: Operation) -> Outcome:
+        match operation:
+            case Naming():
+                before = self._live(namespace, operation.cluster_id)
+                after = label(self._store, namespace, operation.cluster_id, operation.label, operation.route)
+                return Outcome((before,), after)
+            case Merging():
+                survivor, loser = self._merging(namespace, operation)
+                applied = merge(
+                    self._store,
+                    namespace,
+                    operation.cluster_id,
+                    operation.other_id,
+                    lambda *_: operation.drops_names,
+                )
+                if applied.merge.survivor != survivor.cluster_id:
+                    survivor, loser = loser, survivor
+                after = self._live(namespace, applied.merge.survivor)
+                return Outcome((survivor, loser), after, _drops(survivor, loser))
+
+    def _live(self, namespace: str, cluster_id: int) -> ClusterState:
+        return lineage(self._store, namespace, cluster_id)[-1]
+
+    def _merging(self, namespace: str, operation: Merging) -> Sequence[ClusterState]:
+        one, other = self._live(namespace, operation.cluster_id), self._live(namespace, operation.other_id)
+        if one.cluster_id == other.cluster_id:
+            raise Refused(HTTPStatus.CONFLICT, "the two are one cluster already")
+        return sorted(
+            (one, other), key=lambda state: precedence((state.label, state.route), state.size, state.cluster_id)
+        )
+
+    def _require(self, namespace: str, operation: Operation, matches: str) -> None:
+        state = self._live(namespace, operation.cluster_id)
+        if matches != f"{format_cluster_id(state.cluster_id)}.{state.revision}":
+            raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
+
+
+def _named(state: ClusterState, naming: Naming) -> ClusterState:
+    kept = {"label": state.label, "route": state.route}
+    given = {"label": naming.label, "route": naming.route}
+    label, route = (kept[name] if given[name] is None else given[name] or None for name in kept)
+    return replace(state, label=label, route=route)
+
+
+def _drops(survivor: ClusterState, loser: ClusterState) -> bool:
+    kept, lost = (survivor.label, survivor.route), (loser.label, loser.route)
+    return any(lost) and any(kept) and lost != kept
+
+
+def _merged(survivor: ClusterState, loser: ClusterState) -> ClusterState:
+    named = survivor if survivor.label or survivor.route else loser
+    return replace(
+        survivor,
+        label=named.label,
+        route=named.route,
+        size=survivor.size + loser.size,
+        created_at=min(survivor.created_at, loser.created_at),
+        last_seen_at=max(survivor.last_seen_at, loser.last_seen_at),
+    )

@@ -1,0 +1,292 @@
+"""What operators change through the page and the API, where a question would go, and decisions as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from questream.errors import QuestreamError
+from questream.operations import merge_clusters
+from questream.server.decisions import MOST_SUBSCRIBERS, Decisions
+from questream.server.problems import Refused
+from questream.tools.asking_server import ask_server
+from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
+
+OPERATIONS = "/api/v1/namespaces/shop/operations"
+ASSIGN = "/api/v1/namespaces/shop/assign"
+TEXTS = ["Where is my parcel?", "How do I pay?", "Can I return it?", "Do you deliver abroad?"]
+
+
+def operate(client: TestClient, **body: Any) -> Any:
+    return client.post(OPERATIONS, json=body)
+
+
+def fields_of(page: str) -> dict[str, list[str]]:
+    """The fields of a page's form, as a browser would send them."""
+    form = page[page.index('<form method="post" action="/n/') :]
+    fields: dict[str, list[str]] = {}
+    for tag in re.findall(r"<input [^>]*>", form):
+        named = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        if named.get("type") == "hidden":
+            fields.setdefault(named["name"], []).append(named["value"])
+    return fields
+
+
+def test_a_preview_tells_what_would_be_and_changes_nothing() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    told = operate(client, op="merge", cluster_id="c2", other_id="c1", dry_run=True).json()
+    assert (told["after"]["cluster_id"], told["after"]["size"], told["drops_names"]) == ("c1", 7, False)
+    told = operate(client, op="label", cluster_id="c1", label="parcel", dry_run=True).json()
+    assert (told["before"][0]["label"], told["after"]["label"]) == (None, "parcel")
+    assert [(state.size, state.label) for state in store.summaries("shop")] == [
+        (4, None),
+        (3, None),
+        (2, None),
+        (1, None),
+    ]
+
+
+def test_what_is_changed_is_in_the_list_at_once() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    client.get("/api/v1/namespaces/shop/clusters")
+    assert operate(client, op="label", cluster_id="c2", label=" payment ").json()["after"]["label"] == "payment"
+    assert operate(client, op="route", cluster_id="c2", route="payments").json()["after"]["route"] == "payments"
+    assert operate(client, op="merge", cluster_id="c1", other_id="c2").json()["after"]["cluster_id"] == "c2"
+    listed = client.get("/api/v1/namespaces/shop/clusters").json()["clusters"]
+    assert [(one["cluster_id"], one["size"], one["label"]) for one in listed[:2]] == [
+        ("c2", 7, "payment"),
+        ("c3", 2, None),
+    ]
+    assert client.get("/api/v1/namespaces/shop/clusters/c2").json()["merged_from"] == ["c1"]
+    assert operate(client, op="label", cluster_id="c1", label="").json()["after"]["label"] is None
+
+
+def test_an_operation_that_comes_again_is_done_once() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    merge = {"op": "merge", "cluster_id": "c1", "other_id": "c2", "id": "7"}
+    first, second = operate(client, **merge), operate(client, **merge)
+    assert (first.status_code, first.json()) == (200, second.json())
+    assert operate(client, op="label", cluster_id="c1", label="x", id="7").status_code == 409
+    assert operate(client, op="merge", cluster_id="c1", other_id="c2", id="8").status_code == 409
+
+
+def test_a_change_may_ask_for_the_revision_that_was_looked_at() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    seen = client.get("/api/v1/namespaces/shop/clusters/c1").headers["etag"]
+    store.label("shop", 1, "somebody else's", None)
+    body = {"op": "label", "cluster_id": "c1", "label": "mine"}
+    assert client.post(OPERATIONS, json=body, headers={"If-Match": seen}).status_code == 412
+    now = client.get("/api/v1/namespaces/shop/clusters/c1").headers["etag"]
+    done = client.post(OPERATIONS, json=body, headers={"If-Match": now})
+    assert (done.status_code, done.json()["after"]["label"]) == (200, "mine")
+    assert done.headers["etag"] != now
+
+
+def test_a_merge_loses_names_only_where_that_is_said() -> None:
+    store = store_with({"shop": TEXTS})
+    store.label("shop", 1, "parcel", None)
+    store.label("shop", 2, "payment", "payments")
+    client = client_of(store)
+    merge = {"op": "merge", "cluster_id": "c1", "other_id": "c2"}
+    assert operate(client, **merge, dry_run=True).json()["drops_names"] is True
+    assert operate(client, **merge).status_code == 409
+    assert operate(client, **merge, drop_names=True).json()["after"]["label"] == "parcel"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"op": "label", "cluster_id": "c1"},
+        {"op": "label", "cluster_id": "c1", "label": "x" * 257},
+        {"op": "label", "cluster_id": "c1", "label": "two\nlines"},
+        {"op": "label", "cluster_id": "1", "label": "x"},
+        {"op": "label", "cluster_id": "c1", "label": "x", "more": 1},
+        {"op": "explode", "cluster_id": "c1"},
+        {"op": "merge", "cluster_id": "c1", "other_id": "c0"},
+        [],
+        None,
+    ],
+)
+def test_what_is_no_operation_is_refused(body: Any) -> None:
+    store = store_with({"shop": TEXTS})
+    assert client_of(store).post(OPERATIONS, json=body).status_code == 422
+    assert [state.label for state in store.summaries("shop")] == [None] * 4
+
+
+def test_a_viewer_changes_nothing_and_is_offered_nothing(tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"*": "viewer"}, "anna": {"shop": "operator"}})
+    store = store_with({"shop": TEXTS})
+    client = client_of(store, settings)
+    vera, anna = bearer(tokens["vera"]), bearer(tokens["anna"])
+    body = {"op": "label", "cluster_id": "c1", "label": "x"}
+    assert client.post(OPERATIONS, json=body, headers=vera).status_code == 403
+    assert client.get("/n/shop/change?op=label&c=c1", headers=vera).status_code == 403
+    client.get("/n/shop/clusters", headers=vera)
+    form = {"form_token": client.cookies["questream_form"], "op": "label", "c": "c1", "name": "x"}
+    assert client.post("/n/shop/change", data=form, headers=vera).status_code == 403
+    for page in ("/n/shop/clusters", "/n/shop/clusters/c1"):
+        assert "/n/shop/change" not in client.get(page, headers=vera).text
+        assert "/n/shop/change" in client.get(page, headers=anna).text
+    assert client.post(OPERATIONS, json=body, headers=anna).status_code == 200
+
+
+def test_the_page_labels_several_clusters_as_one_change() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    fields = fields_of(client.get("/n/shop/change?op=label&c=c1&c=c3&c=c1").text)
+    assert fields["c"] == ["c1", "c3"]
+    done = client.post("/n/shop/change", data={**fields, "name": "parcel"})
+    assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=label.2")
+    assert "2 clusters labelled." in client.get(done.headers["location"]).text
+    assert [state.label for state in store.summaries("shop")] == ["parcel", None, "parcel", None]
+
+
+def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
+    store = store_with({"shop": TEXTS})
+    store.label("shop", 2, "payment", None)
+    store.label("shop", 3, "return", None)
+    client = client_of(store)
+    page = client.get("/n/shop/change?op=merge&c=c1&c=c2&c=c3").text
+    assert "Drop the labels and routes that differ" in page
+    fields = fields_of(page)
+    assert client.post("/n/shop/change", data=fields).status_code == 409
+    done = client.post("/n/shop/change", data={**fields, "drop_names": "yes"})
+    assert done.headers["location"] == "/n/shop/clusters/c2?done=merge.3"
+    assert [(state.cluster_id, state.size) for state in store.summaries("shop")] == [(2, 9), (4, 1)]
+
+
+def test_what_another_operator_did_meanwhile_is_shown_before_anything_is_done() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    fields = fields_of(client.get("/n/shop/change?op=label&c=c1").text)
+    store.label("shop", 1, "theirs", None)
+    shown = client.post("/n/shop/change", data={**fields, "name": "mine"})
+    assert shown.status_code == 409
+    assert "Somebody changed" in shown.text
+    assert "theirs" in shown.text
+    client.post("/n/shop/change", data={**fields_of(shown.text), "name": "mine"})
+    assert next(iter(store.summaries("shop"))).label == "mine"
+
+
+def test_a_question_that_counts_meanwhile_is_no_change_by_another_operator() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    fields = fields_of(client.get("/n/shop/change?op=merge&c=c1&c=c2").text)
+    merge_clusters(store, "shop", 1, 4)
+    assert client.post("/n/shop/change", data=fields).status_code == 303
+
+
+def test_the_nearest_clusters_are_shown_without_the_cluster_itself() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    page = client.get("/n/shop/clusters/c1").text
+    nearest = page[page.index('id="near"') : page.index('id="merged"')]
+    assert sorted(set(re.findall(r"clusters/(c\d)", nearest))) == ["c2", "c3", "c4"]
+
+
+def test_a_question_is_answered_by_the_model_that_is_loaded_once(tmp_path: Path) -> None:
+    store = store_with({"shop": TEXTS})
+    settings, tokens = with_tokens(tmp_path, {"vera": {"*": "viewer"}, "anna": {"*": "operator"}})
+    client = client_of(store, settings, encoder=encoder_of(TEXTS))
+    answer = client.post(ASSIGN, json={"text": TEXTS[2]}, headers=bearer(tokens["anna"])).json()
+    assert (answer["cluster"]["cluster_id"], answer["cluster"]["representative"]) == ("c3", TEXTS[2])
+    assert len(answer["nearest"]) == 4
+    hidden = client.post(ASSIGN, json={"text": TEXTS[2]}, headers=bearer(tokens["vera"])).json()
+    assert hidden["cluster"]["representative"] is None
+    store.label("shop", 1, "moved on", None)
+    merge_clusters(store, "shop", 2, 3)
+    moved = client.post(ASSIGN, json={"text": TEXTS[1]}, headers=bearer(tokens["anna"])).json()
+    assert [one["cluster_id"] for one in moved["nearest"]].count("c3") == 0
+    assert store.namespace_state("shop").next_cluster == 5  # type: ignore[union-attr]
+
+
+def test_a_text_that_a_worker_would_refuse_and_a_model_that_is_not_loaded_are_told() -> None:
+    store = store_with({"shop": TEXTS})
+    ready = client_of(store, encoder=encoder_of(TEXTS))
+    refused = ready.post(ASSIGN, json={"text": "   "})
+    assert (refused.status_code, "empty_text" in refused.json()["detail"]) == (422, True)
+    assert client_of(store).post(ASSIGN, json={"text": TEXTS[0]}).status_code == 503
+    add_clusters(store, "other", TEXTS)
+    assert ready.post(ASSIGN, json={"text": ""}).status_code == 422
+    page = ready.get("/n/shop/ask")
+    form = {"form_token": ready.cookies["questream_form"], "text": TEXTS[0]}
+    assert page.status_code == 200
+    assert "It would join" in ready.post("/n/shop/ask", data=form).text
+    assert "empty_text" in ready.post("/n/shop/ask", data=form | {"text": "\u200b"}).text
+
+
+@pytest.mark.parametrize("server", ["ftp://host", "file:///etc/passwd", "127.0.0.1:8464"])
+def test_only_a_server_of_http_is_asked(server: str) -> None:
+    with pytest.raises(QuestreamError, match="http"):
+        ask_server(server, "shop", "text")
+
+
+def test_a_server_that_is_not_there_is_told_without_the_question() -> None:
+    with pytest.raises(QuestreamError, match="did not answer") as caught:
+        ask_server("http://127.0.0.1:9", "shop", "a secret question")
+    assert "secret" not in str(caught.value)
+
+
+@dataclass
+class Published:
+    """A record of the output topic."""
+
+    value: bytes
+    topic: str = "question-clusters"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def test_decisions_reach_who_looks_at_their_namespace_with_texts_for_who_may_read_them() -> None:
+    decisions = Decisions(lambda decision: f"text of {decision['question_id']}")
+
+    async def look() -> tuple[Any, Any]:
+        async with decisions.subscribe("shop", True) as reader, decisions.subscribe("shop", False) as viewer:
+            for value in (b"no JSON", b"[]", orjson.dumps({"namespace": "books", "question_id": "q0"})):
+                decisions.take(Published(value))
+            decisions.take(Published(orjson.dumps({"namespace": "shop", "question_id": "q1"})))
+            return await asyncio.wait_for(reader.waiting.get(), 5), await asyncio.wait_for(viewer.waiting.get(), 5)
+
+    read, seen = asyncio.run(look())
+    assert read == {"namespace": "shop", "question_id": "q1", "text": "text of q1"}
+    assert seen == {"namespace": "shop", "question_id": "q1"}
+
+
+def test_one_who_does_not_keep_up_is_told_how_many_were_left_out_and_holds_nobody_up() -> None:
+    decisions = Decisions(lambda _: None)
+
+    async def look() -> tuple[int, int]:
+        async with decisions.subscribe("shop", False) as slow:
+            for number in range(250):
+                decisions.take(Published(orjson.dumps({"namespace": "shop", "question_id": str(number)})))
+            await asyncio.sleep(0.1)
+            return slow.waiting.qsize(), slow.skipped
+
+    assert asyncio.run(look()) == (200, 50)
+
+
+def test_so_many_may_look_and_no_more() -> None:
+    decisions = Decisions(lambda _: None)
+
+    async def look(left: int) -> None:
+        if left:
+            async with decisions.subscribe("shop", False):
+                await look(left - 1)
+            return
+        with pytest.raises(Refused, match="too many"):
+            decisions.require_room()
+
+    asyncio.run(look(MOST_SUBSCRIBERS))
+    decisions.require_room()
