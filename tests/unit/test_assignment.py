@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix
 from tests.kit.reference import Reference
 from tests.kit.stepping import Stepper, unit_rows
@@ -120,7 +120,7 @@ def test_no_cluster_has_more_leeway_than_members_at_the_threshold_need(
     vectors = stream(seed, members, 3, 8, 0.9, 0.0)
     mirror = Mirror(8)
     mirror.apply([ClusterMoved(1, members, vectors.sum(axis=0))])
-    products = Products(mirror, Rules(threshold, threshold, similarity="cosine"), room=0)
+    products = ScoreTerms(mirror, Rules(threshold, threshold, similarity="cosine"), room=0)
     at_rest = float(products.leeway[0])
     products.refresh_row(0)
     assert products.leeway[0] == at_rest

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Linkage, Rules
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix
 from tests.kit.reference import Cluster, Reference
 from tests.kit.stepping import Stepper, unit_rows
@@ -121,7 +121,7 @@ def test_no_merge_makes_a_heap(seed: int, clusters: int, threshold: float, centr
 
 
 def cohesion_of(mirror: Mirror, rules: Rules, cluster_id: int) -> float:
-    return float(Products(mirror, rules, room=0).cohesion[mirror.row_of[cluster_id]])
+    return float(ScoreTerms(mirror, rules, room=0).cohesion[mirror.row_of[cluster_id]])
 
 
 def test_clusters_that_did_not_move_are_left_alone() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import Kept, conflict_with, keep, unpack
@@ -125,7 +125,7 @@ class BatchAssigner:
         self._bring_up_to_date()
         size = len(self._vectors)
         mirror, dots, within = self._mirror, self._dots, self._within
-        products = Products(mirror, self._rules, room=size)
+        products = ScoreTerms(mirror, self._rules, room=size)
         dot_mean_sum = (self._vectors @ mirror.mean_sum).astype(np.float64)
         ids = np.concatenate([mirror.ids, np.arange(mirror.next_id, mirror.next_id + size)])
         scores = np.empty(products.count + size, np.float32)
@@ -197,7 +197,7 @@ class BatchAssigner:
         cluster = touched.get(row)
         return unpack(self._mirror.kept(int(ids[row]))) if cluster is None else cluster.kept
 
-    def _join(self, i: int, row: int, cluster: Touched, products: Products, dot_mean_sum: float) -> None:
+    def _join(self, i: int, row: int, cluster: Touched, products: ScoreTerms, dot_mean_sum: float) -> None:
         """Question `i` joins `row`: from here on the later questions see the moved centroid."""
         cluster.questions.append(i)
         if cluster.members >= self._rules.learning_members:
@@ -237,7 +237,7 @@ class BatchAssigner:
 
 
 def _score_row(
-    products: Products, dots: Matrix, constant: float, length: float, scores: Matrix, scratch: Matrix
+    products: ScoreTerms, dots: Matrix, constant: float, length: float, scores: Matrix, scratch: Matrix
 ) -> Matrix:
     """Scores of one question against all clusters, but for the division by its own length."""
     count = products.count

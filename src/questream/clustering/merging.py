@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
 from questream.domain import Matrix, Vector
 
@@ -82,7 +82,7 @@ def propose_merges(
     rows = mirror.rows(moved)
     if not rows or mirror.count < 2:
         return []
-    products = Products(mirror, rules, room=0)
+    products = ScoreTerms(mirror, rules, room=0)
     moved_rows = np.array(rows)
     if not any(
         (_scores(products, moved_rows, block, mirror.sums[rows] @ mirror.sums[block].T) >= rules.merge_threshold).any()
@@ -102,7 +102,7 @@ class _Merger:
     """Scores of `moved` rows (m) against all clusters (count), updated as merges add rows together."""
 
     def __init__(
-        self, mirror: Mirror, products: Products, rows: list[int], rules: Rules, apart: Collection[tuple[int, int]]
+        self, mirror: Mirror, products: ScoreTerms, rows: list[int], rules: Rules, apart: Collection[tuple[int, int]]
     ) -> None:
         self._rules = rules
         self._mirror = mirror
@@ -209,7 +209,7 @@ class _Merger:
         return total
 
 
-def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Matrix) -> Matrix:
+def _scores(products: ScoreTerms, rows: NDArray[np.int64], block: slice, dots: Matrix) -> Matrix:
     """Scores of clusters (m,) against a block of all: the formula of `scores.py`, a cluster in the question's place."""
     members = products.members[rows]
     scores: Matrix = dots * products.scale[block]
@@ -228,7 +228,7 @@ def _scores(products: Products, rows: NDArray[np.int64], block: slice, dots: Mat
     return scores
 
 
-def _rule_out_heaps(products: Products, rows: NDArray[np.int64], block: slice, dots: Matrix, scores: Matrix) -> None:
+def _rule_out_heaps(products: ScoreTerms, rows: NDArray[np.int64], block: slice, dots: Matrix, scores: Matrix) -> None:
     """Take the pairs out of the running that are near enough, and as one cluster would be too loose."""
     at, column = np.nonzero(scores >= products.rules.merge_threshold)
     ones, others = rows[at], column + block.start

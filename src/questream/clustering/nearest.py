@@ -8,7 +8,7 @@ import numpy as np
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.domain import Vector
 
 
@@ -22,7 +22,7 @@ class Neighbour:
 
 def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int) -> list[Neighbour]:
     """The `limit` clusters nearest to a unit vector (d,), best first."""
-    products = Products(mirror, rules, room=0)
+    products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
     scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
     scores = np.clip(scores / length + products.leeway, -1.0, 1.0)

@@ -38,7 +38,7 @@ Scale = NDArray[np.float32]
 _SMALLEST_SQUARE = 1e-9
 
 
-class Products:
+class ScoreTerms:
     """The products of raw sums that scores need, for `count` clusters with room for `room` more.
 
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.

@@ -10,7 +10,7 @@ from questream.clustering.merging import Merge, propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Products
+from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix, Vector
 
 
@@ -80,7 +80,7 @@ class Centroids:
 
         Each of them holds questions that this model keeps apart.
         """
-        products = Products(self._mirror, self._rules, room=0)
+        products = ScoreTerms(self._mirror, self._rules, room=0)
         members = self._mirror.members
         dot_mean = self._mirror.dot_mean / products.mean_weight if products.centred else np.zeros(self._mirror.count)
         # The mean score of members is that of the cluster's own sum, each member's length taken as the mean one.

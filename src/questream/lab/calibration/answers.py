@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from questream.errors import QuestreamError
-from questream.lab.calibration.belief import Belief, last_rows_together, parting_counts
+from questream.lab.calibration.posterior import ThresholdPosterior, last_rows_together, parting_counts
 from questream.lab.calibration.proposal import Proposal, edge_remarks, middle_of_best, settings_of
 from questream.lab.calibration.sweep import Floats, Sweep, require_enough
 
@@ -51,8 +51,8 @@ class Inquiry:
         require_enough(sweep.questions)
         self._sweep = sweep
         self._random = np.random.default_rng(seed)
-        self._belief = Belief(sweep, guess, false_join_cost)
-        self._same = _WRONG_ANSWERS + (1.0 - 2.0 * _WRONG_ANSWERS) * self._belief.chance[:, :, 1:]
+        self._posterior = ThresholdPosterior(sweep, guess, false_join_cost)
+        self._same = _WRONG_ANSWERS + (1.0 - 2.0 * _WRONG_ANSWERS) * self._posterior.chance[:, :, 1:]
         self._rows = last_rows_together(sweep)
         sizes = np.stack([np.bincount(clusters)[clusters] for clusters in sweep.after], axis=1)
         # Of each question's cluster at each threshold the share that it is not with at any higher one, (n, t).
@@ -90,7 +90,7 @@ class Inquiry:
 
     def _next_of_biggest(self) -> Ask | None:
         """Two of one of the biggest clusters, brought together by a merge if any were."""
-        row = middle_of_best(self._belief.expected())
+        row = middle_of_best(self._posterior.expected())
         clusters, published = self._sweep.after[row], self._sweep.published[row]
         sizes = np.bincount(clusters)
         biggest = np.argsort(-sizes, kind="stable")[:_BIGGEST_CLUSTERS]
@@ -114,7 +114,7 @@ class Inquiry:
             return False
         self.answers[_key(first, second)] = same
         chance = self._same[:, :, row]
-        self._belief.log_odds += np.log(chance if same else 1.0 - chance)
+        self._posterior.log_odds += np.log(chance if same else 1.0 - chance)
         return True
 
     def pass_over(self, ask: Ask) -> None:
@@ -124,7 +124,7 @@ class Inquiry:
     @property
     def expected_agreement(self) -> float:
         """BCubed F that clusters at the proposed threshold are expected to have with those at the best one."""
-        return float(self._belief.expected().max())
+        return float(self._posterior.expected().max())
 
     @property
     def is_sure(self) -> bool:
@@ -135,9 +135,9 @@ class Inquiry:
         """What the answers so far come to. Raises QuestreamError without any."""
         if not self.answers:
             raise QuestreamError("no answers: without any, calibrate from the sample alone")
-        expected = self._belief.expected()
+        expected = self._posterior.expected()
         best, thresholds = middle_of_best(expected), self._sweep.thresholds
-        low, high = self._belief.interval()
+        low, high = self._posterior.interval()
         return Proposal(
             threshold=thresholds[best],
             low=low,
@@ -159,9 +159,9 @@ class Inquiry:
 
     def _information(self) -> Floats:
         """What an answer about each row is expected to tell of the best threshold, whatever the slope, in nats."""
-        belief = self._belief.odds()
-        weight = belief.sum(axis=1)
-        expected = np.einsum("bs,bsr->br", belief, self._same)
+        posterior = self._posterior.odds()
+        weight = posterior.sum(axis=1)
+        expected = np.einsum("bs,bsr->br", posterior, self._same)
         given = expected / np.maximum(weight, 1e-300)[:, None]
         information: Floats = _entropy(expected.sum(axis=0)) - weight @ _entropy(given)
         return information

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
-from questream.lab.calibration.belief import Belief, last_rows_together, parting_counts
+from questream.lab.calibration.posterior import ThresholdPosterior, last_rows_together, parting_counts
 from questream.lab.calibration.proposal import (
     BOOTSTRAP_ROUNDS,
     Mistakes,
@@ -69,17 +69,19 @@ def propose_from_pairs(sweep: Sweep, stream: PairStream, false_join_cost: float 
     """The threshold that the pairs of one question speak for, given all else that each of the two could have joined.
 
     A pair's likelihood is that of its second question among all of the stream to be the one that is the same as the
-    first (conditional logit: McFadden 1974), by how high a threshold joins them; the model is `belief.py`'s. It is not
-    moved by how many pairs of each kind were labelled, nor by how near those are that are different: these serve to
+    first (conditional logit: McFadden 1974), by how high a threshold joins them; `posterior.py` has the model. It is
+    not moved by how many pairs of each kind were labelled, nor by how near those are that are different: these serve to
     count false joins. The interval is from a bootstrap that draws pairs; mistakes are per 1,000 pairs of their kind.
     """
-    belief = Belief(sweep, None, false_join_cost)
-    told = _log_likelihoods(sweep, stream, belief)
-    draws = np.random.default_rng(seed).multinomial(len(told), np.full(len(told), 1 / len(told)), BOOTSTRAP_ROUNDS)
+    posterior = ThresholdPosterior(sweep, None, false_join_cost)
+    likelihoods = _log_likelihoods(sweep, stream, posterior)
+    draws = np.random.default_rng(seed).multinomial(
+        len(likelihoods), np.full(len(likelihoods), 1 / len(likelihoods)), BOOTSTRAP_ROUNDS
+    )
     chosen = []
-    for draw in (*draws, np.ones(len(told))):
-        belief.log_odds = np.tensordot(draw, told, axes=1)
-        scores = belief.expected()
+    for draw in (*draws, np.ones(len(likelihoods))):
+        posterior.log_odds = np.tensordot(draw, likelihoods, axes=1)
+        scores = posterior.expected()
         chosen.append(sweep.thresholds[middle_of_best(scores)])
     low, high = interval_of(sweep.thresholds, np.array(chosen[:-1]))
     best = middle_of_best(scores)
@@ -94,20 +96,20 @@ def propose_from_pairs(sweep: Sweep, stream: PairStream, false_join_cost: float 
     )
 
 
-def _log_likelihoods(sweep: Sweep, stream: PairStream, belief: Belief) -> Floats:
+def _log_likelihoods(sweep: Sweep, stream: PairStream, posterior: ThresholdPosterior) -> Floats:
     """Of each pair that is the same question, for every best threshold and slope: (pairs, bests, slopes)."""
     rows = last_rows_together(sweep)
     counts = parting_counts(sweep, rows)
     counts = np.column_stack([sweep.questions - 1 - counts.sum(axis=1), counts])
-    chance = _LEAST_CHANCE + (1.0 - _LEAST_CHANCE) * belief.chance
+    chance = _LEAST_CHANCE + (1.0 - _LEAST_CHANCE) * posterior.chance
     # A text beside itself was never chosen among others.
     pairs = [(i, j) for i, j in zip(stream.first[stream.same], stream.second[stream.same], strict=True) if i != j]
-    told = np.zeros((len(pairs), *belief.log_odds.shape))
+    likelihoods = np.zeros((len(pairs), *posterior.log_odds.shape))
     for at, (one, other) in enumerate(pairs):
         own = np.log(chance[:, :, int(rows[one, other]) + 1])
         # Either may be the one that the other was chosen for.
-        told[at] = own - 0.5 * (np.log(chance @ counts[one]) + np.log(chance @ counts[other]))
-    return told
+        likelihoods[at] = own - 0.5 * (np.log(chance @ counts[one]) + np.log(chance @ counts[other]))
+    return likelihoods
 
 
 def _mistakes(sweep: Sweep, stream: PairStream) -> list[Mistakes]:

@@ -1,4 +1,4 @@
-"""What labels about two questions of a sweep tell of its best threshold.
+"""The posterior of the best threshold of a sweep, given labels about pairs of its questions.
 
 Two questions end in one cluster up to some threshold of the sweep: that is the decision a label judges. Joins that a
 low threshold alone makes are mostly wrong, those that a high one makes too mostly right; with the best threshold b,
@@ -33,11 +33,11 @@ _STEPS_BELOW = 2
 _STEPS_BEYOND = 5
 
 
-class Belief:
+class ThresholdPosterior:
     """How likely each threshold is to be the best of the sweep; `guess` is what the sample alone says.
 
     `chance` (bests, slopes, thresholds + 1) is that two are the same question if they share a cluster up to the
-    threshold of row r - 1; at r = 0 they never do. `log_odds` (bests, slopes) are what labels told so far.
+    threshold of row r - 1; at r = 0 they never do. `log_odds` (bests, slopes) are those of the labels so far.
     """
 
     def __init__(self, sweep: Sweep, guess: float | None, false_join_cost: float) -> None:
