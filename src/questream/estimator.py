@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from questream.clustering.levels import LevelRules, leaf
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
 from questream.library import BATCH_QUESTIONS, QuestionClusterer, texts_of
@@ -19,6 +20,9 @@ from questream.settings import Granularity
 __all__ = ["OnlineClustering"]
 
 Labels = NDArray[np.int64]
+
+Level = Literal["cluster", "intent", "topic"]
+_LEVELS = get_args(Level)
 
 _NOISE = -1
 # Clusters are numbered from 1.
@@ -38,6 +42,9 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
     after `fit`. `partial_fit` never renames a cluster: new ones take the next numbers, one that is merged into another
     leaves a gap. `predict` gives the nearest cluster within the threshold, -1 where none is; it learns nothing.
     `clusterer_` is the `QuestionClusterer` underneath, for neighbours, sizes and clusters as it numbers them itself.
+
+    With `level` intent or topic, labels are of the groups of clusters that are found at the end of each call; a
+    question may change its label with more questions.
 
     Vectors of a model are worth computing once, before a search. With groups that are known:
 
@@ -64,6 +71,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         linkage: Linkage = "adaptive",
         centroid_members: int = 256,
         mean_questions: int = 1000,
+        level: Level = "cluster",
         judge_features: bool = True,
         prepare: Callable[[str], str] = without_frame,
     ) -> None:
@@ -75,6 +83,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         self.linkage = linkage
         self.centroid_members = centroid_members
         self.mean_questions = mean_questions
+        self.level = level
         self.judge_features = judge_features
         self.prepare = prepare
 
@@ -111,7 +120,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         """The label (n,) of each question since `fit`, in order."""
         if not hasattr(self, "clusterer_"):
             raise AttributeError("labels_ is there after fit or partial_fit")
-        return np.array([self._label_of[cluster] for cluster in self.clusterer_.survivors(self._published)], np.int64)
+        return self._labels(self.clusterer_.survivors(self._published))
 
     def __sklearn_clone__(self) -> Self:
         # The encoder holds a model and learns nothing: it is shared, where scikit-learn would copy it.
@@ -134,7 +143,11 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _start(self, questions: list[str] | NDArray[np.float64]) -> None:
         self._published: list[int] = []
-        self._label_of = {_NO_CLUSTER: _NOISE}
+        self._label_of = {leaf(_NO_CLUSTER): _NOISE}
+        at = _LEVELS.index(self.level) if self.level in _LEVELS else None
+        if at is None:
+            raise ValueError(f"level is one of {', '.join(_LEVELS)}")
+        self._level = at
         self.clusterer_ = QuestionClusterer(
             self.encoder,
             dimension=questions.shape[1] if isinstance(questions, np.ndarray) else None,
@@ -147,6 +160,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
             mean_questions=self.mean_questions,
             judge_features=self.judge_features,
             prepare=self.prepare,
+            levels=LevelRules() if self._level else None,
         )
 
     def _learn(self, questions: list[str] | NDArray[np.float64]) -> Self:
@@ -156,10 +170,16 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
             batch = learned[start : start + BATCH_QUESTIONS]
             published[batch] = self.clusterer_.assign([questions[i] for i in batch]).ids
         self._published += published.tolist()
+        if self._level:
+            self.clusterer_.regroup()
         # Only what is left at the end takes a number, so that after `fit` there is none without a question.
-        for cluster in self.clusterer_.survivors(published.tolist()):
-            self._label_of.setdefault(cluster, len(self._label_of) - 1)
+        self._labels(self.clusterer_.survivors(published.tolist()))
         return self
+
+    def _labels(self, clusters: Sequence[int]) -> Labels:
+        """The labels (n,) of live clusters, or of their intents or topics; one that has none yet takes the next."""
+        nodes = [self.clusterer_.path(cluster)[self._level] for cluster in clusters]
+        return np.array([self._label_of.setdefault(node, len(self._label_of) - 1) for node in nodes], np.int64)
 
     def _taken(self, questions: list[str] | NDArray[np.float64]) -> NDArray[np.intp]:
         """The places of the questions that have a direction, or a text that a worker would decide."""
@@ -175,4 +195,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _nearest(self, vector: NDArray[Any]) -> int:
         (nearest,) = self.clusterer_.nearest(vector, limit=1)
-        return self._label_of[nearest.cluster_id] if nearest.similarity >= self.clusterer_.rules.threshold else _NOISE
+        if nearest.similarity < self.clusterer_.rules.threshold:
+            return _NOISE
+        (label,) = self._labels([nearest.cluster_id]).tolist()
+        return int(label)

@@ -22,6 +22,7 @@ from questream.errors import BadRecord
 from questream.lab.evaluation.agreement import agreement, numbered
 from questream.lab.evaluation.online import cluster_online
 from tests.kit.stepping import unit_rows
+from tests.unit.test_library import subjects
 
 TOPICS = 12
 
@@ -167,3 +168,21 @@ def test_parameters_outside_their_range_are_refused_at_fit(wrong: dict[str, str]
     estimator = OnlineClustering(**wrong)  # type: ignore[arg-type]  # what a notebook may pass
     with pytest.raises(ValueError, match="is one of"):
         estimator.fit(topic_vectors(10))
+
+
+def test_labels_are_of_the_level_that_is_asked_for() -> None:
+    questions = subjects(4, 30)
+    by_cluster = OnlineClustering(threshold=0.9, similarity="cosine").fit(questions)
+    assert len(set(by_cluster.labels_.tolist())) == len(questions)
+    estimator = OnlineClustering(threshold=0.9, similarity="cosine", level="topic").fit(questions)
+    labels = estimator.labels_.tolist()
+    assert sorted(set(labels)) == list(range(len(set(labels))))
+    assert agreement(labels, [number % 6 for number in range(len(questions))]).bcubed_precision == 1.0
+    assert len(set(labels)) < len(questions) / 2
+    assert estimator.predict(questions).tolist() == labels
+    assert estimator.partial_fit(np.zeros_like(questions[:1])).labels_[-1] == -1
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="cluster, intent, topic"):
+        OnlineClustering(level=cast(Any, "subject")).fit(np.eye(4))
