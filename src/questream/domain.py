@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -132,11 +132,59 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class Ruling:
+    """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
+
+    Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
+    inherits it, and clusters with both ends of one never merge.
+    """
+
+    label: str | None = None
+    route: str | None = None
+    pinned: bool = False
+    separations: tuple[str, ...] = ()
+
+    def is_separate_from(self, other: Ruling) -> bool:
+        """Whether people said that these two are different."""
+        opposite = {end[:-1] + ("-" if end.endswith("+") else "+") for end in self.separations}
+        return not opposite.isdisjoint(other.separations)
+
+    def with_constraints_of(self, absorbed: Ruling) -> Ruling:
+        """This ruling for both clusters: what forbids a merge of either forbids it to what they become."""
+        ends = dict.fromkeys((*self.separations, *absorbed.separations))
+        return replace(self, pinned=self.pinned or absorbed.pinned, separations=tuple(ends))
+
+
+OperationKind = Literal["label", "pin", "unpin", "separate", "undo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
+
+    `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed.
+    `undoes` is the number of the operation that it takes back, `undone_by` of the one that took it back.
+    """
+
+    id: str
+    number: int
+    kind: OperationKind
+    actor: str
+    reason: str
+    time_ms: int
+    before: Mapping[int, Ruling]
+    after: Mapping[int, Ruling]
+    undoes: int | None = None
+    undone_by: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterState:
     """A cluster as its compacted topic tells it; `vector_sum` is the raw sum (d,) of its `members` centroid members.
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
-    `in_flight` is what its size has to be corrected by when it is put back from the topic.
+    `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
+    of the last one that ruled it or what it absorbed, 0 where none has.
     """
 
     cluster_id: int
@@ -154,6 +202,14 @@ class ClusterState:
     model: str
     revision: int
     in_flight: InFlight = field(default_factory=InFlight)
+    pinned: bool = False
+    separations: tuple[str, ...] = ()
+    operation: int = 0
+
+    @property
+    def ruling(self) -> Ruling:
+        """What people decided of it."""
+        return Ruling(self.label, self.route, self.pinned, self.separations)
 
     def __repr__(self) -> str:
         """A line that says which cluster this is; neither its vector nor a text of its questions."""

@@ -13,7 +13,7 @@
     │       └── IdentityMismatch, NamespaceOfAnotherStream, NamespaceDamaged
     ├── RecoveryNeeded
     │   └── LostMemory
-    ├── Contended, NamingsDiffer, Superseded
+    ├── Contended, NamingsDiffer, OperationRefused, Superseded
     ├── KafkaUnavailable
     │   └── KafkaTimeout
     └── KafkaRefused
@@ -156,6 +156,10 @@ class Contended(QuestreamError):
 
 class NamingsDiffer(QuestreamError):
     """Two clusters whose labels or routes differ cannot merge unless somebody gives up those of one."""
+
+
+class OperationRefused(QuestreamError):
+    """What somebody asked for contradicts what stands, or is not there to be undone."""
 
 
 class KafkaUnavailable(QuestreamError):

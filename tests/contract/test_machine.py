@@ -21,9 +21,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Mirror
-from questream.domain import ClusterState, Vector
+from questream.domain import ClusterState, Ruling, Vector
 from questream.errors import QuestreamError
-from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store
+from questream.store.protocol import (
+    ClusterUpdate,
+    LedgerRow,
+    MeanUpdate,
+    PartitionBatch,
+    Proposal,
+    ProposedOperation,
+    Restored,
+    Store,
+)
 from questream.store.redis.store import RedisStore
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
@@ -40,6 +49,10 @@ PARTS = st.integers(0, 3)
 POSITIONS = st.integers(0, 40)
 
 
+# What each store has of its own.
+OWN = ("store_epoch", "server_time_ms", "time_ms")
+
+
 def comparable(value: Any) -> Any:
     """A reply without each store's own: names of store epochs, its time, objects that compare by identity."""
     if isinstance(value, np.ndarray):
@@ -48,9 +61,7 @@ def comparable(value: Any) -> Any:
         clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes()) for i in value.row_of}
         return value.seq, value.next_id, value.generation, value.mean_questions, value.mean_sum.tobytes(), clusters
     if dataclasses.is_dataclass(value):
-        names = [
-            field.name for field in dataclasses.fields(value) if field.name not in ("store_epoch", "server_time_ms")
-        ]
+        names = [field.name for field in dataclasses.fields(value) if field.name not in OWN]
         return type(value).__name__, [comparable(getattr(value, name)) for name in names]
     if isinstance(value, dict):
         return {key: comparable(part) for key, part in value.items()}
@@ -69,6 +80,7 @@ class Stores(RuleBasedStateMachine):
         self.namespace = f"machine-{uuid.uuid4().hex[:12]}"
         self.stores: list[Store] = [MemoryStore(log_commits=10_000), RedisStore(self.client)]
         self.offsets = dict.fromkeys(PARTITIONS, 0)
+        self.operations = 0
         for store in self.stores:
             store.open(self.namespace, IDENTITY)
         self.recover_again()
@@ -158,9 +170,12 @@ class Stores(RuleBasedStateMachine):
         )
 
     @rule(
-        pairs=st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=3), wrong=st.booleans(), drop=st.booleans()
+        pairs=st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=3),
+        wrong=st.booleans(),
+        drop=st.booleans(),
+        by_operator=st.booleans(),
     )
-    def merge(self, pairs: list[tuple[int, int]], wrong: bool, drop: bool) -> None:
+    def merge(self, pairs: list[tuple[int, int]], wrong: bool, drop: bool, by_operator: bool) -> None:
         live, merges = self.live, []
         for one, other in pairs:
             if len(live) < 2 or one % len(live) == other % len(live):
@@ -177,6 +192,7 @@ class Stores(RuleBasedStateMachine):
                     loser.members,
                     survivor.vector_sum + loser.vector_sum,
                     dropped,
+                    by_operator=by_operator,
                 )
             )
         whole = self.stores[0].namespace_state(self.namespace)
@@ -193,6 +209,38 @@ class Stores(RuleBasedStateMachine):
         if label is not None or route is not None:
             number = self.known(position)
             self.both(lambda store: store.label(self.namespace, number, label, route))
+
+    @rule(
+        positions=st.lists(POSITIONS, min_size=1, max_size=2, unique=True),
+        pinned=st.booleans(),
+        ends=st.sampled_from([(), ("ab", "ab"), ("ab", "cd")]),
+        label=NAMES,
+        guessed=st.booleans(),
+        again=st.booleans(),
+        undoes=st.integers(0, 3),
+    )
+    def operate(
+        self,
+        positions: list[int],
+        pinned: bool,
+        ends: tuple[str, ...],
+        label: str | None,
+        guessed: bool,
+        again: bool,
+        undoes: int,
+    ) -> None:
+        numbers = list(dict.fromkeys(map(self.known, positions)))
+        states = {state.cluster_id: state for state in self.stores[0].states(self.namespace, numbers)}
+        before = {i: states[i].ruling if i in states and not guessed else Ruling() for i in numbers}
+        after = {
+            i: Ruling(label or None, before[i].route, pinned, tuple(f"{end}{'-+'[at]}" for end in ends[at : at + 1]))
+            for at, i in enumerate(numbers)
+        }
+        self.operations += not again
+        proposed = ProposedOperation(
+            f"op-{self.operations}", "label", "ann", "", before, after, undoes if undoes else None
+        )
+        self.both(lambda store: store.operate(self.namespace, proposed))
 
     @rule(
         idle=st.sampled_from([None, 1.0, 400.0]),
@@ -254,6 +302,7 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: sorted(store.unpublished(name, 0.0, 1000)))
         self.both(lambda store: store.heads(name, [("questions", partition) for partition in PARTITIONS]))
         self.both(lambda store: [store.ledger(name, "questions", partition) for partition in PARTITIONS])
+        self.both(lambda store: store.operations(name, 100))
         self.both(lambda store: store.load(name))
         self.both(lambda store: store.tail(name, store.store_epoch(name) or "", max(1, whole.seq - 3)))
 

@@ -43,6 +43,9 @@ CLUSTER = ClusterState(
     model="all-mpnet-base-v2",
     revision=12,
     in_flight=InFlight({("questions", 3): (7, 11)}, (21, 20)),
+    pinned=True,
+    separations=("5f0c+", "17ab-"),
+    operation=3,
 )
 NAMESPACE = NamespaceState(
     namespace="acme",
@@ -180,6 +183,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
         "last_seen_at": "2026-11-24T02:18:10.001Z",
         "model": "all-mpnet-base-v2",
         "revision": 12,
+        "ruled": {"operation": 3, "pinned": True, "separations": ["5f0c+", "17ab-"]},
         "in_flight": {
             "joins": [{"topic": "questions", "partition": 3, "offsets": [7, 11]}],
             "absorbed": ["c21", "c20"],

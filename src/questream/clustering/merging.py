@@ -16,7 +16,7 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Matrix, Vector
+from questream.domain import Matrix, Ruling, Vector
 
 _CLUSTERS_AT_ONCE = 4096
 
@@ -30,9 +30,9 @@ class Merge:
     """Two clusters become one. Member counts are those that the two of the proposal were seen with.
 
     A proposal names the older one as the survivor; the store, which knows sizes and namings, decides which id survives
-    (`precedence`). `dropped` is the loser's label and route that an operator gives up, and binds the survivor;
-    an automatic merge (None) drops no naming. `kept` is what the two keep together for a second look, packed; None
-    leaves the survivor its own.
+    (`precedence`). `dropped` is the loser's label and route that an operator gives up, and binds the survivor; an
+    automatic merge (None) drops no naming. `by_operator` merges pinned clusters too. `kept` is what the two keep
+    together for a second look, packed; None leaves the survivor its own.
     """
 
     survivor: int
@@ -42,6 +42,7 @@ class Merge:
     vector_sum: Vector
     dropped: Naming | None = None
     kept: bytes | None = None
+    by_operator: bool = False
 
     @property
     def members(self) -> int:
@@ -68,6 +69,15 @@ def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Na
     if survivor == UNNAMED:
         return loser
     return survivor if loser == dropped else None
+
+
+def merged_ruling(survivor: Ruling, loser: Ruling, merge: Merge) -> Ruling | None:
+    """What binds the cluster that a merge makes; None where people's decisions forbid the merge."""
+    naming = merged_naming((survivor.label, survivor.route), (loser.label, loser.route), merge.dropped)
+    is_pinned = not merge.by_operator and (survivor.pinned or loser.pinned)
+    if naming is None or is_pinned or survivor.is_separate_from(loser):
+        return None
+    return replace(survivor, label=naming[0], route=naming[1]).with_constraints_of(loser)
 
 
 def propose_merges(

@@ -28,6 +28,9 @@ def live_state(
         model=model,
         revision=cluster_row.revision,
         in_flight=cluster_row.in_flight,
+        pinned=cluster_row.pinned,
+        separations=cluster_row.separations,
+        operation=cluster_row.operation,
     )
 
 
@@ -49,6 +52,9 @@ def merged_state(namespace: str, model: str, applied: AppliedMerge) -> ClusterSt
         last_seen_at=loser.last_seen_at,
         model=model,
         revision=loser.revision,
+        pinned=loser.pinned,
+        separations=loser.separations,
+        operation=loser.operation,
     )
 
 

@@ -19,7 +19,7 @@ from questream.broker.connect import make_producer
 from questream.broker.deadline import Watchdog
 from questream.broker.port import Outgoing
 from questream.broker.publisher import TransactionalPublisher
-from questream.domain import ClusterState, NamespaceState, name_some, retired_cluster
+from questream.domain import ClusterState, NamespaceState, Ruling, name_some, retired_cluster
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
 from questream.migration.rebuilding import Rebuilding
 from questream.records import encode_cluster_state, encode_namespace_state
@@ -118,9 +118,9 @@ def _new_states(
         raise TextsMissing(missing, "--retire-unread retires them")
     # A label or a route is an operator's word, which a cluster does not retire against.
     unread = set(missing)
-    spoken_for = [s.cluster_id for s in live if s.cluster_id in unread and (s.label or s.route)]
+    spoken_for = [s.cluster_id for s in live if s.cluster_id in unread and s.ruling != Ruling()]
     if spoken_for:
-        raise TextsMissing(spoken_for, "they have a label or a route; remove both, or send questions that join them")
+        raise TextsMissing(spoken_for, "people named or ruled them; remove that, or send questions that join them")
     mirror = rebuilding.centroids.mirror
     states = [
         replace(

@@ -68,6 +68,11 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 ],
                 "absorbed": [format_cluster_id(absorbed) for absorbed in state.in_flight.absorbed],
             },
+            "ruled": {
+                "operation": state.operation,
+                "pinned": state.pinned,
+                "separations": state.separations,
+            },
             "vector": None
             if vector_sum is None
             else {"dimension": len(vector_sum), "members": state.members, "sum": _to_base64(vector_sum)},
@@ -107,6 +112,9 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
             {(join.topic, join.partition): tuple(join.offsets) for join in read.in_flight.joins},
             tuple(read.in_flight.absorbed),
         ),
+        pinned=read.ruled.pinned,
+        separations=tuple(read.ruled.separations),
+        operation=read.ruled.operation,
     )
 
 
@@ -198,6 +206,12 @@ class _InFlight(_Value):
     absorbed: list[_Number]
 
 
+class _Ruled(_Value):
+    operation: _Count = 0
+    pinned: bool = False
+    separations: list[str] = []
+
+
 class _ClusterValue(_Value):
     cluster_id: _Number
     namespace: str
@@ -212,6 +226,7 @@ class _ClusterValue(_Value):
     model: str
     revision: _Count
     in_flight: _InFlight
+    ruled: _Ruled = _Ruled()
     vector: _Centroid | None
 
 

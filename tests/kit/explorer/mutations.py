@@ -65,7 +65,7 @@ class _MixingMerge(MemoryStore):
         def mixed(survivor: Naming, loser: Naming, _: Naming | None) -> Naming:
             return survivor[0] or loser[0], survivor[1] or loser[1]
 
-        with patch("questream.store.reference.store.merged_naming", mixed):
+        with patch("questream.clustering.merging.merged_naming", mixed):
             return super().merge(namespace, store_epoch, seq, merges)
 
 

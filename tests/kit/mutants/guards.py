@@ -98,7 +98,7 @@ LISTED = (
     (f"{LUA}/restore.lua", " or (tonumber(known) or -1) < cluster.revision", ""),
     (f"{LUA}/restore.lua", "(tonumber(known) or -1) < cluster.revision", "true"),
     (f"{LUA}/retire.lua", ' and seen and tonumber(seen) <= batch["until"]', " and seen"),
-    (f"{LUA}/retire.lua", " and (is_alias or not kept[1] and not kept[2])", ""),
+    (f"{LUA}/retire.lua", " and (is_alias or not is_ruled)", ""),
     ("src/questream/stream/publishing.py", "membership, lambda: self._verify(relay_batches)", "membership, bool"),
     ("src/questream/migration/moving.py", "publisher.publish(records, {}, None, require_hold)",
      "publisher.publish(records, {}, None, lambda: None)"),

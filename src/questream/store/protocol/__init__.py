@@ -24,6 +24,7 @@ from questream.store.protocol.commits import (
     Tail,
 )
 from questream.store.protocol.namespaces import LAYOUT, NO_TOPICS, Identity, Namespaces, StoreError, StreamTopics
+from questream.store.protocol.operations import OPERATIONS_KEPT, Operations, ProposedOperation
 from questream.store.protocol.outbox import (
     Confirmation,
     Outbox,
@@ -38,6 +39,7 @@ from questream.store.protocol.recovery import Mended, Recovery, Restored
 __all__ = [
     "LAYOUT",
     "NO_TOPICS",
+    "OPERATIONS_KEPT",
     "TURN_SECONDS",
     "AppliedMerge",
     "ClusterRow",
@@ -54,10 +56,12 @@ __all__ = [
     "Mended",
     "Merged",
     "Namespaces",
+    "Operations",
     "Outbox",
     "OutboxPosition",
     "PartitionBatch",
     "Proposal",
+    "ProposedOperation",
     "Recovery",
     "Replayed",
     "Restored",
@@ -73,7 +77,7 @@ __all__ = [
 ]
 
 
-class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Protocol):
+class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends

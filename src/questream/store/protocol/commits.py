@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import Decision, InFlight, RunnerUp, Vector
+from questream.domain import Decision, InFlight, Ruling, RunnerUp, Vector
 from questream.store.protocol.namespaces import StoreError
 from questream.store.protocol.outbox import OutboxPosition
 
@@ -143,6 +143,14 @@ class ClusterRow:
     last_seen_at: int
     representative: str | None
     in_flight: InFlight = field(default_factory=InFlight)
+    pinned: bool = False
+    separations: tuple[str, ...] = ()
+    operation: int = 0
+
+    @property
+    def ruling(self) -> Ruling:
+        """What people decided of the cluster."""
+        return Ruling(self.label, self.route, self.pinned, self.separations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
-from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
+from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Ruling, Vector
 from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
 
@@ -19,7 +19,7 @@ _FLOAT32 = np.dtype("<f4")
 _ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
-    *("labelled", "joins", "absorbed", "retired"),
+    *("labelled", "joins", "absorbed", "retired", "ruled"),
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
@@ -69,7 +69,7 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed = fields
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled = fields
     return ClusterRow(
         cluster_id,
         int(size),
@@ -80,7 +80,21 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         int(seen),
         _text(representative),
         parse_in_flight(joins, absorbed),
+        *parse_ruled(ruled),
     )
+
+
+def ruling_text(ruling: Ruling) -> str:
+    """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations."""
+    return " ".join(["p" if ruling.pinned else "-", *ruling.separations])
+
+
+def parse_ruled(ruled: bytes | None) -> tuple[bool, tuple[str, ...], int]:
+    """Whether a cluster is pinned, its separations, and the number of the last operation that ruled it."""
+    if ruled is None:
+        return False, (), 0
+    number, flags, *separations = ruled.decode().split(" ")
+    return "p" in flags, tuple(separations), int(number)
 
 
 def parse_outbox_position(store_epoch: bytes, count: int, server_time_ms: int) -> OutboxPosition:
@@ -120,6 +134,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "labelled": state.revision if state.event == "labelled" else None,
         "joins": _joins_text(state.in_flight),
         "absorbed": " ".join(map(str, state.in_flight.absorbed)) or None,
+        "ruled": f"{state.operation} {ruling_text(state.ruling)}" if state.operation else None,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -127,7 +142,8 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 @reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed, retired = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired, ruled = fields[8:]
+    pinned, separations, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
         event = "retired"
@@ -156,6 +172,9 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         model=model,
         revision=_number(revision),
         in_flight=parse_in_flight(joins, absorbed),
+        pinned=pinned,
+        separations=separations,
+        operation=operation,
     )
 
 

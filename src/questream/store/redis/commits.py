@@ -106,7 +106,11 @@ class RedisCommits(RedisCalls):
             "seq": seq,
             "log_entries": self._log_entries,
             "merges": [
-                [m.survivor, m.loser, m.survivor_members, m.loser_members, [n or "" for n in m.dropped or ()] or False]
+                [
+                    *(m.survivor, m.loser, m.survivor_members, m.loser_members),
+                    [n or "" for n in m.dropped or ()] or False,
+                    m.by_operator,
+                ]
                 for m in merges
             ],
         }

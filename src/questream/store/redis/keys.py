@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # The keys that a namespace has one of.
-Name = Literal["meta", "log", "idle", "singletons", "aliases", "outbox", "rights"]
+Name = Literal["meta", "log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "rights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ KINDS = (
         "PREFIX:{NAMESPACE}:meta",
         "hash",
         "model revision dimension similarity linkage threshold layout input_topic cluster_topic prepared_by:"
-        " what it is built with; seq: the log's head; next: the next cluster's number; mean_questions mean_sum: the"
-        " stream's mean; live live_seq: the index's size at that seq; generation: moves to another model;"
-        " incarnation: the store epoch that stands; settling: the token of a recovery; settler: its lease;"
-        " held_until: the end of a move to another model; outdated_count outdated: see"
-        " verify_before_commit.lua; turns: see commit.lua; settings: those that its workers run by; home"
-        " moved: see recovery/home.py",
-        "open commit merge retire confirm verify_before_commit begin_recovery hold lease recover take_home"
-        " note_settings; commands of a move to another Redis",
+        " what it is built with; seq: the log's head; next: the next cluster's number; mean_questions"
+        " mean_sum: the stream's mean; live live_seq: the index's size at that seq; generation: moves to"
+        " another model; incarnation: the store epoch that stands; settling: the token of a recovery;"
+        " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
+        " verify_before_commit.lua; turns: see commit.lua; settings: those that its workers run by;"
+        " operation_count: the number of the last operation; home moved: see recovery/home.py",
+        "open commit merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
+        " recover take_home note_settings; commands of a move to another Redis",
         "open, or a command, where it is of another type",
     ),
     Kind(
@@ -86,7 +86,7 @@ KINDS = (
         "PREFIX:{NAMESPACE}:outbox",
         "zset",
         "id of each cluster with a state to publish, 0 for the namespace, by the time since when",
-        "commit merge label retire confirm verify_before_commit restore recover",
+        "commit merge label operate retire confirm verify_before_commit restore recover",
         "restore and recover, where it is of another type",
     ),
     Kind(
@@ -94,9 +94,9 @@ KINDS = (
         "hash",
         "members sum: the centroid, none of a merged or retired one; size revision created seen"
         " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
-        " counts that may not be published; merged_into: the survivor's id; retired: it is a stub; outdated:"
-        " see verify_before_commit.lua",
-        "commit merge label retire confirm verify_before_commit restore",
+        " counts that may not be published; merged_into: the survivor's id; ruled: see operate.lua; retired:"
+        " it is a stub; outdated: see verify_before_commit.lua",
+        "commit merge label operate retire confirm verify_before_commit restore",
         "restore, of one that the cluster topic knows to be retired; ten minutes after its tombstone was published",
     ),
     Kind(
@@ -105,6 +105,21 @@ KINDS = (
         "an entry for each commit, oldest first: store/ledger.py",
         "commit cut_ledger recover; pruned by commit below the committed offset",
         "cut_ledger, and recover where it cannot be read",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:operations",
+        "hash",
+        "NUMBER: time and JSON of an operation (store/operation_text.py), the last 1000; undone:NUMBER: the"
+        " number of the operation that undid it",
+        "operate",
+        "nothing",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:operation_ids",
+        "hash",
+        "ID: the number of the operation that had it first",
+        "operate",
+        "nothing",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

@@ -12,13 +12,14 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from questream.clustering.merging import UNNAMED, Merge, Naming, merged_naming, precedence
+from questream.clustering.merging import Merge, Naming, merged_ruling, precedence
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
-from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Vector
+from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Operation, Ruling, Vector
 from questream.errors import IdentityMismatch, NamespaceHeld, RecoveryNeeded, StoreRefused
 from questream.store.ledger import decide, other_stream
 from questream.store.protocol import (
     NO_TOPICS,
+    OPERATIONS_KEPT,
     TURN_SECONDS,
     AppliedMerge,
     ClusterRow,
@@ -32,6 +33,7 @@ from questream.store.protocol import (
     Merged,
     OutboxPosition,
     Proposal,
+    ProposedOperation,
     Replayed,
     Restored,
     Revisions,
@@ -117,6 +119,9 @@ class _Namespace:
     # By cluster, which of the `outdated_count` verifications that found one outdated was the last of its own.
     outdated: dict[int, int] = field(default_factory=dict)
     outdated_count: int = 0
+    # By number, the last that are kept.
+    operations: dict[int, Operation] = field(default_factory=dict)
+    operation_count: int = 0
 
 
 class MemoryStore:
@@ -323,13 +328,13 @@ class MemoryStore:
                 if proposed.dropped is None and _precedence(loser) < _precedence(survivor):
                     survivor, loser = loser, survivor
                 merge = proposed.of(survivor.cluster_row.cluster_id, loser.cluster_row.cluster_id)
-                naming = merged_naming(_naming(survivor), _naming(loser), merge.dropped)
-                if naming is None:
+                ruling = merged_ruling(survivor.cluster_row.ruling, loser.cluster_row.ruling, merge)
+                if ruling is None:
                     refused |= {proposed.survivor, proposed.loser}
                     apart.append(merge)
                     continue
                 stands_for[proposed.survivor] = stands_for[proposed.loser] = merge.survivor
-                applied.append(self._merge(state, merge, survivor, loser, naming))
+                applied.append(self._merge(state, merge, survivor, loser, ruling))
                 changes += [
                     ClusterRemoved(merge.loser),
                     ClusterMoved(merge.survivor, merge.members, merge.vector_sum),
@@ -372,6 +377,67 @@ class MemoryStore:
             cluster.labelled = True
             state.outbox[old.cluster_id] = self._clock()
             return _state(namespace, state, old.cluster_id)
+
+    def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
+            known = next((one for one in state.operations.values() if one.id == proposed.id), None)
+            if known is not None:
+                return known
+            undone = state.operations.get(proposed.undoes or 0)
+            if proposed.undoes is not None and (undone is None or undone.undone_by is not None):
+                return None
+            ruled = {i: state.clusters.get(i) for i in proposed.before}
+            rows = {
+                i: cluster.cluster_row for i, cluster in ruled.items() if cluster and cluster.vector_sum is not None
+            }
+            if {i: row.ruling for i, row in rows.items()} != proposed.before:
+                return None
+            number = 1 + max([state.operation_count, *(row.operation for row in rows.values())])
+            for i, row in rows.items():
+                after = proposed.after[i]
+                is_named = (row.label, row.route) != (after.label, after.route)
+                cluster = state.clusters[i]
+                cluster.cluster_row = replace(
+                    row,
+                    label=after.label,
+                    route=after.route,
+                    pinned=after.pinned,
+                    separations=after.separations,
+                    operation=number,
+                    revision=row.revision + 1,
+                )
+                cluster.labelled = is_named
+                state.outbox[i] = self._clock()
+            operation = Operation(
+                proposed.id,
+                number,
+                proposed.kind,
+                proposed.actor,
+                proposed.reason,
+                int(self._clock() * 1000),
+                proposed.before,
+                proposed.after,
+                proposed.undoes,
+            )
+            state.operation_count = number
+            state.operations[number] = operation
+            state.operations.pop(number - OPERATIONS_KEPT, None)
+            if undone is not None:
+                state.operations[undone.number] = replace(undone, undone_by=number)
+            return operation
+
+    def operation(self, namespace: str, number: int) -> Operation | None:
+        with self._lock:
+            return self._get(namespace).operations.get(number)
+
+    def operations(self, namespace: str, limit: int) -> list[Operation]:
+        with self._lock:
+            state = self._get(namespace)
+            newest = range(state.operation_count, state.operation_count - limit, -1)
+            return [state.operations[number] for number in newest if number in state.operations]
 
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
         with self._lock:
@@ -656,7 +722,11 @@ class MemoryStore:
             published.last_seen_at,
             published.representative,
             published.in_flight,
+            published.pinned,
+            published.separations,
+            published.operation,
         )
+        state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
             cluster_row,
             published.members,
@@ -693,7 +763,7 @@ class MemoryStore:
         return cluster.cluster_row
 
     def _merge(
-        self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, naming: Naming
+        self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, ruling: Ruling
     ) -> AppliedMerge:
         kept, lost = survivor.cluster_row, loser.cluster_row
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
@@ -701,8 +771,11 @@ class MemoryStore:
             kept,
             size=kept.size + lost.size,
             revision=kept.revision + 1,
-            label=naming[0],
-            route=naming[1],
+            label=ruling.label,
+            route=ruling.route,
+            pinned=ruling.pinned,
+            separations=ruling.separations,
+            operation=max(kept.operation, lost.operation),
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
             in_flight=_absorbing(kept.in_flight, merge.loser, lost.in_flight),
@@ -736,7 +809,15 @@ class MemoryStore:
             cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
             cluster.labelled = False
             cluster.cluster_row = replace(
-                old, revision=old.revision + 1, representative=None, label=None, route=None, in_flight=InFlight()
+                old,
+                revision=old.revision + 1,
+                representative=None,
+                label=None,
+                route=None,
+                in_flight=InFlight(),
+                pinned=False,
+                separations=(),
+                operation=0,
             )
             state.outbox[i] = self._clock() + retention.tombstone_seconds
         self._log(state, [] if due.among == "aliases" else [ClusterRemoved(i) for i in ids])
@@ -842,7 +923,7 @@ def _precedence(cluster: _Cluster) -> tuple[bool, int, int]:
 
 
 def _is_kept(cluster: _Cluster) -> bool:
-    return _naming(cluster) != UNNAMED
+    return cluster.cluster_row.ruling != Ruling()
 
 
 def _joined(entries: list[tuple[int, Ledger]]) -> Ledger:
@@ -884,4 +965,7 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
         model=state.identity.model,
         revision=cluster_row.revision,
         in_flight=cluster_row.in_flight,
+        pinned=cluster_row.pinned,
+        separations=cluster_row.separations,
+        operation=cluster_row.operation,
     )

@@ -1,18 +1,20 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
 -- the call that names either was refused: later sums build on earlier merges. A label and its route are people's word:
 -- they survive together, and a merge that would drop them or mix them with others is refused, unless it says that it
--- drops just these. Of the two that are one by now, the named one's id survives, else the larger one's, else the
+-- drops just these. Clusters that people separated never merge, pinned ones only by an operator; what one inherits of the
+-- other binds it. Of the two that are one by now, the named one's id survives, else the larger one's, else the
 -- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
 -- names what did not survive means what did.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
 -- ARGV: 1 JSON {store epoch, seq, log_entries,
 --               merges: [[survivor id, loser id, survivor members, loser members,
---                         [label, route] dropped with the loser, '' for none, or false]]}, then the sums
+--                         [label, route] dropped with the loser, '' for none, or false,
+--                         whether an operator merges them: pinned clusters too]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing, survivor id, loser id}} * N,
---           {the merge, from 1, survivor id, loser id} of each that was refused because both are named and differ},
+--           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
---          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed}
+--          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
 local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])
@@ -55,6 +57,32 @@ local function naming(kept, lost, dropped)
   if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end
 end
 
+-- The field `ruled` of a cluster as the number of its operation, whether it is pinned, and its separations in order.
+local function parsed_ruling(ruled)
+  local operation, flags, rest = string.match(ruled or '0 -', '^(%d+) (%S+)(.*)$')
+  local separations = {}
+  for separation in string.gmatch(rest, '%S+') do separations[#separations + 1] = separation end
+  return tonumber(operation), string.find(flags, 'p', 1, true) ~= nil, separations
+end
+
+-- The field `ruled` of what a merge makes, '' for none; nil where people's decisions forbid the merge.
+local function ruling(kept, lost, by_operator)
+  if not kept[10] and not lost[10] then return '' end
+  local kept_operation, kept_pinned, separations = parsed_ruling(kept[10])
+  local lost_operation, lost_pinned, others = parsed_ruling(lost[10])
+  local ends = {}
+  for _, separation in ipairs(separations) do ends[separation] = true end
+  for _, separation in ipairs(others) do
+    local opposite = string.sub(separation, -1) == '+' and '-' or '+'
+    if ends[string.sub(separation, 1, -2) .. opposite] then return nil end
+    if not ends[separation] then separations[#separations + 1] = separation end
+  end
+  if (kept_pinned or lost_pinned) and not by_operator then return nil end
+  local words = {as_text(math.max(kept_operation, lost_operation)), (kept_pinned or lost_pinned) and 'p' or '-'}
+  for _, separation in ipairs(separations) do words[#words + 1] = separation end
+  return table.concat(words, ' ')
+end
+
 local function survives_before(one_id, one, other_id, other)
   local one_named, other_named = (one[3] or '') .. (one[4] or '') ~= '', (other[3] or '') .. (other[4] or '') ~= ''
   if one_named ~= other_named then return one_named end
@@ -70,7 +98,7 @@ for i, merge in ipairs(batch.merges) do
 end
 local results, refused, apart = {}, {}, {}
 for i, merge in ipairs(batch.merges) do
-  local proposed_survivor, proposed_loser, kept_members, lost_members, dropped = unpack(merge)
+  local proposed_survivor, proposed_loser, kept_members, lost_members, dropped, by_operator = unpack(merge)
   local kept_id = stands_for[proposed_survivor] or proposed_survivor
   local lost_id = stands_for[proposed_loser] or proposed_loser
   local survivor_members = tonumber(redis.call('HGET', key_of[kept_id], 'members') or -1)
@@ -85,7 +113,8 @@ for i, merge in ipairs(batch.merges) do
   local survivor, loser = key_of[kept_id], key_of[lost_id]
   local survivor_id, loser_id = as_text(kept_id), as_text(lost_id)
   local label, route = naming(kept, lost, dropped)
-  if moved or not label then
+  local ruled = ruling(kept, lost, by_operator)
+  if moved or not label or not ruled then
     results[i] = false
     refused[proposed_survivor], refused[proposed_loser] = true, true
     if not moved then apart[#apart + 1] = {i, survivor_id, loser_id} end
@@ -99,6 +128,7 @@ for i, merge in ipairs(batch.merges) do
     redis.call('HINCRBY', survivor, 'revision', 1)
     if label ~= '' then redis.call('HSET', survivor, 'label', label) end
     if route ~= '' then redis.call('HSET', survivor, 'route', route) end
+    if ruled ~= '' then redis.call('HSET', survivor, 'ruled', ruled) end
     local joins = joined(kept[8], lost[8])
     if joins then redis.call('HSET', survivor, 'joins', joins) end
     local absorbed = loser_id

@@ -12,7 +12,7 @@ local now_ms = time_ms()
 for _, key in ipairs({idle_key, outbox_key, singletons_key, aliases_key}) do
   if is_other('ZCARD', key) then redis.call('DEL', key) end
 end
-local restored = 0
+local restored, operation_count = 0, 0
 for i, cluster in ipairs(clusters) do
   local key, id = cluster_key(i), as_text(cluster.id)
   if is_other('HEXISTS', key, 'revision') then redis.call('DEL', key) end
@@ -26,6 +26,8 @@ for i, cluster in ipairs(clusters) do
   elseif not known or cluster.damaged or (tonumber(known) or -1) < cluster.revision then
     redis.call('DEL', key)
     redis.call('HSET', key, 'revision', as_text(cluster.revision))
+    local operation = string.match(cluster.fields.ruled or '0', '^%d+')
+    operation_count = math.max(operation_count, tonumber(operation))
     for field, text in pairs(cluster.fields) do redis.call('HSET', key, field, text) end
     redis.call('ZREM', singletons_key, id)
     redis.call('ZREM', aliases_key, id)
@@ -44,4 +46,6 @@ for i, cluster in ipairs(clusters) do
     redis.call('ZADD', outbox_key, 'NX', now_ms, id)
   end
 end
+local known_count = tonumber(redis.call('HGET', meta_key, 'operation_count') or nil) or 0
+if operation_count > known_count then redis.call('HSET', meta_key, 'operation_count', as_text(operation_count)) end
 return restored

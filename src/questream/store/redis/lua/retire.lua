@@ -1,6 +1,6 @@
 -- Retire clusters: they leave the index at once, and the cluster topic by a tombstone that the outbox brings later.
 -- What is left of one is a stub without a vector, which confirm.lua lets go. Refused, and left as it is, is one that was
--- seen after ARGV.until or is not in the index any more, and one with a label or a route: those are an operator's word.
+-- seen after ARGV.until or is not in the index any more, and one that people have decided anything of.
 -- KEYS: 1 meta, 2 log, 3 outbox, 4 idle, 5 singletons, 6 aliases, then N clusters or merged ids
 -- ARGV: 1 JSON {most, log_entries, index: 4, 5 or 6, until, tombstone_ms, ids: [id * N]}
 -- Replies: the ids that were retired, `most` of them, or error RECOVERY_NEEDED or LOST
@@ -23,13 +23,14 @@ local retired, log = {}, open_log(log_key, tonumber(meta[1]))
 for i, number in ipairs(batch.ids) do
   local key, id = cluster_key(i), as_text(number)
   local seen = redis.call('ZSCORE', index_key, id)
-  local kept = redis.call('HMGET', key, 'label', 'route')
-  if #retired < batch.most and seen and tonumber(seen) <= batch["until"] and (is_alias or not kept[1] and not kept[2]) then
+  local kept = redis.call('HMGET', key, 'label', 'route', 'ruled')
+  local is_ruled = kept[1] or kept[2] or kept[3] and not string.match(kept[3], '^%d+ %-$')
+  if #retired < batch.most and seen and tonumber(seen) <= batch["until"] and (is_alias or not is_ruled) then
     redis.call('ZREM', idle_key, id)
     redis.call('ZREM', singletons_key, id)
     redis.call('ZREM', aliases_key, id)
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'merged_into', 'joins',
-      'absorbed')
+      'absorbed', 'ruled')
     redis.call('HSET', key, 'retired', '1')
     redis.call('HINCRBY', key, 'revision', 1)
     redis.call('ZADD', outbox_key, as_text(tombstone_at), id)

@@ -22,7 +22,8 @@ end
 
 -- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
-local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed'}
+local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
+  'ruled'}
 
 local function count_live(meta_key, idle_key, seq)
   redis.call('HSET', meta_key, 'live', redis.call('ZCARD', idle_key), 'live_seq', as_text(seq))

@@ -1,0 +1,64 @@
+"""The text form of an operation in the store: what its proposal says, as JSON. A later release may add fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from questream.domain import Operation, Ruling
+from questream.store.protocol import ProposedOperation
+from questream.store.redis.codec import require_version
+
+
+def operation_text(proposed: ProposedOperation) -> bytes:
+    """The operation, but for its number, its time and what undoes it, which the store gives."""
+    return orjson.dumps(
+        {
+            "id": proposed.id,
+            "kind": proposed.kind,
+            "actor": proposed.actor,
+            "reason": proposed.reason,
+            "before": _documents(proposed.before),
+            "after": _documents(proposed.after),
+            "undoes": proposed.undoes,
+        }
+    )
+
+
+def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | None) -> Operation:
+    """The inverse of `operation_text`. Raises NamespaceRefused where a later release wrote it in another version."""
+    body: dict[str, Any] = orjson.loads(text)
+    require_version(body.get("version"), "an operation of the namespace")
+    return Operation(
+        id=body["id"],
+        number=number,
+        kind=body["kind"],
+        actor=body["actor"],
+        reason=body["reason"],
+        time_ms=time_ms,
+        before=_rulings(body["before"]),
+        after=_rulings(body["after"]),
+        undoes=body["undoes"],
+        undone_by=undone_by,
+    )
+
+
+def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
+    return {
+        str(cluster_id): {
+            "label": ruling.label,
+            "route": ruling.route,
+            "pinned": ruling.pinned,
+            "separations": ruling.separations,
+        }
+        for cluster_id, ruling in rulings.items()
+    }
+
+
+def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
+    return {
+        int(cluster_id): Ruling(one["label"], one["route"], one["pinned"], tuple(one["separations"]))
+        for cluster_id, one in documents.items()
+    }

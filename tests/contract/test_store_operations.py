@@ -1,0 +1,206 @@
+"""What people decide, in every store: numbered, all or nothing, kept, and binding for merges that nobody asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from questream.clustering.merging import Merge
+from questream.domain import OperationKind, Ruling
+from questream.errors import RecoveryNeeded
+from questream.store.protocol import ProposedOperation, Restored, Store
+from questream.store.retention import Retention
+from tests.contract.test_store import (
+    IDENTITY,
+    commit,
+    create_third,
+    create_two,
+    join,
+    merge,
+    merge_one_and_two,
+    namespace,
+    proposal,
+    row,
+    vector,
+)
+from tests.contract.test_store import batch as rows_of
+
+__all__ = ["namespace"]
+
+PINNED = Ruling(pinned=True)
+
+
+def proposed(
+    number: int, kind: OperationKind, before: Ruling, after: Ruling, *, cluster_id: int = 1, undoes: int | None = None
+) -> ProposedOperation:
+    rulings = ({cluster_id: before}, {cluster_id: after})
+    return ProposedOperation(f"op-{number}", kind, "ann@example.com", "a reason", *rulings, undoes)
+
+
+def pin(store: Store, namespace: str, cluster_id: int, number: int = 1) -> None:
+    assert store.operate(namespace, proposed(number, "pin", Ruling(), PINNED, cluster_id=cluster_id)) is not None
+
+
+def ruling_of(store: Store, namespace: str, cluster_id: int) -> Ruling:
+    state = store.cluster(namespace, cluster_id)
+    assert state is not None
+    return state.ruling
+
+
+def test_an_operation_is_numbered_and_kept_with_what_stood_before_and_after(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    named = Ruling("lost card", "team-cards")
+    first = store.operate(namespace, proposed(1, "label", Ruling(), named))
+    assert first is not None
+    assert (first.number, first.kind, first.actor, first.reason) == (1, "label", "ann@example.com", "a reason")
+    assert (first.before, first.after) == ({1: Ruling()}, {1: named})
+    assert ruling_of(store, namespace, 1) == named
+    second = store.operate(namespace, proposed(2, "pin", named, replace(named, pinned=True)))
+    assert second is not None
+    assert store.operations(namespace, 10) == [second, first]
+    assert store.operations(namespace, 1) == [second]
+    assert store.operation(namespace, 1) == first
+    assert store.operation(namespace, 3) is None
+
+
+def test_a_ruled_cluster_waits_to_be_published_at_a_later_revision(store: Store, namespace: str) -> None:
+    revision = create_two(store, namespace).cluster_rows[1].revision
+    pin(store, namespace, 1)
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert (state.revision, state.operation, state.event) == (revision + 1, 1, "updated")
+    assert 1 in store.unpublished(namespace, 0, 10)
+
+
+def test_a_repeated_id_answers_what_it_did_and_does_nothing(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    operation = store.operate(namespace, proposed(1, "pin", Ruling(), PINNED))
+    assert store.operate(namespace, proposed(1, "unpin", PINNED, Ruling())) == operation
+    assert ruling_of(store, namespace, 1) == PINNED
+
+
+@pytest.mark.parametrize(
+    "before", [PINNED, Ruling("lost card"), Ruling(route="team-cards"), Ruling(separations=("ab+",))], ids=str
+)
+def test_an_operation_on_a_cluster_that_is_ruled_otherwise_changes_nothing(
+    store: Store, namespace: str, before: Ruling
+) -> None:
+    create_two(store, namespace)
+    assert store.operate(namespace, proposed(1, "label", before, Ruling("x"))) is None
+    assert store.operate(namespace, proposed(1, "label", Ruling(), Ruling("x"), cluster_id=7)) is None
+    assert ruling_of(store, namespace, 1) == Ruling()
+    assert store.operations(namespace, 10) == []
+
+
+def test_an_operation_on_two_clusters_happens_to_both_or_to_none(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    ends = {1: Ruling(separations=("ab+",)), 2: Ruling(separations=("ab-",))}
+    one = ProposedOperation("op-1", "separate", "ann", "", {1: Ruling(), 2: PINNED}, ends)
+    assert store.operate(namespace, one) is None
+    assert ruling_of(store, namespace, 1) == Ruling()
+    assert store.operate(namespace, replace(one, before={1: Ruling(), 2: Ruling()})) is not None
+    assert {i: ruling_of(store, namespace, i) for i in (1, 2)} == ends
+
+
+def test_questions_that_join_do_not_stand_in_the_way_and_leave_the_ruling(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    pin(store, namespace, 1)
+    joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    reply = commit(store, namespace, joined)
+    assert reply.cluster_rows[1].ruling == PINNED  # type: ignore[union-attr]  # it is committed
+    assert ruling_of(store, namespace, 1) == PINNED
+    assert store.operate(namespace, proposed(2, "unpin", PINNED, Ruling())) is not None
+
+
+def test_an_operation_is_undone_once(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    undone = store.operate(namespace, proposed(2, "undo", PINNED, Ruling(), undoes=1))
+    assert undone is not None
+    assert undone.undoes == 1
+    assert ruling_of(store, namespace, 1) == Ruling()
+    first = store.operation(namespace, 1)
+    assert first is not None
+    assert first.undone_by == 2
+    assert store.operate(namespace, proposed(3, "undo", Ruling(), PINNED, undoes=1)) is None
+
+
+@pytest.mark.parametrize("pinned", [1, 2])
+def test_a_pinned_cluster_merges_only_by_an_operator(store: Store, namespace: str, pinned: int) -> None:
+    seq = create_two(store, namespace).seq
+    pin(store, namespace, pinned)
+    proposed_merge = merge_one_and_two(store, namespace)
+    reply = merge(store, namespace, seq, [proposed_merge])
+    assert (reply.applied, len(reply.apart)) == ([], 1)
+    (applied,) = merge(store, namespace, seq, [replace(proposed_merge, by_operator=True)]).applied
+    assert applied.survivor.ruling == PINNED
+    assert ruling_of(store, namespace, 1) == PINNED
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_separated_clusters_never_merge_nor_what_they_become(store: Store, namespace: str, by_operator: bool) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq, joins=3)
+    ends = {1: Ruling(separations=("ab+",)), 2: Ruling(separations=("ab-",))}
+    separate = ProposedOperation("op-1", "separate", "ann", "", {1: Ruling(), 2: Ruling()}, ends)
+    assert store.operate(namespace, separate) is not None
+    apart = replace(merge_one_and_two(store, namespace), by_operator=by_operator)
+    assert len(merge(store, namespace, seq, [apart]).apart) == 1
+    # The third is the larger one, and inherits what binds the first.
+    (applied,) = merge(store, namespace, seq, [Merge(1, 3, 2, 3, vector(5, 0, 0, 0))]).applied
+    assert (applied.survivor.cluster_id, applied.survivor.operation) == (3, 1)
+    assert ruling_of(store, namespace, 3) == ends[1]
+    heirs = Merge(2, 3, 1, 5, vector(5, 1, 0, 0), by_operator=by_operator)
+    assert len(merge(store, namespace, applied_seq(store, namespace), [heirs]).apart) == 1
+
+
+def applied_seq(store: Store, namespace: str) -> int:
+    whole = store.namespace_state(namespace)
+    assert whole is not None
+    return whole.seq
+
+
+def test_what_people_decided_anything_of_does_not_retire(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED, cluster_id=2)) is not None
+    assert store.operate(namespace, proposed(3, "unpin", PINNED, Ruling(), cluster_id=2)) is not None
+    assert store.retire(namespace, Retention(max_clusters=0), 10).ids == {"full": [2]}
+
+
+def test_only_the_last_operations_are_kept(store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("redis.operations", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.OPERATIONS_KEPT", 2)
+    create_two(store, namespace)
+    rulings = [Ruling(), Ruling("a"), Ruling("b"), Ruling("c")]
+    for number, (before, after) in enumerate(pairwise(rulings), start=1):
+        assert store.operate(namespace, proposed(number, "label", before, after)) is not None
+    assert [one.number for one in store.operations(namespace, 10)] == [3, 2]
+    # Its id is forgotten with it.
+    again = store.operate(namespace, proposed(1, "label", Ruling("c"), Ruling("d")))
+    assert again is not None
+    assert again.number == 4
+
+
+def test_a_ruling_is_put_back_and_no_number_is_given_twice(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    pin(store, namespace, 2, number=2)
+    states = list(store.clusters(namespace))
+    other = f"{namespace}-other"
+    store.open(other, IDENTITY)
+    token = store.begin_recovery(other)
+    store.restore(other, token, [Restored(replace(state, namespace=other)) for state in states])
+    store.recover(other, token, None, {})
+    assert {i: ruling_of(store, other, i) for i in (1, 2)} == {1: PINNED, 2: PINNED}
+    unpinned = store.operate(other, proposed(3, "unpin", PINNED, Ruling()))
+    assert unpinned is not None
+    assert unpinned.number == 3
+
+
+def test_nothing_is_decided_before_a_namespace_is_recovered(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    store.require_recovery(namespace)
+    with pytest.raises(RecoveryNeeded):
+        store.operate(namespace, proposed(1, "pin", Ruling(), PINNED))
