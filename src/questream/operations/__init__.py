@@ -1,0 +1,21 @@
+"""What people do with clusters from outside the stream: look up a question, decide, merge, undo."""
+
+from __future__ import annotations
+
+from questream.operations.asking import Answer, Candidate, ask, ask_mirror
+from questream.operations.deciding import By, Decisions, history
+from questream.operations.live import live_cluster
+from questream.operations.merging import keep_namings, merge_clusters
+
+__all__ = [
+    "Answer",
+    "By",
+    "Candidate",
+    "Decisions",
+    "ask",
+    "ask_mirror",
+    "history",
+    "keep_namings",
+    "live_cluster",
+    "merge_clusters",
+]

@@ -1,0 +1,66 @@
+"""Where a question would go, if it came now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.nearest import nearest_clusters
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState
+from questream.encoder import Encoder
+from questream.errors import QuestreamError
+from questream.store.protocol import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A cluster near a question, and how near."""
+
+    state: ClusterState
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where a question would go: the nearest clusters, best first, and whether the first is near enough to join."""
+
+    candidates: list[Candidate]
+    joins: bool
+    truncated: bool
+    unknown_share: float = 0.0
+
+
+def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, limit: int = 6) -> Answer:
+    """Where `text` would go if it came now. Nothing is learned, counted or opened.
+
+    Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if a worker would
+    dead-letter the text.
+    """
+    whole = store.namespace_state(namespace)
+    if whole is None:
+        raise QuestreamError(
+            f"there is no namespace {namespace!r} yet", "`questream clusters list` shows those there are"
+        )
+    if (whole.model, whole.model_revision, whole.dimension) != (encoder.name, encoder.revision, encoder.dimension):
+        raise QuestreamError(
+            f"namespace {namespace!r} was built with {whole.model!r} revision {whole.model_revision!r}, not"
+            f" {encoder.name!r} revision {encoder.revision!r}",
+            "set model.name and model.revision",
+        )
+    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, limit)
+
+
+def ask_mirror(
+    store: Store, namespace: str, mirror: Mirror, encoder: Encoder, rules: Rules, text: str, limit: int = 6
+) -> Answer:
+    """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model."""
+    (tokens,) = encoder.tokenise([text])
+    neighbours = nearest_clusters(mirror, rules, encoder.encode_tokens([tokens])[0], limit)
+    candidates = [
+        Candidate(state, neighbour.similarity)
+        for neighbour in neighbours
+        if (state := store.cluster(namespace, neighbour.cluster_id)) is not None
+    ]
+    joins = bool(candidates) and candidates[0].similarity >= rules.threshold
+    return Answer(candidates, joins, tokens.truncated, tokens.unknown_share)

@@ -1,0 +1,163 @@
+"""What people decide of clusters: each function commits one operation, or says with `preview` what it would change.
+
+Ids that were merged away stand for what they were merged into. All raise KeyError with an id that is not there,
+RecoveryNeeded where a worker has to look first whether the store has lost anything, OperationRefused where people's
+decisions stand against it, and Contended where the clusters never stood still.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from questream.domain import Operation, OperationKind, Ruling
+from questream.errors import Contended, OperationRefused
+from questream.operations.live import live_cluster
+from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
+
+_ATTEMPTS = 20
+_LONGEST = {"actor": 200, "reason": 2000, "id": 200}
+
+Propose = Callable[[], ProposedOperation]
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who decides, and why; an `id` of the caller's own makes it safe to ask twice.
+
+    Raises OperationRefused where one of them is too long.
+    """
+
+    actor: str
+    reason: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        for name, most in _LONGEST.items():
+            if len(getattr(self, name)) > most:
+                raise OperationRefused(f"the {name} of an operation has {most:,} characters at most")
+
+
+class Decisions:
+    """The operations on the clusters of one namespace, by one person."""
+
+    def __init__(self, store: Store, namespace: str, by: By) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._by = by
+
+    def label(self, cluster_id: int, label: str | None, route: str | None) -> Propose:
+        """Name a cluster and set its route; None leaves one as it is, an empty text removes it."""
+
+        def change(ruling: Ruling) -> Ruling:
+            return replace(
+                ruling,
+                label=ruling.label if label is None else label or None,
+                route=ruling.route if route is None else route or None,
+            )
+
+        return lambda: self._proposal("label", {cluster_id: change})
+
+    def pin(self, cluster_id: int) -> Propose:
+        """The cluster never merges automatically."""
+        return lambda: self._proposal("pin", {cluster_id: lambda ruling: replace(ruling, pinned=True)})
+
+    def unpin(self, cluster_id: int) -> Propose:
+        """The cluster may merge automatically again."""
+        return lambda: self._proposal("unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
+
+    def separate(self, one: int, other: int) -> Propose:
+        """The two are different: they never merge, nor does what they become."""
+        name = uuid.uuid4().hex[:12]
+
+        def bearing(end: str) -> Callable[[Ruling], Ruling]:
+            return lambda ruling: replace(ruling, separations=(*ruling.separations, name + end))
+
+        return lambda: self._proposal("separate", {one: bearing("+"), other: bearing("-")})
+
+    def undo(self, number: int) -> Propose:
+        """Take an operation back, where what it decided still stands."""
+
+        def propose() -> ProposedOperation:
+            undone = self._store.operation(self._namespace, number)
+            if undone is None:
+                raise OperationRefused(
+                    f"there is no operation {number} among the last {OPERATIONS_KEPT:,}",
+                    "`questream clusters history` shows them",
+                )
+            if undone.undone_by is not None:
+                known = self._store.operation(self._namespace, undone.undone_by)
+                if known is None or known.id != self._by.id:
+                    raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
+                # Said again: the store answers what it did.
+                return replace(self._proposal("undo", {}), undoes=number)
+            changes = {
+                cluster_id: _taking_back(undone, undone.before[cluster_id], after)
+                for cluster_id, after in undone.after.items()
+            }
+            return replace(self._proposal("undo", changes), undoes=number)
+
+        return propose
+
+    def preview(self, propose: Propose) -> ProposedOperation:
+        """What the operation would change now."""
+        return propose()
+
+    def commit(self, propose: Propose) -> Operation:
+        """Commit the operation; a repeated id answers what it did."""
+        for _ in range(_ATTEMPTS):
+            proposed = propose()
+            operation = self._store.operate(self._namespace, proposed)
+            if operation is not None:
+                if (operation.kind, operation.undoes) != (proposed.kind, proposed.undoes):
+                    raise OperationRefused(
+                        f"the id of this operation is that of operation {operation.number}", "give it another one"
+                    )
+                return operation
+        raise Contended("the clusters kept moving", "try again")
+
+    def _proposal(self, kind: OperationKind, changes: Mapping[int, Callable[[Ruling], Ruling]]) -> ProposedOperation:
+        before: dict[int, Ruling] = {}
+        after: dict[int, Ruling] = {}
+        for cluster_id, change in changes.items():
+            state = live_cluster(self._store, self._namespace, cluster_id)
+            if state.cluster_id in before:
+                raise OperationRefused("the two are one cluster")
+            before[state.cluster_id] = state.ruling
+            after[state.cluster_id] = change(state.ruling)
+        return ProposedOperation(self._by.id, kind, self._by.actor, self._by.reason, before, after)
+
+
+def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list[Operation]:
+    """Those of the operations that changed one of these clusters."""
+    wanted = set(cluster_ids)
+    return [operation for operation in operations if not wanted.isdisjoint(operation.after)]
+
+
+def _taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
+    """The change from what an operation made of a ruling to what that was; other decisions since then stay."""
+
+    def change(ruling: Ruling) -> Ruling:
+        new = ruling
+        if (before.label, before.route) != (after.label, after.route):
+            _require(undone, (ruling.label, ruling.route) == (after.label, after.route))
+            new = replace(new, label=before.label, route=before.route)
+        if before.pinned != after.pinned:
+            _require(undone, ruling.pinned == after.pinned)
+            new = replace(new, pinned=before.pinned)
+        added = [end for end in after.separations if end not in before.separations]
+        removed = [end for end in before.separations if end not in after.separations]
+        _require(undone, set(added) <= set(ruling.separations))
+        kept = [end for end in new.separations if end not in added]
+        return replace(new, separations=(*kept, *(end for end in removed if end not in kept)))
+
+    return change
+
+
+def _require(undone: Operation, stands: bool) -> None:
+    if not stands:
+        raise OperationRefused(
+            f"what operation {undone.number} decided was decided anew since",
+            "undo the later one first: `questream clusters history` shows it",
+        )

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+
+from questream import QuestionClusterer
+from questream.domain import Operation, Ruling
+from questream.errors import OperationRefused
+from questream.operations import By, Decisions, history, merge_clusters
+from questream.store.reference.store import MemoryStore
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Three clusters of 2, 1 and 1 questions."""
+    store = MemoryStore()
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    assert clusterer.assign([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]).ids == [1, 2, 3, 1]
+    return store
+
+
+def by(store: MemoryStore, id: str = "") -> Decisions:
+    return Decisions(store, "default", By("ann", "because", id) if id else By("ann", "because"))
+
+
+def label(store: MemoryStore, cluster_id: int, label: str | None, route: str | None = None) -> Operation:
+    decisions = by(store)
+    return decisions.commit(decisions.label(cluster_id, label, route))
+
+
+def undo(store: MemoryStore, number: int, id: str = "") -> Operation:
+    decisions = by(store, id)
+    return decisions.commit(decisions.undo(number))
+
+
+def ruling_of(store: MemoryStore, cluster_id: int) -> Ruling:
+    state = store.cluster("default", cluster_id)
+    assert state is not None
+    return state.ruling
+
+
+def test_a_label_and_its_route_are_one_decision_and_are_undone_together(store: MemoryStore) -> None:
+    first = label(store, 1, "cards", "team-cards")
+    assert (first.actor, first.reason, first.after) == ("ann", "because", {1: Ruling("cards", "team-cards")})
+    second = label(store, 1, "card arrival")
+    assert ruling_of(store, 1) == Ruling("card arrival", "team-cards")
+    undo(store, second.number)
+    assert ruling_of(store, 1) == Ruling("cards", "team-cards")
+    undo(store, first.number)
+    assert ruling_of(store, 1) == Ruling()
+
+
+def test_what_was_decided_anew_is_not_undone_and_other_decisions_stay(store: MemoryStore) -> None:
+    first = label(store, 1, "cards")
+    decisions = by(store)
+    decisions.commit(decisions.pin(1))
+    second = label(store, 1, "card arrival")
+    with pytest.raises(OperationRefused, match="operation 1 decided was decided anew"):
+        undo(store, first.number)
+    undo(store, second.number)
+    undo(store, first.number)
+    assert ruling_of(store, 1) == Ruling(pinned=True)
+
+
+def test_an_undo_is_undone(store: MemoryStore) -> None:
+    undone = undo(store, label(store, 1, "cards").number)
+    undo(store, undone.number)
+    assert ruling_of(store, 1) == Ruling("cards")
+    assert [one.kind for one in store.operations("default", 10)] == ["undo", "undo", "label"]
+
+
+def test_an_operation_is_undone_once_and_its_id_may_be_said_again(store: MemoryStore) -> None:
+    label(store, 1, "cards")
+    undone = undo(store, 1, "mine")
+    assert undo(store, 1, "mine") == undone
+    with pytest.raises(OperationRefused, match="was undone by operation 2"):
+        undo(store, 1)
+    with pytest.raises(OperationRefused, match="no operation 9"):
+        undo(store, 9)
+
+
+def test_an_id_that_named_another_operation_is_refused(store: MemoryStore) -> None:
+    decisions = by(store, "mine")
+    pinned = decisions.commit(decisions.pin(1))
+    assert decisions.commit(decisions.pin(1)) == pinned
+    with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
+        decisions.commit(decisions.unpin(1))
+
+
+def test_separated_clusters_are_not_merged_by_anybody_until_that_is_undone(store: MemoryStore) -> None:
+    decisions = by(store)
+    separated = decisions.commit(decisions.separate(1, 2))
+    # What inherits the separation is as separate.
+    assert merge_clusters(store, "default", 2, 3).survivor.cluster_id == 2
+    with pytest.raises(OperationRefused, match="were separated"):
+        merge_clusters(store, "default", 1, 3)
+    undo(store, separated.number)
+    assert ruling_of(store, 1) == ruling_of(store, 2) == Ruling()
+    assert merge_clusters(store, "default", 1, 3).survivor.cluster_id == 1
+
+
+def test_a_decision_follows_what_a_cluster_has_become(store: MemoryStore) -> None:
+    named = label(store, 2, "cards")
+    merge_clusters(store, "default", 2, 3)
+    decisions = by(store)
+    decisions.commit(decisions.pin(3))
+    assert ruling_of(store, 2) == Ruling("cards", pinned=True)
+    merge_clusters(store, "default", 1, 2)
+    undo(store, named.number)
+    assert ruling_of(store, 2) == Ruling(pinned=True)
+    with pytest.raises(OperationRefused, match="one cluster"):
+        decisions.commit(decisions.separate(1, 2))
+
+
+def test_a_preview_changes_nothing(store: MemoryStore) -> None:
+    decisions = by(store)
+    proposed = decisions.preview(decisions.label(1, "cards", None))
+    assert (proposed.before, proposed.after) == ({1: Ruling()}, {1: Ruling("cards")})
+    assert store.operations("default", 10) == []
+
+
+def test_a_cluster_that_is_not_there_and_texts_that_are_too_long_are_refused(store: MemoryStore) -> None:
+    with pytest.raises(KeyError):
+        label(store, 9, "cards")
+    with pytest.raises(OperationRefused, match="the reason of an operation has 2,000 characters at most"):
+        By("ann", "x" * 2001)
+
+
+def test_history_of_some_clusters_is_what_changed_them(store: MemoryStore) -> None:
+    for cluster_id in (1, 2, 1):
+        label(store, cluster_id, f"label {cluster_id}")
+    found = history(store.operations("default", 10), [1])
+    assert [one.number for one in found] == [3, 1]
