@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,9 +16,7 @@ from questream.cli.output import print_json, printable, remark
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from questream.settings import Settings
-
-TextOf = Callable[[dict[str, Any]], str | None]
+    from questream.tools.following import Seen
 
 _COLOURS = {"created": "green", "joined": "cyan", "replayed": "yellow"}
 
@@ -41,84 +38,38 @@ def tail(
 
     Example: questream tail --from-beginning --max 20 --text --route
     """
-    from questream.broker.connect import open_reader
-    from questream.broker.reading import follow, start_at
+    from questream.tools.following import following
 
     settings = load(config, set_)
-    topic = settings.kafka.output_topic
-    with open_reader(settings) as consumer, _texts(settings, text) as text_of:
-        partitions = start_at(consumer, topic, "beginning" if from_beginning else "end")
-        remark(f"following {partitions} partitions of {topic}; Ctrl-C ends")
-        decisions = itertools.islice(follow(consumer), max_decisions)
+    begin_at: Literal["beginning", "end"] = "beginning" if from_beginning else "end"
+    with following(settings, begin_at, with_texts=text) as decisions:
+        remark(f"following {decisions.partitions} partitions of {settings.kafka.output_topic}; Ctrl-C ends")
+        seen = itertools.islice(decisions, max_decisions)
         if as_json:
-            _print_json(decisions, text_of)
+            _print_json(seen, text)
         else:
-            _print_lines(decisions, text_of, route)
+            _print_lines(seen, text, route)
 
 
-@contextmanager
-def _texts(settings: Settings, are_wanted: bool) -> Iterator[TextOf | None]:
-    """A function from a decision to its question's text, None where that is no longer there."""
-    if not are_wanted:
-        yield None
-        return
-    from questream.broker.connect import open_reader
-    from questream.broker.reading import RecordLookup, partitions_of
-    from questream.errors import BadRecord
-    from questream.records import open_decoder
-
-    topic = settings.kafka.input_topic
-    decoder = open_decoder(settings)
-    with open_reader(settings, isolation="read_uncommitted") as consumer:
-        known = {found.partition for found in partitions_of(consumer, topic)}
-        lookup = RecordLookup(consumer)
-
-        def text_of(decision: dict[str, Any]) -> str | None:
-            source = decision.get("source")
-            # Only what this stream reads: the output topic may hold decisions of another input.
-            if not isinstance(source, dict) or source.get("topic") != topic or source.get("partition") not in known:
-                return None
-            record = lookup.find(topic, int(source["partition"]), int(source.get("offset", -1)))
-            try:
-                return None if record is None else decoder.decode(record).text
-            except BadRecord:
-                # The settings of input say something else now than when it was decided.
-                return None
-
-        yield text_of
-
-
-def _print_json(messages: Iterator[Any], text_of: TextOf | None) -> None:
-    for message in messages:
-        decision = _decision(message.value)
-        if decision is not None:
-            print_json(decision if text_of is None else decision | {"text": text_of(decision)})
+def _print_json(seen: Iterable[Seen], with_text: bool) -> None:
+    for one in seen:
+        if one.decision is not None:
+            print_json(one.decision | ({"text": one.text} if with_text else {}))
             sys.stdout.flush()
 
 
-def _print_lines(messages: Iterator[Any], text_of: TextOf | None, with_route: bool) -> None:
+def _print_lines(seen: Iterable[Seen], with_text: bool, with_route: bool) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for message in messages:
-        decision = _decision(message.value)
-        if decision is None:
-            remark(f"no decision at {message.topic}/{message.partition}/{message.offset}")
+    for one in seen:
+        if one.decision is None:
+            remark(f"no decision at {one.place}")
         else:
-            more = [str(decision.get("route") or "-")] if with_route else []
-            more += [] if text_of is None else [text_of(decision) or "(no longer in the input topic)"]
-            console.print(_line(decision, more))
+            more = [str(one.decision.get("route") or "-")] if with_route else []
+            more += [one.text or "(no longer in the input topic)"] if with_text else []
+            console.print(_line(one.decision, more))
             sys.stdout.flush()
-
-
-def _decision(value: bytes | None) -> dict[str, Any] | None:
-    import orjson
-
-    try:
-        document = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _line(decision: dict[str, Any], more: Sequence[str]) -> Text:

@@ -1,0 +1,83 @@
+"""The decisions of a stream as they come, with the texts of their questions where they are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from questream.broker.connect import open_reader
+from questream.broker.port import Consumer
+from questream.broker.reading import RecordLookup, follow, partitions_of, start_at
+from questream.errors import BadRecord
+from questream.records import open_decoder
+from questream.settings import Settings
+
+TextOf = Callable[[dict[str, Any]], str | None]
+
+
+class Seen(NamedTuple):
+    """A record of the output topic; `decision` is None where it holds none, `text` where the input topic has it not."""
+
+    place: str
+    decision: dict[str, Any] | None
+    text: str | None
+
+
+class Following:
+    """Gives each record of the output topic as it comes, without end; `partitions` is how many are read."""
+
+    def __init__(self, consumer: Consumer, partitions: int, text_of: TextOf | None) -> None:
+        self.partitions = partitions
+        self._consumer = consumer
+        self._text_of = text_of
+
+    def __iter__(self) -> Iterator[Seen]:
+        for message in follow(self._consumer):
+            decision = _decision(message.value)
+            text = None if decision is None or self._text_of is None else self._text_of(decision)
+            yield Seen(f"{message.topic}/{message.partition}/{message.offset}", decision, text)
+
+
+@contextmanager
+def following(settings: Settings, begin_at: Literal["beginning", "end"], *, with_texts: bool) -> Iterator[Following]:
+    """Follow the output topic from one of its ends; texts are read again from the input topic.
+
+    Raises KafkaUnavailable or KafkaRefused, on iteration too.
+    """
+    with ExitStack() as opened:
+        consumer = opened.enter_context(open_reader(settings))
+        text_of = _texts(settings, opened) if with_texts else None
+        yield Following(consumer, start_at(consumer, settings.kafka.output_topic, begin_at), text_of)
+
+
+def _texts(settings: Settings, opened: ExitStack) -> TextOf:
+    topic = settings.kafka.input_topic
+    decoder = open_decoder(settings)
+    consumer = opened.enter_context(open_reader(settings, isolation="read_uncommitted"))
+    known = {found.partition for found in partitions_of(consumer, topic)}
+    lookup = RecordLookup(consumer)
+
+    def text_of(decision: dict[str, Any]) -> str | None:
+        source = decision.get("source")
+        # Only what this stream reads: the output topic may hold decisions of another input.
+        if not isinstance(source, dict) or source.get("topic") != topic or source.get("partition") not in known:
+            return None
+        record = lookup.find(topic, int(source["partition"]), int(source.get("offset", -1)))
+        try:
+            return None if record is None else decoder.decode(record).text
+        except BadRecord:
+            # The settings of input say something else now than when it was decided.
+            return None
+
+    return text_of
+
+
+def _decision(value: bytes | None) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) else None
