@@ -15,8 +15,6 @@ from questream.cli.output import print_json, remark
 from questream.errors import SettingsError
 
 if TYPE_CHECKING:
-    from questream.lab.calibration.answers import Inquiry
-    from questream.lab.calibration.calibrate import Calibrated, Wish
     from questream.settings import Granularity
 
 
@@ -68,7 +66,8 @@ def calibrate(
     """
     from questream.cli.calibrate_asking import ask_user
     from questream.cli.calibrate_report import as_document, print_report
-    from questream.lab.calibration.calibrate import Wish, from_groups, from_pairs, from_sample
+    from questream.lab.calibration.answers_file import read_answers
+    from questream.lab.calibration.calibrate import Wish, from_groups, from_pairs, from_sample, inquire
     from questream.lab.calibration.preview import preview
 
     _check(sample, from_topic, pairs, groups, ask, answers)
@@ -79,15 +78,19 @@ def calibrate(
         if groups is not None:
             done = from_groups(wish, groups, shuffles)
         elif pairs is not None:
-            done = from_pairs(wish, pairs, _sample(wish, sample, from_topic))
+            done = from_pairs(wish, pairs, wish.sample(sample, from_topic))
         elif ask or answers is not None:
-            inquiry, asked_of = _inquire(wish, _sample(wish, sample, from_topic), ask, answers)
+            texts = wish.sample(sample, from_topic)
+            known = read_answers(answers) if answers is not None and (answers.exists() or not ask) else []
+            asked_of, inquiry, useless = inquire(wish, texts, known)
+            if useless:
+                remark(f"{useless:,} answers say nothing: their questions never meet, or they repeat others")
         else:
-            done = from_sample(wish, _sample(wish, sample, from_topic))
+            done = from_sample(wish, wish.sample(sample, from_topic))
     if ask or answers is not None:
         # Not before the line of progress has gone.
         ask_user(inquiry, asked_of.texts, ask, answers)
-        done = replace(asked_of, proposal=inquiry.proposal(), answers=len(inquiry.answers))
+        done = replace(asked_of, way="answers", proposal=inquiry.proposal(), answers=len(inquiry.answers))
     previews = preview(done.sweep, done.texts, done.proposal.threshold, examples) if examples else []
     if as_json:
         print_json(as_document(done, previews, settings, false_join_cost))
@@ -112,24 +115,3 @@ def _check(
         )
     if ask and answers is not None and answers.suffix.lower() not in (".jsonl", ".ndjson", ".json"):
         raise SettingsError("answers are written as JSON Lines", "give --answers a name that ends in .jsonl")
-
-
-def _sample(wish: Wish, sample: Path | None, from_topic: bool) -> list[str]:
-    from questream.lab.calibration.sample import newest_of_topic, sample_of_file
-
-    if from_topic:
-        wish.announce(f"{wish.settings.kafka.input_topic}: the newest {wish.questions:,} questions")
-        return newest_of_topic(wish.settings, wish.questions)
-    return [] if sample is None else sample_of_file(sample, wish.questions, wish.seed, wish.texts)
-
-
-def _inquire(wish: Wish, texts: list[str], ask: int, file: Path | None) -> tuple[Inquiry, Calibrated]:
-    """An inquiry that knows the answers of the file, and what the sample alone says."""
-    from questream.cli.calibrate_asking import read_answers
-    from questream.lab.calibration.calibrate import inquire
-
-    known = read_answers(file) if file is not None and (file.exists() or not ask) else []
-    alone, inquiry, useless = inquire(wish, texts, known)
-    if useless:
-        remark(f"{useless:,} answers say nothing: their questions never meet, or they repeat others")
-    return inquiry, replace(alone, way="answers")

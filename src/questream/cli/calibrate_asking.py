@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from questream.cli.output import printable, remark
-from questream.errors import QuestreamError
-from questream.records.files import LabelledPair, read_pairs
+from questream.lab.calibration.answers_file import append_answer
+from questream.records.files import LabelledPair
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,17 +18,6 @@ _YES = frozenset(("y", "yes", "1"))
 _NO = frozenset(("n", "no", "0"))
 _SKIP = frozenset(("s", "skip", "?"))
 _QUIT = frozenset(("q", "quit"))
-
-
-def read_answers(path: Path) -> list[LabelledPair]:
-    """The answers of a file of labelled pairs.
-
-    Raises QuestionFileError, or QuestreamError where there are none.
-    """
-    answers = [pair for pair in read_pairs(path) if pair.text_a.strip() and pair.text_b.strip()]
-    if not answers:
-        raise QuestreamError(f"{path} holds no answers", f"questream calibrate --ask 40 --answers {path} asks for some")
-    return answers
 
 
 def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None) -> None:
@@ -59,7 +46,7 @@ def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None) -
             continue
         inquiry.tell(ask.first, ask.second, same == "yes")
         if file is not None:
-            _append(file, LabelledPair(first, second, same == "yes"))
+            append_answer(file, LabelledPair(first, second, same == "yes"))
     if asked and inquiry.is_sure:
         remark(f"{len(inquiry.answers)} answers are enough: more would hardly move a question")
 
@@ -83,12 +70,3 @@ def _ask(console: Console, heading: str, first: str, second: str) -> str | None:
                 return meaning
         if typed in _QUIT:
             return None
-
-
-def _append(file: Path, answer: LabelledPair) -> None:
-    line = orjson.dumps({"text_a": answer.text_a, "text_b": answer.text_b, "label": int(answer.same)})
-    try:
-        with file.open("ab") as out:
-            out.write(line + b"\n")
-    except OSError as error:
-        raise QuestreamError(f"{file}: {error.strerror or 'cannot be written'}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +13,12 @@ import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, remark
-from questream.errors import MissingExtra
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from questream.lab.training.report import Report, Watch
 
-_NEEDED = ("accelerate", "datasets")
 _SHOWN_SHARE = 10
 
 
@@ -64,13 +61,9 @@ def train(
         raise typer.BadParameter("give --pairs, --groups or both; `questream export` writes groups of the stream")
     if mini_batch is not None and mini_batch > batch:
         raise typer.BadParameter(f"--mini-batch {mini_batch} is more than --batch {batch}")
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtra("training", " and ".join(missing), "train")
-    from questream.lab.training.corpus import read_corpus
+    from questream.lab.training.files import train_on_files
     from questream.lab.training.recipe import Recipe
     from questream.lab.training.report import Order
-    from questream.records.files import FileTexts
 
     recipe = Recipe(
         batch=batch,
@@ -82,15 +75,9 @@ def train(
         hard_negatives=hard_negatives,
         seed=seed,
     )
-    corpus = read_corpus(pairs or [], groups or [], FileTexts(settings.input))
     order = Order(folder, recipe, held_out, compared, save_every, resume)
     with _watch() as watch:
-        watch.announce(
-            f"{len(corpus.texts):,} texts, {len(corpus.same):,} pairs labelled the same, {len(corpus.different):,} not"
-        )
-        from questream.lab.training.training import train as fine_tune
-
-        report = fine_tune(settings, corpus, order, watch)
+        report = train_on_files(settings, pairs or [], groups or [], order, watch)
     if as_json:
         changes = [asdict(change) | {"verdict": change.verdict} for change in report.changes]
         print_json(asdict(report) | {"changes": changes})

@@ -15,6 +15,7 @@ from questream.lab.calibration.answers import Inquiry
 from questream.lab.calibration.groups import propose_from_groups, require_groups
 from questream.lab.calibration.pairs import pair_stream, propose_from_pairs
 from questream.lab.calibration.proposal import Proposal
+from questream.lab.calibration.sample import newest_of_topic, sample_of_file
 from questream.lab.calibration.sweep import Sweep, grid_of, require_enough, sweep
 from questream.lab.calibration.unlabelled import propose_unlabelled
 from questream.lab.evaluation.files import read_gold_file
@@ -38,6 +39,13 @@ class Wish:
     def texts(self) -> FileTexts:
         """Which texts of a file are embedded, as a worker with the settings prepares them."""
         return FileTexts(self.settings.input)
+
+    def sample(self, file: Path | None, from_topic: bool) -> list[str]:
+        """Questions of the stream: the newest of the input topic, else those of a file, if there is one."""
+        if from_topic:
+            self.announce(f"{self.settings.kafka.input_topic}: the newest {self.questions:,} questions")
+            return newest_of_topic(self.settings, self.questions)
+        return [] if file is None else sample_of_file(file, self.questions, self.seed, self.texts)
 
 
 @dataclass(frozen=True, eq=False)
