@@ -184,6 +184,24 @@ def test_answers_are_asked_for_saved_and_taken_up_again(
     assert questream("calibrate", str(sample), "--answers", str(file), "--json").json["threshold"] == again["threshold"]
 
 
+@pytest.mark.parametrize("shown", ["mail", "question"])
+def test_answers_about_mails_are_known_whether_they_hold_the_mail_or_the_question(tmp_path: Path, shown: str) -> None:
+    def mail(number: int) -> str:
+        return f"Hello,\n\n{text_of(number)}\n\nBest regards\nAnna"
+
+    sample, answers = tmp_path / "mails.jsonl", tmp_path / "answers.jsonl"
+    order = np.random.default_rng(1).permutation(QUESTIONS).tolist()
+    sample.write_text("".join(json.dumps({"text": mail(number)}) + "\n" for number in order))
+    written = mail if shown == "mail" else text_of
+    rows = [{"text_a": written(3 * i), "text_b": written(3 * i + 1), "label": 1} for i in range(20)]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document = questream("calibrate", str(sample), "--answers", str(answers), "--json").json
+    assert document["questions"] == QUESTIONS
+    assert document["answers"] > 0
+    texts = [text for one in document["previews"] for cluster in one["biggest"] for text in cluster["texts"]]
+    assert all(text.startswith("subject ") for text in texts)
+
+
 def test_an_interrupt_keeps_the_answers_given(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "answers.jsonl"
     type_answers(monkeypatch, 3, KeyboardInterrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from questream.lab.evaluation.groups import group_figures, time_order
 from questream.lab.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
 from questream.lab.evaluation.pairs import OneSidedPairs
 from questream.lab.evaluation.report.words import group_verdict
+from questream.lab.evaluation.run import read_file
 from questream.lab.evaluation.sampling import sampled_similarities
 from questream.lab.evaluation.stream import Stream, orders_of
+from questream.records.files import FileTexts
+from questream.settings import InputSettings
 from tests.kit.stepping import unit_rows
 from tests.kit.vectors import hash_encoder, hash_vector
 
@@ -206,6 +210,19 @@ def test_what_is_passed_over_in_a_file_is_counted(tmp_path: Path) -> None:
     moments = read_gold_file(path, 10, seed=0).asked_at
     assert moments is not None
     assert moments.tolist() == [3.0, 1.0]
+
+
+def test_files_are_evaluated_as_a_worker_would_prepare_them(tmp_path: Path) -> None:
+    mail = "Hello,\n\nwhere is my card?\n\nBest regards\nAnna"
+    groups, pairs = tmp_path / "groups.jsonl", tmp_path / "pairs.jsonl"
+    groups.write_text("".join(json.dumps({"subject": mail, "gold": gold}) + "\n" for gold in "ab"))
+    pairs.write_text("".join(json.dumps({"a": mail, "b": "where?", "label": label}) + "\n" for label in (0, 1)))
+    asked = read_file(groups, 10, 0, FileTexts(InputSettings(text="{subject}")))
+    assert isinstance(asked, GoldFile)
+    assert asked.texts == ["where is my card?"] * 2
+    told = read_file(pairs, 10, 0, FileTexts(InputSettings()))
+    assert isinstance(told, PairFile)
+    assert told.first == ["where is my card?"] * 2
 
 
 def test_pairs_are_drawn_in_the_order_of_the_file_and_need_both_labels(tmp_path: Path) -> None:
