@@ -7,7 +7,7 @@ when they end, and never outlive the process that started them, `kill -9` includ
 What the broker does not do as Apache Kafka does: records of an aborted transaction stay visible to read_committed
 readers, topic configurations are accepted but not kept (nothing is ever compacted), an unknown topic is created by the
 first who asks for it, a group's first member waits half its session timeout for others, and a fetch that finds nothing
-is answered late. Consumers take `EMBEDDED_SESSION_TIMEOUT_SECONDS` and `EMBEDDED_FETCH_MAX_WAIT_MS` for the last two.
+is answered late. Consumers take `EMBEDDED_BROKER_SETTINGS` for the last two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, Any
 
 from pydantic import SecretStr
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
@@ -40,6 +40,12 @@ EMBEDDED_SESSION_TIMEOUT_SECONDS = 6.0
 # Where Apache Kafka answers a fetch when there is something to read, Tansu looks again after half the wait that the
 # consumer allows: a record is read 130 ms late in the median with the usual 500 ms, 7 ms with this.
 EMBEDDED_FETCH_MAX_WAIT_MS = 20
+
+# Settings under `kafka` of all clients of the embedded broker.
+EMBEDDED_BROKER_SETTINGS: Mapping[str, Any] = {
+    "session_timeout_seconds": EMBEDDED_SESSION_TIMEOUT_SECONDS,
+    "options": {"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
+}
 
 _BROKER_SECRETS = {"sasl_plain_password", "sasl_plain_password_file", "ssl_password", "ssl_password_file"}
 _START_SECONDS = 20.0
@@ -99,11 +105,7 @@ def embedded_store(max_memory_bytes: int = 512 * 1024 * 1024) -> Iterator[str]:
 
 def for_embedded_broker(kafka: KafkaSettings, bootstrap_servers: str) -> KafkaSettings:
     """Settings that lead to an embedded broker; they lose options and secrets, which are for a broker of the user's."""
-    own = {
-        "bootstrap_servers": bootstrap_servers,
-        "session_timeout_seconds": EMBEDDED_SESSION_TIMEOUT_SECONDS,
-        "options": {"fetch_max_wait_ms": EMBEDDED_FETCH_MAX_WAIT_MS},
-    }
+    own = {"bootstrap_servers": bootstrap_servers, **EMBEDDED_BROKER_SETTINGS}
     return KafkaSettings.model_validate(kafka.model_dump(exclude=_BROKER_SECRETS) | own)
 
 

@@ -15,7 +15,7 @@ import orjson
 from questream.broker.connect import open_producer, open_reader
 from questream.broker.port import Message, OnDelivery, Outgoing
 from questream.broker.reading import partitions_of
-from questream.embedded import EMBEDDED_FETCH_MAX_WAIT_MS
+from questream.embedded import for_embedded_broker
 from questream.errors import QuestreamError
 from questream.lab.demo.tally import Place, Tally
 from questream.lab.task import Task
@@ -51,7 +51,7 @@ class Reader(Task):
         self._on_processed = on_processed
 
     def _work(self) -> None:
-        with open_reader(_settings(self._bootstrap), fetch_wait=EMBEDDED_FETCH_MAX_WAIT_MS / 1000) as consumer:
+        with open_reader(_settings(self._bootstrap)) as consumer:
             topics = (self._topics.decisions, self._topics.clusters, self._topics.dead_letters)
             # Without a group they are read from their beginning.
             consumer.assign([partition for topic in topics for partition in partitions_of(consumer, topic)])
@@ -118,7 +118,7 @@ class Asker:
 
 
 def _settings(bootstrap: str) -> Settings:
-    return Settings(kafka=KafkaSettings(bootstrap_servers=bootstrap))
+    return Settings(kafka=for_embedded_broker(KafkaSettings(), bootstrap))
 
 
 class Feeder(Task):

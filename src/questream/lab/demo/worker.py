@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,13 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from questream.embedded import (
-    EMBEDDED_FETCH_MAX_WAIT_MS,
-    EMBEDDED_SESSION_TIMEOUT_SECONDS,
-    LOOPBACK,
-    free_port,
-    start_tied,
-)
+from questream.embedded import EMBEDDED_BROKER_SETTINGS, LOOPBACK, free_port, start_tied
 from questream.errors import QuestreamError
 
 _COMMAND = (sys.executable, "-m", "questream", "run")
@@ -39,8 +34,7 @@ class DemoWorker:
         self._metrics_port = free_port()
         self._settings = {
             "kafka.bootstrap_servers": bootstrap,
-            "kafka.session_timeout_seconds": f"{EMBEDDED_SESSION_TIMEOUT_SECONDS:g}",
-            "kafka.options": f'{{"fetch_max_wait_ms": {EMBEDDED_FETCH_MAX_WAIT_MS}}}',
+            **{f"kafka.{name}": json.dumps(value) for name, value in EMBEDDED_BROKER_SETTINGS.items()},
             "redis.url": store_url,
             "model.name": str(model),
             "metrics.host": LOOPBACK,
