@@ -17,6 +17,7 @@ from questream.cli.calibrate import calibrate
 from questream.cli.clusters import clusters
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
+from questream.cli.decisions import undo
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
@@ -56,6 +57,7 @@ app.command("produce")(produce)
 app.command("tail")(tail)
 app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
+app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)
 app.add_typer(dead_letters, name="dead-letters")

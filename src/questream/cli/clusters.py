@@ -96,7 +96,7 @@ def show(
     """
     from questream.tools.clusters import as_document, lineage, open_namespace
 
-    number = _number(cluster)
+    number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
     *merged, state = lineage(store, chosen, number)
     for one in merged:
@@ -136,35 +136,6 @@ def export(
             _write_json_lines(file, rows)
 
 
-@clusters.command("label")
-def label(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    label: Annotated[str | None, typer.Option(help="Name of the cluster; an empty one removes it.")] = None,
-    route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Name a cluster or set its route; decisions carry both from then on.
-
-    Example: questream clusters label c17 --label "card arrival" --route cards-team
-    """
-    from questream.tools.clusters import as_document, open_namespace
-    from questream.tools.clusters import label as name
-
-    if label is None and route is None:
-        raise typer.BadParameter("give --label, --route or both")
-    number = _number(cluster)
-    store, chosen = open_namespace(load(config, set_), namespace)
-    state = name(store, chosen, number, label, route)
-    row = as_document(state)
-    if as_json:
-        print_json(row)
-    else:
-        print_line(f"{row['cluster_id']}: {_naming(state)}")
-
-
 @clusters.command("merge")
 def merge(
     cluster: ClusterArgument,
@@ -192,7 +163,7 @@ def merge(
             return yes
         return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
 
-    one, another = _number(cluster), _number(other)
+    one, another = number_of(cluster), number_of(other)
     store, chosen = open_namespace(load(config, set_), namespace)
     try:
         applied = merge_clusters(store, chosen, one, another, may_drop)
@@ -205,7 +176,8 @@ def merge(
         print_line(f"c{loser.cluster_id} is c{survivor.cluster_id} now, {survivor.size:,} questions")
 
 
-def _number(cluster: str) -> int:
+def number_of(cluster: str) -> int:
+    """The number of a cluster by its id. Raises typer.BadParameter."""
     from questream.domain import parse_cluster_id
 
     try:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from questream.clustering.merging import precedence
 from questream.domain import ClusterState, format_cluster_id
+from questream.operations import By
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import Store
@@ -100,7 +101,7 @@ class Operating:
                 return done[1]
             if matches is not None:
                 self._require(namespace, operation, matches)
-            outcome = self._apply(namespace, operation)
+            outcome = self._apply(namespace, operation, By(actor, reason, id) if id else By(actor, reason))
             if id:
                 self._done[namespace, id] = operation, outcome
                 if len(self._done) > _MOST_IDS:
@@ -120,11 +121,11 @@ class Operating:
         )
         return outcome
 
-    def _apply(self, namespace: str, operation: Operation) -> Outcome:
+    def _apply(self, namespace: str, operation: Operation, by: By) -> Outcome:
         match operation:
             case Naming():
                 before = self._live(namespace, operation.cluster_id)
-                after = label(self._store, namespace, operation.cluster_id, operation.label, operation.route)
+                after = label(self._store, namespace, operation.cluster_id, operation.label, operation.route, by)
                 return Outcome((before,), after)
             case Merging():
                 survivor, loser = self._merging(namespace, operation)

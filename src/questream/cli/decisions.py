@@ -1,0 +1,231 @@
+"""`questream clusters label|pin|unpin|separate|history` and `questream undo`: what people decide, and take back."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, print_table, printable
+
+if TYPE_CHECKING:
+    from questream.domain import Ruling
+    from questream.operations import By, Decisions
+    from questream.operations.deciding import Propose
+
+ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
+IdOption = Annotated[str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@clusters.command("label")
+def label(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    label: Annotated[str | None, typer.Option(help="Name of the cluster; an empty one removes it.")] = None,
+    route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a cluster or set its route; decisions carry both from then on.
+
+    Example: questream clusters label c17 --label "card arrival" --route cards-team
+    """
+    del yes  # Nothing is asked.
+    from questream.tools.clusters import as_document, open_namespace
+    from questream.tools.clusters import label as name
+
+    if label is None and route is None:
+        raise typer.BadParameter("give --label, --route or both")
+    number = number_of(cluster)
+    if dry_run:
+        _decide(config, set_, namespace, lambda by: by.label(number, label, route), actor, reason, id_, True, as_json)
+        return
+    store, chosen = open_namespace(load(config, set_), namespace)
+    state = name(store, chosen, number, label, route, _by(actor, reason, id_))
+    row = as_document(state)
+    if as_json:
+        print_json(row)
+    else:
+        print_line(f"{row['cluster_id']}: {_ruling(state.ruling)}")
+
+
+@clusters.command("pin")
+def pin(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a cluster never merge automatically.
+
+    Example: questream clusters pin c17 --reason "reviewed"
+    """
+    del yes
+    number = number_of(cluster)
+    _decide(config, set_, namespace, lambda by: by.pin(number), actor, reason, id_, dry_run, as_json)
+
+
+@clusters.command("unpin")
+def unpin(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a pinned cluster merge automatically again.
+
+    Example: questream clusters unpin c17
+    """
+    del yes
+    number = number_of(cluster)
+    _decide(config, set_, namespace, lambda by: by.unpin(number), actor, reason, id_, dry_run, as_json)
+
+
+@clusters.command("separate")
+def separate(
+    cluster: ClusterArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means something else.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that two clusters are different: they never merge, nor does what they become.
+
+    Example: questream clusters separate c17 c42 --reason "on and off"
+    """
+    del yes
+    one, another = number_of(cluster), number_of(other)
+    _decide(config, set_, namespace, lambda by: by.separate(one, another), actor, reason, id_, dry_run, as_json)
+
+
+@clusters.command("history")
+def history(
+    cluster: Annotated[str | None, typer.Argument(metavar="CLUSTER", help="Of this cluster alone.")] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who decided what of clusters, when and why; the newest first.
+
+    Example: questream clusters history c17
+    """
+    from questream.records.times import format_time
+    from questream.tools.clusters import open_namespace
+    from questream.tools.decisions import as_document
+    from questream.tools.decisions import history as operations_of
+
+    number = None if cluster is None else number_of(cluster)
+    store, chosen = open_namespace(load(config, set_), namespace)
+    operations = operations_of(store, chosen, limit, number)
+    if as_json:
+        for operation in operations:
+            print_json(as_document(operation))
+        return
+    rows = [
+        (
+            str(operation.number),
+            format_time(operation.time_ms),
+            f"undo {operation.undoes}" if operation.undoes else operation.kind,
+            " ".join(f"c{cluster_id}" for cluster_id in operation.after),
+            f"undone by {operation.undone_by}" if operation.undone_by else "",
+            printable(operation.actor),
+            printable(operation.reason),
+        )
+        for operation in operations
+    ]
+    print_table(["operation", "time", "what", "clusters", "state", "actor", "reason"], rows)
+
+
+def undo(
+    operation: Annotated[int, typer.Argument(metavar="OPERATION", min=1, help="A number of `clusters history`.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what somebody decided of clusters, where it still stands.
+
+    Example: questream undo 12
+    """
+    del yes
+    _decide(config, set_, namespace, lambda by: by.undo(operation), actor, reason, id_, dry_run, as_json)
+
+
+def _by(actor: str | None, reason: str, id_: str | None) -> By:
+    from questream.operations import By
+
+    who = actor if actor is not None else getpass.getuser()
+    return By(who, reason) if id_ is None else By(who, reason, id_)
+
+
+def _decide(
+    config: Path | None,
+    set_: list[str] | None,
+    namespace: str | None,
+    propose: Callable[[Decisions], Propose],
+    actor: str | None,
+    reason: str,
+    id_: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from questream.operations import Decisions
+    from questream.tools.clusters import open_namespace
+    from questream.tools.decisions import as_document, decide, preview
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    decisions = Decisions(store, chosen, _by(actor, reason, id_))
+    found = (preview if dry_run else decide)(decisions, chosen, propose(decisions))
+    document = as_document(found)
+    if as_json:
+        print_json(document)
+        return
+    what = "would change" if dry_run else f"operation {document['operation']}"
+    for cluster_id, after in found.after.items():
+        print_line(f"{what}: c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
+
+
+def _ruling(ruling: Ruling) -> str:
+    told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
+    told += ", pinned" if ruling.pinned else ""
+    count = len(ruling.separations)
+    return told + (f", {count} separation{'s' * (count != 1)}" if count else "")

@@ -1,0 +1,71 @@
+"""What people decide of clusters, for commands and servers: committed, or only shown; errors say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from questream.domain import Operation, Ruling, format_cluster_id
+from questream.operations import Decisions
+from questream.operations import history as of_clusters
+from questream.operations.deciding import Propose
+from questream.records.times import format_time
+from questream.store.aliases import follow_aliases, survivor_of
+from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
+from questream.tools.clusters import NoSuchCluster
+
+
+def decide(decisions: Decisions, namespace: str, propose: Propose) -> Operation:
+    """Commit an operation. Raises NoSuchCluster, and what `questream.operations.Decisions` raises."""
+    try:
+        return decisions.commit(propose)
+    except KeyError as error:
+        raise NoSuchCluster(error.args[0], namespace) from None
+
+
+def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedOperation:
+    """What the operation would change. Raises as `decide`."""
+    try:
+        return decisions.preview(propose)
+    except KeyError as error:
+        raise NoSuchCluster(error.args[0], namespace) from None
+
+
+def history(store: Store, namespace: str, limit: int, cluster_id: int | None = None) -> list[Operation]:
+    """The last operations that are kept, of a cluster those that changed it or what it has become; newest first."""
+    if cluster_id is None:
+        return store.operations(namespace, limit)
+    chain = follow_aliases(store, namespace, [cluster_id])[cluster_id]
+    if not chain:
+        raise NoSuchCluster(cluster_id, namespace)
+    lived = [*(state.cluster_id for state in chain), survivor_of(cluster_id, chain)]
+    return of_clusters(store.operations(namespace, OPERATIONS_KEPT), lived)[:limit]
+
+
+def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
+    """An operation as JSON tells it; one that is only proposed has no number and no time."""
+    done = operation if isinstance(operation, Operation) else None
+    return {
+        "operation": done and done.number,
+        "id": operation.id,
+        "kind": operation.kind,
+        "actor": operation.actor,
+        "reason": operation.reason,
+        "time": done and format_time(done.time_ms),
+        "undoes": operation.undoes,
+        "undone_by": done and done.undone_by,
+        "before": _documents(operation.before.items()),
+        "after": _documents(operation.after.items()),
+    }
+
+
+def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any]]:
+    return {
+        format_cluster_id(cluster_id): {
+            "label": ruling.label,
+            "route": ruling.route,
+            "pinned": ruling.pinned,
+            "separations": list(ruling.separations),
+        }
+        for cluster_id, ruling in rulings
+    }

@@ -1,0 +1,69 @@
+"""The commands by which people decide on clusters and take it back, on Redis itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from questream.errors import ExitCode
+from tests.integration.test_cli_clusters import filled
+from tests.kit.command import questream
+
+__all__ = ["filled"]
+
+
+def test_a_cluster_is_pinned_named_and_both_are_undone(filled: str) -> None:
+    at = f"--redis.url={filled}"
+    pinned = questream("clusters", "pin", "c1", "--actor", "ann", "--reason", "reviewed", "--json", at).json
+    assert (pinned["operation"], pinned["kind"], pinned["actor"], pinned["reason"]) == (1, "pin", "ann", "reviewed")
+    assert [pinned[when]["c1"]["pinned"] for when in ("before", "after")] == [False, True]
+    assert questream("clusters", "label", "c1", "--label", "cards", "--json", at).json["label"] == "cards"
+    undone = questream("undo", "2", "--actor", "bob", "--json", at).json
+    assert (undone["kind"], undone["undoes"], undone["after"]["c1"]["label"]) == ("undo", 2, None)
+    assert undone["after"]["c1"]["pinned"]
+    told = questream("clusters", "history", "c1", "--json", at).json_lines
+    assert [(one["operation"], one["kind"], one["undone_by"]) for one in told] == [
+        (3, "undo", None),
+        (2, "label", 3),
+        (1, "pin", None),
+    ]
+    assert questream("clusters", "history", "c2", "--json", at).json_lines == []
+    assert "undone by 3" in questream("clusters", "history", at).out
+
+
+def test_separated_clusters_do_not_merge_until_that_is_undone(filled: str) -> None:
+    at = f"--redis.url={filled}"
+    assert questream("clusters", "separate", "c1", "c2", at).code == 0
+    refused = questream("clusters", "merge", "c1", "c2", "--yes", at)
+    assert (refused.code, "were separated" in refused.err) == (ExitCode.FAILED, True)
+    assert questream("undo", "1", at).code == 0
+    assert questream("clusters", "merge", "c1", "c2", "--yes", at).code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["clusters", "pin", "c1"], ["clusters", "separate", "c1", "c2"], ["clusters", "label", "c1", "--label", "x"]],
+    ids=["pin", "separate", "label"],
+)
+def test_a_dry_run_shows_what_would_change_and_changes_nothing(filled: str, command: list[str]) -> None:
+    at = f"--redis.url={filled}"
+    shown = questream(*command, "--dry-run", at)
+    assert shown.code == 0
+    assert shown.out.startswith("would change: c1: label -, route - -> ")
+    assert questream("clusters", "history", "--json", at).json_lines == []
+
+
+def test_an_id_that_is_said_again_does_nothing_twice(filled: str) -> None:
+    at = f"--redis.url={filled}"
+    first = questream("clusters", "pin", "c1", "--id", "mine", "--json", at).json
+    assert questream("clusters", "pin", "c1", "--id", "mine", "--json", at).json == first
+    refused = questream("clusters", "unpin", "c1", "--id", "mine", at)
+    assert (refused.code, "is that of operation 1" in refused.err) == (ExitCode.FAILED, True)
+
+
+def test_what_is_not_there_is_told(filled: str) -> None:
+    at = f"--redis.url={filled}"
+    for command in (["clusters", "pin", "c99"], ["clusters", "separate", "c1", "c99"], ["clusters", "history", "c99"]):
+        outcome = questream(*command, at)
+        assert (outcome.code, "there is no cluster c99" in outcome.err) == (ExitCode.FAILED, True)
+    outcome = questream("undo", "7", at)
+    assert (outcome.code, "there is no operation 7" in outcome.err) == (ExitCode.FAILED, True)
