@@ -17,10 +17,13 @@ from questream.server.app import build_app
 from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
+from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
 from questream.server.services import Services
+from questream.server.snapshot import Snapshot
+from questream.server.stream_health import PartitionLag
 from questream.server.tokens import make_token
 from questream.settings import ServeSettings, Settings
 from questream.store.protocol import (
@@ -32,6 +35,7 @@ from questream.store.protocol import (
     Proposal,
 )
 from questream.store.reference.store import MemoryStore
+from questream.tools.doctor import Finding
 
 DIMENSION = 8
 NOW_MS = 1_800_000_000_000
@@ -97,7 +101,12 @@ def client_of(
     decisions = Decisions(lambda _: "the text")
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(30)
     operating = Operating(store, catalogues)
-    services = Services(settings, store, access, catalogues, operating, asking, decisions, rate, failed)
+    letters = LetterBox(settings)
+    lag = Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5)
+    findings = Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60)
+    services = Services(
+        settings, store, access, catalogues, operating, asking, decisions, letters, lag, findings, rate, failed
+    )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 
 

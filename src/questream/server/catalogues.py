@@ -49,7 +49,7 @@ class Catalogues:
         self, store: Store, is_following: Callable[[], bool], now: Callable[[], float] = time.monotonic
     ) -> None:
         self._store = store
-        self._is_following = is_following
+        self.is_following = is_following
         self._now = now
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -98,7 +98,7 @@ class Catalogues:
         if not kept.missed_changes and now - kept.checked_at <= _CHECK_SECONDS:
             return
         kept.checked_at = now
-        is_old = now - kept.read_at > _UNFOLLOWED_SECONDS and not self._is_following()
+        is_old = now - kept.read_at > _UNFOLLOWED_SECONDS and not self.is_following()
         if kept.missed_changes or is_old or self._store.store_epoch(namespace) != kept.store_epoch:
             self._begin(namespace)
 

@@ -15,11 +15,15 @@ from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
+from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
 from questream.server.operating import Operating
 from questream.server.problems import Refused
+from questream.server.snapshot import Snapshot
+from questream.server.stream_health import PartitionLag
 from questream.settings import NAMESPACE_PATTERN, Settings
 from questream.store.protocol import Store
+from questream.tools.doctor import Finding
 
 _NAMESPACE = re.compile(NAMESPACE_PATTERN)
 
@@ -35,6 +39,9 @@ class Services:
     operating: Operating
     asking: Asking
     decisions: Decisions
+    letters: LetterBox
+    lag: Snapshot[list[PartitionLag]]
+    findings: Snapshot[list[Finding]]
     rate: RateLimit
     failed_logins: RateLimit
 
@@ -104,6 +111,12 @@ def scope_of(services: Serving, login: LoggedIn, namespace: NamespaceName) -> Sc
     if not login.may(Role.VIEWER, namespace) or services.store.namespace_state(namespace) is None:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")
     return Scope(services, login, namespace)
+
+
+def require_everywhere(login: Login, role: Role) -> None:
+    """Raises Refused unless the login has this role in all namespaces: what is asked for is the whole stream's."""
+    if not login.may(role):
+        raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {role.name.lower()} in all namespaces")
 
 
 InNamespace = Annotated[Scope, Depends(scope_of)]

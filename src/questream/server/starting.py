@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,15 +17,20 @@ from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
+from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
 from questream.server.services import Services
+from questream.server.snapshot import Snapshot
+from questream.server.stream_health import find_all, read_lag
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 
 logger = logging.getLogger(__name__)
 
+_LAG_SECONDS = 5.0
+_DOCTOR_SECONDS = 60.0
 _FAILED_LOGINS_PER_MINUTE = 30
 _MOST_CONNECTIONS = 256
 _KEEP_ALIVE_SECONDS = 15
@@ -57,7 +63,22 @@ def build(settings: Settings) -> FastAPI:
                 follower.close()
 
     operating = Operating(store, catalogues)
-    services = Services(settings, store, access, catalogues, operating, asking, decisions, rate, failed)
+    lag = Snapshot("the offsets of the group", partial(read_lag, settings), _LAG_SECONDS)
+    findings = Snapshot("the doctor's findings", partial(find_all, settings), _DOCTOR_SECONDS)
+    services = Services(
+        settings,
+        store,
+        access,
+        catalogues,
+        operating,
+        asking,
+        decisions,
+        LetterBox(settings),
+        lag,
+        findings,
+        rate,
+        failed,
+    )
     return build_app(services, running)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from questream.records.times import format_time
 from questream.server.access import Login, Role
 from questream.server.problems import Refused
-from questream.server.services import Scope, services_of, visible_namespaces
+from questream.server.services import Scope, Services, services_of, visible_namespaces
 
 CSRF_COOKIE = "questream_form"
 _UNITS = ((31_557_600, "y"), (2_629_800, "mo"), (604_800, "w"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -81,13 +81,14 @@ def render(
 ) -> Response:
     """A page. The cookie of its forms is set where the browser has none."""
     services = services_of(request)
+    names = [] if login is None else visible_namespaces(services, login)
     known = request.cookies.get(CSRF_COOKIE, "")
     form_token = known if len(known) == 43 else secrets.token_urlsafe(32)
     shell: Mapping[str, Any] = {
         "login": login,
         "scope": scope,
-        "namespace": None if scope is None else scope.namespace,
-        "namespaces": [] if login is None else visible_namespaces(services, login)[:_MOST_NAMESPACES_SHOWN],
+        "namespace": _namespace(services, scope, names),
+        "namespaces": names[:_MOST_NAMESPACES_SHOWN],
         "can_log_out": services.access.has_tokens,
         "form_token": form_token,
         "path": request.url.path,
@@ -96,6 +97,14 @@ def render(
     if form_token != known:
         set_cookie(request, response, CSRF_COOKIE, form_token)
     return response
+
+
+def _namespace(services: Services, scope: Scope | None, names: Sequence[str]) -> str | None:
+    """The namespace that a page is of, or leads to: that of the settings, else the first that may be seen."""
+    if scope is not None:
+        return scope.namespace
+    usual = services.settings.clusters.namespace
+    return usual if usual in names else next(iter(names), None)
 
 
 def show_refusal(request: Request, refused: Refused) -> Response:

@@ -1,0 +1,62 @@
+"""How the stream is."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from questream.records.times import format_time
+from questream.server.access import Role
+from questream.server.services import LoggedIn, Serving, require_everywhere
+
+router = APIRouter(tags=["health"])
+
+
+class Lag(BaseModel):
+    """A partition of the input topic; `committed` is null before the workers' group began."""
+
+    partition: int
+    end: int
+    committed: int | None
+    lag: int
+
+
+class FoundByDoctor(BaseModel):
+    """A line of `questream doctor`."""
+
+    check: str
+    status: str
+    told: str
+    remedy: str | None
+
+
+class Health(BaseModel):
+    """What the workers have still to read, and for operators what the doctor finds, with the times of both."""
+
+    lag: int
+    partitions: list[Lag]
+    lag_at: str
+    follows_clusters: bool
+    findings: list[FoundByDoctor] | None
+    findings_at: str | None
+
+
+@router.get("/health")
+def show_health(services: Serving, login: LoggedIn) -> Health:
+    """Lag, as of five seconds ago at most, and the doctor's findings, as of a minute ago."""
+    require_everywhere(login, Role.VIEWER)
+    lag = services.lag.get()
+    partitions = [Lag(partition=p.partition, end=p.end, committed=p.committed, lag=p.lag) for p in lag.value]
+    findings = services.findings.get(20.0) if login.may(Role.OPERATOR) else None
+    return Health(
+        lag=sum(one.lag for one in partitions),
+        partitions=partitions,
+        lag_at=format_time(lag.at),
+        follows_clusters=services.catalogues.is_following(),
+        findings=findings
+        and [
+            FoundByDoctor(check=one.check, status=one.status, told=one.told, remedy=one.remedy)
+            for one in findings.value
+        ],
+        findings_at=findings and format_time(findings.at),
+    )

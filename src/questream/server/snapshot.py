@@ -1,0 +1,89 @@
+"""Something that takes seconds to find out: found out in the background, and kept for a while."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from questream.errors import QuestreamError
+from questream.server.problems import loading
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Found(NamedTuple, Generic[T]):
+    """What was found out, and when, in ms since the epoch."""
+
+    value: T
+    at: int
+
+
+class Snapshot(Generic[T]):
+    """What `find_out` returns, asked again once it is older than that. For any thread; it is asked by one at a time."""
+
+    def __init__(self, what: str, find_out: Callable[[], T], max_age_seconds: float) -> None:
+        self._what = what
+        self._find_out = find_out
+        self._max_age_seconds = max_age_seconds
+        self._guard = threading.Lock()
+        self._found: Found[T] | None = None
+        self._found_at = 0.0
+        self._failure: QuestreamError | None = None
+        self._done: threading.Event | None = None
+
+    def get(self, wait_seconds: float = 3.0) -> Found[T]:
+        """What was found out last, while the next is found out in the background.
+
+        Raises Refused where that takes longer and nothing is known, and what `find_out` raised last.
+        """
+        with self._guard:
+            if self._found is not None and time.monotonic() - self._found_at < self._max_age_seconds:
+                return self._found
+            done, known = self._begin(), self._found
+        # What is known is shown without a wait, unless it is very old.
+        is_recent = known is not None and time.monotonic() - self._found_at < 2 * self._max_age_seconds
+        if not done.wait(0.0 if is_recent else wait_seconds) and known is None:
+            raise loading(self._what)
+        with self._guard:
+            if self._failure is not None:
+                raise self._failure
+            found = self._found or known
+        if found is None:
+            raise loading(self._what)
+        return found
+
+    def forget(self) -> None:
+        """Something changed: what is asked next is found out anew."""
+        with self._guard:
+            self._found, self._done = None, None
+
+    def _begin(self) -> threading.Event:
+        if self._done is None or self._done.is_set():
+            self._done = threading.Event()
+            threading.Thread(target=self._run, args=(self._done,), name=self._what, daemon=True).start()
+        return self._done
+
+    def _run(self, done: threading.Event) -> None:
+        found: Found[T] | None = None
+        failure: QuestreamError | None = None
+        try:
+            found = Found(self._find_out(), int(time.time() * 1000))
+        except QuestreamError as error:
+            failure = error
+        except Exception as error:
+            # Its text is not shown: a client's error may quote what it read.
+            logger.warning(
+                "something could not be found out", extra={"what": self._what, "error": type(error).__name__}
+            )
+            failure = QuestreamError(f"{self._what} cannot be read now")
+        with self._guard:
+            if self._done is done:
+                self._failure = failure
+                if found is not None:
+                    self._found, self._found_at = found, time.monotonic()
+            done.set()
