@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from questream.clustering.merging import precedence
-from questream.domain import ClusterState, format_cluster_id
-from questream.operations import By
+from questream.domain import ClusterState, Ruling, format_cluster_id
+from questream.operations import By, Decisions
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import Store
-from questream.tools.clusters import label, lineage, merge
+from questream.tools.clusters import NoSuchCluster, lineage, merge
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Outcome:
 class Operating:
     """Previews and applies operations, one at a time. An id that comes again is answered with what it did.
 
-    Ids are remembered by this process, the newest ten thousand.
+    The store knows the ids of namings; those of merges are remembered by this process, the newest ten thousand.
     """
 
     def __init__(self, store: Store, catalogues: Catalogues) -> None:
@@ -125,8 +125,14 @@ class Operating:
         match operation:
             case Naming():
                 before = self._live(namespace, operation.cluster_id)
-                after = label(self._store, namespace, operation.cluster_id, operation.label, operation.route, by)
-                return Outcome((before,), after)
+                decisions = Decisions(self._store, namespace, by)
+                try:
+                    done = decisions.commit(decisions.label(operation.cluster_id, operation.label, operation.route))
+                except KeyError as error:
+                    raise NoSuchCluster(error.args[0], namespace) from None
+                if not all(_has_names(ruling, operation) for ruling in done.after.values()):
+                    raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+                return Outcome((before,), self._live(namespace, operation.cluster_id))
             case Merging():
                 survivor, loser = self._merging(namespace, operation)
                 applied = merge(
@@ -159,10 +165,20 @@ class Operating:
 
 
 def _named(state: ClusterState, naming: Naming) -> ClusterState:
-    kept = {"label": state.label, "route": state.route}
-    given = {"label": naming.label, "route": naming.route}
-    label, route = (kept[name] if given[name] is None else given[name] or None for name in kept)
+    label, route = _names(state, naming)
     return replace(state, label=label, route=route)
+
+
+def _has_names(ruling: Ruling, naming: Naming) -> bool:
+    given = ((naming.label, ruling.label), (naming.route, ruling.route))
+    return all(wanted is None or (wanted or None) == name for wanted, name in given)
+
+
+def _names(state: ClusterState, naming: Naming) -> tuple[str | None, str | None]:
+    """Label and route of a cluster after it is named."""
+    label = state.label if naming.label is None else naming.label or None
+    route = state.route if naming.route is None else naming.route or None
+    return label, route
 
 
 def _drops(survivor: ClusterState, loser: ClusterState) -> bool:

@@ -16,6 +16,7 @@ from questream.errors import (
     MissingExtra,
     ModelError,
     NamingsDiffer,
+    OperationRefused,
     QuestreamError,
     RecoveryNeeded,
     StoreRefused,
@@ -29,6 +30,7 @@ _RETRY_SECONDS = 2
 STATUSES: dict[type[QuestreamError], HTTPStatus] = {
     QuestreamError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoSuchCluster: HTTPStatus.NOT_FOUND,
+    OperationRefused: HTTPStatus.CONFLICT,
     NamingsDiffer: HTTPStatus.CONFLICT,
     Contended: HTTPStatus.CONFLICT,
     BadRecord: HTTPStatus.UNPROCESSABLE_ENTITY,
