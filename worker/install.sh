@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs questream for production: the packages that a worker runs with and no others, each of the version and with
+# Installs questream for production: the packages that a worker and the page run with and no others, each of the version and with
 # the hash that requirements.lock names. VENV is absolute.
 #
 #   install.sh packages VENV     everything but questream; it seldom changes, so an image keeps it as a layer
@@ -22,7 +22,7 @@ packages() {
     "$tools/bin/uv" venv --quiet --no-project --python python3 "$venv"
     # pyproject.toml says what is needed and the lock which version of it; a package that the lock lacks is refused.
     "$tools/bin/uv" pip install --python "$venv" --require-hashes --no-build \
-        --constraint requirements.lock --requirements pyproject.toml
+        --constraint requirements.lock --requirements pyproject.toml --extra serve
 }
 
 questream() {

@@ -16,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from questream.cli.topics import topics
+from questream.server.access import Access
 from questream.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +124,19 @@ def test_the_gpu_file_changes_a_service_that_exists_and_its_settings_are_accepte
     assert (settings.model.device, settings.model.dtype) == ("cuda", "bfloat16")
     (device,) = override["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
+
+
+def test_the_page_listens_where_its_port_is_published_and_asks_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = SERVICES["page"]
+    settings = settings_of(page["environment"], monkeypatch=monkeypatch)
+    assert page["ports"] == [f"127.0.0.1:{settings.serve.port}:{settings.serve.port}"]
+    assert Access(settings.serve).has_tokens
+    assert f"127.0.0.1:{settings.serve.port}/readyz" in page["healthcheck"]["test"][-1]
+    folder = str(settings.serve.tokens_file).rpartition("/")[0]
+    assert folder in {volume.partition(":")[2] for volume in page["volumes"]}
+    assert re.search(
+        rf"install .*--owner 10001 .*{folder}$", (ROOT / "worker" / "Dockerfile").read_text(), re.MULTILINE
+    )
 
 
 def test_a_service_waits_only_for_what_can_come_true() -> None:

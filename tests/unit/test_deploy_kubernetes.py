@@ -16,7 +16,7 @@ from questream.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "worker" / "kubernetes"
-COMPONENTS = ["gpu", "keda", "podmonitor"]
+COMPONENTS = ["gpu", "keda", "podmonitor", "serve"]
 SECRETS = "/run/secrets/questream"
 LEAVE_SECONDS = 10
 
@@ -161,8 +161,31 @@ def test_the_pod_monitor_scrapes_the_named_port() -> None:
     assert endpoint["port"] in {port["name"] for port in WORKER["ports"]}
 
 
+def test_the_page_has_the_rights_of_a_worker_and_is_asked_on_its_port(settings: Settings) -> None:
+    deployment, service = read("serve/deployment.yaml")["spec"], read("serve/service.yaml")["spec"]
+    assert deployment["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"] == service["selector"]
+    pod = deployment["template"]["spec"]
+    (page,) = pod["containers"]
+    assert pod["securityContext"].items() <= POD["securityContext"].items()
+    assert page["securityContext"] == WORKER["securityContext"]
+    assert [volume["name"] for volume in pod["volumes"]] == [volume["name"] for volume in POD["volumes"]]
+    (port,) = page["ports"]
+    assert port["containerPort"] == settings.serve.port
+    probes = [page[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
+    assert {probe["port"] for probe in probes} == {port["name"]} == {service["ports"][0]["targetPort"]}
+    assert [probe["path"] for probe in probes] == ["/livez", "/livez", "/readyz"]
+    names = {variable["name"]: variable.get("value", "") for variable in page["env"]}
+    assert names["QUESTREAM_SERVE__TOKENS_FILE"].startswith(SECRETS)
+
+
+def test_the_schemas_of_kubernetes_allow_the_page() -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate carries the schemas")
+    for name in ("deployment", "service"):
+        kubernetes.validate(read(f"serve/{name}.yaml"), "1.30", strict=True)
+
+
 def every_choice_of_components() -> list[list[str]]:
-    return [list(chosen) for count in range(4) for chosen in itertools.combinations(COMPONENTS, count)]
+    return [list(chosen) for count in range(5) for chosen in itertools.combinations(COMPONENTS, count)]
 
 
 @pytest.fixture(params=every_choice_of_components(), ids=lambda chosen: "+".join(chosen) or "base")
@@ -178,7 +201,8 @@ def kustomized(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str
     kustomization.write_text(yaml.safe_dump(chosen))
     made = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
-    return request.param, {document["kind"]: document for document in yaml.safe_load_all(made.stdout)}
+    documents = list(yaml.safe_load_all(made.stdout))
+    return request.param, {made["kind"]: made for made in documents if made["metadata"]["name"] != "questream-page"}
 
 
 def test_components_add_up(kustomized: tuple[list[str], dict[str, dict[str, Any]]]) -> None:
