@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from questream.clustering.levels import LevelRules
     from questream.domain import ClusterState, Decision, RunnerUp
     from questream.encoder import Encoder, load_encoder
     from questream.errors import QuestreamError
@@ -27,6 +28,7 @@ _HOMES = {
     "ClusterState": "questream.domain",
     "Decision": "questream.domain",
     "Encoder": "questream.encoder",
+    "LevelRules": "questream.clustering.levels",
     "ModelSettings": "questream.settings",
     "Neighbour": "questream.library",
     "OnlineClustering": "questream.estimator",
@@ -41,6 +43,7 @@ __all__ = [
     "ClusterState",
     "Decision",
     "Encoder",
+    "LevelRules",
     "ModelSettings",
     "Neighbour",
     "OnlineClustering",

@@ -62,8 +62,8 @@ def test_levels_are_found_above_the_clusters_and_a_change_is_told() -> None:
     assert published is not None
     # Until the levels were first found each cluster was its own intent.
     assert found["intent"].changed.tolist() == (published != found["intent"].after).tolist()
-    assert found["intent"].changed[:250].all()
-    assert not found["intent"].changed[300:].any()
+    assert found["intent"].changed[:64].all()
+    assert not found["intent"].changed[128:].any()
     assert not Clustering(None, clusters.after).changed.any()
 
 

@@ -55,6 +55,12 @@ def test_leaves_of_a_subject_are_one_intent() -> None:
     assert {node.level for node in intents.values()} == {1}
 
 
+def test_few_leaves_are_not_parted_as_many_are() -> None:
+    leaves = leaves_of_subjects()
+    levels = regroup(leaves, Levels(), LevelRules()).levels
+    assert len({intent(levels, number) for number in leaves.ids.tolist()}) == SUBJECTS
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_run_depends_on_neither_the_order_of_the_leaves_nor_the_run(seed: int) -> None:

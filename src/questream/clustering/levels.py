@@ -33,6 +33,8 @@ Numbers = NDArray[np.int64]
 LEVEL_NAMES = ("intent", "topic")
 _PREFIXES = "cit"
 
+# A resolution makes about as many communities, however few nodes there are: it is no higher than one for so many.
+_NODES_OF_A_COMMUNITY = 8
 _ROWS_AT_ONCE = 1024
 _ROUNDS_OF_CALM = 10
 _SEED = 7
@@ -66,7 +68,8 @@ def leaf(cluster_id: int) -> Node:
 
 @dataclass(frozen=True, slots=True)
 class LevelRules:
-    """How communities are found. `resolutions` are of intents and topics: the higher, the more communities.
+    """How communities are found. `resolutions` are of intents and topics: the higher, the more communities; of few
+    nodes they are taken for less.
 
     A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`. `inertia` is the share of a
     node's ties that a change of its community has to gain. A new leaf goes where the `voters` nearest leaves are.
@@ -219,13 +222,14 @@ class _Level:
 
     def __init__(self, unit: Matrix, sizes: Floats, former: Numbers, resolution: float, rules: LevelRules) -> None:
         self._former = former
-        self._resolution = resolution
         self._inertia = rules.inertia
         self._count = len(unit)
         self._one, self._other, self._weights = _ties(unit, sizes, rules)
         self._strengths: Floats = np.zeros(self._count)
         for rows in (self._one, self._other):
             self._strengths += np.bincount(rows, self._weights, self._count)
+        tied = int(np.count_nonzero(self._strengths))
+        self._resolution = min(resolution, max(1.0, tied / _NODES_OF_A_COMMUNITY))
 
     def communities(self) -> Numbers:
         """The community (n,) of each node: the number of a former one, or another above all those."""

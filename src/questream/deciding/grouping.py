@@ -8,8 +8,8 @@ from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaf, 
 from questream.clustering.mirror import Mirror
 
 # A run costs what all leaves cost: of so many new questions, and of so large a share of all, the levels may change.
-_NEW_QUESTIONS = 250
-_NEW_SHARE = 0.1
+_NEW_QUESTIONS = 64
+_NEW_SHARE = 0.2
 
 
 class Grouping:
