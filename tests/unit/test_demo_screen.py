@@ -87,6 +87,11 @@ def test_questions_cannot_steer_the_terminal_nor_style_it() -> None:
     shown = printable(HOSTILE).plain
     assert shown.isprintable()
     assert "[red]why[/red]" in shown
+    console = console_of(120, 40)
+    console.print(render_snapshot(busy(12), console, Spinner("dots")))
+    lines = [line for line in output_of(console).splitlines() if "why" in line]
+    assert len(lines) > 12
+    assert all("[red]why[/red]" in line for line in lines)
 
 
 def test_plain_lines_hold_no_control_characters() -> None:
@@ -123,8 +128,9 @@ def test_the_end_and_the_prompt_below_it_fit_the_terminal(width: int, height: in
     lines = [*output_of(console).splitlines(), "", "Type a question", "", "? "]
     assert len(lines) <= height
     assert max(len(line) for line in lines) <= width
-    assert any("i12345" in line for line in lines)
+    # The biggest one with clusters, and others.
     assert any("c12346" in line for line in lines)
+    assert all(any(f"i{number}" in line and "(5 clusters)" in line for line in lines) for number in (12_345, 12_346))
 
 
 def test_an_answer_shows_cluster_score_and_runner_up() -> None:

@@ -36,7 +36,7 @@ class PlainLines:
         self.show(snapshot)
         self._say("Biggest intents, and their biggest clusters:")
         for intent in snapshot.figures.biggest:
-            self._say(f"  {intent.size:>6,}  {intent.id:<6} {typical(intent)}")
+            self._say(f"  {intent.size:>6,}  {intent.id:<6} {typical(intent).plain}")
             for cluster in intent.clusters if len(intent.clusters) > 1 else ():
                 self._say(f"    {cluster.size:>6,}  {cluster.id:<6} {printable(cluster.representative).plain}")
         for name, text in summary_lines(summary):

@@ -23,6 +23,9 @@ _OTHER_LINES = 11
 _OTHER_LINES_OF_THE_END = 8
 _MOST_INTENTS = 20
 _LEAST_LINES = 3
+# With less room than this only the biggest intent is shown with clusters, and with few.
+_ROOMY_LINES = 8
+_FEW_CLUSTERS = 2
 _WIDEST = 120
 
 
@@ -146,14 +149,17 @@ def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> Rendera
     bar_width = max(width // 8, 8)
     table = Table.grid(padding=(0, 1))
     table.add_column(width=7, justify="right")
-    table.add_column(width=6, justify="right", style="bold")
+    table.add_column(width=7, justify="right", style="bold")
     table.add_column(width=bar_width, style=_ACCENT, no_wrap=True)
-    table.add_column(width=width - bar_width - 18, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=width - bar_width - 19, no_wrap=True, overflow="ellipsis")
     heading = Text("biggest intents, each with its biggest clusters, by a question of theirs", style="dim")
     table.add_row("", "", Text("questions", style="dim", overflow="crop"), heading)
     largest = max((intent.size for intent in intents), default=1)
-    for intent in intents:
+    roomy = lines >= _ROOMY_LINES
+    for at, intent in enumerate(intents):
         parts = intent.clusters if len(intent.clusters) > 1 else ()
+        if not roomy:
+            parts = parts[:_FEW_CLUSTERS] if at == 0 else ()
         if lines < 1 + len(parts):
             break
         lines -= 1 + len(parts)
@@ -166,10 +172,11 @@ def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> Rendera
     return table
 
 
-def typical(intent: IntentView) -> str:
-    """A question that stands for an intent, and how many clusters it has beyond those that are named."""
-    question = printable(intent.clusters[0].representative).plain
-    return f"(+{intent.more} clusters) {question}" if intent.more else question
+def typical(intent: IntentView) -> Text:
+    """A question that stands for an intent, and of how many clusters it is."""
+    question = printable(intent.clusters[0].representative)
+    count = len(intent.clusters) + intent.more
+    return Text.assemble((f"({count} clusters) ", "dim"), question) if count > 1 else question
 
 
 def _bar(share: float, width: int) -> str:
