@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from questream.clustering.mirror import Mirror
-from questream.domain import ClusterEvent, ClusterState, NamespaceState
+from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState
 from questream.store.protocol import AppliedMerge, ClusterRow, Identity
 
 
@@ -12,50 +14,14 @@ def live_state(
 ) -> ClusterState:
     """The state of a cluster that is in the index."""
     cluster_id = cluster_row.cluster_id
-    return ClusterState(
-        cluster_id=cluster_id,
-        namespace=namespace,
-        event=event,
-        size=cluster_row.size,
-        members=mirror.member_count(cluster_id),
-        vector_sum=mirror.vector_sum(cluster_id).copy(),
-        merged_into=None,
-        representative=cluster_row.representative,
-        label=cluster_row.label,
-        route=cluster_row.route,
-        created_at=cluster_row.created_at,
-        last_seen_at=cluster_row.last_seen_at,
-        model=model,
-        revision=cluster_row.revision,
-        in_flight=cluster_row.in_flight,
-        pinned=cluster_row.pinned,
-        separations=cluster_row.separations,
-        operation=cluster_row.operation,
-    )
+    members, vector_sum = mirror.member_count(cluster_id), mirror.vector_sum(cluster_id).copy()
+    return cluster_row.state(namespace, event, model, members=members, vector_sum=vector_sum)
 
 
 def merged_state(namespace: str, model: str, applied: AppliedMerge) -> ClusterState:
     """The last state of a cluster that was merged away."""
-    loser = applied.loser
-    return ClusterState(
-        cluster_id=loser.cluster_id,
-        namespace=namespace,
-        event="merged",
-        size=loser.size,
-        members=0,
-        vector_sum=None,
-        merged_into=applied.merge.survivor,
-        representative=loser.representative,
-        label=loser.label,
-        route=loser.route,
-        created_at=loser.created_at,
-        last_seen_at=loser.last_seen_at,
-        model=model,
-        revision=loser.revision,
-        pinned=loser.pinned,
-        separations=loser.separations,
-        operation=loser.operation,
-    )
+    loser = replace(applied.loser, in_flight=InFlight())
+    return loser.state(namespace, "merged", model, merged_into=applied.merge.survivor)
 
 
 def namespace_state(namespace: str, identity: Identity, mirror: Mirror) -> NamespaceState:

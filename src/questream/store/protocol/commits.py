@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import Decision, InFlight, Ruling, RunnerUp, Vector
+from questream.domain import ClusterEvent, ClusterState, Decision, InFlight, Ruling, RunnerUp, Vector
 from questream.store.protocol.namespaces import StoreError
 from questream.store.protocol.outbox import OutboxPosition
 
@@ -151,6 +151,24 @@ class ClusterRow:
     def ruling(self) -> Ruling:
         """What people decided of the cluster."""
         return Ruling(self.label, self.route, self.pinned, self.separations)
+
+    def state(
+        self,
+        namespace: str,
+        event: ClusterEvent,
+        model: str,
+        *,
+        members: int = 0,
+        vector_sum: Vector | None = None,
+        merged_into: int | None = None,
+    ) -> ClusterState:
+        """The cluster's state, with what a row lacks; every field of a row is one of a state."""
+        own: dict[str, Any] = {name: getattr(self, name) for name in _ROW_FIELDS}
+        more: dict[str, Any] = {"members": members, "vector_sum": vector_sum, "merged_into": merged_into}
+        return ClusterState(namespace=namespace, event=event, model=model, **more, **own)
+
+
+_ROW_FIELDS = tuple(one.name for one in fields(ClusterRow))
 
 
 @dataclass(frozen=True, slots=True)

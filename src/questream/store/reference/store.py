@@ -949,23 +949,11 @@ def _event(cluster: _Cluster) -> ClusterEvent:
 def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
     cluster = state.clusters[cluster_id]
     cluster_row = cluster.cluster_row
-    return ClusterState(
-        cluster_id=cluster_id,
-        namespace=namespace,
-        event=_event(cluster),
-        size=cluster_row.size,
+    return cluster_row.state(
+        namespace,
+        _event(cluster),
+        state.identity.model,
         members=cluster.members,
         vector_sum=cluster.vector_sum,
         merged_into=cluster.merged_into,
-        representative=cluster_row.representative,
-        label=cluster_row.label,
-        route=cluster_row.route,
-        created_at=cluster_row.created_at,
-        last_seen_at=cluster_row.last_seen_at,
-        model=state.identity.model,
-        revision=cluster_row.revision,
-        in_flight=cluster_row.in_flight,
-        pinned=cluster_row.pinned,
-        separations=cluster_row.separations,
-        operation=cluster_row.operation,
     )
