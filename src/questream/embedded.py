@@ -259,15 +259,9 @@ def _cluster_id(port: int) -> str | None:
 
 
 def _store_pid(port: int) -> int | None:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
+    from questream.store.redis.server import process_id
 
-    with redis.Redis(host=LOOPBACK, port=port, socket_timeout=_PROBE_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
-        try:
-            return int(client.info("server")["process_id"])
-        except redis.RedisError:
-            return None
+    return process_id(LOOPBACK, port, _PROBE_SECONDS)
 
 
 def _listens(port: int) -> bool:

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import redis
-
 from questream.broker.connect import open_admin
 from questream.broker.topics import create_missing, wanted_topics
 from questream.embedded import LOOPBACK, embedded_broker, embedded_store, for_embedded_broker, for_embedded_store
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, StoreRefused, StoreUnavailable
 from questream.settings import InputSettings, KafkaSettings, MetricsSettings, RedisSettings, Settings
 from questream.store.redis.client import connect_redis
+from questream.store.redis.failures import translated
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import open_store
 
@@ -124,9 +123,9 @@ def own_namespace(settings: Settings) -> Iterator[str]:
 def drop_namespace(settings: RedisSettings, namespace: str) -> None:
     """Remove all keys of a namespace from Redis; what cannot be removed is logged."""
     try:
-        with contextlib.closing(connect_redis(settings)) as client:
+        with translated(), contextlib.closing(connect_redis(settings)) as client:
             _drop_keys(client, Keys(settings.prefix), namespace)
-    except redis.RedisError as error:
+    except (StoreUnavailable, StoreRefused) as error:
         logger.warning("namespace not removed", extra={"namespace": namespace, "reason": type(error).__name__})
 
 

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import redis
 
 from questream.broker.connect import open_producer
 from questream.broker.port import Outgoing, Place
-from questream.errors import QuestreamError
+from questream.errors import QuestreamError, StoreRefused, StoreUnavailable
 from questream.lab.bench.drift import Asked, DriftingQuestions
 from questream.lab.bench.machine import open_file_count, resident_bytes, thread_count
 from questream.lab.bench.servers import own_stream
@@ -27,6 +26,7 @@ from questream.lab.bench.worker_process import Counts, NoAnswer, WorkerProcess, 
 from questream.lab.task import Task
 from questream.settings import Settings
 from questream.store.redis.client import connect_redis
+from questream.store.redis.failures import translated
 from questream.store.redis.keys import Keys
 
 Announce = Callable[[str], None]
@@ -216,14 +216,15 @@ def _sampled(settings: Settings, plan: SoakPlan, crew: _Crew, sender: _Sender, a
             if now - moved_at > _STANDSTILL_SECONDS:
                 raise QuestreamError(f"{decided} are decided, and none for {_STANDSTILL_SECONDS:.0f} s")
             try:
-                decided = sender.decided = _decided(client, settings)
-                if decided > before:
-                    moved_at = now
-                if now < next_at and decided < plan.questions.count:
-                    continue
-                figures = {**crew.figures(), **_redis_figures(client, settings)}
-                opened = int(client.hget(_keys(settings)("meta"), "next") or 1) - 1
-            except redis.RedisError:
+                with translated():
+                    decided = sender.decided = _decided(client, settings)
+                    if decided > before:
+                        moved_at = now
+                    if now < next_at and decided < plan.questions.count:
+                        continue
+                    figures = {**crew.figures(), **_redis_figures(client, settings)}
+                    opened = int(client.hget(_keys(settings)("meta"), "next") or 1) - 1
+            except (StoreUnavailable, StoreRefused):
                 crew.gaps += 1
                 continue
             next_at = now + plan.sample_seconds

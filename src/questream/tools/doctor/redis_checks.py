@@ -8,13 +8,17 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
-import redis
-import redis.exceptions
-
 from questream.deciding.config import topics_of
 from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavailable
 from questream.store.protocol import NO_TOPICS
 from questream.store.redis.client import connect_redis, why_unanswered
+from questream.store.redis.server import (
+    CommandForbidden,
+    LoginRefused,
+    directive,
+    server_info,
+    server_time_seconds,
+)
 from questream.store.redis.store import RedisStore
 from questream.tools.doctor.findings import Check, Finding, Patient, failures
 
@@ -29,15 +33,16 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
     remedy = "check redis.url and redis.password, and that Redis runs"
     try:
         patient.redis = patient.opened.enter_context(closing(connect_redis(settings)))
-        servers = _info(patient.redis, "server")
-    except redis.AuthenticationError:
+        servers = server_info(patient.redis, "server")
+    except LoginRefused:
         yield Finding("redis", "fail", "the login was refused", remedy)
         return
-    except redis.exceptions.NoPermissionError:
+    except CommandForbidden:
         yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be seen", "grant +info")
         return
-    except redis.RedisError as error:
-        yield Finding("redis", "fail", f"no answer ({why_unanswered(error)})", remedy)
+    except StoreUnavailable as error:
+        why = why_unanswered(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
+        yield Finding("redis", "fail", f"no answer ({why})", remedy)
         return
     found = [f"{_product(server)} {_version_text(server)}" for server in servers]
     nodes = f", {len(servers)} primaries" if settings.mode == "cluster" else ""
@@ -50,7 +55,7 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
 
 def check_eviction(patient: Patient) -> Iterator[Finding]:
     """A Redis that evicts forgets clusters at random."""
-    memories = _info(patient.redis, "memory")
+    memories = server_info(patient.redis, "memory")
     policies = {memory.get("maxmemory_policy", "unknown") for memory in memories}
     limit_bytes = min(int(memory.get("maxmemory", 0)) for memory in memories)
     used_bytes = max(int(memory.get("used_memory", 0)) for memory in memories)
@@ -74,8 +79,8 @@ def check_eviction(patient: Patient) -> Iterator[Finding]:
 
 def check_persistence(patient: Patient) -> Iterator[Finding]:
     """What is left after a crash of Redis."""
-    persistence = _info(patient.redis, "persistence")
-    replicated = any(int(node.get("connected_slaves", 0)) for node in _info(patient.redis, "replication"))
+    persistence = server_info(patient.redis, "persistence")
+    replicated = any(int(node.get("connected_slaves", 0)) for node in server_info(patient.redis, "replication"))
     failover = "; a failover may lose the last writes" if replicated else ""
     if not all(int(node.get("aof_enabled", 0)) for node in persistence):
         saves = any(int(node.get("rdb_last_save_time", 0)) for node in persistence)
@@ -87,7 +92,7 @@ def check_persistence(patient: Patient) -> Iterator[Finding]:
             "set appendonly to yes",
         )
         return
-    fsyncs = _config(patient.redis, "appendfsync")
+    fsyncs = directive(patient.redis, "appendfsync")
     if fsyncs == {"always"}:
         yield Finding("redis persistence", "ok", f"every committed batch survives a crash of Redis{failover}")
     elif fsyncs is None:
@@ -143,9 +148,9 @@ def check_stream(patient: Patient) -> Iterator[Finding]:
 def check_redis_clock(patient: Patient) -> Iterator[Finding]:
     """The clocks of Redis and of this machine agree."""
     before = time.time()
-    seconds, microseconds = _any_node_time(patient.redis)
+    there_seconds = server_time_seconds(patient.redis)
     after = time.time()
-    skew_seconds = seconds + microseconds / 1e6 - (before + after) / 2
+    skew_seconds = there_seconds - (before + after) / 2
     uncertain_seconds = (after - before) / 2
     if abs(skew_seconds) - uncertain_seconds <= _TOLERATED_SKEW_SECONDS:
         yield Finding("clock of Redis", "ok", f"within {abs(skew_seconds) + uncertain_seconds:.2f} s of this machine's")
@@ -156,34 +161,6 @@ def check_redis_clock(patient: Patient) -> Iterator[Finding]:
             f"{abs(skew_seconds):.1f} s {'ahead of' if skew_seconds > 0 else 'behind'} this machine's",
             "synchronise the clocks (NTP)",
         )
-
-
-def _info(client: Any, section: str) -> list[dict[str, Any]]:
-    """INFO of the server, or of each primary of a cluster."""
-    if isinstance(client, redis.RedisCluster):
-        found: dict[str, dict[str, Any]] = client.info(section, target_nodes=redis.RedisCluster.PRIMARIES)
-        # Of a single primary redis-py gives the section itself.
-        return list(found.values()) if all(isinstance(part, dict) for part in found.values()) else [found]
-    return [client.info(section)]
-
-
-def _config(client: Any, name: str) -> set[str] | None:
-    """The values of a directive on all primaries, or None where CONFIG may not be asked."""
-    try:
-        found = client.config_get(name)
-    except redis.RedisError:
-        return None
-    values = found.get(name) or found.get(name.encode())
-    if values is None:
-        return None
-    return {values.decode() if isinstance(values, bytes) else str(values)}
-
-
-def _any_node_time(client: Any) -> tuple[int, int]:
-    found: Any = client.time()
-    if isinstance(found, dict):
-        found = next(iter(found.values()))
-    return int(found[0]), int(found[1])
 
 
 def _product(server: dict[str, Any]) -> str:
