@@ -55,7 +55,8 @@ def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: 
         assert client.type(key).decode() == kind.type
         if kind.pattern.partition("}:")[2] in OWN_FIELDS:
             told = set(re.findall(r"\w+", kind.holds))
-            assert {field.decode() for field in client.hgetall(key)} <= told
+            # Of a field for each partition the table tells the first word.
+            assert {field.decode().partition(":")[0] for field in client.hgetall(key)} <= told
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.pattern for kind in KINDS])

@@ -894,6 +894,7 @@ def test_a_cluster_tells_which_of_its_questions_may_not_be_published(store: Stor
     state = store.cluster(namespace, 1)
     assert state is not None
     assert state.in_flight.joins == {("questions", 0): (2,)}
+    assert store.in_flight(namespace, [1, 2, 99])[1] == state.in_flight
 
 
 def test_offsets_keep_all_their_digits(store: Store, namespace: str) -> None:

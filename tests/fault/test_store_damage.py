@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from tests.kit.stream import (
     Message,
     Stream,
     WorkerProcess,
+    assert_one_decision_each,
     forget,
     live_sizes,
     metric_values,
@@ -107,6 +109,33 @@ def test_damage_is_noticed_and_put_back(
     assert all(again[f"q{i}"] == before[f"q{i % SUBJECTS}"] for i in range(84, 144))
     assert sum(live_sizes(stream.store()).values()) == 144
     assert worker.running
+
+
+def _with_an_unreadable_entry(client: redis.Redis, stream: Stream) -> None:
+    del stream
+    for name in client.keys(KEYS.named("default", "ledger:*")):
+        client.lset(name, 0, "x")
+
+
+@pytest.mark.parametrize("damage", [_without_ledgers, _with_an_unreadable_entry], ids=["gone", "unreadable"])
+@pytest.mark.parametrize("deed", ["STOP", "KILL"], ids=["frozen", "killed"])
+def test_what_was_recorded_in_a_lost_ledger_alone_is_counted_once(
+    damage: Damage, deed: str, make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess]
+) -> None:
+    stream = make_stream(2, **OPTIONS)
+    stream.send(question(i, text(i)) for i in range(300))
+    worker = start_worker(stream, fault=f"commit:after:3:{deed}")
+    wait_until(lambda: worker.is_frozen() if deed == "STOP" else not worker.running, "the fault has come")
+    in_flight = sum(live_sizes(stream.store()).values()) - sum(stream.committed().values())
+    assert in_flight > 0, "the fault came when all was published"
+    damage(stream.redis(), stream)
+    if deed == "STOP":
+        worker.signal(signal.SIGCONT)
+    else:
+        start_worker(stream)
+    with stream.decisions() as reader:
+        assert_one_decision_each(reader.values(300), (f"q{i}" for i in range(300)))
+    wait_until(lambda: sum(live_sizes(stream.store()).values()) == 300, "each is counted once")
 
 
 @pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])

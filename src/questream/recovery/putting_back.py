@@ -59,6 +59,19 @@ class PuttingBack:
         self._put_survivors(absorbing)
         return self._count
 
+    def count_anew(self, kept: Collection[int]) -> int:
+        """Correct clusters that the store kept: what they count and no ledger records any more is decided again.
+
+        Returns how many were corrected.
+        """
+        in_flight = self._store.in_flight(self._namespace, sorted(kept))
+        heads = self._store.heads(self._namespace, {at for one in in_flight.values() for at in one.joins})
+        wrong = [i for i, one in in_flight.items() if _lost_joins(one, self._committed, heads)]
+        for start in range(0, len(wrong), _PART):
+            states = self._store.states(self._namespace, wrong[start : start + _PART])
+            self._restore([_without_lost_joins(state, self._committed, heads) for state in states])
+        return len(wrong)
+
     def _put_survivors(self, absorbing: dict[int, tuple[int, ...]]) -> None:
         """What became of merges, after all that they were made of: one that was not published is published anew."""
         while absorbing:
@@ -125,15 +138,27 @@ def _replacing(restored: Restored, mended: Mended) -> Restored:
     return replace(restored, state=replace(state, revision=known + 1), publish=True, damaged=True)
 
 
+def _lost_joins(in_flight: InFlight, committed: Offsets, heads: Offsets) -> int:
+    """How many of the questions in flight are neither published nor recorded, and so will be decided again."""
+    return sum(
+        offset > heads.get(at, -1) for at in in_flight.joins for offset in _unpublished(in_flight, at, committed)
+    )
+
+
+def _unpublished(in_flight: InFlight, at: tuple[str, int], committed: Offsets) -> list[int]:
+    # Of another group's topic nothing is known here.
+    if at[0] not in {topic for topic, _ in committed}:
+        return []
+    return [offset for offset in in_flight.joins[at] if offset >= committed.get(at, 0)]
+
+
 def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets) -> Restored:
-    """The state without the questions that are neither published nor recorded, and so will be decided again."""
-    lost, recorded = 0, {}
-    topics = {topic for topic, _ in committed}
-    for at, offsets in state.in_flight.joins.items():
-        # Of another group's topic nothing is known here.
-        unpublished = [o for o in offsets if o >= committed.get(at, 0)] if at[0] in topics else []
-        lost += sum(offset > heads.get(at, -1) for offset in unpublished)
-        recorded[at] = tuple(offset for offset in unpublished if offset <= heads.get(at, -1))
+    """The state without the questions that are neither published nor recorded."""
+    lost = _lost_joins(state.in_flight, committed, heads)
+    recorded = {
+        at: tuple(offset for offset in _unpublished(state.in_flight, at, committed) if offset <= heads.get(at, -1))
+        for at in state.in_flight.joins
+    }
     in_flight = InFlight({at: offsets for at, offsets in recorded.items() if offsets})
     if not lost:
         return Restored(replace(state, in_flight=in_flight))

@@ -40,7 +40,7 @@ from questream.errors import (
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
-from questream.recovery.putting_back import PuttingBack
+from questream.recovery.putting_back import Offsets, PuttingBack
 from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
@@ -297,7 +297,10 @@ class StoreRecovery:
         self._store.restore(namespace, token, [Restored(retired_cluster(namespace, i)) for i in gone])
         if self._homes is not None:
             self._homes.take(namespace, None)
-        self._store.recover(namespace, token, None, {}, mended.revisions)
+        # Of a new one nothing can be lost, and Kafka is not asked.
+        committed = self._topic.committed(()) if mended.revisions else {}
+        self._putting_back(namespace, token, Published(), mended, committed).count_anew(mended.revisions)
+        self._store.recover(namespace, token, None, _decided(committed), mended.revisions)
 
     def _recover(self, namespace: str, token: str, published: Published) -> int:
         if self._homes is not None:
@@ -312,23 +315,13 @@ class StoreRecovery:
             self._homes.take(namespace, published.home)
         of = len(behind | set(gone))
         self._on_progress(namespace, 0, of)
-        putting = PuttingBack(
-            self._store,
-            self._topic,
-            namespace,
-            token,
-            published,
-            mended,
-            committed,
-            lambda done: self._on_progress(namespace, done, of),
-        )
-        count = putting.put_back(behind, gone)
-        decided = {at: offset - 1 for at, offset in committed.items()}
+        putting = self._putting_back(namespace, token, published, mended, committed, of)
+        count = putting.put_back(behind, gone) + putting.count_anew(mended.revisions.keys() - behind)
         # What the store has published nowhere waits in its outbox, which may be lost as well.
         unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         unpublished = [i for i in unpublished if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
-        self._store.recover(namespace, token, whole, decided, sorted({*unpublished, *published.outdated}))
+        self._store.recover(namespace, token, whole, _decided(committed), sorted({*unpublished, *published.outdated}))
         self._damaged.pop(namespace, None)
         logger.log(
             logging.WARNING if count else logging.INFO,
@@ -336,6 +329,14 @@ class StoreRecovery:
             extra={"namespace": namespace, "clusters": count},
         )
         return count
+
+    def _putting_back(
+        self, namespace: str, token: str, published: Published, mended: Mended, committed: Offsets, of: int = 0
+    ) -> PuttingBack:
+        def on_progress(done: int) -> None:
+            self._on_progress(namespace, done, of)
+
+        return PuttingBack(self._store, self._topic, namespace, token, published, mended, committed, on_progress)
 
     def _gone(self, namespace: str, published: Published, mended: Mended) -> list[int]:
         """The clusters of which neither the store nor the topic has a state, where they are given up."""
@@ -358,6 +359,11 @@ class StoreRecovery:
         # For a while something of a retired cluster is left in the store.
         left = {s.cluster_id for s in self._store.states(namespace, lingering) if s.event == "retired"}
         return behind | (set(lingering) - left)
+
+
+def _decided(committed: Offsets) -> dict[tuple[str, int], int]:
+    """The last offset of each partition that is decided for good, or -1."""
+    return {at: offset - 1 for at, offset in committed.items()}
 
 
 def _numbered_on(published: Published, stored: NamespaceState | None) -> NamespaceState | None:

@@ -63,11 +63,6 @@ def head_entry(offset: int) -> bytes:
     return f"{offset} {offset} ".encode() + orjson.dumps(body)
 
 
-def entry_head(entry: bytes) -> int:
-    """The last offset of an entry."""
-    return int(entry.split(b" ", 2)[1])
-
-
 def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
     """The recorded decisions behind the entries, oldest first."""
     head = -1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from questream.domain import ClusterState, NamespaceState
+from questream.domain import ClusterState, InFlight, NamespaceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,9 @@ class Recovery(Protocol):
 
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """The heads of the partitions' ledgers, recovered or not; -1 where nothing was decided."""
+
+    def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
+        """What these clusters count that may not be published, recovered or not; those that count none are left out."""
 
     def begin_recovery(self, namespace: str) -> str:
         """A token of the memory that the namespace has now; ask for it before the cluster topic is read.

@@ -75,19 +75,20 @@ class RedisCommits(RedisCalls):
     @on_namespace
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         keys = [self._keys.of(namespace, "meta"), self._keys.ledger(namespace, topic, partition)]
-        store_epoch, entries = self._scripts["ledger"](keys=keys)
+        store_epoch, entries = self._scripts["ledger"](keys=keys, args=[partition_name(topic, partition)])
         return parsed_ledger(entries, store_epoch.decode())
 
     @on_namespace
     def cut_ledger(self, namespace: str, topic: str, partition: int, offset: int) -> Ledger:
         self.require_rights(namespace)
-        at = self._keys.ledger(namespace, topic, partition)
+        meta, ledger = self._keys.of(namespace, "meta"), self._keys.ledger(namespace, topic, partition)
+        name = partition_name(topic, partition)
         while True:
-            store_epoch, entries = self._scripts["ledger"](keys=[self._keys.of(namespace, "meta"), at])
+            store_epoch, entries = self._scripts["ledger"](keys=[meta, ledger], args=[name])
             with reading("a ledger"):
                 left = cut_entries(entries, offset)
             # Of one that is empty there is nothing to cut.
-            if not entries or self._scripts["cut_ledger"](keys=[at], args=[entries[-1], *left]):
+            if not entries or self._scripts["cut_ledger"](keys=[ledger, meta], args=[entries[-1], name, *left]):
                 return parsed_ledger(left, store_epoch.decode())
 
     @translated()

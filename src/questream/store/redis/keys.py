@@ -47,9 +47,10 @@ KINDS = (
         " mean_sum: the stream's mean; live live_seq: the index's size at that seq; generation: moves to"
         " another model; incarnation: the store epoch that stands; settling: the token of a recovery;"
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
-        " verify_before_commit.lua; turns: see commit.lua; settings: those that its workers run by;"
+        " verify_before_commit.lua; turns: see commit.lua; head:TOPIC/PARTITION: store epoch and where"
+        " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; home moved: see recovery/home.py",
-        "open commit merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
+        "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
         " recover take_home note_settings; commands of a move to another Redis",
         "open, or a command, where it is of another type",
     ),

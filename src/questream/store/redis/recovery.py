@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from questream.domain import NamespaceState
+from questream.domain import InFlight, NamespaceState
 from questream.errors import NamespaceHeld
-from questream.store.ledger import entry_head, head_entry
+from questream.store.ledger import head_entry, parse_ledger
 from questream.store.protocol import Mended, Restored
 from questream.store.redis.calls import CHUNK, RedisCalls
-from questream.store.redis.codec import reading, state_fields, to_bytes
+from questream.store.redis.codec import parse_in_flight, reading, state_fields, to_bytes
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
 
@@ -38,11 +38,25 @@ class RedisRecovery(RedisCalls):
         wanted = list(partitions)
         pipeline = self._client.pipeline(transaction=False)
         for at in wanted:
-            pipeline.lindex(self._keys.ledger(namespace, *at), -1)
+            pipeline.lrange(self._keys.ledger(namespace, *at), 0, -1)
         return {
-            at: _readable_head(entry)
-            for at, entry in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
+            at: _readable_head(entries)
+            for at, entries in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
         }
+
+    @translated()
+    def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
+        found: dict[int, InFlight] = {}
+        for start in range(0, len(cluster_ids), CHUNK):
+            chunk = cluster_ids[start : start + CHUNK]
+            pipeline = self._client.pipeline(transaction=False)
+            for cluster_id in chunk:
+                pipeline.hget(self._keys.cluster(namespace, cluster_id), "joins")
+            with reading("a cluster"):
+                found |= {
+                    i: parse_in_flight(joins, None) for i, joins in zip(chunk, pipeline.execute(), strict=True) if joins
+                }
+        return found
 
     @translated()
     def begin_recovery(self, namespace: str) -> str:
@@ -174,11 +188,11 @@ class RedisRecovery(RedisCalls):
         return mended
 
 
-def _readable_head(entry: Any) -> int:
-    """The head of a ledger by its newest entry; -1 where there is none, or none that can be read."""
+def _readable_head(entries: Any) -> int:
+    """The head of a ledger; -1 where there is none, or an entry cannot be read, for which recover.lua removes it."""
     try:
-        return entry_head(entry) if isinstance(entry, bytes) else -1
-    except (IndexError, ValueError):
+        return parse_ledger(entries, "").head if isinstance(entries, list) else -1
+    except (LookupError, TypeError, ValueError):
         return -1
 
 

@@ -10,7 +10,7 @@ from questream.store.redis.rights import commands_of
 _FOLDER = resources.files("questream.store.redis") / "lua"
 # The first stands before every script, the second before all but those that a user may call who only reads.
 _PRELUDE, _WRITING = "prelude", "writing"
-_READING = ("store_epoch", "tail", "ledger")
+_READING = ("store_epoch", "tail")
 # Asked of Redis before the others may be called, so without a prelude: see `Rights`.
 _ALONE = "rights"
 

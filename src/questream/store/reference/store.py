@@ -572,6 +572,12 @@ class MemoryStore:
             ledgers = self._get(namespace).ledgers
             return {at: _joined(ledgers.get(at, [])).head for at in partitions}
 
+    def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
+        with self._lock:
+            clusters = self._get(namespace).clusters
+            rows = {i: clusters[i].cluster_row for i in cluster_ids if i in clusters}
+            return {i: InFlight(row.in_flight.joins) for i, row in rows.items() if row.in_flight.joins}
+
     def begin_recovery(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)

@@ -35,9 +35,8 @@ require_zsets(outbox_key, singletons_key)
 local replayed = false
 for p, partition in ipairs(partitions) do
   local first, seen_head = partition[2], partition[6] or -1
-  local newest = redis.call('LINDEX', ledger_key(p), -1)
-  local head = newest and tonumber(string.match(newest, '^%d+ (%d+) ')) or -1
-  if head < seen_head then return lost('a ledger ends before an offset that it had') end
+  local head, is_short = ledger_head(meta_key, ledger_key(p), partition[1], batch.store_epoch)
+  if is_short or head < seen_head then return lost('a ledger ends before an offset that it had') end
   replayed = replayed or first <= head
 end
 if replayed then
@@ -193,5 +192,6 @@ for p, partition in ipairs(partitions) do
     if tonumber(string.match(oldest, '^%d+ (%d+) ')) >= prune_below then break end
     redis.call('LPOP', key)
   end
+  record_head(meta_key, partition[1], batch.store_epoch, partition[3])
 end
 return {'committed', seq, missed, log.seq, standings, {tonumber(meta[6]) or 0, now_ms}}

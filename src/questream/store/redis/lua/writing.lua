@@ -15,6 +15,19 @@ local function damage(meta, log_key, idle_key)
   if meta[5] == meta[1] and live ~= tonumber(meta[4]) then return 'the index has not the clusters that it had' end
 end
 
+-- The last offset that a partition's ledger has decided, or -1; and whether it is below the one that was recorded in this
+-- store epoch: of a ledger that is gone or cut short the questions would be decided and counted again.
+local function ledger_head(meta_key, ledger_key, partition, store_epoch)
+  local newest = redis.call('LINDEX', ledger_key, -1)
+  local head = newest and tonumber(string.match(newest, '^%d+ (%d+) ')) or -1
+  local epoch, recorded = string.match(redis.call('HGET', meta_key, 'head:' .. partition) or '', '^(%S+) (%d+)$')
+  return head, epoch == store_epoch and head < tonumber(recorded)
+end
+
+local function record_head(meta_key, partition, store_epoch, head)
+  redis.call('HSET', meta_key, 'head:' .. partition, store_epoch .. ' ' .. as_text(head))
+end
+
 -- An error is raised before anything is written where one of these sorted sets is of another type.
 local function require_zsets(...)
   for _, key in ipairs({...}) do redis.call('ZCARD', key) end
