@@ -13,6 +13,7 @@ Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
 Outcome = Literal["joined", "created", "replayed"]
+CheckedBy = Literal["features"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
 _NAMED = 5
@@ -90,7 +91,9 @@ class Decision:
     """The one decision a question ever gets. Similarities are cosines in [-1, 1]; `decided_at` in ms since the epoch.
 
     `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough. `unknown_share` is
-    the share of the text's words, in [0, 1], that the model's tokenizer does not know.
+    the share of the text's words, in [0, 1], that the model's tokenizer does not know. `checked_by` says what gave a
+    near cluster a second look, None where nothing did; where one was passed over, it is the runner-up, and `reason`
+    says what differs: number, code, name, antonym, negation or direction.
     """
 
     cluster_id: int | None
@@ -105,6 +108,8 @@ class Decision:
     truncated: bool
     decided_at: int
     unknown_share: float = 0.0
+    checked_by: CheckedBy | None = None
+    reason: str | None = None
 
     @property
     def margin(self) -> float | None:
@@ -184,7 +189,8 @@ class ClusterState:
 
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
     `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
-    of the last one that ruled it or what it absorbed, 0 where none has.
+    of the last one that ruled it or what it absorbed, 0 where none has. `features` are hashes of a few of its questions
+    that a second look compares with, packed (`clustering/second_look/kept.py`).
     """
 
     cluster_id: int
@@ -205,6 +211,7 @@ class ClusterState:
     pinned: bool = False
     separations: tuple[str, ...] = ()
     operation: int = 0
+    features: bytes = b""
 
     @property
     def ruling(self) -> Ruling:

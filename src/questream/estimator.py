@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from questream.clustering.levels import LevelRules, leaf
+from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
 from questream.library import BATCH_QUESTIONS, QuestionClusterer, texts_of
@@ -112,7 +113,11 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         questions = self._questions(X, reset=False)
         taken = self._taken(questions)
         labels = np.full(len(questions), _NOISE, np.int64)
-        labels[taken] = [self._nearest(vector) for vector in self._vectors_of(questions, taken)]
+        texts = (
+            [""] * len(taken) if isinstance(questions, np.ndarray) else [self.prepare(questions[at]) for at in taken]
+        )
+        vectors = questions[taken] if isinstance(questions, np.ndarray) else self._encoded(texts)
+        labels[taken] = [self._nearest(vector, text) for vector, text in zip(vectors, texts, strict=True)]
         return labels
 
     @property
@@ -188,14 +193,13 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
         refused = self.encoder.refused([self.prepare(text) for text in questions])  # type: ignore[union-attr]  # texts came with an encoder
         return np.array([at for at in range(len(questions)) if at not in refused], np.intp)
 
-    def _vectors_of(self, questions: list[str] | NDArray[np.float64], taken: NDArray[np.intp]) -> NDArray[Any]:
-        if isinstance(questions, np.ndarray):
-            return questions[taken]
-        return self.encoder.encode([self.prepare(questions[at]) for at in taken])  # type: ignore[union-attr]  # texts came with an encoder
+    def _encoded(self, texts: Sequence[str]) -> NDArray[Any]:
+        return self.encoder.encode(texts)  # type: ignore[union-attr]  # texts came with an encoder
 
-    def _nearest(self, vector: NDArray[Any]) -> int:
-        (nearest,) = self.clusterer_.nearest(vector, limit=1)
-        if nearest.similarity < self.clusterer_.rules.threshold:
+    def _nearest(self, vector: NDArray[Any], text: str) -> int:
+        nearest = self.clusterer_.nearest(vector, NEIGHBOURS, text)
+        cluster = assigned(nearest, self.clusterer_.rules.threshold).cluster
+        if cluster is None:
             return _NOISE
-        (label,) = self._labels([nearest.cluster_id]).tolist()
+        (label,) = self._labels([cluster.cluster_id]).tolist()
         return int(label)

@@ -138,14 +138,19 @@ class QuestionClusterer:
         what = f"dimension={self.dimension}" if self.encoder is None else repr(self.encoder)
         return f"QuestionClusterer({what}, threshold={self.rules.threshold:g}, namespace={self.namespace!r})"
 
-    def assign(self, questions: Sequence[str] | ArrayLike) -> Assigned:
+    def assign(self, questions: Sequence[str] | ArrayLike, texts: Sequence[str] | None = None) -> Assigned:
         """Assign texts, or vectors (n, dimension), in order; they learn, count and may open or merge clusters.
+
+        `texts` are those of the vectors, for a second look and to show.
 
         Lists, tuples, arrays and the Series of data frames all hold texts or vectors. Raises ValueError with the
         positions of what is no text (None, NaN), if vectors have another shape, are zero or not finite; QuestreamError
         for texts without an encoder; BadRecord with its position if a worker would dead-letter one of the texts.
         """
-        texts, tokens, vectors = self._embed(questions)
+        embedded, tokens, vectors = self._embed(questions)
+        texts = embedded if texts is None else list(texts)
+        if len(texts) != len(vectors):
+            raise ValueError(f"{len(vectors)} questions have {len(texts)} texts")
         now, first = int(time.time() * 1000), self._next_offset
         self._next_offset += len(texts)
         arrivals = [
@@ -195,12 +200,16 @@ class QuestionClusterer:
             self.regroup()
         return paths
 
-    def nearest(self, question: str | ArrayLike, limit: int = 5) -> list[Neighbour]:
-        """The clusters nearest to one text or vector (dimension,), best first; nothing is learned."""
+    def nearest(self, question: str | ArrayLike, limit: int = 5, text: str = "") -> list[Neighbour]:
+        """The clusters nearest to one text or vector (dimension,), best first; nothing is learned.
+
+        Of a text, and of a vector whose `text` is given, those near enough to join have had a second look: their
+        `reason` says why one would be passed over.
+        """
         one = [question] if isinstance(question, str) else np.atleast_2d(np.asarray(question, np.float32))
-        _, _, vectors = self._embed(one)
+        texts, _, vectors = self._embed(one)
         self._clusterer.mirrors.catch_up(self.namespace)
-        return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit)
+        return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit, texts[0] or text)
 
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""

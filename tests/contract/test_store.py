@@ -15,6 +15,8 @@ import redis
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved
+from questream.clustering.second_look.features import features
+from questream.clustering.second_look.kept import pack
 from questream.domain import ClusterState, InFlight, RunnerUp, Vector
 from questream.errors import (
     IdentityMismatch,
@@ -178,6 +180,57 @@ def test_a_share_of_unknown_words_is_recorded_with_its_decision(store: Store, na
     assert isinstance(reply, Committed)
     recorded = store.ledger(namespace, "questions", 0).decisions
     assert {offset: decision.unknown_share for offset, decision in recorded.items()} == {0: 0.5, 1: 0.0}
+
+
+def test_what_a_second_look_found_is_recorded_with_its_decision(store: Store, namespace: str) -> None:
+    passed_over = replace(row(0, 1, created=True), checked_by="features", reason="number")
+    looked_at = replace(row(1, 1, rank=2), checked_by="features")
+    proposed = proposal(creation(1, vector(1, 0, 0, 0), joins=3), rows=batch(passed_over, looked_at, row(2, 1, rank=3)))
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    recorded = store.ledger(namespace, "questions", 0).decisions
+    assert [(recorded[at].checked_by, recorded[at].reason) for at in range(3)] == [
+        ("features", "number"),
+        ("features", None),
+        (None, None),
+    ]
+    assert recorded[0] == decide(passed_over, reply.cluster_rows[1], 3, proposed)
+
+
+ONE_KEPT, OTHER_KEPT = (pack((features(text),)) for text in ("Is 7 enough?", "Why is 7 not enough?"))
+
+
+def test_what_a_cluster_keeps_for_a_second_look_is_what_mirrors_show(store: Store, namespace: str) -> None:
+    first = replace(creation(1, vector(1, 0, 0, 0)), features=ONE_KEPT)
+    opened = commit(store, namespace, proposal(first, rows=batch(row(0, 1, created=True))))
+    assert isinstance(opened, Committed)
+    follower = store.load(namespace)
+    assert follower.kept(1) == ONE_KEPT
+    joined = commit(store, namespace, proposal(join(1, 1, vector(2, 0, 0, 0)), rows=batch(row(1, 1)), seq=opened.seq))
+    assert isinstance(joined, Committed)
+    grown = replace(join(1, 2, vector(3, 0, 0, 0)), features=OTHER_KEPT)
+    assert isinstance(commit(store, namespace, proposal(grown, rows=batch(row(2, 1)), seq=joined.seq)), Committed)
+    (unchanged, changed) = tail(store, namespace, opened.seq).changes or []
+    follower.apply([unchanged])
+    assert follower.kept(1) == ONE_KEPT
+    follower.apply([changed])
+    assert follower.kept(1) == store.load(namespace).kept(1) == OTHER_KEPT
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    assert state.features == OTHER_KEPT
+
+
+def test_a_merge_says_what_the_survivor_keeps_for_a_second_look(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    follower = store.load(namespace)
+    proposed = replace(merge_one_and_two(store, namespace), kept=ONE_KEPT)
+    assert merge(store, namespace, follower.seq, [proposed]).applied
+    follower.apply(tail(store, namespace, follower.seq).changes or [])
+    assert follower.kept(1) == store.load(namespace).kept(1) == ONE_KEPT
+    survivor, loser = store.cluster(namespace, 1), store.cluster(namespace, 2)
+    assert survivor is not None
+    assert loser is not None
+    assert (survivor.features, loser.features) == (ONE_KEPT, b"")
 
 
 def test_the_first_stream_of_a_topic_has_its_name_and_any_other_one_of_its_own(store: Store) -> None:
@@ -995,7 +1048,7 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
     assert two is not None
     emptied = f"{namespace}-emptied"
     store.open(emptied, IDENTITY)
-    newer = replace(one, size=7, revision=9, event="labelled", label="a label")
+    newer = replace(one, size=7, revision=9, event="labelled", label="a label", features=ONE_KEPT)
     alias = replace(two, event="merged", members=0, vector_sum=None, merged_into=1)
     token = store.begin_recovery(emptied)
     assert store.begin_recovery(emptied) == token
@@ -1006,6 +1059,7 @@ def test_what_is_put_back_is_what_was_told(store: Store, namespace: str) -> None
     mirror = store.load(emptied)
     assert (mirror.count, mirror.next_id, mirror.mean_questions, mirror.member_count(1)) == (1, 11, 3, 2)
     np.testing.assert_array_equal(mirror.vector_sum(1), vector(2, 0, 0, 0))
+    assert mirror.kept(1) == ONE_KEPT
     for put_back in (newer, alias):
         found = store.cluster(emptied, put_back.cluster_id)
         assert found is not None

@@ -16,6 +16,7 @@ from questream.clustering.merging import Merge
 from questream.deciding.grouping import Grouping
 from questream.encoder import Tokens
 from questream.errors import StoreUnavailable
+from questream.operations import merge_clusters
 from questream.store.protocol import Merged
 from questream.store.reference.store import MemoryStore
 from tests.kit.stepping import unit_rows
@@ -42,6 +43,34 @@ def test_nearest_learns_nothing() -> None:
     neighbours = clusterer.nearest([0.9, 0.1, 0.0, 0.0])
     assert [neighbour.cluster_id for neighbour in neighbours] == [1, 2]
     assert [(state.cluster_id, state.size) for state in clusterer.clusters()] == before
+
+
+def test_a_near_cluster_whose_question_differs_is_passed_over() -> None:
+    on, off, again = "Turn dark mode on", "Turn dark mode off", "Please turn dark mode on"
+    rows = [[1.0, 0.0, 0.0, 0.0], [1.0, 0.01, 0.0, 0.0], [1.0, 0.02, 0.0, 0.0]]
+    clusterer = QuestionClusterer(dimension=4, similarity="cosine", threshold=0.8)
+    assigned = clusterer.assign(rows, [on, off, again])
+    assert assigned.ids == [1, 2, 1]
+    first, second, third = assigned.decisions
+    assert [(d.checked_by, d.reason) for d in (first, second)] == [(None, None), ("features", "antonym")]
+    assert (third.checked_by, third.reason) == ("features", "antonym")
+    assert third.runner_up is not None
+    assert third.runner_up.cluster_id == 2
+    assert clusterer.assign(rows[:1], [off]).ids == [2]
+    found = {neighbour.cluster_id: neighbour.reason for neighbour in clusterer.nearest(rows[0], text=off)}
+    assert found == {1: "antonym", 2: None}
+    without = QuestionClusterer(dimension=4, similarity="cosine", threshold=0.8, judge_features=False)
+    assert without.assign(rows, [on, off, again]).ids == [1, 1, 1]
+
+
+def test_what_people_merged_stays_together_though_it_differs() -> None:
+    on, off = "Turn dark mode on", "Turn dark mode off"
+    rows, store = [[1.0, 0.0, 0.0, 0.0], [1.0, 0.01, 0.0, 0.0]], MemoryStore()
+    clusterer = QuestionClusterer(dimension=4, similarity="cosine", threshold=0.8, store=store)
+    assert clusterer.assign(rows, [on, off]).ids == [1, 2]
+    merge_clusters(store, "default", 1, 2)
+    clusterer.nearest(rows[0])
+    assert clusterer.assign([*rows, *rows], [off, on, off, on]).ids == [1, 1, 1, 1]
 
 
 def test_two_clusterers_on_one_store_share_clusters() -> None:

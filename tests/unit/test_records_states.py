@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from jsonschema import Draft202012Validator
 
+from questream.clustering.second_look.kept import pack
 from questream.domain import ClusterState, InFlight, NamespaceState, Vector
 from questream.errors import BadRecord
 from questream.records import (
@@ -188,8 +189,23 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "joins": [{"topic": "questions", "partition": 3, "offsets": [7, 11]}],
             "absorbed": ["c21", "c20"],
         },
+        "features": None,
         "vector": {"dimension": 2, "members": 256, "sum": "AAAwQQAAkEA="},
     }
+
+
+def test_features_are_read_as_they_were_written_and_a_state_without_them_has_none() -> None:
+    packed = pack(((1, 2, 3), (4,)))
+    key, value = encode_cluster_state(replace(CLUSTER, features=packed))
+    assert value is not None
+    assert decode_cluster_state(key, value).features == packed
+    CLUSTER_SCHEMA.validate(orjson.loads(value))
+    told = orjson.loads(value)
+    del told["features"]
+    assert decode_cluster_state(key, orjson.dumps(told)).features == b""
+    for broken in ("no base64!", "AQIAAAABAAAA"):
+        # They are worth no cluster.
+        assert decode_cluster_state(key, orjson.dumps({**told, "features": broken})).features == b""
 
 
 @pytest.mark.parametrize("of", [np.float64, ">f4"])

@@ -120,6 +120,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.merge_threshold": "0.25",
         "clusters.keep_texts": "false",
         "clusters.shared": "true",
+        "judge.features": "false",
         "input.format": "text",
         "input.envelope": "none",
         "input.text": "{subject}\\n{body}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from questream.clustering.mirror import ClusterMoved
 from questream.errors import NamespaceRefused
 from questream.store.ledger import cut_entries, parse_ledger
 from questream.store.redis.codec import parse_change, parse_state
@@ -40,5 +41,13 @@ def test_a_log_entry_with_fields_of_a_later_release_is_read_and_of_another_meani
 
 
 def test_a_cluster_of_fields_that_this_release_does_not_ask_for_is_read() -> None:
-    fields = [b"1", b"\0" * 16, b"2", b"5", None, None, b"1", b"2", b"Why?", None, None, None, None, None]
+    fields = [b"1", b"\0" * 16, b"2", b"5", None, None, b"1", b"2", b"Why?", None, None, None, None, None, None]
     assert parse_state("shop", 3, "m", fields).size == 2
+
+
+def test_features_that_cannot_be_read_are_worth_no_cluster() -> None:
+    fields = {b"moved": b"3", b"members": b"1", b"sum": b"\0" * 16}
+    untold, unreadable = parse_change(fields), parse_change({**fields, b"features": b"?"})
+    assert isinstance(untold, ClusterMoved)
+    assert isinstance(unreadable, ClusterMoved)
+    assert (untold.kept, unreadable.kept) == (None, b"")

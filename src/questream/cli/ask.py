@@ -49,7 +49,7 @@ def ask(
 def _document(answer: Answer) -> dict[str, Any]:
     rows = [_row(candidate) for candidate in answer.candidates]
     return {
-        "cluster": rows[0] if answer.joins else None,
+        "cluster": None if answer.joins is None else _row(answer.joins),
         "nearest": rows,
         "truncated": answer.truncated,
         "unknown_share": round(answer.unknown_share, 6),
@@ -63,6 +63,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
     return {
         "cluster_id": format_cluster_id(state.cluster_id),
         "similarity": round(candidate.similarity, 4),
+        "reason": candidate.reason,
         "size": state.size,
         "label": state.label,
         "route": state.route,
@@ -80,6 +81,10 @@ def _print_document(document: dict[str, Any]) -> None:
         ["cluster", "similarity#", "size#", "label", "question"],
         ([printable(row["cluster_id"]), f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),
     )
+    for row in rows:
+        if row.get("reason"):
+            near = f"{printable(row['cluster_id'])} is near enough and differs in what a second look compares"
+            remark(f"{near}: {printable(row['reason'])}")
     if document["truncated"]:
         remark("the text is longer than the model reads; its end was left out")
     if document["unknown_share"]:

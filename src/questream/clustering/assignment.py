@@ -21,7 +21,7 @@ from questream.clustering.second_look.kept import Kept, conflict_with, keep, unp
 from questream.domain import Matrix, RunnerUp, Vector
 
 # A question that differs from so many near clusters opens its own, without a look at those behind them.
-_MOST_PASSED_OVER = 8
+MOST_PASSED_OVER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class BatchAssigner:
         features = self._features[i]
         judged, passed_over, reason = False, None, None
         row, similarity = _take_best(scores, length)
-        for _ in range(_MOST_PASSED_OVER):
+        for _ in range(MOST_PASSED_OVER):
             if row is None or similarity < self._rules.threshold:
                 break
             kept = self._kept(row, ids, touched) if features else ()

@@ -2,29 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from questream.clustering.assignment import MOST_PASSED_OVER
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
+from questream.clustering.second_look.conflict import Reason
+from questream.clustering.second_look.features import Features
+from questream.clustering.second_look.kept import conflict_with, unpack
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Vector
+
+# As many as tell where a question would go: those that may be passed over, and the next.
+NEIGHBOURS = MOST_PASSED_OVER + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A cluster and its similarity to the question."""
+    """A cluster and its similarity to the question.
+
+    `judged`: it is near enough to join, and got a second look; `reason` is why it was passed over, if it was.
+    """
 
     cluster_id: int
     similarity: float
+    judged: bool = False
+    reason: Reason | None = None
 
 
-def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int) -> list[Neighbour]:
-    """The `limit` clusters nearest to a unit vector (d,), best first."""
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where a question would go: `cluster` None for a new one. The rest is as in a `Choice`."""
+
+    cluster: Neighbour | None
+    runner_up: Neighbour | None
+    judged: bool
+    reason: Reason | None
+
+
+def assigned(neighbours: Sequence[Neighbour], threshold: float) -> Assignment:
+    """Which of the `NEIGHBOURS` nearest clusters, best first, a question would join, as `BatchAssigner` chooses."""
+    near = [one for one in neighbours[:MOST_PASSED_OVER] if one.similarity >= threshold]
+    cluster = next((one for one in near if one.reason is None), None)
+    passed_over = neighbours[: neighbours.index(cluster)] if cluster else [one for one in near if one.reason]
+    others = [one for one in neighbours if one is not cluster]
+    looked_at = [*passed_over, cluster] if cluster else passed_over
+    return Assignment(
+        cluster,
+        passed_over[0] if passed_over else next(iter(others), None),
+        any(one.judged for one in looked_at),
+        passed_over[0].reason if passed_over else None,
+    )
+
+
+def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, looks: Features = ()) -> list[Neighbour]:
+    """The `limit` clusters nearest to a unit vector (d,), best first.
+
+    Those near enough get a second look by `looks`, the features of the question's text.
+    """
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
     scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
     scores = np.clip(scores / length + products.leeway, -1.0, 1.0)
     order = np.argsort(-scores, kind="stable")[:limit]
-    return [Neighbour(int(mirror.ids[row]), float(scores[row])) for row in order]
+    neighbours = [Neighbour(int(mirror.ids[row]), float(scores[row])) for row in order]
+    if not looks or not rules.judges:
+        return neighbours
+    return [_judged(one, mirror, looks) if one.similarity >= rules.threshold else one for one in neighbours]
+
+
+def _judged(neighbour: Neighbour, mirror: Mirror, looks: Features) -> Neighbour:
+    kept = unpack(mirror.kept(neighbour.cluster_id))
+    return replace(neighbour, judged=bool(kept), reason=conflict_with(looks, kept))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from questream.clustering.assignment import BatchAssigner, Plan
 from questream.clustering.mirror import Mirror
+from questream.clustering.nearest import NEIGHBOURS, assigned
+from questream.clustering.second_look.features import features
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.merging import Merging
@@ -167,7 +169,8 @@ class Clusterer:
 
     def _begin(self, batch: NamespaceBatch) -> _Attempt:
         config, mirror = self.namespaces.config_of(batch.namespace), self.mirrors.follow(batch.namespace)
-        return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules))
+        looks = [features(batch.arrivals[i].text) for i in batch.pending] if config.rules.judges else None
+        return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules, looks))
 
     def _plan(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
         batch, mirror, config = attempt.batch, attempt.mirror, attempt.config
@@ -259,16 +262,15 @@ class Clusterer:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
         config = self.namespaces.config_of(namespace)
         rules = config.rules
-        best = self.mirrors.nearest(namespace, vector, 2)
-        near = bool(best) and best[0].similarity >= rules.threshold
-        others = best[1:] if near else best[:1]
-        state = self._store.cluster(namespace, best[0].cluster_id) if near else None
+        found = assigned(self.mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules.threshold)
+        joined, other = found.cluster, found.runner_up
+        state = self._store.cluster(namespace, joined.cluster_id) if joined else None
         return Decision(
-            cluster_id=best[0].cluster_id if near else None,
-            similarity=round(best[0].similarity, SIMILARITY_DIGITS) if near else None,
+            cluster_id=joined.cluster_id if joined else None,
+            similarity=round(joined.similarity, SIMILARITY_DIGITS) if joined else None,
             outcome="replayed",
             cluster_size=state.size if state else 0,
-            runner_up=rounded(RunnerUp(others[0].cluster_id, others[0].similarity)) if others else None,
+            runner_up=rounded(RunnerUp(other.cluster_id, other.similarity)) if other else None,
             label=state.label if state else None,
             route=state.route if state else None,
             model=config.identity.model,
@@ -276,6 +278,8 @@ class Clusterer:
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
             unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),
+            checked_by="features" if found.judged else None,
+            reason=found.reason,
         )
 
 

@@ -43,6 +43,7 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
         linkage=linkage,
         centroid_members=clusters.centroid_members,
         mean_questions=clusters.mean_questions,
+        judge_features=settings.judge.features,
     )
 
 
@@ -75,6 +76,7 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
     return {
         "delivery": settings.delivery,
         **{f"clusters.{name}": value for name, value in clusters.items()},
+        "judge.features": settings.judge.features,
         **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
         "prepared_by": version_of(settings.input),
         "namespaces.max": settings.namespaces.max,

@@ -69,7 +69,10 @@ class Merging:
         changes: list[Change] = []
         for applied in reply.applied:
             merge = applied.merge
-            changes += [ClusterRemoved(merge.loser), ClusterMoved(merge.survivor, merge.members, merge.vector_sum)]
+            changes += [
+                ClusterRemoved(merge.loser),
+                ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
+            ]
         mirror = self._mirrors.advance(namespace, reply.missed, reply.seq, changes)
         for applied in reply.applied:
             # A merge is published with the cluster that it made, or a restore would find the loser's questions nowhere.

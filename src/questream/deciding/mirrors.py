@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from questream.clustering.mirror import Change, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.clustering.second_look.features import features
 from questream.deciding.namespaces import Namespaces
 from questream.domain import Vector
 from questream.errors import RecoveryNeeded
@@ -41,10 +42,10 @@ class Mirrors:
             mirror = self._load(namespace)
         return mirror
 
-    def nearest(self, namespace: str, vector: Vector, limit: int) -> list[Neighbour]:
-        """The clusters nearest to a unit vector (d,), read-only."""
-        mirror = self.follow(namespace)
-        return nearest_clusters(mirror, self._namespaces.config_of(namespace).rules, vector, limit)
+    def nearest(self, namespace: str, vector: Vector, limit: int, text: str = "") -> list[Neighbour]:
+        """The clusters nearest to a unit vector (d,), read-only; those near enough get a second look by its text."""
+        mirror, rules = self.follow(namespace), self._namespaces.config_of(namespace).rules
+        return nearest_clusters(mirror, rules, vector, limit, features(text) if rules.judges else ())
 
     def require_epoch(self, namespace: str, store_epoch: str) -> None:
         """Load the mirror anew where it is of another store epoch. Raises RecoveryNeeded if it still is."""

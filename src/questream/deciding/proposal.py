@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from questream.clustering.assignment import BatchAssigner, Choice, Plan
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
+from questream.clustering.second_look.kept import pack
 from questream.domain import RunnerUp, Source
 from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS
@@ -42,6 +43,8 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
         arrival.truncated,
         round(arrival.unknown_share, SIMILARITY_DIGITS),
         arrival.fingerprint,
+        "features" if choice.judged else None,
+        choice.reason,
     )
 
 
@@ -79,6 +82,7 @@ def propose(
     latest = decided_at + FUTURE_ALLOWANCE_SECONDS * 1000
     cluster_updates = []
     for touched in plan.touched.values():
+        features = pack(touched.kept)
         founder = arrivals[touched.questions[0]].text if touched.created and keep_texts else None
         cluster_updates.append(
             ClusterUpdate(
@@ -90,6 +94,7 @@ def propose(
                 # A record without a timestamp has -1.
                 seen_at=min(latest, max(0, *(arrivals[i].source.timestamp for i in touched.questions))),
                 representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],
+                features=features if touched.learned and features != mirror.kept(touched.cluster_id) else None,
             )
         )
     mean = None
@@ -115,7 +120,7 @@ def propose(
 def changes_of(proposal: Proposal) -> list[Change]:
     """What a committed proposal did to the clusters."""
     changes: list[Change] = [
-        ClusterMoved(update.cluster_id, update.members, update.vector_sum)
+        ClusterMoved(update.cluster_id, update.members, update.vector_sum, update.features)
         for update in proposal.cluster_updates
         if update.vector_sum is not None
     ]

@@ -15,7 +15,8 @@ def live_state(
     """The state of a cluster that is in the index."""
     cluster_id = cluster_row.cluster_id
     members, vector_sum = mirror.member_count(cluster_id), mirror.vector_sum(cluster_id).copy()
-    return cluster_row.state(namespace, event, model, members=members, vector_sum=vector_sum)
+    features = mirror.kept(cluster_id)
+    return cluster_row.state(namespace, event, model, members=members, vector_sum=vector_sum, features=features)
 
 
 def merged_state(namespace: str, model: str, applied: AppliedMerge) -> ClusterState:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from questream.clustering.mirror import Mirror
-from questream.clustering.nearest import nearest_clusters
+from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Rules
+from questream.clustering.second_look.features import features
 from questream.domain import ClusterState
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
@@ -15,18 +16,19 @@ from questream.store.protocol import Store
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A cluster near a question, and how near."""
+    """A cluster near a question, and how near; `reason` says why it would be passed over, if it would."""
 
     state: ClusterState
     similarity: float
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where a question would go: the nearest clusters, best first, and whether the first is near enough to join."""
+    """Where a question would go: the nearest clusters, best first, and the one that it joins, None for a new one."""
 
     candidates: list[Candidate]
-    joins: bool
+    joins: Candidate | None
     truncated: bool
     unknown_share: float = 0.0
 
@@ -56,11 +58,13 @@ def ask_mirror(
 ) -> Answer:
     """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model."""
     (tokens,) = encoder.tokenise([text])
-    neighbours = nearest_clusters(mirror, rules, encoder.encode_tokens([tokens])[0], limit)
+    (vector,) = encoder.encode_tokens([tokens])
+    neighbours = nearest_clusters(mirror, rules, vector, max(limit, NEIGHBOURS), features(text))
     candidates = [
-        Candidate(state, neighbour.similarity)
+        Candidate(state, neighbour.similarity, neighbour.reason)
         for neighbour in neighbours
         if (state := store.cluster(namespace, neighbour.cluster_id)) is not None
     ]
-    joins = bool(candidates) and candidates[0].similarity >= rules.threshold
-    return Answer(candidates, joins, tokens.truncated, tokens.unknown_share)
+    cluster = assigned(neighbours, rules.threshold).cluster
+    joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)
+    return Answer(candidates[:limit], joins, tokens.truncated, tokens.unknown_share)

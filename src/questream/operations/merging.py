@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from questream.clustering.merging import Merge, Naming, merged_naming, precedence
+from questream.clustering.second_look.kept import keep_both, pack, unpack
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import Contended, NamingsDiffer, OperationRefused
 from questream.operations.live import live_cluster
@@ -62,6 +63,7 @@ def merge_clusters(
             loser.members,
             survivor.vector_sum + loser.vector_sum,
             agreed,
+            pack(keep_both(unpack(survivor.features), unpack(loser.features))) or None,
             by_operator=True,
         )
         store_epoch, whole = store.store_epoch(namespace), store.namespace_state(namespace)

@@ -35,6 +35,8 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
             "threshold": decision.threshold,
             "truncated": decision.truncated,
             "unknown_share": round(decision.unknown_share, 6),
+            "checked_by": decision.checked_by,
+            "reason": decision.reason,
             "prepared_by": question.prepared_by or None,
             "source": {
                 "topic": source.topic,

@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from questream.clustering.second_look.kept import unpack
 from questream.domain import (
     ClusterState,
     InFlight,
@@ -73,6 +74,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "pinned": state.pinned,
                 "separations": state.separations,
             },
+            "features": base64.b64encode(state.features).decode("ascii") if state.features else None,
             "vector": None
             if vector_sum is None
             else {"dimension": len(vector_sum), "members": state.members, "sum": _to_base64(vector_sum)},
@@ -115,6 +117,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         pinned=read.ruled.pinned,
         separations=tuple(read.ruled.separations),
         operation=read.ruled.operation,
+        features=_to_features(read.features),
     )
 
 
@@ -228,6 +231,7 @@ class _ClusterValue(_Value):
     in_flight: _InFlight
     ruled: _Ruled = _Ruled()
     vector: _Centroid | None
+    features: str | None = None
 
 
 class _Mean(_Value):
@@ -279,6 +283,16 @@ def _split_key(key: bytes) -> tuple[str, int]:
 
 def _to_base64(vector: Vector) -> str:
     return base64.b64encode(vector.astype(_FLOAT32, copy=False).tobytes()).decode("ascii")
+
+
+def _to_features(encoded: str | None) -> bytes:
+    """What cannot be read of them is none: they are worth no cluster."""
+    try:
+        packed = base64.b64decode(encoded or "", validate=True)
+        unpack(packed)
+    except ValueError:
+        return b""
+    return packed
 
 
 def _to_vector(encoded: str, dimension: int) -> Vector:

@@ -387,6 +387,16 @@ class ClusterSettings(Group):
         return self.effective_threshold if self.merge_threshold is None else self.merge_threshold
 
 
+class JudgeSettings(Group):
+    """The second look at near clusters: what similarity does not see."""
+
+    features: bool = Field(
+        default=True,
+        description="Whether a near cluster is passed over whose questions differ in a number, code, name, negation, "
+        "opposite or direction; without effect below a threshold of .65.",
+    )
+
+
 class NamespaceSettings(Group):
     """Which namespaces a record may begin; what is beyond it is dead-lettered. Those that are there go on."""
 
@@ -569,6 +579,7 @@ class Settings(Group):
     redis: RedisSettings = Field(default_factory=RedisSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     clusters: ClusterSettings = Field(default_factory=ClusterSettings)
+    judge: JudgeSettings = Field(default_factory=JudgeSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     input: InputSettings = Field(default_factory=InputSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -2,8 +2,9 @@
 
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
-question has a share of unknown words. `fingerprints` has those of the rows' records, in their order. A later release
-may add fields to the object, to rows and to clusters; one that changes what is there writes a `version`.
+question has a share of unknown words; `checked`, {offset: [checked_by, reason or ""]}, where no near cluster got a
+second look. `fingerprints` has those of the rows' records, in their order. A later release may add fields to the
+object, to rows and to clusters; one that changes what is there writes a `version`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from questream.store.redis.codec import require_version
 # More are a later release's.
 _ROW_FIELDS = 8
 _CLUSTER_FIELDS = 3
+_CHECKED_FIELDS = 2
 
 
 def other_stream(topic: str, identity: str) -> str:
@@ -54,6 +56,9 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     unknown = {str(row.offset): row.unknown_share for row in batch.rows if row.unknown_share}
     if unknown:
         body["unknown"] = unknown
+    checked = {str(row.offset): [row.checked_by, row.reason or ""] for row in batch.rows if row.checked_by}
+    if checked:
+        body["checked"] = checked
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
@@ -72,11 +77,12 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
         body = _body(text)
-        unknown = body.get("unknown", {})
+        unknown, checked = body.get("unknown", {}), body.get("checked", {})
         fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
         for row in body["rows"]:
             offset, cluster_id, similarity, created, rank, *others = row[:_ROW_FIELDS]
             runner_up, runner_up_similarity, truncated = others
+            checked_by, reason = checked.get(str(offset), (None, None))[:_CHECKED_FIELDS]
             size_before, label, route = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
             decisions[offset] = Decision(
                 cluster_id=cluster_id,
@@ -91,6 +97,8 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
                 truncated=bool(truncated),
                 decided_at=body["decided_at"],
                 unknown_share=unknown.get(str(offset), 0.0),
+                checked_by=checked_by,
+                reason=reason or None,
             )
     return Ledger(head, decisions, store_epoch, fingerprints)
 
@@ -132,4 +140,6 @@ def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Propos
         truncated=row.truncated,
         decided_at=proposal.decided_at,
         unknown_share=row.unknown_share,
+        checked_by=row.checked_by,
+        reason=row.reason,
     )

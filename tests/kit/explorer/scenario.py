@@ -14,7 +14,8 @@ from questream.store.protocol import Identity
 NAMESPACE, INPUT = "default", "input"
 
 
-_RULES = Rules(threshold=0.7, merge_threshold=0.6, similarity="cosine")
+# Its texts are names of vectors, not questions.
+_RULES = Rules(threshold=0.7, merge_threshold=0.6, similarity="cosine", judge_features=False)
 
 
 @dataclass(frozen=True)

@@ -113,13 +113,13 @@ def group_figures(
     """
     announce(f"clustering {len(stream):,} questions")
     started = time.perf_counter()
-    clustering = cluster_online(stream.vectors, rules)
+    clustering = cluster_online(stream.vectors, rules, stream.texts)
     seconds = time.perf_counter() - started
     shuffled = []
     for number, shuffle in enumerate(shuffles, start=1):
         announce(f"shuffle {number} of {len(shuffles)}")
         other = stream.in_order(shuffle)
-        shuffled.append(_figures(cluster_online(other.vectors, rules), other))
+        shuffled.append(_figures(cluster_online(other.vectors, rules, other.texts), other))
     announce("intents and topics")
     levels = level_figures(stream, rules)
     announce("other thresholds")
@@ -155,7 +155,7 @@ def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:
     for threshold in sorted({*grid, rules.threshold}):
         merge_threshold = threshold + (rules.merge_threshold - rules.threshold)
         clustering = cluster_online(
-            stream.vectors, replace(rules, threshold=threshold, merge_threshold=merge_threshold)
+            stream.vectors, replace(rules, threshold=threshold, merge_threshold=merge_threshold), stream.texts
         )
         found = _figures(clustering, stream)
         points.append(

@@ -17,18 +17,25 @@ from questream.store.reference.store import MemoryStore
 
 
 def cluster_online(
-    vectors: Matrix, rules: Rules, *, workers: int = 1, batch_questions: int = BATCH_QUESTIONS
+    vectors: Matrix,
+    rules: Rules,
+    texts: Sequence[str] | None = None,
+    *,
+    workers: int = 1,
+    batch_questions: int = BATCH_QUESTIONS,
 ) -> Clustering:
     """The cluster of each unit vector (n, d), as published and after the stream, in micro-batches.
 
     `workers` on one store take the batches in turns: each looks at the clusters as they stood at its own last batch,
-    and learns of the others' when it commits.
+    and learns of the others' when it commits. `texts` are those of the vectors; without them there is no second look.
     """
     store = MemoryStore()
     clusterers = [QuestionClusterer(dimension=vectors.shape[1], store=store, **asdict(rules)) for _ in range(workers)]
     published: list[int] = []
     for turn, start in enumerate(range(0, len(vectors), batch_questions)):
-        published += clusterers[turn % workers].assign(vectors[start : start + batch_questions]).ids
+        batch = slice(start, start + batch_questions)
+        of_batch = None if texts is None else texts[batch]
+        published += clusterers[turn % workers].assign(vectors[batch], of_batch).ids
     return Clustering(np.array(published, np.int64), np.array(clusterers[0].survivors(published), np.int64))
 
 

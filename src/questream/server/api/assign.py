@@ -23,10 +23,14 @@ class Question(BaseModel):
 
 
 class Near(BaseModel):
-    """A cluster near a question; `representative` is null for those who may not read texts."""
+    """A cluster near a question; `representative` is null for those who may not read texts.
+
+    `reason` says why it would be passed over although it is near enough, null where it would not.
+    """
 
     cluster_id: str
     similarity: float
+    reason: str | None
     size: int
     label: str | None
     route: str | None
@@ -49,6 +53,7 @@ def as_near(candidate: Candidate, reads_texts: bool) -> Near:
     return Near(
         cluster_id=format_cluster_id(state.cluster_id),
         similarity=round(candidate.similarity, 4),
+        reason=candidate.reason,
         size=state.size,
         label=state.label,
         route=state.route,
@@ -62,7 +67,7 @@ def assign(scope: InNamespace, question: Question) -> Assigned:
     answer, rules = scope.services.asking.ask(scope.namespace, question.text)
     nearest = [as_near(candidate, scope.reads_texts) for candidate in answer.candidates]
     return Assigned(
-        cluster=nearest[0] if answer.joins else None,
+        cluster=as_near(answer.joins, scope.reads_texts) if answer.joins else None,
         nearest=nearest,
         threshold=rules.threshold,
         truncated=answer.truncated,

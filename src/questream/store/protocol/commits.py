@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import ClusterEvent, ClusterState, Decision, InFlight, Ruling, RunnerUp, Vector
+from questream.domain import CheckedBy, ClusterEvent, ClusterState, Decision, InFlight, Ruling, RunnerUp, Vector
 from questream.store.protocol.namespaces import StoreError
 from questream.store.protocol.outbox import OutboxPosition
 
@@ -24,6 +24,7 @@ class ClusterUpdate:
     `expected_members` is the centroid's member count that the batch was decided against, 0 for a cluster it opens.
     `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
     `seen_at` is the newest record timestamp of the questions that joined, five minutes ahead of the clock at most.
+    `features` is what the cluster keeps for a second look (`ClusterState.features`), None where that is as it was.
     """
 
     cluster_id: int
@@ -33,6 +34,7 @@ class ClusterUpdate:
     vector_sum: Vector | None
     seen_at: int
     representative: str | None = None
+    features: bytes | None = None
 
     @property
     def creates(self) -> bool:
@@ -42,7 +44,10 @@ class ClusterUpdate:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
-    """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`."""
+    """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`.
+
+    `checked_by` and `reason` are those of the decision.
+    """
 
     offset: int
     cluster_id: int
@@ -53,6 +58,8 @@ class LedgerRow:
     truncated: bool
     unknown_share: float = 0.0
     fingerprint: str = ""
+    checked_by: CheckedBy | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """How a cluster stands after a commit; its state without the vector."""
+    """How a cluster stands after a commit; its state without the vector and the features."""
 
     cluster_id: int
     size: int
@@ -160,12 +167,13 @@ class ClusterRow:
         *,
         members: int = 0,
         vector_sum: Vector | None = None,
+        features: bytes = b"",
         merged_into: int | None = None,
     ) -> ClusterState:
         """The cluster's state, with what a row lacks; every field of a row is one of a state."""
         own: dict[str, Any] = {name: getattr(self, name) for name in _ROW_FIELDS}
         more: dict[str, Any] = {"members": members, "vector_sum": vector_sum, "merged_into": merged_into}
-        return ClusterState(namespace=namespace, event=event, model=model, **more, **own)
+        return ClusterState(namespace=namespace, event=event, model=model, features=features, **more, **own)
 
 
 _ROW_FIELDS = tuple(one.name for one in fields(ClusterRow))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
+from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Ruling, Vector
 from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
@@ -19,7 +21,7 @@ _FLOAT32 = np.dtype("<f4")
 _ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
-    *("labelled", "joins", "absorbed", "retired", "ruled"),
+    *("labelled", "joins", "absorbed", "retired", "ruled", "features"),
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
@@ -120,6 +122,21 @@ def _joins_text(in_flight: InFlight) -> str | None:
     return orjson.dumps(joins).decode() if joins else None
 
 
+def features_text(features: bytes | None) -> str | None:
+    """In base64, since scripts pass them on in JSON; None for none."""
+    return base64.b64encode(features).decode("ascii") if features else None
+
+
+def parse_features(raw: bytes | None) -> bytes:
+    """Features are worth no cluster: what cannot be read of them is none, and there is no second look."""
+    try:
+        features = base64.b64decode(raw or b"", validate=True)
+        unpack(features)
+    except ValueError:
+        return b""
+    return features
+
+
 def state_fields(state: ClusterState) -> dict[str, str]:
     """The fields of a cluster's hash, but for its revision and sum."""
     fields = {
@@ -135,6 +152,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "joins": _joins_text(state.in_flight),
         "absorbed": " ".join(map(str, state.in_flight.absorbed)) or None,
         "ruled": f"{state.operation} {ruling_text(state.ruling)}" if state.operation else None,
+        "features": features_text(state.features),
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -142,7 +160,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 @reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed, retired, ruled = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired, ruled, features = fields[8:]
     pinned, separations, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
@@ -175,6 +193,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         pinned=pinned,
         separations=separations,
         operation=operation,
+        features=parse_features(features),
     )
 
 
@@ -206,7 +225,8 @@ def parse_tail(seq: int, entries: Sequence[Any] | None) -> Tail:
 def parse_change(fields: dict[bytes, bytes]) -> Change:
     require_version(fields[b"version"].decode() if b"version" in fields else None, "the log of the namespace")
     if b"moved" in fields:
-        return ClusterMoved(int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]))
+        features = parse_features(fields[b"features"]) if b"features" in fields else None
+        return ClusterMoved(int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]), features)
     if b"removed" in fields:
         return ClusterRemoved(int(fields[b"removed"]))
     return MeanMoved(int(fields[b"mean"]), from_bytes(fields[b"sum"]))

@@ -27,7 +27,15 @@ from questream.store.protocol import (
     Tail,
 )
 from questream.store.redis.calls import RedisCalls, ScriptCall, answered, on_namespace
-from questream.store.redis.codec import from_bytes, parse_cluster_row, parse_tail, partition_name, reading, to_bytes
+from questream.store.redis.codec import (
+    features_text,
+    from_bytes,
+    parse_cluster_row,
+    parse_tail,
+    partition_name,
+    reading,
+    to_bytes,
+)
 from questream.store.redis.failures import translated
 from questream.store.redis.loading import MirrorLoad
 
@@ -111,6 +119,7 @@ class RedisCommits(RedisCalls):
                     *(m.survivor, m.loser, m.survivor_members, m.loser_members),
                     [n or "" for n in m.dropped or ()] or False,
                     m.by_operator,
+                    features_text(m.kept) or False,
                 ]
                 for m in merges
             ],
@@ -149,7 +158,8 @@ class RedisCommits(RedisCalls):
                 for b in proposal.partitions
             ],
             "touches": [
-                [t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at] for t in proposal.cluster_updates
+                [t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at, features_text(t.features) or False]
+                for t in proposal.cluster_updates
             ],
         }
         args: list[Any] = [orjson.dumps(header), to_bytes(mean.vector_sum) if mean else b""]

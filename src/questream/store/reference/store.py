@@ -60,6 +60,7 @@ class _Cluster:
     members: int
     vector_sum: Vector | None
     merged_into: int | None = None
+    features: bytes = b""
     merged_at: int = 0  # in stream time
     labelled: bool = False
     retired: bool = False
@@ -211,7 +212,7 @@ class MemoryStore:
             mirror = Mirror(state.identity.dimension)
             mirror.store_epoch, mirror.generation = state.store_epoch or "", state.generation
             mirror.apply(
-                ClusterMoved(cluster_id, cluster.members, cluster.vector_sum)
+                ClusterMoved(cluster_id, cluster.members, cluster.vector_sum, cluster.features)
                 for cluster_id, cluster in state.clusters.items()
                 if cluster.vector_sum is not None
             )
@@ -287,7 +288,7 @@ class MemoryStore:
                 update.cluster_id: self._touch(state, update, proposal) for update in proposal.cluster_updates
             }
             changes: list[Change] = [
-                ClusterMoved(t.cluster_id, t.members, t.vector_sum)
+                ClusterMoved(t.cluster_id, t.members, t.vector_sum, t.features)
                 for t in proposal.cluster_updates
                 if t.vector_sum is not None
             ]
@@ -337,7 +338,7 @@ class MemoryStore:
                 applied.append(self._merge(state, merge, survivor, loser, ruling))
                 changes += [
                     ClusterRemoved(merge.loser),
-                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum),
+                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
                 ]
             self._log(state, changes)
             return Merged(state.seq, missed, applied, self._position(state), apart)
@@ -740,6 +741,7 @@ class MemoryStore:
             published.merged_into,
             merged_at=published.last_seen_at,
             labelled=published.event == "labelled",
+            features=published.features,
         )
         state.outbox.pop(published.cluster_id, None)
         if restored.publish:
@@ -756,6 +758,7 @@ class MemoryStore:
             state.next_id = max(state.next_id, update.cluster_id + 1)
         if update.vector_sum is not None:
             cluster.members, cluster.vector_sum = update.members, update.vector_sum
+            cluster.features = update.features or cluster.features
         old = cluster.cluster_row
         cluster.cluster_row = replace(
             old,
@@ -773,6 +776,7 @@ class MemoryStore:
     ) -> AppliedMerge:
         kept, lost = survivor.cluster_row, loser.cluster_row
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
+        survivor.features, loser.features = merge.kept or survivor.features, b""
         survivor.cluster_row = replace(
             kept,
             size=kept.size + lost.size,
@@ -813,6 +817,7 @@ class MemoryStore:
         for i in ids:
             cluster, old = state.clusters[i], state.clusters[i].cluster_row
             cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
+            cluster.features = b""
             cluster.labelled = False
             cluster.cluster_row = replace(
                 old,
@@ -961,5 +966,6 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
         state.identity.model,
         members=cluster.members,
         vector_sum=cluster.vector_sum,
+        features=cluster.features,
         merged_into=cluster.merged_into,
     )

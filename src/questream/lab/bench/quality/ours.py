@@ -61,11 +61,11 @@ def _grid(least: float) -> list[float]:
 
 
 def _online(stream: Stream, threshold: float) -> Clustering:
-    return cluster_online(stream.vectors, Rules(threshold, threshold))
+    return cluster_online(stream.vectors, Rules(threshold, threshold), stream.texts)
 
 
 def _together(stream: Stream, threshold: float) -> Clustering:
-    return cluster_online(stream.vectors, Rules(threshold, threshold), workers=_WORKERS)
+    return cluster_online(stream.vectors, Rules(threshold, threshold), stream.texts, workers=_WORKERS)
 
 
 def _calibrated(stream: Stream) -> Clustering:

@@ -4,7 +4,7 @@
 --               turn: a token of a worker that lost too often and asks for a turn, or '', turn_ms: how long one lasts,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
---               touches: [[id, joins, expected members, members, seen_at] * T]}
+--               touches: [[id, joins, expected members, members, seen_at, features or false where these stay] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
 -- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the one that stands
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
@@ -140,7 +140,7 @@ local function in_flight(known, slot)
 end
 
 for t, touch in ipairs(touches) do
-  local number, joining, expected_members, members, seen_at = unpack(touch)
+  local number, joining, expected_members, members, seen_at, features = unpack(touch)
   local key, id = cluster_key(t), as_text(number)
   if expected_members == 0 then
     redis.call('HSET', key, 'created', as_text(seen_at))
@@ -149,7 +149,8 @@ for t, touch in ipairs(touches) do
   end
   if vector_sum(t) ~= '' then
     redis.call('HSET', key, 'members', as_text(members), 'sum', vector_sum(t))
-    log.append('moved', id, 'members', as_text(members), 'sum', vector_sum(t))
+    if features then redis.call('HSET', key, 'features', features) end
+    log.append('moved', id, 'members', as_text(members), 'sum', vector_sum(t), unpack(looked_at(features)))
   end
   local size = redis.call('HINCRBY', key, 'size', joining)
   local revision = redis.call('HINCRBY', key, 'revision', 1)

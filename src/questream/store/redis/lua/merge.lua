@@ -9,7 +9,8 @@
 -- ARGV: 1 JSON {store epoch, seq, log_entries,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false,
---                         whether an operator merges them: pinned clusters too]]}, then the sums
+--                         whether an operator merges them: pinned clusters too,
+--                         features of the survivor after it or false where these stay]]}, then the sums
 -- Replies: {seq before, tail after ARGV.seq or false where trimmed, seq,
 --           {false where refused, else {survivor standing, loser standing, survivor id, loser id}} * N,
 --           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
@@ -98,7 +99,7 @@ for i, merge in ipairs(batch.merges) do
 end
 local results, refused, apart = {}, {}, {}
 for i, merge in ipairs(batch.merges) do
-  local proposed_survivor, proposed_loser, kept_members, lost_members, dropped, by_operator = unpack(merge)
+  local proposed_survivor, proposed_loser, kept_members, lost_members, dropped, by_operator, features = unpack(merge)
   local kept_id = stands_for[proposed_survivor] or proposed_survivor
   local lost_id = stands_for[proposed_loser] or proposed_loser
   local survivor_members = tonumber(redis.call('HGET', key_of[kept_id], 'members') or -1)
@@ -124,6 +125,7 @@ for i, merge in ipairs(batch.merges) do
     local seen = as_text(math.max(tonumber(kept[6]), tonumber(lost[6])))
     redis.call('HSET', survivor, 'members', members, 'sum', merged_sum(i), 'seen', seen,
       'created', as_text(math.min(tonumber(kept[5]), tonumber(lost[5]))))
+    if features then redis.call('HSET', survivor, 'features', features) end
     redis.call('HINCRBY', survivor, 'size', lost[1])
     redis.call('HINCRBY', survivor, 'revision', 1)
     if label ~= '' then redis.call('HSET', survivor, 'label', label) end
@@ -136,7 +138,7 @@ for i, merge in ipairs(batch.merges) do
       if ids ~= '' then absorbed = absorbed .. ' ' .. ids end
     end
     redis.call('HSET', survivor, 'absorbed', absorbed)
-    redis.call('HDEL', loser, 'members', 'sum', 'joins', 'absorbed')
+    redis.call('HDEL', loser, 'members', 'sum', 'features', 'joins', 'absorbed')
     redis.call('HSET', loser, 'merged_into', survivor_id)
     redis.call('HINCRBY', loser, 'revision', 1)
     redis.call('ZADD', idle_key, seen, survivor_id)
@@ -145,7 +147,7 @@ for i, merge in ipairs(batch.merges) do
     redis.call('ZADD', aliases_key, seen, loser_id)
     redis.call('ZADD', outbox_key, now_ms, survivor_id, now_ms, loser_id)
     log.append('removed', loser_id)
-    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i))
+    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i), unpack(looked_at(features)))
     local survived, ended = redis.call('HMGET', survivor, unpack(STANDING)), redis.call('HMGET', loser, unpack(STANDING))
     results[i] = {survived, ended, survivor_id, loser_id}
   end

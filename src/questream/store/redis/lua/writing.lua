@@ -38,6 +38,11 @@ local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
   'ruled'}
 
+-- What the log's entry of a cluster that moved says of its features: nothing where they stay.
+local function looked_at(features)
+  return features and {'features', features} or {}
+end
+
 local function count_live(meta_key, idle_key, seq)
   redis.call('HSET', meta_key, 'live', redis.call('ZCARD', idle_key), 'live_seq', as_text(seq))
 end
