@@ -10,10 +10,10 @@ import numpy as np
 from questream.clustering.assignment import MOST_PASSED_OVER
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
+from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
-from questream.clustering.scores import ScoreTerms
 from questream.domain import Vector
 
 # As many as tell where a question would go: those that may be passed over, and the next.
