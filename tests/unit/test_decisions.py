@@ -19,7 +19,7 @@ def store() -> MemoryStore:
 
 
 def by(store: MemoryStore, id: str = "") -> Decisions:
-    return Decisions(store, "default", By("ann", "because", id) if id else By("ann", "because"))
+    return Decisions(store, "default", By("ann", "because", id))
 
 
 def label(store: MemoryStore, cluster_id: int, label: str | None, route: str | None = None) -> Operation:
@@ -130,3 +130,10 @@ def test_history_of_some_clusters_is_what_changed_them(store: MemoryStore) -> No
         label(store, cluster_id, f"label {cluster_id}")
     found = history(store.operations("default", 10), [1])
     assert [one.number for one in found] == [3, 1]
+
+
+def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> None:
+    decisions = by(store)
+    made = [decisions.commit(propose) for propose in (decisions.pin(1), decisions.separate(1, 2), decisions.undo(1))]
+    assert len({operation.id for operation in made}) == 3
+    assert not ruling_of(store, 1).pinned

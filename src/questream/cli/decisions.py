@@ -194,7 +194,7 @@ def _by(actor: str | None, reason: str, id_: str | None) -> By:
     from questream.operations import By
 
     who = actor if actor is not None else getpass.getuser()
-    return By(who, reason) if id_ is None else By(who, reason, id_)
+    return By(who, reason, id_ or "")
 
 
 def _decide(

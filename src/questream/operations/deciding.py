@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from questream.domain import Operation, OperationKind, Ruling
 from questream.errors import Contended, OperationRefused
@@ -24,14 +24,14 @@ Propose = Callable[[], ProposedOperation]
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who decides, and why; an `id` of the caller's own makes it safe to ask twice.
+    """Who decides, and why; an `id` of the caller's own makes it safe to ask for one operation twice.
 
     Raises OperationRefused where one of them is too long.
     """
 
     actor: str
     reason: str = ""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    id: str = ""
 
     def __post_init__(self) -> None:
         for name, most in _LONGEST.items():
@@ -57,15 +57,18 @@ class Decisions:
                 route=ruling.route if route is None else route or None,
             )
 
-        return lambda: self._proposal("label", {cluster_id: change})
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "label", {cluster_id: change})
 
     def pin(self, cluster_id: int) -> Propose:
         """The cluster never merges automatically."""
-        return lambda: self._proposal("pin", {cluster_id: lambda ruling: replace(ruling, pinned=True)})
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "pin", {cluster_id: lambda ruling: replace(ruling, pinned=True)})
 
     def unpin(self, cluster_id: int) -> Propose:
         """The cluster may merge automatically again."""
-        return lambda: self._proposal("unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
 
     def separate(self, one: int, other: int) -> Propose:
         """The two are different: they never merge, nor does what they become."""
@@ -74,10 +77,13 @@ class Decisions:
         def bearing(end: str) -> Callable[[Ruling], Ruling]:
             return lambda ruling: replace(ruling, separations=(*ruling.separations, name + end))
 
-        return lambda: self._proposal("separate", {one: bearing("+"), other: bearing("-")})
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "separate", {one: bearing("+"), other: bearing("-")})
 
     def undo(self, number: int) -> Propose:
         """Take an operation back, where what it decided still stands."""
+
+        id_ = self._new_id()
 
         def propose() -> ProposedOperation:
             undone = self._store.operation(self._namespace, number)
@@ -88,15 +94,15 @@ class Decisions:
                 )
             if undone.undone_by is not None:
                 known = self._store.operation(self._namespace, undone.undone_by)
-                if known is None or known.id != self._by.id:
+                if known is None or known.id != id_:
                     raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
                 # Said again: the store answers what it did.
-                return replace(self._proposal("undo", {}), undoes=number)
+                return replace(self._proposal(id_, "undo", {}), undoes=number)
             changes = {
                 cluster_id: _taking_back(undone, undone.before[cluster_id], after)
                 for cluster_id, after in undone.after.items()
             }
-            return replace(self._proposal("undo", changes), undoes=number)
+            return replace(self._proposal(id_, "undo", changes), undoes=number)
 
         return propose
 
@@ -117,7 +123,12 @@ class Decisions:
                 return operation
         raise Contended("the clusters kept moving", "try again")
 
-    def _proposal(self, kind: OperationKind, changes: Mapping[int, Callable[[Ruling], Ruling]]) -> ProposedOperation:
+    def _new_id(self) -> str:
+        return self._by.id or uuid.uuid4().hex
+
+    def _proposal(
+        self, id_: str, kind: OperationKind, changes: Mapping[int, Callable[[Ruling], Ruling]]
+    ) -> ProposedOperation:
         before: dict[int, Ruling] = {}
         after: dict[int, Ruling] = {}
         for cluster_id, change in changes.items():
@@ -126,7 +137,7 @@ class Decisions:
                 raise OperationRefused("the two are one cluster")
             before[state.cluster_id] = state.ruling
             after[state.cluster_id] = change(state.ruling)
-        return ProposedOperation(self._by.id, kind, self._by.actor, self._by.reason, before, after)
+        return ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after)
 
 
 def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list[Operation]:

@@ -101,7 +101,7 @@ class Operating:
                 return done[1]
             if matches is not None:
                 self._require(namespace, operation, matches)
-            outcome = self._apply(namespace, operation, By(actor, reason, id) if id else By(actor, reason))
+            outcome = self._apply(namespace, operation, By(actor, reason, id))
             if id:
                 self._done[namespace, id] = operation, outcome
                 if len(self._done) > _MOST_IDS:
