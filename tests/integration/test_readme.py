@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from questream.domain import Record, Source
 from questream.records import QuestionDecoder, load_schema
 from questream.settings import InputSettings
 from tests.kit.servers import KafkaServer
+from tests.kit.servers.process import free_port
+from tests.kit.stream import wait_until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -76,9 +79,9 @@ def run(arguments: list[str], environment: dict[str, str], folder: Path) -> str:
 
 def test_the_five_minutes_work_as_written(environment: dict[str, str], tmp_path: Path) -> None:
     assert [arguments[0] for arguments in commands()] == [
-        "topics", "doctor", "run", "produce", "tail", "clusters", "ask",
+        "topics", "doctor", "run", "produce", "tail", "clusters", "ask", "serve",
     ]  # fmt: skip
-    create, doctor, worker, produce, tail, clusters, ask = commands()
+    create, doctor, worker, produce, tail, clusters, ask, serve = commands()
     run(create, environment, tmp_path)
     assert "fail" not in run(doctor, environment, tmp_path).lower()
     with running(worker, environment, tmp_path) as working, running(tail, environment, tmp_path) as following:
@@ -93,6 +96,18 @@ def test_the_five_minutes_work_as_written(environment: dict[str, str], tmp_path:
         assert re.search(r"\bc\d+\b", run(ask, environment, tmp_path))
         working.send_signal(signal.SIGTERM)
         assert working.wait(60) == 0
+    port = free_port()
+    with running(serve, {**environment, "QUESTREAM_SERVE__PORT": str(port)}, tmp_path):
+        wait_until(lambda: "card" in page_at(port), "the page shows the clusters")
+
+
+def page_at(port: int) -> str:
+    """The page that a browser would see; empty while nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 def test_every_command_that_the_readme_names_exists() -> None:
