@@ -26,7 +26,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint format bench faults faults-report mutants fuzz overload machine audit sbom lock clean
+.PHONY: help setup demo test servers lint format bench faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ $(AUDIT_STAMP): audit.lock | $(STAMP)
 	@$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(AUDIT)
 	@$(BIN)/uv pip install --quiet --python $(AUDIT) --require-hashes --no-build -r audit.lock
 	@touch $@
+
+page-picture: $(STAMP) ## Draw README's picture of the page anew; needs Chromium
+	@$(BIN)/python -m tests.kit.page_picture docs/page.png
 
 lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)

@@ -54,6 +54,7 @@ MARKERS = {
 # The files that take longest, longest first. A parallel run begins them in this order, then the rest folder by folder:
 # those that mostly wait for servers before those that compute, and none so late that a run has to wait for it alone.
 LONGEST = (
+    "integration/test_serve.py",
     "integration/test_operations_of_kafka.py",
     "fault/test_record_identity.py",
     "fault/test_store_damage.py",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -106,4 +108,11 @@ def serve(settings: Settings) -> None:
         ) from None
     host, port = listening.getsockname()[:2]
     logger.info("the page is served", extra={"address": f"http://{f'[{host}]' if ':' in host else host}:{port}"})
+    # uvicorn raises the signal again once it has stopped: then it has done its work.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    del number, frame
