@@ -54,6 +54,7 @@ def environment(
         "QUESTREAM_REDIS__URL": redis_url,
         "QUESTREAM_MODEL__NAME": str(minilm),
         "QUESTREAM_METRICS__PORT": "0",
+        "QUESTREAM_SERVE__PORT": str(free_port()),
     }
 
 
@@ -77,6 +78,15 @@ def run(arguments: list[str], environment: dict[str, str], folder: Path) -> str:
     return done.stdout
 
 
+def text_of(page: str) -> str:
+    """What a page shows, or nothing while there is none."""
+    try:
+        with urllib.request.urlopen(page, timeout=5) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
 def test_the_five_minutes_work_as_written(environment: dict[str, str], tmp_path: Path) -> None:
     assert [arguments[0] for arguments in commands()] == [
         "topics", "doctor", "run", "produce", "tail", "clusters", "ask", "serve",
@@ -94,6 +104,9 @@ def test_the_five_minutes_work_as_written(environment: dict[str, str], tmp_path:
         listed = run(clusters, environment, tmp_path)
         assert "card" in listed
         assert re.search(r"\bc\d+\b", run(ask, environment, tmp_path))
+        with running(serve, environment, tmp_path):
+            page = f"http://127.0.0.1:{environment['QUESTREAM_SERVE__PORT']}/n/default/clusters"
+            wait_until(lambda: "card" in text_of(page), "the page shows the clusters")
         working.send_signal(signal.SIGTERM)
         assert working.wait(60) == 0
     port = free_port()
