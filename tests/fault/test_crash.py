@@ -24,6 +24,7 @@ from tests.kit.stream import (
     real_questions,
     wait_until,
 )
+from tests.kit.vectors import question_of
 from tests.kit.worker_process import POINTS
 
 QUESTIONS = 400
@@ -34,8 +35,7 @@ OPTIONS = {"batch_questions": 32, "kafka.transaction_timeout_seconds": 3, "kafka
 
 def text(number: int) -> str:
     """A question of one of `TOPICS` topics, near to all of its own and to none of another."""
-    topic = f"topic{number % TOPICS}"
-    return f"{topic} {topic} {topic} variant{number}"
+    return question_of(number % TOPICS, number)
 
 
 @pytest.mark.parametrize(

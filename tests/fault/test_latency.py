@@ -22,6 +22,7 @@ from tests.kit.stream import (
     question,
     wait_until,
 )
+from tests.kit.vectors import question_of
 
 QUESTIONS = 1200
 # What users have who set nothing: with these, a slow server must not look like a broken one.
@@ -83,7 +84,7 @@ def ready(worker: WorkerProcess) -> WorkerProcess:
 
 def take(stream: Stream, worker: WorkerProcess) -> None:
     """Have the worker decide all questions, and see that it is well all the time."""
-    stream.send(question(i, f"topic{i % 150} topic{i % 150} variant{i}") for i in range(QUESTIONS))
+    stream.send(question(i, question_of(i % 150, i, repeats=2)) for i in range(QUESTIONS))
     began = time.monotonic()
     troubles: set[tuple[int, str]] = set()
     with stream.decisions() as reader:

@@ -33,7 +33,7 @@ from tests.kit.stream import (
     running_worker,
     wait_until,
 )
-from tests.kit.vectors import DIMENSION, hash_encoder
+from tests.kit.vectors import DIMENSION, hash_encoder, question_of
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
@@ -65,8 +65,7 @@ NEW = replace(hash_encoder(name="turned-hash-of-words"), dimension=2 * DIMENSION
 
 
 def text(number: int) -> str:
-    topic = f"topic{number % TOPICS}"
-    return f"{topic} {topic} {topic} variant{number}"
+    return question_of(number % TOPICS, number)
 
 
 def questions(first: int, count: int) -> Iterator[Any]:

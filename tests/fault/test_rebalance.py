@@ -18,7 +18,7 @@ from tests.kit.stream import (
     running_worker,
     wait_until,
 )
-from tests.kit.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder, question_of
 
 QUESTIONS = 6000
 
@@ -28,7 +28,7 @@ def test_workers_that_join_and_leave_in_mid_batch_cost_no_question(
     make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], delivery: str
 ) -> None:
     stream = make_stream(4, **{"batch_questions": 64, "delivery": delivery})
-    stream.send(question(i, f"topic{i % 40} topic{i % 40} variant{i}") for i in range(QUESTIONS))
+    stream.send(question(i, question_of(i % 40, i, repeats=2)) for i in range(QUESTIONS))
     with stream.decisions() as reader:
         start_worker(stream)
         reader.until(300)

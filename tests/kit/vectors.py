@@ -64,6 +64,20 @@ def hash_encoder(name: str = "hash-of-words", revision: str = "1", text_seconds:
     )
 
 
+def question_of(topic: int, variant: int, repeats: int = 3) -> str:
+    """A question near to all others of its topic and to none of another.
+
+    It has no digit: the second look tells questions apart whose numbers or codes differ.
+    """
+    return " ".join([f"topic{spelled(topic)}"] * repeats + [f"variant{spelled(variant)}"])
+
+
+def spelled(number: int) -> str:
+    """A number in letters: 0 is "a", 26 is "ba"."""
+    rest, digit = divmod(number, 26)
+    return (spelled(rest) if rest else "") + chr(ord("a") + digit)
+
+
 def hash_vector(text: str) -> Vector:
     """The unit vector (64,) of a text."""
     total: Vector = np.sum([_word_vector(word) for word in text.split() or [""]], axis=0, dtype=np.float32)

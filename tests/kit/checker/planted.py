@@ -20,6 +20,17 @@ from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Proposal, Stale
 from questream.store.redis.store import RedisStore
 
+# By bug, what of the store's Lua becomes what.
+SCRIPT_EDITS: dict[str, dict[str, str]] = {
+    "no-ledger": {"if replayed then": "if false then"},
+    "no-stale-check": {"if stale and seq": "if false and seq", "if stale or (moves_log": "if (moves_log"},
+    "double-count": {"'size', joining)": "'size', joining + 1)"},
+    "number-not-moved-on": {"next_id = math.max(next_id, number + 1)": ""},
+    "recovery-disabled": {
+        "return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"
+    },
+}
+
 
 def plant(bug: str) -> None:
     """Break the product in this process. Raises KeyError if there is no such bug."""
@@ -42,13 +53,13 @@ def offsets_before_records() -> None:
 
 def no_ledger() -> None:
     """What was decided before is decided again: neither the script nor the worker looks at the ledger."""
-    edit_scripts({"if replayed then": "if false then"})
+    edit_scripts("no-ledger")
     patch(Namespaces, "recorded", lambda original, *args: replace(original(*args), decisions={}))
 
 
 def no_stale_check() -> None:
     """A commit goes through whatever others have done since it was decided."""
-    edit_scripts({"if stale and seq": "if false and seq", "if stale or (moves_log": "if (moves_log"})
+    edit_scripts("no-stale-check")
 
 
 def stale_creations_renumbered() -> None:
@@ -104,7 +115,7 @@ def lost_alias() -> None:
 
 def double_count() -> None:
     """Each commit counts one question too many in every cluster that it touches."""
-    edit_scripts({"'size', touch[2])": "'size', touch[2] + 1)"})
+    edit_scripts("double-count")
 
 
 def merge_not_published() -> None:
@@ -114,7 +125,7 @@ def merge_not_published() -> None:
 
 def number_not_moved_on() -> None:
     """The store does not remember which cluster numbers were given."""
-    edit_scripts({"next_id = math.max(next_id, touch[1] + 1)": ""})
+    edit_scripts("number-not-moved-on")
 
 
 def dead_letters_dropped() -> None:
@@ -133,7 +144,7 @@ def dead_letters_rewritten() -> None:
 
 def recovery_disabled() -> None:
     """A Redis that may have lost its memory is decided on as if it had not."""
-    edit_scripts({"return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"})
+    edit_scripts("recovery-disabled")
     # What was published last is not looked for either.
     patch(StoreRecovery, "recover_lost", lambda *_: None)
 
@@ -167,8 +178,9 @@ def patch(owner: Any, name: str, broken: Callable[..., Any]) -> None:
     setattr(owner, name, instead)
 
 
-def edit_scripts(edits: Mapping[str, str]) -> None:
-    """Change the store's Lua; a worker whose scripts have no such text ends at once."""
+def edit_scripts(bug: str) -> None:
+    """Change the store's Lua as `SCRIPT_EDITS` says; a worker whose scripts have no such text ends at once."""
+    edits = SCRIPT_EDITS[bug]
     done: set[str] = set()
 
     def register(original: Any, client: Any, script: str) -> Any:

@@ -17,6 +17,7 @@ import orjson
 from kafka import KafkaProducer
 
 from tests.kit.stream import Stream, WorkerProcess, metric_values, probe, wait_until
+from tests.kit.vectors import question_of
 
 PARTITIONS = 8
 TEXT_SECONDS = 0.01
@@ -168,7 +169,7 @@ def _sending(stream: Stream, seconds: float) -> Iterator[tuple[float, int]]:
     try:
         while (now := time.monotonic() - began) < seconds:
             for number in range(sent, int(pace * now)):
-                text = f"topic{number % TOPICS_ASKED} topic{number % TOPICS_ASKED} variant{number % VARIANTS}"
+                text = question_of(number % TOPICS_ASKED, number % VARIANTS, repeats=2)
                 value = {"id": f"q{number}", "text": text, "padding": PADDING}
                 producer.send(stream.topics.input_topic, json.dumps(value).encode(), partition=number % PARTITIONS)
                 sent = number + 1
