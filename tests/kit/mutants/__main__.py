@@ -14,10 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
+
 from tests.kit.mutants.guards import EQUIVALENT, Mutant, all_mutants
 
 ROOT = Path(__file__).parents[3]
 _SUITE_SECONDS = 900
+# Nothing was run: a suite's arguments are wrong, or select no test.
+_NOTHING_RUN = (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".hypothesis", ".*_cache", "node_modules")
 
 
@@ -95,6 +99,8 @@ def _failing(tree: Path, suite: str) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"{suite} hangs"
+    if ran.returncode in _NOTHING_RUN:
+        raise ValueError(f"no test is run by {suite!r}: mend SUITES in tests/kit/mutants/guards.py")
     if ran.returncode == 0:
         return None
     failed = [line.split(" ")[1] for line in ran.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]

@@ -54,7 +54,11 @@ SUITES: dict[str, tuple[str, ...]] = {
         *_STORE[1:],
     ),
     "src/questream/migration": ("tests/fault/test_migration.py", "tests/integration/test_cli_migrate.py"),
-    "src/questream/recovery": ("tests/fault/test_store_loss.py", "tests/unit/test_records_states.py"),
+    "src/questream/recovery": (
+        "tests/integration/test_cluster_topic.py",
+        "tests/fault/test_store_loss.py",
+        "tests/fault/test_late_word.py",
+    ),
 }
 
 
@@ -104,7 +108,11 @@ LISTED = (
      "publisher.publish(records, {}, None, lambda: None)"),
     ("src/questream/recovery/cluster_topic.py",
      "(whole.generation, whole.revision) >= (known.generation, known.revision)", "True"),
+    ("src/questream/recovery/cluster_topic.py", "whole is not published.whole", "False"),
     ("src/questream/recovery/cluster_topic.py", "known.revision <= state.revision", "True"),
+    ("src/questream/recovery/cluster_topic.py", "state.revision >= revisions[cluster_id]", "True"),
+    ("src/questream/recovery/cluster_topic.py", "max(revision, newest)", "revision"),
+    ("src/questream/recovery/cluster_topic.py", "outdated=revision < newest", "outdated=False"),
 )  # fmt: skip
 
 # Mutants that behave as the product does, and why.
