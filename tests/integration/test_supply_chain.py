@@ -72,7 +72,9 @@ def test_make_setup_puts_in_an_extra_by_the_name_that_a_command_tells() -> None:
     assert done.returncode == 0, done.stderr
     refused = make("setup", "EXTRAS=nix")
     assert refused.returncode != 0
-    assert "there is no extra 'nix'; there are embedded, plots, serve, train, dev, quality and all" in refused.stderr
+    assert (
+        "there is no extra 'nix'; there are embedded, mcp, plots, serve, train, dev, quality and all" in refused.stderr
+    )
 
 
 def test_the_lock_of_the_comparisons_pins_by_hash_and_agrees_with_the_other() -> None:

@@ -23,6 +23,7 @@ from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
 from questream.cli.export import export
 from questream.cli.failures import report
+from questream.cli.mcp import mcp
 from questream.cli.migrate import migrate
 from questream.cli.options import expand_setting_flags
 from questream.cli.output import print_line
@@ -60,6 +61,7 @@ app.add_typer(clusters, name="clusters")
 app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)
+app.command("mcp")(mcp)
 app.add_typer(dead_letters, name="dead-letters")
 app.command("evaluate")(evaluate)
 app.command("export")(export)

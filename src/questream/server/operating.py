@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from questream.clustering.merging import precedence
 from questream.domain import ClusterState, Ruling, format_cluster_id
+from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
+from questream.operations.deciding import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
-from questream.store.protocol import Store
+from questream.store.protocol import ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage, merge
+from questream.tools.decisions import decide, preview
 
 logger = logging.getLogger(__name__)
 
@@ -107,19 +110,44 @@ class Operating:
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
         self._catalogues.follow(outcome.after)
-        for state in self._store.states(namespace, [one.cluster_id for one in outcome.before]):
+        self._tell(
+            type(operation).__name__.lower(), namespace, [one.cluster_id for one in outcome.before], actor, reason
+        )
+        return outcome
+
+    def preview_ruling(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> ProposedOperation:
+        """What a decision on clusters would change; nothing is changed. Raises what `rule` raises."""
+        decisions = Decisions(self._store, namespace, by)
+        return preview(decisions, namespace, ask(decisions))
+
+    def rule(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> CommittedOperation:
+        """Commit a decision on clusters, unless its id has been committed; the store keeps who decided it and why.
+
+        Raises Refused where the id is that of a merge, NoSuchCluster, OperationRefused, Contended, and what the store
+        raises.
+        """
+        with self._guard:
+            if by.id and (namespace, by.id) in self._done:
+                raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+            decisions = Decisions(self._store, namespace, by)
+            done = decide(decisions, namespace, ask(decisions))
+        self._tell(done.kind, namespace, list(done.after), by.actor, by.reason)
+        return done
+
+    def _tell(self, what: str, namespace: str, cluster_ids: list[int], actor: str, reason: str) -> None:
+        """Show clusters that were changed at once, and log who changed them."""
+        for state in self._store.states(namespace, cluster_ids):
             self._catalogues.follow(state)
         logger.info(
             "an operation was applied",
             extra={
-                "operation": type(operation).__name__.lower(),
+                "operation": what,
                 "namespace": namespace,
-                "cluster_ids": [format_cluster_id(one.cluster_id) for one in outcome.before],
+                "cluster_ids": [format_cluster_id(cluster_id) for cluster_id in cluster_ids],
                 "actor": actor,
                 "reason": reason,
             },
         )
-        return outcome
 
     def _apply(self, namespace: str, operation: Operation, by: By) -> Outcome:
         match operation:

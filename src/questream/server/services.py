@@ -66,8 +66,13 @@ def login_of(request: Request) -> Login:
         raise Refused(
             HTTPStatus.UNAUTHORIZED, "log in first", "send a token as a bearer", {"WWW-Authenticate": "Bearer"}
         ) from None
-    _count(services.rate, login.name)
+    count_request(services, login)
     return login
+
+
+def count_request(services: Services, login: Login) -> None:
+    """Somebody asks for something. Raises Refused where that happens too often."""
+    _count(services.rate, login.name)
 
 
 def count_failure(services: Services, peer: str) -> None:

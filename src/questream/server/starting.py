@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import FrameType
 
@@ -44,7 +44,11 @@ def build(settings: Settings) -> FastAPI:
 
     Raises SettingsError, among others where nobody would have to log in.
     """
-    access = Access(settings.serve)
+    return build_app(*open_services(settings, Access(settings.serve)))
+
+
+def open_services(settings: Settings, access: Access) -> tuple[Services, Callable[[], AbstractContextManager[None]]]:
+    """What a server of this stream works with, and what holds the work in the background while it serves."""
     store = open_store(settings.redis, settings.clusters.log_entries)
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
@@ -81,7 +85,7 @@ def build(settings: Settings) -> FastAPI:
         rate,
         failed,
     )
-    return build_app(services, running)
+    return services, running
 
 
 def serve(settings: Settings) -> None:

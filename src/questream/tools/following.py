@@ -10,10 +10,12 @@ import orjson
 
 from questream.broker.connect import open_reader
 from questream.broker.port import Consumer
-from questream.broker.reading import RecordLookup, follow, partitions_of, start_at
+from questream.broker.reading import RecordLookup, follow, partitions_of, read_to_end, start_at, start_before_end
 from questream.errors import BadRecord
 from questream.records import open_decoder
 from questream.settings import Settings
+
+_RECENT_RECORDS = 1000
 
 TextOf = Callable[[dict[str, Any]], str | None]
 
@@ -51,6 +53,24 @@ def following(settings: Settings, begin_at: Literal["beginning", "end"], *, with
         consumer = opened.enter_context(open_reader(settings))
         text_of = _texts(settings, opened) if with_texts else None
         yield Following(consumer, start_at(consumer, settings.kafka.output_topic, begin_at), text_of)
+
+
+def recent(settings: Settings, namespace: str, limit: int, *, with_texts: bool) -> list[Seen]:
+    """The newest decisions of a namespace, the newest first, among the last thousand records of each partition.
+
+    Raises KafkaUnavailable or KafkaRefused.
+    """
+    with ExitStack() as opened:
+        consumer = opened.enter_context(open_reader(settings))
+        start_before_end(consumer, settings.kafka.output_topic, _RECENT_RECORDS)
+        found: list[tuple[str, dict[str, Any]]] = []
+        for message in read_to_end(consumer):
+            decision = _decision(message.value)
+            if decision is not None and decision.get("namespace") == namespace:
+                found.append((f"{message.topic}/{message.partition}/{message.offset}", decision))
+        found.sort(key=lambda one: str(one[1].get("decided_at")), reverse=True)
+        text_of = _texts(settings, opened) if with_texts and found else None
+        return [Seen(place, one, text_of(one) if text_of else None) for place, one in found[:limit]]
 
 
 def _texts(settings: Settings, opened: ExitStack) -> TextOf:

@@ -1,0 +1,141 @@
+"""Tools that look at the stream and change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
+
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from questream.server.api import assign, clusters, dead_letters, health, namespaces
+from questream.server.api.operations import ClusterId
+from questream.server.catalogue import Sort
+from questream.server.mcp.toolset import Caller, Namespace
+from questream.server.services import read_cluster_id
+from questream.tools.decisions import as_document, history
+from questream.tools.following import recent
+
+MOST_LISTED = 50
+
+Limit = Annotated[int, Field(ge=1, le=MOST_LISTED)]
+
+
+class DecidedOf(BaseModel):
+    """What people decided of a cluster."""
+
+    label: str | None
+    route: str | None
+    pinned: bool
+    separations: list[str]
+
+
+class Committed(BaseModel):
+    """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
+
+    operation: int | None
+    id: str
+    kind: str
+    actor: str
+    reason: str
+    time: str | None
+    undoes: int | None
+    undone_by: int | None
+    before: dict[str, DecidedOf]
+    after: dict[str, DecidedOf]
+
+
+class History(BaseModel):
+    """Operations, the newest first."""
+
+    operations: list[Committed]
+
+
+class DecisionList(BaseModel):
+    """Decisions as they are published, the newest first; `text` is null for those who may not read texts."""
+
+    decisions: list[dict[str, Any]]
+
+
+class Reads:
+    """The reads of the API."""
+
+    annotations: ClassVar[ToolAnnotations] = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    @property
+    def tools(self) -> Sequence[Callable[..., object]]:
+        """Each of them."""
+        return (
+            self.list_namespaces,
+            self.list_clusters,
+            self.show_cluster,
+            self.cluster_history,
+            self.recent_decisions,
+            self.assign,
+            self.list_dead_letters,
+            self.show_health,
+        )
+
+    def list_namespaces(self) -> namespaces.NamespaceList:
+        """List the namespaces, and what the caller may do in each."""
+        self._caller.ask()
+        return namespaces.list_namespaces(self._caller.services, self._caller.login)
+
+    def list_clusters(
+        self,
+        namespace: Namespace | None = None,
+        search: Annotated[
+            str, Field(max_length=clusters.MAX_SEARCH_CHARACTERS, description="Part of an id, name or question.")
+        ] = "",
+        sort: Annotated[Sort, Field(description="The largest, the newest, or those seen last come first.")] = Sort.SIZE,
+        label: Annotated[str | None, Field(max_length=1000, description="Exactly this label; empty: none.")] = None,
+        limit: Limit = 20,
+        cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None,
+    ) -> clusters.ClusterList:
+        """List or search the live clusters of a namespace, by pages."""
+        return clusters.list_clusters(self._caller.scope(namespace), sort, search, label, limit, cursor)
+
+    def show_cluster(self, cluster_id: ClusterId, namespace: Namespace | None = None) -> clusters.ClusterDetail:
+        """Show one cluster; an id that was merged away leads to what it was merged into."""
+        return clusters.show_cluster(self._caller.scope(namespace), cluster_id, Response())
+
+    def cluster_history(
+        self, cluster_id: ClusterId | None = None, namespace: Namespace | None = None, limit: Limit = 20
+    ) -> History:
+        """Show who decided what, when and why, of one cluster or of all; the numbers are those that undo takes."""
+        scope = self._caller.scope(namespace)
+        number = None if cluster_id is None else read_cluster_id(cluster_id)
+        found = history(scope.services.store, scope.namespace, limit, number)
+        return History(operations=[Committed(**as_document(one)) for one in found])
+
+    def recent_decisions(self, namespace: Namespace | None = None, limit: Limit = 20) -> DecisionList:
+        """List the newest decisions: which question joined or opened which cluster, and when."""
+        scope = self._caller.scope(namespace)
+        found = recent(scope.services.settings, scope.namespace, limit, with_texts=scope.reads_texts)
+        return DecisionList(decisions=[{**(one.decision or {}), "text": one.text} for one in found])
+
+    def assign(
+        self,
+        text: Annotated[str, Field(min_length=1, max_length=50_000, description="A question.")],
+        namespace: Namespace | None = None,
+    ) -> assign.Assigned:
+        """Tell which cluster a question would join if it came now. Nothing is learned or counted."""
+        return assign.assign(self._caller.scope(namespace), assign.Question(text=text))
+
+    def list_dead_letters(
+        self,
+        reason: Annotated[str | None, Field(max_length=100, description="Only those of this reason.")] = None,
+        limit: Limit = 20,
+    ) -> dead_letters.LetterList:
+        """List the newest records that could not be processed, and how many there are for each reason."""
+        self._caller.ask()
+        return dead_letters.list_dead_letters(self._caller.services, self._caller.login, reason, limit)
+
+    def show_health(self) -> health.Health:
+        """Show how far the workers are behind, and for operators what the doctor finds."""
+        self._caller.ask()
+        return health.show_health(self._caller.services, self._caller.login)

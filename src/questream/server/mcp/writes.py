@@ -1,0 +1,168 @@
+"""Tools that decide of clusters: each is an operation, with the caller as its actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, ClassVar
+
+from mcp.types import ToolAnnotations
+from pydantic import Field
+from starlette.responses import Response
+
+from questream.operations import By, Decisions
+from questream.operations.deciding import Propose
+from questream.server.access import Role
+from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
+from questream.server.mcp.reads import Committed
+from questream.server.mcp.toolset import Caller, Namespace
+from questream.server.problems import Refused
+from questream.server.services import read_cluster_id
+from questream.tools.decisions import as_document
+
+Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")]
+OperationId = Annotated[str, Field(max_length=128, description="An id of your own: said again, it does nothing twice.")]
+DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
+
+
+class Writes:
+    """The operations. All need the role operator in the namespace, and are refused without it."""
+
+    annotations: ClassVar[ToolAnnotations] = ToolAnnotations(
+        read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
+    )
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    @property
+    def tools(self) -> Sequence[Callable[..., object]]:
+        """Each of them."""
+        return (
+            self.label_cluster,
+            self.route_cluster,
+            self.pin_cluster,
+            self.unpin_cluster,
+            self.separate_clusters,
+            self.merge_clusters,
+            self.undo_operation,
+        )
+
+    def label_cluster(
+        self,
+        cluster_id: ClusterId,
+        label: Annotated[Name, Field(description="Its name; an empty one removes it.")],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Give a cluster a name."""
+        number = read_cluster_id(cluster_id)
+        by = self._by(reason, id)
+        done = self._decide(namespace, by, lambda made: made.label(number, label, None), dry_run)
+        return _naming(done, "label", label)
+
+    def route_cluster(
+        self,
+        cluster_id: ClusterId,
+        route: Annotated[Name, Field(description="Where its questions go; an empty one removes it.")],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Give a cluster a route: decisions tell it, so that other programs know where its questions go."""
+        number = read_cluster_id(cluster_id)
+        by = self._by(reason, id)
+        done = self._decide(namespace, by, lambda made: made.label(number, None, route), dry_run)
+        return _naming(done, "route", route)
+
+    def pin_cluster(
+        self,
+        cluster_id: ClusterId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let a cluster never merge automatically."""
+        number = read_cluster_id(cluster_id)
+        return self._decide(namespace, self._by(reason, id), lambda made: made.pin(number), dry_run)
+
+    def unpin_cluster(
+        self,
+        cluster_id: ClusterId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let a pinned cluster merge automatically again."""
+        number = read_cluster_id(cluster_id)
+        return self._decide(namespace, self._by(reason, id), lambda made: made.unpin(number), dry_run)
+
+    def separate_clusters(
+        self,
+        cluster_id: ClusterId,
+        other_id: ClusterId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that two clusters are different: they never merge, nor does what they become."""
+        one, other = read_cluster_id(cluster_id), read_cluster_id(other_id)
+        return self._decide(namespace, self._by(reason, id), lambda made: made.separate(one, other), dry_run)
+
+    def merge_clusters(
+        self,
+        cluster_id: ClusterId,
+        other_id: ClusterId,
+        namespace: Namespace | None = None,
+        drop_names: Annotated[bool, Field(description="The one that goes may lose its label and route.")] = False,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Result:
+        """Make two clusters one, which cannot be undone; the named, else the larger one's id survives."""
+        request = MergeRequest(
+            op="merge",
+            cluster_id=cluster_id,
+            other_id=other_id,
+            drop_names=drop_names,
+            id=id,
+            reason=reason,
+            dry_run=dry_run,
+        )
+        return operate(self._caller.scope(namespace), request, Response(), None)
+
+    def undo_operation(
+        self,
+        operation: Annotated[int, Field(ge=1, le=2**53, description="A number of cluster_history.")],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Take back what somebody decided of clusters, where it still stands; not a merge."""
+        return self._decide(namespace, self._by(reason, id), lambda made: made.undo(operation), dry_run)
+
+    def _by(self, reason: str, id: str) -> By:
+        return By(self._caller.login.name, reason, id)
+
+    def _decide(
+        self, namespace: str | None, by: By, propose: Callable[[Decisions], Propose], dry_run: bool
+    ) -> Committed:
+        scope = self._caller.scope(namespace)
+        scope.require(Role.OPERATOR)
+        operating = scope.services.operating
+        decide = operating.preview_ruling if dry_run else operating.rule
+        return Committed(**as_document(decide(scope.namespace, by, propose)))
+
+
+def _naming(done: Committed, what: str, name: str) -> Committed:
+    """The operation that named clusters so. Raises Refused where its id gave them another name."""
+    if any(getattr(after, what) != (name or None) for after in done.after.values()):
+        raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+    return done
