@@ -56,6 +56,25 @@ def test_the_list_is_a_table_for_people(filled: str) -> None:
     assert lines[1].split()[:2] == ["c1", "3"]
 
 
+def test_the_list_is_sorted_searched_and_paged(filled: str) -> None:
+    def listed(*arguments: str) -> list[str]:
+        outcome = questream("clusters", "list", "--json", *arguments, f"--redis.url={filled}")
+        assert outcome.code == 0, outcome.err
+        return [row["cluster_id"] for row in outcome.json_lines]
+
+    questream("clusters", "label", "c1", "--label", "Card Arrival", f"--redis.url={filled}")
+    assert listed("--sort", "unlabelled") == ["c2", "c3", "c1"]
+    assert listed("--sort", "growth") == ["c1", "c2", "c3"]
+    assert listed("--search", "card a") == ["c1"]
+    assert [listed("--limit", "2", "--page", page) for page in ("1", "2", "3")] == [["c1", "c2"], ["c3"], []]
+    assert sorted(listed("--since", "1h")) == ["c1", "c2", "c3"]
+    assert listed("--since", "2999-01-01T00:00:00Z") == []
+    refused = questream("clusters", "list", "--since", "yesterday", f"--redis.url={filled}")
+    assert (refused.code, "--since takes a time span" in refused.err) == (ExitCode.USAGE, True)
+    far = questream("clusters", "list", "--page", "1000000", f"--redis.url={filled}")
+    assert (far.code, "a list ends after 100,000" in far.err) == (ExitCode.FAILED, True)
+
+
 def test_a_namespace_that_is_not_there_is_told_with_those_that_are(filled: str) -> None:
     outcome = questream("clusters", "list", "--namespace", "bank", f"--redis.url={filled}")
     assert outcome.code == ExitCode.FAILED

@@ -64,6 +64,10 @@ TAKING += [
     "config --log.level",
     "tail --kafka.bootstrap_servers",
     "clusters list --redis.url",
+    "clusters list --sort",
+    "clusters list --since",
+    "clusters list --page",
+    "clusters list --search",
 ]
 TAKING += [
     "produce ok.csv --text-column",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -47,22 +48,43 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
+class Order(StrEnum):
+    """What a list of clusters is sorted by; as `questream.tools.listing.Sort`, which is slower to import."""
+
+    SIZE = "size"
+    NEW = "new"
+    SEEN = "seen"
+    GROWTH = "growth"
+    UNLABELLED = "unlabelled"
+
+
 @clusters.command("list")
 def list_(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
+    sort: Annotated[
+        Order,
+        typer.Option(help="First: the biggest, the newest, seen last, most questions a day, the biggest unlabelled."),
+    ] = Order.SIZE,
+    search: Annotated[str, typer.Option(help="Only with this text in id, label, route or question.")] = "",
+    since: Annotated[
+        str | None, typer.Option(help="Only with a question since then: 90m, 24h, 7d, or 2026-11-24T02:18:00Z.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    page: Annotated[int, typer.Option(min=1, help="Which so many: 2 shows those after the first.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """List the biggest clusters.
+    """List clusters, the biggest first, or as --sort says.
 
-    Example: questream clusters list --limit 50
+    Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
-    from questream.tools.clusters import as_document, biggest_clusters, open_namespace
+    from questream.tools.clusters import as_document, open_namespace
+    from questream.tools.listing import Listed, Sort, list_clusters
 
+    listed = Listed(Sort(sort), search, None if since is None else _moment(since), limit, page)
     store, chosen = open_namespace(load(config, set_), namespace)
-    rows = [as_document(state) for state in biggest_clusters(store, chosen, limit)]
+    rows = [as_document(state) for state in list_clusters(store.summaries(chosen), listed)]
     if as_json:
         for row in rows:
             print_json(row)
@@ -184,6 +206,17 @@ def number_of(cluster: str) -> int:
         return parse_cluster_id(cluster)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _moment(since: str) -> int:
+    from questream.tools.listing import parse_since
+
+    try:
+        return parse_since(since, time.time_ns() // 1_000_000)
+    except ValueError:
+        raise typer.BadParameter(
+            "--since takes a time span such as 90m, 24h or 7d, or a time such as 2026-11-24T02:18:00Z"
+        ) from None
 
 
 def _naming(state: ClusterState) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -31,11 +30,6 @@ def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStor
         known = ", ".join(store.namespaces()) or "none yet"
         raise QuestreamError(f"there is no namespace {chosen!r}", f"there are: {known}")
     return store, chosen
-
-
-def biggest_clusters(store: Store, namespace: str, limit: int) -> list[ClusterState]:
-    """At most `limit` clusters, the biggest first, of equal ones the older."""
-    return heapq.nlargest(limit, store.summaries(namespace), key=lambda state: (state.size, -state.cluster_id))
 
 
 def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]:

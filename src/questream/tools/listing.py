@@ -1,0 +1,90 @@
+"""The clusters of a namespace as a list that people look through: sorted, searched, page by page."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from questream.domain import ClusterState, format_cluster_id
+from questream.errors import QuestreamError
+from questream.records.times import parse_time
+
+# A page is sorted among all before it, which are held in memory.
+MOST_LISTED = 100_000
+_DAY_MS = 24 * 3600 * 1000
+_AGO = re.compile(r"(\d{1,5})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Sort(StrEnum):
+    """What comes first: the largest, the newest, those seen last, those that grew fastest, the largest unlabelled."""
+
+    SIZE = "size"
+    NEW = "new"
+    SEEN = "seen"
+    GROWTH = "growth"
+    UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Which clusters are asked for: those with `search` in their id, label, route or representative question.
+
+    `seen_since` in ms since the epoch: only those that a question joined at that time or later. `page` counts from 1.
+    """
+
+    sort: Sort = Sort.SIZE
+    search: str = ""
+    seen_since: int | None = None
+    limit: int = 20
+    page: int = 1
+
+
+def list_clusters(states: Iterable[ClusterState], listed: Listed) -> list[ClusterState]:
+    """A page of the clusters; of equal ones the older comes first. Raises QuestreamError for a page too far."""
+    most = listed.limit * listed.page
+    if most > MOST_LISTED:
+        raise QuestreamError(
+            f"a list ends after {MOST_LISTED:,} clusters",
+            "narrow it with --search or --since, or use `clusters export`",
+        )
+    rank = _RANKS[listed.sort]
+    found = (state for state in states if _is_asked_for(state, listed.search.casefold().strip(), listed.seen_since))
+    first = heapq.nlargest(most, found, key=lambda state: (rank(state), -state.cluster_id))
+    return first[most - listed.limit :]
+
+
+def questions_per_day(state: ClusterState) -> float:
+    """How fast a cluster grew, from its first question to its last; of less than a day, what it has."""
+    return state.size / max(1.0, (state.last_seen_at - state.created_at) / _DAY_MS)
+
+
+def parse_since(text: str, now_ms: int) -> int:
+    """Milliseconds since the epoch, of a time, or of a time span before `now_ms`: 90m, 24h, 7d.
+
+    Raises ValueError for what is neither.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    if ago is not None:
+        return now_ms - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) // timedelta(milliseconds=1)
+    return parse_time(text.strip())
+
+
+def _is_asked_for(state: ClusterState, wanted: str, seen_since: int | None) -> bool:
+    if seen_since is not None and state.last_seen_at < seen_since:
+        return False
+    told = (format_cluster_id(state.cluster_id), state.label, state.route, state.representative)
+    return not wanted or any(wanted in text.casefold() for text in told if text)
+
+
+_RANKS: dict[Sort, Callable[[ClusterState], tuple[float, ...]]] = {
+    Sort.SIZE: lambda state: (state.size,),
+    Sort.NEW: lambda state: (state.created_at,),
+    Sort.SEEN: lambda state: (state.last_seen_at,),
+    Sort.GROWTH: lambda state: (questions_per_day(state), state.size),
+    Sort.UNLABELLED: lambda state: (state.label is None, state.size),
+}

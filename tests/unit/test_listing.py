@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from questream.cli.clusters import Order
+from questream.domain import ClusterState
+from questream.errors import QuestreamError
+from questream.tools.listing import Listed, Sort, list_clusters, parse_since
+
+DAY = 24 * 3600 * 1000
+
+
+def cluster(
+    cluster_id: int, size: int, created_at: int, last_seen_at: int, label: str | None = None, text: str = ""
+) -> ClusterState:
+    return ClusterState(
+        cluster_id, "bank", "updated", size, size, None, None, text, label, None, created_at, last_seen_at, "m", 1
+    )
+
+
+CLUSTERS = [
+    cluster(1, 90, 0, 90 * DAY, "card arrival", "Where is my card?"),
+    cluster(2, 40, 80 * DAY, 84 * DAY, None, "I lost my PIN"),
+    cluster(3, 5, 89 * DAY, 89 * DAY + 1000, None, "Is the exchange rate fair?"),
+    cluster(4, 40, 10 * DAY, 50 * DAY, None, "Close my account"),
+]
+
+
+def listed(**wanted: object) -> list[int]:
+    return [state.cluster_id for state in list_clusters(iter(CLUSTERS), Listed(**wanted))]  # type: ignore[arg-type]  # any of its fields
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [
+        (Sort.SIZE, [1, 2, 4, 3]),
+        (Sort.NEW, [3, 2, 4, 1]),
+        (Sort.SEEN, [1, 3, 2, 4]),
+        (Sort.GROWTH, [2, 3, 1, 4]),
+        (Sort.UNLABELLED, [2, 4, 3, 1]),
+    ],
+)
+def test_a_list_is_sorted_and_of_equal_clusters_the_older_comes_first(sort: Sort, order: list[int]) -> None:
+    assert listed(sort=sort) == order
+
+
+@pytest.mark.parametrize(("search", "found"), [("ARRIVAL", [1]), ("pin", [2]), ("c4", [4]), (" my ", [1, 2, 4])])
+def test_a_search_finds_ids_names_and_questions_without_regard_to_case(search: str, found: list[int]) -> None:
+    assert listed(search=search) == found
+
+
+def test_pages_follow_each_other_and_end() -> None:
+    assert [listed(limit=3, page=page) for page in (1, 2, 3)] == [[1, 2, 4], [3], []]
+    with pytest.raises(QuestreamError, match="ends after"):
+        listed(limit=1000, page=101)
+
+
+def test_only_clusters_with_a_question_since_then_are_listed() -> None:
+    assert listed(seen_since=84 * DAY) == [1, 2, 3]
+
+
+def test_a_time_or_a_span_before_now_is_read() -> None:
+    assert parse_since("7d", 10 * DAY) == 3 * DAY
+    assert parse_since("90m", DAY) == DAY - 90 * 60 * 1000
+    assert parse_since("1970-01-02T01:00:00+01:00", 0) == DAY
+    for nonsense in ("yesterday", "7", "-7d", "1.5h", "2026-11-24", "999999d", ""):
+        with pytest.raises(ValueError, match=r".*"):
+            parse_since(nonsense, 0)
+
+
+def test_the_command_offers_every_order() -> None:
+    assert [order.value for order in Order] == [sort.value for sort in Sort]
