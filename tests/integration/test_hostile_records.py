@@ -72,9 +72,9 @@ def test_a_null_header_value_stays_null(stream: Stream) -> None:
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 def test_compressed_batches_are_read_and_published(stream: Stream, codec: str) -> None:
     producer = KafkaProducer(bootstrap_servers=stream.bootstrap_servers, compression_type=codec, linger_ms=50)
-    for number in range(50):
-        message = question(number, f"question {number % 3} " + "again and " * 20)
-        producer.send(stream.topics.input_topic, message.value, message.key)
+    messages = [question(number, f"question {number % 3} " + "again and " * 20) for number in range(50)]
+    sent = [producer.send(stream.topics.input_topic, message.value, message.key) for message in messages]
+    assert {future.get(30).topic for future in sent} == {stream.topics.input_topic}
     producer.close(30)
     stream.options["kafka.compression"] = codec
     with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
