@@ -6,21 +6,20 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
-from questream.broker.connect import open_reader
 from questream.broker.port import Message
-from questream.broker.reading import RecordLookup, partitions_of
-from questream.errors import BadRecord, QuestreamError
+from questream.errors import QuestreamError
 from questream.records import open_decoder
 from questream.server.problems import Refused
 from questream.settings import Settings
+from questream.tools.following import TextOf, open_texts
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +28,6 @@ _MOST_WAITING = 200
 _MOST_LOOKUPS = 100
 
 Decision = dict[str, Any]
-TextOf = Callable[[Decision], str | None]
 
 
 @dataclass(eq=False)
@@ -120,42 +118,21 @@ class Decisions:
 
 
 class Texts:
-    """Reads the questions of decisions again from the input topic; for one thread."""
+    """Reads the questions of decisions again; what it reads with is opened anew after Kafka failed. For one thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._decoder = open_decoder(settings)
-        self._reader: Any = None
-        self._lookup: RecordLookup | None = None
-        self._partitions: set[int] = set()
+        self._opened = ExitStack()
+        self._text_of: TextOf | None = None
 
     def __call__(self, decision: Decision) -> str | None:
         """The text as it was embedded, None where it is not there any more or cannot be read."""
-        topic, source = self._settings.kafka.input_topic, decision.get("source")
         try:
-            lookup = self._opened()
-            # Only what this stream reads: the output topic may hold decisions of another input.
-            if not isinstance(source, dict) or source.get("topic") != topic:
-                return None
-            if source.get("partition") not in self._partitions:
-                return None
-            record = lookup.find(topic, int(source["partition"]), int(source.get("offset", -1)))
-            return None if record is None else self._decoder.decode(record).text
-        except BadRecord:
-            return None
+            if self._text_of is None:
+                self._text_of = open_texts(self._settings, self._decoder, self._opened)
+            return self._text_of(decision)
         except QuestreamError:
-            self._close()
+            self._text_of = None
+            self._opened.close()
             return None
-
-    def _opened(self) -> RecordLookup:
-        if self._lookup is None:
-            self._reader = open_reader(self._settings, isolation="read_uncommitted")
-            consumer = self._reader.__enter__()
-            self._partitions = {one.partition for one in partitions_of(consumer, self._settings.kafka.input_topic)}
-            self._lookup = RecordLookup(consumer)
-        return self._lookup
-
-    def _close(self) -> None:
-        reader, self._reader, self._lookup = self._reader, None, None
-        if reader is not None:
-            reader.__exit__(None, None, None)

@@ -12,7 +12,7 @@ from questream.broker.connect import open_reader
 from questream.broker.port import Consumer
 from questream.broker.reading import RecordLookup, follow, partitions_of, read_to_end, start_at, start_before_end
 from questream.errors import BadRecord
-from questream.records import open_decoder
+from questream.records import QuestionDecoder, open_decoder
 from questream.settings import Settings
 
 _RECENT_RECORDS = 1000
@@ -51,7 +51,7 @@ def following(settings: Settings, begin_at: Literal["beginning", "end"], *, with
     """
     with ExitStack() as opened:
         consumer = opened.enter_context(open_reader(settings))
-        text_of = _texts(settings, opened) if with_texts else None
+        text_of = open_texts(settings, open_decoder(settings), opened) if with_texts else None
         yield Following(consumer, start_at(consumer, settings.kafka.output_topic, begin_at), text_of)
 
 
@@ -69,13 +69,17 @@ def recent(settings: Settings, namespace: str, limit: int, *, with_texts: bool) 
             if decision is not None and decision.get("namespace") == namespace:
                 found.append((f"{message.topic}/{message.partition}/{message.offset}", decision))
         found.sort(key=lambda one: str(one[1].get("decided_at")), reverse=True)
-        text_of = _texts(settings, opened) if with_texts and found else None
+        text_of = open_texts(settings, open_decoder(settings), opened) if with_texts and found else None
         return [Seen(place, one, text_of(one) if text_of else None) for place, one in found[:limit]]
 
 
-def _texts(settings: Settings, opened: ExitStack) -> TextOf:
+def open_texts(settings: Settings, decoder: QuestionDecoder, opened: ExitStack) -> TextOf:
+    """Reads the questions of decisions again from the input topic, until `opened` is closed.
+
+    It gives a text as it was embedded, None where it is not there any more or cannot be read.
+    Raises KafkaUnavailable or KafkaRefused, when it is called too.
+    """
     topic = settings.kafka.input_topic
-    decoder = open_decoder(settings)
     consumer = opened.enter_context(open_reader(settings, isolation="read_uncommitted"))
     known = {found.partition for found in partitions_of(consumer, topic)}
     lookup = RecordLookup(consumer)
