@@ -46,7 +46,7 @@ def label(
     """
     del yes  # Nothing is asked.
     from questream.tools.clusters import as_document, open_namespace
-    from questream.tools.clusters import label as name
+    from questream.tools.decisions import label as name
 
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")

@@ -17,7 +17,7 @@ from questream.operations.deciding import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
-from questream.tools.clusters import NoSuchCluster, lineage, merge
+from questream.tools.clusters import lineage, merge
 from questream.tools.decisions import decide, preview
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Operating:
             done = self._done.get((namespace, id)) if id else None
             if done is not None:
                 if done[0] != operation:
-                    raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+                    raise id_was_given()
                 return done[1]
             if matches is not None:
                 self._require(namespace, operation, matches)
@@ -128,7 +128,7 @@ class Operating:
         """
         with self._guard:
             if by.id and (namespace, by.id) in self._done:
-                raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+                raise id_was_given()
             decisions = Decisions(self._store, namespace, by)
             done = decide(decisions, namespace, ask(decisions))
         self._tell(done.kind, namespace, list(done.after), by.actor, by.reason)
@@ -154,12 +154,10 @@ class Operating:
             case Naming():
                 before = self._live(namespace, operation.cluster_id)
                 decisions = Decisions(self._store, namespace, by)
-                try:
-                    done = decisions.commit(decisions.label(operation.cluster_id, operation.label, operation.route))
-                except KeyError as error:
-                    raise NoSuchCluster(error.args[0], namespace) from None
+                naming = decisions.label(operation.cluster_id, operation.label, operation.route)
+                done = decide(decisions, namespace, naming)
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
-                    raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+                    raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id))
             case Merging():
                 survivor, loser = self._merging(namespace, operation)
@@ -190,6 +188,11 @@ class Operating:
         state = self._live(namespace, operation.cluster_id)
         if matches != f"{format_cluster_id(state.cluster_id)}.{state.revision}":
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
+
+
+def id_was_given() -> Refused:
+    """The refusal of an id that is another operation's."""
+    return Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
 
 
 def _named(state: ClusterState, naming: Naming) -> ClusterState:

@@ -1,4 +1,4 @@
-"""The clusters of a running stream: looked at, named and merged."""
+"""The clusters of a running stream: looked at and merged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations import By, Decisions, merge_clusters
+from questream.operations import merge_clusters
 from questream.records.times import format_time
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases
@@ -38,16 +38,6 @@ def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]
     if not states or states[-1].merged_into is not None or states[-1].event == "retired":
         raise NoSuchCluster(cluster_id, namespace)
     return states
-
-
-def label(store: Store, namespace: str, cluster_id: int, label: str | None, route: str | None, by: By) -> ClusterState:
-    """Name a cluster and set its route; None leaves one as it is, "" removes it. Raises NoSuchCluster."""
-    decisions = Decisions(store, namespace, by)
-    try:
-        decisions.commit(decisions.label(cluster_id, label, route))
-    except KeyError:
-        raise NoSuchCluster(cluster_id, namespace) from None
-    return lineage(store, namespace, cluster_id)[-1]
 
 
 def merge(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from questream.domain import Operation, Ruling, format_cluster_id
-from questream.operations import Decisions
+from questream.domain import ClusterState, Operation, Ruling, format_cluster_id
+from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
 from questream.operations.deciding import Propose
 from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
-from questream.tools.clusters import NoSuchCluster
+from questream.tools.clusters import NoSuchCluster, lineage
 
 
 def decide(decisions: Decisions, namespace: str, propose: Propose) -> Operation:
@@ -29,6 +29,13 @@ def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedO
         return decisions.preview(propose)
     except KeyError as error:
         raise NoSuchCluster(error.args[0], namespace) from None
+
+
+def label(store: Store, namespace: str, cluster_id: int, label: str | None, route: str | None, by: By) -> ClusterState:
+    """Name a cluster and set its route; None leaves one as it is, "" removes it. Raises as `decide`."""
+    decisions = Decisions(store, namespace, by)
+    decide(decisions, namespace, decisions.label(cluster_id, label, route))
+    return lineage(store, namespace, cluster_id)[-1]
 
 
 def history(store: Store, namespace: str, limit: int, cluster_id: int | None = None) -> list[Operation]:

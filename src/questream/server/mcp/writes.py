@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Annotated, ClassVar
 
 from mcp.types import ToolAnnotations
@@ -16,7 +15,7 @@ from questream.server.access import Role
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.reads import Committed
 from questream.server.mcp.toolset import Caller, Namespace
-from questream.server.problems import Refused
+from questream.server.operating import id_was_given
 from questream.server.services import read_cluster_id
 from questream.tools.decisions import as_document
 
@@ -164,5 +163,5 @@ class Writes:
 def _naming(done: Committed, what: str, name: str) -> Committed:
     """The operation that named clusters so. Raises Refused where its id gave them another name."""
     if any(getattr(after, what) != (name or None) for after in done.after.values()):
-        raise Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+        raise id_was_given()
     return done
