@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -163,15 +162,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture(scope="session")
-def _databases() -> Iterator[int]:
-    return itertools.count(1)
-
-
 @pytest.fixture
-def redis_url(redis_server: RedisServer, _databases: Iterator[int]) -> str:
+def redis_url(redis_server: RedisServer) -> str:
     """URL of an empty database of the shared Redis that no other test uses."""
-    return redis_server.database_url(next(_databases))
+    return redis_server.new_database()
 
 
 @pytest.fixture

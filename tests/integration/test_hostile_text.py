@@ -25,7 +25,7 @@ FORMULAS = ['=HYPERLINK("http://evil","x")', "+1+1", "-1+1", "@SUM(1)", "\t=1+1"
 @pytest.fixture(scope="module")
 def stream(kafka: KafkaServer, redis_server: RedisServer) -> Stream:
     """A stream that hostile questions, ids and dead letters went through."""
-    filled = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.database_url(4001))
+    filled = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.new_database())
     hostile_id = Message(json.dumps({"id": HOSTILE, "text": HOSTILE}).encode(), HOSTILE.encode())
     empty = Message(json.dumps({"id": "e", "text": ""}).encode(), headers=[("questream-user", HOSTILE.encode())])
     unreadable = Message(b"{" + HOSTILE.encode())

@@ -19,7 +19,7 @@ FRAME = "Hi,\n\nCan I pay in dollars?\n\nKind regards,\nAnna Meyer\n\n-- \nNorth
 def test_mails_with_one_question_are_one_cluster_and_two_with_one_frame_are_not(
     kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder
 ) -> None:
-    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.database_url(4017))
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.new_database())
     stream.send([question(number, text) for number, text in enumerate([*MAILS, FRAME])])
     with running_worker(stream.settings(), encoder), stream.decisions() as decisions:
         decided = {decision["question_id"]: decision for decision in decisions.values(len(MAILS) + 1)}

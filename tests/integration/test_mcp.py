@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(600)
 @contextmanager
 def running_stream(kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder) -> Iterator[Stream]:
     """A stream whose worker has decided all questions and refused one record."""
-    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 2), redis_server.database_url(14))
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 2), redis_server.new_database())
     stream.redis().flushdb()
     with running_worker(stream.settings(), encoder):
         stream.send([question(number, text) for number, text in enumerate(QUESTIONS)] + [Message(b"{}", b"broken")])

@@ -100,7 +100,7 @@ def site(
 ) -> Iterator[Site]:
     """A stream of 120 questions with a worker, and a server that people log in to."""
     folder = tmp_path_factory.mktemp("serve")
-    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 2), redis_server.database_url(15))
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 2), redis_server.new_database())
     stream.redis().flushdb()
     grants = {"ada": "admin", "anna": "operator", "ben": "operator", "vera": "viewer"}
     tokens = {name: make_token(folder / "tokens.jsonl", name, {"*": role}) for name, role in grants.items()}

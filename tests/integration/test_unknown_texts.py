@@ -27,7 +27,7 @@ def encoder(minilm: Path) -> Encoder:
 def test_texts_that_the_model_knows_nothing_of_are_dead_lettered(
     kafka: KafkaServer, redis_server: RedisServer, encoder: Encoder
 ) -> None:
-    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.database_url(4008))
+    stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers), redis_server.new_database())
     texts = [*KNOWN, *UNKNOWN, PARTLY, NOTHING]
     stream.send([question(number, text) for number, text in enumerate(texts)])
     with (

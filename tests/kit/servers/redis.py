@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ class RedisServer(Server):
         super().__init__(folder)
         self._program = needed_program("redis-server", REMEDY)
         self.port = free_port()
+        self._databases = itertools.count(1)
         self._configuration = folder / "redis.conf"
         own = {
             "bind": LOOPBACK,
@@ -59,11 +61,11 @@ class RedisServer(Server):
     @property
     def url(self) -> str:
         """`redis://127.0.0.1:port/0`."""
-        return self.database_url(0)
+        return f"redis://{LOOPBACK}:{self.port}/0"
 
-    def database_url(self, database: int) -> str:
-        """URL of one of the 4,096 databases."""
-        return f"redis://{LOOPBACK}:{self.port}/{database}"
+    def new_database(self) -> str:
+        """URL of one of the 4,096 databases, which nobody has been given yet."""
+        return f"redis://{LOOPBACK}:{self.port}/{next(self._databases)}"
 
     def client(self) -> redis.Redis:
         """A client that fails at once instead of trying again; close it after use."""
