@@ -136,6 +136,29 @@ class InFlight:
     absorbed: tuple[int, ...] = ()
 
 
+ConstraintKind = Literal["must", "cannot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A question that people put into a cluster (`must`) or turned away from it (`cannot`), as its vector.
+
+    `name` is of the operation that left it; later ones sort behind. `vector` is a unit vector as little-endian
+    half-precision floats. `place` is where the question stands in Kafka, if it does: topic, partition, offset. There is
+    a `text` only where texts are kept.
+    """
+
+    name: str
+    kind: ConstraintKind
+    vector: bytes
+    place: tuple[str, int, int] | None = None
+    text: str | None = None
+
+    def __repr__(self) -> str:
+        """A line without the text."""
+        return f"Exemplar({self.name}, {self.kind}, {self.place})"
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.

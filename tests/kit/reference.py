@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,8 @@ class Cluster:
     id: int
     centroid_members: list[Floats]
     size: int
+    must: list[Floats] = field(default_factory=list)
+    cannot: list[Floats] = field(default_factory=list)
 
 
 @dataclass
@@ -92,8 +94,30 @@ class Reference:
         return cohesion < needed
 
     def scores(self, question: Floats) -> list[tuple[float, Cluster]]:
-        scored = [(self.score(question, cluster), cluster) for cluster in self.clusters]
-        return sorted(scored, key=lambda pair: -pair[0])
+        scored = [(self.bound_score(question, cluster), cluster) for cluster in self.clusters]
+        return sorted([pair for pair in scored if pair[0] > -np.inf], key=lambda pair: -pair[0])
+
+    def between(self, one: Floats, other: Floats) -> float:
+        """What two single questions score."""
+        m = self.mean()
+        return float((one - m) @ (other - m) / (np.linalg.norm(one - m) * np.linalg.norm(other - m)))
+
+    def bound_score(self, question: Floats, cluster: Cluster) -> float:
+        """The score with what people decided; -inf where the question is turned away."""
+        score = self.score(question, cluster)
+        pulls = [self.between(question, exemplar) for exemplar in cluster.must]
+        bars = [self.between(question, exemplar) for exemplar in cluster.cannot]
+        for one in [*pulls, *bars]:
+            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold), abs(one - score) or np.inf)
+        score = max([score, *(one for one in pulls if one >= self.rules.threshold)])
+        return -np.inf if any(one >= max(score, self.rules.threshold) for one in bars) else score
+
+    def takes_rejected(self, taker: Cluster, rejecter: Cluster) -> bool:
+        scores = [self.score(one, taker) for one in rejecter.cannot]
+        scores += [self.between(one, other) for one in rejecter.cannot for other in taker.must]
+        for one in scores:
+            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold))
+        return any(one >= self.rules.threshold for one in scores)
 
     def assign(self, question: Floats) -> Answer:
         scored = self.scores(question)
@@ -126,6 +150,8 @@ class Reference:
             survivor, loser = sorted(pair, key=lambda cluster: cluster.id)
             survivor.centroid_members += loser.centroid_members
             survivor.size += loser.size
+            survivor.must += loser.must
+            survivor.cannot += loser.cannot
             self.clusters.remove(loser)
             self.moved.discard(loser.id)
             self.moved.add(survivor.id)
@@ -140,6 +166,7 @@ class Reference:
             for other in self.clusters
             if one.id in self.moved and one is not other and (other.id not in self.moved or one.id < other.id)
             if not self.makes_a_heap(one, other)
+            if not self.takes_rejected(one, other) and not self.takes_rejected(other, one)
         ]
         pairs.sort(key=lambda pair: -pair[0])
         for (better, *_), (worse, *_) in pairwise(pairs[:2]):

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from questream.clustering.assignment import BatchAssigner, Choice
+from questream.clustering.constraints import joint_exemplars
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import pack
-from questream.domain import Matrix
+from questream.domain import Exemplar, Matrix
 
 
 @dataclass
@@ -41,13 +42,19 @@ class Stepper:
         self.moved = plan.moved
         return plan.choices, sizes
 
+    def constrain(self, cluster_id: int, exemplars: Sequence[Exemplar]) -> None:
+        """What an operation leaves with a cluster."""
+        members, vector_sum = self.mirror.member_count(cluster_id), self.mirror.vector_sum(cluster_id).copy()
+        self.mirror.apply([ClusterMoved(cluster_id, members, vector_sum, exemplars=tuple(exemplars))])
+
     def merge(self) -> list[tuple[int, int]]:
         merges = propose_merges(self.mirror, self.moved, self.rules)
         for merge in merges:
+            exemplars = joint_exemplars(self.mirror.exemplars(merge.survivor), self.mirror.exemplars(merge.loser))
             self.mirror.apply(
                 [
                     ClusterRemoved(merge.loser),
-                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
+                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, exemplars),
                 ]
             )
             self.sizes[merge.survivor] += self.sizes.pop(merge.loser)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.constraints import Bound
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
@@ -126,6 +127,7 @@ class BatchAssigner:
         size = len(self._vectors)
         mirror, dots, within = self._mirror, self._dots, self._within
         products = ScoreTerms(mirror, self._rules, room=size)
+        bound = Bound(mirror.constraints, mirror.row_of, self._vectors, products, mirror.mean_sum)
         dot_mean_sum = (self._vectors @ mirror.mean_sum).astype(np.float64)
         ids = np.concatenate([mirror.ids, np.arange(mirror.next_id, mirror.next_id + size)])
         scores = np.empty(products.count + size, np.float32)
@@ -136,6 +138,7 @@ class BatchAssigner:
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
             view = _score_row(products, dots[i], constant, length, scores, scratch)
+            bound.bind(i, view, constant, length)
             found = self._choose(i, view, length, ids, touched)
             row = found.row
             cluster = touched.get(row)
@@ -149,6 +152,7 @@ class BatchAssigner:
             )
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
+                bound.learn_mean(i)
                 dot_mean_sum += within[i]
                 learned += 1
         self._stale.update(row for row, cluster in touched.items() if cluster.learned)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.constraints import Side, forbid_merge, joint_exemplars
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Matrix, Ruling, Vector
+from questream.domain import Exemplar, Matrix, Ruling, Vector
 
 _CLUSTERS_AT_ONCE = 4096
 
@@ -120,6 +121,7 @@ class _Merger:
         self._products = products
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._kept: dict[int, Kept] = {}  # of the same
+        self._exemplars: dict[int, tuple[Exemplar, ...]] = {}  # of the same
         self._alive = np.ones(mirror.count, bool)
         self._members = mirror.members.copy()
         # By row, the rows that it must not merge with.
@@ -139,11 +141,22 @@ class _Merger:
             if best[at] < self._rules.merge_threshold:
                 return merges
             one, other = self._rows[at], int(self._scores[at].argmax())
-            if self._rules.judges and conflict_between(self._kept_of(one), self._kept_of(other)) is not None:
+            if self._differ(one, other):
                 self._keep_apart(one, other)
                 self._rule_out(one, other)
             else:
                 merges.append(self._merge(one, other))
+
+    def _differ(self, one: int, other: int) -> bool:
+        """Whether their questions differ in what vectors do not see, or by what people decided of them."""
+        if self._rules.judges and conflict_between(self._kept_of(one), self._kept_of(other)) is not None:
+            return True
+        return forbid_merge(self._side(one), self._side(other), self._products, self._mirror.mean_sum)
+
+    def _side(self, row: int) -> Side:
+        exemplars = self._exemplars.get(row)
+        known = self._mirror.exemplars(int(self._mirror.ids[row])) if exemplars is None else exemplars
+        return Side(row, self._sum(row), known)
 
     def _kept_of(self, row: int) -> Kept:
         known = self._kept.get(row)
@@ -159,6 +172,7 @@ class _Merger:
         survivor, loser = (one, other) if ids[one] < ids[other] else (other, one)
         total: Vector = self._sum(survivor) + self._sum(loser)
         kept = self._kept[survivor] = keep_both(self._kept_of(survivor), self._kept_of(loser))
+        exemplars = joint_exemplars(self._side(survivor).exemplars, self._side(loser).exemplars)
         merge = Merge(
             int(ids[survivor]),
             int(ids[loser]),
@@ -167,6 +181,7 @@ class _Merger:
             total,
             kept=pack(kept) or None,
         )
+        self._exemplars[survivor] = exemplars
         self._add_products(survivor, loser)
         self._sums[survivor] = total
         self._members[survivor] = merge.members

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.domain import Matrix, Vector
+from questream.clustering.constraints import Constraints
+from questream.domain import Exemplar, Matrix, Vector
 
 _FIRST_CAPACITY = 256
 _GROWTH = 1.5
@@ -18,13 +19,15 @@ _GROWTH = 1.5
 class ClusterMoved:
     """A cluster is new or its centroid moved: the sum (d,) of its `members` centroid members.
 
-    `kept` is what a second look compares with (`second_look/kept.py`), packed; None where that is as it was.
+    `kept` is what a second look compares with (`second_look/kept.py`), packed; None where that is as it was. So are
+    `exemplars`, what people decided to belong to the cluster or not.
     """
 
     cluster_id: int
     members: int
     vector_sum: Vector
     kept: bytes | None = None
+    exemplars: tuple[Exemplar, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Mirror:
         self._dot_mean = np.zeros(_FIRST_CAPACITY, np.float64)
         self._dot_self = np.zeros(_FIRST_CAPACITY, np.float64)
         self._kept: dict[int, bytes] = {}
+        self._exemplars: dict[int, tuple[Exemplar, ...]] = {}
+        self._constraints: Constraints | None = None
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -119,6 +124,17 @@ class Mirror:
         """What a second look compares with, packed; nothing of a cluster that keeps nothing."""
         return self._kept.get(cluster_id, b"")
 
+    def exemplars(self, cluster_id: int) -> tuple[Exemplar, ...]:
+        """What people decided to belong to a cluster or not."""
+        return self._exemplars.get(cluster_id, ())
+
+    @property
+    def constraints(self) -> Constraints:
+        """The exemplars of all clusters; the same object until one of them changes."""
+        if self._constraints is None:
+            self._constraints = Constraints.of(self._exemplars, self.dimension)
+        return self._constraints
+
     def reserve(self, count: int) -> None:
         """Make room for `count` clusters at once, as before a load of known size."""
         if count <= len(self._ids):
@@ -161,6 +177,9 @@ class Mirror:
             self.next_id = max(self.next_id, change.cluster_id + 1)
         if change.kept:
             self._kept[change.cluster_id] = change.kept
+        if change.exemplars is not None and change.exemplars != self.exemplars(change.cluster_id):
+            self._exemplars[change.cluster_id] = change.exemplars
+            self._constraints = None
         self._members[row] = change.members
         self._sums[row] = change.vector_sum
         self._dot_mean[row] = change.vector_sum @ self._mean.vector_sum
@@ -172,6 +191,8 @@ class Mirror:
         if row is None:
             return set()
         self._kept.pop(cluster_id, None)
+        if self._exemplars.pop(cluster_id, ()):
+            self._constraints = None
         self.count -= 1
         last = self.count
         if row != last:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from questream.clustering.assignment import MOST_PASSED_OVER
+from questream.clustering.constraints import Bound
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
@@ -59,16 +60,20 @@ def assigned(neighbours: Sequence[Neighbour], threshold: float) -> Assignment:
 
 
 def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, looks: Features = ()) -> list[Neighbour]:
-    """The `limit` clusters nearest to a unit vector (d,), best first.
+    """The `limit` clusters nearest to a unit vector (d,), best first, but those that people turned it away from.
 
     Those near enough get a second look by `looks`, the features of the question's text.
     """
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
     scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
-    scores = np.clip(scores / length + products.leeway, -1.0, 1.0)
-    order = np.argsort(-scores, kind="stable")[:limit]
-    neighbours = [Neighbour(int(mirror.ids[row]), float(scores[row])) for row in order]
+    scores = (scores + length * products.leeway).astype(np.float32)
+    Bound(mirror.constraints, mirror.row_of, vector[None, :], products, mirror.mean_sum).bind(
+        0, scores, constant, length
+    )
+    order = [row for row in np.argsort(-scores, kind="stable")[:limit] if scores[row] > -np.inf]
+    similarities = np.clip(scores / length, -1.0, 1.0)
+    neighbours = [Neighbour(int(mirror.ids[row]), float(similarities[row])) for row in order]
     if not looks or not rules.judges:
         return neighbours
     return [_judged(one, mirror, looks) if one.similarity >= rules.threshold else one for one in neighbours]
