@@ -159,18 +159,30 @@ class Exemplar:
         return f"Exemplar({self.name}, {self.kind}, {self.place})"
 
 
+# Of one cluster, must and cannot together; of more the oldest go.
+EXEMPLARS_KEPT = 32
+
+
+def joint_exemplars(kept: Iterable[Exemplar], others: Iterable[Exemplar]) -> tuple[Exemplar, ...]:
+    """What a cluster of two keeps, or one that gets `others` too: the last `EXEMPLARS_KEPT` by name, in order."""
+    by_name = {exemplar.name: exemplar for exemplar in (*others, *kept)}
+    return tuple(by_name[name] for name in sorted(by_name))[-EXEMPLARS_KEPT:]
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
-    inherits it, and clusters with both ends of one never merge.
+    inherits it, and clusters with both ends of one never merge. `exemplars` are questions that people put into the
+    cluster or turned away from it, in the order of their names.
     """
 
     label: str | None = None
     route: str | None = None
     pinned: bool = False
     separations: tuple[str, ...] = ()
+    exemplars: tuple[Exemplar, ...] = ()
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different."""
@@ -180,10 +192,15 @@ class Ruling:
     def with_constraints_of(self, absorbed: Ruling) -> Ruling:
         """This ruling for both clusters: what forbids a merge of either forbids it to what they become."""
         ends = dict.fromkeys((*self.separations, *absorbed.separations))
-        return replace(self, pinned=self.pinned or absorbed.pinned, separations=tuple(ends))
+        return replace(
+            self,
+            pinned=self.pinned or absorbed.pinned,
+            separations=tuple(ends),
+            exemplars=joint_exemplars(self.exemplars, absorbed.exemplars),
+        )
 
 
-OperationKind = Literal["label", "pin", "unpin", "separate", "undo"]
+OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +252,12 @@ class ClusterState:
     separations: tuple[str, ...] = ()
     operation: int = 0
     features: bytes = b""
+    exemplars: tuple[Exemplar, ...] = ()
 
     @property
     def ruling(self) -> Ruling:
         """What people decided of it."""
-        return Ruling(self.label, self.route, self.pinned, self.separations)
+        return Ruling(self.label, self.route, self.pinned, self.separations, self.exemplars)
 
     def __repr__(self) -> str:
         """A line that says which cluster this is; neither its vector nor a text of its questions."""

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from questream.clustering.constraints import pack_vector
 from questream.clustering.merging import Merge
-from questream.domain import OperationKind, Ruling
+from questream.domain import EXEMPLARS_KEPT, Exemplar, OperationKind, Ruling
 from questream.errors import RecoveryNeeded
-from questream.store.protocol import ProposedOperation, Restored, Store
+from questream.store.protocol import ClusterUpdate, Committed, ProposedOperation, Restored, Stale, Store
 from questream.store.retention import Retention
 from tests.contract.test_store import (
     IDENTITY,
@@ -82,7 +83,15 @@ def test_a_repeated_id_answers_what_it_did_and_does_nothing(store: Store, namesp
 
 
 @pytest.mark.parametrize(
-    "before", [PINNED, Ruling("lost card"), Ruling(route="team-cards"), Ruling(separations=("ab+",))], ids=str
+    "before",
+    [
+        PINNED,
+        Ruling("lost card"),
+        Ruling(route="team-cards"),
+        Ruling(separations=("ab+",)),
+        Ruling(exemplars=(Exemplar("a", "cannot", bytes(8)),)),
+    ],
+    ids=str,
 )
 def test_an_operation_on_a_cluster_that_is_ruled_otherwise_changes_nothing(
     store: Store, namespace: str, before: Ruling
@@ -204,3 +213,105 @@ def test_nothing_is_decided_before_a_namespace_is_recovered(store: Store, namesp
     store.require_recovery(namespace)
     with pytest.raises(RecoveryNeeded):
         store.operate(namespace, proposed(1, "pin", Ruling(), PINNED))
+
+
+TURNED_AWAY = Exemplar("0a", "cannot", pack_vector(vector(0, 1, 0, 0)), ("questions", 0, 7), "Where is it?")
+PUT_IN = Exemplar("0b", "must", pack_vector(vector(0, 0, 1, 0)))
+
+
+def reject(store: Store, namespace: str, cluster_id: int, *exemplars: Exemplar, number: int = 1) -> None:
+    before = ruling_of(store, namespace, cluster_id)
+    after = replace(before, exemplars=exemplars)
+    assert store.operate(namespace, proposed(number, "reject", before, after, cluster_id=cluster_id)) is not None
+
+
+def test_exemplars_stand_with_the_cluster_and_reach_every_mirror(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    mirror = store.load(namespace)
+    reject(store, namespace, 1, TURNED_AWAY, PUT_IN)
+    assert ruling_of(store, namespace, 1).exemplars == (TURNED_AWAY, PUT_IN)
+    tail = store.tail(namespace, mirror.store_epoch, seq)
+    assert tail.changes is not None
+    mirror.apply(tail.changes)
+    for one in (mirror, store.load(namespace)):
+        assert one.exemplars(1) == (TURNED_AWAY, PUT_IN)
+        assert (one.member_count(1), len(one.constraints), one.constraints.must) == (2, 2, 1)
+    reject(store, namespace, 1, number=2)
+    assert store.load(namespace).exemplars(1) == ()
+
+
+def test_who_has_not_seen_an_exemplar_decides_again(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    reject(store, namespace, 1, TURNED_AWAY)
+    late = proposal(ClusterUpdate(2, 1, 1, 1, None, 2000), rows=rows_of(row(3, 2)), seq=seq)
+    reply = commit(store, namespace, late)
+    assert isinstance(reply, Stale)
+    assert reply.missed.changes is not None
+    assert [getattr(change, "exemplars", None) for change in reply.missed.changes] == [(TURNED_AWAY,)]
+    assert isinstance(commit(store, namespace, replace(late, seq=reply.missed.seq)), Committed)
+
+
+def test_a_joined_cluster_says_its_exemplars(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    reject(store, namespace, 1, TURNED_AWAY)
+    seq = store.load(namespace).seq
+    joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    reply = commit(store, namespace, joined)
+    assert reply.cluster_rows[1].exemplars == (TURNED_AWAY,)  # type: ignore[union-attr]  # it is committed
+    assert store.load(namespace).exemplars(1) == (TURNED_AWAY,)
+
+
+def test_what_a_merge_makes_has_the_exemplars_of_both_and_the_last_of_too_many(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    many = tuple(replace(TURNED_AWAY, name=f"{number:03x}") for number in range(EXEMPLARS_KEPT))
+    reject(store, namespace, 1, *many)
+    reject(store, namespace, 2, replace(PUT_IN, name="ff0"), number=2)
+    seq = store.load(namespace).seq
+    merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
+    expected = (*many[1:], replace(PUT_IN, name="ff0"))
+    assert [applied.survivor.exemplars for applied in merged.applied] == [expected]
+    assert [applied.loser.exemplars for applied in merged.applied] == [()]
+    assert ruling_of(store, namespace, 1).exemplars == expected
+    tail = store.tail(namespace, store.load(namespace).store_epoch, seq)
+    assert tail.changes is not None
+    assert [getattr(change, "exemplars", None) for change in tail.changes] == [None, expected]
+
+
+def test_a_merge_is_not_made_by_who_has_not_seen_an_exemplar(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    reject(store, namespace, 1, TURNED_AWAY)
+    merged = merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
+    assert (merged.applied, merged.apart) == ([], [])
+
+
+def test_a_cluster_that_turned_questions_away_does_not_retire(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    reject(store, namespace, 1, TURNED_AWAY)
+    assert store.retire(namespace, Retention(max_clusters=0), 10).ids == {"full": [2]}
+
+
+def test_an_operation_keeps_what_it_changed_of_the_exemplars_without_texts(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    reject(store, namespace, 1, TURNED_AWAY)
+    reject(store, namespace, 1, TURNED_AWAY, PUT_IN, number=2)
+    operation = store.operation(namespace, 2)
+    assert operation is not None
+    added = set(operation.after[1].exemplars) - set(operation.before[1].exemplars)
+    assert added == {PUT_IN}
+    first = store.operation(namespace, 1)
+    assert first is not None
+    assert first.after[1].exemplars[-1].name == TURNED_AWAY.name
+
+
+def test_exemplars_are_put_back(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    reject(store, namespace, 1, TURNED_AWAY, PUT_IN)
+    state = store.cluster(namespace, 1)
+    assert state is not None
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    later = replace(state, revision=state.revision + 1, exemplars=(PUT_IN,))
+    assert store.restore(namespace, token, [Restored(later)]) == 1
+    store.recover(namespace, token, None, {})
+    assert store.load(namespace).exemplars(1) == (PUT_IN,)
+    assert ruling_of(store, namespace, 1).exemplars == (PUT_IN,)

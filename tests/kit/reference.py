@@ -107,9 +107,11 @@ class Reference:
         score = self.score(question, cluster)
         pulls = [self.between(question, exemplar) for exemplar in cluster.must]
         bars = [self.between(question, exemplar) for exemplar in cluster.cannot]
-        for one in [*pulls, *bars]:
-            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold), abs(one - score) or np.inf)
         score = max([score, *(one for one in pulls if one >= self.rules.threshold)])
+        for one in [*pulls, *bars]:
+            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold))
+        for one in bars:
+            self.closest_call = min(self.closest_call, abs(one - score))
         return -np.inf if any(one >= max(score, self.rules.threshold) for one in bars) else score
 
     def takes_rejected(self, taker: Cluster, rejecter: Cluster) -> bool:

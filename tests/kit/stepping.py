@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from questream.clustering.assignment import BatchAssigner, Choice
-from questream.clustering.constraints import joint_exemplars
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import pack
-from questream.domain import Exemplar, Matrix
+from questream.domain import Exemplar, Matrix, joint_exemplars
 
 
 @dataclass

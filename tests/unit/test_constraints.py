@@ -2,21 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.constraints import (
-    EXEMPLARS_KEPT,
     Constraints,
-    joint_exemplars,
     pack_vector,
     unpack_vector,
 )
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.nearest import nearest_clusters
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.domain import ConstraintKind, Exemplar, Matrix, Vector
+from questream.domain import EXEMPLARS_KEPT, ConstraintKind, Exemplar, Matrix, Vector, joint_exemplars
 from tests.kit.reference import Reference
 from tests.kit.stepping import Stepper, unit_rows
 from tests.unit.test_assignment import TIE, stream
@@ -158,12 +156,14 @@ def test_a_batch_with_constraints_decides_as_one_by_one_does(
         choices, _ = stepper.assign(batch)
         for question, choice in zip(batch, choices, strict=True):
             answer = reference.assign(question.astype(np.float64))
-            assume(reference.closest_call >= TIE)
+            if reference.closest_call < TIE:
+                return  # float32 and float64 may rightly differ
             assert (choice.cluster_id, choice.created) == (answer.cluster_id, answer.created)
             assert choice.similarity == pytest.approx(answer.similarity, abs=5e-5)
             assert (choice.runner_up and choice.runner_up.cluster_id) == (answer.runner_up and answer.runner_up[0])
         expected = reference.merge()
-        assume(reference.closest_call >= TIE)
+        if reference.closest_call < TIE:
+            return
         assert stepper.merge() == expected
         for cluster in reference.clusters:
             if random.random() < 0.5:

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from jsonschema import Draft202012Validator
 
 from questream.clustering.second_look.kept import pack
-from questream.domain import ClusterState, InFlight, NamespaceState, Vector
+from questream.domain import ClusterState, Exemplar, InFlight, NamespaceState, Vector
 from questream.errors import BadRecord
 from questream.records import (
     decode_cluster_state,
@@ -47,6 +47,7 @@ CLUSTER = ClusterState(
     pinned=True,
     separations=("5f0c+", "17ab-"),
     operation=3,
+    exemplars=(Exemplar("01-0", "must", b"\x00<\x00\x00", ("questions", 3, 7)), Exemplar("01-1", "cannot", b"ab")),
 )
 NAMESPACE = NamespaceState(
     namespace="acme",
@@ -184,7 +185,21 @@ def test_cluster_value_holds_the_published_fields() -> None:
         "last_seen_at": "2026-11-24T02:18:10.001Z",
         "model": "all-mpnet-base-v2",
         "revision": 12,
-        "ruled": {"operation": 3, "pinned": True, "separations": ["5f0c+", "17ab-"]},
+        "ruled": {
+            "operation": 3,
+            "pinned": True,
+            "separations": ["5f0c+", "17ab-"],
+            "exemplars": [
+                {
+                    "name": "01-0",
+                    "kind": "must",
+                    "vector": "ADwAAA==",
+                    "place": {"topic": "questions", "partition": 3, "offset": 7},
+                    "text": None,
+                },
+                {"name": "01-1", "kind": "cannot", "vector": "YWI=", "place": None, "text": None},
+            ],
+        },
         "in_flight": {
             "joins": [{"topic": "questions", "partition": 3, "offsets": [7, 11]}],
             "absorbed": ["c21", "c20"],
@@ -322,3 +337,13 @@ def test_mean_before_the_first_question_is_zeros() -> None:
     zeros: Vector = np.zeros(3, np.float32)
     key, value = encode_namespace_state(replace(NAMESPACE, mean_questions=0, mean_sum=zeros))
     assert decode_namespace_state(key, value).mean_sum.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_exemplars_of_a_later_kind_are_left_out_and_damaged_ones_are_no_state() -> None:
+    key, value = encode_cluster_state(CLUSTER)
+    document = orjson.loads(value or b"")
+    document["ruled"]["exemplars"][0]["kind"] = "later"
+    assert decode_cluster_state(key, orjson.dumps(document)).exemplars == CLUSTER.exemplars[1:]
+    document["ruled"]["exemplars"][1]["vector"] = "?"
+    with pytest.raises(BadRecord):
+        decode_cluster_state(key, orjson.dumps(document))

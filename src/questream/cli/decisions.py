@@ -227,5 +227,6 @@ def _decide(
 def _ruling(ruling: Ruling) -> str:
     told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
     told += ", pinned" if ruling.pinned else ""
-    count = len(ruling.separations)
-    return told + (f", {count} separation{'s' * (count != 1)}" if count else "")
+    for count, what in ((len(ruling.separations), "separation"), (len(ruling.exemplars), "exemplar")):
+        told += f", {count} {what}{'s' * (count != 1)}" if count else ""
+    return told

@@ -21,9 +21,6 @@ from questream.domain import ConstraintKind, Exemplar, Matrix, Vector
 if TYPE_CHECKING:
     from questream.clustering.scores import ScoreTerms
 
-# Of one cluster, must and cannot together; of more the oldest go.
-EXEMPLARS_KEPT = 32
-
 _FLOAT16 = np.dtype("<f2")
 _SMALLEST_LENGTH = 3e-5
 
@@ -38,12 +35,6 @@ def unpack_vector(packed: bytes) -> Vector:
     vector: Vector = np.frombuffer(packed, _FLOAT16).astype(np.float32)
     length = float(np.linalg.norm(vector))
     return vector / np.float32(length) if length > 0 and np.isfinite(length) else np.zeros_like(vector)
-
-
-def joint_exemplars(kept: Iterable[Exemplar], others: Iterable[Exemplar]) -> tuple[Exemplar, ...]:
-    """What a cluster of two keeps, or one that gets `others` too: the last `EXEMPLARS_KEPT` by name, in order."""
-    by_name = {exemplar.name: exemplar for exemplar in (*others, *kept)}
-    return tuple(by_name[name] for name in sorted(by_name))[-EXEMPLARS_KEPT:]
 
 
 @dataclass(frozen=True, slots=True)

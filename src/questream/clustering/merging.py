@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.constraints import Side, forbid_merge, joint_exemplars
+from questream.clustering.constraints import Side, forbid_merge
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Exemplar, Matrix, Ruling, Vector
+from questream.domain import Exemplar, Matrix, Ruling, Vector, joint_exemplars
 
 _CLUSTERS_AT_ONCE = 4096
 

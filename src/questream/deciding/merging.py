@@ -71,7 +71,7 @@ class Merging:
             merge = applied.merge
             changes += [
                 ClusterRemoved(merge.loser),
-                ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
+                ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, applied.survivor.exemplars),
             ]
         mirror = self._mirrors.advance(namespace, reply.missed, reply.seq, changes)
         for applied in reply.applied:

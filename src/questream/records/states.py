@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 import numpy as np
 import orjson
@@ -17,6 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
     ClusterState,
+    ConstraintKind,
+    Exemplar,
     InFlight,
     NamespaceState,
     Vector,
@@ -73,6 +75,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "operation": state.operation,
                 "pinned": state.pinned,
                 "separations": state.separations,
+                "exemplars": [_exemplar_document(one) for one in state.exemplars],
             },
             "features": base64.b64encode(state.features).decode("ascii") if state.features else None,
             "vector": None
@@ -118,6 +121,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         separations=tuple(read.ruled.separations),
         operation=read.ruled.operation,
         features=_to_features(read.features),
+        exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
     )
 
 
@@ -209,10 +213,25 @@ class _InFlight(_Value):
     absorbed: list[_Number]
 
 
+class _Place(_Value):
+    topic: str
+    partition: _Count
+    offset: _Count
+
+
+class _Exemplar(_Value):
+    name: str
+    kind: str
+    vector: str
+    place: _Place | None = None
+    text: str | None = None
+
+
 class _Ruled(_Value):
     operation: _Count = 0
     pinned: bool = False
     separations: list[str] = []
+    exemplars: list[_Exemplar] = []
 
 
 class _ClusterValue(_Value):
@@ -279,6 +298,27 @@ def _split_key(key: bytes) -> tuple[str, int]:
     except ValueError:
         pass
     raise _invalid_state()
+
+
+def _exemplar_document(exemplar: Exemplar) -> dict[str, object]:
+    place = exemplar.place
+    return {
+        "name": exemplar.name,
+        "kind": exemplar.kind,
+        "vector": base64.b64encode(exemplar.vector).decode("ascii"),
+        "place": place and {"topic": place[0], "partition": place[1], "offset": place[2]},
+        "text": exemplar.text,
+    }
+
+
+def _to_exemplar(read: _Exemplar) -> Exemplar:
+    """One of a kind that this release knows. Raises BadRecord where its vector is no base64."""
+    try:
+        vector = base64.b64decode(read.vector, validate=True)
+    except ValueError:
+        raise _invalid_state() from None
+    place = None if read.place is None else (read.place.topic, read.place.partition, read.place.offset)
+    return Exemplar(read.name, "must" if read.kind == "must" else "cannot", vector, place, read.text)
 
 
 def _to_base64(vector: Vector) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from questream.domain import Operation, Ruling
 from questream.store.protocol import ProposedOperation
-from questream.store.redis.codec import require_version
+from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
 
 def operation_text(proposed: ProposedOperation) -> bytes:
@@ -20,8 +21,8 @@ def operation_text(proposed: ProposedOperation) -> bytes:
             "kind": proposed.kind,
             "actor": proposed.actor,
             "reason": proposed.reason,
-            "before": _documents(proposed.before),
-            "after": _documents(proposed.after),
+            "before": _documents(proposed.before, proposed.after),
+            "after": _documents(proposed.after, proposed.before),
             "undoes": proposed.undoes,
         }
     )
@@ -45,13 +46,17 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
     )
 
 
-def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
+def _documents(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
+    """Of exemplars, those that the ruling of the other time has not: an undo needs no more. None has its text here."""
     return {
         str(cluster_id): {
             "label": ruling.label,
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": ruling.separations,
+            "exemplars": exemplars_text(
+                [replace(one, text=None) for one in ruling.exemplars if one not in others[cluster_id].exemplars]
+            ),
         }
         for cluster_id, ruling in rulings.items()
     }
@@ -59,6 +64,12 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
 
 def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
     return {
-        int(cluster_id): Ruling(one["label"], one["route"], one["pinned"], tuple(one["separations"]))
+        int(cluster_id): Ruling(
+            one["label"],
+            one["route"],
+            one["pinned"],
+            tuple(one["separations"]),
+            parse_exemplars(one.get("exemplars", "").encode()),
+        )
         for cluster_id, one in documents.items()
     }

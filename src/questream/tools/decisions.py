@@ -73,6 +73,7 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": list(ruling.separations),
+            "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
         }
         for cluster_id, ruling in rulings
     }

@@ -29,6 +29,7 @@ class DecidedOf(BaseModel):
     route: str | None
     pinned: bool
     separations: list[str]
+    exemplars: list[dict[str, str]] = []
 
 
 class Committed(BaseModel):

@@ -8,7 +8,17 @@ from typing import Any, Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
-from questream.domain import CheckedBy, ClusterEvent, ClusterState, Decision, InFlight, Ruling, RunnerUp, Vector
+from questream.domain import (
+    CheckedBy,
+    ClusterEvent,
+    ClusterState,
+    Decision,
+    Exemplar,
+    InFlight,
+    Ruling,
+    RunnerUp,
+    Vector,
+)
 from questream.store.protocol.namespaces import StoreError
 from questream.store.protocol.outbox import OutboxPosition
 
@@ -153,11 +163,12 @@ class ClusterRow:
     pinned: bool = False
     separations: tuple[str, ...] = ()
     operation: int = 0
+    exemplars: tuple[Exemplar, ...] = ()
 
     @property
     def ruling(self) -> Ruling:
         """What people decided of the cluster."""
-        return Ruling(self.label, self.route, self.pinned, self.separations)
+        return Ruling(self.label, self.route, self.pinned, self.separations, self.exemplars)
 
     def state(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.kept import unpack
-from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Ruling, Vector
+from questream.domain import ClusterEvent, ClusterState, Exemplar, InFlight, NamespaceState, Ruling, Vector
 from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
 
@@ -21,7 +22,7 @@ _FLOAT32 = np.dtype("<f4")
 _ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
-    *("labelled", "joins", "absorbed", "retired", "ruled", "features"),
+    *("labelled", "joins", "absorbed", "retired", "ruled", "features", "exemplars"),
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
@@ -71,7 +72,7 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed, ruled = fields
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars = fields
     return ClusterRow(
         cluster_id,
         int(size),
@@ -83,6 +84,7 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         _text(representative),
         parse_in_flight(joins, absorbed),
         *parse_ruled(ruled),
+        parse_exemplars(exemplars),
     )
 
 
@@ -97,6 +99,50 @@ def parse_ruled(ruled: bytes | None) -> tuple[bool, tuple[str, ...], int]:
         return False, (), 0
     number, flags, *separations = ruled.decode().split(" ")
     return "p" in flags, tuple(separations), int(number)
+
+
+def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
+    """NAME:KIND:TOPIC/PARTITION/OFFSET:VECTOR:TEXT of each, with a space between; vector and text are in base64.
+
+    Scripts unite those of two clusters by their names, which no other part comes before.
+    """
+    return " ".join(
+        ":".join(
+            (
+                one.name,
+                one.kind,
+                "" if one.place is None else "/".join(map(str, one.place)),
+                base64.b64encode(one.vector).decode("ascii"),
+                "" if one.text is None else base64.b64encode(one.text.encode()).decode("ascii"),
+            )
+        )
+        for one in exemplars
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_exemplars(raw: bytes | None) -> tuple[Exemplar, ...]:
+    """The inverse of `exemplars_text`; an exemplar of a kind that only a later release knows binds nothing here.
+
+    Raises ValueError where one is cut short.
+    """
+    found = []
+    for token in (raw or b"").decode("ascii").split():
+        name, kind, place, vector, text = token.split(":")
+        if kind != "must" and kind != "cannot":
+            continue
+        topic, _, at = place.partition("/")
+        partition, _, offset = at.partition("/")
+        found.append(
+            Exemplar(
+                name,
+                "must" if kind == "must" else "cannot",
+                base64.b64decode(vector, validate=True),
+                (topic, int(partition), int(offset)) if place else None,
+                base64.b64decode(text, validate=True).decode() if text else None,
+            )
+        )
+    return tuple(found)
 
 
 def parse_outbox_position(store_epoch: bytes, count: int, server_time_ms: int) -> OutboxPosition:
@@ -153,6 +199,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "absorbed": " ".join(map(str, state.in_flight.absorbed)) or None,
         "ruled": f"{state.operation} {ruling_text(state.ruling)}" if state.operation else None,
         "features": features_text(state.features),
+        "exemplars": exemplars_text(state.exemplars) or None,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -160,7 +207,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 @reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed, retired, ruled, features = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars = fields[8:]
     pinned, separations, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
@@ -194,6 +241,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         separations=separations,
         operation=operation,
         features=parse_features(features),
+        exemplars=parse_exemplars(exemplars),
     )
 
 
@@ -226,7 +274,10 @@ def parse_change(fields: dict[bytes, bytes]) -> Change:
     require_version(fields[b"version"].decode() if b"version" in fields else None, "the log of the namespace")
     if b"moved" in fields:
         features = parse_features(fields[b"features"]) if b"features" in fields else None
-        return ClusterMoved(int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]), features)
+        exemplars = parse_exemplars(fields[b"exemplars"]) if b"exemplars" in fields else None
+        return ClusterMoved(
+            int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]), features, exemplars
+        )
     if b"removed" in fields:
         return ClusterRemoved(int(fields[b"removed"]))
     return MeanMoved(int(fields[b"mean"]), from_bytes(fields[b"sum"]))

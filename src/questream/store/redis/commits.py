@@ -10,6 +10,7 @@ import orjson
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import MeanMoved, Mirror
+from questream.domain import EXEMPLARS_KEPT
 from questream.errors import Contended, LostMemory, RecoveryNeeded
 from questream.store.ledger import cut_entries, entry_prefix, other_stream, parse_ledger
 from questream.store.protocol import (
@@ -114,6 +115,7 @@ class RedisCommits(RedisCalls):
             "store_epoch": store_epoch,
             "seq": seq,
             "log_entries": self._log_entries,
+            "exemplars_kept": EXEMPLARS_KEPT,
             "merges": [
                 [
                     *(m.survivor, m.loser, m.survivor_members, m.loser_members),

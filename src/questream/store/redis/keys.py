@@ -49,7 +49,8 @@ KINDS = (
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
         " verify_before_commit.lua; turns: see commit.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
-        " operation_count: the number of the last operation; home moved: see recovery/home.py",
+        " operation_count: the number of the last operation; constrained: the seq at which exemplars"
+        " last changed; home moved: see recovery/home.py",
         "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
         " recover take_home note_settings; commands of a move to another Redis",
         "open, or a command, where it is of another type",
@@ -59,7 +60,7 @@ KINDS = (
         "stream",
         "an entry SEQ-N for each change of a commit: moved members sum | removed | mean sum, and a version"
         " where it is not the first",
-        "commit merge retire; trimmed by them to clusters.log_entries",
+        "commit merge retire operate; trimmed by them to clusters.log_entries",
         "recover: all mirrors are void by then",
     ),
     Kind(
@@ -95,7 +96,7 @@ KINDS = (
         "hash",
         "members sum: the centroid, none of a merged or retired one; size revision created seen"
         " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
-        " counts that may not be published; merged_into: the survivor's id; ruled: see operate.lua; retired:"
+        " counts that may not be published; merged_into: the survivor's id; ruled exemplars: see operate.lua; retired:"
         " it is a stub; outdated: see verify_before_commit.lua",
         "commit merge label operate retire confirm verify_before_commit restore",
         "restore, of one that the cluster topic knows to be retired; ten minutes after its tombstone was published",

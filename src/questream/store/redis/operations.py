@@ -10,7 +10,7 @@ from questream.domain import Operation, Ruling
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import reading, ruling_text
+from questream.store.redis.codec import exemplars_text, reading, ruling_text
 
 
 class RedisOperations(RedisCalls):
@@ -23,12 +23,15 @@ class RedisOperations(RedisCalls):
             "id": proposed.id,
             "kept": OPERATIONS_KEPT,
             "undoes": proposed.undoes or 0,
+            "log_entries": self._log_entries,
             "clusters": [
                 [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
                 for cluster_id, before in proposed.before.items()
             ],
         }
-        keys = [self._keys.of(namespace, name) for name in ("meta", "outbox", "operations", "operation_ids")]
+        keys = [
+            self._keys.of(namespace, name) for name in ("meta", "outbox", "operations", "operation_ids", "log", "idle")
+        ]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
         number = self._scripts["operate"](keys=keys, args=[orjson.dumps(request), operation_text(proposed)])
         return self._operation(namespace, int(number)) if number else None
@@ -59,8 +62,8 @@ class RedisOperations(RedisCalls):
             ]
 
 
-def _texts(ruling: Ruling) -> tuple[str, str, str]:
-    return ruling.label or "", ruling.route or "", ruling_text(ruling)
+def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
+    return ruling.label or "", ruling.route or "", ruling_text(ruling), exemplars_text(ruling.exemplars)
 
 
 def _parsed(number: int, text: bytes | None, undone_by: bytes | None) -> Operation | None:

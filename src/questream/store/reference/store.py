@@ -123,6 +123,7 @@ class _Namespace:
     # By number, the last that are kept.
     operations: dict[int, Operation] = field(default_factory=dict)
     operation_count: int = 0
+    constrained: int = 0  # the seq at which exemplars last changed
 
 
 class MemoryStore:
@@ -212,7 +213,9 @@ class MemoryStore:
             mirror = Mirror(state.identity.dimension)
             mirror.store_epoch, mirror.generation = state.store_epoch or "", state.generation
             mirror.apply(
-                ClusterMoved(cluster_id, cluster.members, cluster.vector_sum, cluster.features)
+                ClusterMoved(
+                    cluster_id, cluster.members, cluster.vector_sum, cluster.features, cluster.cluster_row.exemplars
+                )
                 for cluster_id, cluster in state.clusters.items()
                 if cluster.vector_sum is not None
             )
@@ -322,6 +325,7 @@ class MemoryStore:
                     or loser is None
                     or (survivor.members, loser.members) != (proposed.survivor_members, proposed.loser_members)
                     or refused & {proposed.survivor, proposed.loser}
+                    or seq < state.constrained
                 ):
                     # Later sums build on earlier merges.
                     refused |= {proposed.survivor, proposed.loser}
@@ -336,9 +340,10 @@ class MemoryStore:
                     continue
                 stands_for[proposed.survivor] = stands_for[proposed.loser] = merge.survivor
                 applied.append(self._merge(state, merge, survivor, loser, ruling))
+                exemplars = applied[-1].survivor.exemplars or None
                 changes += [
                     ClusterRemoved(merge.loser),
-                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept),
+                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, exemplars),
                 ]
             self._log(state, changes)
             return Merged(state.seq, missed, applied, self._position(state), apart)
@@ -397,6 +402,7 @@ class MemoryStore:
             if {i: row.ruling for i, row in rows.items()} != proposed.before:
                 return None
             number = 1 + max([state.operation_count, *(row.operation for row in rows.values())])
+            changes: list[Change] = []
             for i, row in rows.items():
                 after = proposed.after[i]
                 is_named = (row.label, row.route) != (after.label, after.route)
@@ -407,11 +413,16 @@ class MemoryStore:
                     route=after.route,
                     pinned=after.pinned,
                     separations=after.separations,
+                    exemplars=after.exemplars,
                     operation=number,
                     revision=row.revision + 1,
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
+                if row.exemplars != after.exemplars and cluster.vector_sum is not None:
+                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, None, after.exemplars))
+            self._log(state, changes)
+            state.constrained = state.seq if changes else state.constrained
             operation = Operation(
                 proposed.id,
                 number,
@@ -692,7 +703,7 @@ class MemoryStore:
 
     @staticmethod
     def _is_stale(state: _Namespace, proposal: Proposal) -> bool:
-        if proposal.creates and proposal.seq != state.seq:
+        if (proposal.creates and proposal.seq != state.seq) or proposal.seq < state.constrained:
             return True
         if proposal.mean and proposal.mean.expected_questions != (state.mean.questions if state.mean else 0):
             return True
@@ -732,6 +743,7 @@ class MemoryStore:
             published.pinned,
             published.separations,
             published.operation,
+            published.exemplars,
         )
         state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
@@ -785,6 +797,7 @@ class MemoryStore:
             route=ruling.route,
             pinned=ruling.pinned,
             separations=ruling.separations,
+            exemplars=ruling.exemplars,
             operation=max(kept.operation, lost.operation),
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
@@ -793,7 +806,7 @@ class MemoryStore:
         survivor.labelled = False
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
         loser.merged_at = survivor.cluster_row.last_seen_at
-        loser.cluster_row = replace(lost, revision=lost.revision + 1, in_flight=InFlight())
+        loser.cluster_row = replace(lost, revision=lost.revision + 1, in_flight=InFlight(), exemplars=())
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
         return AppliedMerge(merge, survivor.cluster_row, loser.cluster_row)
 

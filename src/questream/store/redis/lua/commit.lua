@@ -10,9 +10,10 @@
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
+--                                        or people have turned questions away or moved them,
 --                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
---                                           joins, absorbed, ruled} * T, {outbox count, ms}}
+--                                           joins, absorbed, ruled, exemplars} * T, {outbox count, ms}}
 -- tail: entries of the log after ARGV.seq, or false where it was trimmed; {outbox count, ms}: as outbox_position.lua
 local meta_key, log_key, idle_key, outbox_key, singletons_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS]
 local batch, mean_sum = cjson.decode(ARGV[1]), ARGV[2]
@@ -47,7 +48,7 @@ if replayed then
   return {'replayed', ledgers}
 end
 
-local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3])
+local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3]) or is_unaware(meta_key, batch.seq, seq)
 for t, touch in ipairs(touches) do
   local id, _, expected_members = unpack(touch)
   if expected_members == 0 then
@@ -155,7 +156,7 @@ for t, touch in ipairs(touches) do
   local size = redis.call('HINCRBY', key, 'size', joining)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
-    'absorbed', 'ruled')
+    'absorbed', 'ruled', 'exemplars')
   local seen = as_text(math.max(tonumber(known[4] or 0), seen_at))
   local joins = in_flight(known[6], t)
   redis.call('HSET', key, 'seen', seen, 'joins', joins)
@@ -167,7 +168,7 @@ for t, touch in ipairs(touches) do
   end
   redis.call('ZADD', outbox_key, now_ms, id)
   standings[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
-    known[8]}
+    known[8], known[9]}
   recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
 end
 if batch.mean then

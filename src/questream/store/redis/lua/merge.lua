@@ -6,7 +6,7 @@
 -- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
 -- names what did not survive means what did.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
--- ARGV: 1 JSON {store epoch, seq, log_entries,
+-- ARGV: 1 JSON {store epoch, seq, log_entries, exemplars_kept,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false,
 --                         whether an operator merges them: pinned clusters too,
@@ -15,7 +15,8 @@
 --           {false where refused, else {survivor standing, loser standing, survivor id, loser id}} * N,
 --           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
---          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled}
+--          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
+--                        exemplars}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
 local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])
@@ -84,6 +85,23 @@ local function ruling(kept, lost, by_operator)
   return table.concat(words, ' ')
 end
 
+-- The exemplars of what a merge makes: of both, by name, the last ones; '' for none.
+local function united_exemplars(kept, lost)
+  if not kept or not lost then return kept or lost or '' end
+  local names, by_name = {}, {}
+  for _, text in ipairs({lost, kept}) do
+    for token in string.gmatch(text, '%S+') do
+      local name = string.match(token, '^([^:]*):')
+      if not by_name[name] then names[#names + 1] = name end
+      by_name[name] = token
+    end
+  end
+  table.sort(names)
+  local tokens = {}
+  for i = math.max(1, #names - batch.exemplars_kept + 1), #names do tokens[#tokens + 1] = by_name[names[i]] end
+  return table.concat(tokens, ' ')
+end
+
 local function survives_before(one_id, one, other_id, other)
   local one_named, other_named = (one[3] or '') .. (one[4] or '') ~= '', (other[3] or '') .. (other[4] or '') ~= ''
   if one_named ~= other_named then return one_named end
@@ -93,6 +111,7 @@ local function survives_before(one_id, one, other_id, other)
 end
 
 local now_ms = time_ms()
+local unaware = is_unaware(meta_key, batch.seq, seq)
 local key_of, stands_for = {}, {}
 for i, merge in ipairs(batch.merges) do
   key_of[merge[1]], key_of[merge[2]] = survivor_key(i), loser_key(i)
@@ -105,7 +124,7 @@ for i, merge in ipairs(batch.merges) do
   local survivor_members = tonumber(redis.call('HGET', key_of[kept_id], 'members') or -1)
   local loser_members = tonumber(redis.call('HGET', key_of[lost_id], 'members') or -1)
   local moved = survivor_members ~= kept_members or loser_members ~= lost_members or refused[proposed_survivor]
-    or refused[proposed_loser]
+    or refused[proposed_loser] or unaware
   local kept = redis.call('HMGET', key_of[kept_id], unpack(STANDING))
   local lost = redis.call('HMGET', key_of[lost_id], unpack(STANDING))
   if not moved and not dropped and survives_before(lost_id, lost, kept_id, kept) then
@@ -138,7 +157,13 @@ for i, merge in ipairs(batch.merges) do
       if ids ~= '' then absorbed = absorbed .. ' ' .. ids end
     end
     redis.call('HSET', survivor, 'absorbed', absorbed)
-    redis.call('HDEL', loser, 'members', 'sum', 'features', 'joins', 'absorbed')
+    local exemplars = united_exemplars(kept[11], lost[11])
+    local constraints = {}
+    if exemplars ~= '' then
+      redis.call('HSET', survivor, 'exemplars', exemplars)
+      constraints = {'exemplars', exemplars}
+    end
+    redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'joins', 'absorbed')
     redis.call('HSET', loser, 'merged_into', survivor_id)
     redis.call('HINCRBY', loser, 'revision', 1)
     redis.call('ZADD', idle_key, seen, survivor_id)
@@ -147,7 +172,9 @@ for i, merge in ipairs(batch.merges) do
     redis.call('ZADD', aliases_key, seen, loser_id)
     redis.call('ZADD', outbox_key, now_ms, survivor_id, now_ms, loser_id)
     log.append('removed', loser_id)
-    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i), unpack(looked_at(features)))
+    local more = looked_at(features)
+    for _, part in ipairs(constraints) do more[#more + 1] = part end
+    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i), unpack(more))
     local survived, ended = redis.call('HMGET', survivor, unpack(STANDING)), redis.call('HMGET', loser, unpack(STANDING))
     results[i] = {survived, ended, survivor_id, loser_id}
   end

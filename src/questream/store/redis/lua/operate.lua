@@ -1,19 +1,23 @@
 -- Commit an operation: what somebody decided of clusters, all of it or nothing. Its number is above those of all operations
 -- before, also where the namespace has lost its count.
--- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, then N clusters
--- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0,
---               clusters: [[id, label, route, ruling before, label, route, ruling after] * N], '' for none;
---               a ruling is the field `ruled` without its first word, '-' where there is none},
+-- What becomes of exemplars is in the log: workers that have not seen it decide again (`constrained` of meta).
+-- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, then N clusters
+-- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
+--               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
+--               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none},
 --       2 the operation as it is kept, but for its time
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
 --          was before, or where what it undoes is undone or no longer kept; or error RECOVERY_NEEDED or LOST
-local meta_key, outbox_key, operations_key, ids_key = unpack(KEYS, 1, 4)
+local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key = unpack(KEYS, 1, 6)
 local request, text = cjson.decode(ARGV[1]), ARGV[2]
-local function cluster_key(i) return KEYS[4 + i] end
+local function cluster_key(i) return KEYS[6 + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
 if not is_number(count) then return lost('the count of operations cannot be read') end
+local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local damaged = damage(meta, log_key, idle_key)
+if damaged then return lost(damaged) end
 require_zsets(outbox_key)
 local known_as = redis.call('HGET', ids_key, request.id)
 if known_as and redis.call('HEXISTS', operations_key, known_as) == 1 then return tonumber(known_as) end
@@ -25,16 +29,17 @@ if request.undoes ~= 0 and (redis.call('HEXISTS', operations_key, undone_field) 
 end
 local number = tonumber(count)
 for i, cluster in ipairs(request.clusters) do
-  local _, label, route, ruling = unpack(cluster)
+  local _, label, route, ruling, exemplars = unpack(cluster)
   local known = redis.call('HMGET', cluster_key(i), 'members', 'size', 'revision', 'label', 'route', 'ruled', 'merged_into',
-    'retired')
+    'retired', 'exemplars')
   local members, size, revision, known_label, known_route, ruled, merged_into, retired = unpack(known, 1, 8)
   if size and not (members or merged_into or retired) or members and not is_number(revision) then
     return lost('a cluster is cut short')
   end
   local operation, known_ruling = string.match(ruled or '0 -', '^(%d+) (.+)$')
   if not operation then return lost('a ruling cannot be read') end
-  if not members or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling then
+  if not members or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling
+    or (known[9] or '') ~= exemplars then
     return false
   end
   number = math.max(number, tonumber(operation))
@@ -46,8 +51,9 @@ local function put(key, field, value)
 end
 
 local now_ms = time_ms()
+local log = open_log(log_key, tonumber(meta[1]))
 for i, cluster in ipairs(request.clusters) do
-  local id, label, route, _, new_label, new_route, new_ruling = unpack(cluster)
+  local id, label, route, _, exemplars, new_label, new_route, new_ruling, new_exemplars = unpack(cluster)
   local key = cluster_key(i)
   put(key, 'label', new_label)
   put(key, 'route', new_route)
@@ -55,7 +61,14 @@ for i, cluster in ipairs(request.clusters) do
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
+  if exemplars ~= new_exemplars then
+    put(key, 'exemplars', new_exemplars)
+    local centroid = redis.call('HMGET', key, 'members', 'sum')
+    log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars)
+    redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
+  end
 end
+close_log(log, meta_key, idle_key, request.log_entries)
 redis.call('HSET', meta_key, 'operation_count', as_text(number))
 redis.call('HSET', operations_key, as_text(number), as_text(now_ms) .. ' ' .. text)
 redis.call('HSET', ids_key, request.id, as_text(number))

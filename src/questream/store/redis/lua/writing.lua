@@ -36,11 +36,18 @@ end
 -- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
-  'ruled'}
+  'ruled', 'exemplars'}
 
 -- What the log's entry of a cluster that moved says of its features: nothing where they stay.
 local function looked_at(features)
   return features and {'features', features} or {}
+end
+
+-- Whether people turned questions away or moved them after `seq`, where the namespace stands at `now`: who has not seen
+-- it may not decide.
+local function is_unaware(meta_key, seq, now)
+  local constrained = tonumber(redis.call('HGET', meta_key, 'constrained') or nil) or 0
+  return seq < constrained and constrained <= now
 end
 
 local function count_live(meta_key, idle_key, seq)
