@@ -28,6 +28,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     AutoModel,
     BertConfig,
@@ -120,6 +121,15 @@ def test_bfloat16_keeps_the_vectors_of_the_architectures_it_is_used_for(architec
     encoder = loaded(library, tmp_path / "saved", dtype="bfloat16")
     assert encoder.dtype == "bfloat16"
     assert_same_vectors(encoder, library, cosine=0.999)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("architecture", ["bert", "mpnet"])
+def test_attention_runs_in_the_fused_kernel(architecture: str, dtype: str, tmp_path: Path) -> None:
+    """torch raises if it may use no other kernel than that one and cannot."""
+    encoder = loaded(build_model(tmp_path / "built", ARCHITECTURES[architecture]()), tmp_path / "saved", dtype)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        assert len(encoder.encode(TEXTS)) == len(TEXTS)
 
 
 @pytest.mark.parametrize("mode", ["cls", "max", "lasttoken", "weightedmean", ("mean", "max")])

@@ -69,11 +69,11 @@ class PackedForward:
         self._heads: int = config.num_attention_heads
         self._epsilon: float = config.layer_norm_eps
         self._activation = cast(Callable[[Tensor], Tensor], ACT2FN[config.hidden_act])
-        self._words: Tensor = embeddings.word_embeddings.weight
-        self._positions: Tensor = embeddings.position_embeddings.weight
+        self._words: Tensor = embeddings.word_embeddings.weight.detach()
+        self._positions: Tensor = embeddings.position_embeddings.weight.detach()
         if hasattr(embeddings, "token_type_embeddings"):
             # Every token is of type 0, so its vector can be part of the position's.
-            self._positions = self._positions + embeddings.token_type_embeddings.weight[0]
+            self._positions = self._positions + embeddings.token_type_embeddings.weight[0].detach()
         self._norm = _affine([embeddings.LayerNorm], torch.float32)
         self._layers = [_layer(layer, dtype) for layer in transformer.encoder.layer]
         # BERT counts positions from 0; the others from one above their padding id, which itself counts as none.
@@ -82,7 +82,8 @@ class PackedForward:
         if config.model_type == "mpnet":
             # It depends on the distance of two tokens alone: that of a short text is a corner of the longest's.
             longest = torch.empty(1, config.max_position_embeddings, 1)
-            self._bias = transformer.encoder.compute_position_bias(longest).to(dtype)
+            # One that asks for a gradient keeps torch from its fused attention, which is several times faster.
+            self._bias = transformer.encoder.compute_position_bias(longest).detach().to(dtype)
 
     @torch.inference_mode()
     def __call__(self, batches: Sequence[Sequence[NDArray[np.int32]]]) -> Matrix:
