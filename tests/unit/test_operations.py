@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from questream import QuestionClusterer
-from questream.domain import ClusterState
-from questream.errors import NamingsDiffer
-from questream.operations import merge_clusters
+from questream.domain import EXEMPLARS_KEPT, ClusterState, Vector
+from questream.errors import NamingsDiffer, OperationRefused
+from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.store.reference.store import MemoryStore
 
 
@@ -84,3 +84,61 @@ def test_workers_follow_an_operators_merge(store: MemoryStore) -> None:
     worker.nearest([1, 0, 0])
     merge_clusters(store, "default", 1, 2)
     assert {neighbour.cluster_id for neighbour in worker.nearest([0, 1, 0])} == {1, 3}
+
+
+ANN = By("ann@example.com")
+
+
+def along(*axes: float) -> Vector:
+    vector: Vector = np.array(axes, np.float32)
+    return vector / np.float32(np.linalg.norm(vector))
+
+
+def clusterer_of(store: MemoryStore) -> QuestionClusterer:
+    return QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+
+
+def test_what_is_near_a_rejected_question_joins_the_cluster_no_more_until_that_is_undone(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", ANN)
+    near = along(1, 0.3, 0)
+    operation = decisions.commit(decisions.reject([KnownQuestion(1, near)]))
+    assert (operation.kind, list(operation.after)) == ("reject", [1])
+    clusterer = clusterer_of(store)
+    assert [one.cluster_id for one in clusterer.nearest(near)[:1]] != [1]
+    decisions.commit(decisions.undo(operation.number))
+    assert clusterer.assign([near]).ids == [1]
+    decisions.commit(decisions.undo(operation.number + 1))
+    assert clusterer_of(store).assign([near]).ids == [4]
+
+
+def test_what_was_split_opens_a_cluster_that_never_merges_back(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", ANN)
+    part = along(1, 0.3, 0)
+    decisions.commit(decisions.split(1, [KnownQuestion(1, part)]))
+    clusterer = clusterer_of(store)
+    ids = clusterer.assign([part] * 20 + [along(1, 0, 0)] * 20).ids
+    assert ids == [4] * 20 + [1] * 20
+    assert clusterer.survivors([1, 4]) == [1, 4]
+    with pytest.raises(OperationRefused, match="not all"):
+        decisions.commit(decisions.split(1, [KnownQuestion(2, part)]))
+
+
+def test_what_is_near_a_moved_question_goes_to_the_target(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", ANN)
+    moved = along(1, 0.3, 0)
+    operation = decisions.commit(decisions.move([KnownQuestion(1, moved)], 2))
+    assert [[one.kind for one in operation.after[i].exemplars] for i in (1, 2)] == [["cannot"], ["must"]]
+    clusterer = clusterer_of(store)
+    assert clusterer.assign([along(1, 0.31, 0), along(1, 0, 0)]).ids == [2, 1]
+    # Moved back: what was said before of the same question is said no more.
+    back = decisions.commit(decisions.move([KnownQuestion(2, moved)], 1))
+    assert [[one.kind for one in back.after[i].exemplars] for i in (1, 2)] == [["must"], ["cannot"]]
+    assert clusterer.assign([along(1, 0.31, 0)]).ids == [1]
+    decisions.commit(decisions.undo(back.number))
+    assert clusterer.assign([along(1, 0.31, 0)]).ids == [2]
+
+
+def test_more_questions_than_a_cluster_keeps_are_refused(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", ANN)
+    with pytest.raises(OperationRefused, match="keeps 32"):
+        decisions.commit(decisions.reject([KnownQuestion(1, along(1, 0, 0))] * (EXEMPLARS_KEPT + 1)))

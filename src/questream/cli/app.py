@@ -13,8 +13,8 @@ import typer
 from questream.cli.ask import ask
 from questream.cli.bench import bench
 from questream.cli.bench_quality import quality
+from questream.cli.binding import clusters
 from questream.cli.calibrate import calibrate
-from questream.cli.clusters import clusters
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
 from questream.cli.decisions import undo

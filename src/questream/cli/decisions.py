@@ -14,9 +14,10 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable
 
 if TYPE_CHECKING:
-    from questream.domain import Ruling
+    from questream.domain import Operation, Ruling
     from questream.operations import By, Decisions
     from questream.operations.deciding import Propose
+    from questream.store.protocol import ProposedOperation
 
 ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
@@ -55,7 +56,7 @@ def label(
         _decide(config, set_, namespace, lambda by: by.label(number, label, route), actor, reason, id_, True, as_json)
         return
     store, chosen = open_namespace(load(config, set_), namespace)
-    state = name(store, chosen, number, label, route, _by(actor, reason, id_))
+    state = name(store, chosen, number, label, route, by_whom(actor, reason, id_))
     row = as_document(state)
     if as_json:
         print_json(row)
@@ -190,7 +191,8 @@ def undo(
     _decide(config, set_, namespace, lambda by: by.undo(operation), actor, reason, id_, dry_run, as_json)
 
 
-def _by(actor: str | None, reason: str, id_: str | None) -> By:
+def by_whom(actor: str | None, reason: str, id_: str | None) -> By:
+    """Who decides, by default the user of this machine."""
     from questream.operations import By
 
     who = actor if actor is not None else getpass.getuser()
@@ -210,16 +212,23 @@ def _decide(
 ) -> None:
     from questream.operations import Decisions
     from questream.tools.clusters import open_namespace
-    from questream.tools.decisions import as_document, decide, preview
+    from questream.tools.decisions import decide, preview
 
     store, chosen = open_namespace(load(config, set_), namespace)
-    decisions = Decisions(store, chosen, _by(actor, reason, id_))
+    decisions = Decisions(store, chosen, by_whom(actor, reason, id_))
     found = (preview if dry_run else decide)(decisions, chosen, propose(decisions))
+    print_decided(found, as_json)
+
+
+def print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
+    """An operation that was committed, or that would be."""
+    from questream.tools.decisions import as_document
+
     document = as_document(found)
     if as_json:
         print_json(document)
         return
-    what = "would change" if dry_run else f"operation {document['operation']}"
+    what = "would change" if document["operation"] is None else f"operation {document['operation']}"
     for cluster_id, after in found.after.items():
         print_line(f"{what}: c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
 

@@ -45,6 +45,16 @@ class TextsMissing(QuestreamError):
         self.cluster_ids = list(cluster_ids)
 
 
+class ExemplarsMissing(QuestreamError):
+    """What people decided of questions cannot be embedded anew: these are neither in the input topic nor kept."""
+
+    def __init__(self, cluster_ids: Sequence[int]) -> None:
+        super().__init__(
+            f"questions that people moved or rejected cannot be read again, of {name_some(cluster_ids)}",
+            "undo those operations, or --retire-unread leaves them out",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Moved:
     """What was switched, and for how long nothing was decided meanwhile."""
@@ -121,6 +131,10 @@ def _new_states(
     spoken_for = [s.cluster_id for s in live if s.cluster_id in unread and s.ruling != Ruling()]
     if spoken_for:
         raise TextsMissing(spoken_for, "people named or ruled them; remove that, or send questions that join them")
+    exemplars = rebuilding.exemplars_of(live)
+    lost = [s.cluster_id for s in live if len(exemplars.get(s.cluster_id, ())) < len(s.exemplars)]
+    if lost and not retire_unread:
+        raise ExemplarsMissing(lost)
     mirror = rebuilding.centroids.mirror
     states = [
         replace(
@@ -130,6 +144,7 @@ def _new_states(
             vector_sum=mirror.vector_sum(state.cluster_id).copy(),
             model=identity.model,
             revision=state.revision + 1,
+            exemplars=exemplars.get(state.cluster_id, ()),
         )
         for state in live
         if state.cluster_id in rebuilding.centroids

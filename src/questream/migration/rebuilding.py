@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from questream.broker.decided import DecidedTopics, Place, Published
+from questream.clustering.constraints import pack_vector
 from questream.clustering.rules import Rules
-from questream.domain import ClusterState, Matrix, Vector
+from questream.domain import ClusterState, Exemplar, Matrix, Vector
 from questream.encoder import Encoder
 from questream.errors import BadRecord
 from questream.migration.centroids import Centroids
@@ -124,6 +126,25 @@ class Rebuilding:
             # One text stands for all questions of its cluster.
             self.centroids.set_mean(np.stack([vector for _, vector in vectors]), [s.size for s, _ in vectors])
         return [state.cluster_id for state in live if state.cluster_id not in self.centroids]
+
+    def exemplars_of(self, live: Sequence[ClusterState]) -> dict[int, tuple[Exemplar, ...]]:
+        """The exemplars of the live clusters, embedded anew, without those whose questions are nowhere."""
+        owned = {one.name: (state.cluster_id, one) for state in live for one in state.exemplars}
+        texts = {name: one.text for name, (_, one) in owned.items() if one.text is not None}
+        vectors = dict(self._embed(texts.items(), len(texts)))
+        if self._topics is not None:
+            places = {
+                one.place[1:]: name
+                for name, (_, one) in owned.items()
+                if name not in vectors and one.place is not None and one.place[0] == self._topics.input_topic
+            }
+            vectors |= {places[place]: vector for place, vector in self._embed_places(places)}
+        found: dict[int, tuple[Exemplar, ...]] = {}
+        for name, (cluster_id, one) in owned.items():
+            if name in vectors:
+                anew = replace(one, vector=pack_vector(vectors[name]))
+                found[cluster_id] = (*found.get(cluster_id, ()), anew)
+        return found
 
     def _vectors_of(self, decisions: Sequence[Published]) -> Iterator[tuple[Published, Vector]]:
         """Decisions in their order, without those that `complete` has learned from before they came."""

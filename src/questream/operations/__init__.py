@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from questream.operations.asking import Answer, Candidate, ask, ask_mirror
+from questream.operations.binding import KnownQuestion
 from questream.operations.deciding import By, Decisions, history
 from questream.operations.live import live_cluster
 from questream.operations.merging import keep_namings, merge_clusters
@@ -12,6 +13,7 @@ __all__ = [
     "By",
     "Candidate",
     "Decisions",
+    "KnownQuestion",
     "ask",
     "ask_mirror",
     "history",

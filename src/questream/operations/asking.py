@@ -39,6 +39,12 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
     Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if a worker would
     dead-letter the text.
     """
+    require_same_model(store, namespace, encoder)
+    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, limit)
+
+
+def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
+    """Raises QuestreamError if the namespace is not there or was built with another model."""
     whole = store.namespace_state(namespace)
     if whole is None:
         raise QuestreamError(
@@ -50,7 +56,6 @@ def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str,
             f" {encoder.name!r} revision {encoder.revision!r}",
             "set model.name and model.revision",
         )
-    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, limit)
 
 
 def ask_mirror(

@@ -8,11 +8,12 @@ decisions stand against it, and Contended where the clusters never stood still.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from questream.domain import Operation, OperationKind, Ruling
+from questream.domain import Operation, OperationKind, Ruling, format_cluster_id
 from questream.errors import Contended, OperationRefused
+from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away, without
 from questream.operations.live import live_cluster
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
 
@@ -80,6 +81,37 @@ class Decisions:
         id_ = self._new_id()
         return lambda: self._proposal(id_, "separate", {one: bearing("+"), other: bearing("-")})
 
+    def reject(self, questions: Sequence[KnownQuestion]) -> Propose:
+        """The questions do not belong to the clusters that they are in, nor does what is nearer to them than to these.
+
+        What comes later goes to the next best cluster, or opens one.
+        """
+        return self._turning_away("reject", questions)
+
+    def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Propose:
+        """The questions are another part of a cluster, which the next one of theirs opens; it never merges back.
+
+        Raises OperationRefused where one of them is in another cluster.
+        """
+        propose = self._turning_away("split", questions)
+
+        def checked() -> ProposedOperation:
+            whole = self._live(cluster_id)
+            if any(owner != whole for owner in self._live_of(questions).values()):
+                raise OperationRefused(
+                    f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
+                )
+            return propose()
+
+        return checked
+
+    def move(self, questions: Sequence[KnownQuestion], target: int) -> Propose:
+        """The questions belong to the target: what is near them goes there, not to the clusters that they are in."""
+        id_, names = self._new_id(), new_names(len(questions))
+        return lambda: self._proposal(
+            id_, "move", moved_to(self._live(target), questions, names, self._live_of(questions))
+        )
+
     def undo(self, number: int) -> Propose:
         """Take an operation back, where what it decided still stands."""
 
@@ -123,6 +155,16 @@ class Decisions:
                 return operation
         raise Contended("the clusters kept moving", "try again")
 
+    def _turning_away(self, kind: OperationKind, questions: Sequence[KnownQuestion]) -> Propose:
+        id_, names = self._new_id(), new_names(len(questions))
+        return lambda: self._proposal(id_, kind, turned_away(questions, names, self._live_of(questions)))
+
+    def _live_of(self, questions: Iterable[KnownQuestion]) -> dict[int, int]:
+        return {cluster_id: self._live(cluster_id) for cluster_id in {one.cluster_id for one in questions}}
+
+    def _live(self, cluster_id: int) -> int:
+        return live_cluster(self._store, self._namespace, cluster_id).cluster_id
+
     def _new_id(self) -> str:
         return self._by.id or uuid.uuid4().hex
 
@@ -161,7 +203,8 @@ def _taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[
         removed = [end for end in before.separations if end not in after.separations]
         _require(undone, set(added) <= set(ruling.separations))
         kept = [end for end in new.separations if end not in added]
-        return replace(new, separations=(*kept, *(end for end in removed if end not in kept)))
+        separations = (*kept, *(end for end in removed if end not in kept))
+        return replace(new, separations=separations, exemplars=without(ruling, before, after))
 
     return change
 

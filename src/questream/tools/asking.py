@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from questream.deciding.config import rules_of
 from questream.domain import NamespaceState, Record, Source
-from questream.encoder import load_encoder
+from questream.encoder import Encoder, load_encoder
 from questream.encoder.files import locate_model
 from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
@@ -25,8 +25,13 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     store = open_store(settings.redis)
     store.ping()
     name = namespace or settings.clusters.namespace
-    encoder = load_encoder(_model_of(settings.model, store.namespace_state(name)))
+    encoder = encoder_of(settings, store.namespace_state(name))
     return ask_store(store, name, encoder, rules_of(settings, encoder), question)
+
+
+def encoder_of(settings: Settings, namespace: NamespaceState | None) -> Encoder:
+    """The model of the settings that the namespace is built with. Raises ModelError."""
+    return load_encoder(_model_of(settings.model, namespace))
 
 
 def question_of(text: str, settings: Settings) -> str:

@@ -1,0 +1,156 @@
+"""`questream clusters reject|move|split`: what people decide of questions binds those that come later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.decisions import (
+    ActorOption,
+    DryRunOption,
+    IdOption,
+    ReasonOption,
+    YesOption,
+    by_whom,
+    print_decided,
+)
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+
+if TYPE_CHECKING:
+    from questream.operations import Decisions, KnownQuestion
+    from questream.operations.deciding import Propose
+    from questream.settings import Settings
+
+__all__ = ["clusters"]
+
+QuestionsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="QUESTION...", help="Ids of questions, as their decisions have them.")
+]
+TextOption = Annotated[
+    list[str] | None, typer.Option("--text", help="A question that is nowhere else; may be repeated.")
+]
+OfOption = Annotated[
+    str | None, typer.Option("--cluster", help="The cluster of the texts; default: the one that each would join now.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What all three commands are given."""
+
+    settings: Settings
+    namespace: str | None
+    actor: str | None
+    reason: str
+    id: str | None
+    dry_run: bool
+    as_json: bool
+
+
+@clusters.command("reject")
+def reject(
+    questions: QuestionsArgument = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    text: TextOption = None,
+    cluster: OfOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that questions do not belong to their clusters: what is nearer to them than to the members joins no more.
+
+    Example: questream clusters reject q-4711 --reason "asks for a refund"
+    """
+    del yes
+    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    of = None if cluster is None else number_of(cluster)
+    _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found))
+
+
+@clusters.command("move")
+def move(
+    questions: Annotated[
+        list[str], typer.Argument(metavar="QUESTION... CLUSTER", help="Ids of questions, then where they belong.")
+    ],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    text: TextOption = None,
+    cluster: OfOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that questions belong to another cluster: what is near them goes there from then on.
+
+    Example: questream clusters move q-4711 q-4712 c42
+    """
+    del yes
+    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
+    _decide(asked, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
+
+
+@clusters.command("split")
+def split(
+    cluster: ClusterArgument,
+    questions: QuestionsArgument = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    text: TextOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that questions are another part of a cluster: the next of theirs opens that part, and it never merges back.
+
+    Example: questream clusters split c17 q-4711 q-4712
+    """
+    del yes
+    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    whole = number_of(cluster)
+    _decide(asked, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
+
+
+def _decide(
+    asked: _Asked,
+    question_ids: Sequence[str],
+    texts: Sequence[str],
+    cluster_id: int | None,
+    propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
+) -> None:
+    from questream.operations import Decisions
+    from questream.operations.asking import require_same_model
+    from questream.tools.asking import encoder_of
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.decisions import decide, preview
+    from questream.tools.questions import given_questions, known_questions
+
+    if not question_ids and not texts:
+        raise typer.BadParameter("name questions by their ids, or give --text")
+    store, chosen = open_namespace(asked.settings, asked.namespace)
+    if cluster_id is not None:
+        lineage(store, chosen, cluster_id)
+    encoder = encoder_of(asked.settings, store.namespace_state(chosen))
+    require_same_model(store, chosen, encoder)
+    found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
+    found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
+    decisions = Decisions(store, chosen, by_whom(asked.actor, asked.reason, asked.id))
+    operation = (preview if asked.dry_run else decide)(decisions, chosen, propose(decisions, found))
+    print_decided(operation, asked.as_json)

@@ -1,0 +1,99 @@
+"""Questions that an operator names: by the id that their decisions carry, or as a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+
+from questream.broker.connect import open_reader
+from questream.broker.reading import read_to_end, start_before_end
+from questream.deciding.config import rules_of
+from questream.domain import parse_cluster_id
+from questream.encoder import Encoder
+from questream.errors import QuestreamError
+from questream.operations import ask
+from questream.operations.binding import KnownQuestion
+from questream.records import open_decoder
+from questream.settings import Settings
+from questream.store.protocol import Store
+from questream.tools.asking import question_of
+from questream.tools.following import open_texts
+
+# The newest decisions of each partition that an id is looked for in.
+LOOKED_AT = 200_000
+
+
+def known_questions(
+    settings: Settings, namespace: str, encoder: Encoder, question_ids: Sequence[str]
+) -> list[KnownQuestion]:
+    """The questions of these ids, as they were decided last, embedded anew from the input topic.
+
+    Raises QuestreamError where one of them has no decision among the newest, or cannot be read again.
+    """
+    with ExitStack() as opened:
+        decisions = _decisions(settings, namespace, set(question_ids), opened)
+        if missing := [one for one in question_ids if one not in decisions]:
+            raise QuestreamError(
+                f"{len(missing)} of the questions have no decision in namespace {namespace!r} among the newest"
+                f" {LOOKED_AT:,} of each partition",
+                "give the text with --text",
+            )
+        text_of = open_texts(settings, open_decoder(settings), opened)
+        texts = [text_of(decisions[one]) for one in question_ids]
+    if None in texts:
+        raise QuestreamError(
+            f"{texts.count(None)} of the questions cannot be read again from topic {settings.kafka.input_topic!r}",
+            "give the text with --text, and its cluster with --cluster",
+        )
+    read = [text or "" for text in texts]
+    keeps = settings.clusters.keep_texts
+    return [
+        KnownQuestion(
+            parse_cluster_id(decisions[one]["cluster_id"]), vector, _place(decisions[one]), text if keeps else None
+        )
+        for one, vector, text in zip(question_ids, encoder.encode(read), read, strict=True)
+    ]
+
+
+def given_questions(
+    settings: Settings, store: Store, namespace: str, encoder: Encoder, texts: Iterable[str], cluster_id: int | None
+) -> list[KnownQuestion]:
+    """Questions of which there is a text alone, in a cluster, else in the one that each would join now.
+
+    Raises QuestreamError where one would join none, and what `questream ask` raises.
+    """
+    prepared = [question_of(text, settings) for text in texts]
+    rules = rules_of(settings, encoder)
+    found = []
+    for text in prepared:
+        joins = None if cluster_id is not None else ask(store, namespace, encoder, rules, text).joins
+        if cluster_id is None and joins is None:
+            raise QuestreamError("a text would join no cluster now", "name the cluster with --cluster")
+        owner = joins.state.cluster_id if joins is not None else cluster_id
+        kept = text if settings.clusters.keep_texts else None
+        found.append(KnownQuestion(owner or 0, encoder.encode([text])[0], None, kept))
+    return found
+
+
+def _decisions(settings: Settings, namespace: str, wanted: set[str], opened: ExitStack) -> dict[str, dict[str, Any]]:
+    consumer = opened.enter_context(open_reader(settings))
+    start_before_end(consumer, settings.kafka.output_topic, LOOKED_AT)
+    found: dict[str, dict[str, Any]] = {}
+    for message in read_to_end(consumer):
+        try:
+            decision = orjson.loads(message.value or b"")
+        except orjson.JSONDecodeError:
+            continue
+        if not isinstance(decision, dict) or decision.get("namespace") != namespace or not decision.get("cluster_id"):
+            continue
+        if (question_id := decision.get("question_id")) in wanted:
+            found[str(question_id)] = decision
+    return found
+
+
+def _place(decision: dict[str, Any]) -> tuple[str, int, int]:
+    source = decision["source"]
+    return str(source["topic"]), int(source["partition"]), int(source["offset"])

@@ -1,0 +1,62 @@
+"""Rejected, moved and split questions bind later ones: on Kafka and Redis, with two workers, after a loss of Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from questream.errors import QuestreamError
+from questream.operations import By, Decisions
+from questream.tools.questions import given_questions, known_questions
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
+
+CARD = "where is my card card card"
+LOST = "where is my lost card card"
+PIN = "how do i change the pin"
+
+
+def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
+    stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, settings)
+    encoder = hash_encoder()
+    with (
+        running_worker(stream.settings(), encoder),
+        running_worker(stream.settings(), encoder),
+        stream.decisions() as reader,
+    ):
+        stream.send([question(number, CARD) for number in range(8)])
+        reader.values(8)
+        stream.send([question("lost", LOST), question("pin", PIN)])
+        by_id = {value["question_id"]: value["cluster_id"] for value in reader.values(10)}
+        assert by_id["qlost"] == by_id["q0"] != by_id["qpin"]
+
+        store = stream.store()
+        decisions = Decisions(store, "default", By("ann", "lost is another matter"))
+        with pytest.raises(QuestreamError, match="have no decision"):
+            known_questions(stream.settings(), "default", encoder, ["nobody"])
+        found = known_questions(stream.settings(), "default", encoder, ["qlost"])
+        assert (found[0].text, found[0].place is not None) == (LOST, True)
+        rejected = decisions.commit(decisions.reject(found))
+        stream.send([question(f"lost-{number}", LOST) for number in ("a", "b", "c", "d")])
+        later = {value["question_id"]: value["cluster_id"] for value in reader.values(14)[10:]}
+        assert len(set(later.values())) == 1
+        assert by_id["q0"] not in later.values()
+
+        target = int(by_id["qpin"][1:])
+        text = given_questions(stream.settings(), store, "default", encoder, [LOST], None)
+        moved = decisions.commit(decisions.move(text, target))
+        wait_until(lambda: store.unpublished("default", 0.0, 10) == [], "the outbox is published", 40)
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question(f"again-{number}", LOST) for number in ("a", "b", "c", "d")])
+        again = [value["cluster_id"] for value in reader.values(18)[14:]]
+        assert again == [by_id["qpin"]] * 4
+        state = stream.store().cluster("default", int(by_id["q0"][1:]))
+        assert state is not None
+        assert [(one.kind, one.text) for one in state.exemplars] == [("cannot", LOST)]
+        assert state.operation == rejected.number < moved.number
