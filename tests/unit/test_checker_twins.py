@@ -12,6 +12,7 @@ import pytest
 
 from tests.kit.checker import Evidence, Rules
 from tests.kit.checker.evidence import Entry
+from tests.kit.checker.openings import Openings
 from tests.kit.checker.published import read_run
 from tests.kit.checker.records import check_decisions_agree
 from tests.kit.checker.rules import Floats
@@ -165,6 +166,24 @@ def test_a_founder_of_the_first_batch_is_not_judged_by_the_mean_that_the_batch_l
     told = Entry(0, 99, 9600, b"default", json.dumps({**whole, "seq": 1}).encode())
     judged = twins(replace(found, cluster_states=[*found.cluster_states, told]), rules)
     assert not [broken for broken in judged if "c2: was opened" in broken]
+
+
+def test_a_mean_that_a_batch_fills_may_have_learned_another_partition_first() -> None:
+    found = evidence([("a b", 1, 9), ("c d", 2, 9), ("e f", 3, 9)])
+    decided = json.loads(found.output[0].value or b"")
+    elsewhere = json.dumps({**decided, "source": {**decided["source"], "partition": 1}}).encode()
+    found = replace(
+        found,
+        input=[replace(found.input[0], partition=1), *found.input[1:]],
+        output=[replace(found.output[0], value=elsewhere), *found.output[1:]],
+    )
+    rules = replace(CENTRED, mean_questions=1)
+    run = read_run(found, rules)
+    openings = Openings(run, run.decided_in("default"), rules)
+    founder = run.decided[0, 2]
+    means = openings.means(founder, Centroid(0, np.zeros_like(openings.vector(founder))))
+    for text in ("a b", "c d"):
+        assert any(np.allclose(mean.vector_sum, *vectors(text)) for mean in means)
 
 
 def test_only_what_was_not_committed_when_memory_was_lost_may_be_decided_anew() -> None:

@@ -87,6 +87,9 @@ class Openings:
             came = zip(taken, others, strict=True)
             learned = [v for share, of_one in came for v in of_one[: round(share * len(of_one))]]
             means.append(before.plus([*own, *learned][:room]))
+            if own and len(own) + len(learned) > room:
+                # Not all of them were learned: those of the other partitions, where they came first.
+                means.append(before.plus([*learned, *own][:room]))
         return means
 
     def mean_before(self, founder: Decision, after: Centroid) -> Centroid | None:
