@@ -74,24 +74,32 @@ class Bed:
         assert isinstance(self.store, SentinelStore)
         return self.store
 
-    def come_to_rest(self) -> None:
-        """Wait until everything asked is decided and published; fails if that does not come."""
+    def evidence_at_rest(self) -> Evidence:
+        """What topics and store hold once everything asked is decided and published; fails if that does not come.
+
+        A worker may confirm what it published before others went on: those clusters are published once more.
+        """
         wait_until(self._is_drained, "every offset is committed", DRAIN_SECONDS)
-        wait_until(self._is_published, "every cluster's state is published", DRAIN_SECONDS)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            wait_until(self._is_published, "every cluster's state is published", DRAIN_SECONDS)
+            evidence = self._evidence()
+            if _is_at_rest(evidence):
+                return evidence
+            assert time.monotonic() < deadline, "outboxes do not stay empty, or a namespace is not recovered"
 
     def end_era(self) -> None:
         """Have what was asked until now judged as a life of the input topic of its own; nothing may be asked meanwhile.
 
         Fails if that does not come to rest.
         """
-        self.come_to_rest()
-        evidence = self.evidence()
+        evidence = self.evidence_at_rest()
         lost = self.traffic.places - {entry.place for entry in evidence.input}
         assert not lost, f"the broker lost {len(lost)} questions that it had acknowledged"
         self.eras.append(end_era(evidence))
         self.watch.begin_anew(self.eras[-1].output_ends)
 
-    def evidence(self) -> Evidence:
+    def _evidence(self) -> Evidence:
         """What the topics and the store hold, with the ledgers of this life of the input topic."""
         topics = self.stream.topics
         evidence = collect(
@@ -170,3 +178,10 @@ class Bed:
         self.stream.redis_url = self.store.url
         with self.stream.redis() as client:
             return not client.keys("questream:{*}:outbox")
+
+
+def _is_at_rest(evidence: Evidence) -> bool:
+    """Whether nothing waits to be published, and every namespace that the cluster topic has is open in the store."""
+    published = {entry.key.decode() for entry in evidence.cluster_states if entry.key and b"/" not in entry.key}
+    opened = {namespace for namespace, stored in evidence.stored.items() if "model" in stored.meta}
+    return published <= opened and not any(stored.outbox for stored in evidence.stored.values())

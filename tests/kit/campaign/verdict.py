@@ -30,8 +30,7 @@ def judge(bed: Bed, plan: Round, losses: Sequence[tuple[int, Window]], evidence_
     of the input topic that they are of.
     """
     with bed.traffic.paused():
-        bed.come_to_rest()
-        last = bed.evidence()
+        last = bed.evidence_at_rest()
         evidence = whole(last, bed.eras)
         rules = Rules(
             threshold=THRESHOLD,
