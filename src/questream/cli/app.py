@@ -12,6 +12,7 @@ import typer
 
 from questream.cli.ask import ask
 from questream.cli.bench import bench
+from questream.cli.bench_events import bench_events
 from questream.cli.bench_quality import quality
 from questream.cli.binding import clusters
 from questream.cli.calibrate import calibrate
@@ -21,6 +22,7 @@ from questream.cli.decisions import undo
 from questream.cli.demo import demo
 from questream.cli.doctor import doctor
 from questream.cli.evaluate import evaluate
+from questream.cli.events import events
 from questream.cli.export import export
 from questream.cli.failures import report
 from questream.cli.mcp import mcp
@@ -58,6 +60,7 @@ app.command("produce")(produce)
 app.command("tail")(tail)
 app.command("ask")(ask)
 app.add_typer(clusters, name="clusters")
+app.add_typer(events, name="events")
 app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)
@@ -71,6 +74,7 @@ app.command("restore")(restore)
 app.command("migrate")(migrate)
 app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
+bench.command("events")(bench_events)
 app.add_typer(bench, name="bench")
 
 

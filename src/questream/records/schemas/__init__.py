@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter")
+SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event")
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The schema of `decision`, `cluster-state`, `namespace-state` or `dead-letter`.
+    """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter` or `cluster-event`.
 
     Raises ValueError for another name.
     """

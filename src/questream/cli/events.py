@@ -1,0 +1,119 @@
+"""`questream events list|tail`: what happens to clusters."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, printable, remark
+
+if TYPE_CHECKING:
+    from questream.tools.events import Told
+
+events = typer.Typer(help="Tell which clusters are new, spiking, quiet or back.", no_args_is_help=True)
+
+
+class AskerKind(StrEnum):
+    """Whose questions count once in a day."""
+
+    KEY = "key"
+    QUESTION = "question"
+
+
+NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="One namespace alone; default: all.")]
+BudgetOption = Annotated[
+    float,
+    typer.Option("--false-alarms-per-day", min=0.01, max=1000, help="How many events without a cause are bearable."),
+]
+DecisionsOption = Annotated[
+    int,
+    typer.Option("--decisions", min=1, max=5_000_000, help="Newest decisions of each partition to learn from."),
+]
+AskerOption = Annotated[
+    AskerKind,
+    typer.Option("--asker", help="Whose questions count once in a day: those of a record key, or each by itself."),
+]
+
+
+@events.callback()
+def _group() -> None:
+    pass
+
+
+@events.command("list")
+def list_events(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the newest to show.")] = 50,
+    false_alarms_per_day: BudgetOption = 2.0,
+    decisions: DecisionsOption = 200_000,
+    asker: AskerOption = AskerKind.KEY,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what happened to clusters, the newest last, by the decisions that the output topic holds.
+
+    Example: questream events list --namespace default --false-alarms-per-day 1
+    """
+    from questream.events.detector import EventRules
+    from questream.tools.events import open_events
+
+    settings = load(config, set_)
+    rules = EventRules(false_alarms_per_day=false_alarms_per_day)
+    with open_events(settings, rules, decisions, asker.value, namespace) as found:
+        newest = deque(found.past(), maxlen=limit)
+    for told in newest:
+        _print(told, settings.kafka.output_topic, as_json)
+
+
+@events.command("tail")
+def tail_events(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    max_events: Annotated[int | None, typer.Option("--max", min=1, help="End after so many events.")] = None,
+    false_alarms_per_day: BudgetOption = 2.0,
+    decisions: DecisionsOption = 200_000,
+    asker: AskerOption = AskerKind.KEY,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow what happens to clusters: a line for each event, until Ctrl-C; what the topic holds is learnt from first.
+
+    Example: questream events tail --namespace default --max 10 --json
+    """
+    from itertools import islice
+
+    from questream.events.detector import EventRules
+    from questream.tools.events import open_events
+
+    settings = load(config, set_)
+    rules = EventRules(false_alarms_per_day=false_alarms_per_day)
+    with open_events(settings, rules, decisions, asker.value, namespace) as found:
+        past = sum(1 for _ in found.past())
+        remark(f"{past} events before; following {settings.kafka.output_topic}; Ctrl-C ends")
+        for told in islice(found.coming(), max_events):
+            _print(told, settings.kafka.output_topic, as_json)
+            sys.stdout.flush()
+
+
+def _print(told: Told, topic: str, as_json: bool) -> None:
+    """`2026-11-24 12:03:04  default  c17  spiking  8 where 1.2 were expected, since 2026-11-24 11:40:12`."""
+    from questream.records.events import event_document
+    from questream.records.times import format_time
+
+    document = event_document(told.namespace, told.event, topic)
+    if as_json:
+        print_json(document)
+        return
+    event = told.event
+    at, since = (format_time(time)[:19].replace("T", " ") for time in (event.time_ms, event.since_ms))
+    if event.kind in ("emerging", "spiking"):
+        what = f"{event.count} askers where {event.expected:.1f} were expected, since {since}"
+    else:
+        what = f"last asked {since}"
+    print_line(printable(f"{at}  {told.namespace}  {event.cluster:<8}{event.kind:<10}{what}"))
