@@ -183,7 +183,7 @@ def test_a_mean_that_a_batch_fills_may_have_learned_another_partition_first() ->
     founder = run.decided[0, 2]
     means = openings.means(founder, Centroid(0, np.zeros_like(openings.vector(founder))))
     for text in ("a b", "c d"):
-        assert any(np.allclose(mean.vector_sum, *vectors(text)) for mean in means)
+        assert any(np.allclose(mean.vector_sum, vectors(text)[0]) for mean in means)
 
 
 def test_only_what_was_not_committed_when_memory_was_lost_may_be_decided_anew() -> None:
