@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 
 from jsonschema import Draft202012Validator
 
+from questream.domain import Decision, Question, Record, Source
 from questream.errors import ExitCode
-from questream.records import load_schema
+from questream.records import encode_decision, load_schema
 from questream.records.times import format_time
 from tests.integration.test_cli_kafka import flags, fresh_topics, send
 from tests.kit.command import Outcome, questream
@@ -25,15 +25,24 @@ def decisions(stream: list[tuple[int, str]], key: str = "asker") -> Sent:
     seen: set[str] = set()
     made: Sent = []
     for number, (time, cluster) in enumerate(stream):
-        document = {
-            "namespace": "acme",
-            "cluster_id": cluster,
-            "outcome": "joined" if cluster in seen else "created",
-            "source": {"topic": "questions", "partition": 0, "offset": number, "timestamp": time},
-            "decided_at": format_time(time + 200),
-        }
+        record = Record(Source("questions", 0, number, time), None, b"")
+        decided = Decision(
+            cluster_id=int(cluster[1:]),
+            similarity=1.0,
+            outcome="joined" if cluster in seen else "created",
+            cluster_size=1,
+            runner_up=None,
+            label=None,
+            route=None,
+            model="model",
+            threshold=0.7,
+            truncated=False,
+            decided_at=time + 200,
+        )
         seen.add(cluster)
-        made.append((f"{key} {number}".encode(), json.dumps(document).encode(), []))
+        made.append(
+            (f"{key} {number}".encode(), encode_decision(Question(f"q{number}", "Why?", "acme", record), decided), [])
+        )
     return made
 
 

@@ -39,7 +39,7 @@ _YOUNG_FOLLOWERS = 1.0
 class EventRules:
     """What counts as an event; times in hours of the questions' own time.
 
-    `false_alarms_per_day` is the budget of a namespace for emerging, spiking and quiet together.
+    `false_alarms_per_day` is the budget of a namespace for emerging and spiking; a tenth of it judges silences.
     """
 
     false_alarms_per_day: float = 2.0
@@ -224,7 +224,7 @@ class Detector:
             return None
         hours = self._rhythm.hours(state.last_ms, time_ms)
         rate = self._rate(state, time_ms)
-        # A silence is tested every hour, and its tests are one and the same; a tenth of the budget is for silences.
+        # Each cluster is tested at each hour.
         limit = self.rules.false_alarms_per_day / 10 / 24 / max(len(self._clusters), 1)
         if rate.silence(hours) >= limit:
             return None
