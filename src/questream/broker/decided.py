@@ -32,11 +32,16 @@ _GAP_OFFSETS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published decision: where its question stands, and the cluster it joined or opened."""
+    """A published decision: where its question stands, and the cluster it joined or opened.
+
+    `similarity` is the cosine to the cluster as it stood then, `decided_at` the time as the decision tells it.
+    """
 
     place: Place
     cluster_id: int
     created: bool
+    similarity: float
+    decided_at: str
 
 
 class DecidedTopics:
@@ -119,7 +124,13 @@ class DecidedTopics:
             if not ours or decision["cluster_id"] is None or decision["outcome"] == "replayed":
                 return None
             place = (int(source["partition"]), int(source["offset"]))
-            return Published(place, parse_cluster_id(decision["cluster_id"]), decision["outcome"] == "created")
+            return Published(
+                place,
+                parse_cluster_id(decision["cluster_id"]),
+                decision["outcome"] == "created",
+                float(decision["similarity"]),
+                str(decision["decided_at"]),
+            )
         except (TypeError, KeyError, ValueError):
             logger.warning("a record of the output topic is no decision", extra={"offset": message.offset})
             return None

@@ -26,6 +26,7 @@ from questream.cli.events import events
 from questream.cli.export import export
 from questream.cli.failures import report
 from questream.cli.mcp import mcp
+from questream.cli.members import members
 from questream.cli.migrate import migrate
 from questream.cli.options import expand_setting_flags
 from questream.cli.output import print_line
@@ -59,6 +60,7 @@ app.add_typer(topics, name="topics")
 app.command("produce")(produce)
 app.command("tail")(tail)
 app.command("ask")(ask)
+clusters.command("members")(members)
 app.add_typer(clusters, name="clusters")
 app.add_typer(events, name="events")
 app.command("undo")(undo)

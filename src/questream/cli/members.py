@@ -1,0 +1,87 @@
+"""`questream clusters members`: the questions of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_table, printable, remark
+
+if TYPE_CHECKING:
+    from questream.tools.members import First, Member
+
+_GONE = "(no longer in the input topic)"
+
+
+def members(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    typical: Annotated[bool, typer.Option("--typical", help="Those most alike to the cluster first: the default.")] = (
+        False
+    ),
+    newest: Annotated[bool, typer.Option("--newest", help="Those decided last first.")] = False,
+    doubtful: Annotated[bool, typer.Option("--doubtful", help="Those that just about joined first.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="All that the output topic holds, as they stand there; takes a while.")
+    ] = False,
+    search: Annotated[str, typer.Option(help="Only with this in their text.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to show, unless --all.")] = 20,
+    decisions: Annotated[
+        int,
+        typer.Option(min=1, help="How many of the newest decisions of each partition to look at, unless --all."),
+    ] = 10_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Show questions of a cluster and of what merged into it, read from Kafka; needs no text in Redis.
+
+    Example: questream clusters members c17 --doubtful --search refund
+    """
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.members import WHOLE_TOPIC, First, Members
+
+    chosen_order = [order for order, is_chosen in zip(First, (typical, newest, doubtful), strict=True) if is_chosen]
+    if len(chosen_order) + all_ > 1:
+        raise typer.BadParameter("give one of --typical, --newest, --doubtful and --all")
+    number = number_of(cluster)
+    settings = load(config, set_)
+    store, chosen = open_namespace(settings, namespace)
+    *merged, state = lineage(store, chosen, number)
+    for one in merged:
+        remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
+    if all_:
+        _print(Members(settings, store, chosen, WHOLE_TOPIC).all(state.cluster_id, search), as_json)
+        return
+    order: First = chosen_order[0] if chosen_order else First.TYPICAL
+    found = Members(settings, store, chosen, decisions).first(state.cluster_id, order, limit, search)
+    _print(found, as_json)
+    if not found:
+        remark(f"none of the newest {decisions:,} decisions of each partition is of it; --all looks at all")
+
+
+def _print(members: Iterable[Member], as_json: bool) -> None:
+    from questream.tools.members import as_document
+
+    if as_json:
+        for member in members:
+            print_json(as_document(member))
+        return
+    rows = (as_document(member) for member in members)
+    print_table(
+        ["similarity#", "decided", "place", "id", "question"],
+        (
+            [
+                "opened it" if row["outcome"] == "created" else f"{row['similarity']:.3f}",
+                printable(row["decided_at"][:19].replace("T", " ")),
+                f"{row['topic']}/{row['partition']}/{row['offset']}",
+                printable(row["question_id"] or ""),
+                _GONE if row["text"] is None else printable(row["text"]),
+            ]
+            for row in rows
+        ),
+    )
