@@ -7,12 +7,15 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
@@ -88,6 +91,30 @@ def test_no_texts_make_no_rows(encoder: Encoder) -> None:
 def test_a_text_has_the_same_vector_in_every_batch(exact: Encoder, library_vectors: Matrix, batch: list[int]) -> None:
     vectors = exact.encode([TEXTS[number] for number in batch])
     np.testing.assert_allclose(vectors, library_vectors[batch], atol=1e-5)
+
+
+class Counting:
+    """The model of an encoder, and how many texts went through it."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.batch_tokens = encoder.forward.batch_tokens
+        self.texts = 0
+        self._forward = encoder.forward
+
+    def __call__(self, batches: Sequence[Sequence[NDArray[np.int32]]]) -> Matrix:
+        self.texts += sum(map(len, batches))
+        return self._forward(batches)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.lists(st.integers(0, 5), min_size=1, max_size=40))
+def test_equal_texts_of_a_batch_are_embedded_once(exact: Encoder, batch: list[int]) -> None:
+    counting = Counting(exact)
+    vectors = replace(exact, forward=counting).encode([TEXTS[number] for number in batch])
+    assert counting.texts == len(set(batch))
+    # Neither another row nor another rounding: the row of a text is that of its first.
+    np.testing.assert_array_equal(vectors, vectors[[batch.index(number) for number in batch]])
+    assert len({row.tobytes() for row in vectors}) == len(set(batch))
 
 
 @settings(max_examples=50, deadline=None)

@@ -66,13 +66,23 @@ class Encoder:
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Matrix:
         """Embed tokenised texts: float32 (n, d), C-contiguous, unit rows, in the order given; (0, d) for none.
 
-        A row that the model made non-finite comes back as it is, so that one bad text does not cost the batch:
-        the caller checks `np.isfinite`.
+        Texts of the same tokens are embedded once and have the same row, bit for bit. A row that the model made
+        non-finite comes back as it is, so that one bad text does not cost the batch: the caller checks `np.isfinite`.
         """
-        vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        if tokens:
-            cuts = cut_by_length([len(t) for t in tokens], self.forward.batch_tokens)
-            vectors[np.concatenate(cuts)] = self.forward([[tokens[row].ids for row in cut] for cut in cuts])
+        keys = [one.ids.tobytes() for one in tokens]
+        distinct = {key: one.ids for key, one in zip(keys, tokens, strict=True)}
+        vectors = self._encode_distinct(list(distinct.values()))
+        if len(distinct) == len(tokens):
+            return vectors
+        row_of = {key: row for row, key in enumerate(distinct)}
+        repeated: Matrix = vectors[[row_of[key] for key in keys]]
+        return repeated
+
+    def _encode_distinct(self, texts: Sequence[NDArray[np.int32]]) -> Matrix:
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        if texts:
+            cuts = cut_by_length([len(ids) for ids in texts], self.forward.batch_tokens)
+            vectors[np.concatenate(cuts)] = self.forward([[texts[row] for row in cut] for cut in cuts])
         return vectors
 
     def encode(self, texts: Sequence[str]) -> Matrix:
