@@ -121,7 +121,7 @@ def test_constraints_of_a_mirror_are_the_same_object_until_one_changes() -> None
     assert mirror.constraints is known
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     questions=st.integers(10, 60),

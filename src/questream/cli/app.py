@@ -12,6 +12,7 @@ import typer
 
 from questream.cli.ask import ask
 from questream.cli.bench import bench
+from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
 from questream.cli.bench_quality import quality
 from questream.cli.binding import clusters
@@ -77,6 +78,7 @@ app.command("migrate")(migrate)
 app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
+bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 
 

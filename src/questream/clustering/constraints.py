@@ -87,10 +87,13 @@ class Bound:
         self._threshold = products.rules.threshold
         self._rows = np.array([row_of[owner] for owner in constraints.owners.tolist()], np.intp)
         self._must_rows, self._cannot_rows = self._rows[: constraints.must], self._rows[constraints.must :]
+        self._scores: Matrix | None = None
         if len(constraints):
             self._dots: Matrix = vectors @ constraints.vectors.T
             self._dot_mean_sum = (constraints.vectors @ mean_sum).astype(np.float64)
             self._refresh()
+            if products.mean_questions >= products.rules.learning_questions:
+                self._score_all(vectors, mean_sum)
 
     def bind(self, i: int, scores: Matrix, constant: float, length: float) -> None:
         """Change the scores (count,) of question `i` by what people decided: -inf with a cluster that it may not join.
@@ -99,8 +102,12 @@ class Bound:
         """
         if not len(self._rows):
             return
-        of_exemplars = (self._dots[i] + np.float32(constant)) * self._inverse - self._shift
-        near = np.flatnonzero(of_exemplars >= self._threshold * length)
+        if self._scores is None:
+            of_exemplars = (self._dots[i] + np.float32(constant)) * self._inverse - self._shift
+            near = np.flatnonzero(of_exemplars >= self._threshold * length)
+        else:
+            of_exemplars = self._scores[i]
+            near = self._near[self._first_near[i] : self._first_near[i + 1]]
         if not len(near):
             return
         must = self._constraints.must
@@ -108,6 +115,20 @@ class Bound:
         np.maximum.at(scores, self._rows[pulling], of_exemplars[pulling])
         barred = self._rows[barring][of_exemplars[barring] >= scores[self._rows[barring]]]
         scores[barred] = -np.inf
+
+    def _score_all(self, vectors: Matrix, mean_sum: Vector) -> None:
+        """All scores (n, k) at once, where the mean learns no more; few of them are near enough to be looked at."""
+        products = self._products
+        terms = [products.question_terms(dot) for dot in (vectors @ mean_sum).astype(np.float64).tolist()]
+        constants, lengths = np.array(terms, np.float32).T
+        # In place: the pages of three arrays of this size would cost more than what is done with them.
+        scores = self._scores = self._dots
+        scores += constants[:, None]
+        scores *= self._inverse
+        scores -= self._shift
+        found = np.flatnonzero(scores >= np.float32(self._threshold) * lengths[:, None])
+        questions, self._near = np.divmod(found, len(self._constraints))
+        self._first_near = np.searchsorted(questions, np.arange(len(vectors) + 1)).tolist()
 
     def learn_mean(self, i: int) -> None:
         """The mean learned question `i`; its `products` have learned it already."""
