@@ -37,10 +37,6 @@ NamespaceOption = Annotated[
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster id, such as c17.")]
 
 
-# What a spreadsheet takes for the beginning of a formula, in both widths.
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
 class ExportFormat(StrEnum):
     """What a file of clusters looks like."""
 
@@ -244,7 +240,9 @@ def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> Any:
     """A text as a spreadsheet shows it: one that would be a formula there has an apostrophe before it."""
+    from questream.tools.naming_files import FORMULA
+
     if not isinstance(value, str):
         return value
     shown = printable(value)
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,8 @@ import typer
 
 from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, print_table, printable
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.domain import Operation, Ruling
@@ -28,7 +30,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @clusters.command("label")
 def label(
-    cluster: ClusterArgument,
+    cluster: Annotated[str | None, typer.Argument(metavar="CLUSTER", help="A cluster's id, like c17.")] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
@@ -36,6 +38,10 @@ def label(
     route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
     actor: ActorOption = None,
     reason: ReasonOption = "",
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="Name all clusters as this file says, which `clusters export` wrote; `-`: stdin."),
+    ] = None,
     id_: IdOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -43,9 +49,17 @@ def label(
 ) -> None:
     """Name a cluster or set its route; decisions carry both from then on.
 
+    With --from, what differs from the file is shown, and changed by one operation when you agree.
+
     Example: questream clusters label c17 --label "card arrival" --route cards-team
     """
-    del yes  # Nothing is asked.
+    if from_ is not None:
+        if (cluster, label, route) != (None, None, None):
+            raise typer.BadParameter("--from stands alone: the file names clusters, labels and routes")
+        _label_from(from_, config, set_, namespace, by_whom(actor, reason, id_), dry_run, yes, as_json)
+        return
+    if cluster is None:
+        raise typer.BadParameter("give a cluster, or a file with --from")
     from questream.tools.clusters import as_document, open_namespace
     from questream.tools.decisions import label as name
 
@@ -62,6 +76,36 @@ def label(
         print_json(row)
     else:
         print_line(f"{row['cluster_id']}: {_ruling(state.ruling)}")
+
+
+def _label_from(
+    path: Path,
+    config: Path | None,
+    set_: list[str] | None,
+    namespace: str | None,
+    by: By,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    from questream.tools.clusters import open_namespace
+    from questream.tools.decisions import decide, known_as, preview, reviewed
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    decisions, propose = reviewed(store, chosen, path, by)
+    found: Operation | ProposedOperation = preview(decisions, chosen, propose)
+    if not dry_run:
+        known = known_as(store, chosen, by.id) if by.id else None
+        if known is None and found.after and not yes:
+            for cluster_id, after in found.after.items():
+                remark(f"c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
+            if not sys.stdin.isatty() or not typer.confirm(f"Change {len(found.after):,} clusters?", err=True):
+                raise QuestreamError("nothing was changed", "say --yes to change without being asked")
+        if known is not None or found.after:
+            found = decide(decisions, chosen, propose)
+    print_decided(found, as_json)
+    if not found.after and not as_json:
+        print_line("all clusters of the file are named so already")
 
 
 @clusters.command("pin")

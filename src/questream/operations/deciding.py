@@ -18,6 +18,7 @@ from questream.operations.live import live_cluster
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
 
 _ATTEMPTS = 20
+_MOST_CLUSTERS = 1000
 _LONGEST = {"actor": 200, "reason": 2000, "id": 200}
 
 Propose = Callable[[], ProposedOperation]
@@ -50,16 +51,40 @@ class Decisions:
 
     def label(self, cluster_id: int, label: str | None, route: str | None) -> Propose:
         """Name a cluster and set its route; None leaves one as it is, an empty text removes it."""
-
-        def change(ruling: Ruling) -> Ruling:
-            return replace(
-                ruling,
-                label=ruling.label if label is None else label or None,
-                route=ruling.route if route is None else route or None,
-            )
-
         id_ = self._new_id()
-        return lambda: self._proposal(id_, "label", {cluster_id: change})
+        return lambda: self._proposal(id_, "label", {cluster_id: _naming(label, route)})
+
+    def label_all(self, namings: Mapping[int, tuple[str | None, str | None]]) -> Propose:
+        """As `label`, of many clusters by one operation; those that are named so already are no part of it.
+
+        It raises OperationRefused where two that are one cluster by now are named differently, and where more than
+        1,000 would change.
+        """
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            told: dict[int, tuple[str | None, str | None]] = {}
+            before: dict[int, Ruling] = {}
+            after: dict[int, Ruling] = {}
+            for cluster_id, naming in namings.items():
+                state = live_cluster(self._store, self._namespace, cluster_id)
+                if told.setdefault(state.cluster_id, naming) != naming:
+                    raise OperationRefused(
+                        f"{format_cluster_id(cluster_id)} and another are {format_cluster_id(state.cluster_id)} by now,"
+                        " and are named differently",
+                        "leave one of them out",
+                    )
+                new = _naming(*naming)(state.ruling)
+                if new != state.ruling:
+                    before[state.cluster_id], after[state.cluster_id] = state.ruling, new
+            if len(after) > _MOST_CLUSTERS:
+                raise OperationRefused(
+                    f"{len(after):,} clusters would change, {_MOST_CLUSTERS:,} at most do by one operation",
+                    "name them in parts",
+                )
+            return ProposedOperation(id_, "label", self._by.actor, self._by.reason, before, after)
+
+        return propose
 
     def pin(self, cluster_id: int) -> Propose:
         """The cluster never merges automatically."""
@@ -186,6 +211,17 @@ def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list
     """Those of the operations that changed one of these clusters."""
     wanted = set(cluster_ids)
     return [operation for operation in operations if not wanted.isdisjoint(operation.after)]
+
+
+def _naming(label: str | None, route: str | None) -> Callable[[Ruling], Ruling]:
+    def change(ruling: Ruling) -> Ruling:
+        return replace(
+            ruling,
+            label=ruling.label if label is None else label or None,
+            route=ruling.route if route is None else route or None,
+        )
+
+    return change
 
 
 def _taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:

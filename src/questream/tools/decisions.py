@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from questream.domain import ClusterState, Operation, Ruling, format_cluster_id
@@ -13,6 +14,7 @@ from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage
+from questream.tools.naming_files import read_namings
 
 
 def decide(decisions: Decisions, namespace: str, propose: Propose) -> Operation:
@@ -36,6 +38,17 @@ def label(store: Store, namespace: str, cluster_id: int, label: str | None, rout
     decisions = Decisions(store, namespace, by)
     decide(decisions, namespace, decisions.label(cluster_id, label, route))
     return lineage(store, namespace, cluster_id)[-1]
+
+
+def reviewed(store: Store, namespace: str, path: Path, by: By) -> tuple[Decisions, Propose]:
+    """The one operation that names the clusters as a file says, which is read by now; `Decisions.label_all`."""
+    decisions = Decisions(store, namespace, by)
+    return decisions, decisions.label_all(read_namings(path, namespace))
+
+
+def known_as(store: Store, namespace: str, id_: str) -> Operation | None:
+    """The operation that had this id first, if it is kept."""
+    return next((one for one in store.operations(namespace, OPERATIONS_KEPT) if one.id == id_), None)
 
 
 def history(store: Store, namespace: str, limit: int, cluster_id: int | None = None) -> list[Operation]:
