@@ -21,6 +21,8 @@ from tests.kit.command import questream
 from tests.kit.servers import RedisCluster, RedisSentinel
 
 DIMENSION = 8
+SUBJECTS = 6
+CLUSTERS_OF_EACH = 5
 
 
 def store_at(**settings: object) -> RedisStore:
@@ -33,6 +35,16 @@ def fill(store: RedisStore, namespace: str = "default") -> None:
         dimension=DIMENSION, threshold=0.9, similarity="cosine", namespace=namespace, store=store
     )
     clusterer.assign(np.eye(DIMENSION, dtype=np.float32)[[0, 0, 1, 0, 2, 1]])
+
+
+def fill_subjects(store: RedisStore) -> None:
+    """Clusters c1, c2 and so on of the subjects in turn, near to those of their own; the last is asked of more."""
+    count = SUBJECTS * CLUSTERS_OF_EACH
+    rows = np.zeros((count, SUBJECTS + count), np.float32)
+    for row in range(count):
+        rows[row, [row % SUBJECTS, SUBJECTS + row]] = np.sqrt([0.6, 0.4])
+    clusterer = QuestionClusterer(dimension=SUBJECTS + count, threshold=0.9, similarity="cosine", store=store)
+    clusterer.assign(np.concatenate([rows, rows[[SUBJECTS - 1] * 2]]))
 
 
 @pytest.fixture
@@ -75,6 +87,36 @@ def test_the_list_is_sorted_searched_and_paged(filled: str) -> None:
     assert (far.code, "a list ends after 100,000" in far.err) == (ExitCode.FAILED, True)
 
 
+def test_clusters_are_grouped_by_what_people_want(redis_url: str) -> None:
+    fill_subjects(store_at(url=redis_url))
+    questream("clusters", "label", "c4", "--label", "Refunds", f"--redis.url={redis_url}")
+    outcome = questream("clusters", "intents", "--json", f"--redis.url={redis_url}")
+    assert outcome.code == 0, outcome.err
+    rows = outcome.json_lines
+    # The subjects' clusters come in turn, and the last one's first cluster was asked about most.
+    assert [row["clusters"] for row in rows] == [
+        [f"c{first + SUBJECTS * at}" for at in range(CLUSTERS_OF_EACH)] for first in (SUBJECTS, *range(1, SUBJECTS))
+    ]
+    assert [row["size"] for row in rows] == [CLUSTERS_OF_EACH + 2, *[CLUSTERS_OF_EACH] * (SUBJECTS - 1)]
+    assert [row["largest_cluster"] for row in rows] == [row["clusters"][0] for row in rows]
+    assert [row["labels"] for row in rows] == [["Refunds"] if "c4" in row["clusters"] else [] for row in rows]
+    first = {row["largest_cluster_of_topic"] for row in rows}
+    assert first <= {row["largest_cluster"] for row in rows}
+    limited = questream("clusters", "intents", "--json", "--limit", "2", f"--redis.url={redis_url}")
+    assert limited.json_lines == rows[:2]
+    table = questream("clusters", "intents", f"--redis.url={redis_url}").out.splitlines()
+    assert table[1].split()[:3] == [rows[0]["largest_cluster"], str(CLUSTERS_OF_EACH), str(CLUSTERS_OF_EACH + 2)]
+
+
+def test_clusters_without_near_ones_are_intents_of_their_own(filled: str) -> None:
+    rows = questream("clusters", "intents", "--json", f"--redis.url={filled}").json_lines
+    assert [(row["clusters"], row["size"], row["largest_cluster_of_topic"]) for row in rows] == [
+        (["c1"], 3, "c1"),
+        (["c2"], 2, "c2"),
+        (["c3"], 1, "c3"),
+    ]
+
+
 def test_a_namespace_that_is_not_there_is_told_with_those_that_are(filled: str) -> None:
     outcome = questream("clusters", "list", "--namespace", "bank", f"--redis.url={filled}")
     assert outcome.code == ExitCode.FAILED
@@ -82,7 +124,14 @@ def test_a_namespace_that_is_not_there_is_told_with_those_that_are(filled: str) 
 
 
 def test_looking_at_clusters_opens_no_namespace(redis_url: str) -> None:
-    for command in (["list"], ["show", "c1"], ["export"], ["label", "c1", "--label", "x"], ["merge", "c1", "c2"]):
+    for command in (
+        ["list"],
+        ["intents"],
+        ["show", "c1"],
+        ["export"],
+        ["label", "c1", "--label", "x"],
+        ["merge", "c1", "c2"],
+    ):
         assert questream("clusters", *command, f"--redis.url={redis_url}").code == ExitCode.FAILED
     assert store_at(url=redis_url).namespaces() == []
 

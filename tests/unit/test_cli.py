@@ -206,6 +206,7 @@ def test_wrong_usage_ends_with_its_exit_code() -> None:
         ["dead-letters", "list"],
         ["dead-letters", "replay"],
         ["clusters", "list"],
+        ["clusters", "intents"],
         ["clusters", "show", "c1"],
         ["clusters", "export"],
         ["ask", "a question of somebody"],

@@ -127,6 +127,43 @@ def show(
         print_line(f"{name:<15} {printable('' if value is None else str(value))}".rstrip())
 
 
+@clusters.command("intents")
+def intents(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Group the clusters by what people want, as they stand now; an intent is named by its largest cluster.
+
+    Example: questream clusters intents --limit 50
+    """
+    from questream.tools.clusters import open_namespace
+    from questream.tools.intents import as_document, find_intents
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    rows = [as_document(intent) for intent in find_intents(store, chosen)[:limit]]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    print_table(
+        ["largest cluster", "clusters#", "size#", "topic of", "labels", "question"],
+        (
+            [
+                row["largest_cluster"],
+                f"{len(row['clusters']):,}",
+                f"{row['size']:,}",
+                row["largest_cluster_of_topic"],
+                printable(", ".join(row["labels"])),
+                printable(row["representative"] or ""),
+            ]
+            for row in rows
+        ),
+    )
+
+
 @clusters.command("export")
 def export(
     config: ConfigOption = None,

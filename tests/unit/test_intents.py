@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from questream import QuestionClusterer
+from questream.errors import QuestreamError
+from questream.store.reference.store import MemoryStore
+from questream.tools.intents import find_intents
+
+DIMENSION = 4
+
+
+def filled(clusters: int) -> MemoryStore:
+    """A store whose namespace `default` has so many clusters, none near to another."""
+    store = MemoryStore()
+    clusterer = QuestionClusterer(dimension=DIMENSION, threshold=0.9, similarity="cosine", store=store)
+    clusterer.assign(np.eye(DIMENSION, dtype=np.float32)[:clusters])
+    return store
+
+
+def test_more_clusters_than_can_be_compared_are_refused() -> None:
+    store = filled(3)
+    assert [intent.clusters[0].cluster_id for intent in find_intents(store, "default", most=3)] == [1, 2, 3]
+    with pytest.raises(QuestreamError, match="3 clusters are too many to group at once; it can be up to 2"):
+        find_intents(store, "default", most=2)
+
+
+def test_a_namespace_without_clusters_has_no_intents() -> None:
+    assert find_intents(filled(0), "default") == []
