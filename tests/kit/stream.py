@@ -388,7 +388,8 @@ class WorkerProcess:
     `fault` is where it shall end or freeze itself, as worker_process.py describes; `record` a file for what it commits;
     `bug` one to plant in it, and `left_behind_seconds` after how long it publishes what a dead worker left
     behind; `clock` a file that says by how many seconds its clock is ahead. `overrides` are what its next life is
-    started with; `release` is the folder of another release's `src` and `tests`, to run that one.
+    started with; `release` is the folder of another release's `src` and `tests`, to run that one. `store_paths` gives
+    the URL of a Redis by that of a path to it.
     """
 
     def __init__(
@@ -404,6 +405,7 @@ class WorkerProcess:
         bug: str | None = None,
         left_behind_seconds: float | None = None,
         release: Path | None = None,
+        store_paths: Mapping[str, str] | None = None,
     ) -> None:
         self.release = release
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
@@ -422,6 +424,7 @@ class WorkerProcess:
             "clock": str(clock) if clock else None,
             "bug": bug,
             "left_behind_seconds": left_behind_seconds,
+            "store_paths": dict(store_paths or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
 

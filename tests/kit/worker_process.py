@@ -6,6 +6,7 @@ every commit and merge that the store accepted, or null;
 `clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
 `fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
 before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
+`store_paths`: by the URL of a path to a Redis, the URL of the Redis; the path counts as one of its addresses.
 `bug`, or null: one of tests/kit/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
 null: after how long the states that a dead worker did not publish are published by another.
 """
@@ -25,14 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
+from pydantic import SecretStr
 
 import questream.deciding.clusterer
 import questream.stream.housekeeping
+import questream.stream.worker
 from questream.broker.kafka_python.producer import ProducerAdapter
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.encoder import load_encoder
 from questream.logs import Redactor, configure_logging
-from questream.settings import load_settings
+from questream.settings import RedisSettings, load_settings
 from questream.store.protocol import Committed
 from questream.store.redis.store import RedisStore
 from questream.stream.worker import Worker
@@ -61,6 +64,7 @@ def main(arguments: dict[str, Any]) -> None:
         follow_clock(Path(arguments["clock"]))
     if arguments["record"]:
         record_commits(Path(arguments["record"]))
+    name_stores(arguments["store_paths"])
     if arguments["bug"]:
         plant(arguments["bug"])
     if arguments["left_behind_seconds"] is not None:
@@ -91,6 +95,21 @@ def tell_port(worker: Worker, port_file: Path) -> None:
     beside = port_file.with_suffix(".tmp")
     beside.write_text(str(worker.metrics_port))
     beside.rename(port_file)
+
+
+def name_stores(servers: dict[str, str]) -> None:
+    """Have a Redis that is reached by one of these paths be found at the Redis's own place.
+
+    Workers must name their Redis alike; a path of a worker's own stands for another route to the same name.
+    """
+    worker: Any = questream.stream.worker
+    location_of = worker.location_of
+
+    def location(settings: RedisSettings) -> str:
+        url = settings.url.get_secret_value()
+        return str(location_of(settings.model_copy(update={"url": SecretStr(servers.get(url, url))})))
+
+    worker.location_of = location
 
 
 def follow_clock(path: Path) -> None:

@@ -155,7 +155,7 @@ class Bed:
             overrides = self.stream.overrides() | self.store.overrides(number)
             path = self._paths[number]
             overrides["kafka.bootstrap_servers"] = f"127.0.0.1:{path.port}"
-            worker = KeptWorker(self.folder, overrides, path, self.store.path_of(number))
+            worker = KeptWorker(self.folder, overrides, path, self.store.path_of(number), self.store.paths_to_it)
             self.workers.append(self._started.enter_context(worker))
         self.watch = self._started.enter_context(Watch(self.stream))
         self.traffic = self._started.enter_context(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -24,11 +24,21 @@ class KeptWorker:
     """Started again however it ends. `exits` counts the exit codes of ends that nobody asked for.
 
     `to_broker` and `to_store` are the paths that it alone takes; the latter is None where Sentinel names the store.
+    `store_paths` is as in WorkerProcess.
     """
 
-    def __init__(self, folder: Path, overrides: dict[str, Any], to_broker: Link, to_store: Link | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        overrides: dict[str, Any],
+        to_broker: Link,
+        to_store: Link | None,
+        store_paths: Mapping[str, str],
+    ) -> None:
         self._clock = folder / f"clock-{to_broker.port}"
-        self.process = WorkerProcess(folder, overrides, clock=self._clock, left_behind_seconds=LEFT_BEHIND_SECONDS)
+        self.process = WorkerProcess(
+            folder, overrides, clock=self._clock, left_behind_seconds=LEFT_BEHIND_SECONDS, store_paths=store_paths
+        )
         self.to_broker = to_broker
         self.to_store = to_store
         self.exits: Counter[int] = Counter()

@@ -78,9 +78,14 @@ class SingleStore:
         """The path of one worker."""
         return self.paths[worker]
 
+    @property
+    def paths_to_it(self) -> dict[str, str]:
+        """The URL of the store by that of each path to it."""
+        return {_url(path): self.url for path in self.paths}
+
     def overrides(self, worker: int) -> dict[str, Any]:
         """What a worker is told of the store."""
-        return {"redis.url": f"redis://127.0.0.1:{self.paths[worker].port}/0"}
+        return {"redis.url": _url(self.paths[worker])}
 
 
 class SentinelStore:
@@ -106,6 +111,11 @@ class SentinelStore:
         del worker
         return None
 
+    @property
+    def paths_to_it(self) -> dict[str, str]:
+        """None: Sentinel names the store."""
+        return {}
+
     def overrides(self, worker: int) -> dict[str, Any]:
         """What a worker is told of the store."""
         del worker
@@ -114,3 +124,7 @@ class SentinelStore:
             "redis.sentinels": self.servers.sentinels,
             "redis.sentinel_service": self.servers.service,
         }
+
+
+def _url(path: Link) -> str:
+    return f"redis://127.0.0.1:{path.port}/0"
