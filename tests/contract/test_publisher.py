@@ -165,6 +165,20 @@ def test_a_broker_that_is_gone_is_unavailable(kafka_factory: Callable[..., Kafka
         publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None, nothing_is_lost)
 
 
+def test_what_may_be_in_the_log_although_its_publication_failed_is_verified(member: Member) -> None:
+    """At-least-once alone: of a transaction that fails nobody reads anything."""
+    publisher = make("at-least-once", member.stream, member.commit)
+    verified: list[None] = []
+    with pytest.raises(KafkaRefused):
+        publisher.publish(
+            outgoing(member, b"before it", random.Random(1).randbytes(3_000_000)),
+            {},
+            None,
+            lambda: verified.append(None),
+        )
+    assert len(verified) == 2
+
+
 def test_what_rests_on_a_lost_store_is_not_published_and_the_next_is(member: Member, publisher: Publisher) -> None:
     def it_is_lost() -> None:
         raise RecoveryNeeded("the store was emptied")

@@ -176,6 +176,10 @@ class AtLeastOncePublisher(_Guarded):
                 return self._commit_offsets(offsets, membership) if offsets else {}
         except Exception as error:
             self.close()
+            if sent.any:
+                # What failed may be in the log all the same, even after the newer records of another worker.
+                with suppress(QuestreamError):
+                    verify_before_commit()
             if sent.too_large is None:
                 raise
             raise sent.too_large from error
@@ -223,6 +227,11 @@ class Sent:
             except RecordsTooLarge as error:
                 self._outcomes.append((at, error))
                 raise
+
+    @property
+    def any(self) -> bool:
+        """Whether a record was handed to the producer."""
+        return self._count > 0
 
     def require_all(self) -> None:
         """Raise the error of a record that was not acknowledged."""
