@@ -22,7 +22,7 @@ def filled(clusters: int) -> MemoryStore:
 def test_more_clusters_than_can_be_compared_are_refused() -> None:
     store = filled(3)
     assert [intent.clusters[0].cluster_id for intent in find_intents(store, "default", most=3)] == [1, 2, 3]
-    with pytest.raises(QuestreamError, match="3 clusters are too many to group at once; it can be up to 2"):
+    with pytest.raises(QuestreamError, match="3 clusters are more than the 2 that can be grouped at once"):
         find_intents(store, "default", most=2)
 
 

@@ -35,7 +35,7 @@ def find_intents(store: Store, namespace: str, most: int = MOST_GROUPED) -> list
     mirror = store.load(namespace)
     if mirror.count > most:
         raise QuestreamError(
-            f"{mirror.count:,} clusters are too many to group at once; it can be up to {most:,}",
+            f"{mirror.count:,} clusters are more than the {most:,} that can be grouped at once",
             "let unused clusters retire (`clusters.retention_seconds`, `clusters.max_clusters`)",
         )
     if not mirror.count:
