@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable
 
 from questream.domain import format_cluster_id
 from questream.records import decode_cluster_state, is_namespace_key
 from tests.fault.test_crash import text
 from tests.kit.servers import KafkaServer, RedisServer, Topics
-from tests.kit.servers.topics import COMPACTED, make_topic_anew
 from tests.kit.stream import (
-    Message,
     Stream,
     WorkerProcess,
     assert_one_decision_each,
     forget,
     live_sizes,
     question,
-    send,
     wait_until,
 )
 
@@ -109,37 +105,6 @@ def test_a_redis_that_comes_back_without_its_last_writes_is_made_whole(
             server.start()
     assert_nothing_was_lost(stream)
     assert all(worker.running for worker in workers)
-
-
-def test_a_dump_that_is_older_than_a_tombstone_brings_no_cluster_back(
-    kafka: KafkaServer,
-    topics: Callable[..., Topics],
-    redis_factory: Callable[..., RedisServer],
-    start_worker: Callable[..., WorkerProcess],
-) -> None:
-    server = redis_factory(appendfsync="always")
-    stream = Stream(kafka.bootstrap_servers, topics(), server.url, OPTIONS)
-    stream.send(question(i, words) for i, words in enumerate(["one two three", "four five six", "seven eight nine"]))
-    worker = start_worker(stream)
-    with stream.decisions() as reader:
-        kept, gone, _ = (decision["cluster_id"] for decision in reader.values(3))
-    wait_until(lambda: not stream.store().unpublished("default", 0, 1), "all states are published")
-    worker.signal(signal.SIGTERM)
-    worker.wait()
-    # The topic as it stands once the cluster was retired, and compaction has taken its tombstone out.
-    with stream.cluster_states() as reader:
-        left = [Message(r.value, r.key) for r in reader.rest() if not (r.key or b"").endswith(f"/{gone}".encode())]
-    make_topic_anew(stream.bootstrap_servers, stream.topics.cluster_topic, 1, COMPACTED)
-    send(stream.bootstrap_servers, stream.topics.cluster_topic, left)
-    server.kill()
-    server.start()
-    stream.send([question(3, "four five six"), question(4, "one two three")])
-    start_worker(stream)
-    with stream.decisions() as reader:
-        opened, joined = reader.values(5)[3:]
-    assert (opened["outcome"], joined["cluster_id"]) == ("created", kept)
-    assert gone not in live_sizes(stream.store())
-    wait_until(lambda: published_sizes(stream) == live_sizes(stream.store()), "topic and store agree")
 
 
 def test_what_waits_in_the_outbox_of_a_namespace_without_questions_is_published(

@@ -138,12 +138,6 @@ def _replacing(restored: Restored, mended: Mended) -> Restored:
     return replace(restored, state=replace(state, revision=known + 1), publish=True, damaged=True)
 
 
-def is_all_published(in_flight: InFlight, committed: Offsets) -> bool:
-    """Whether every question that was in flight is committed by now, as far as is known here."""
-    known = {topic for topic, _ in committed}
-    return all(at[0] in known and not _unpublished(in_flight, at, committed) for at in in_flight.joins)
-
-
 def _lost_joins(in_flight: InFlight, committed: Offsets, heads: Offsets) -> int:
     """How many of the questions in flight are neither published nor recorded, and so will be decided again."""
     return sum(

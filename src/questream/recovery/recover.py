@@ -11,8 +11,6 @@ that whole again:
 3. What lies below the committed offset is decided, whether the ledger that is left knows how or not.
 4. The store may have lost that a state waited to be published again, because an older one had been published after it.
    So every cluster whose last record in the topic is not its newest goes to the outbox.
-5. A cluster that was published and that the topic does not know any more was retired, and its tombstone is gone
-   (`delete.retention.ms`): a dump of the store that is older than that must not bring it back.
 
 A centroid keeps the vector of a question that comes again, and learns it a second time.
 """
@@ -20,14 +18,13 @@ A centroid keeps the vector of a question that comes again, and learns it a seco
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from questream.domain import InFlight, NamespaceState, name_some, retired_cluster
+from questream.domain import NamespaceState, name_some, retired_cluster
 from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
@@ -43,7 +40,7 @@ from questream.errors import (
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
-from questream.recovery.putting_back import Offsets, PuttingBack, is_all_published
+from questream.recovery.putting_back import Offsets, PuttingBack
 from questream.store.protocol import Mended, Restored, Store
 
 logger = logging.getLogger(__name__)
@@ -51,8 +48,6 @@ logger = logging.getLogger(__name__)
 _LOOK_AGAIN_SECONDS = 0.5
 _SET_ASIDE_SECONDS = 600.0
 _TELL_SECONDS = 10.0
-# What was put into the outbox by a clock that was ahead waits as well.
-_EVEN_AHEAD_SECONDS = -1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,14 +313,12 @@ class StoreRecovery:
         committed = self._topic.committed(published.streams)
         if self._homes is not None:
             self._homes.take(namespace, published.home)
-        kept = mended.revisions.keys() - behind
-        forgotten = self._forgotten(namespace, published, kept, committed)
-        of = len(behind | {*gone, *forgotten})
+        of = len(behind | set(gone))
         self._on_progress(namespace, 0, of)
         putting = self._putting_back(namespace, token, published, mended, committed, of)
-        count = putting.put_back(behind, [*gone, *forgotten]) + putting.count_anew(kept - forgotten)
+        count = putting.put_back(behind, gone) + putting.count_anew(mended.revisions.keys() - behind)
         # What the store has published nowhere waits in its outbox, which may be lost as well.
-        unpublished = [i for i in kept - forgotten if mended.revisions[i] > published.revisions.get(i, 0)]
+        unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         unpublished = [i for i in unpublished if i not in published.retired]
         whole = _numbered_on(published, self._store.namespace_state(namespace))
         self._store.recover(namespace, token, whole, _decided(committed), sorted({*unpublished, *published.outdated}))
@@ -358,21 +351,6 @@ class StoreRecovery:
                 "put back a backup of Redis, or give their ids up for good with questream restore --give-up",
             )
         return sorted({*gone, *(i for i in unreadable if i in mended.damaged)})
-
-    def _forgotten(self, namespace: str, published: Published, kept: Collection[int], committed: Offsets) -> set[int]:
-        """The clusters of the store that were published once and that the topic has no record of any more.
-
-        A cluster's first state is published together with the decisions of the questions that it counts: one that
-        counts none in flight, and does not wait in the outbox, has been published.
-        """
-        unknown = {*kept} - published.revisions.keys() - published.retired - published.unreadable.keys()
-        # A topic that has lost its records, or was made anew, says nothing of what was retired.
-        unknown = {i for i in unknown if published.whole is not None and i < published.whole.next_cluster}
-        if not unknown:
-            return set()
-        in_flight = self._store.in_flight(namespace, sorted(unknown))
-        waiting = self._store.unpublished(namespace, _EVEN_AHEAD_SECONDS, sys.maxsize)
-        return {i for i in unknown if is_all_published(in_flight.get(i, InFlight()), committed)} - {*waiting}
 
     def _behind(self, namespace: str, published: Published, known: Mapping[int, int]) -> set[int]:
         """The clusters that the topic knows better than the store, which knows these revisions."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
@@ -56,16 +55,14 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
     return topics
 
 
-def make_topic_anew(
-    bootstrap_servers: str, topic: str, partitions: int, configs: Mapping[str, str] | None = None
-) -> None:
+def make_topic_anew(bootstrap_servers: str, topic: str, partitions: int) -> None:
     """Delete a topic, and create it again under its name, which is taken until the broker has deleted it."""
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap_servers)) as admin:
         admin.delete_topics([topic])
         deadline = time.monotonic() + _DELETED_SECONDS
         while True:
             try:
-                admin.create_topics([NewTopic(topic, partitions, -1, topic_configs=configs)], wait_for_metadata=True)
+                admin.create_topics([NewTopic(topic, partitions, -1)], wait_for_metadata=True)
             except KafkaError:
                 if time.monotonic() > deadline:
                     raise
