@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,19 +10,18 @@ import typer
 from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
 from questream.cli.decisions import (
     ActorOption,
+    Asked,
     DryRunOption,
     IdOption,
     ReasonOption,
     YesOption,
-    by_whom,
-    print_decided,
+    decide_in,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 
 if TYPE_CHECKING:
     from questream.operations import Decisions, KnownQuestion
     from questream.operations.deciding import Propose
-    from questream.settings import Settings
 
 __all__ = ["clusters"]
 
@@ -36,19 +34,6 @@ TextOption = Annotated[
 OfOption = Annotated[
     str | None, typer.Option("--cluster", help="The cluster of the texts; default: the one that each would join now.")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What all three commands are given."""
-
-    settings: Settings
-    namespace: str | None
-    actor: str | None
-    reason: str
-    id: str | None
-    dry_run: bool
-    as_json: bool
 
 
 @clusters.command("reject")
@@ -71,7 +56,7 @@ def reject(
     Example: questream clusters reject q-4711 --reason "asks for a refund"
     """
     del yes
-    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     of = None if cluster is None else number_of(cluster)
     _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found))
 
@@ -98,7 +83,7 @@ def move(
     Example: questream clusters move q-4711 q-4712 c42
     """
     del yes
-    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
     _decide(asked, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
 
@@ -123,23 +108,21 @@ def split(
     Example: questream clusters split c17 q-4711 q-4712
     """
     del yes
-    asked = _Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     whole = number_of(cluster)
     _decide(asked, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
 
 
 def _decide(
-    asked: _Asked,
+    asked: Asked,
     question_ids: Sequence[str],
     texts: Sequence[str],
     cluster_id: int | None,
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
 ) -> None:
-    from questream.operations import Decisions
     from questream.operations.asking import require_same_model
     from questream.tools.asking import encoder_of
     from questream.tools.clusters import lineage, open_namespace
-    from questream.tools.decisions import decide, preview
     from questream.tools.questions import given_questions, known_questions
 
     if not question_ids and not texts:
@@ -151,6 +134,4 @@ def _decide(
     require_same_model(store, chosen, encoder)
     found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
     found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
-    decisions = Decisions(store, chosen, by_whom(asked.actor, asked.reason, asked.id))
-    operation = (preview if asked.dry_run else decide)(decisions, chosen, propose(decisions, found))
-    print_decided(operation, asked.as_json)
+    decide_in(store, chosen, asked, lambda decisions: propose(decisions, found))

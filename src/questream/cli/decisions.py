@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,13 +20,34 @@ if TYPE_CHECKING:
     from questream.domain import Operation, Ruling
     from questream.operations import By, Decisions
     from questream.operations.deciding import Propose
-    from questream.store.protocol import ProposedOperation
+    from questream.settings import Settings
+    from questream.store.protocol import ProposedOperation, Store
 
 ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every command that decides is given."""
+
+    settings: Settings
+    namespace: str | None
+    actor: str | None
+    reason: str
+    id: str | None
+    dry_run: bool
+    as_json: bool
+
+    @property
+    def by(self) -> By:
+        """Who decides, by default the user of this machine."""
+        from questream.operations import By
+
+        return By(self.actor if self.actor is not None else getpass.getuser(), self.reason, self.id or "")
 
 
 @clusters.command("label")
@@ -56,7 +78,7 @@ def label(
     if from_ is not None:
         if (cluster, label, route) != (None, None, None):
             raise typer.BadParameter("--from stands alone: the file names clusters, labels and routes")
-        _label_from(from_, config, set_, namespace, by_whom(actor, reason, id_), dry_run, yes, as_json)
+        _label_from(from_, Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json), yes)
         return
     if cluster is None:
         raise typer.BadParameter("give a cluster, or a file with --from")
@@ -66,11 +88,12 @@ def label(
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
     number = number_of(cluster)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     if dry_run:
-        _decide(config, set_, namespace, lambda by: by.label(number, label, route), actor, reason, id_, True, as_json)
+        _decide(asked, lambda by: by.label(number, label, route))
         return
-    store, chosen = open_namespace(load(config, set_), namespace)
-    state = name(store, chosen, number, label, route, by_whom(actor, reason, id_))
+    store, chosen = open_namespace(asked.settings, namespace)
+    state = name(store, chosen, number, label, route, asked.by)
     row = as_document(state)
     if as_json:
         print_json(row)
@@ -78,23 +101,15 @@ def label(
         print_line(f"{row['cluster_id']}: {_ruling(state.ruling)}")
 
 
-def _label_from(
-    path: Path,
-    config: Path | None,
-    set_: list[str] | None,
-    namespace: str | None,
-    by: By,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def _label_from(path: Path, asked: Asked, yes: bool) -> None:
     from questream.tools.clusters import open_namespace
     from questream.tools.decisions import decide, known_as, preview, reviewed
 
-    store, chosen = open_namespace(load(config, set_), namespace)
+    by = asked.by
+    store, chosen = open_namespace(asked.settings, asked.namespace)
     decisions, propose = reviewed(store, chosen, path, by)
     found: Operation | ProposedOperation = preview(decisions, chosen, propose)
-    if not dry_run:
+    if not asked.dry_run:
         known = known_as(store, chosen, by.id) if by.id else None
         if known is None and found.after and not yes:
             for cluster_id, after in found.after.items():
@@ -103,8 +118,8 @@ def _label_from(
                 raise QuestreamError("nothing was changed", "say --yes to change without being asked")
         if known is not None or found.after:
             found = decide(decisions, chosen, propose)
-    print_decided(found, as_json)
-    if not found.after and not as_json:
+    _print_decided(found, asked.as_json)
+    if not found.after and not asked.as_json:
         print_line("all clusters of the file are named so already")
 
 
@@ -127,7 +142,8 @@ def pin(
     """
     del yes
     number = number_of(cluster)
-    _decide(config, set_, namespace, lambda by: by.pin(number), actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    _decide(asked, lambda by: by.pin(number))
 
 
 @clusters.command("unpin")
@@ -149,7 +165,8 @@ def unpin(
     """
     del yes
     number = number_of(cluster)
-    _decide(config, set_, namespace, lambda by: by.unpin(number), actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    _decide(asked, lambda by: by.unpin(number))
 
 
 @clusters.command("separate")
@@ -172,7 +189,8 @@ def separate(
     """
     del yes
     one, another = number_of(cluster), number_of(other)
-    _decide(config, set_, namespace, lambda by: by.separate(one, another), actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    _decide(asked, lambda by: by.separate(one, another))
 
 
 @clusters.command("history")
@@ -232,39 +250,28 @@ def undo(
     Example: questream undo 12
     """
     del yes
-    _decide(config, set_, namespace, lambda by: by.undo(operation), actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    _decide(asked, lambda by: by.undo(operation))
 
 
-def by_whom(actor: str | None, reason: str, id_: str | None) -> By:
-    """Who decides, by default the user of this machine."""
-    from questream.operations import By
-
-    who = actor if actor is not None else getpass.getuser()
-    return By(who, reason, id_ or "")
-
-
-def _decide(
-    config: Path | None,
-    set_: list[str] | None,
-    namespace: str | None,
-    propose: Callable[[Decisions], Propose],
-    actor: str | None,
-    reason: str,
-    id_: str | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    from questream.operations import Decisions
+def _decide(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
     from questream.tools.clusters import open_namespace
+
+    store, chosen = open_namespace(asked.settings, asked.namespace)
+    decide_in(store, chosen, asked, propose)
+
+
+def decide_in(store: Store, namespace: str, asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
+    """Commit an operation, or only look at it, and print it."""
+    from questream.operations import Decisions
     from questream.tools.decisions import decide, preview
 
-    store, chosen = open_namespace(load(config, set_), namespace)
-    decisions = Decisions(store, chosen, by_whom(actor, reason, id_))
-    found = (preview if dry_run else decide)(decisions, chosen, propose(decisions))
-    print_decided(found, as_json)
+    decisions = Decisions(store, namespace, asked.by)
+    found = (preview if asked.dry_run else decide)(decisions, namespace, propose(decisions))
+    _print_decided(found, asked.as_json)
 
 
-def print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
+def _print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
     """An operation that was committed, or that would be."""
     from questream.tools.decisions import as_document
 
