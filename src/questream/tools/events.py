@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
 from questream.broker.connect import open_reader
 from questream.broker.port import Consumer, Message
 from questream.broker.reading import follow, read_to_end, start_before_end
@@ -15,6 +13,7 @@ from questream.domain import Unread
 from questream.events.detector import DetectedEvent, Detector, EventRules
 from questream.records.times import parse_time
 from questream.settings import Settings
+from questream.tools.following import read_decision
 
 Asker = Literal["key", "question"]
 
@@ -74,13 +73,14 @@ class Events:
 
     def _counted(self, messages: Iterable[Message]) -> Iterator[_Counted]:
         for message in messages:
-            decision = _decision(message)
-            if decision is None or self._namespace not in (None, decision["namespace"]):
+            counting = _counting(message)
+            if counting is None or self._namespace not in (None, counting[1]["namespace"]):
                 continue
+            time_ms, decision = counting
             place = (message.topic, message.partition, message.offset)
             asker = hash(place if self._asker == "question" or not message.key else message.key)
             created = decision["outcome"] == "created"
-            yield _Counted(_time_of(decision), decision["namespace"], decision["cluster_id"], asker, created)
+            yield _Counted(time_ms, decision["namespace"], decision["cluster_id"], asker, created)
 
 
 @contextmanager
@@ -96,17 +96,15 @@ def open_events(
         yield Events(consumer, rules, asker, namespace)
 
 
-def _decision(message: Message) -> dict[str, Any] | None:
-    """The decision, None for what is none, joined no cluster or was decided before."""
-    if isinstance(message.value, Unread):
+def _counting(message: Message) -> tuple[int, dict[str, Any]] | None:
+    """When a question was asked, and its decision; None for what is none, joined no cluster or was decided before."""
+    if isinstance(message.value, Unread) or (decision := read_decision(message.value)) is None:
         return None
     try:
-        document = orjson.loads(message.value or b"")
-        counts = document["outcome"] in ("joined", "created") and document["cluster_id"] and document["namespace"]
-        _time_of(document)
+        counts = decision["outcome"] in ("joined", "created") and decision["cluster_id"] and decision["namespace"]
+        return (_time_of(decision), decision) if counts else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    return document if counts else None
 
 
 def _time_of(decision: dict[str, Any]) -> int:

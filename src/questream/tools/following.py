@@ -38,7 +38,7 @@ class Following:
 
     def __iter__(self) -> Iterator[Seen]:
         for message in follow(self._consumer):
-            decision = _decision(message.value)
+            decision = read_decision(message.value)
             text = None if decision is None or self._text_of is None else self._text_of(decision)
             yield Seen(f"{message.topic}/{message.partition}/{message.offset}", decision, text)
 
@@ -65,7 +65,7 @@ def recent(settings: Settings, namespace: str, limit: int, *, with_texts: bool) 
         start_before_end(consumer, settings.kafka.output_topic, _RECENT_RECORDS)
         found: list[tuple[str, dict[str, Any]]] = []
         for message in read_to_end(consumer):
-            decision = _decision(message.value)
+            decision = read_decision(message.value)
             if decision is not None and decision.get("namespace") == namespace:
                 found.append((f"{message.topic}/{message.partition}/{message.offset}", decision))
         found.sort(key=lambda one: str(one[1].get("decided_at")), reverse=True)
@@ -99,7 +99,8 @@ def open_texts(settings: Settings, decoder: QuestionDecoder, opened: ExitStack) 
     return text_of
 
 
-def _decision(value: bytes | None) -> dict[str, Any] | None:
+def read_decision(value: bytes | None) -> dict[str, Any] | None:
+    """A record of the output topic, None for what is no JSON object."""
     try:
         document = orjson.loads(value or b"")
     except orjson.JSONDecodeError:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import orjson
-
 from questream.broker.connect import open_reader
 from questream.broker.reading import read_to_end, start_before_end
 from questream.deciding.config import rules_of
@@ -20,7 +18,7 @@ from questream.records import open_decoder
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
-from questream.tools.following import open_texts
+from questream.tools.following import open_texts, read_decision
 
 # The newest decisions of each partition that an id is looked for in.
 LOOKED_AT = 200_000
@@ -83,11 +81,8 @@ def _decisions(settings: Settings, namespace: str, wanted: set[str], opened: Exi
     start_before_end(consumer, settings.kafka.output_topic, LOOKED_AT)
     found: dict[str, dict[str, Any]] = {}
     for message in read_to_end(consumer):
-        try:
-            decision = orjson.loads(message.value or b"")
-        except orjson.JSONDecodeError:
-            continue
-        if not isinstance(decision, dict) or decision.get("namespace") != namespace or not decision.get("cluster_id"):
+        decision = read_decision(message.value)
+        if decision is None or decision.get("namespace") != namespace or not decision.get("cluster_id"):
             continue
         if (question_id := decision.get("question_id")) in wanted:
             found[str(question_id)] = decision
