@@ -67,7 +67,7 @@ def as_guest(kafka: KafkaServer, password: str = PASSWORD) -> list[str]:
 def fresh_topics() -> Topics:
     """Names of topics that nobody has created."""
     suffix = uuid.uuid4().hex[:10]
-    return Topics(f"q-{suffix}", f"d-{suffix}", f"c-{suffix}", f"x-{suffix}")
+    return Topics(f"q-{suffix}", f"d-{suffix}", f"c-{suffix}", f"x-{suffix}", f"e-{suffix}")
 
 
 def read_all(kafka: KafkaServer, topic: str, count: int) -> list[Any]:
@@ -117,7 +117,7 @@ def config(admin: KafkaAdminClient, topic: str, name: str) -> str:
 # topics create
 
 
-def test_the_four_topics_are_created_as_the_worker_needs_them(kafka: KafkaServer, admin: KafkaAdminClient) -> None:
+def test_the_topics_are_created_as_the_worker_needs_them(kafka: KafkaServer, admin: KafkaAdminClient) -> None:
     topics = fresh_topics()
     outcome = questream("topics", "create", "--partitions", "3", "--json", *flags(kafka, topics))
     assert outcome.code == 0, outcome.err
@@ -126,6 +126,7 @@ def test_the_four_topics_are_created_as_the_worker_needs_them(kafka: KafkaServer
         ("output", "created", 3),
         ("cluster", "created", 3),
         ("dead-letter", "created", 1),
+        ("event", "created", 1),
     ]
     assert config(admin, topics.cluster_topic, "cleanup.policy") == "compact"
     assert config(admin, topics.cluster_topic, "min.compaction.lag.ms") == "600000"

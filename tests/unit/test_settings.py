@@ -132,6 +132,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "input.arrays": "single",
         "serve.trusted_proxies": "10.0.0.0/8, ::1",
         "serve.viewers_read_texts": "true",
+        "events.asker": "question",
         "log.level": "error",
         "log.format": "json",
     }

@@ -1,4 +1,4 @@
-"""The four topics: what they must be like, creating them, and comparing those that exist with what they must be."""
+"""The five topics: what they must be like, creating them, and comparing those that exist with what they must be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from questream.broker.port import GRANT, Admin, FoundTopic
 from questream.errors import Problem
 from questream.settings import Settings
 
-Role = Literal["input", "output", "cluster", "dead-letter"]
+Role = Literal["input", "output", "cluster", "dead-letter", "event"]
 Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
@@ -24,6 +24,7 @@ _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "output": frozenset({"WRITE", "DESCRIBE"}),
     "cluster": frozenset({"READ", "WRITE", "DESCRIBE"}),
     "dead-letter": frozenset({"WRITE", "DESCRIBE"}),
+    "event": frozenset({"READ", "WRITE", "DESCRIBE"}),
 }
 
 
@@ -52,7 +53,7 @@ class TopicReport:
 def wanted_topics(
     settings: Settings, partitions: int, replication_factor: int, input_message_bytes: int | None
 ) -> list[WantedTopic]:
-    """The four topics of these settings; what goes out may be longer than the `input_message_bytes` that come in."""
+    """The topics of these settings; what goes out may be longer than the `input_message_bytes` that come in."""
     kafka = settings.kafka
     room = {} if input_message_bytes is None else {"max.message.bytes": str(input_message_bytes + HEADROOM_BYTES)}
     return [
@@ -60,6 +61,8 @@ def wanted_topics(
         WantedTopic("output", kafka.output_topic, partitions, replication_factor, room),
         WantedTopic("cluster", kafka.cluster_topic, partitions, replication_factor, {**_COMPACTED, **room}),
         WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
+        # One partition: events are few, and its reader among those who tell events is the one that does.
+        WantedTopic("event", kafka.event_topic, 1, replication_factor),
     ]
 
 
@@ -96,7 +99,7 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
             Problem(f"cleanup.policy is {policy}", "set it to delete, or records of one key replace each other")
         )
     limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
-    if role != "input" and limit is not None and input_limit is not None and limit < input_limit:
+    if role not in ("input", "event") and limit is not None and input_limit is not None and limit < input_limit:
         problems.append(
             Problem(
                 f"max.message.bytes is {limit}, the input topic's {input_limit}",

@@ -13,6 +13,7 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, printable, remark
 
 if TYPE_CHECKING:
+    from questream.settings import Settings
     from questream.tools.events import Told
 
 events = typer.Typer(help="Tell which clusters are new, spiking, quiet or back.", no_args_is_help=True)
@@ -27,16 +28,29 @@ class AskerKind(StrEnum):
 
 NamespaceOption = Annotated[str | None, typer.Option("--namespace", help="One namespace alone; default: all.")]
 BudgetOption = Annotated[
-    float,
-    typer.Option("--false-alarms-per-day", min=0.01, max=1000, help="How many events without a cause are bearable."),
+    float | None,
+    typer.Option(
+        "--false-alarms-per-day",
+        min=0.01,
+        max=1000,
+        help="How many events without a cause are bearable; default: events.false_alarms_per_day.",
+    ),
 ]
 DecisionsOption = Annotated[
-    int,
-    typer.Option("--decisions", min=1, max=5_000_000, help="Newest decisions of each partition to learn from."),
+    int | None,
+    typer.Option(
+        "--decisions",
+        min=1,
+        max=5_000_000,
+        help="Newest decisions of each partition to learn from; default: events.decisions.",
+    ),
 ]
 AskerOption = Annotated[
-    AskerKind,
-    typer.Option("--asker", help="Whose questions count once in a day: those of a record key, or each by itself."),
+    AskerKind | None,
+    typer.Option(
+        "--asker",
+        help="Whose questions count once in a day: those of a record key, or each by itself; default: events.asker.",
+    ),
 ]
 
 
@@ -51,21 +65,19 @@ def list_events(
     set_: SetOption = None,
     namespace: NamespaceOption = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the newest to show.")] = 50,
-    false_alarms_per_day: BudgetOption = 2.0,
-    decisions: DecisionsOption = 200_000,
-    asker: AskerOption = AskerKind.KEY,
+    false_alarms_per_day: BudgetOption = None,
+    decisions: DecisionsOption = None,
+    asker: AskerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what happened to clusters, the newest last, by the decisions that the output topic holds.
 
     Example: questream events list --namespace default --false-alarms-per-day 1
     """
-    from questream.events.detector import EventRules
     from questream.tools.events import open_events
 
-    settings = load(config, set_)
-    rules = EventRules(false_alarms_per_day=false_alarms_per_day)
-    with open_events(settings, rules, decisions, asker.value, namespace) as found:
+    settings = _with_options(load(config, set_), false_alarms_per_day, decisions, asker)
+    with open_events(settings, namespace) as found:
         newest = deque(found.past(), maxlen=limit)
     for told in newest:
         _print(told, settings.kafka.output_topic, as_json)
@@ -77,9 +89,9 @@ def tail_events(
     set_: SetOption = None,
     namespace: NamespaceOption = None,
     max_events: Annotated[int | None, typer.Option("--max", min=1, help="End after so many events.")] = None,
-    false_alarms_per_day: BudgetOption = 2.0,
-    decisions: DecisionsOption = 200_000,
-    asker: AskerOption = AskerKind.KEY,
+    false_alarms_per_day: BudgetOption = None,
+    decisions: DecisionsOption = None,
+    asker: AskerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Follow what happens to clusters: a line for each event, until Ctrl-C; what the topic holds is learnt from first.
@@ -88,17 +100,23 @@ def tail_events(
     """
     from itertools import islice
 
-    from questream.events.detector import EventRules
     from questream.tools.events import open_events
 
-    settings = load(config, set_)
-    rules = EventRules(false_alarms_per_day=false_alarms_per_day)
-    with open_events(settings, rules, decisions, asker.value, namespace) as found:
+    settings = _with_options(load(config, set_), false_alarms_per_day, decisions, asker)
+    with open_events(settings, namespace) as found:
         past = sum(1 for _ in found.past())
         remark(f"{past} events before; following {settings.kafka.output_topic}; Ctrl-C ends")
         for told in islice(found.coming(), max_events):
             _print(told, settings.kafka.output_topic, as_json)
             sys.stdout.flush()
+
+
+def _with_options(
+    settings: Settings, false_alarms_per_day: float | None, decisions: int | None, asker: AskerKind | None
+) -> Settings:
+    told = {"false_alarms_per_day": false_alarms_per_day, "decisions": decisions, "asker": asker and asker.value}
+    given = {name: value for name, value in told.items() if value is not None}
+    return settings.model_copy(update={"events": settings.events.model_copy(update=given)})
 
 
 def _print(told: Told, topic: str, as_json: bool) -> None:

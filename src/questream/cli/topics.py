@@ -1,4 +1,4 @@
-"""`questream topics`: the four topics of a stream."""
+"""`questream topics`: the topics of a stream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the broker, but create nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Create those of the four topics that do not exist, and check the others; exit code 1 if one cannot be used.
+    """Create those of the topics that do not exist, and check the others; exit code 1 if one cannot be used.
 
     Example: questream topics create --partitions 12 --replication-factor 3
     """

@@ -139,6 +139,9 @@ class KafkaSettings(Group):
     dead_letter_topic: Topic = Field(
         default="questions-dead-letters", description="Topic for records that cannot be processed."
     )
+    event_topic: Topic = Field(
+        default="cluster-events", description="Topic that `questream events run` publishes events of clusters to."
+    )
     worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
         default=None,
         pattern=TOPIC_PATTERN,
@@ -544,6 +547,27 @@ class ServeSettings(Group):
     )
 
 
+class EventSettings(Group):
+    """What counts as an event of a cluster."""
+
+    false_alarms_per_day: float = Field(
+        default=2.0,
+        ge=0.01,
+        le=1000,
+        description="How many events without a cause a namespace can bear in a day; with fewer an event comes later.",
+    )
+    asker: Literal["key", "question"] = Field(
+        default="key",
+        description="Who counts once in a day: the key of a record, or, where keys do not say who asks, each question.",
+    )
+    decisions: int = Field(
+        default=200_000,
+        ge=1,
+        le=5_000_000,
+        description="Newest decisions of each partition of the output topic to learn from before anything is told.",
+    )
+
+
 class LogSettings(Group):
     """What is logged, to stderr."""
 
@@ -584,4 +608,5 @@ class Settings(Group):
     input: InputSettings = Field(default_factory=InputSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
     log: LogSettings = Field(default_factory=LogSettings)

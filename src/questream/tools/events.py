@@ -84,16 +84,15 @@ class Events:
 
 
 @contextmanager
-def open_events(
-    settings: Settings, rules: EventRules, decisions: int, asker: Asker, namespace: str | None
-) -> Iterator[Events]:
-    """The events since `decisions` before the end of each partition of the output topic.
+def open_events(settings: Settings, namespace: str | None) -> Iterator[Events]:
+    """The events since `events.decisions` before the end of each partition of the output topic.
 
     Raises KafkaUnavailable or KafkaRefused.
     """
     with open_reader(settings) as consumer:
-        start_before_end(consumer, settings.kafka.output_topic, decisions)
-        yield Events(consumer, rules, asker, namespace)
+        start_before_end(consumer, settings.kafka.output_topic, settings.events.decisions)
+        rules = EventRules(false_alarms_per_day=settings.events.false_alarms_per_day)
+        yield Events(consumer, rules, settings.events.asker, namespace)
 
 
 def _counting(message: Message) -> tuple[int, dict[str, Any]] | None:

@@ -1,4 +1,4 @@
-"""The four topics of a stream: created where they are missing, and compared with what they must be."""
+"""The topics of a stream: created where they are missing, and compared with what they must be."""
 
 from __future__ import annotations
 

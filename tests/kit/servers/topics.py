@@ -17,12 +17,13 @@ COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "600000"}
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The four topics of one stream; the field names are those of the settings `kafka.*`."""
+    """The topics of one stream; the field names are those of the settings `kafka.*`."""
 
     input_topic: str
     output_topic: str
     cluster_topic: str
     dead_letter_topic: str
+    event_topic: str = "cluster-events"
 
     def settings(self) -> dict[str, str]:
         """Setting name to topic name, to spread into `KafkaSettings(...)`."""
@@ -30,9 +31,13 @@ class Topics:
 
 
 def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
-    """Create one stream's topics under fresh names; input and output with `partitions`, the cluster topic compacted."""
+    """Create one stream's topics under fresh names; input and output with `partitions`, the cluster topic compacted.
+
+    The topic of events is named, and created by who needs it.
+    """
     suffix = uuid.uuid4().hex[:10]
-    topics = Topics(f"questions-{suffix}", f"decisions-{suffix}", f"clusters-{suffix}", f"dead-letters-{suffix}")
+    names = ("questions", "decisions", "clusters", "dead-letters", "events")
+    topics = Topics(*(f"{name}-{suffix}" for name in names))
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
         admin.create_topics(

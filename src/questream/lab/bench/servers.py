@@ -82,6 +82,7 @@ def own_stream(
             "output_topic": f"{name}-decisions",
             "cluster_topic": f"{name}-clusters",
             "dead_letter_topic": f"{name}-dead-letters",
+            "event_topic": f"{name}-events",
             # What is sent before the worker has joined is read too.
             "auto_offset_reset": "earliest",
             "worker_id": None,
@@ -143,7 +144,7 @@ def _drop_keys(client: Any, names: Keys, namespace: str) -> None:
 
 def _delete_topics(settings: Settings) -> None:
     kafka = settings.kafka
-    topics = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic]
+    topics = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic, kafka.event_topic]
     try:
         with open_admin(settings) as admin:
             admin.delete_topics(topics)
