@@ -64,7 +64,7 @@ def test_the_biggest_clusters_come_first(filled: str) -> None:
 
 def test_the_list_is_a_table_for_people(filled: str) -> None:
     lines = questream("clusters", "list", f"--redis.url={filled}").out.splitlines()
-    assert lines[0].split() == ["cluster", "size", "label", "route", "last", "seen", "question"]
+    assert lines[0].split() == ["cluster", "size", "name", "label", "route", "last", "seen", "question"]
     assert lines[1].split()[:2] == ["c1", "3"]
 
 

@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text()
 LAYERS = (
     {"errors"},
     {"domain"},
-    {"clustering", "events"},
+    {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
     {"deciding", "operations"},
     {"recovery", "migration", "library"},

@@ -75,23 +75,27 @@ def list_(
 
     Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
-    from questream.tools.clusters import as_document, open_namespace
+    from questream.naming.names import Vocabulary
+    from questream.tools.clusters import open_namespace
     from questream.tools.listing import Listed, Sort, list_clusters
+    from questream.tools.naming import as_named_document
 
     listed = Listed(Sort(sort), search, None if since is None else _moment(since), limit, page)
     store, chosen = open_namespace(load(config, set_), namespace)
-    rows = [as_document(state) for state in list_clusters(store.summaries(chosen), listed)]
+    vocabulary = Vocabulary()
+    found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed)
+    rows = [as_named_document(state, vocabulary) for state in found]
     if as_json:
         for row in rows:
             print_json(row)
         return
     print_table(
-        ["cluster", "size#", "label", "route", "last seen", "question"],
+        ["cluster", "size#", "name", "label", "route", "last seen", "question"],
         (
             [
                 row["cluster_id"],
                 f"{row['size']:,}",
-                *(printable(row[name] or "") for name in ("label", "route")),
+                *(printable(row[name] or "") for name in ("name", "label", "route")),
                 row["last_seen_at"][:19].replace("T", " "),
                 printable(row["representative"] or ""),
             ]
@@ -112,14 +116,15 @@ def show(
 
     Example: questream clusters show c17
     """
-    from questream.tools.clusters import as_document, lineage, open_namespace
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.naming import as_named_document, read_vocabulary
 
     number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
     *merged, state = lineage(store, chosen, number)
     for one in merged:
         remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
-    row = as_document(state)
+    row = as_named_document(state, read_vocabulary(store, chosen))
     if as_json:
         print_json(row)
         return
@@ -180,10 +185,12 @@ def export(
 
     Example: questream clusters export --output clusters.csv
     """
-    from questream.tools.clusters import as_document, open_namespace
+    from questream.tools.clusters import open_namespace
+    from questream.tools.naming import as_named_document, read_vocabulary
 
     store, chosen = open_namespace(load(config, set_), namespace)
-    rows = (as_document(state) for state in store.summaries(chosen))
+    vocabulary = read_vocabulary(store, chosen)
+    rows = (as_named_document(state, vocabulary) for state in store.summaries(chosen))
     with destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
             _write_csv(as_utf8(file), rows)
@@ -269,7 +276,7 @@ def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
-    columns += ["created_at", "last_seen_at", "model", "representative"]
+    columns += ["created_at", "last_seen_at", "model", "representative", "name"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)

@@ -12,7 +12,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterState, InFlight, format_cluster_id
+from questream.naming.names import Vocabulary
 
 _FIRST_CAPACITY = 1024
 _MOST_MERGED_SHOWN = 100
@@ -64,6 +66,7 @@ class Catalogue:
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
+        self.vocabulary = Vocabulary()
         self._guard = threading.Lock()
         self._row_of: dict[int, int] = {}
         self._states: list[ClusterState] = []
@@ -156,8 +159,12 @@ class Catalogue:
             self._states.append(state)
             self._names.append("")
             self._questions.append("")
+            self.vocabulary.add(unpack(state.features))
         elif self._states[row].revision > state.revision:
             return
+        elif self._states[row].features != state.features:
+            self.vocabulary.remove(unpack(self._states[row].features))
+            self.vocabulary.add(unpack(state.features))
         self._states[row] = replace(state, vector_sum=None, in_flight=InFlight())
         names = (format_cluster_id(state.cluster_id), state.label, state.route)
         self._names[row] = "\n".join(name for name in names if name).casefold()
@@ -181,6 +188,7 @@ class Catalogue:
         row = self._row_of.pop(state.cluster_id, None)
         if row is None:
             return
+        self.vocabulary.remove(unpack(self._states[row].features))
         last = len(self._states) - 1
         if row != last:
             for column in (self._names, self._questions):

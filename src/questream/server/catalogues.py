@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from questream.domain import ClusterState
 from questream.errors import QuestreamError
+from questream.naming.names import Vocabulary
 from questream.server.catalogue import Catalogue
 from questream.server.problems import loading
 from questream.store.protocol import Store
@@ -73,6 +74,11 @@ class Catalogues:
         if reading.failure is not None:
             raise reading.failure
         return reading.catalogue
+
+    def vocabulary(self, namespace: str) -> Vocabulary:
+        """The words of a namespace by how many clusters have them; none while its clusters are being read."""
+        kept = self._kept.get(namespace)
+        return Vocabulary() if kept is None else kept.catalogue.vocabulary
 
     def follow(self, state: ClusterState) -> None:
         """A worker published this state, or an operation made it."""

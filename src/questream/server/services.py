@@ -10,7 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
-from questream.domain import format_cluster_id, parse_cluster_id
+from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
+from questream.naming.names import name_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
@@ -101,6 +102,12 @@ class Scope:
     def reads_texts(self) -> bool:
         """Whether texts of questions are shown."""
         return self.login.reads_texts(self.namespace)
+
+    def name_of(self, state: ClusterState) -> str | None:
+        """The name of a cluster as it is shown here: without texts it has none but its label."""
+        if not self.reads_texts:
+            return state.label
+        return name_of(state, self.services.catalogues.vocabulary(self.namespace))
 
     def require(self, role: Role) -> None:
         """Raises Refused unless the login has this role here."""

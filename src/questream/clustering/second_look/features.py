@@ -49,6 +49,11 @@ def features(text: str) -> Features:
     return (*found, *quoted)[:MOST_ITEMS]
 
 
+def tokens_of(text: str) -> list[str]:
+    """The words, numbers, codes and marks of a text, in its order."""
+    return _TOKEN.findall(_plain(text))
+
+
 def language_of(text: str) -> str:
     """The language most of whose small words and letters a text has; English where it has none."""
     known, counts = _languages_of(), [0] * len(LANGUAGES)

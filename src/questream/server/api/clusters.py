@@ -22,12 +22,16 @@ router = APIRouter(tags=["clusters"])
 
 
 class Cluster(BaseModel):
-    """A cluster as it stands; `representative` is null for those who may not read texts."""
+    """A cluster as it stands; `representative` is null for those who may not read texts.
+
+    Its `name` is the label, else words that its questions share, from the third question on and for those who may.
+    """
 
     cluster_id: str
     namespace: str
     size: int
     members: int
+    name: str | None
     label: str | None
     route: str | None
     created_at: str
@@ -52,12 +56,12 @@ class ClusterList(BaseModel):
     next: str | None
 
 
-def as_model(state: ClusterState, reads_texts: bool) -> Cluster:
+def as_model(state: ClusterState, scope: Scope) -> Cluster:
     """A cluster as it is shown to somebody."""
     document = as_document(state)
-    if not reads_texts:
+    if not scope.reads_texts:
         document["representative"] = None
-    return Cluster(**document, revision=state.revision)
+    return Cluster(**document, name=scope.name_of(state), revision=state.revision)
 
 
 def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
@@ -86,7 +90,7 @@ def list_clusters(
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     found = scope.services.catalogues.get(scope.namespace).find(Wanted(sort, q, scope.reads_texts, label, limit, after))
     return ClusterList(
-        clusters=[as_model(state, scope.reads_texts) for state in found.states],
+        clusters=[as_model(state, scope) for state in found.states],
         total=found.total,
         next=None if found.next is None else encode_cursor(sort, found.next),
     )
@@ -99,7 +103,7 @@ def show_cluster(scope: InNamespace, cluster_id: str, response: Response) -> Clu
     response.headers["ETag"] = etag_of(state)
     merged = scope.services.catalogues.get(scope.namespace).merged_into(state.cluster_id)
     return ClusterDetail(
-        **as_model(state, scope.reads_texts).model_dump(),
+        **as_model(state, scope).model_dump(),
         merged_from=[format_cluster_id(one) for one in merged],
         asked_for=cluster_id,
     )

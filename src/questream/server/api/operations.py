@@ -109,7 +109,7 @@ def operate(
         id=id,
         op=request.op,
         dry_run=request.dry_run,
-        before=[as_model(state, scope.reads_texts) for state in outcome.before],
-        after=as_model(outcome.after, scope.reads_texts),
+        before=[as_model(state, scope) for state in outcome.before],
+        after=as_model(outcome.after, scope),
         drops_names=outcome.drops,
     )

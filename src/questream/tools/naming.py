@@ -1,0 +1,27 @@
+"""The names of a running stream's clusters, against the words of their namespace."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import Any
+
+from questream.domain import ClusterState
+from questream.naming.names import Vocabulary, name_of
+from questream.store.protocol import Store
+from questream.tools.clusters import as_document
+
+# So many clusters tell which words are common in a namespace.
+_MOST_READ = 20_000
+
+
+def read_vocabulary(store: Store, namespace: str) -> Vocabulary:
+    """In how many of the namespace's clusters words stand, of 20,000 at most."""
+    vocabulary = Vocabulary()
+    deque(vocabulary.counting(islice(store.summaries(namespace), _MOST_READ)), maxlen=0)
+    return vocabulary
+
+
+def as_named_document(state: ClusterState, vocabulary: Vocabulary) -> dict[str, Any]:
+    """A cluster as JSON tells it, with its name."""
+    return {**as_document(state), "name": name_of(state, vocabulary)}
