@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,6 +76,7 @@ LONGEST = (
     "integration/test_servers.py",
     "integration/test_doctor.py",
 )
+IMPORTED_TO_COLLECT = pytest.StashKey[frozenset[str]]()
 FOLDERS = ("fault", "integration", "contract", "unit")
 
 
@@ -85,6 +87,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(name)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: turn_of(item.path))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note what the test files import at their top, which each process of a parallel run pays for."""
+    session.config.stash[IMPORTED_TO_COLLECT] = frozenset(sys.modules)
 
 
 def turn_of(file: Path) -> int:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from questream.encoder import load_encoder
 from questream.errors import ExitCode
@@ -24,6 +22,9 @@ QUESTIONS = ["Where is my card?", "Has my card been sent yet?", "How do I close 
 @pytest.fixture(scope="module")
 def tuned(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model as fine-tuning leaves it: the same, with each weight a little different."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
     folder = tmp_path_factory.mktemp("models") / "tuned"
     shutil.copytree(minilm, folder)
     (weights,) = folder.glob("model.safetensors")

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from questream.domain import Matrix
@@ -55,6 +54,8 @@ def exact(minilm: Path) -> Encoder:
 @pytest.fixture(scope="module")
 def library_vectors(minilm: Path) -> Matrix:
     """TEXTS as sentence-transformers embeds them, one at a time."""
+    from sentence_transformers import SentenceTransformer
+
     library = SentenceTransformer(str(minilm), device="cpu", local_files_only=True)
     return np.stack([library.encode(text) for text in TEXTS])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sentence_transformers import SentenceTransformer
 
 from questream.encoder import load_encoder
 from questream.settings import ModelSettings
@@ -21,6 +20,8 @@ TEXTS = (
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_mpnet_vectors_are_those_of_sentence_transformers(dtype: str, mpnet: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
     encoder = load_encoder(ModelSettings.model_validate({"name": str(mpnet), "device": "cpu", "dtype": dtype}))
     expected = SentenceTransformer(str(mpnet), device="cpu", local_files_only=True).encode(list(TEXTS))
     assert (encoder.encode(TEXTS) * expected).sum(axis=1).min() >= 0.9999

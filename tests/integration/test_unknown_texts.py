@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from questream import ModelSettings, OnlineClustering, QuestionClusterer, load_encoder
+import questream
+from questream import ModelSettings, QuestionClusterer, load_encoder
 from questream.encoder import Encoder
 from questream.errors import BadRecord
 from questream.operations import ask
@@ -62,6 +63,6 @@ def test_a_notebook_is_told_which_text_a_worker_would_dead_letter(encoder: Encod
 
 
 def test_an_estimator_labels_as_noise_what_a_worker_would_dead_letter(encoder: Encoder) -> None:
-    fitted = OnlineClustering(encoder).fit([KNOWN[0], UNKNOWN[0], KNOWN[1], NOTHING])
+    fitted = questream.OnlineClustering(encoder).fit([KNOWN[0], UNKNOWN[0], KNOWN[1], NOTHING])
     assert fitted.labels_.tolist() == [0, -1, 1, -1]
     assert fitted.predict([UNKNOWN[1], KNOWN[1]]).tolist() == [-1, 1]

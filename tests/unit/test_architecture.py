@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import IMPORTED_TO_COLLECT
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "questream"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
@@ -80,3 +82,10 @@ def test_the_files_and_functions_that_the_page_names_are_there() -> None:
         text = path.read_text()
         for part in filter(None, name.split(".")):
             assert re.search(rf"(?:class|def) {part}\b", text), f"{file} has no {part}"
+
+
+def test_collecting_tests_imports_nothing_that_takes_seconds(pytestconfig: pytest.Config) -> None:
+    """Each process of a parallel run collects all tests: what takes seconds is imported where it is used."""
+    libraries = ("pandas", "presidio_analyzer", "scipy", "sentence_transformers", "sklearn", "spacy", "torch")
+    imported = pytestconfig.stash[IMPORTED_TO_COLLECT]
+    assert imported.intersection(libraries) == set()

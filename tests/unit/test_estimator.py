@@ -1,21 +1,15 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from questream import OnlineClustering
+import questream
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder, Tokens
 from questream.errors import BadRecord
@@ -70,21 +64,24 @@ class WordsEncoder:
         return self
 
 
-@parametrize_with_checks([OnlineClustering()])  # type: ignore[untyped-decorator]  # scikit-learn ships no types
-def test_it_keeps_to_the_manners_of_scikit_learn(estimator: Any, check: Callable[[Any], None]) -> None:
-    check(estimator)
+def test_it_keeps_to_the_manners_of_scikit_learn() -> None:
+    from sklearn.utils.estimator_checks import check_estimator
+
+    results = check_estimator(questream.OnlineClustering(), on_fail=None, on_skip=None)
+    assert {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"} == {}
+    assert sum(result["status"] == "passed" for result in results) > 40
 
 
 def test_it_clusters_as_the_worker_does() -> None:
     vectors = unit_rows(topic_vectors().astype(np.float32))
-    labels = OnlineClustering(threshold=0.6).fit_predict(vectors)
+    labels = questream.OnlineClustering(threshold=0.6).fit_predict(vectors)
     assert labels.tolist() == numbered(cluster_online(vectors, Rules(0.6, 0.6)).after.tolist()).tolist()
     assert agreement(labels.tolist(), topics_of(400)).bcubed_f1 > 0.9
 
 
 def test_going_on_in_whole_micro_batches_ends_where_one_fit_does() -> None:
     vectors = topic_vectors()
-    whole, parts = OnlineClustering(threshold=0.6).fit(vectors), OnlineClustering(threshold=0.6)
+    whole, parts = questream.OnlineClustering(threshold=0.6).fit(vectors), questream.OnlineClustering(threshold=0.6)
     for start in range(0, len(vectors), 128):
         parts.partial_fit(vectors[start : start + 128])
     assert numbered(parts.labels_.tolist()).tolist() == whole.labels_.tolist()
@@ -94,7 +91,7 @@ def test_going_on_in_whole_micro_batches_ends_where_one_fit_does() -> None:
 def test_labels_after_going_on_follow_merges_and_name_no_cluster_anew() -> None:
     a, b, other = np.eye(3, 4)
     between = (a + b) / 2
-    estimator = OnlineClustering(similarity="cosine", threshold=0.6).partial_fit([a, b, other])
+    estimator = questream.OnlineClustering(similarity="cosine", threshold=0.6).partial_fit([a, b, other])
     assert estimator.labels_.tolist() == [0, 1, 2]
     estimator.partial_fit([between] * 8)
     assert estimator.labels_.tolist() == [0, 0, 2, *[0] * 8]
@@ -103,7 +100,7 @@ def test_labels_after_going_on_follow_merges_and_name_no_cluster_anew() -> None:
 
 
 def test_a_prediction_learns_nothing_and_what_is_near_nothing_is_noise() -> None:
-    estimator = OnlineClustering(similarity="cosine", threshold=0.8).fit(np.eye(2, 3))
+    estimator = questream.OnlineClustering(similarity="cosine", threshold=0.8).fit(np.eye(2, 3))
     assert estimator.predict([[9.0, 0.1, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).tolist() == [0, -1, -1]
     assert [state.size for state in estimator.clusterer_.clusters()] == [1, 1]
 
@@ -111,15 +108,17 @@ def test_a_prediction_learns_nothing_and_what_is_near_nothing_is_noise() -> None
 def test_a_row_without_direction_is_noise_and_leaves_the_others_as_they_are() -> None:
     vectors = topic_vectors(100)
     with_zero = np.insert(vectors, [0, 50], 0.0, axis=0)
-    labels = OnlineClustering().fit_predict(with_zero)
+    labels = questream.OnlineClustering().fit_predict(with_zero)
     assert labels[[0, 51]].tolist() == [-1, -1]
-    assert np.delete(labels, [0, 51]).tolist() == OnlineClustering().fit_predict(vectors).tolist()
+    assert np.delete(labels, [0, 51]).tolist() == questream.OnlineClustering().fit_predict(vectors).tolist()
 
 
 def test_texts_are_clustered_by_an_encoder_which_a_clone_shares() -> None:
+    from sklearn.base import clone
+
     encoder = WordsEncoder()
     texts = ["where is my card", "where is my card now", "", "how do loans work", "where is my card please"]
-    estimator = clone(OnlineClustering(cast(Encoder, encoder), similarity="cosine", threshold=0.7))
+    estimator = clone(questream.OnlineClustering(cast(Encoder, encoder), similarity="cosine", threshold=0.7))
     assert estimator.fit_predict(texts).tolist() == [0, 0, -1, 1, 0]
     assert estimator.predict(np.array(["how do loans work", "zzz", ""], object)).tolist() == [1, -1, -1]
     assert estimator.clusterer_.clusters()[0].representative == texts[0]
@@ -127,8 +126,10 @@ def test_texts_are_clustered_by_an_encoder_which_a_clone_shares() -> None:
 
 
 def test_mails_are_clustered_and_predicted_by_the_question_in_them() -> None:
+    from sklearn.base import clone
+
     mail = "Hello,\n\nwhere is my card\n\nBest regards\nAnna"
-    estimator = OnlineClustering(cast(Encoder, WordsEncoder()), similarity="cosine", threshold=0.99)
+    estimator = questream.OnlineClustering(cast(Encoder, WordsEncoder()), similarity="cosine", threshold=0.99)
     assert estimator.fit_predict([mail, "where is my card"]).tolist() == [0, 0]
     assert estimator.predict([mail]).tolist() == [0]
     assert clone(estimator).set_params(prepare=str).fit_predict([mail, "where is my card"]).tolist() == [0, 1]
@@ -136,28 +137,36 @@ def test_mails_are_clustered_and_predicted_by_the_question_in_them() -> None:
 
 def test_texts_without_an_encoder_are_refused() -> None:
     with pytest.raises(ValueError, match=r"convert string|Expected 2D"):
-        OnlineClustering().fit(["where is my card"])
+        questream.OnlineClustering().fit(["where is my card"])
 
 
 def test_a_pickled_one_goes_on_where_it_was() -> None:
     vectors = topic_vectors()
-    estimator = OnlineClustering(threshold=0.6).fit(vectors[:256])
+    estimator = questream.OnlineClustering(threshold=0.6).fit(vectors[:256])
     again = pickle.loads(pickle.dumps(estimator))
     assert again.labels_.tolist() == estimator.labels_.tolist()
     assert again.partial_fit(vectors[256:]).labels_.tolist() == estimator.partial_fit(vectors[256:]).labels_.tolist()
 
 
 def test_it_stands_at_the_end_of_a_pipeline() -> None:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
     texts = ["where is my card", "where is my new card", "how do loans work", "how do big loans work"] * 5
-    pipeline = make_pipeline(TfidfVectorizer(), TruncatedSVD(4, random_state=0), OnlineClustering(threshold=0.5))
+    pipeline = make_pipeline(
+        TfidfVectorizer(), TruncatedSVD(4, random_state=0), questream.OnlineClustering(threshold=0.5)
+    )
     assert agreement(pipeline.fit_predict(texts), [0, 0, 1, 1] * 5).bcubed_f1 == 1.0
 
 
 def test_a_search_finds_the_threshold_that_groups_ask_for() -> None:
-    def bcubed_f1(estimator: OnlineClustering, vectors: Any, groups: Any) -> float:
+    from sklearn.model_selection import GridSearchCV
+
+    def bcubed_f1(estimator: questream.OnlineClustering, vectors: Any, groups: Any) -> float:
         return agreement(estimator.fit_predict(vectors), groups).bcubed_f1
 
-    search = GridSearchCV(OnlineClustering(), {"threshold": [-0.9, 0.6, 0.99]}, scoring=bcubed_f1, cv=2)
+    search = GridSearchCV(questream.OnlineClustering(), {"threshold": [-0.9, 0.6, 0.99]}, scoring=bcubed_f1, cv=2)
     search.fit(topic_vectors(), topics_of(400))
     assert search.best_params_ == {"threshold": 0.6}
     assert agreement(search.best_estimator_.labels_.tolist(), topics_of(400)).bcubed_f1 > 0.9
@@ -165,16 +174,16 @@ def test_a_search_finds_the_threshold_that_groups_ask_for() -> None:
 
 @pytest.mark.parametrize("wrong", [{"granularity": "topic"}, {"linkage": "single"}, {"similarity": "dot"}])
 def test_parameters_outside_their_range_are_refused_at_fit(wrong: dict[str, str]) -> None:
-    estimator = OnlineClustering(**wrong)  # type: ignore[arg-type]  # what a notebook may pass
+    estimator = questream.OnlineClustering(**wrong)  # type: ignore[arg-type]  # what a notebook may pass
     with pytest.raises(ValueError, match="is one of"):
         estimator.fit(topic_vectors(10))
 
 
 def test_labels_are_of_the_level_that_is_asked_for() -> None:
     questions = subjects(4, 30)
-    by_cluster = OnlineClustering(threshold=0.9, similarity="cosine").fit(questions)
+    by_cluster = questream.OnlineClustering(threshold=0.9, similarity="cosine").fit(questions)
     assert len(set(by_cluster.labels_.tolist())) == len(questions)
-    estimator = OnlineClustering(threshold=0.9, similarity="cosine", level="topic").fit(questions)
+    estimator = questream.OnlineClustering(threshold=0.9, similarity="cosine", level="topic").fit(questions)
     labels = estimator.labels_.tolist()
     assert sorted(set(labels)) == list(range(len(set(labels))))
     assert agreement(labels, [number % 6 for number in range(len(questions))]).bcubed_precision == 1.0
@@ -185,4 +194,4 @@ def test_labels_are_of_the_level_that_is_asked_for() -> None:
 
 def test_a_level_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="cluster, intent, topic"):
-        OnlineClustering(level=cast(Any, "subject")).fit(np.eye(4))
+        questream.OnlineClustering(level=cast(Any, "subject")).fit(np.eye(4))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from questream.domain import Matrix
 from questream.lab.evaluation.pairs import OneSidedPairs, pair_intervals, pair_metrics
@@ -55,6 +54,8 @@ def test_labels_of_another_number_are_refused() -> None:
 
 
 def test_the_interval_covers_what_many_fresh_samples_give() -> None:
+    from sklearn.metrics import average_precision_score
+
     def precision_of(seed: int) -> float:
         a, b, same = noisy_pairs(400, seed)
         return float(average_precision_score(same, (a * b).sum(axis=1)))

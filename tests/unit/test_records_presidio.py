@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from questream.domain import Question, Record, Source
 from questream.records import QuestionDecoder
 from questream.settings import InputSettings
 
-pytest.importorskip("presidio_analyzer", reason="presidio-analyzer has the recognizers")
+# Looked for and not imported: with spaCy behind it that takes seconds, in each process that collects tests.
+pytestmark = pytest.mark.skipif(find_spec("presidio_analyzer") is None, reason="presidio-analyzer has the recognizers")
 
 HOOK = "redaction:without_personal_data"
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
@@ -36,6 +35,8 @@ def subject(spread: float, seed: int = 0) -> Subject:
 
 
 def test_average_precision_and_bcubed_are_those_of_the_usual_definitions() -> None:
+    from sklearn.metrics import average_precision_score
+
     random = np.random.default_rng(1)
     scores, right = random.normal(size=200), random.random(200) < 0.3
     order = np.argsort(-scores)
@@ -48,6 +49,8 @@ def test_average_precision_and_bcubed_are_those_of_the_usual_definitions() -> No
 
 
 def test_all_pairs_of_the_questions_are_ranked() -> None:
+    from sklearn.metrics import average_precision_score
+
     corpus, model = held_out(), subject(0.5)
     (change,) = [c for c in compare(corpus, model, model, 0) if c.figure == "average precision of all pairs"]
     one, other = np.triu_indices(len(corpus.texts), 1)

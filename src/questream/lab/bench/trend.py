@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import theilslopes
 
 _MOST_POINTS = 1000
 
@@ -36,6 +35,9 @@ def trend(times: Sequence[float], values: Sequence[float], share: float, least: 
     """
     if len(times) < 3:
         raise ValueError("a trend takes three points at least")
+    # Not at the top: the import takes a second, of all who import a benchmark.
+    from scipy.stats import theilslopes
+
     step = -(-len(times) // _MOST_POINTS)
     at, value = np.asarray(times, np.float64)[::step], np.asarray(values, np.float64)[::step]
     slope, middle = float(theilslopes(value, at).slope), float(np.median(value))

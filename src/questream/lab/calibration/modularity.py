@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Similarity
 from questream.domain import Matrix
@@ -47,6 +46,9 @@ class NeighbourGraph:
 
 def neighbour_graph(vectors: Matrix, similarity: Similarity) -> NeighbourGraph:
     """The graph of unit vectors (n, d), more than three, by the cosine that clusters are told apart by."""
+    # Not at the top: the import takes a second, of all who read a sample of a topic, too.
+    from sklearn.neighbors import NearestNeighbors
+
     offset = vectors.sum(axis=0) / (len(vectors) + MEAN_PRIOR_QUESTIONS) if similarity == "centred" else 0.0
     nearest = NearestNeighbors(n_neighbors=_NEIGHBOURS, metric="cosine").fit(vectors - offset)
     # Of the questions that it was fitted with: none is a neighbour of its own.
