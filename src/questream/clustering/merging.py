@@ -6,20 +6,18 @@ asks of two questions, and than the larger of the two is by itself. Each merge o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import heapq
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from questream.clustering.constraints import Side, forbid_merge
 from questream.clustering.mirror import Mirror
+from questream.clustering.near_pairs import Pairs, near_pairs, near_row
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Exemplar, Matrix, Ruling, Vector, joint_exemplars
-
-_CLUSTERS_AT_ONCE = 4096
+from questream.domain import Exemplar, Ruling, Vector, joint_exemplars
 
 # A cluster's label and route, which survive together or not at all.
 Naming = tuple[str | None, str | None]
@@ -82,7 +80,10 @@ def merged_ruling(survivor: Ruling, loser: Ruling, merge: Merge) -> Ruling | Non
 
 
 def propose_merges(
-    mirror: Mirror, moved: Sequence[int], rules: Rules, apart: Collection[tuple[int, int]] = ()
+    mirror: Mirror,
+    moved: Sequence[int],
+    rules: Rules,
+    apart: Collection[tuple[int, int]] = (),
 ) -> list[Merge]:
     """Merges among clusters that score at or above `merge_threshold` and make no heap, best pair first.
 
@@ -93,65 +94,71 @@ def propose_merges(
     rows = mirror.rows(moved)
     if not rows or mirror.count < 2:
         return []
-    products = ScoreTerms(mirror, rules, room=0)
-    moved_rows = np.array(rows)
-    if not any(
-        (_scores(products, moved_rows, block, mirror.sums[rows] @ mirror.sums[block].T) >= rules.merge_threshold).any()
-        for block in _blocks(mirror.count)
-    ):
-        return []
-    return _Merger(mirror, products, rows, rules, apart).run()
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    """Most batches merge nothing: finding that out takes scores that fit the cache, not all of them at once."""
-    for start in range(0, count, _CLUSTERS_AT_ONCE):
-        yield slice(start, min(start + _CLUSTERS_AT_ONCE, count))
+    terms = ScoreTerms(mirror, rules, room=0)
+    near = [pairs for pairs in near_pairs(mirror, terms, rows) if len(pairs.ones)]
+    return _Merger(mirror, terms, near, rules, apart).run() if near else []
 
 
 class _Merger:
-    """Scores of `moved` rows (m) against all clusters (count), updated as merges add rows together."""
+    """Pairs of clusters that are near enough to merge, followed as merges add clusters together."""
 
     def __init__(
-        self, mirror: Mirror, products: ScoreTerms, rows: list[int], rules: Rules, apart: Collection[tuple[int, int]]
+        self,
+        mirror: Mirror,
+        terms: ScoreTerms,
+        near: Iterable[Pairs],
+        rules: Rules,
+        apart: Collection[tuple[int, int]],
     ) -> None:
         self._rules = rules
         self._mirror = mirror
-        self._rows = rows
-        self._products = products
+        self._terms = terms
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._kept: dict[int, Kept] = {}  # of the same
         self._exemplars: dict[int, tuple[Exemplar, ...]] = {}  # of the same
-        self._alive = np.ones(mirror.count, bool)
-        self._members = mirror.members.copy()
+        self._gone: set[int] = set()
         # By row, the rows that it must not merge with.
         self._apart: dict[int, set[int]] = {}
         for pair in apart:
             found = mirror.rows(pair)
             if len(found) == 2:
                 self._keep_apart(*found)
-        self._scores = self._score(np.array(rows), mirror.sums[rows] @ mirror.sums.T)
+        # The best pair first. A pair counts no more where a merge has changed either row since it was scored.
+        self._near: list[_NearPair] = []
+        self._changed: dict[int, int] = {}
+        for pairs in near:
+            self._add(pairs)
 
     def run(self) -> list[Merge]:
         """Best pair first until no pair is near enough."""
         merges: list[Merge] = []
-        while True:
-            best = self._scores.max(axis=1)
-            at = int(best.argmax())
-            if best[at] < self._rules.merge_threshold:
-                return merges
-            one, other = self._rows[at], int(self._scores[at].argmax())
-            if self._differ(one, other):
-                self._keep_apart(one, other)
-                self._rule_out(one, other)
+        while self._near:
+            pair = heapq.heappop(self._near)
+            if not self._stands(pair):
+                continue
+            if self._differ(pair.one, pair.other):
+                self._keep_apart(pair.one, pair.other)
             else:
-                merges.append(self._merge(one, other))
+                merges.append(self._merge(pair.one, pair.other))
+        return merges
+
+    def _add(self, pairs: Pairs) -> None:
+        for one, other, score in zip(pairs.ones.tolist(), pairs.others.tolist(), pairs.scores.tolist(), strict=True):
+            if other not in self._gone:
+                times = self._changed.get(one, 0) + self._changed.get(other, 0)
+                heapq.heappush(self._near, _NearPair(-score, one, other, times))
+
+    def _stands(self, pair: _NearPair) -> bool:
+        one, other = pair.one, pair.other
+        if one in self._gone or other in self._gone or other in self._apart.get(one, ()):
+            return False
+        return pair.changed == self._changed.get(one, 0) + self._changed.get(other, 0)
 
     def _differ(self, one: int, other: int) -> bool:
         """Whether their questions differ in what vectors do not see, or by what people decided of them."""
         if self._rules.judges and conflict_between(self._kept_of(one), self._kept_of(other)) is not None:
             return True
-        return forbid_merge(self._side(one), self._side(other), self._products, self._mirror.mean_sum)
+        return forbid_merge(self._side(one), self._side(other), self._terms, self._mirror.mean_sum)
 
     def _side(self, row: int) -> Side:
         exemplars = self._exemplars.get(row)
@@ -162,69 +169,47 @@ class _Merger:
         known = self._kept.get(row)
         return unpack(self._mirror.kept(int(self._mirror.ids[row]))) if known is None else known
 
-    def _rule_out(self, one: int, other: int) -> None:
-        for row, column in ((one, other), (other, one)):
-            if row in self._rows:
-                self._scores[self._rows.index(row), column] = -np.inf
-
     def _merge(self, one: int, other: int) -> Merge:
-        ids = self._mirror.ids
+        ids, members = self._mirror.ids, self._terms.members
         survivor, loser = (one, other) if ids[one] < ids[other] else (other, one)
-        total: Vector = self._sum(survivor) + self._sum(loser)
-        kept = self._kept[survivor] = keep_both(self._kept_of(survivor), self._kept_of(loser))
-        exemplars = joint_exemplars(self._side(survivor).exemplars, self._side(loser).exemplars)
+        kept = keep_both(self._kept_of(survivor), self._kept_of(loser))
         merge = Merge(
             int(ids[survivor]),
             int(ids[loser]),
-            int(self._members[survivor]),
-            int(self._members[loser]),
-            total,
+            int(members[survivor]),
+            int(members[loser]),
+            self._sum(survivor) + self._sum(loser),
             kept=pack(kept) or None,
         )
-        self._exemplars[survivor] = exemplars
-        self._add_products(survivor, loser)
-        self._sums[survivor] = total
-        self._members[survivor] = merge.members
-        self._alive[loser] = False
+        exemplars = joint_exemplars(self._side(survivor).exemplars, self._side(loser).exemplars)
+        self._add_terms(survivor, loser)
+        self._kept[survivor], self._exemplars[survivor], self._sums[survivor] = kept, exemplars, merge.vector_sum
+        self._gone.add(loser)
         for row in self._apart.get(loser, ()):
             self._keep_apart(survivor, row)
-        self._replace_rows(survivor, loser)
+        self._changed[survivor] = self._changed.get(survivor, 0) + 1
+        self._add(near_row(self._terms, survivor, self._dots(survivor)))
         return merge
 
     def _keep_apart(self, one: int, other: int) -> None:
         self._apart.setdefault(one, set()).add(other)
         self._apart.setdefault(other, set()).add(one)
 
-    def _add_products(self, survivor: int, loser: int) -> None:
-        products = self._products
-        products.dot_mean[survivor] += products.dot_mean[loser]
+    def _add_terms(self, survivor: int, loser: int) -> None:
+        terms = self._terms
+        terms.dot_mean[survivor] += terms.dot_mean[loser]
         cross = float(self._sum(survivor) @ self._sum(loser))
-        products.dot_self[survivor] += 2.0 * cross + products.dot_self[loser]
-        products.members[survivor] += products.members[loser]
-        products.refresh_row(survivor)
+        terms.dot_self[survivor] += 2.0 * cross + terms.dot_self[loser]
+        terms.members[survivor] += terms.members[loser]
+        terms.refresh_row(survivor)
 
-    def _replace_rows(self, survivor: int, loser: int) -> None:
-        """The survivor counts as moved; the loser is out."""
-        dots = self._sums[survivor] @ self._mirror.sums.T
-        for row, vector_sum in self._sums.items():
-            dots[row] = self._sums[survivor] @ vector_sum
-        kept = [at for at, row in enumerate(self._rows) if row not in (survivor, loser)]
-        scores = self._score(np.array([survivor]), dots[None, :])
-        self._rows = [self._rows[at] for at in kept]
-        self._scores = self._scores[kept]
-        # Scores are symmetric: what the survivor scores against a row is what that row scores against it.
-        self._scores[:, survivor] = scores[0, self._rows]
-        self._scores[:, loser] = -np.inf
-        self._rows.append(survivor)
-        self._scores = np.vstack([self._scores, scores])
-
-    def _score(self, rows: NDArray[np.int64], dots: Matrix) -> Matrix:
-        scores = _scores(self._products, rows, slice(0, self._mirror.count), dots)
-        scores[:, ~self._alive] = -np.inf
-        if self._apart:
-            for at, row in enumerate(rows):
-                scores[at, list(self._apart.get(int(row), ()))] = -np.inf
-        return scores
+    def _dots(self, row: int) -> Vector:
+        """The products (count,) of a changed row's sum with all others."""
+        own = self._sums[row]
+        dots: Vector = own @ self._mirror.sums.T
+        for changed, vector_sum in self._sums.items():
+            dots[changed] = own @ vector_sum
+        return dots
 
     def _sum(self, row: int) -> Vector:
         known = self._sums.get(row)
@@ -234,32 +219,10 @@ class _Merger:
         return total
 
 
-def _scores(products: ScoreTerms, rows: NDArray[np.int64], block: slice, dots: Matrix) -> Matrix:
-    """Scores of clusters (m,) against a block of all: the formula of `scores.py`, a cluster in the question's place."""
-    members = products.members[rows]
-    scores: Matrix = dots * products.scale[block]
-    scores *= (1.0 / members).astype(np.float32)[:, None]
-    if products.centred:
-        constants = products.mean_norm_square - products.dot_mean[rows] / (members * products.mean_weight)
-        scores += products.shift[block]
-        scores += constants.astype(np.float32)[:, None] * products.inverse[block]
-    scores *= products.inverse[rows][:, None]
-    if products.adaptive:
-        scores += 0.5 * products.leeway[rows][:, None]
-        scores += 0.5 * products.leeway[block]
-        _rule_out_heaps(products, rows, block, dots, scores)
-    within = np.flatnonzero((rows >= block.start) & (rows < block.stop))
-    scores[within, rows[within] - block.start] = -np.inf
-    return scores
+class _NearPair(NamedTuple):
+    """In the order of a heap, the best first. `changed`: how many merges had changed either when it was scored."""
 
-
-def _rule_out_heaps(products: ScoreTerms, rows: NDArray[np.int64], block: slice, dots: Matrix, scores: Matrix) -> None:
-    """Take the pairs out of the running that are near enough, and as one cluster would be too loose."""
-    at, column = np.nonzero(scores >= products.rules.merge_threshold)
-    ones, others = rows[at], column + block.start
-    own, members = products.cohesion, products.members
-    ahead = members[ones] - members[others]
-    larger_own = np.where(ahead > 0, own[ones], np.where(ahead < 0, own[others], np.minimum(own[ones], own[others])))
-    needed = np.minimum(products.rules.merge_threshold, larger_own)
-    heaps = products.united_cohesion(ones, others, dots[at, column]) < needed
-    scores[at[heaps], column[heaps]] = -np.inf
+    negative_score: float
+    one: int
+    other: int
+    changed: int

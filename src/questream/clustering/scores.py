@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
+from questream.domain import Matrix
 
 Floats = NDArray[np.float64]
 Scale = NDArray[np.float32]
@@ -140,6 +141,24 @@ class ScoreTerms:
         if self.centred or self.adaptive:
             factors = np.array([1.0, constant, length], np.float32)
             scores += np.matmul(factors, self._terms[:, : self.count], out=scratch)
+
+    def cluster_scores(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: Matrix) -> Matrix:
+        """Scores of clusters with others, a cluster in the question's place; `dots` are the products of their sums.
+
+        `ones` and `others` are rows, broadcast to the shape of `dots`.
+        """
+        members = self.members[ones]
+        scores: Matrix = dots * self.scale[others]
+        scores *= (1.0 / members).astype(np.float32)
+        if self.centred:
+            constants = self.mean_norm_square - self.dot_mean[ones] / (members * self.mean_weight)
+            scores += self.shift[others]
+            scores += constants.astype(np.float32) * self.inverse[others]
+        scores *= self.inverse[ones]
+        if self.adaptive:
+            scores += 0.5 * self.leeway[ones]
+            scores += 0.5 * self.leeway[others]
+        return scores
 
     def learn_mean(self, dot_question: NDArray[np.float32], dot_mean_sum: float) -> None:
         """The mean learns a question: `dot_question` are its products with all `count` sums (its own join included)."""
