@@ -137,6 +137,37 @@ def test_a_late_question_does_not_turn_time_back() -> None:
     assert detector._now_ms == MONDAY_MS + DAY_MS
 
 
+def test_what_was_seen_is_learnt_again_wherever_a_run_was_cut() -> None:
+    stream = [one for one in steady(days=24) if one[1] != "c3" or one[0] < MONDAY_MS + 12 * DAY_MS]
+    bursts = [
+        (stream[-1][0] - days * DAY_MS + number * 4 * MINUTE_MS, cluster)
+        for days, cluster in ((9, "c77"), (7, "c4"), (3, "c78"), (1, "c4"))
+        for number in range(30)
+    ]
+    stream = sorted([*stream, *bursts, *after(stream, "c3", 1, MINUTE_MS)])
+    whole = seen_after(stream, 0, [])
+    assert {event.kind for _, event in whole} == {"emerging", "spiking", "quiet", "returned"}
+    cuts = {at for told_at, _ in whole for at in (told_at, told_at + 1, told_at + 7)}
+    for cut in sorted(cuts):
+        told = [event for at, event in whole if at < cut]
+        assert seen_after(stream, cut, told) == [one for one in whole if one[0] >= cut], cut
+
+
+def seen_after(stream: list[tuple[int, str]], cut: int, told: list[DetectedEvent]) -> list[tuple[int, DetectedEvent]]:
+    """The events of the questions from number `cut` on, each with its question's number; those before were told."""
+    detector, born, found, told = Detector(EventRules()), set[str](), [], [*told]
+    for number, (time, cluster) in enumerate(stream):
+        created = cluster not in born
+        born.add(cluster)
+        if number >= cut:
+            found += [(number, event) for event in detector.see(cluster, time, number, created=created)]
+            continue
+        detector.learn(cluster, time, number, created=created)
+        while told and told[0].time_ms <= time:
+            detector.recall(told[0].kind, told[0].cluster, told.pop(0).time_ms)
+    return found
+
+
 def test_the_document_of_an_event_meets_its_schema() -> None:
     event = DetectedEvent("spiking", "c17", MONDAY_MS, MONDAY_MS - HOUR_MS, 8, 1.23456)
     document = event_document("acme", event, "question-clusters")

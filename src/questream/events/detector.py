@@ -107,11 +107,35 @@ class Detector:
         `asker` is a number for who asked: several questions of one asker count once in a day. A time before the last
         one's is taken for that.
         """
-        if self._began_ms is None:
-            self._began_ms, self._now_ms = time_ms, time_ms
-            self._day, self._hour = time_ms // _DAY_MS, time_ms // HOUR_MS
-        time_ms = self._now_ms = max(time_ms, self._now_ms)
-        events = self._pass_time(time_ms)
+        time_ms, hour = self._pass_time(time_ms)
+        events = self._silences(time_ms) if hour else []
+        state = self._take(cluster, time_ms, created)
+        events += self._returned(cluster, state, time_ms)
+        state.last_ms = time_ms
+        return events + (self._crowded(cluster, state, time_ms) if _counts(state, asker, time_ms) else [])
+
+    def learn(self, cluster: str, time_ms: int, asker: int, *, created: bool) -> None:
+        """Take in a question that was seen before: what it raised was told then, and comes by `recall`."""
+        time_ms, _ = self._pass_time(time_ms)
+        state = self._take(cluster, time_ms, created)
+        state.last_ms, state.is_quiet = time_ms, False
+        if not _counts(state, asker, time_ms) or state.alarmed_ms is None or self._may_alarm(state, time_ms):
+            return
+        if self._crowd(state, time_ms) is not None:
+            state.alarmed_ms = time_ms
+
+    def recall(self, kind: str, cluster: str, time_ms: int) -> None:
+        """An event was told at `time_ms`, after the questions that were learnt: it is not told again."""
+        state = self._clusters.get(cluster)
+        if state is None:
+            return
+        if kind in ("emerging", "spiking"):
+            state.alarmed_ms = max(time_ms, state.alarmed_ms or time_ms)
+        elif kind == "quiet" and state.last_ms <= time_ms:
+            state.is_quiet = True
+
+    def _take(self, cluster: str, time_ms: int, created: bool) -> _Cluster:
+        """Count a question for the namespace; returns its cluster, with what came before today in its past."""
         self._rhythm.add(time_ms)
         self._today += 1
         if not self._hourly or self._hourly[-1][0] != self._hour:
@@ -128,16 +152,14 @@ class Detector:
             self._young_followers += 1
         self._clusters.move_to_end(cluster)
         self._learn(state, time_ms)
-        returned = self._returned(cluster, state, time_ms)
-        state.last_ms = time_ms
-        if any(number == asker and time_ms - at < _DAY_MS for at, number in state.recent):
-            return events + returned
-        state.pending += 1
-        state.recent.append((time_ms, asker))
-        return events + returned + self._crowded(cluster, state, time_ms)
+        return state
 
-    def _pass_time(self, time_ms: int) -> list[DetectedEvent]:
-        """Learn at the turn of a day, look for silence at that of an hour."""
+    def _pass_time(self, time_ms: int) -> tuple[int, bool]:
+        """Learn at the turn of a day; returns the time, never before the last one, and whether an hour has begun."""
+        if self._began_ms is None:
+            self._began_ms, self._now_ms = time_ms, time_ms
+            self._day, self._hour = time_ms // _DAY_MS, time_ms // HOUR_MS
+        time_ms = self._now_ms = max(time_ms, self._now_ms)
         if time_ms // _DAY_MS > self._day:
             days = time_ms // _DAY_MS - self._day
             self._day += days
@@ -148,9 +170,10 @@ class Detector:
             self._young_clusters = _YOUNG_CLUSTERS + (self._young_clusters - _YOUNG_CLUSTERS) * _KEPT_DAILY
             self._rhythm.learn()
             self._old_rate = self._per_day / 24 / max(len(self._clusters), 1)
-        if time_ms // HOUR_MS == self._hour:
-            return []
-        self._hour = time_ms // HOUR_MS
+        before, self._hour = self._hour, time_ms // HOUR_MS
+        return time_ms, self._hour != before
+
+    def _silences(self, time_ms: int) -> list[DetectedEvent]:
         if not self._is_warm(time_ms):
             return []
         found = (self._silent(cluster, state, time_ms) for cluster, state in self._clusters.items())
@@ -184,31 +207,41 @@ class Detector:
 
     def _crowded(self, cluster: str, state: _Cluster, time_ms: int) -> list[DetectedEvent]:
         """An event if the last askers came closer together than the cluster's past explains."""
-        if not self._is_warm(time_ms):
+        crowd = self._crowd(state, time_ms)
+        if crowd is None:
             return []
+        is_told = not self._may_alarm(state, time_ms)
+        state.alarmed_ms = time_ms
+        if is_told:
+            return []
+        young = state.is_born_here and time_ms - state.born_ms < self.rules.young_hours * HOUR_MS
+        count, since_ms, expected = crowd
+        return [DetectedEvent("emerging" if young else "spiking", cluster, time_ms, since_ms, count, expected)]
+
+    def _may_alarm(self, state: _Cluster, time_ms: int) -> bool:
+        """Whether what is told of a cluster would not be the same again."""
+        return state.alarmed_ms is None or time_ms - state.alarmed_ms >= self.rules.again_hours * HOUR_MS
+
+    def _crowd(self, state: _Cluster, time_ms: int) -> tuple[int, int, float] | None:
+        """So many askers since a time in ms, and how many were expected, if that is less likely than the budget."""
+        if not self._is_warm(time_ms):
+            return None
         rate = self._rate(state, time_ms)
         limit = self.rules.false_alarms_per_day / max(self._per_day, 24.0) / _SCALES_APART
-        before = state.alarmed_ms
-        again = before is None or time_ms - before >= self.rules.again_hours * HOUR_MS
         # What an event told is not told again by those who are still of that day.
-        after_ms = before if before is not None and again else time_ms - _DAY_MS
+        told_ms = state.alarmed_ms if self._may_alarm(state, time_ms) else None
+        after_ms = max(told_ms or 0, time_ms - _DAY_MS)
         for count in _SCALES:
-            if len(state.recent) < count or state.recent[-count][0] <= max(after_ms, time_ms - _DAY_MS):
+            if len(state.recent) < count or state.recent[-count][0] <= after_ms:
                 break
             since_ms = state.recent[-count][0]
             hours = max(self._rhythm.hours(since_ms, time_ms), 1e-4)
             if rate.reaches(count - 1, hours) >= limit:
                 continue
             hours *= self._level(since_ms, time_ms, count)
-            if rate.reaches(count - 1, hours) >= limit:
-                continue
-            state.alarmed_ms = time_ms
-            if not again:
-                return []
-            young = state.is_born_here and time_ms - state.born_ms < self.rules.young_hours * HOUR_MS
-            expected = rate.shape / rate.hours * hours
-            return [DetectedEvent("emerging" if young else "spiking", cluster, time_ms, since_ms, count, expected)]
-        return []
+            if rate.reaches(count - 1, hours) < limit:
+                return count, since_ms, rate.shape / rate.hours * hours
+        return None
 
     def _level(self, since_ms: int, time_ms: int, own: int) -> float:
         """How much more the namespace is asked than its week explains, this cluster's `own` questions left out."""
@@ -238,3 +271,12 @@ class Detector:
             return []
         state.is_quiet = False
         return [DetectedEvent("returned", cluster, time_ms, state.last_ms, 1, 0.0)]
+
+
+def _counts(state: _Cluster, asker: int, time_ms: int) -> bool:
+    """Whether a question is its asker's first in a day; it is one of the cluster's last askers then."""
+    if any(number == asker and time_ms - at < _DAY_MS for at, number in state.recent):
+        return False
+    state.pending += 1
+    state.recent.append((time_ms, asker))
+    return True
