@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from questream.events.detector import KINDS
 from questream.store.retention import REASONS
 
 # From a forward pass of one short question on a GPU to a batch on a loaded CPU.
@@ -171,3 +172,32 @@ class Metrics:
             self.retired.labels(reason)
         for outcome in ("joined", "created", "replayed"):
             self.assignments.labels(outcome)
+
+
+class EventMetrics:
+    """Metrics of a process that tells events, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.told = Counter(
+            "questream_events", "Events of clusters that were published, by kind.", ["kind"], registry=registry
+        )
+        self.read = Counter(
+            "questream_events_read", "Questions whose decisions were looked at for events.", registry=registry
+        )
+        self.lag = Gauge(
+            "questream_events_lag",
+            "Offsets of a partition of the output topic that are committed and not looked at yet; of the process that"
+            " tells events alone.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.telling = Gauge(
+            "questream_events_telling", "1 where this process tells events, 0 where it stands by.", registry=registry
+        )
+        self.sessions = Counter(
+            "questream_events_sessions", "Times that its clients for Kafka were (re)built.", registry=registry
+        )
+        self.build = Info("questream_build", "Version of questream.", registry=registry)
+        for kind in KINDS:
+            self.told.labels(kind)

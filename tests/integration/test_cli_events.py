@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from jsonschema import Draft202012Validator
 
-from questream.domain import Decision, Question, Record, Source
 from questream.errors import ExitCode
-from questream.records import encode_decision, load_schema
+from questream.records import load_schema
 from questream.records.times import format_time
 from tests.integration.test_cli_kafka import flags, fresh_topics, send
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import KafkaServer, Topics
+from tests.kit.watching import decided
 from tests.unit.test_events import MINUTE_MS, after, steady
 
 MakeTopics = Callable[..., Topics]
@@ -22,28 +22,7 @@ Sent = list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]
 
 def decisions(stream: list[tuple[int, str]], key: str = "asker") -> Sent:
     """The stream as records of the output topic, each with a key of its own."""
-    seen: set[str] = set()
-    made: Sent = []
-    for number, (time, cluster) in enumerate(stream):
-        record = Record(Source("questions", 0, number, time), None, b"")
-        decided = Decision(
-            cluster_id=int(cluster[1:]),
-            similarity=1.0,
-            outcome="joined" if cluster in seen else "created",
-            cluster_size=1,
-            runner_up=None,
-            label=None,
-            route=None,
-            model="model",
-            threshold=0.7,
-            truncated=False,
-            decided_at=time + 200,
-        )
-        seen.add(cluster)
-        made.append(
-            (f"{key} {number}".encode(), encode_decision(Question(f"q{number}", "Why?", "acme", record), decided), [])
-        )
-    return made
+    return [(message.key, message.value, []) for message in decided(stream, key=key)]
 
 
 def test_events_are_told_from_all_partitions_in_the_order_of_time(kafka: KafkaServer, topics: MakeTopics) -> None:

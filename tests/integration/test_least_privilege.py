@@ -38,12 +38,15 @@ from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from questream.stream.worker import Worker
+from questream.watch.watcher import Watcher
 from tests.kit.command import questream
 from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
 from tests.kit.store_calls import confirm_one
-from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, wait_until
+from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, send, wait_until
 from tests.kit.vectors import hash_encoder, hash_vector
+from tests.kit.watching import decided
+from tests.unit.test_events import MINUTE_MS, after, steady
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)
@@ -147,7 +150,7 @@ def secured(stream: Stream, kafka: SecuredKafka, redis: SecuredRedis, redis_url:
 
 def test_the_documentation_lists_rights_of_every_part() -> None:
     assert {right.who for right in RIGHTS} == {
-        "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create"
+        "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create", "events run"
     }  # fmt: skip
     assert set(REDIS_USERS) == {"questream-worker", "questream-reader"}
 
@@ -202,6 +205,38 @@ def test_a_topic_that_may_not_be_seen_has_no_identity(
             consumer.poll(5000)
         with pytest.raises(TopicAuthorizationFailedError):
             consumer.stream_identity(OWN_TOPICS.input_topic)
+
+
+@pytest.mark.parametrize("missing", [None, *rights_of("events run")], ids=str)
+def test_who_tells_events_does_with_the_listed_rights_and_without_one_of_them_names_it(
+    missing: Right | None, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    watcher = Watcher(secured(stream, secured_kafka, secured_redis, secured_redis.url))
+    past = steady()
+    send(stream.bootstrap_servers, OWN_TOPICS.output_topic, decided(past))
+    grants.become([right for right in rights_of("events run") if right != missing])
+
+    def ask() -> None:
+        wait_until(lambda: watcher.condition.ready() is None or ended.is_set(), "it tells events, or has ended")
+        burst = after(past, f"c{99 + len(past)}", 6, MINUTE_MS)
+        send(stream.bootstrap_servers, OWN_TOPICS.output_topic, decided(burst, key="burst"))
+        wait_until(lambda: watcher.metrics.told.labels("emerging")._value.get() > 0 or ended.is_set(), "an event")
+        watcher.stop()
+
+    ended = threading.Event()
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        if missing is None:
+            watcher.run()
+        else:
+            # A topic that may not even be seen is missed first by those who look whether it is there.
+            seen = missing._replace(operation="DESCRIBE") if missing.operation == "READ" else missing
+            with pytest.raises(KafkaRefused, match=seen.words()):
+                watcher.run()
+    finally:
+        ended.set()
+        asking.join()
 
 
 def run_until_it_ends(worker: Worker) -> None:

@@ -23,7 +23,7 @@ LAYERS = (
     {"deciding", "operations"},
     {"recovery", "migration", "library"},
     {"stream", "estimator"},
-    {"tools"},
+    {"tools", "watch"},
     {"lab", "server"},
     {"cli"},
 )

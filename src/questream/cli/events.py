@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import deque
 from enum import StrEnum
@@ -9,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load, load_with_logs
 from questream.cli.output import print_json, print_line, printable, remark
+from questream.errors import SettingsError
 
 if TYPE_CHECKING:
     from questream.settings import Settings
     from questream.tools.events import Told
+
+logger = logging.getLogger(__name__)
 
 events = typer.Typer(help="Tell which clusters are new, spiking, quiet or back.", no_args_is_help=True)
 
@@ -57,6 +61,40 @@ AskerOption = Annotated[
 @events.callback()
 def _group() -> None:
     pass
+
+
+@events.command("run")
+def run_events(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Publish what happens to clusters to kafka.event_topic, each event once, until SIGTERM or Ctrl-C.
+
+    It runs beside the workers; of several one publishes, and the others stand by.
+    Example: questream events run --config questream.toml
+    """
+    from questream.cli.run import Stopper
+
+    stopper = Stopper()
+    settings = load_with_logs(config, set_)
+    from questream.stream.health import HealthServer
+    from questream.watch.watcher import Watcher
+
+    watcher = Watcher(settings)
+    condition = watcher.condition
+    try:
+        health = HealthServer(
+            settings.metrics.host, settings.metrics.port, watcher.metrics.registry, condition.live, condition.ready
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
+            "metrics.port = auto takes a free one",
+        ) from error
+    health.show(watcher.metrics.registry, condition.live, condition.ready, condition.remark)
+    logger.info("events are looked for", extra={"metrics_port": health.port})
+    stopper.stop_on_signal(watcher)
+    try:
+        watcher.run()
+    finally:
+        health.close()
 
 
 @events.command("list")

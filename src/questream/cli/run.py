@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -18,7 +18,6 @@ from questream.errors import SettingsError
 
 if TYPE_CHECKING:
     from questream.settings import Settings
-    from questream.stream.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def run(
 
     Example: questream run --config questream.toml
     """
-    stopper = _Stopper()
+    stopper = Stopper()
     settings = load_with_logs(config, set_)
     if not embedded:
         _run_worker(settings, stopper)
@@ -45,16 +44,23 @@ def run(
         _run_worker(changed, stopper)
 
 
-class _Stopper:
+class Stoppable(Protocol):
+    """A worker, or another process that has something in hand."""
+
+    def stop(self) -> None:
+        """Finish what is in hand; safe from a signal handler."""
+
+
+class Stopper:
     """Turns signals into a graceful stop. Before there is a worker nothing is in hand: the process just ends."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: Stoppable | None = None
         self._signals = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
-    def stop_on_signal(self, worker: Worker) -> None:
+    def stop_on_signal(self, worker: Stoppable) -> None:
         """From now on a first signal stops this worker."""
         self._worker = worker
 
@@ -68,7 +74,7 @@ class _Stopper:
         self._worker.stop()
 
 
-def _run_worker(settings: Settings, stopper: _Stopper) -> None:
+def _run_worker(settings: Settings, stopper: Stopper) -> None:
     from prometheus_client import CollectorRegistry
 
     from questream.stream.health import HealthServer

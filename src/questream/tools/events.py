@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 from questream.broker.connect import open_reader
 from questream.broker.port import Consumer, Message
 from questream.broker.reading import follow, read_to_end, start_before_end
-from questream.domain import Unread
 from questream.events.detector import DetectedEvent, Detector, EventRules
-from questream.records.times import parse_time
 from questream.settings import Settings
-from questream.tools.following import read_decision
-
-Asker = Literal["key", "question"]
+from questream.watch.counting import Asker, Counted, counted
 
 _MOST_NAMESPACES = 1000
 
@@ -25,14 +22,6 @@ class Told(NamedTuple):
 
     namespace: str
     event: DetectedEvent
-
-
-class _Counted(NamedTuple):
-    time_ms: int
-    namespace: str
-    cluster: str
-    asker: int
-    created: bool
 
 
 class Events:
@@ -54,33 +43,28 @@ class Events:
         Raises KafkaUnavailable or KafkaRefused.
         """
         # By time, not by partition: a partition that is read first is not the past of the others.
-        for counted in sorted(self._counted(read_to_end(self._consumer))):
-            yield from self._see(counted)
+        for one in sorted(self._counted(read_to_end(self._consumer))):
+            yield from self._see(one)
 
     def coming(self) -> Iterator[Told]:
         """What happens after the past was read, as it comes, without end. Raises as `past`."""
-        for counted in self._counted(follow(self._consumer)):
-            yield from self._see(counted)
+        for one in self._counted(follow(self._consumer)):
+            yield from self._see(one)
 
-    def _see(self, counted: _Counted) -> Iterator[Told]:
-        detector = self._detectors.get(counted.namespace)
+    def _see(self, question: Counted) -> Iterator[Told]:
+        detector = self._detectors.get(question.namespace)
         if detector is None:
             if len(self._detectors) >= _MOST_NAMESPACES:
                 return
-            detector = self._detectors[counted.namespace] = Detector(self._rules)
-        for event in detector.see(counted.cluster, counted.time_ms, counted.asker, created=counted.created):
-            yield Told(counted.namespace, event)
+            detector = self._detectors[question.namespace] = Detector(self._rules)
+        for event in detector.see(question.cluster, question.time_ms, question.asker, created=question.created):
+            yield Told(question.namespace, event)
 
-    def _counted(self, messages: Iterable[Message]) -> Iterator[_Counted]:
+    def _counted(self, messages: Iterable[Message]) -> Iterator[Counted]:
         for message in messages:
-            counting = _counting(message)
-            if counting is None or self._namespace not in (None, counting[1]["namespace"]):
-                continue
-            time_ms, decision = counting
-            place = (message.topic, message.partition, message.offset)
-            asker = hash(place if self._asker == "question" or not message.key else message.key)
-            created = decision["outcome"] == "created"
-            yield _Counted(time_ms, decision["namespace"], decision["cluster_id"], asker, created)
+            found = counted(message, self._asker, time.time_ns() // 1_000_000)
+            if found is not None and self._namespace in (None, found.namespace):
+                yield found
 
 
 @contextmanager
@@ -93,21 +77,3 @@ def open_events(settings: Settings, namespace: str | None) -> Iterator[Events]:
         start_before_end(consumer, settings.kafka.output_topic, settings.events.decisions)
         rules = EventRules(false_alarms_per_day=settings.events.false_alarms_per_day)
         yield Events(consumer, rules, settings.events.asker, namespace)
-
-
-def _counting(message: Message) -> tuple[int, dict[str, Any]] | None:
-    """When a question was asked, and its decision; None for what is none, joined no cluster or was decided before."""
-    if isinstance(message.value, Unread) or (decision := read_decision(message.value)) is None:
-        return None
-    try:
-        counts = decision["outcome"] in ("joined", "created") and decision["cluster_id"] and decision["namespace"]
-        return (_time_of(decision), decision) if counts else None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        return None
-
-
-def _time_of(decision: dict[str, Any]) -> int:
-    """When the question was asked, in ms since the epoch: what its record says, unless that is after its decision."""
-    decided_ms = parse_time(decision["decided_at"])
-    asked_ms = decision.get("source", {}).get("timestamp", -1)
-    return int(asked_ms) if 0 < asked_ms <= decided_ms else decided_ms

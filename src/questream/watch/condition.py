@@ -1,0 +1,53 @@
+"""What the probes say of a process that tells events."""
+
+from __future__ import annotations
+
+import time
+
+
+class WatchCondition:
+    """Set by the process's own thread, asked by any. A loop that does not turn for `stall_seconds` stalls."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        self._stall_seconds = stall_seconds
+        self._trouble: str | None = "not a member of the consumer group yet"
+        self._remark: str | None = None
+        self._turned_at: float | None = None
+
+    def stands_by(self, *, is_member: bool) -> None:
+        """Another one tells events, as far as is known."""
+        self._turn(None if is_member else "not a member of the consumer group yet", "another process tells events")
+
+    def learns(self) -> None:
+        """What was decided before is read."""
+        self._turn("learning from the decisions that were looked at before", None)
+
+    def tells(self) -> None:
+        """Events are told as they happen."""
+        self._turn(None, None)
+
+    def fails(self, reason: str) -> None:
+        """A session was lost."""
+        self._turn(reason, None)
+
+    def ends(self) -> None:
+        """No session runs, so that none can stall."""
+        self._turned_at = None
+
+    def live(self) -> str | None:
+        """None while the loop turns."""
+        turned_at = self._turned_at
+        if turned_at is None or time.monotonic() - turned_at < self._stall_seconds:
+            return None
+        return "nothing was read for longer than kafka.max_poll_interval_seconds"
+
+    def ready(self) -> str | None:
+        """None where events are told, or would be if the one that tells them ended; else what is missing."""
+        return self._trouble
+
+    def remark(self) -> str | None:
+        """What `/readyz` says although the process is ready."""
+        return self._remark
+
+    def _turn(self, trouble: str | None, remark: str | None) -> None:
+        self._trouble, self._remark, self._turned_at = trouble, remark, time.monotonic()

@@ -1,0 +1,266 @@
+"""`questream events run`: of the processes that run it, the one that has the topic of events tells them.
+
+Exactly once, as a worker: events and the offsets that they rest on are one transaction, fenced by the membership of the
+group, so that one that was taken for dead cannot commit. Nothing else is stored. Whoever begins learns from what stands
+below the committed offsets, and takes from the topic of events what was told.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Any
+
+from questream.broker.connect import make_consumer, make_producer, open_admin, open_reader
+from questream.broker.deadline import Watchdog
+from questream.broker.port import Consumer, Partition
+from questream.broker.publisher import TransactionalPublisher
+from questream.broker.reading import partitions_of, read_to_end, start_before_end
+from questream.errors import KafkaRefused, QuestreamError, Superseded, recourse_of
+from questream.events.detector import EventRules
+from questream.metrics import EventMetrics
+from questream.settings import Settings
+from questream.watch.condition import WatchCondition
+from questream.watch.ordering import TimeOrder
+from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+_LEAVE_SECONDS = 10.0
+# Offsets that raised no event are committed so often: what is behind them is read again after a crash, not told again.
+_COMMIT_SECONDS = 5.0
+_LOOK_FOR_PARTITIONS_SECONDS = 60.0
+
+
+def group_of(settings: Settings) -> str:
+    """The group of the processes that tell events; its offsets in the output topic are theirs."""
+    return f"{settings.kafka.group_id}.events"
+
+
+class Watcher:
+    """Tells events until stopped; several may run, of which one tells and the others stand by."""
+
+    def __init__(self, settings: Settings) -> None:
+        own = {"group_id": group_of(settings)}
+        self._settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update=own)})
+        self._name = f"{settings.kafka.worker_id or f'{socket.gethostname()}-{uuid.uuid4().hex[:8]}'}-events"
+        self._transactional_id = f"{settings.kafka.group_id}-{self._name}"
+        self.metrics = EventMetrics()
+        self.condition = WatchCondition(settings.kafka.max_poll_interval_seconds)
+        self._stopping = threading.Event()
+        self._watchdog = Watchdog()
+        self.metrics.build.info({"version": version("questream")})
+
+    def stop(self) -> None:
+        """Commit what was looked at and leave; safe from any thread and from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Blocks until `stop`; raises what cannot be mended by trying again, such as a missing topic or right."""
+        pause = _FIRST_PAUSE_SECONDS
+        try:
+            while not self._stopping.is_set():
+                started = time.monotonic()
+                try:
+                    self._require_topics()
+                    self._run_session()
+                except Superseded:
+                    logger.info("another process tells events now; standing by")
+                except QuestreamError as error:
+                    if not recourse_of(error).may_pass:
+                        raise
+                    self.condition.fails(str(error))
+                    logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
+                if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
+                    pause = _FIRST_PAUSE_SECONDS
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        finally:
+            self._watchdog.stop()
+
+    def _require_topics(self) -> None:
+        names = [self._settings.kafka.output_topic, self._settings.kafka.event_topic]
+        with open_admin(self._settings) as admin:
+            missing = [name for name in names if name not in admin.find_topics(names)]
+        if missing:
+            raise KafkaRefused(f"topic {', '.join(missing)} does not exist", "create it with: questream topics create")
+
+    def _run_session(self) -> None:
+        settings, deadline = self._settings, self._settings.kafka.call_deadline_seconds
+        self.metrics.sessions.inc()
+        member = make_consumer(settings, self._name)
+        publisher = TransactionalPublisher(
+            lambda: make_producer(settings, self._name, self._transactional_id), self._watchdog, deadline
+        )
+        try:
+            membership = Membership(member, settings.kafka.event_topic)
+            while not membership.renew(_POLL_SECONDS):
+                self.condition.stands_by(is_member=member.group_metadata().generation_id >= 0)
+                if self._stopping.is_set():
+                    return
+            with ExitStack() as opened:
+                self.condition.learns()
+                publisher.start()
+                reader = opened.enter_context(open_reader(settings))
+                told = opened.enter_context(open_reader(settings))
+                Turn(self, settings, membership, reader, told, publisher).run(self._stopping)
+        finally:
+            self.metrics.telling.set(0)
+            self.metrics.lag.clear()
+            self.condition.ends()
+            with self._watchdog.limit("close", _LEAVE_SECONDS + deadline):
+                publisher.close()
+                # A consumer that is not closed stays in the group, and the others stand by until it is given up.
+                member.close(_LEAVE_SECONDS)
+
+
+class Membership:
+    """Of the group's members, the one that is given the first partition of the topic of events tells them."""
+
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self.consumer = consumer
+        self._first = Partition(topic, 0)
+        consumer.subscribe(topic, _Unheard())
+
+    def renew(self, timeout: float) -> bool:
+        """Whether it is this one; stays a member, which has to be asked for more often than max_poll_interval."""
+        self.consumer.poll(timeout)
+        # What it is given is read by another consumer: here it only says whose turn it is.
+        self.consumer.pause(self.consumer.assignment() - self.consumer.paused())
+        return self._first in self.consumer.assignment()
+
+
+class _Unheard:
+    """The generation of the group fences what a rebalance overtakes."""
+
+    def revoked(self) -> None: ...
+    def lost(self) -> None: ...
+    def assigned(self) -> None: ...
+
+
+class Turn:
+    """The time for which this process tells events; for one thread."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        settings: Settings,
+        membership: Membership,
+        reader: Consumer,
+        told: Consumer,
+        publisher: TransactionalPublisher,
+    ) -> None:
+        self._metrics = watcher.metrics
+        self._condition = watcher.condition
+        self._settings = settings
+        self._membership = membership
+        self._reader = reader
+        self._told = told
+        self._publisher = publisher
+        # Before the offsets are read: what is committed under it rests on them.
+        self._generation = membership.consumer.group_metadata()
+        self._committed: dict[Partition, int | None] = {}
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until `stopping`. Raises Superseded when the turn is another's, KafkaUnavailable and KafkaRefused."""
+        kafka, events = self._settings.kafka, self._settings.events
+        partitions = partitions_of(self._reader, kafka.output_topic)
+        seen = self._seen(partitions)
+        start_before_end(self._told, kafka.event_topic, MOST_TOLD)
+        told = [event for message in read_to_end(self._told) if (event := read_told(message)) is not None]
+        rules = EventRules(false_alarms_per_day=events.false_alarms_per_day)
+        telling = Telling(rules, kafka.output_topic, told)
+        self._reader.assign(partitions)
+        starts = self._reader.beginning_offsets(partitions)
+        for partition in partitions:
+            self._reader.seek(partition, max(starts[partition], seen[partition] - events.decisions))
+        order = TimeOrder(self._reader, events.asker, seen)
+        self._follow(order, telling, seen, stopping)
+
+    def _seen(self, partitions: list[Partition]) -> dict[Partition, int]:
+        """Up to where decisions were looked at before; the first time of all that is where they end now."""
+        ends, starts = self._reader.end_offsets(partitions), self._reader.beginning_offsets(partitions)
+        committed = self._committed = self._read_committed(partitions)
+        if all(offset is None for offset in committed.values()):
+            self._commit([], ends)
+            return ends
+        # A partition that was added is read whole, and one that ends before what was looked at is another than it was.
+        return {
+            at: offset if offset is not None and starts[at] <= offset <= ends[at] else starts[at]
+            for at, offset in committed.items()
+        }
+
+    def _read_committed(self, partitions: Iterable[Partition]) -> dict[Partition, int | None]:
+        return {partition: self._membership.consumer.committed(partition) for partition in partitions}
+
+    def _stay(self) -> None:
+        """Raise Superseded if another process has the turn, or had it meanwhile."""
+        if not self._membership.renew(0.0):
+            raise Superseded("the group gave the topic of events to another member")
+        generation = self._membership.consumer.group_metadata()
+        # Without one it is about to join again, and what it commits until then is refused.
+        if generation.generation_id < 0 or generation.generation_id == self._generation.generation_id:
+            return
+        # A process that was taken for dead and joins again may be given the turn again, after others told events.
+        if self._read_committed(self._committed) != self._committed:
+            raise Superseded("another process told events meanwhile")
+        self._generation = generation
+
+    def _follow(
+        self, order: TimeOrder, telling: Telling, seen: dict[Partition, int], stopping: threading.Event
+    ) -> None:
+        looked_to = dict(seen)
+        committed_at = looked_at = time.monotonic()
+        while not stopping.is_set():
+            self._stay()
+            documents = self._look(order, telling)
+            moved = {at: next_ for at, next_ in order.next_offsets().items() if next_ > looked_to[at]}
+            now = time.monotonic()
+            if documents or (moved and now - committed_at > _COMMIT_SECONDS):
+                self._commit(documents, moved)
+                committed_at = now
+                looked_to |= moved
+            if now - looked_at > _LOOK_FOR_PARTITIONS_SECONDS:
+                looked_at = now
+                if set(partitions_of(self._reader, self._settings.kafka.output_topic)) != set(seen):
+                    logger.info("the output topic has other partitions; reading them from now on")
+                    break
+        self._commit([], {at: next_ for at, next_ in order.next_offsets().items() if next_ > looked_to[at]})
+
+    def _look(self, order: TimeOrder, telling: Telling) -> list[dict[str, Any]]:
+        documents: list[dict[str, Any]] = []
+        for placed in order.take(_POLL_SECONDS):
+            self._metrics.read.inc()
+            if order.was_seen(placed):
+                telling.learn(placed.question)
+            else:
+                documents += telling.see(placed.question)
+        if order.is_learning:
+            self._condition.learns()
+        else:
+            self._condition.tells()
+            self._metrics.telling.set(1)
+        for at, lag in order.lag.items():
+            self._metrics.lag.labels(at.topic, at.partition).set(lag)
+        return documents
+
+    def _commit(self, documents: list[dict[str, Any]], offsets: dict[Partition, int]) -> None:
+        if not documents and not offsets:
+            return
+        records = [event_record(self._settings.kafka.event_topic, document) for document in documents]
+        if self._generation.generation_id < 0:
+            # Kafka takes that for no membership, and would fence nothing.
+            raise Superseded("the group has dropped this member")
+        self._publisher.publish(records, offsets, self._generation, lambda: None)
+        self._committed |= offsets
+        for document in documents:
+            self._metrics.told.labels(document["data"]["kind"]).inc()

@@ -1,0 +1,201 @@
+"""`questream events run` on Apache Kafka: each event once, whatever happens to the process that tells it."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from questream.errors import ExitCode
+from questream.events.rhythm import HOUR_MS
+from questream.records import load_schema
+from tests.integration.test_cli_kafka import flags, fresh_topics
+from tests.kit.command import questream
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Message, Reader, Stream, send, wait_until
+from tests.kit.watching import Asked, WatcherProcess, decided
+from tests.unit.test_events import MINUTE_MS, after, steady
+
+MakeTopics = Callable[..., Topics]
+
+
+class Told:
+    """A stream of decisions and the events that were told of it."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.asked: list[Asked] = []
+        self._next = 100
+        self._events = Reader(stream.bootstrap_servers, stream.topics.event_topic)
+
+    def send(self, asked: list[Asked]) -> None:
+        """Have these questions be decided."""
+        messages = decided(asked, before=self.asked, key=f"asker {len(self.asked)}")
+        send(self.stream.bootstrap_servers, self.stream.topics.output_topic, messages)
+        self.asked += asked
+
+    def burst(self) -> str:
+        """Have a new cluster be asked about by six; returns its id."""
+        cluster = f"c{self._next}"
+        self._next += 1
+        self.send(after(self.asked, cluster, 6, MINUTE_MS))
+        return cluster
+
+    def emerged(self) -> Counter[str]:
+        """How often each cluster was told to emerge."""
+        values = self._events.values()
+        return Counter(one["subject"] for one in values if one["type"] == "questream.cluster.emerging")
+
+    def wait_for(self, *clusters: str) -> None:
+        """Until these were told."""
+        wait_until(lambda: set(clusters) <= self.emerged().keys(), f"{clusters} are told to emerge")
+
+    def records(self) -> list[Any]:
+        """The records of the topic of events."""
+        return self._events.rest()
+
+    def close(self) -> None:
+        """Let the reader go."""
+        self._events.__exit__()
+
+
+@pytest.fixture(params=[1, 3], ids=["one partition", "three partitions"])
+def told(kafka: KafkaServer, topics: MakeTopics, request: pytest.FixtureRequest) -> Iterator[Told]:
+    mine = topics(request.param)
+    create_event_topic(kafka, mine.event_topic)
+    with closing(Told(Stream(kafka.bootstrap_servers, mine, "redis://127.0.0.1:1/0"))) as made:
+        yield made
+
+
+def create_event_topic(kafka: KafkaServer, name: str) -> None:
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
+        admin.create_topics([NewTopic(name, 1, -1)], wait_for_metadata=True)
+
+
+def watcher(told: Told, folder: Path, name: str = "one") -> WatcherProcess:
+    return WatcherProcess(told.stream, folder, name)
+
+
+def test_an_event_is_published_once_and_what_was_before_the_first_start_is_not(told: Told, tmp_path: Path) -> None:
+    told.send(steady())
+    before = told.burst()
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        now = told.burst()
+        told.wait_for(now)
+        (record,) = [record for record in told.records() if record.key == f"acme/{now}".encode()]
+        assert ("content-type", b"application/cloudevents+json; charset=UTF-8") in record.headers
+        for value in (value for value in told._events.values()):
+            Draft202012Validator(load_schema("cluster-event")).validate(value)
+        wait_until(lambda: one.metrics()['questream_events_total{kind="emerging"}'] >= 1, "events are counted")
+        one.signal(signal.SIGTERM)
+        assert one.wait() == 0
+        later = told.burst()
+        one.start()
+        told.wait_for(now, later)
+        assert (told.emerged()[before], told.emerged()[now], told.emerged()[later]) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "publish:before:2:KILL",
+        "send:after:1:KILL",
+        "commit-transaction:before:2:KILL",
+        "commit-transaction:after:2:KILL",
+    ],
+)
+def test_a_crash_at_any_step_of_a_publication_gives_each_event_once(told: Told, tmp_path: Path, fault: str) -> None:
+    told.send(steady())
+    with watcher(told, tmp_path) as one:
+        one.start(fault)
+        one.wait_until_telling()
+        first = told.burst()
+        assert one.wait() == -signal.SIGKILL
+        one.start()
+        told.wait_for(first)
+        second = told.burst()
+        told.wait_for(second)
+        assert set(told.emerged().values()) == {1}
+
+
+def test_kill_after_kill_gives_each_event_once(told: Told, tmp_path: Path) -> None:
+    told.send(steady())
+    bursts = []
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        for _ in range(4):
+            bursts += [told.burst(), told.burst()]
+            told.wait_for(bursts[-2])
+            one.kill()
+            bursts.append(told.burst())
+            one.start()
+        told.wait_for(*bursts)
+        assert told.emerged() == dict.fromkeys(bursts, 1)
+
+
+def test_of_two_one_tells_and_the_other_takes_over_from_one_that_is_frozen(told: Told, tmp_path: Path) -> None:
+    told.send(steady())
+    with watcher(told, tmp_path, "one") as one, watcher(told, tmp_path, "two") as two:
+        one.start()
+        one.wait_until_telling()
+        two.start()
+        wait_until(lambda: {one.ready()[1], two.ready()[1]} == {"ok\n", "ok; another process tells events\n"}, "one")
+        teller, standby = (one, two) if one.ready()[1] == "ok\n" else (two, one)
+        first = told.burst()
+        told.wait_for(first)
+        teller.signal(signal.SIGSTOP)
+        second = told.burst()
+        told.wait_for(second)
+        teller.signal(signal.SIGCONT)
+        third = told.burst()
+        told.wait_for(third)
+        wait_until(lambda: teller.ready()[0] == 200, "the one that was frozen is back")
+        standby.kill()
+        fourth = told.burst()
+        told.wait_for(fourth)
+        assert told.emerged() == dict.fromkeys([first, second, third, fourth], 1)
+
+
+def test_records_that_are_no_decisions_and_no_events_are_passed_over(told: Told, tmp_path: Path) -> None:
+    told.send(steady())
+    far = told.asked[-1][0] + 100 * 365 * 24 * HOUR_MS
+    (joined,) = (message.value or b"" for message in decided(told.asked[-1:], before=told.asked))
+    values = [b"", b"null", b"[]", b'"text"', b"\xff", b"{" * 5000, b'{"outcome": 1}', None]
+    values += [joined.replace(b'"acme"', b'["a"]'), joined.replace(b'"cluster_id":"c', b'"cluster_id":"c1\\nc')]
+    assert len(set(values)) == 10
+    hostile = [*(Message(value, b"key") for value in values), *decided([(far, "c1")])]
+    topics = told.stream.topics
+    for topic in (topics.output_topic, topics.event_topic):
+        send(told.stream.bootstrap_servers, topic, hostile)
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        send(told.stream.bootstrap_servers, topics.output_topic, hostile)
+        burst = told.burst()
+        wait_until(lambda: any(record.key == f"acme/{burst}".encode() for record in told.records()), "it is told")
+        assert one.running
+
+
+def test_topics_that_hold_nothing_are_followed(told: Told, tmp_path: Path) -> None:
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        one.signal(signal.SIGTERM)
+        assert one.wait() == 0
+
+
+def test_without_its_topic_the_command_ends_and_says_what_to_do(kafka: KafkaServer) -> None:
+    outcome = questream("events", "run", *flags(kafka, fresh_topics()), "--metrics.port=auto")
+    assert outcome.code == ExitCode.REFUSED
+    assert "questream topics create" in outcome.err

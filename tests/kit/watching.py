@@ -1,0 +1,121 @@
+"""`questream events run` as a process of its own, which a test may kill, and decisions for it to look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from questream.domain import Decision, Question, Record, Source
+from questream.embedded import start_tied
+from questream.records import encode_decision
+from tests.kit.stream import Message, Stream, metric_values, wait_until
+
+Asked = tuple[int, str]
+
+
+def decided(stream: Sequence[Asked], *, before: Iterable[Asked] = (), key: str = "asker") -> list[Message]:
+    """Records of the output topic: time and cluster of each question, each with a key of its own.
+
+    The clusters of `before` are not created by them.
+    """
+    seen = {cluster for _, cluster in before}
+    made = []
+    for number, (time, cluster) in enumerate(stream):
+        record = Record(Source("questions", 0, number, time), None, b"")
+        decision = Decision(
+            cluster_id=int(cluster[1:]),
+            similarity=1.0,
+            outcome="joined" if cluster in seen else "created",
+            cluster_size=1,
+            runner_up=None,
+            label=None,
+            route=None,
+            model="model",
+            threshold=0.7,
+            truncated=False,
+            decided_at=time + 200,
+        )
+        seen.add(cluster)
+        question = Question(f"q{number}", "Why?", "acme", record)
+        made.append(Message(encode_decision(question, decision), f"{key} {number}".encode()))
+    return made
+
+
+class WatcherProcess:
+    """A process that tells events; `fault` as in tests/kit/worker_process.py. Killed at the end of the block."""
+
+    def __init__(self, stream: Stream, folder: Path, name: str, **settings: Any) -> None:
+        self.log = folder / f"{name}.log"
+        self._settings = stream.overrides(kafka__worker_id=name, **settings)
+        self._port_file = folder / f"{name}.port"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self, fault: str | None = None) -> None:
+        """Start it, for the first time or again."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._port_file.unlink(missing_ok=True)
+        arguments = {"settings": self._settings, "port_file": str(self._port_file), "fault": fault}
+        with self.log.open("ab") as output:
+            command = [sys.executable, "-m", "tests.kit.watcher_process", json.dumps(arguments)]
+            self._process = start_tied(command, output, environment)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, seconds: float = 40.0) -> int:
+        """Its exit code; a signal's number is negative."""
+        assert self._process is not None
+        return self._process.wait(seconds)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL. Idempotent."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+            self._process = None
+
+    def metrics(self) -> dict[str, float]:
+        """The samples of its metrics page."""
+        return metric_values(self.port)
+
+    def ready(self) -> tuple[int, str]:
+        """What `/readyz` answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def wait_until_telling(self) -> None:
+        """Until it tells events."""
+        wait_until(lambda: self.ready() == (200, "ok\n"), f"{self.log.name} tells events")
+
+    @property
+    def port(self) -> int:
+        """The port of its metrics page; waits for it."""
+        wait_until(self._port_file.exists, f"{self.log.name} serves its metrics:\n{self.log.read_text()[-2000:]}")
+        return int(self._port_file.read_text())
