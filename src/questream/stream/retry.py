@@ -50,6 +50,28 @@ class Retry:
 
         A namespace that somebody holds is left to the caller: the others must not wait for it.
         """
+        # Nearly every call is answered at once: tenacity's bookkeeping would then cost more than many a call itself.
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            if recourse_of(error) is not Recourse.RETRY:
+                raise
+            first = error
+        return self._try_again(first, lambda: call(*args, **kwargs))
+
+    def _try_again(self, first: Exception, call: Callable[[], T]) -> T:
+        """Wait and call until the answer is not one to try again; `first` is the error of the try before.
+
+        Raises the last error once the worker is stopping.
+        """
+        failed = [first]
+
+        def attempt() -> T:
+            # Tenacity sees the first try as well, or its first wait would come one try too late.
+            if failed:
+                raise failed.pop()
+            return call()
+
         this = object()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: recourse_of(error) is Recourse.RETRY),
@@ -60,7 +82,7 @@ class Retry:
             reraise=True,
         )
         try:
-            return retrying(call, *args, **kwargs)
+            return retrying(attempt)
         finally:
             error = self._failing.pop(this, None)
             if error is not None and self.available:
