@@ -16,9 +16,11 @@ import yaml
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.structs import OffsetAndMetadata
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
-from questream.metrics import Metrics
+from questream.metrics import EventMetrics, Metrics
 from questream.stream.health import HealthServer
 from tests.conftest import built
 from tests.kit.servers import KafkaServer, RedisServer, Server
@@ -142,8 +144,8 @@ class PrometheusServer(Server):
         return result
 
 
-def tick(metrics: Metrics) -> None:
-    """Something happens to every metric that a worker has."""
+def tick(metrics: Metrics | EventMetrics) -> None:
+    """Something happens to every metric that a worker, or a process that tells events, has."""
     for metric in vars(metrics).values():
         if not isinstance(metric, Counter | Gauge | Histogram):
             continue
@@ -157,23 +159,37 @@ def tick(metrics: Metrics) -> None:
 
 
 _LABEL_VALUES = {"reason": "not_json", "outcome": "created", "stage": "commit", "topic": "questions", "partition": "0"}
+_LABEL_VALUES |= {"kind": "emerging"}
+
+
+class BothCollector(Collector):
+    """What a worker and a process that tells events measure, as if they were scraped together."""
+
+    def __init__(self, worker: Metrics, events: EventMetrics) -> None:
+        self._worker, self._events = worker, events
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._worker.registry.collect()
+        yield from (family for family in self._events.registry.collect() if family.name != "questream_build")
 
 
 @pytest.fixture
-def worker_metrics() -> Iterator[tuple[Metrics, int]]:
-    """A worker's metrics, and the port that they are served on."""
-    metrics = Metrics()
+def all_metrics() -> Iterator[tuple[Metrics, EventMetrics, int]]:
+    """A worker's metrics, those of a process that tells events, and the port that both are served on."""
+    metrics, events = Metrics(), EventMetrics()
     metrics.build.info({"version": "1"})
     metrics.model.info({"name": "a model"})
-    server = HealthServer(LOOPBACK, 0, metrics.registry, live=lambda: None, ready=lambda: None)
-    yield metrics, server.port
+    registry = CollectorRegistry()
+    registry.register(BothCollector(metrics, events))
+    server = HealthServer(LOOPBACK, 0, registry, live=lambda: None, ready=lambda: None)
+    yield metrics, events, server.port
     server.close()
 
 
 def test_every_panel_of_the_dashboard_shows_what_a_worker_measures(
-    worker_metrics: tuple[Metrics, int], tmp_path: Path
+    all_metrics: tuple[Metrics, EventMetrics, int], tmp_path: Path
 ) -> None:
-    metrics, port = worker_metrics
+    metrics, events, port = all_metrics
     dashboard = json.loads((ROOT / "worker" / "grafana" / "dashboards" / "questream.json").read_text())
     chosen = {"$job": "questream", "$instance": ".+", "$__rate_interval": "10s"}
     waiting = {}
@@ -187,6 +203,7 @@ def test_every_panel_of_the_dashboard_shows_what_a_worker_measures(
         deadline = time.monotonic() + 30
         while waiting and time.monotonic() < deadline:
             tick(metrics)
+            tick(events)
             time.sleep(1)
             waiting = {
                 panel: expression

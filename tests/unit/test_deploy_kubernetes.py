@@ -16,7 +16,7 @@ from questream.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "worker" / "kubernetes"
-COMPONENTS = ["gpu", "keda", "podmonitor", "serve"]
+COMPONENTS = ["events", "gpu", "keda", "podmonitor", "serve"]
 SECRETS = "/run/secrets/questream"
 LEAVE_SECONDS = 10
 
@@ -184,8 +184,33 @@ def test_the_schemas_of_kubernetes_allow_the_page() -> None:
         kubernetes.validate(read(f"serve/{name}.yaml"), "1.30", strict=True)
 
 
+def test_events_are_told_with_the_rights_of_a_worker_and_their_probes_are_served(settings: Settings) -> None:
+    deployment = read("events/deployment.yaml")["spec"]
+    assert deployment["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"]
+    pod = deployment["template"]["spec"]
+    (events,) = pod["containers"]
+    assert events["args"] == ["events", "run"]
+    assert pod["securityContext"].items() <= POD["securityContext"].items()
+    assert events["securityContext"] == WORKER["securityContext"]
+    assert events["ports"] == [{"name": "metrics", "containerPort": settings.metrics.port}]
+    probes = [events[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
+    assert [(probe["path"], probe["port"]) for probe in probes] == [
+        ("/livez", "metrics"), ("/livez", "metrics"), ("/readyz", "metrics")
+    ]  # fmt: skip
+    scraped = read("podmonitor/events.yaml")["spec"]
+    assert scraped["selector"] == deployment["selector"]
+    assert [endpoint["port"] for endpoint in scraped["podMetricsEndpoints"]] == ["metrics"]
+
+
+def test_the_schemas_of_kubernetes_allow_events() -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate carries the schemas")
+    kubernetes.validate(read("events/deployment.yaml"), "1.30", strict=True)
+
+
 def every_choice_of_components() -> list[list[str]]:
-    return [list(chosen) for count in range(5) for chosen in itertools.combinations(COMPONENTS, count)]
+    return [
+        list(chosen) for count in range(len(COMPONENTS) + 1) for chosen in itertools.combinations(COMPONENTS, count)
+    ]
 
 
 @pytest.fixture(params=every_choice_of_components(), ids=lambda chosen: "+".join(chosen) or "base")
@@ -202,7 +227,8 @@ def kustomized(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str
     made = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
     documents = list(yaml.safe_load_all(made.stdout))
-    return request.param, {made["kind"]: made for made in documents if made["metadata"]["name"] != "questream-page"}
+    others = ("questream-page", "questream-events")
+    return request.param, {made["kind"]: made for made in documents if made["metadata"]["name"] not in others}
 
 
 def test_components_add_up(kustomized: tuple[list[str], dict[str, dict[str, Any]]]) -> None:
