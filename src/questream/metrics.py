@@ -63,6 +63,22 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.level_runs = Counter(
+            "questream_level_runs", "Times that intents and topics were found anew.", registry=registry
+        )
+        self.level_seconds = Counter(
+            "questream_level_cpu_seconds", "Processor time of finding intents and topics anew.", registry=registry
+        )
+        self.level_changed_share = Gauge(
+            "questream_level_changed_share",
+            "Share of the questions whose intent or topic has another id since this worker found them last.",
+            registry=registry,
+        )
+        self.levels_too_large = Gauge(
+            "questream_levels_too_large",
+            "Namespaces with more clusters than levels.max_clusters, whose intents and topics stay as they are.",
+            registry=registry,
+        )
         self.stale_retries = Counter(
             "questream_stale_retries", "Commits decided again because other workers came first.", registry=registry
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.protocol import StoredLevels
 from questream.store.redis.keys import KINDS, Kind
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
@@ -21,7 +22,7 @@ LUA = Path(__file__).parents[2] / "src" / "questream" / "store" / "redis" / "lua
 NOT_SCRIPTS = {"prelude", "writing"}
 WRITES = "HSET|HDEL|HINCRBY|ZADD|ZREM|SADD|XADD|RPUSH|LPOP"
 # Fields of hashes are given by name where a kind has a known set of them.
-OWN_FIELDS = {"meta", "cluster:ID"}
+OWN_FIELDS = {"meta", "cluster:ID", "levels"}
 
 
 def kind_of(key: str, namespace: str) -> list[Kind]:
@@ -44,6 +45,8 @@ def use_everything(store: RedisStore, namespace: str) -> None:
     store.take_home(namespace, b"home")
     store.retire(namespace, Retention(alias_seconds=0), 10)
     store.stream("questions", "identity")
+    store.lease_levels(namespace, "worker", 60.0)
+    store.write_levels(namespace, store.store_epoch(namespace) or "", StoredLevels())
 
 
 def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: Any) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from questream import QuestionClusterer
+from questream import LevelRules, QuestionClusterer
+from questream.deciding.level_runs import find_anew
 from questream.encoder import Encoder
 from questream.errors import ExitCode
 from questream.settings import RedisSettings
@@ -37,14 +38,24 @@ def fill(store: RedisStore, namespace: str = "default") -> None:
     clusterer.assign(np.eye(DIMENSION, dtype=np.float32)[[0, 0, 1, 0, 2, 1]])
 
 
-def fill_subjects(store: RedisStore) -> None:
-    """Clusters c1, c2 and so on of the subjects in turn, near to those of their own; the last is asked of more."""
+def fill_subjects(store: RedisStore, more: int = 0) -> None:
+    """Clusters c1, c2 and so on of the subjects in turn, near to those of their own; the last is asked of more.
+
+    Or `more` of each subject, one at most.
+    """
     count = SUBJECTS * CLUSTERS_OF_EACH
-    rows = np.zeros((count, SUBJECTS + count), np.float32)
-    for row in range(count):
+    rows = np.zeros((count + SUBJECTS, 2 * SUBJECTS + count), np.float32)
+    for row in range(len(rows)):
         rows[row, [row % SUBJECTS, SUBJECTS + row]] = np.sqrt([0.6, 0.4])
-    clusterer = QuestionClusterer(dimension=SUBJECTS + count, threshold=0.9, similarity="cosine", store=store)
-    clusterer.assign(np.concatenate([rows, rows[[SUBJECTS - 1] * 2]]))
+    clusterer = QuestionClusterer(dimension=rows.shape[1], threshold=0.9, similarity="cosine", store=store)
+    clusterer.assign(rows[count:] if more else np.concatenate([rows[:count], rows[[SUBJECTS - 1] * 2]]))
+
+
+def find_levels(store: RedisStore) -> None:
+    """As a worker does where they are due."""
+    stored, mirror = store.levels("default"), store.load("default")
+    sizes = {state.cluster_id: state.size for state in store.summaries("default")}
+    assert store.write_levels("default", mirror.store_epoch, find_anew(mirror, sizes, stored, LevelRules())[0])
 
 
 @pytest.fixture
@@ -105,7 +116,32 @@ def test_clusters_are_grouped_by_what_people_want(redis_url: str) -> None:
     limited = questream("clusters", "intents", "--json", "--limit", "2", f"--redis.url={redis_url}")
     assert limited.json_lines == rows[:2]
     table = questream("clusters", "intents", f"--redis.url={redis_url}").out.splitlines()
-    assert table[1].split()[:3] == [rows[0]["largest_cluster"], str(CLUSTERS_OF_EACH), str(CLUSTERS_OF_EACH + 2)]
+    assert table[1].split()[:6] == [
+        "-",
+        "of",
+        rows[0]["largest_cluster_of_topic"],
+        rows[0]["largest_cluster"],
+        str(CLUSTERS_OF_EACH),
+        str(CLUSTERS_OF_EACH + 2),
+    ]
+
+
+def test_intents_that_a_worker_has_found_keep_their_ids(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill_subjects(store)
+    find_levels(store)
+    rows = questream("clusters", "intents", "--json", f"--redis.url={redis_url}").json_lines
+    assert sorted(row["intent_id"] for row in rows) == [f"i{number}" for number in range(1, SUBJECTS + 1)]
+    assert {row["topic_id"][0] for row in rows} <= {"t", "i"}
+    clusters = {row["intent_id"]: row["clusters"] for row in rows}
+    # What was opened since is where its neighbours are, and the next run leaves all others where they were.
+    fill_subjects(store, more=1)
+    for _ in range(2):
+        later = questream("clusters", "intents", "--json", f"--redis.url={redis_url}").json_lines
+        assert {row["intent_id"]: row["clusters"][:-1] for row in later} == clusters
+        find_levels(store)
+    table = questream("clusters", "intents", f"--redis.url={redis_url}").out.splitlines()
+    assert table[1].split()[0] == later[0]["intent_id"]
 
 
 def test_clusters_without_near_ones_are_intents_of_their_own(filled: str) -> None:

@@ -121,6 +121,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.keep_texts": "false",
         "clusters.shared": "true",
         "judge.features": "false",
+        "levels.enabled": "false",
         "input.format": "text",
         "input.envelope": "none",
         "input.text": "{subject}\\n{body}",

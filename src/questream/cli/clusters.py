@@ -140,7 +140,7 @@ def intents(
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Group the clusters by what people want, as they stand now; an intent is named by its largest cluster.
+    """Show the clusters by what people want, with the ids of intents and topics where a worker has found them.
 
     Example: questream clusters intents --limit 50
     """
@@ -154,13 +154,14 @@ def intents(
             print_json(row)
         return
     print_table(
-        ["largest cluster", "clusters#", "size#", "topic of", "labels", "question"],
+        ["intent", "topic", "largest cluster", "clusters#", "size#", "labels", "question"],
         (
             [
+                row["intent_id"] or "-",
+                row["topic_id"] or f"of {row['largest_cluster_of_topic']}",
                 row["largest_cluster"],
                 f"{len(row['clusters']):,}",
                 f"{row['size']:,}",
-                row["largest_cluster_of_topic"],
                 printable(", ".join(row["labels"])),
                 printable(row["representative"] or ""),
             ]

@@ -400,6 +400,18 @@ class JudgeSettings(Group):
     )
 
 
+class LevelSettings(Group):
+    """Intents and topics: groups of the clusters, which a worker finds anew from time to time beside the stream."""
+
+    enabled: bool = Field(default=True, description="Whether they are found; those that were found stay.")
+    max_clusters: int = Field(
+        default=10_000,
+        ge=2,
+        le=100_000,
+        description="Most clusters of a namespace whose levels are found anew; each run compares each with each.",
+    )
+
+
 class NamespaceSettings(Group):
     """Which namespaces a record may begin; what is beyond it is dead-lettered. Those that are there go on."""
 
@@ -604,6 +616,7 @@ class Settings(Group):
     model: ModelSettings = Field(default_factory=ModelSettings)
     clusters: ClusterSettings = Field(default_factory=ClusterSettings)
     judge: JudgeSettings = Field(default_factory=JudgeSettings)
+    levels: LevelSettings = Field(default_factory=LevelSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     input: InputSettings = Field(default_factory=InputSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -50,6 +50,7 @@ from questream.stream.decoding import Decoding
 from questream.stream.health import HealthServer
 from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
+from questream.stream.levels import LevelRuns
 from questream.stream.polling import PollingRetry
 from questream.stream.publishing import Publishing, Topics
 from questream.stream.recall import Recall
@@ -120,6 +121,9 @@ class Worker:
         # Of all sessions: one that failed under a quota leaves its pace to the next.
         limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
         self._pace = Pace(settings.batch_questions, _HELD_SHARE * limit_seconds)
+        self._levels = LevelRuns(
+            self._store, self._namespaces, settings.levels, self._worker_id, self.metrics, on_failure=self.stop
+        )
         self._settings_in_use = SettingsInUse(
             self._store,
             settings.clusters.namespace,
@@ -154,16 +158,20 @@ class Worker:
                 # Whatever the store has to be brought to, a session does it.
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)
+                self._levels.start()
                 self._run_sessions()
         except QuestreamError as error:
             # What was tried until the worker stopped has not failed.
             if recourse_of(error) is not Recourse.RETRY or not self._stopping.is_set():
                 raise
         finally:
+            self._levels.stop()
             self._cluster_topic.close()
             if self._health is None:
                 health.close()
             self._watchdog.stop()
+        if self._levels.failure is not None:
+            raise self._levels.failure
         logger.info("worker stopped", extra={"worker": self._worker_id})
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The intents of a namespace: groups of the clusters that stand in the store now."""
+"""The intents of a namespace: as a worker found them last, else groups of the clusters that stand in the store now."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from questream.clustering.levels import Leaves, LevelRules, Levels, Node, leaves_of, regroup
+from questream.deciding.level_runs import standing
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
 from questream.store.protocol import Store
@@ -16,10 +17,14 @@ MOST_GROUPED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Clusters of one intent, the largest first, and the largest cluster of all that are of its topic."""
+    """Clusters of one intent, the largest first, and the largest cluster of all that are of its topic.
+
+    `path` has the ids of the first cluster, its intent and its topic, where the store has levels.
+    """
 
     clusters: tuple[ClusterState, ...]
     topic: int
+    path: tuple[Node, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -28,12 +33,13 @@ class Intent:
 
 
 def find_intents(store: Store, namespace: str, most: int = MOST_GROUPED) -> list[Intent]:
-    """Group the live clusters of a namespace, the largest intent first. Nothing is stored.
+    """The live clusters of a namespace by intent, the largest intent first: as stored, with new clusters where those
+    near to them are; grouped now, and nothing stored, where no worker has found levels yet.
 
-    A cluster that no other is near to is an intent by itself. Raises QuestreamError for more than `most`.
+    A cluster that no other is near to is an intent by itself. Raises QuestreamError for more than `most` to group now.
     """
-    mirror = store.load(namespace)
-    if mirror.count > most:
+    mirror, stored = store.load(namespace), store.levels(namespace)
+    if not stored.version and mirror.count > most:
         raise QuestreamError(
             f"{mirror.count:,} clusters are more than the {most:,} that can be grouped at once",
             "let unused clusters retire (`clusters.retention_seconds`, `clusters.max_clusters`)",
@@ -42,14 +48,20 @@ def find_intents(store: Store, namespace: str, most: int = MOST_GROUPED) -> list
         return []
     states = {state.cluster_id: state for state in store.summaries(namespace)}
     leaves = leaves_of(mirror, {number: state.size for number, state in states.items()})
-    levels = regroup(leaves, Levels(), LevelRules()).levels
-    return _intents(leaves, levels, states)
+    if stored.version:
+        levels = standing(mirror, stored, LevelRules())
+    else:
+        levels = regroup(leaves, Levels(), LevelRules()).levels
+    return _intents(leaves, levels, states, are_stored=bool(stored.version))
 
 
 def as_document(intent: Intent) -> dict[str, Any]:
-    """An intent as JSON tells it; it and its topic are named by their largest clusters."""
+    """An intent as JSON tells it; it and its topic have ids where a worker has found them, null before."""
     first = intent.clusters[0]
+    _, intent_id, topic_id = intent.path or (None, None, None)
     return {
+        "intent_id": None if intent_id is None else str(intent_id),
+        "topic_id": None if topic_id is None else str(topic_id),
         "largest_cluster": format_cluster_id(first.cluster_id),
         "namespace": first.namespace,
         "size": intent.size,
@@ -60,7 +72,7 @@ def as_document(intent: Intent) -> dict[str, Any]:
     }
 
 
-def _intents(leaves: Leaves, levels: Levels, states: dict[int, ClusterState]) -> list[Intent]:
+def _intents(leaves: Leaves, levels: Levels, states: dict[int, ClusterState], *, are_stored: bool) -> list[Intent]:
     members: dict[Node, list[ClusterState]] = {}
     largest: dict[Node, ClusterState] = {}
     # The largest first, of equal ones the older: so each group begins with its largest.
@@ -70,8 +82,9 @@ def _intents(leaves: Leaves, levels: Levels, states: dict[int, ClusterState]) ->
         members.setdefault(intent, []).append(state)
         largest.setdefault(topic, state)
     found = [
-        Intent(tuple(clusters), largest[levels.path(clusters[0].cluster_id)[2]].cluster_id)
+        Intent(tuple(clusters), largest[path[2]].cluster_id, path if are_stored else None)
         for clusters in members.values()
+        for path in [levels.path(clusters[0].cluster_id)]
     ]
     return sorted(found, key=lambda intent: (-intent.size, intent.clusters[0].cluster_id))
 

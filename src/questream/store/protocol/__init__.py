@@ -23,6 +23,7 @@ from questream.store.protocol.commits import (
     Stale,
     Tail,
 )
+from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark, StoredLevels
 from questream.store.protocol.namespaces import LAYOUT, NO_TOPICS, Identity, Namespaces, StoreError, StreamTopics
 from questream.store.protocol.operations import OPERATIONS_KEPT, Operations, ProposedOperation
 from questream.store.protocol.outbox import (
@@ -37,6 +38,7 @@ from questream.store.protocol.outbox import (
 from questream.store.protocol.recovery import Mended, Recovery, Restored
 
 __all__ = [
+    "ENDED_KEPT",
     "LAYOUT",
     "NO_TOPICS",
     "OPERATIONS_KEPT",
@@ -52,6 +54,8 @@ __all__ = [
     "Identity",
     "Ledger",
     "LedgerRow",
+    "LevelCalls",
+    "LevelsMark",
     "MeanUpdate",
     "Mended",
     "Merged",
@@ -69,6 +73,7 @@ __all__ = [
     "Stale",
     "Store",
     "StoreError",
+    "StoredLevels",
     "StreamTopics",
     "Tail",
     "Unconfirmed",
@@ -77,7 +82,7 @@ __all__ = [
 ]
 
 
-class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, Protocol):
+class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 # The keys that a namespace has one of.
-Name = Literal["meta", "log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "rights"]
+Name = Literal[
+    "meta", "log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "levels", "rights"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,14 @@ KINDS = (
         "ID: the number of the operation that had it first",
         "operate",
         "nothing",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:levels",
+        "hash",
+        "levels: JSON of the intents and topics that a run found (store/levels_text.py); version: its number;"
+        " opened: how many clusters had been opened by then; lease: who finds them anew, until when",
+        "lease_levels write_levels",
+        "lease_levels and write_levels, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

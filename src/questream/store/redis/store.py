@@ -7,6 +7,7 @@ from questream.store.redis.client import connect_redis
 from questream.store.redis.clusters import RedisClusters
 from questream.store.redis.commits import RedisCommits
 from questream.store.redis.failures import translated
+from questream.store.redis.levels import RedisLevels
 from questream.store.redis.namespaces import RedisNamespaces
 from questream.store.redis.operations import RedisOperations
 from questream.store.redis.outbox import RedisOutbox
@@ -23,7 +24,9 @@ def open_store(settings: RedisSettings, log_entries: int = 8192) -> RedisStore:
         return RedisStore(connect_redis(settings), log_entries=log_entries, prefix=settings.prefix)
 
 
-class RedisStore(RedisNamespaces, RedisCommits, RedisOutbox, RedisRecovery, RedisClusters, RedisOperations):
+class RedisStore(
+    RedisNamespaces, RedisCommits, RedisOutbox, RedisRecovery, RedisClusters, RedisOperations, RedisLevels
+):
     """The Store on Redis 6.2 or newer, or Valkey: single node, Sentinel or Cluster.
 
     `client` is a redis.Redis or redis.RedisCluster that answers bytes (redis-py's annotations allow for both bytes and

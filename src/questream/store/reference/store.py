@@ -29,6 +29,7 @@ from questream.store.protocol import (
     Confirmation,
     Identity,
     Ledger,
+    LevelsMark,
     Mended,
     Merged,
     OutboxPosition,
@@ -38,6 +39,7 @@ from questream.store.protocol import (
     Restored,
     Revisions,
     Stale,
+    StoredLevels,
     StoreError,
     StreamTopics,
     Tail,
@@ -124,6 +126,8 @@ class _Namespace:
     operations: dict[int, Operation] = field(default_factory=dict)
     operation_count: int = 0
     constrained: int = 0  # the seq at which exemplars last changed
+    levels: StoredLevels = field(default_factory=StoredLevels)
+    levels_lease: tuple[str, float] = ("", 0.0)
 
 
 class MemoryStore:
@@ -383,6 +387,38 @@ class MemoryStore:
             cluster.labelled = True
             state.outbox[old.cluster_id] = self._clock()
             return _state(namespace, state, old.cluster_id)
+
+    def levels(self, namespace: str) -> StoredLevels:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return StoredLevels() if state is None else state.levels
+
+    def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
+        with self._lock:
+            known = {name: self._namespaces[name] for name in namespaces if name in self._namespaces}
+            return {
+                name: LevelsMark(
+                    state.levels.version, state.levels.opened, state.next_id - 1, len(list(_members(state, "idle")))
+                )
+                for name, state in known.items()
+            }
+
+    def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
+        with self._lock:
+            state, now = self._get(namespace), self._clock()
+            of, until = state.levels_lease
+            if of not in ("", holder) and until > now:
+                return False
+            state.levels_lease = (holder, now + seconds) if seconds else ("", 0.0)
+            return True
+
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+        with self._lock:
+            state = self._get_recovered(namespace, store_epoch)
+            if state.levels.version != levels.version:
+                return False
+            state.levels = replace(levels, version=max(levels.version + 1, int(self._clock() * 1000)))
+            return True
 
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         with self._lock:

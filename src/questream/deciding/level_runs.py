@@ -1,0 +1,58 @@
+"""The levels of a namespace in a store: when a run is due, what it writes, and where each cluster is until the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from questream.clustering.levels import Leaves, LevelRules, Levels, Node, Regrouped, leaf, leaves_of, place, regroup
+from questream.clustering.mirror import Mirror
+from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
+
+# A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
+_NEW_CLUSTERS = 8
+_NEW_SHARE = 0.1
+
+
+def is_due(mark: LevelsMark) -> bool:
+    """Whether so many clusters were opened since the last run that the levels should be found anew."""
+    return mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
+
+
+def find_anew(
+    mirror: Mirror, sizes: Mapping[int, int], stored: StoredLevels, rules: LevelRules
+) -> tuple[StoredLevels, float]:
+    """The levels of a mirror, beginning with the stored ones, to be written in the place of these.
+
+    `sizes` are the questions of each cluster. Returns beside them the share of the questions whose intent or topic has
+    another id than before; those of clusters that are new since the last run are left out.
+    """
+    leaves = leaves_of(mirror, sizes)
+    found = regroup(leaves, stored.levels, rules)
+    written = replace(
+        stored, levels=found.levels, opened=mirror.next_id - 1, ended=_ended(stored.ended, found, ENDED_KEPT)
+    )
+    return written, _changed_share(leaves, stored, found.levels)
+
+
+def standing(mirror: Mirror, stored: StoredLevels, rules: LevelRules) -> Levels:
+    """The levels as stored, with each cluster that is new since where the clusters nearest to it are."""
+    new = sorted(int(number) for number in mirror.ids if number > stored.opened)
+    placed = place(mirror, stored.levels, rules, new)
+    return replace(stored.levels, parents={**stored.levels.parents, **{leaf(i): into for i, into in placed.items()}})
+
+
+def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> dict[Node, Node | None]:
+    """The last `most` communities that ended, each with where its questions are by now."""
+    ended = {node: found.ended.get(into, into) if into is not None else None for node, into in former.items()}
+    ended.update(found.ended)
+    return dict(list(ended.items())[-most:])
+
+
+def _changed_share(leaves: Leaves, stored: StoredLevels, levels: Levels) -> float:
+    known = changed = 0.0
+    for number, size in zip(leaves.ids.tolist(), leaves.sizes.tolist(), strict=True):
+        if number <= stored.opened:
+            known += size
+            changed += size * (stored.levels.path(number)[1:] != levels.path(number)[1:])
+    return changed / known if known else 0.0

@@ -1,0 +1,61 @@
+"""Levels of a namespace in the store: which intent and topic each cluster was in when they were last found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from questream.clustering.levels import Levels, Node
+
+# The last that are kept.
+ENDED_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLevels:
+    """What a run found. `version` is the store's number of it, 0 before the first run; a later run has a higher one.
+
+    `opened` clusters had been opened by then: those with a higher number are new since. `ended` are communities that
+    are no more, the last that ended last, and where most of their questions went; None where all their leaves are gone.
+    """
+
+    levels: Levels = field(default_factory=Levels)
+    opened: int = 0
+    ended: Mapping[Node, Node | None] = field(default_factory=dict)
+    version: int = 0
+
+
+class LevelsMark(NamedTuple):
+    """How far a namespace and its levels are: the levels' `version` and `opened` as in StoredLevels, and by now the
+    numbers of clusters that were opened (`opened_now`) and that live (`live`)."""
+
+    version: int
+    opened: int
+    opened_now: int
+    live: int
+
+
+class LevelCalls(Protocol):
+    """The levels above the clusters: one value for each namespace, which one worker at a time finds anew."""
+
+    def levels(self, namespace: str) -> StoredLevels:
+        """The levels as last written; of version 0 where there are none that can be read.
+
+        Raises NamespaceRefused where a later release has written them with another meaning.
+        """
+
+    def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
+        """How far each namespace and its levels are, asked at once; those are left out that are not there."""
+
+    def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
+        """Whether the holder is the one to find the levels anew, for so many seconds from now; 0 lets it go.
+
+        It spares work that is done twice: `write_levels` looks at the version alone.
+        """
+
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+        """Put the levels in the place of their `version`, whole; False where another version stands.
+
+        Raises RecoveryNeeded if another store epoch stands.
+        """

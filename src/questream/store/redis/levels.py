@@ -1,0 +1,66 @@
+"""Levels in Redis: one hash for each namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis.exceptions
+
+from questream.store.levels_text import levels_text, parse_levels
+from questream.store.protocol import LevelsMark, StoredLevels
+from questream.store.redis.calls import CHUNK, RedisCalls, on_namespace
+from questream.store.redis.codec import is_count
+from questream.store.redis.failures import translated
+
+
+class RedisLevels(RedisCalls):
+    """The protocol LevelCalls."""
+
+    @on_namespace
+    def levels(self, namespace: str) -> StoredLevels:
+        try:
+            version, text = self._client.hmget(self._keys.of(namespace, "levels"), ["version", "levels"])
+        except redis.exceptions.ResponseError as error:
+            # The next run writes it anew; to recover the namespace would not mend it.
+            if "WRONGTYPE" not in str(error):
+                raise
+            return StoredLevels()
+        return parse_levels(text, int(version)) if is_count(version) and text is not None else StoredLevels()
+
+    @translated()
+    def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
+        marks: dict[str, LevelsMark] = {}
+        for start in range(0, len(namespaces), CHUNK):
+            chunk = namespaces[start : start + CHUNK]
+            pipeline = self._client.pipeline(transaction=False)
+            for namespace in chunk:
+                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened"])
+                pipeline.hmget(self._keys.of(namespace, "meta"), ["next", "live"])
+            replies = pipeline.execute(raise_on_error=False)
+            for namespace, written, counted in zip(chunk, replies[::2], replies[1::2], strict=True):
+                opened_now, live = _counts(counted)
+                if opened_now:
+                    marks[namespace] = LevelsMark(*_counts(written), opened_now - 1, live)
+        return marks
+
+    @on_namespace
+    def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
+        self.require_rights(namespace)
+        keys = [self._keys.of(namespace, "levels")]
+        return bool(self._scripts["lease_levels"](keys=keys, args=[holder, int(seconds * 1000)]))
+
+    @on_namespace
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+        self.require_rights(namespace)
+        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
+        args = [store_epoch, levels.version, levels.opened, levels_text(levels)]
+        return bool(self._scripts["write_levels"](keys=keys, args=args))
+
+
+def _counts(reply: Any) -> tuple[int, int]:
+    """Two fields as counts, 0 for what is none."""
+    if not isinstance(reply, list):
+        return 0, 0
+    one, other = (int(value) if is_count(value) else 0 for value in reply)
+    return one, other

@@ -1,0 +1,125 @@
+"""Levels beside the stream: a thread finds intents and topics anew where they are due, one worker to a namespace."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+
+from questream.clustering.levels import LevelRules
+from questream.deciding.level_runs import find_anew, is_due
+from questream.deciding.namespaces import Namespaces
+from questream.errors import QuestreamError
+from questream.metrics import Metrics
+from questream.settings.tree import LevelSettings
+from questream.store.protocol import LevelsMark, Store
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+_LOOKED_AT_ONCE = 1000
+# A run takes seconds, and a worker that dies in one is taken over from so much later.
+_LEASE_SECONDS = 60.0
+_STOP_SECONDS = 5.0
+
+
+class LevelRuns:
+    """Looks every other second at the namespaces that are open here; off the way of decisions.
+
+    `on_failure` is called, in the thread, after an error that no other look can mend; it is `failure` then.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        namespaces: Namespaces,
+        settings: LevelSettings,
+        worker: str,
+        metrics: Metrics,
+        on_failure: Callable[[], None],
+        rules: LevelRules | None = None,
+    ) -> None:
+        self._store = store
+        self._namespaces = namespaces
+        self._settings = settings
+        self._worker = worker
+        self._metrics = metrics
+        self._on_failure = on_failure
+        self._rules = rules or LevelRules()
+        self._last_looked = ""
+        self._too_large: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="levels", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin, unless the settings switch levels off."""
+        if self._settings.enabled:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End after the run in hand, or without it where that takes long: nothing is lost but that run."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.wait(_LOOK_SECONDS):
+                self.look()
+        except BaseException as error:  # carried to the caller of Worker.run
+            self.failure = error
+            self._on_failure()
+
+    def look(self) -> None:
+        """Find the levels of each namespace anew where they are due."""
+        try:
+            marks = self._store.levels_marks(self._next_turn())
+        except QuestreamError as error:
+            # The decider meets the same store, and says so.
+            logger.debug("levels not looked at", extra={"reason": str(error)})
+            return
+        for namespace, mark in marks.items():
+            if is_due(mark) and not self._stopping.is_set() and not self._is_too_large(namespace, mark):
+                try:
+                    self._find_anew(namespace)
+                except QuestreamError as error:
+                    logger.debug("levels not found anew", extra={"namespace": namespace, "reason": str(error)})
+
+    def _find_anew(self, namespace: str) -> None:
+        # What is being put back is not whole yet.
+        if self._store.store_epoch(namespace) is None or not self._store.lease_levels(
+            namespace, self._worker, _LEASE_SECONDS
+        ):
+            return
+        started = time.thread_time()
+        stored = self._store.levels(namespace)
+        mirror = self._store.load(namespace)
+        sizes = {state.cluster_id: state.size for state in self._store.summaries(namespace)}
+        found, changed_share = find_anew(mirror, sizes, stored, self._rules)
+        if self._store.write_levels(namespace, mirror.store_epoch, found):
+            self._metrics.level_runs.inc()
+            self._metrics.level_seconds.inc(time.thread_time() - started)
+            self._metrics.level_changed_share.set(changed_share)
+            logger.debug("levels found anew", extra={"namespace": namespace, "clusters": mirror.count})
+        self._store.lease_levels(namespace, self._worker, 0)
+
+    def _is_too_large(self, namespace: str, mark: LevelsMark) -> bool:
+        too_large = mark.live > self._settings.max_clusters
+        if too_large and namespace not in self._too_large:
+            logger.warning(
+                "a namespace has more clusters than levels are found of: its intents and topics stay as they are",
+                extra={"namespace": namespace, "clusters": mark.live, "max_clusters": self._settings.max_clusters},
+            )
+        (self._too_large.add if too_large else self._too_large.discard)(namespace)
+        self._metrics.levels_too_large.set(len(self._too_large))
+        return too_large
+
+    def _next_turn(self) -> list[str]:
+        names = self._namespaces.opened
+        start = bisect_right(names, self._last_looked)
+        turn = (names[start:] + names[:start])[:_LOOKED_AT_ONCE]
+        self._last_looked = turn[-1] if turn else ""
+        return turn

@@ -1,0 +1,107 @@
+"""What both stores promise of the levels above the clusters."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from questream.clustering.levels import Levels, Node, leaf
+from questream.errors import NamespaceRefused, RecoveryNeeded
+from questream.store.levels_text import levels_text, parse_levels
+from questream.store.protocol import LevelsMark, Store, StoredLevels
+from questream.store.redis.store import RedisStore
+from tests.contract.on_redis import KEYS
+from tests.contract.test_store import IDENTITY, create_two, recover
+
+INTENT, TOPIC = Node(1, 5), Node(2, 2)
+FOUND = StoredLevels(
+    Levels({leaf(1): INTENT, leaf(2): TOPIC, INTENT: TOPIC}, (6, 3)), 2, {Node(1, 3): INTENT, Node(1, 4): None}
+)
+
+
+@pytest.fixture
+def namespace(store: Store) -> str:
+    name = f"levels-{uuid.uuid4().hex[:8]}"
+    store.open(name, IDENTITY)
+    recover(store, name)
+    return name
+
+
+def epoch(store: Store, namespace: str) -> str:
+    return store.store_epoch(namespace) or ""
+
+
+def test_levels_are_read_as_they_were_written(store: Store, namespace: str) -> None:
+    assert store.levels(namespace) == StoredLevels()
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    found = store.levels(namespace)
+    assert found.version > 0
+    assert found == replace(FOUND, version=found.version)
+
+
+def test_levels_are_written_over_those_that_they_were_computed_from_alone(store: Store, namespace: str) -> None:
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    assert not store.write_levels(namespace, epoch(store, namespace), FOUND)
+    first = store.levels(namespace)
+    assert store.write_levels(namespace, epoch(store, namespace), replace(first, opened=7))
+    second = store.levels(namespace)
+    assert second.version > first.version
+    assert second.opened == 7
+    assert not store.write_levels(namespace, epoch(store, namespace), first)
+    assert store.levels(namespace) == second
+
+
+def test_levels_of_another_store_epoch_are_not_written(store: Store, namespace: str) -> None:
+    before = epoch(store, namespace)
+    store.require_recovery(namespace)
+    recover(store, namespace)
+    with pytest.raises(RecoveryNeeded):
+        store.write_levels(namespace, before, FOUND)
+    assert store.levels(namespace) == StoredLevels()
+
+
+def test_one_worker_at_a_time_has_the_lease(store: Store, namespace: str) -> None:
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert not store.lease_levels(namespace, "other", 60.0)
+    assert store.lease_levels(namespace, "one", 0)
+    assert store.lease_levels(namespace, "other", 60.0)
+    # The lease is no part of the levels.
+    assert store.levels(namespace) == StoredLevels()
+
+
+def test_marks_tell_how_far_levels_are_behind(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    assert store.levels_marks([namespace, "nowhere"]) == {namespace: LevelsMark(0, 0, 2, 2)}
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    version = store.levels(namespace).version
+    assert store.levels_marks([namespace]) == {namespace: LevelsMark(version, 2, 2, 2)}
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+@pytest.mark.parametrize("damage", ["type", "text", "version"])
+def test_levels_that_cannot_be_read_are_found_anew(
+    store: RedisStore, namespace: str, redis_clients: dict[str, Any], damage: str
+) -> None:
+    client, key = redis_clients["redis"], KEYS.of(namespace, "levels")
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    if damage == "type":
+        client.delete(key)
+        client.set(key, "levels")
+    else:
+        client.hset(key, {"text": "levels"}.get(damage, damage), "?")
+    found = store.levels(namespace)
+    assert found.levels == Levels()
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert store.write_levels(namespace, epoch(store, namespace), replace(FOUND, version=found.version))
+    assert store.levels(namespace).levels == FOUND.levels
+
+
+def test_a_later_release_adds_to_the_text_and_its_other_meaning_is_refused() -> None:
+    text = levels_text(FOUND)
+    assert parse_levels(text[:-1] + b',"added":[1]}', 7) == replace(FOUND, version=7)
+    with pytest.raises(NamespaceRefused, match="upgrade questream"):
+        parse_levels(text.replace(b'"v":1', b'"v":2'), 7)

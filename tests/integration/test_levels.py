@@ -1,0 +1,36 @@
+"""A worker that finds intents and topics beside its stream, on Kafka and Redis themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from questream.domain import parse_cluster_id
+from questream.tools.intents import find_intents
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Stream, metric_values, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder, spelled
+
+SUBJECTS = 4
+EACH = 6
+
+
+def test_a_worker_finds_intents_of_its_clusters(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
+    # Two questions of a subject have a cosine of .8: other questions, and one intent.
+    stream.send(
+        question(n, f"subject{spelled(n % SUBJECTS)} " * 2 + f"aspect{spelled(n)}") for n in range(SUBJECTS * EACH)
+    )
+    with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as decisions:
+        subject_of = {
+            parse_cluster_id(decision["cluster_id"]): int(decision["question_id"][1:]) % SUBJECTS
+            for decision in decisions.values(SUBJECTS * EACH)
+        }
+        wait_until(lambda: stream.store().levels("default").version > 0, "levels are found")
+        wait_until(lambda: metric_values(worker.metrics_port)["questream_level_runs_total"] >= 1, "the run is counted")
+    intents = find_intents(stream.store(), "default")
+    subjects = [sorted({subject_of[state.cluster_id] for state in intent.clusters}) for intent in intents]
+    assert sorted(subjects) == [[subject] for subject in range(SUBJECTS)]
+    assert {intent.path[1].level for intent in intents if intent.path} == {1}

@@ -1,0 +1,144 @@
+"""Levels beside the stream: when they are found anew, by whom, and what they say in between."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from questream import QuestionClusterer
+from questream.clustering.levels import LevelRules, Levels, Node, leaf
+from questream.clustering.rules import Rules
+from questream.deciding.config import NamespaceConfig
+from questream.deciding.level_runs import find_anew, is_due, standing
+from questream.deciding.namespaces import Namespaces
+from questream.metrics import Metrics
+from questream.settings.tree import LevelSettings
+from questream.store.protocol import ENDED_KEPT, Identity, LevelsMark, StoredLevels
+from questream.store.reference.store import MemoryStore
+from questream.stream.levels import LevelRuns
+
+SUBJECTS = 4
+DIMENSION = 64
+RULES = LevelRules(resolutions=(1.0, 0.2))
+
+
+def rows(first: int, count: int) -> np.ndarray:
+    """Questions `first` and so on, of the subjects in turn: two of a subject have a cosine of .6, others of 0."""
+    vectors = np.zeros((count, DIMENSION), np.float32)
+    for row in range(count):
+        vectors[row, [(first + row) % SUBJECTS, SUBJECTS + first + row]] = np.sqrt([0.6, 0.4])
+    return vectors
+
+
+def ask(store: MemoryStore, first: int, count: int) -> None:
+    QuestionClusterer(dimension=DIMENSION, threshold=0.9, similarity="cosine", store=store).assign(rows(first, count))
+
+
+def runs_of(store: MemoryStore, worker: str, **settings: object) -> tuple[LevelRuns, Metrics]:
+    identity = Identity("vectors", "", DIMENSION, "cosine", "average", 0.9)
+    namespaces = Namespaces(store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine")))
+    namespaces.open("default")
+    metrics = Metrics()
+    levels = LevelSettings.model_validate(settings)
+    return LevelRuns(store, namespaces, levels, worker, metrics, lambda: None, RULES), metrics
+
+
+def count(metrics: Metrics, name: str) -> float:
+    return metrics.registry.get_sample_value(name) or 0.0
+
+
+def test_levels_are_found_once_they_are_due_and_not_before() -> None:
+    store = MemoryStore()
+    runs, metrics = runs_of(store, "one")
+    ask(store, 0, 7)
+    runs.look()
+    assert store.levels("default").version == 0
+    ask(store, 7, 13)
+    runs.look()
+    found = store.levels("default")
+    assert found.opened == 20
+    assert len({found.levels.path(number)[1] for number in range(1, 21)}) == SUBJECTS
+    runs.look()
+    assert store.levels("default") == found
+    assert count(metrics, "questream_level_runs_total") == 1
+
+
+def test_a_worker_that_another_is_before_leaves_it_to_that_one() -> None:
+    store = MemoryStore()
+    runs, _ = runs_of(store, "one")
+    ask(store, 0, 20)
+    assert store.lease_levels("default", "other", 60.0)
+    runs.look()
+    assert store.levels("default").version == 0
+    assert store.lease_levels("default", "other", 0)
+    runs.look()
+    assert store.levels("default").opened == 20
+
+
+def test_more_clusters_than_the_setting_allows_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+    runs, metrics = runs_of(store, "one", max_clusters=19)
+    ask(store, 0, 20)
+    with caplog.at_level(logging.WARNING):
+        runs.look()
+        runs.look()
+    assert store.levels("default").version == 0
+    assert len(caplog.records) == 1
+    assert count(metrics, "questream_levels_too_large") == 1
+
+
+def test_a_store_that_is_not_recovered_is_let_be() -> None:
+    store = MemoryStore()
+    runs, _ = runs_of(store, "one")
+    ask(store, 0, 20)
+    store.require_recovery("default")
+    runs.look()
+    assert store.levels("default").version == 0
+
+
+def test_clusters_that_are_new_since_the_last_run_are_where_their_neighbours_are() -> None:
+    store = MemoryStore()
+    ask(store, 0, 20)
+    written, changed = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    assert changed == 0.0
+    ask(store, 20, 4)
+    levels = standing(store.load("default"), written, RULES)
+    assert [levels.path(20 + n)[1] for n in range(1, 5)] == [levels.path(n)[1] for n in range(1, 5)]
+    again, changed = find_anew(store.load("default"), {}, written, RULES)
+    assert changed == 0.0
+    assert again.levels.path(24) == levels.path(24)
+
+
+def test_the_share_of_questions_that_change_is_told_by_size() -> None:
+    store = MemoryStore()
+    ask(store, 0, 20)
+    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    moved = {**first.levels.parents, leaf(1): Node(1, 90)}
+    sizes = dict.fromkeys(range(1, 21), 1) | {1: 20}
+    stored = StoredLevels(Levels(moved, first.levels.next_numbers), 20)
+    _, changed = find_anew(store.load("default"), sizes, stored, RULES)
+    assert changed == pytest.approx(20 / 39)
+
+
+def test_ids_that_ended_lead_on_and_are_bounded() -> None:
+    store = MemoryStore()
+    ask(store, 0, 20)
+    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    here, gone = first.levels.path(1)[1], Node(1, 70)
+    # An intent of one leaf that the next run gives back to its neighbours, and a long history that led to it.
+    parents = {**first.levels.parents, leaf(99): gone}
+    history: dict[Node, Node | None] = {Node(1, 1000 + n): gone for n in range(ENDED_KEPT)}
+    after, _ = find_anew(store.load("default"), {}, StoredLevels(Levels(parents, (2001, 9)), 99, history), RULES)
+    assert here in set(after.levels.parents.values())
+    assert after.ended[gone] is None
+    assert len(after.ended) == ENDED_KEPT
+    assert set(after.ended.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("opened", "now", "live", "due"), [(0, 7, 7, False), (0, 8, 8, True), (100, 129, 300, False), (100, 130, 300, True)]
+)
+def test_a_run_is_due_by_new_clusters_and_their_share(opened: int, now: int, live: int, due: bool) -> None:
+    assert is_due(LevelsMark(1, opened, now, live)) is due
