@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
 
 from questream.errors import ExitCode
 from questream.events.rhythm import HOUR_MS
@@ -21,7 +19,7 @@ from tests.integration.test_cli_kafka import flags, fresh_topics
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Message, Reader, Stream, send, wait_until
-from tests.kit.watching import Asked, WatcherProcess, decided
+from tests.kit.watching import Asked, WatcherProcess, create_event_topic, decided
 from tests.unit.test_events import MINUTE_MS, after, steady
 
 MakeTopics = Callable[..., Topics]
@@ -70,14 +68,10 @@ class Told:
 @pytest.fixture(params=[1, 3], ids=["one partition", "three partitions"])
 def told(kafka: KafkaServer, topics: MakeTopics, request: pytest.FixtureRequest) -> Iterator[Told]:
     mine = topics(request.param)
-    create_event_topic(kafka, mine.event_topic)
-    with closing(Told(Stream(kafka.bootstrap_servers, mine, "redis://127.0.0.1:1/0"))) as made:
+    stream = Stream(kafka.bootstrap_servers, mine, "redis://127.0.0.1:1/0")
+    create_event_topic(stream)
+    with closing(Told(stream)) as made:
         yield made
-
-
-def create_event_topic(kafka: KafkaServer, name: str) -> None:
-    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
-        admin.create_topics([NewTopic(name, 1, -1)], wait_for_metadata=True)
 
 
 def watcher(told: Told, folder: Path, name: str = "one") -> WatcherProcess:

@@ -16,17 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from questream.encoder import Encoder
+from questream.events.detector import DetectedEvent
+from questream.records.events import event_document
 from questream.server.tokens import make_token
 from tests.conftest import built
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, MissingServer, RedisServer, create_topics
 from tests.kit.servers.process import free_port
-from tests.kit.stream import Message, Stream, question, real_questions, running_worker, wait_until
+from tests.kit.stream import Message, Stream, question, real_questions, running_worker, send, wait_until
+from tests.kit.watching import create_event_topic
 
 QUESTIONS = real_questions(120)
 WAIT_MS = 30_000
@@ -102,6 +106,7 @@ def site(
     folder = tmp_path_factory.mktemp("serve")
     stream = Stream(kafka.bootstrap_servers, create_topics(kafka.bootstrap_servers, 2), redis_server.new_database())
     stream.redis().flushdb()
+    create_event_topic(stream)
     grants = {"ada": "admin", "anna": "operator", "ben": "operator", "vera": "viewer"}
     tokens = {name: make_token(folder / "tokens.jsonl", name, {"*": role}) for name, role in grants.items()}
     site = Site(stream, folder, minilm, free_port(), tokens)
@@ -237,6 +242,36 @@ def test_a_list_keeps_up_with_the_workers(site: Site, browser: Browser) -> None:
         wait_until(is_listed, "the new cluster is in the list")
 
 
+def test_an_event_is_shown_and_leads_to_its_cluster(site: Site, browser: Browser) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    events = [
+        DetectedEvent("emerging", "c3", now_ms - 90_000, now_ms - 400_000, 6, 0.02),
+        DetectedEvent("spiking", "c5", now_ms - 3_600_000, now_ms - 5_000_000, 16, 1.7),
+        DetectedEvent("quiet", "c7", now_ms - 90_000_000, now_ms - 300_000_000, 0, 9.5),
+        DetectedEvent("returned", "c8", now_ms - 180_000_000, now_ms - 1_800_000_000, 1, 0.0),
+    ]
+    topic = site.stream.topics.event_topic
+    records = [Message(orjson.dumps(event_document("default", one, "decisions"))) for one in events]
+    send(site.stream.bootstrap_servers, topic, [Message(b"no event"), *records])
+    with logged_in(site, browser, "anna") as page:
+
+        def is_shown() -> bool:
+            page.goto("/n/default/events")
+            return page.locator("[data-row]").count() == len(events)
+
+        wait_until(is_shown, "the events are on the page")
+        expect(page.locator("[data-row]").first).to_contain_text("6 askers where")
+        page.get_by_role("link", name="Quiet", exact=True).click()
+        expect(page.locator("[data-row]")).to_have_count(1)
+        page.get_by_role("link", name="All", exact=True).click()
+        page.locator("[data-row]").first.get_by_role("link").click()
+        page.wait_for_url("**/clusters/c3")
+    with logged_in(site, browser, "vera") as page:
+        page.goto("/n/default/events")
+        expect(page.locator("[data-row]")).to_have_count(len(events))
+        assert not any(text in page.content() for text in QUESTIONS)
+
+
 def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Browser) -> None:
     with logged_in(site, browser, "anna") as one, logged_in(site, browser, "ben") as other:
         for page in (one, other):
@@ -320,7 +355,7 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
     site: Site, browser: Browser, name: str, options: dict[str, Any]
 ) -> None:
     paths = ["/n/default/clusters", "/n/default/clusters/c3", "/n/default/change?op=merge&c=c3&c=c4"]
-    paths += ["/n/default/live", "/n/default/ask", "/dead-letters", "/health", "/nowhere"]
+    paths += ["/n/default/events", "/n/default/live", "/n/default/ask", "/dead-letters", "/health", "/nowhere"]
     with logged_in(site, browser, "ada", **options) as page:
         for path in paths:
             page.goto(path)

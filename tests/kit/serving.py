@@ -15,6 +15,7 @@ from questream.lab.bench.questions import table_encoder
 from questream.server.access import Access
 from questream.server.app import build_app
 from questream.server.asking import Asking
+from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
@@ -89,7 +90,11 @@ def encoder_of(texts: Sequence[str]) -> Encoder:
 
 
 def client_of(
-    store: MemoryStore, settings: Settings | None = None, peer: str = "127.0.0.1", encoder: Encoder | None = None
+    store: MemoryStore,
+    settings: Settings | None = None,
+    peer: str = "127.0.0.1",
+    encoder: Encoder | None = None,
+    board: EventBoard | None = None,
 ) -> TestClient:
     """A browser, or a program, at this address. It follows no redirect."""
     settings = settings or Settings()
@@ -99,13 +104,14 @@ def client_of(
     if encoder is not None:
         asking.take(encoder)
     decisions = Decisions(lambda _: "the text")
+    board = board or EventBoard()
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(30)
     operating = Operating(store, catalogues)
     letters = LetterBox(settings)
     lag = Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5)
     findings = Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60)
     services = Services(
-        settings, store, access, catalogues, operating, asking, decisions, letters, lag, findings, rate, failed
+        settings, store, access, catalogues, operating, asking, decisions, board, letters, lag, findings, rate, failed
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

@@ -10,8 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
+
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
 
 from questream.domain import Decision, Question, Record, Source
 from questream.embedded import start_tied
@@ -47,6 +51,12 @@ def decided(stream: Sequence[Asked], *, before: Iterable[Asked] = (), key: str =
         question = Question(f"q{number}", "Why?", "acme", record)
         made.append(Message(encode_decision(question, decision), f"{key} {number}".encode()))
     return made
+
+
+def create_event_topic(stream: Stream) -> None:
+    """Create the topic of events, as `questream topics create` does."""
+    with closing(KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)) as admin:
+        admin.create_topics([NewTopic(stream.topics.event_topic, 1, -1)], wait_for_metadata=True)
 
 
 class WatcherProcess:

@@ -198,6 +198,7 @@ def test_reads_alone_are_offered_unless_writes_are_asked_for() -> None:
         "show_cluster": True,
         "cluster_history": True,
         "recent_decisions": True,
+        "list_events": True,
         "assign": True,
         "list_dead_letters": True,
         "show_health": True,

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from questream.events.detector import DetectedEvent
-from questream.records.times import format_time
-from questream.records.versions import SCHEMA_VERSION
+from questream.records.times import format_time, parse_time
+from questream.records.versions import SCHEMA_VERSION, is_known
+from questream.settings import NAMESPACE_PATTERN
+
+_NAMESPACE = re.compile(NAMESPACE_PATTERN)
+_CLUSTER = re.compile(r"^c[1-9][0-9]{0,18}$")
+_KIND = re.compile(r"^[a-z]{1,32}$")
+_MOST_ID_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterEvent:
+    """An event as its record tells it; times in ms since the epoch. A later release may know more kinds."""
+
+    id: str
+    namespace: str
+    cluster_id: str
+    kind: str
+    time_ms: int
+    since_ms: int
+    count: int
+    expected: float
 
 
 def event_document(namespace: str, event: DetectedEvent, topic: str) -> dict[str, Any]:
@@ -30,3 +54,35 @@ def event_document(namespace: str, event: DetectedEvent, topic: str) -> dict[str
             "schema_version": SCHEMA_VERSION,
         },
     }
+
+
+def read_event(value: bytes | None) -> ClusterEvent:
+    """A record of the topic of events. Raises ValueError for what is none, or none that this release knows."""
+    try:
+        document = orjson.loads(value or b"")
+        data = document["data"]
+        event = ClusterEvent(
+            id=document["id"],
+            namespace=data["namespace"],
+            cluster_id=data["cluster_id"],
+            kind=data["kind"],
+            time_ms=parse_time(document["time"]),
+            since_ms=parse_time(data["since"]),
+            count=int(data["count"]),
+            expected=float(data["expected"]),
+        )
+        is_event = (
+            is_known(data["schema_version"])
+            and len(event.id) <= _MOST_ID_CHARACTERS
+            and event.id.isprintable()
+            and _NAMESPACE.fullmatch(event.namespace)
+            and _CLUSTER.fullmatch(event.cluster_id)
+            and _KIND.fullmatch(event.kind)
+            and 0 <= event.count < 2**53
+            and 0 <= event.expected < 2**53
+        )
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError("no event of a cluster") from error
+    if not is_event:
+        raise ValueError("no event of a cluster")
+    return event

@@ -55,12 +55,15 @@ class Follower:
             self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pause, told = _FIRST_PAUSE_SECONDS, ""
         while not self._closed.is_set():
             try:
                 self._follow()
             except QuestreamError as error:
-                logger.warning("a topic is not followed", extra={"topic": self._topic, "reason": str(error)})
+                # A stream may have no topic of events: to say so once is enough.
+                if told != str(error) or self._following.is_set():
+                    logger.warning("a topic is not followed", extra={"topic": self._topic, "reason": str(error)})
+                told = str(error)
             except Exception:
                 logger.exception("a topic is not followed", extra={"topic": self._topic})
             pause = _FIRST_PAUSE_SECONDS if self._following.is_set() else min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -14,6 +14,7 @@ from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
 from questream.naming.names import name_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.asking import Asking
+from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
@@ -40,6 +41,7 @@ class Services:
     operating: Operating
     asking: Asking
     decisions: Decisions
+    events: EventBoard
     letters: LetterBox
     lag: Snapshot[list[PartitionLag]]
     findings: Snapshot[list[Finding]]

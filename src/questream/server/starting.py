@@ -16,6 +16,7 @@ from questream.errors import SettingsError
 from questream.server.access import Access
 from questream.server.app import build_app
 from questream.server.asking import Asking
+from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
@@ -55,17 +56,19 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     asking = Asking(settings, store, Mirrors(store))
     decisions = Decisions(Texts(settings))
     published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
+    board = EventBoard()
+    happened = Follower(settings, settings.kafka.event_topic, board.take, lambda: board.read_past(settings))
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
 
     @contextmanager
     def running() -> Iterator[None]:
         asking.start()
-        for follower in (states, published):
+        for follower in (states, published, happened):
             follower.start()
         try:
             yield
         finally:
-            for follower in (states, published):
+            for follower in (states, published, happened):
                 follower.close()
 
     operating = Operating(store, catalogues)
@@ -79,6 +82,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         operating,
         asking,
         decisions,
+        board,
         LetterBox(settings),
         lag,
         findings,

@@ -12,8 +12,7 @@ import orjson
 from questream.broker.port import Message, Outgoing
 from questream.domain import Unread
 from questream.events.detector import Detector, EventRules
-from questream.records.events import event_document
-from questream.records.times import parse_time
+from questream.records.events import event_document, read_event
 from questream.watch.counting import Counted
 
 logger = logging.getLogger(__name__)
@@ -38,18 +37,12 @@ def read_told(message: Message) -> ToldEvent | None:
     try:
         if isinstance(message.value, Unread):
             raise ValueError
-        document = orjson.loads(message.value or b"")
-        data = document["data"]
-        told = ToldEvent(
-            parse_time(document["time"]), document["id"], data["namespace"], data["cluster_id"], data["kind"]
-        )
-        if not all(isinstance(text, str) for text in told[1:]):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        event = read_event(message.value)
+    except ValueError:
         place = {"partition": message.partition, "offset": message.offset}
         logger.warning("a record of the topic of events is no event and is passed over", extra=place)
         return None
-    return told
+    return ToldEvent(event.time_ms, event.id, event.namespace, event.cluster_id, event.kind)
 
 
 def event_record(topic: str, document: dict[str, Any]) -> Outgoing:

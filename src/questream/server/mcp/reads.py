@@ -9,7 +9,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from questream.server.api import assign, clusters, dead_letters, health, namespaces
+from questream.server.api import assign, clusters, dead_letters, events, health, namespaces
 from questream.server.api.operations import ClusterId
 from questream.server.catalogue import Sort
 from questream.server.mcp.toolset import Caller, Namespace
@@ -76,6 +76,7 @@ class Reads:
             self.show_cluster,
             self.cluster_history,
             self.recent_decisions,
+            self.list_events,
             self.assign,
             self.list_dead_letters,
             self.show_health,
@@ -126,6 +127,17 @@ class Reads:
     ) -> assign.Assigned:
         """Tell which cluster a question would join if it came now. Nothing is learned or counted."""
         return assign.assign(self._caller.scope(namespace), assign.Question(text=text))
+
+    def list_events(
+        self,
+        namespace: Namespace | None = None,
+        kind: Annotated[
+            str | None, Field(pattern=r"^[a-z]{1,32}$", description="Only these: emerging, spiking, quiet, returned.")
+        ] = None,
+        limit: Limit = 20,
+    ) -> events.EventList:
+        """List what happened to clusters, the newest first: which are new, spiking, quiet or back."""
+        return events.list_events(self._caller.scope(namespace), kind, limit)
 
     def list_dead_letters(
         self,
