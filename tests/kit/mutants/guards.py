@@ -25,6 +25,12 @@ PYTHON = (
     "src/questream/deciding/namespaces.py",
     "src/questream/stream/backlog.py",
     "src/questream/migration/moving.py",
+    "src/questream/recovery/cluster_topic.py",
+    "src/questream/recovery/home.py",
+    "src/questream/recovery/lease.py",
+    "src/questream/recovery/putting_back.py",
+    "src/questream/recovery/recover.py",
+    "src/questream/recovery/verifying.py",
 )
 
 # What is expected to catch a mutant, by its file: the quick ones first.
@@ -55,7 +61,12 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "src/questream/migration": ("tests/fault/test_migration.py", "tests/integration/test_cli_migrate.py"),
     "src/questream/recovery": (
+        "tests/unit/test_published.py tests/contract/test_redis_homes.py",
+        "tests/contract/test_recovery_lease.py -k redis",
         "tests/integration/test_cluster_topic.py",
+        "tests/integration/test_cli_recovery.py",
+        "tests/fault/test_recovery_lease.py",
+        "tests/fault/test_two_stores.py",
         "tests/fault/test_store_loss.py",
         "tests/fault/test_late_word.py",
     ),
