@@ -35,6 +35,7 @@ from questream.store.protocol import (
     LedgerRow,
     MeanUpdate,
     Merged,
+    NamespaceSizes,
     PartitionBatch,
     Proposal,
     Replayed,
@@ -771,6 +772,16 @@ def test_what_prepared_the_first_texts_of_a_namespace_is_kept(store: Store, name
     store.open(begun, replace(IDENTITY, prepared_by="mail-1"))
     store.open(begun, IDENTITY)
     assert store.prepared_by(begun) == "mail-1"
+
+
+def test_a_namespace_tells_how_much_of_it_the_store_holds(store: Store, namespace: str) -> None:
+    assert store.sizes("never opened") == NamespaceSizes(0, 0, 0, 0, 0, {})
+    seq = create_two(store, namespace).seq
+    # The namespace waits to be published, too, with what its mean learned.
+    place = ("questions", 0)
+    assert store.sizes(namespace) == NamespaceSizes(2, 1, 0, 3, 1, {place: 1})
+    merge(store, namespace, seq, [merge_one_and_two(store, namespace)])
+    assert store.sizes(namespace) == NamespaceSizes(1, 0, 1, 3, 2, {place: 1})
 
 
 def test_namespaces_are_listed_and_kept_apart(store: Store, namespace: str) -> None:

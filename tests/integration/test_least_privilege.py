@@ -38,6 +38,7 @@ from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from questream.stream.worker import Worker
+from questream.tools.namespaces import list_namespaces
 from questream.watch.watcher import Watcher
 from tests.kit.command import questream
 from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
@@ -318,13 +319,14 @@ def recover(store: RedisStore, namespace: str) -> None:
 
 
 def as_a_reader(authority: Path, url: str) -> None:
-    """What `ask` and the `clusters` commands that only look do."""
+    """What `ask` and the commands of `clusters` and `namespaces` that only look do."""
     store = store_at(url, authority)
     store.ping()
     (namespace,) = [name for name in store.namespaces() if name == "least-privilege"]
     assert store.namespace_state(namespace) is not None
     assert store.load(namespace).store_epoch
     assert [store.cluster(namespace, state.cluster_id) is not None for state in store.clusters(namespace)] == [True] * 2
+    assert [found.sizes.clusters for found in list_namespaces(store)] == [2]
 
 
 def store_at(url: str, authority: Path) -> RedisStore:

@@ -29,6 +29,7 @@ from questream.cli.failures import report
 from questream.cli.mcp import mcp
 from questream.cli.members import members
 from questream.cli.migrate import migrate
+from questream.cli.namespaces import namespaces
 from questream.cli.options import expand_setting_flags
 from questream.cli.output import print_line
 from questream.cli.produce import produce
@@ -64,6 +65,7 @@ app.command("ask")(ask)
 clusters.command("members")(members)
 app.add_typer(clusters, name="clusters")
 app.add_typer(events, name="events")
+app.add_typer(namespaces, name="namespaces")
 app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)

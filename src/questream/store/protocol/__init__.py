@@ -24,7 +24,15 @@ from questream.store.protocol.commits import (
     Tail,
 )
 from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark, StoredLevels
-from questream.store.protocol.namespaces import LAYOUT, NO_TOPICS, Identity, Namespaces, StoreError, StreamTopics
+from questream.store.protocol.namespaces import (
+    LAYOUT,
+    NO_TOPICS,
+    Identity,
+    Namespaces,
+    NamespaceSizes,
+    StoreError,
+    StreamTopics,
+)
 from questream.store.protocol.operations import OPERATIONS_KEPT, Operations, ProposedOperation
 from questream.store.protocol.outbox import (
     Confirmation,
@@ -59,6 +67,7 @@ __all__ = [
     "MeanUpdate",
     "Mended",
     "Merged",
+    "NamespaceSizes",
     "Namespaces",
     "Operations",
     "Outbox",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,22 @@ class StreamTopics:
 NO_TOPICS = StreamTopics()
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceSizes:
+    """How much of a namespace the store holds.
+
+    `clusters` live, of which `singletons` have one question; `aliases` are ids that were merged away; `unpublished`
+    states wait in the outbox; `log_changes` are kept of the log, and `ledgers` has the commits by topic and partition.
+    """
+
+    clusters: int
+    singletons: int
+    aliases: int
+    unpublished: int
+    log_changes: int
+    ledgers: Mapping[tuple[str, int], int]
+
+
 class Namespaces(Protocol):
     """Which namespaces there are, and what each is built with."""
 
@@ -87,6 +103,9 @@ class Namespaces(Protocol):
 
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         """The namespace as a whole, or None if it was never opened."""
+
+    def sizes(self, namespace: str) -> NamespaceSizes:
+        """How much the store holds of the namespace; zeros of one that was never opened."""
 
     def store_epoch(self, namespace: str) -> str | None:
         """The store epoch that the namespace stands in, or None where it has to be recovered first."""

@@ -154,6 +154,21 @@ def partition_name(topic: str, partition: int) -> str:
     return f"{topic}/{partition}"
 
 
+def parse_partition(name: bytes) -> tuple[str, int]:
+    """The inverse of `partition_name`."""
+    topic, _, partition = name.decode().partition("/")
+    return topic, int(partition)
+
+
+def parse_noted_settings(noted: bytes | None) -> list[tuple[str, int, bytes]]:
+    """What `note_settings.lua` wrote: worker, time in ms and settings, the latest first; none where it is damaged."""
+    try:
+        notes = [(str(one[1]), int(one[0]), str(one[2]).encode()) for one in orjson.loads(noted or b"{}").values()]
+    except (ValueError, TypeError, AttributeError, LookupError):
+        return []
+    return sorted(notes, key=lambda one: -one[1])
+
+
 def parse_in_flight(joins: bytes | None, absorbed: bytes | None) -> InFlight:
     by_partition = {}
     for name, offsets in (orjson.loads(joins) if joins else {}).items():

@@ -7,10 +7,14 @@ from collections.abc import Collection
 
 from questream.domain import NamespaceState
 from questream.errors import IdentityMismatch, NamespaceRefused
-from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, StreamTopics
+from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, NamespaceSizes, StreamTopics
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import parse_namespace, reading
+from questream.store.redis.codec import parse_namespace, parse_noted_settings, parse_partition, reading
 from questream.store.redis.failures import translated
+from questream.store.redis.keys import Name
+
+_HEAD = b"head:"
+_COUNTED: tuple[Name, ...] = ("idle", "singletons", "aliases", "outbox")
 
 
 class RedisNamespaces(RedisCalls):
@@ -85,6 +89,28 @@ class RedisNamespaces(RedisCalls):
             return None
         with reading("the namespace"):
             return parse_namespace(namespace, meta)
+
+    @on_namespace
+    def sizes(self, namespace: str) -> NamespaceSizes:
+        meta = self._client.hgetall(self._keys.of(namespace, "meta"))
+        places = [parse_partition(field.removeprefix(_HEAD)) for field in meta if field.startswith(_HEAD)]
+        pipeline = self._client.pipeline(transaction=False)
+        for name in _COUNTED:
+            pipeline.zcard(self._keys.of(namespace, name))
+        pipeline.xrange(self._keys.of(namespace, "log"), count=1)
+        for place in places:
+            pipeline.llen(self._keys.ledger(namespace, *place))
+        clusters, singletons, aliases, unpublished, oldest, *lengths = pipeline.execute()
+        with reading("the log"):
+            # Its entries are SEQ-N, and none is taken out of the middle.
+            changes = int(meta[b"seq"]) - int(oldest[0][0].partition(b"-")[0]) + 1 if oldest else 0
+        ledgers = {place: length for place, length in zip(places, lengths, strict=True) if length}
+        return NamespaceSizes(clusters, singletons, aliases, unpublished, changes, ledgers)
+
+    @translated()
+    def noted_settings(self, namespace: str) -> list[tuple[str, int, bytes]]:
+        """Workers that noted their settings, each with the time in ms and those; the latest first."""
+        return parse_noted_settings(self._client.hget(self._keys.of(namespace, "meta"), "settings"))
 
     @translated()
     def home(self, namespace: str) -> bytes | None:

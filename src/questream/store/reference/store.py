@@ -32,6 +32,7 @@ from questream.store.protocol import (
     LevelsMark,
     Mended,
     Merged,
+    NamespaceSizes,
     OutboxPosition,
     Proposal,
     ProposedOperation,
@@ -510,6 +511,21 @@ class MemoryStore:
     def namespaces(self) -> list[str]:
         with self._lock:
             return sorted(self._namespaces.keys() | self._admitted)
+
+    def sizes(self, namespace: str) -> NamespaceSizes:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            if state is None:
+                return NamespaceSizes(0, 0, 0, 0, 0, {})
+            live = [one for one in state.clusters.values() if one.vector_sum is not None]
+            return NamespaceSizes(
+                len(live),
+                sum(one.cluster_row.size == 1 for one in live),
+                sum(one.merged_into is not None and not one.retired for one in state.clusters.values()),
+                len(state.outbox),
+                len(state.log),
+                {place: len(entries) for place, entries in state.ledgers.items() if entries},
+            )
 
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         with self._lock:

@@ -1,0 +1,72 @@
+"""The commands that look at namespaces, on Redis itself."""
+
+from __future__ import annotations
+
+import orjson
+
+from questream.errors import ExitCode
+from tests.integration.test_cli_clusters import fill, store_at
+from tests.kit.command import questream
+
+
+def note(store: object, worker: str, **settings: object) -> None:
+    store.note_settings("default", worker, orjson.dumps(settings), 60.0)  # type: ignore[attr-defined] # of Redis alone
+
+
+def test_namespaces_are_listed_by_name_with_what_they_hold(redis_url: str) -> None:
+    for name in ("tenant-b", "default"):
+        fill(store_at(url=redis_url), name)
+    outcome = questream("namespaces", "list", "--json", f"--redis.url={redis_url}")
+    assert outcome.code == 0, outcome.err
+    told = [(row["namespace"], row["clusters"], row["singletons"], row["model"]) for row in outcome.json_lines]
+    assert told == [("default", 3, 1, "vectors"), ("tenant-b", 3, 1, "vectors")]
+    table = questream("namespaces", "list", f"--redis.url={redis_url}").out.splitlines()
+    assert [line.split()[:3] for line in table[1:]] == [["default", "3", "1"], ["tenant-b", "3", "1"]]
+
+
+def test_a_namespace_is_shown_with_its_rules_and_lengths(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill(store)
+    store.take_home("default", b"1 0123456789abcdef 89abcdef")
+    questream("clusters", "pin", "c1", f"--redis.url={redis_url}")
+    shown = questream("namespaces", "show", "default", "--json", f"--redis.url={redis_url}").json
+    assert (shown["questions"], shown["clusters"], shown["aliases"], shown["next_cluster"]) == (6, 3, 0, "c4")
+    assert (shown["threshold"], shown["similarity"], shown["linkage"]) == (0.9, "cosine", "adaptive")
+    assert (shown["store"], shown["recovered"], shown["operations"]) == ("0123456789abcdef", True, 1)
+    assert sum(shown["ledgers"].values()) >= 1
+    assert shown["log_changes"] >= 1
+    assert (shown["settings"], shown["settings_differ"]) == (None, [])
+    lines = questream("namespaces", "show", f"--redis.url={redis_url}").out.splitlines()
+    assert ["questions", "6"] in [line.split() for line in lines]
+
+
+def test_settings_that_workers_do_not_share_are_told(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill(store)
+    note(store, "w1", **{"clusters.threshold": 0.9, "delivery": "exactly-once"})
+    note(store, "w2", **{"clusters.threshold": 0.8, "delivery": "exactly-once"})
+    shown = questream("namespaces", "show", "--json", f"--redis.url={redis_url}").json
+    assert shown["settings_noted_by"] in ("w1", "w2")
+    assert shown["settings"]["delivery"] == "exactly-once"
+    (difference,) = shown["settings_differ"]
+    assert difference.startswith("clusters.threshold: ")
+    assert ("w1" in difference, "w2" in difference) == (True, True)
+    listed = questream("namespaces", "list", f"--redis.url={redis_url}")
+    assert "default: workers run by different settings: clusters.threshold" in listed.err
+
+
+def test_damaged_notes_of_settings_hide_no_namespace(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill(store)
+    for damage in ("no json", "[1]", '{"a": [1]}', '{"a": 7}', '{"a": {"b": 1}}'):
+        store._client.hset(store._keys.of("default", "meta"), "settings", damage)
+        outcome = questream("namespaces", "show", "--json", f"--redis.url={redis_url}")
+        assert (outcome.code, outcome.json["settings"]) == (0, None), damage
+
+
+def test_a_namespace_that_is_not_there_is_told_and_not_begun(redis_url: str) -> None:
+    outcome = questream("namespaces", "show", "bank", f"--redis.url={redis_url}")
+    assert outcome.code == ExitCode.FAILED
+    assert "there is no namespace 'bank'" in outcome.err
+    assert questream("namespaces", "list", "--json", f"--redis.url={redis_url}").out == ""
+    assert store_at(url=redis_url).namespaces() == []
