@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.constraints import Bound
+from questream.clustering.may_merge import MayMerge, Neighbours
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
@@ -67,12 +68,14 @@ class Touched:
 class Plan:
     """The decisions for a batch against the mirror at one `seq`, and what they do to the clusters.
 
-    `mean_learned` is how many of the batch's first questions the mean learns from.
+    `mean_learned` is how many of the batch's first questions the mean learns from; where that is none, `may_merge` has
+    the clusters that may merge with those that moved.
     """
 
     choices: list[Choice]
     touched: dict[int, Touched]
     mean_learned: int
+    may_merge: MayMerge | None
 
     @property
     def creates(self) -> bool:
@@ -134,18 +137,21 @@ class BatchAssigner:
         scratch = np.empty_like(scores)
         touched: dict[int, Touched] = {}
         choices: list[Choice] = []
+        neighbours = Neighbours(products, ids)
         learned = 0
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
             view = _score_row(products, dots[i], constant, length, scores, scratch)
-            bound.bind(i, view, constant, length)
-            found = self._choose(i, view, length, ids, touched)
+            taken = bound.bind(i, view, constant, length)
+            found = self._choose(i, view, length, ids, touched, taken)
             row = found.row
             cluster = touched.get(row)
             if cluster is None:
                 expected = int(mirror.members[row]) if row < mirror.count else 0
                 cluster = touched[row] = Touched(int(ids[row]), expected, unpack(mirror.kept(int(ids[row]))))
             self._join(i, row, cluster, products, float(dot_mean_sum[i]))
+            if cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
+                neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
             rank, created = len(cluster.questions), cluster.created and len(cluster.questions) == 1
             choices.append(
                 Choice(cluster.cluster_id, found.similarity, created, rank, found.runner_up, found.judged, found.reason)
@@ -156,7 +162,9 @@ class BatchAssigner:
                 dot_mean_sum += within[i]
                 learned += 1
         self._stale.update(row for row, cluster in touched.items() if cluster.learned)
-        return Plan(choices, {t.cluster_id: t for t in touched.values()}, learned)
+        by_id = {cluster.cluster_id: cluster for cluster in touched.values()}
+        may_merge = MayMerge(neighbours.of, [t for t, c in by_id.items() if c.learned]) if learned == 0 else None
+        return Plan(choices, by_id, learned, may_merge)
 
     def vector_sums(self, plan: Plan) -> dict[int, Vector]:
         """The raw sums (d,) after the batch, by cluster id, of the clusters that learned in it."""
@@ -176,12 +184,18 @@ class BatchAssigner:
         return total
 
     def _choose(
-        self, i: int, scores: Matrix, length: float, ids: NDArray[np.int64], touched: dict[int, Touched]
+        self,
+        i: int,
+        scores: Matrix,
+        length: float,
+        ids: NDArray[np.int64],
+        touched: dict[int, Touched],
+        taken: list[int],
     ) -> _Found:
-        """The row to join or, at len(scores), to open."""
+        """The row to join or, at len(scores), to open; the rows whose scores are taken out are added to `taken`."""
         features = self._features[i]
         judged, passed_over, reason = False, None, None
-        row, similarity = _take_best(scores, length)
+        row, similarity = _take_best(scores, length, taken)
         for _ in range(MOST_PASSED_OVER):
             if row is None or similarity < self._rules.threshold:
                 break
@@ -190,11 +204,11 @@ class BatchAssigner:
             judged = judged or bool(kept)
             if differs is None:
                 return _Found(
-                    row, similarity, passed_over or _runner_up(*_take_best(scores, length), ids), judged, reason
+                    row, similarity, passed_over or _runner_up(*_take_best(scores, length, taken), ids), judged, reason
                 )
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
-            row, similarity = _take_best(scores, length)
+            row, similarity = _take_best(scores, length, taken)
         return _Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), judged, reason)
 
     def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
@@ -255,8 +269,8 @@ def _runner_up(row: int | None, similarity: float, ids: NDArray[np.int64]) -> Ru
     return None if row is None else RunnerUp(int(ids[row]), similarity)
 
 
-def _take_best(scores: Matrix, length: float) -> tuple[int | None, float]:
-    """The best row and its similarity; the row is then out of the running."""
+def _take_best(scores: Matrix, length: float, taken: list[int]) -> tuple[int | None, float]:
+    """The best row and its similarity; the row is then out of the running, and among those `taken`."""
     if not len(scores):
         return None, -1.0
     best = int(scores.argmax())
@@ -264,4 +278,5 @@ def _take_best(scores: Matrix, length: float) -> tuple[int | None, float]:
     if similarity == -np.inf:
         return None, -1.0
     scores[best] = -np.inf
+    taken.append(best)
     return best, min(1.0, max(-1.0, similarity / length))

@@ -95,13 +95,14 @@ class Bound:
             if products.mean_questions >= products.rules.learning_questions:
                 self._score_all(vectors, mean_sum)
 
-    def bind(self, i: int, scores: Matrix, constant: float, length: float) -> None:
-        """Change the scores (count,) of question `i` by what people decided: -inf with a cluster that it may not join.
+    def bind(self, i: int, scores: Matrix, constant: float, length: float) -> list[int]:
+        """Change the scores (count,) of question `i` by what people decided: -inf with the rows that it may not join.
 
-        `scores` are not yet divided by the question's own `length`; `constant` is of the same question (`ScoreTerms`).
+        Returns those rows. `scores` are not yet divided by the question's own `length`; `constant` is of the same
+        question (`ScoreTerms`).
         """
         if not len(self._rows):
-            return
+            return []
         if self._scores is None:
             of_exemplars = (self._dots[i] + np.float32(constant)) * self._inverse - self._shift
             near = np.flatnonzero(of_exemplars >= self._threshold * length)
@@ -109,12 +110,14 @@ class Bound:
             of_exemplars = self._scores[i]
             near = self._near[self._first_near[i] : self._first_near[i + 1]]
         if not len(near):
-            return
+            return []
         must = self._constraints.must
         pulling, barring = near[near < must], near[near >= must]
         np.maximum.at(scores, self._rows[pulling], of_exemplars[pulling])
         barred = self._rows[barring][of_exemplars[barring] >= scores[self._rows[barring]]]
         scores[barred] = -np.inf
+        rows: list[int] = barred.tolist()
+        return rows
 
     def _score_all(self, vectors: Matrix, mean_sum: Vector) -> None:
         """All scores (n, k) at once, where the mean learns no more; few of them are near enough to be looked at."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from questream.clustering.constraints import Side, forbid_merge
+from questream.clustering.may_merge import MayMerge
 from questream.clustering.mirror import Mirror
 from questream.clustering.near_pairs import Pairs, near_pairs, near_row
 from questream.clustering.rules import Rules
@@ -84,18 +85,19 @@ def propose_merges(
     moved: Sequence[int],
     rules: Rules,
     apart: Collection[tuple[int, int]] = (),
+    may_merge: MayMerge | None = None,
 ) -> list[Merge]:
     """Merges among clusters that score at or above `merge_threshold` and make no heap, best pair first.
 
     Each pair has a cluster of `moved` in it, or one that a merge before it has moved. Later merges build on earlier
     ones: apply them in order. The pairs `apart` do not merge, nor does what either has become. The mirror is not
-    changed.
+    changed. With `may_merge` most clusters need not be scored.
     """
     rows = mirror.rows(moved)
     if not rows or mirror.count < 2:
         return []
     terms = ScoreTerms(mirror, rules, room=0)
-    near = [pairs for pairs in near_pairs(mirror, terms, rows) if len(pairs.ones)]
+    near = [pairs for pairs in near_pairs(mirror, terms, rows, may_merge) if len(pairs.ones)]
     return _Merger(mirror, terms, near, rules, apart).run() if near else []
 
 

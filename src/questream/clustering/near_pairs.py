@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.may_merge import MayMerge, Rows
 from questream.clustering.mirror import Mirror
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix, Vector
 
-Rows = NDArray[np.int64]
-
 # Scores that fit the cache: most of them are looked at once and never again.
 _CLUSTERS_AT_ONCE = 4096
+# What reading a cluster's sum by itself costs beside what it costs in a product of many rows with all.
+_SPARSE_SHARE = 1 / 32
+_SHARE_WORTH_READING = 1 / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,35 @@ class Pairs:
     scores: NDArray[np.float32]
 
 
-def near_pairs(mirror: Mirror, terms: ScoreTerms, rows: Sequence[int]) -> Iterator[Pairs]:
-    """Every pair of one of `rows` with another cluster that scores `merge_threshold` and would be no heap."""
-    ones = np.array(rows, np.int64)
-    for start in range(0, mirror.count, _CLUSTERS_AT_ONCE):
+def near_pairs(
+    mirror: Mirror, terms: ScoreTerms, rows: Sequence[int], may_merge: MayMerge | None = None
+) -> Iterator[Pairs]:
+    """Every pair of one of `rows` with another cluster that scores `merge_threshold` and would be no heap.
+
+    Some may come twice. `may_merge` changes what that costs, not what is found.
+    """
+    known = {} if may_merge is None else _known(mirror, rows, may_merge)
+    unknown = np.array([row for row in rows if row not in known], np.int64)
+    for start in range(0, mirror.count if len(unknown) else 0, _CLUSTERS_AT_ONCE):
         others = np.arange(start, min(start + _CLUSTERS_AT_ONCE, mirror.count))
-        yield _near(terms, ones, others, mirror.sums[ones] @ mirror.sums[others[0] : others[-1] + 1].T)
+        yield _near(terms, unknown, others, mirror.sums[unknown] @ mirror.sums[others[0] : others[-1] + 1].T)
+    if may_merge is not None and known:
+        ones, unsure = np.array(list(known), np.int64), np.array(mirror.rows(sorted(may_merge.unsure)), np.int64)
+        yield _near(terms, ones, unsure, mirror.sums[ones] @ mirror.sums[unsure].T)
+        yield _scored_each(mirror, terms, known)
+
+
+def _known(mirror: Mirror, rows: Sequence[int], may_merge: MayMerge) -> dict[int, Rows]:
+    """By row those that it may merge with, for the rows for which scoring these alone costs less than scoring all."""
+    ids = {row: may_merge.with_cluster.get(int(mirror.ids[row])) for row in rows}
+    known = {row: np.array(mirror.rows(near.tolist()), np.int64) for row, near in ids.items() if near is not None}
+    dense = [row for row, near in known.items() if len(near) > _SPARSE_SHARE * mirror.count]
+    # Reading all sums once for a matrix product is what costs; each row beside the first adds little to it.
+    all_are_read = len(known) < len(rows) or sum(len(known[row]) for row in dense) > _SHARE_WORTH_READING * mirror.count
+    if all_are_read:
+        for row in dense:
+            del known[row]
+    return known if 2 * len(known) >= len(rows) else {}
 
 
 def near_row(terms: ScoreTerms, row: int, dots: Vector) -> Pairs:
@@ -45,6 +70,16 @@ def _near(terms: ScoreTerms, ones: Rows, others: Rows, dots: Matrix) -> Pairs:
     scores = terms.cluster_scores(ones[:, None], others, dots)
     at, column = np.nonzero(scores >= terms.rules.merge_threshold)
     return _no_heaps(terms, ones[at], others[column], scores[at, column], dots[at, column])
+
+
+def _scored_each(mirror: Mirror, terms: ScoreTerms, with_rows: Mapping[int, Rows]) -> Pairs:
+    """The near pairs of each row with the rows that it may merge with."""
+    counts = [len(others) for others in with_rows.values()]
+    ones, others = np.repeat(list(with_rows), counts), np.concatenate(list(with_rows.values()))
+    dots = np.concatenate([mirror.sums[of] @ mirror.sums[row] for row, of in with_rows.items()])
+    scores = terms.cluster_scores(ones, others, dots)
+    near = np.flatnonzero(scores >= terms.rules.merge_threshold)
+    return _no_heaps(terms, ones[near], others[near], scores[near], dots[near])
 
 
 def _no_heaps(

@@ -223,7 +223,8 @@ class Clusterer:
             batch.decisions[i] = decide(row, reply.cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
         batch.outbox_position = reply.outbox_position
         self._merging.note_moved(namespace, attempt.plan.moved)
-        self._merging.merge(batch, attempt.config)
+        may_merge = attempt.plan.may_merge
+        self._merging.merge(batch, attempt.config, may_merge and may_merge.but_for(reply.missed.changes))
         mirror = self.mirrors.follow(namespace)
         for update in proposal.cluster_updates:
             # A cluster that others have merged away meanwhile is published by them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from questream.clustering.may_merge import MayMerge
 from questream.clustering.merging import Merge, propose_merges
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.deciding.batch import NamespaceBatch
@@ -44,13 +45,16 @@ class Merging:
         """Pairs that the store refused to merge may be proposed again at once."""
         self._apart.pop(namespace, None)
 
-    def merge(self, batch: NamespaceBatch, config: NamespaceConfig) -> None:
-        """Merge the clusters that have moved together; their states and numbers are noted in the batch."""
+    def merge(self, batch: NamespaceBatch, config: NamespaceConfig, may_merge: MayMerge | None) -> None:
+        """Merge the clusters that have moved together; their states and numbers are noted in the batch.
+
+        `may_merge` is of the clusters as they stand.
+        """
         namespace = batch.namespace
         unmerged = self._unmerged.setdefault(namespace, set())
         mirror = self._mirrors.follow(namespace)
         for _ in range(_ROUNDS):
-            merges = propose_merges(mirror, sorted(unmerged), config.rules, self._pairs_apart(namespace))
+            merges = propose_merges(mirror, sorted(unmerged), config.rules, self._pairs_apart(namespace), may_merge)
             if not merges:
                 break
             started = time.perf_counter()
@@ -59,6 +63,7 @@ class Merging:
             mirror = self._adopt(batch, config.identity.model, reply)
             if not reply.apart:
                 break
+            may_merge = None  # Those that merged have moved.
             self._keep_apart(namespace, reply.apart)
             unmerged.update(applied.merge.survivor for applied in reply.applied)
         unmerged.clear()

@@ -1,0 +1,111 @@
+"""Which clusters may merge with one that a question has just joined, by the scores that the question got anyway.
+
+The question q was scored against every cluster b before it joined a. With q', a' and b' the three as `scores.py`
+centres and scales them, |q'| = 1 and c = |b'|^2 the cohesion of b,
+
+    a'.b' <= q'.a' q'.b' + s sqrt(c - (q'.b')^2)        s^2 = |a'|^2 - (q'.a')^2
+
+which is the triangle inequality for the angles between them. It leaves a least q'.b' at which b can merge with a,
+whatever its cohesion and the leeway that it gives. Few clusters reach that; the others need no score with a.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.clustering.mirror import Change, MeanMoved
+from questream.clustering.scores import ScoreTerms
+from questream.domain import Matrix
+
+Rows = NDArray[np.int64]
+
+# Below this score, or with a larger share of all clusters, those that may merge are too many to be worth noting.
+_LEAST_SELECTIVE = 0.05
+_LARGEST_SHARE = 1 / 4
+# What float32 may err by in a product of unit vectors, several times over.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class MayMerge:
+    """Of clusters that a batch moved, the ids (k,) of those that may merge with each; of `unsure` nothing is known.
+
+    What holds is of the clusters as they stood after the batch and of the mean that they were scored with.
+    """
+
+    with_cluster: Mapping[int, Rows]
+    unsure: Collection[int]
+
+    def but_for(self, changes: Iterable[Change] | None) -> MayMerge | None:
+        """What is left of it where the log had these changes besides; None where that is nothing."""
+        moved: set[int] = set()
+        for change in () if changes is None else changes:
+            if isinstance(change, MeanMoved):
+                return None
+            moved.add(change.cluster_id)
+        return None if changes is None else MayMerge(self.with_cluster, moved.union(self.unsure))
+
+
+class Neighbours:
+    """Of each cluster that questions of a batch join, those that may merge with it then.
+
+    `ids` are the clusters of the rows of `products`.
+    """
+
+    def __init__(self, products: ScoreTerms, ids: NDArray[np.int64]) -> None:
+        self.of: dict[int, NDArray[np.int64]] = {}
+        self._products = products
+        self._ids = ids
+        self._largest_inverse = float(products.inverse[: products.count].max(initial=1.0))
+
+    def note(self, row: int, dot: float, constant: float, length: float, scores: Matrix, taken: list[int]) -> None:
+        """A question has joined `row`, with whose sum its product is `dot` now.
+
+        `scores` (count,) are its scores times `length`, but for the rows `taken` out of them.
+        """
+        cluster_id = int(self._ids[row])
+        self.of.pop(cluster_id, None)
+        least = self._least(row, dot, constant, length)
+        if least < _LEAST_SELECTIVE:
+            return
+        near = np.flatnonzero(scores >= np.float32(least * length))
+        near = near[scores[near] - np.float32(length) * self._products.leeway[near] >= np.float32(least * length)]
+        if len(near) <= max(1, _LARGEST_SHARE * len(scores)):
+            self.of[cluster_id] = self._ids[np.concatenate([near, np.array(taken, np.int64)])]
+
+    def _least(self, row: int, dot: float, constant: float, length: float) -> float:
+        products = self._products
+        inverse = float(products.inverse[row])
+        nearness = (dot * float(products.scale[row]) + float(products.shift[row]) + constant * inverse) / length
+        if nearness <= 0.0:
+            return -math.inf
+        # Where the mean takes nearly all of a vector off, little but its rounding is left.
+        rounding = _ROUNDING * (1.0 + max(self._largest_inverse, inverse) / length)
+        beside = math.sqrt(max(float(products.cohesion[row]) - nearness**2, 0.0) + 4.0 * rounding)
+        needed = products.rules.merge_threshold - 0.5 * float(products.leeway[row]) - 4.0 * rounding
+        return _least_score(nearness, beside, needed, adaptive=products.adaptive) - rounding
+
+
+def _least_score(nearness: float, beside: float, needed: float, *, adaptive: bool) -> float:
+    """The least q'.b' at which q'.a' q'.b' + s sqrt(c - (q'.b')^2) and half of b's leeway can come to `needed`.
+
+    `nearness` is q'.a' and above 0, `beside` is s. In adaptive linkage half the leeway is (1 - c) / 4 at the most, and
+    the c that gives most is 1, or where sqrt(c - (q'.b')^2) is 2 s. Infinite where no b can.
+    """
+    if needed <= 0.0:
+        return -1.0
+    square = nearness**2 + beside**2
+    least = math.inf
+    if needed**2 <= square:
+        least = (nearness * needed - beside * math.sqrt(square - needed**2)) / square
+    of_loose = 4.0 * (nearness**2 - needed + beside**2) + 1.0
+    if adaptive and 2.0 * beside < 1.0 and of_loose >= 0.0:
+        loose = 2.0 * nearness - math.sqrt(of_loose)
+        if loose <= math.sqrt(1.0 - 4.0 * beside**2):
+            least = min(least, loose)
+    return least
