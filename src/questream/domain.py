@@ -230,7 +230,8 @@ class ClusterState:
     `created_at` and `last_seen_at` are stream time in ms since the epoch. A merged cluster has no vector of its own.
     `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
     of the last one that ruled it or what it absorbed, 0 where none has. `features` are hashes of a few of its questions
-    that a second look compares with, packed (`clustering/second_look/kept.py`).
+    that a second look compares with, packed (`clustering/second_look/kept.py`), `kept_members` references to a few of
+    its questions, as text (`clustering/kept_members.py`).
     """
 
     cluster_id: int
@@ -253,6 +254,7 @@ class ClusterState:
     operation: int = 0
     features: bytes = b""
     exemplars: tuple[Exemplar, ...] = ()
+    kept_members: str = ""
 
     @property
     def ruling(self) -> Ruling:

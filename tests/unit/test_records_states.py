@@ -47,6 +47,7 @@ CLUSTER = ClusterState(
     pinned=True,
     separations=("5f0c+", "17ab-"),
     operation=3,
+    kept_members="questions/3/11:0.8125:00c0ffee;;",
     exemplars=(Exemplar("01-0", "must", b"\x00<\x00\x00", ("questions", 3, 7)), Exemplar("01-1", "cannot", b"ab")),
 )
 NAMESPACE = NamespaceState(
@@ -205,6 +206,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "absorbed": ["c21", "c20"],
         },
         "features": None,
+        "kept": "questions/3/11:0.8125:00c0ffee;;",
         "vector": {"dimension": 2, "members": 256, "sum": "AAAwQQAAkEA="},
     }
 

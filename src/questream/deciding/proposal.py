@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from questream.clustering.assignment import BatchAssigner, Choice, Plan
+from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
 from questream.clustering.second_look.kept import pack
 from questream.domain import RunnerUp, Source
@@ -95,6 +96,7 @@ def propose(
                 seen_at=min(latest, max(0, *(arrivals[i].source.timestamp for i in touched.questions))),
                 representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],
                 features=features if touched.learned and features != mirror.kept(touched.cluster_id) else None,
+                kept_members=str(KeptMembers.of([_member(arrivals[i], rows[i]) for i in touched.questions])),
             )
         )
     mean = None
@@ -115,6 +117,11 @@ def propose(
         decided_at=decided_at,
         turn=turn,
     )
+
+
+def _member(arrival: Arrival, row: LedgerRow) -> KeptMember:
+    place = (*arrival.source.place, arrival.source.offset)
+    return KeptMember(place, None if row.created else row.similarity, row.fingerprint)
 
 
 def changes_of(proposal: Proposal) -> list[Change]:

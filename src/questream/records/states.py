@@ -77,6 +77,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "separations": state.separations,
                 "exemplars": [_exemplar_document(one) for one in state.exemplars],
             },
+            "kept": state.kept_members or None,
             "features": base64.b64encode(state.features).decode("ascii") if state.features else None,
             "vector": None
             if vector_sum is None
@@ -121,6 +122,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         separations=tuple(read.ruled.separations),
         operation=read.ruled.operation,
         features=_to_features(read.features),
+        kept_members=read.kept or "",
         exemplars=tuple(_to_exemplar(one) for one in read.ruled.exemplars if one.kind in get_args(ConstraintKind)),
     )
 
@@ -251,6 +253,7 @@ class _ClusterValue(_Value):
     ruled: _Ruled = _Ruled()
     vector: _Centroid | None
     features: str | None = None
+    kept: str | None = None
 
 
 class _Mean(_Value):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
+from questream.clustering.kept_members import KeptMembers
 from questream.domain import ClusterState, InFlight, NamespaceState, retired_cluster
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.store.protocol import Mended, Restored, Store
@@ -110,6 +111,7 @@ class PuttingBack:
             merged_into=survivor,
             revision=state.revision + 1,
             in_flight=InFlight(),
+            kept_members="",
         )
         return Restored(state, publish=True)
 
@@ -162,5 +164,17 @@ def _without_lost_joins(state: ClusterState, committed: Offsets, heads: Offsets)
     in_flight = InFlight({at: offsets for at, offsets in recorded.items() if offsets})
     if not lost:
         return Restored(replace(state, in_flight=in_flight))
-    corrected = replace(state, size=max(0, state.size - lost), revision=state.revision + 1, in_flight=in_flight)
+    gone = {
+        (*at, offset)
+        for at in state.in_flight.joins
+        for offset in _unpublished(state.in_flight, at, committed)
+        if offset > heads.get(at, -1)
+    }
+    corrected = replace(
+        state,
+        size=max(0, state.size - lost),
+        revision=state.revision + 1,
+        in_flight=in_flight,
+        kept_members=str(KeptMembers.parse(state.kept_members).without(gone)),
+    )
     return Restored(corrected, publish=True)

@@ -30,6 +30,11 @@ def other_stream(topic: str, identity: str) -> str:
     return f"{topic}@{hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()}"
 
 
+def topic_of(stream: str) -> str:
+    """The topic that a stream's name in the ledgers stands for."""
+    return stream.partition("@")[0]
+
+
 def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     """The entry up to its open `clusters` field."""
     rows = [

@@ -35,6 +35,7 @@ class ClusterUpdate:
     `vector_sum` (d,) and `members` are the centroid after it; a frozen centroid has None and its count unchanged.
     `seen_at` is the newest record timestamp of the questions that joined, five minutes ahead of the clock at most.
     `features` is what the cluster keeps for a second look (`ClusterState.features`), None where that is as it was.
+    `kept_members` are those of the questions that joined that it may keep references to, as text.
     """
 
     cluster_id: int
@@ -45,6 +46,7 @@ class ClusterUpdate:
     seen_at: int
     representative: str | None = None
     features: bytes | None = None
+    kept_members: str = ""
 
     @property
     def creates(self) -> bool:
@@ -164,6 +166,7 @@ class ClusterRow:
     separations: tuple[str, ...] = ()
     operation: int = 0
     exemplars: tuple[Exemplar, ...] = ()
+    kept_members: str = ""
 
     @property
     def ruling(self) -> Ruling:

@@ -22,7 +22,7 @@ _FLOAT32 = np.dtype("<f4")
 _ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
-    *("labelled", "joins", "absorbed", "retired", "ruled", "features", "exemplars"),
+    *("labelled", "joins", "absorbed", "retired", "ruled", "features", "exemplars", "kept"),
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
@@ -72,7 +72,7 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars = fields
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields
     return ClusterRow(
         cluster_id,
         int(size),
@@ -85,6 +85,7 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         parse_in_flight(joins, absorbed),
         *parse_ruled(ruled),
         parse_exemplars(exemplars),
+        _text(kept) or "",
     )
 
 
@@ -215,6 +216,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "ruled": f"{state.operation} {ruling_text(state.ruling)}" if state.operation else None,
         "features": features_text(state.features),
         "exemplars": exemplars_text(state.exemplars) or None,
+        "kept": state.kept_members or None,
     }
     return {name: str(value) for name, value in fields.items() if value is not None}
 
@@ -222,7 +224,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 @reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:]
     pinned, separations, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
@@ -257,6 +259,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         operation=operation,
         features=parse_features(features),
         exemplars=parse_exemplars(exemplars),
+        kept_members=_text(kept) or "",
     )
 
 

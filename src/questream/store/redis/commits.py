@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import MeanMoved, Mirror
 from questream.domain import EXEMPLARS_KEPT
@@ -116,6 +117,7 @@ class RedisCommits(RedisCalls):
             "seq": seq,
             "log_entries": self._log_entries,
             "exemplars_kept": EXEMPLARS_KEPT,
+            "members_kept": KEPT_OF_A_KIND,
             "merges": [
                 [
                     *(m.survivor, m.loser, m.survivor_members, m.loser_members),
@@ -153,6 +155,7 @@ class RedisCommits(RedisCalls):
             "seq": proposal.seq,
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
+            "members_kept": KEPT_OF_A_KIND,
             "turn": proposal.turn,
             "turn_ms": int(TURN_SECONDS * 1000),
             "partitions": [
@@ -160,7 +163,11 @@ class RedisCommits(RedisCalls):
                 for b in proposal.partitions
             ],
             "touches": [
-                [t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at, features_text(t.features) or False]
+                [
+                    *(t.cluster_id, t.joins, t.expected_members, t.members, t.seen_at),
+                    features_text(t.features) or False,
+                    t.kept_members,
+                ]
                 for t in proposal.cluster_updates
             ],
         }

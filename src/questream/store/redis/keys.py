@@ -98,7 +98,8 @@ KINDS = (
         "hash",
         "members sum: the centroid, none of a merged or retired one; size revision created seen"
         " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
-        " counts that may not be published; merged_into: the survivor's id; ruled exemplars: see operate.lua; retired:"
+        " counts that may not be published; merged_into: the survivor's id; ruled exemplars: see operate.lua; kept:"
+        " references to a few of its questions (clustering/kept_members.py); retired:"
         " it is a stub; outdated: see verify_before_commit.lua",
         "commit merge label operate retire confirm verify_before_commit restore",
         "restore, of one that the cluster topic knows to be retired; ten minutes after its tombstone was published",

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from questream.clustering.kept_members import KeptMembers
 from questream.clustering.merging import Merge, Naming, merged_ruling, precedence
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Operation, Ruling, Vector
@@ -796,6 +797,7 @@ class MemoryStore:
             published.separations,
             published.operation,
             published.exemplars,
+            published.kept_members,
         )
         state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
@@ -830,6 +832,7 @@ class MemoryStore:
             revision=old.revision + 1,
             last_seen_at=max(old.last_seen_at, update.seen_at),
             in_flight=_joining(old.in_flight, update.cluster_id, proposal),
+            kept_members=_united(old.kept_members, update.kept_members),
         )
         cluster.labelled = False
         state.outbox[update.cluster_id] = self._clock()
@@ -854,11 +857,14 @@ class MemoryStore:
             created_at=min(kept.created_at, lost.created_at),
             last_seen_at=max(kept.last_seen_at, lost.last_seen_at),
             in_flight=_absorbing(kept.in_flight, merge.loser, lost.in_flight),
+            kept_members=_united(lost.kept_members, kept.kept_members),
         )
         survivor.labelled = False
         loser.members, loser.vector_sum, loser.merged_into = 0, None, merge.survivor
         loser.merged_at = survivor.cluster_row.last_seen_at
-        loser.cluster_row = replace(lost, revision=lost.revision + 1, in_flight=InFlight(), exemplars=())
+        loser.cluster_row = replace(
+            lost, revision=lost.revision + 1, in_flight=InFlight(), exemplars=(), kept_members=""
+        )
         state.outbox[merge.survivor] = state.outbox[merge.loser] = self._clock()
         return AppliedMerge(merge, survivor.cluster_row, loser.cluster_row)
 
@@ -894,6 +900,7 @@ class MemoryStore:
                 pinned=False,
                 separations=(),
                 operation=0,
+                kept_members="",
             )
             state.outbox[i] = self._clock() + retention.tombstone_seconds
         self._log(state, [] if due.among == "aliases" else [ClusterRemoved(i) for i in ids])
@@ -958,6 +965,13 @@ def _joining(before: InFlight, cluster_id: int, proposal: Proposal) -> InFlight:
             at = (batch.topic, batch.partition)
             joins[at] = tuple(offset for offset in joins.get(at, ()) if offset >= batch.prune_below) + joined
     return InFlight(joins, before.absorbed)
+
+
+def _united(known: str, later: str) -> str:
+    """The references of a cluster once `later` questions have joined it."""
+    if not known or not later:
+        return known or later
+    return str(KeptMembers.parse(known).joined_by(KeptMembers.parse(later)))
 
 
 def _absorbing(kept: InFlight, loser: int, lost: InFlight) -> InFlight:

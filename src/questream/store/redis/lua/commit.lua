@@ -4,7 +4,9 @@
 --               turn: a token of a worker that lost too often and asks for a turn, or '', turn_ms: how long one lasts,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
---               touches: [[id, joins, expected members, members, seen_at, features or false where these stay] * T]}
+--               members_kept: of each kind,
+--               touches: [[id, joins, expected members, members, seen_at, features or false where these stay,
+--                          references to questions that joined or '': clustering/kept_members.py] * T]}
 --       2 mean sum or '', then P ledger entry prefixes, then T pairs of (sum or '' if frozen, representative or '')
 -- Replies: error RECOVERY_NEEDED              the mirror's store epoch is not the one that stands
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
@@ -13,7 +15,7 @@
 --                                        or people have turned questions away or moved them,
 --                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
---                                           joins, absorbed, ruled, exemplars} * T, {outbox count, ms}}
+--                                           joins, absorbed, ruled, exemplars, kept} * T, {outbox count, ms}}
 -- tail: entries of the log after ARGV.seq, or false where it was trimmed; {outbox count, ms}: as outbox_position.lua
 local meta_key, log_key, idle_key, outbox_key, singletons_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS]
 local batch, mean_sum = cjson.decode(ARGV[1]), ARGV[2]
@@ -141,7 +143,7 @@ local function in_flight(known, slot)
 end
 
 for t, touch in ipairs(touches) do
-  local number, joining, expected_members, members, seen_at, features = unpack(touch)
+  local number, joining, expected_members, members, seen_at, features, joined_members = unpack(touch)
   local key, id = cluster_key(t), as_text(number)
   if expected_members == 0 then
     redis.call('HSET', key, 'created', as_text(seen_at))
@@ -156,10 +158,16 @@ for t, touch in ipairs(touches) do
   local size = redis.call('HINCRBY', key, 'size', joining)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
-    'absorbed', 'ruled', 'exemplars')
+    'absorbed', 'ruled', 'exemplars', 'kept')
   local seen = as_text(math.max(tonumber(known[4] or 0), seen_at))
   local joins = in_flight(known[6], t)
-  redis.call('HSET', key, 'seen', seen, 'joins', joins)
+  local kept = known[10]
+  if joined_members ~= '' then
+    kept = united_members(known[10] or '', joined_members, batch.members_kept)
+    redis.call('HSET', key, 'seen', seen, 'joins', joins, 'kept', kept)
+  else
+    redis.call('HSET', key, 'seen', seen, 'joins', joins)
+  end
   redis.call('ZADD', idle_key, seen, id)
   if size == 1 then
     redis.call('ZADD', singletons_key, seen, id)
@@ -168,7 +176,7 @@ for t, touch in ipairs(touches) do
   end
   redis.call('ZADD', outbox_key, now_ms, id)
   standings[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
-    known[8], known[9]}
+    known[8], known[9], kept}
   recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
 end
 if batch.mean then

@@ -6,7 +6,7 @@
 -- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
 -- names what did not survive means what did.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
--- ARGV: 1 JSON {store epoch, seq, log_entries, exemplars_kept,
+-- ARGV: 1 JSON {store epoch, seq, log_entries, exemplars_kept, members_kept: references of each kind,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false,
 --                         whether an operator merges them: pinned clusters too,
@@ -16,7 +16,7 @@
 --           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
---                        exemplars}
+--                        exemplars, kept}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
 local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])
@@ -163,7 +163,9 @@ for i, merge in ipairs(batch.merges) do
       redis.call('HSET', survivor, 'exemplars', exemplars)
       constraints = {'exemplars', exemplars}
     end
-    redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'joins', 'absorbed')
+    local members_of_both = united_members(lost[12] or '', kept[12] or '', batch.members_kept)
+    if members_of_both ~= '' then redis.call('HSET', survivor, 'kept', members_of_both) end
+    redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'kept', 'joins', 'absorbed')
     redis.call('HSET', loser, 'merged_into', survivor_id)
     redis.call('HINCRBY', loser, 'revision', 1)
     redis.call('ZADD', idle_key, seen, survivor_id)

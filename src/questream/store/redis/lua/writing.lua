@@ -36,7 +36,52 @@ end
 -- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
-  'ruled', 'exemplars'}
+  'ruled', 'exemplars', 'kept'}
+
+-- The three lists of references to questions of a cluster, one after the other; empty where they cannot be read.
+local function parsed_members(text)
+  local newest, typical, doubtful = string.match(text, '^([^;]*);([^;]*);([^;]*)$')
+  return newest or '', typical or '', doubtful or ''
+end
+
+local function similarity_of(token) return tonumber(string.match(token, ':(%-?[%d.]+):')) or 0 end
+
+-- The first of two lists in one order, each in that already: of the second list only what `precedes` comes before one of
+-- the first. A place counts once.
+local function first_members(one, other, most, precedes)
+  local left, right = {}, {}
+  for token in string.gmatch(one, '%S+') do left[#left + 1] = token end
+  for token in string.gmatch(other, '%S+') do right[#right + 1] = token end
+  local found, seen, i, j = {}, {}, 1, 1
+  while #found < most and (left[i] or right[j]) do
+    local token
+    if left[i] and not (right[j] and precedes(right[j], left[i])) then
+      token, i = left[i], i + 1
+    else
+      token, j = right[j], j + 1
+    end
+    local place = string.match(token, '^[^:]*')
+    if not seen[place] then
+      seen[place] = true
+      found[#found + 1] = token
+    end
+  end
+  return table.concat(found, ' ')
+end
+
+local function never() return false end
+local function is_more_alike(one, other) return similarity_of(one) > similarity_of(other) end
+local function is_less_alike(one, other) return similarity_of(one) < similarity_of(other) end
+
+-- What a cluster with `known` references keeps once `later` questions have joined it, `most` of each kind.
+local function united_members(known, later, most)
+  if known == '' or later == '' then return known .. later end
+  local newest, typical, doubtful = parsed_members(known)
+  local later_newest, later_typical, later_doubtful = parsed_members(later)
+  return first_members(later_newest, newest, most, never) .. ';'
+    .. first_members(typical, later_typical, most, is_more_alike) .. ';'
+    .. first_members(doubtful, later_doubtful, most, is_less_alike)
+end
 
 -- What the log's entry of a cluster that moved says of its features: nothing where they stay.
 local function looked_at(features)
