@@ -8,6 +8,7 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from questream.errors import ExitCode
+from questream.records.states import decode_cluster_state
 from questream.tools.members import First, Members
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import KafkaServer, Topics
@@ -45,13 +46,14 @@ def members(stream: Stream, *arguments: str) -> Outcome:
 
 
 def test_the_questions_of_a_cluster_are_shown_in_the_order_asked_for(stream: Stream) -> None:
-    typical = members(stream, "c1", "--json").json_lines
+    look = ("--decisions", "100", "--json")
+    typical = members(stream, "c1", *look).json_lines
     assert [row["text"] for row in typical] == [SENT[3], SENT[1], SENT[4], SENT[0]]
     assert [row["outcome"] for row in typical] == ["joined", "joined", "joined", "created"]
-    assert [row["text"] for row in members(stream, "c1", "--doubtful", "--json").json_lines] == [
+    assert [row["text"] for row in members(stream, "c1", "--doubtful", *look).json_lines] == [
         *(SENT[4], SENT[1], SENT[3], SENT[0])
     ]
-    newest = members(stream, "c1", "--newest", "--limit", "2", "--json").json_lines
+    newest = members(stream, "c1", "--newest", "--limit", "2", *look).json_lines
     assert [row["text"] for row in newest] == [SENT[4], SENT[3]]
     assert newest[0]["topic"] == stream.topics.input_topic
     every = members(stream, "c1", "--all", "--json").json_lines
@@ -62,6 +64,33 @@ def test_the_questions_of_a_cluster_are_shown_in_the_order_asked_for(stream: Str
     assert lines[0].split() == ["similarity", "decided", "place", "id", "question"]
     assert "opened it" in lines[1]
     assert SENT[2] in lines[1]
+
+
+def test_what_a_cluster_keeps_is_shown_without_a_look_at_decisions(stream: Stream) -> None:
+    shown = members(stream, "c1", "--json")
+    assert [row["text"] for row in shown.json_lines] == [SENT[3], SENT[1], SENT[4]]
+    assert "3 of 4 questions" in shown.err
+    assert [row["question_id"] for row in shown.json_lines] == ["q3", "q1", "q4"]
+    assert [row["decided_at"] for row in shown.json_lines] == [None] * 3
+    doubtful = members(stream, "c1", "--doubtful", "--json").json_lines
+    assert [row["text"] for row in doubtful] == [SENT[4], SENT[1], SENT[3]]
+    newest = members(stream, "c1", "--newest", "--limit", "2", "--json").json_lines
+    assert [row["text"] for row in newest] == [SENT[4], SENT[3]]
+    assert members(stream, "c2", "--json").json_lines[0]["outcome"] == "created"
+    # They are in the cluster topic too, so that a restore brings them back.
+    with stream.cluster_states() as reader:
+        published = [decode_cluster_state(one.key, one.value) for one in reader.rest() if one.key == b"default/c1"]
+    (state,) = stream.store().states("default", [1])
+    assert published[-1].kept_members == state.kept_members != ""
+
+
+def test_a_reference_to_a_record_that_is_another_by_now_shows_no_text(stream: Stream) -> None:
+    (state,) = stream.store().states("default", [2])
+    other = state.kept_members.rpartition(":")[2].replace(";", "")
+    with stream.redis() as redis:
+        (key,) = redis.keys("*cluster:2")
+        redis.hset(key, "kept", state.kept_members.replace(other, "00000000"))
+    assert [row["text"] for row in members(stream, "c2", "--json").json_lines] == [None]
 
 
 def test_members_of_a_merged_cluster_are_those_of_what_it_became(stream: Stream) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from questream.cli.output import print_json, print_table, printable, remark
 if TYPE_CHECKING:
     from questream.tools.members import First, Member
 
+_LOOKED_AT = 10_000
 _GONE = "(no longer in the input topic)"
 
 
@@ -33,16 +35,23 @@ def members(
     search: Annotated[str, typer.Option(help="Only with this in their text.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to show, unless --all.")] = 20,
     decisions: Annotated[
-        int,
-        typer.Option(min=1, help="How many of the newest decisions of each partition to look at, unless --all."),
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Look at so many of the newest decisions of each partition; default: at what the cluster keeps; 10000"
+            " with --search.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show questions of a cluster and of what merged into it, read from Kafka; needs no text in Redis.
 
+    At once: the nine that it keeps references to. With --decisions, --search or --all: what the output topic has.
+
     Example: questream clusters members c17 --doubtful --search refund
     """
     from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.kept_questions import KeptQuestions, kept_in_order
     from questream.tools.members import WHOLE_TOPIC, First, Members
 
     chosen_order = [order for order, is_chosen in zip(First, (typical, newest, doubtful), strict=True) if is_chosen]
@@ -58,10 +67,18 @@ def members(
         _print(Members(settings, store, chosen, WHOLE_TOPIC).all(state.cluster_id, search), as_json)
         return
     order: First = chosen_order[0] if chosen_order else First.TYPICAL
-    found = Members(settings, store, chosen, decisions).first(state.cluster_id, order, limit, search)
+    kept = kept_in_order(state, order)
+    if kept and decisions is None and not search:
+        with closing(KeptQuestions(settings)) as questions:
+            _print(questions.read(state.cluster_id, chosen, kept[:limit]), as_json)
+        if state.size > len(kept):
+            remark(f"{len(kept)} of {state.size:,} questions; --decisions {_LOOKED_AT} looks at more, --all at all")
+        return
+    looked_at = decisions or _LOOKED_AT
+    found = Members(settings, store, chosen, looked_at).first(state.cluster_id, order, limit, search)
     _print(found, as_json)
     if not found:
-        remark(f"none of the newest {decisions:,} decisions of each partition is of it; --all looks at all")
+        remark(f"none of the newest {looked_at:,} decisions of each partition is of it; --all looks at all")
 
 
 def _print(members: Iterable[Member], as_json: bool) -> None:
@@ -77,7 +94,7 @@ def _print(members: Iterable[Member], as_json: bool) -> None:
         (
             [
                 "opened it" if row["outcome"] == "created" else f"{row['similarity']:.3f}",
-                printable(row["decided_at"][:19].replace("T", " ")),
+                printable((row["decided_at"] or "")[:19].replace("T", " ")),
                 f"{row['topic']}/{row['partition']}/{row['offset']}",
                 printable(row["question_id"] or ""),
                 _GONE if row["text"] is None else printable(row["text"]),

@@ -93,13 +93,13 @@ class Members:
 
 
 def as_document(member: Member) -> dict[str, Any]:
-    """A member as JSON tells it: the cluster is the one that the decision named."""
+    """A member as JSON tells it: the cluster is the one that the decision named, or that keeps a reference to it."""
     published, question = member.published, member.question
     return {
         "cluster_id": format_cluster_id(published.cluster_id),
         "outcome": "created" if published.created else "joined",
         "similarity": published.similarity,
-        "decided_at": published.decided_at,
+        "decided_at": published.decided_at or None,
         "question_id": question and question.id,
         "text": question and question.text,
         "timestamp": question and format_time(max(0, question.record.source.timestamp)),

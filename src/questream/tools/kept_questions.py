@@ -1,0 +1,89 @@
+"""The questions that a cluster keeps references to, read again where they were sent to, in a stream of any size."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from questream.broker.connect import open_reader
+from questream.broker.decided import Published
+from questream.broker.reading import RecordLookup, partitions_of
+from questream.clustering.kept_members import KeptMember, KeptMembers, Place
+from questream.domain import ClusterState, Question
+from questream.errors import BadRecord, QuestreamError
+from questream.records import open_decoder
+from questream.records.fingerprint import fingerprint
+from questream.settings import Settings
+from questream.store.ledger import topic_of
+from questream.tools.members import First, Member
+
+
+def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
+    """All that a cluster keeps, those of the kind asked for first, then the more alike ones; each once."""
+    kept = KeptMembers.parse(state.kept_members)
+    first = {First.TYPICAL: kept.typical, First.NEWEST: kept.newest, First.DOUBTFUL: kept.doubtful}[order]
+    others = sorted((*kept.typical, *kept.newest, *kept.doubtful), key=lambda one: -(one.similarity or -1.0))
+    by_place: dict[Place, KeptMember] = {}
+    for one in (*first, *others):
+        by_place.setdefault(one.place, one)
+    return list(by_place.values())
+
+
+class KeptQuestions:
+    """Reads questions by their places; what it reads with is opened with the first, and anew after a failure.
+
+    For any thread, one at a time.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._decoder = open_decoder(settings)
+        self._guard = threading.Lock()
+        self._opened = ExitStack()
+        self._lookup: RecordLookup | None = None
+        self._partitions: set[int] = set()
+
+    def read(self, cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> list[Member]:
+        """The members in this order; without a question where the input topic holds that record no longer.
+
+        Raises KafkaUnavailable or KafkaRefused.
+        """
+        with self._guard:
+            try:
+                return [self._member(cluster_id, namespace, one) for one in kept]
+            except QuestreamError:
+                self._lookup = None
+                self._opened.close()
+                raise
+
+    def close(self) -> None:
+        """What it reads with is closed."""
+        with self._guard:
+            self._lookup = None
+            self._opened.close()
+
+    def _member(self, cluster_id: int, namespace: str, kept: KeptMember) -> Member:
+        _, partition, offset = kept.place
+        question = self._question(kept)
+        published = Published((partition, offset), cluster_id, kept.similarity is None, kept.similarity or 1.0, "")
+        is_ours = question is not None and question.namespace == namespace
+        return Member(published, topic_of(kept.place[0]), question if is_ours else None)
+
+    def _question(self, kept: KeptMember) -> Question | None:
+        topic, partition, offset = kept.place
+        if self._lookup is None:
+            consumer = self._opened.enter_context(open_reader(self._settings, isolation="read_uncommitted"))
+            self._partitions = {one.partition for one in partitions_of(consumer, self._settings.kafka.input_topic)}
+            self._lookup = RecordLookup(consumer)
+        if topic_of(topic) != self._settings.kafka.input_topic or partition not in self._partitions:
+            return None
+        record = self._lookup.find(topic_of(topic), partition, offset)
+        # A topic that was made anew, or cut short, has another record there.
+        if record is None or not kept.is_of(fingerprint(record)):
+            return None
+        try:
+            return self._decoder.decode(record)
+        except BadRecord:
+            # The settings of input say something else now than when it was decided.
+            return None
