@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -341,6 +342,35 @@ def test_a_page_goes_on_when_its_server_was_killed_and_started_again(site: Site,
         wait_until(is_shown, "decisions are shown again")
     assert site.stop() == 0
     site.start()
+
+
+def test_the_questions_of_a_cluster_are_shown_to_those_who_may_read_texts(site: Site, browser: Browser) -> None:
+    def told(name: str, path: str) -> Any:
+        headers = {"Authorization": f"Bearer {site.tokens[name]}"}
+        with urllib.request.urlopen(urllib.request.Request(f"{site.url}{path}", headers=headers), timeout=30) as answer:
+            return json.loads(answer.read())
+
+    clusters = "/api/v1/namespaces/default/clusters"
+    largest = told("anna", clusters)["clusters"][0]["cluster_id"]
+
+    def read() -> bool:
+        found = told("anna", f"{clusters}/{largest}/members?order=doubtful")["members"]
+        return bool(found) and all(one["text"] is not None for one in found)
+
+    wait_until(read, "the questions are read from the input topic")
+    ours, theirs = (told(name, f"{clusters}/{largest}/members?order=doubtful") for name in ("anna", "vera"))
+    similarities = [one["similarity"] for one in ours["members"] if one["similarity"] is not None]
+    assert similarities[:3] == sorted(similarities[:3])
+    assert {one["text"] for one in ours["members"]} <= set(QUESTIONS)
+    assert [one["offset"] for one in theirs["members"]] == [one["offset"] for one in ours["members"]]
+    assert {(one["text"], one["question_id"]) for one in theirs["members"]} == {(None, None)}
+    with logged_in(site, browser, "anna") as page:
+        page.goto(f"/n/default/clusters/{largest}")
+        page.get_by_role("link", name="Least alike").click()
+        expect(page.locator("section[aria-labelledby=members] li").first).to_contain_text(ours["members"][0]["text"])
+    with logged_in(site, browser, "vera") as page:
+        page.goto(f"/n/default/clusters/{largest}")
+        assert ours["members"][0]["text"] not in page.content()
 
 
 @pytest.mark.parametrize(

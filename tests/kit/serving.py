@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from starlette.testclient import TestClient
 
+from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.domain import Matrix
 from questream.encoder import Encoder
+from questream.errors import KafkaUnavailable
 from questream.lab.bench.questions import table_encoder
 from questream.server.access import Access
 from questream.server.app import build_app
@@ -20,6 +22,7 @@ from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
+from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
 from questream.server.services import Services
@@ -37,6 +40,7 @@ from questream.store.protocol import (
 )
 from questream.store.reference.store import MemoryStore
 from questream.tools.doctor import Finding
+from questream.tools.members import Member
 
 DIMENSION = 8
 NOW_MS = 1_800_000_000_000
@@ -65,6 +69,7 @@ def add_clusters(store: MemoryStore, namespace: str, texts: list[str]) -> None:
             vectors[at],
             NOW_MS + at * 60_000,
             text,
+            kept_members=str(KeptMembers.of([KeptMember(("questions", 0, at), None)])),
         )
         for at, text in enumerate(texts)
     ]
@@ -89,6 +94,11 @@ def encoder_of(texts: Sequence[str]) -> Encoder:
     return replace(table_encoder(texts, vectors_of(len(texts))), name="model", revision="revision")
 
 
+def no_topic(cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> list[Member]:
+    """There is no Kafka behind this server."""
+    raise KafkaUnavailable("no broker answered", "start it")
+
+
 def client_of(
     store: MemoryStore,
     settings: Settings | None = None,
@@ -111,7 +121,20 @@ def client_of(
     lag = Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5)
     findings = Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60)
     services = Services(
-        settings, store, access, catalogues, operating, asking, decisions, board, letters, lag, findings, rate, failed
+        settings,
+        store,
+        access,
+        catalogues,
+        operating,
+        asking,
+        decisions,
+        board,
+        letters,
+        lag,
+        findings,
+        rate,
+        failed,
+        MemberTexts(no_topic),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

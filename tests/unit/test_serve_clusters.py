@@ -126,6 +126,22 @@ def test_the_api_lists_and_shows_clusters() -> None:
     assert (one.json()["representative"], one.headers["etag"]) == (TEXTS[1], f'"c2.{one.json()["revision"]}"')
 
 
+def test_the_api_and_the_page_tell_what_a_cluster_keeps_also_while_kafka_is_away() -> None:
+    store = store_with({"shop": TEXTS})
+    merge_clusters(store, "shop", 1, 2, lambda *_: True)
+    client = client_of(store)
+    told = client.get(f"{CLUSTERS}/c2/members", params={"order": "newest"}).json()
+    assert (told["cluster_id"], told["size"]) == ("c1", 7)
+    assert [(one["offset"], one["outcome"], one["similarity"]) for one in told["members"]] == [
+        (0, "created", None),
+        (1, "created", None),
+    ]
+    assert {(one["topic"], one["partition"], one["text"]) for one in told["members"]} == {("questions", 0, None)}
+    assert client.get(f"{CLUSTERS}/c1/members", params={"order": "best"}).status_code == 422
+    assert client.get(f"{CLUSTERS}/c9/members").status_code == 404
+    assert "questions/0/1" in client.get("/n/shop/clusters/c1", params={"order": "newest"}).text
+
+
 def test_an_id_that_was_merged_away_leads_to_what_stands_for_it() -> None:
     store = store_with({"shop": TEXTS})
     merge_clusters(store, "shop", 1, 2)

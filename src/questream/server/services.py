@@ -19,6 +19,7 @@ from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
+from questream.server.members import MemberTexts
 from questream.server.operating import Operating
 from questream.server.problems import Refused
 from questream.server.snapshot import Snapshot
@@ -47,6 +48,7 @@ class Services:
     findings: Snapshot[list[Finding]]
     rate: RateLimit
     failed_logins: RateLimit
+    members: MemberTexts
 
 
 def services_of(request: Request) -> Services:

@@ -22,6 +22,7 @@ from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
 from questream.server.letters import LetterBox
 from questream.server.limits import RateLimit
+from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
 from questream.server.services import Services
@@ -29,6 +30,7 @@ from questream.server.snapshot import Snapshot
 from questream.server.stream_health import find_all, read_lag
 from questream.settings import Settings
 from questream.store.redis.store import open_store
+from questream.tools.kept_questions import KeptQuestions
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,9 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         finally:
             for follower in (states, published, happened):
                 follower.close()
+            questions.close()
 
+    questions = KeptQuestions(settings)
     operating = Operating(store, catalogues)
     lag = Snapshot("the offsets of the group", partial(read_lag, settings), _LAG_SECONDS)
     findings = Snapshot("the doctor's findings", partial(find_all, settings), _DOCTOR_SECONDS)
@@ -88,6 +92,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         findings,
         rate,
         failed,
+        MemberTexts(questions.read),
     )
     return services, running
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from questream.server.api import assign, clusters, dead_letters, decisions, events, health, namespaces, operations
+from questream.server.api import (
+    assign,
+    clusters,
+    dead_letters,
+    decisions,
+    events,
+    health,
+    members,
+    namespaces,
+    operations,
+)
 from questream.server.problems import ANSWERS
 
 router = APIRouter(prefix="/api/v1", responses=ANSWERS)
-for part in (namespaces, clusters, operations, assign, decisions, events, dead_letters, health):
+for part in (namespaces, clusters, members, operations, assign, decisions, events, dead_letters, health):
     router.include_router(part.router)

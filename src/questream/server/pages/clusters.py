@@ -12,12 +12,14 @@ from questream.domain import format_cluster_id
 from questream.operations import Candidate
 from questream.server.access import Role
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster
+from questream.server.api.members import members_of
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
 from questream.server.pages.changes import told
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.members import First
 
 _PAGE = 50
 _NEAREST = 6
@@ -71,7 +73,7 @@ def list_clusters(
 
 
 @router.get("/n/{namespace}/clusters/{cluster_id}")
-def show_cluster(request: Request, scope: InNamespace, cluster_id: str) -> Response:
+def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: First = First.TYPICAL) -> Response:
     """One cluster; an id that was merged away leads to what it was merged into."""
     state = find_cluster(scope, read_cluster_id(cluster_id))
     name = format_cluster_id(state.cluster_id)
@@ -86,6 +88,9 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str) -> Respo
         scope,
         state=state,
         name=name,
+        members=members_of(scope, state, order),
+        order=order,
+        orders=First,
         nearest=_nearest(scope, state.cluster_id),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         done=told(request),
