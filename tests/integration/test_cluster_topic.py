@@ -9,9 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from questream.broker.connect import open_reader
 from questream.domain import ClusterState, NamespaceState
+from questream.errors import ClusterTopicDamaged
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.home import HOME_HEADER, Home
+from questream.store.ledger import other_stream
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Message, Stream, send
 
@@ -30,6 +34,7 @@ NAMESPACE = NamespaceState(
 CLUSTER = ClusterState(
     3, "shop", "updated", 1, 1, np.ones(2, np.float32), None, "Why?", None, None, 10, 20, "a-model", 1
 )
+FOUR = replace(CLUSTER, cluster_id=4)
 
 
 @pytest.fixture
@@ -80,5 +85,90 @@ def test_the_newest_state_of_a_namespace_counts_wherever_it_stands(
     assert ((found.whole.generation, found.whole.mean_questions), found.outdated) == ((2, 4), outdated)
 
 
+@pytest.mark.parametrize("key", [b"", b"shop/no cluster", b"shop"], ids=repr)
+def test_a_record_without_a_key_of_ours_is_passed_over(stream: Stream, cluster_topic: ClusterTopic, key: bytes) -> None:
+    _send(stream, Message(b"{}", key))
+    publish_clusters(stream, 5)
+    assert cluster_topic.published()["shop"].revisions == {3: 5}
+    assert cluster_topic.newest()["shop"].revisions == {3: 5}
+    assert cluster_topic.states("shop", [3]).keys() == {3}
+    assert [state.revision for state in cluster_topic.newest_states("shop", {3: 5})] == [5]
+
+
+def test_states_are_those_of_the_namespace_and_clusters_that_are_asked_for(
+    stream: Stream, cluster_topic: ClusterTopic
+) -> None:
+    publish_clusters(stream, 5)
+    _publish(stream, (encode_cluster_state(one) for one in (replace(CLUSTER, namespace="other", revision=9), FOUR)))
+    _send(stream, Message(None, b"shop/c3"))
+    assert {i: one.revision for i, one in cluster_topic.states("shop", [3]).items()} == {3: 5}
+    assert [(one.cluster_id, one.revision) for one in cluster_topic.newest_states("shop", {3: 5})] == [(3, 5)]
+
+
+def test_what_is_retired_is_so_until_a_later_state(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    publish_clusters(stream, 7, 5)
+    _send(stream, Message(None, b"shop/c3"))
+    retired = cluster_topic.published()["shop"]
+    assert (retired.revisions, retired.retired, retired.outdated) == ({}, {3}, set())
+    publish_clusters(stream, 8)
+    again = cluster_topic.published()["shop"]
+    assert (again.revisions, again.retired) == ({3: 8}, set())
+
+
+def test_a_newest_record_that_is_no_state_is_named_to_those_who_need_it(
+    stream: Stream, cluster_topic: ClusterTopic
+) -> None:
+    publish_clusters(stream, 5)
+    _publish(stream, iter([encode_cluster_state(FOUR)]))
+    _send(stream, Message(b"{", b"shop/c3"))
+    assert cluster_topic.states("shop", [4]).keys() == {4}
+    assert [one.cluster_id for one in cluster_topic.newest_states("shop", {4: 1})] == [4]
+    with pytest.raises(ClusterTopicDamaged, match=r"the state of c3 of 'shop' cannot be read \(.*offset 2\)"):
+        cluster_topic.states("shop", [3])
+    with pytest.raises(ClusterTopicDamaged, match="the state of c3 of 'shop' cannot be read"):
+        list(cluster_topic.newest_states("shop", {3: 5}))
+    publish_clusters(stream, 6)
+    assert cluster_topic.published()["shop"].unreadable == {}
+    assert cluster_topic.states("shop", [3])[3].revision == 6
+
+
+def test_the_newest_home_counts_wherever_it_stands(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    homes = [Home(1, "first", "here"), Home(2, "second", "there", "first"), Home(1, "first", "here"), None]
+    for home in homes:
+        headers = [] if home is None else [("other", b"9 x y"), (HOME_HEADER, str(home).encode())]
+        key, value = encode_cluster_state(CLUSTER)
+        _send(stream, Message(value, key, headers))
+    assert cluster_topic.published()["shop"].home == homes[1]
+    assert cluster_topic.newest()["shop"].home == homes[1]
+
+
+def test_how_far_the_topic_has_been_read_is_told_while_it_is(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    publish_clusters(stream, 5, 6)
+    assert cluster_topic.reading is None
+    states = cluster_topic.newest_states("shop", {3: 5})
+    next(states)
+    assert cluster_topic.reading == (1, 2)
+    assert [one.revision for one in states] == [6]
+    assert cluster_topic.reading is None
+
+
+def test_a_stream_keeps_the_name_that_published_states_know_it_by(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    """Its store was emptied since, and would call it by the topic's name, as any first stream."""
+    settings = stream.settings()
+    with open_reader(settings, group_id=settings.kafka.group_id) as reader:
+        former = other_stream(stream.topics.input_topic, reader.stream_identity(stream.topics.input_topic))
+    assert cluster_topic.committed({former, "of another topic"}).keys() == {(former, 0)}
+    # A store that knows the stream keeps its name, whatever else was published.
+    assert cluster_topic.committed({"of another topic"}).keys() == {(former, 0)}
+
+
+def test_a_stream_that_nobody_knows_has_the_topics_name(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    assert cluster_topic.committed({"of another topic"}) == {(stream.topics.input_topic, 0): 0}
+
+
 def _publish(stream: Stream, records: Iterator[tuple[bytes, bytes | None]]) -> None:
-    send(stream.bootstrap_servers, stream.topics.cluster_topic, [Message(value, key) for key, value in records])
+    _send(stream, *(Message(value, key) for key, value in records))
+
+
+def _send(stream: Stream, *messages: Message) -> None:
+    send(stream.bootstrap_servers, stream.topics.cluster_topic, messages)
