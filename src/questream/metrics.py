@@ -57,6 +57,11 @@ class Metrics:
             "questream_assignments", "Questions decided, by outcome.", ["outcome"], registry=registry
         )
         self.merges = Counter("questream_merges", "Clusters merged into another.", registry=registry)
+        self.merges_refused = Counter(
+            "questream_merges_refused",
+            "Merges that labels, routes, pins or separations forbade, again each minute that the clusters move.",
+            registry=registry,
+        )
         self.retired = Counter(
             "questream_retired",
             "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",

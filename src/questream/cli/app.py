@@ -36,6 +36,7 @@ from questream.cli.produce import produce
 from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.serve import serve, serve_token
+from questream.cli.suggestions import suggestions
 from questream.cli.tail import tail
 from questream.cli.topics import topics
 from questream.cli.train import train
@@ -66,6 +67,7 @@ clusters.command("members")(members)
 app.add_typer(clusters, name="clusters")
 app.add_typer(events, name="events")
 app.add_typer(namespaces, name="namespaces")
+app.add_typer(suggestions, name="suggestions")
 app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)

@@ -26,6 +26,7 @@ class NamespaceDecisions:
     namespace_state: NamespaceState | None
     outbox_position: OutboxPosition | None
     merges: int
+    merges_refused: int
     stale_retries: int
     missed_changes: int
     commit_seconds: float
@@ -50,6 +51,7 @@ class NamespaceBatch:
     namespace_state: NamespaceState | None = None
     outbox_position: OutboxPosition | None = None
     merges: int = 0
+    merges_refused: int = 0
     stale_retries: int = 0
     missed_changes: int = 0
     commit_seconds: float = 0.0
@@ -74,6 +76,7 @@ class NamespaceBatch:
             namespace_state=self.namespace_state,
             outbox_position=self.outbox_position,
             merges=self.merges,
+            merges_refused=self.merges_refused,
             stale_retries=self.stale_retries,
             missed_changes=self.missed_changes,
             commit_seconds=self.commit_seconds,

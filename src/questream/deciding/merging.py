@@ -87,6 +87,7 @@ class Merging:
                 batch.states[applied.merge.survivor] = live_state(namespace, model, applied.survivor, "updated", mirror)
         batch.outbox_position = reply.outbox_position
         batch.merges += len(reply.applied)
+        batch.merges_refused += len(reply.apart)
         return mirror
 
     def _pairs_apart(self, namespace: str) -> dict[tuple[int, int], float]:

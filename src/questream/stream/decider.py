@@ -189,6 +189,7 @@ class Decider:
             metrics.stage_seconds.labels("commit").observe(commit_seconds)
         for decided in namespaces:
             metrics.merges.inc(decided.merges)
+            metrics.merges_refused.inc(decided.merges_refused)
             metrics.stale_retries.inc(decided.stale_retries)
             metrics.mirror_lag.set(decided.missed_changes)
 

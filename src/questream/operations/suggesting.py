@@ -1,0 +1,81 @@
+"""Merges that automatic merging would make, and that people's decisions forbid: for people to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from questream.clustering.merging import Merge, merged_ruling, propose_merges
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState, Ruling
+
+Forbidding = Literal["label", "route", "pin"]
+
+# Each round scores all ruled clusters against all others, and finds at least one pair that no round before it had.
+_ROUNDS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Two live clusters that are near enough to be one, the older first, and what of their rulings forbids it."""
+
+    clusters: tuple[ClusterState, ClusterState]
+    forbidden_by: tuple[Forbidding, ...]
+
+    @property
+    def size(self) -> int:
+        """The questions of both."""
+        return self.clusters[0].size + self.clusters[1].size
+
+
+def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
+    """Suggestions among the clusters of a mirror, the largest first, `most` at most.
+
+    Pairs that people separated are none: that is an answer already. Neither are pairs that exemplars keep apart.
+    """
+    ruled = sorted(number for number, state in states.items() if _is_ruled(state.ruling))
+    apart: set[tuple[int, int]] = set()
+    found: list[Suggestion] = []
+    for _ in range(_ROUNDS):
+        merges = propose_merges(mirror, ruled, rules, apart)
+        if not merges or len(found) >= most:
+            break
+        for merge in _untouched(merges):
+            # Those that nothing forbids are for the workers to make: here they only stand in the way of others.
+            apart.add((merge.survivor, merge.loser))
+            suggestion = _suggestion(merge, states)
+            if suggestion is not None:
+                found.append(suggestion)
+    return sorted(found, key=lambda one: (-one.size, one.clusters[0].cluster_id))[:most]
+
+
+def _untouched(merges: list[Merge]) -> list[Merge]:
+    """Those of clusters as they stand: a later merge may be of what an earlier one makes."""
+    touched: set[int] = set()
+    kept = []
+    for merge in merges:
+        if touched.isdisjoint((merge.survivor, merge.loser)):
+            kept.append(merge)
+        touched.update((merge.survivor, merge.loser))
+    return kept
+
+
+def _suggestion(merge: Merge, states: Mapping[int, ClusterState]) -> Suggestion | None:
+    one, other = states.get(merge.survivor), states.get(merge.loser)
+    if one is None or other is None or one.ruling.is_separate_from(other.ruling):
+        return None
+    if merged_ruling(one.ruling, other.ruling, merge) is not None:
+        return None
+    both_named = all(state.label or state.route for state in (one, other))
+    forbidden: dict[Forbidding, bool] = {
+        "label": both_named and one.label != other.label,
+        "route": both_named and one.route != other.route,
+        "pin": one.pinned or other.pinned,
+    }
+    return Suggestion((one, other), tuple(name for name, forbids in forbidden.items() if forbids))
+
+
+def _is_ruled(ruling: Ruling) -> bool:
+    return ruling.pinned or bool(ruling.label or ruling.route)

@@ -1,0 +1,86 @@
+"""Suggestions of a running stream: found in the store as it stands, by the rules that its workers run by."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.domain import ClusterState, NamespaceState, format_cluster_id
+from questream.errors import QuestreamError
+from questream.operations.suggesting import Suggestion, find_suggestions
+from questream.settings import Settings
+from questream.store.redis.store import RedisStore
+from questream.stream.settings_in_use import settings_of
+
+# Finding them compares each ruled cluster with each other one.
+MOST_COMPARED = 100_000
+
+
+def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[Suggestion]:
+    """The merges of a namespace that wait for people, the largest first. Nothing is stored; it needs no model.
+
+    Raises QuestreamError for a namespace that was never opened, or of too many clusters.
+    """
+    whole = store.namespace_state(namespace)
+    if whole is None:
+        raise QuestreamError(
+            f"there is no namespace {namespace!r} yet", "`questream namespaces list` shows those there are"
+        )
+    mirror = store.load(namespace)
+    if mirror.count > MOST_COMPARED:
+        raise QuestreamError(
+            f"{mirror.count:,} clusters are more than the {MOST_COMPARED:,} that can be compared at once",
+            "let unused clusters retire (`clusters.retention_seconds`, `clusters.max_clusters`)",
+        )
+    states = {state.cluster_id: state for state in store.summaries(namespace)}
+    return find_suggestions(mirror, states, rules_in_use(store, whole, settings), most)
+
+
+def rules_in_use(store: RedisStore, whole: NamespaceState, settings: Settings) -> Rules:
+    """How the workers of a namespace cluster: as they noted it last, else by these settings.
+
+    Threshold, linkage and similarity are those of the last worker to open the namespace: a model's preset may have set
+    them.
+    """
+    notes = store.noted_settings(whole.namespace)
+    noted = settings_of(notes[0][2]) if notes else {}
+    clusters = settings.clusters
+
+    def value(key: str, default: Any) -> Any:
+        known = noted.get(key)
+        return known if type(known) is type(default) else default
+
+    merge_threshold = noted.get("clusters.merge_threshold", clusters.merge_threshold)
+    linkage: dict[str, Linkage] = {name: name for name in get_args(Linkage)}
+    similarity: dict[str, Similarity] = {name: name for name in get_args(Similarity)}
+    return Rules(
+        threshold=whole.threshold,
+        merge_threshold=merge_threshold if isinstance(merge_threshold, float) else whole.threshold,
+        similarity=similarity.get(whole.similarity, "centred"),
+        linkage=linkage.get(whole.linkage, "adaptive"),
+        centroid_members=value("clusters.centroid_members", clusters.centroid_members),
+        mean_questions=value("clusters.mean_questions", clusters.mean_questions),
+        judge_features=value("judge.features", settings.judge.features),
+    )
+
+
+def as_document(suggestion: Suggestion) -> dict[str, Any]:
+    """A suggestion as JSON tells it."""
+    return {
+        "namespace": suggestion.clusters[0].namespace,
+        "suggestion": "merge",
+        "forbidden_by": list(suggestion.forbidden_by),
+        "size": suggestion.size,
+        "clusters": [_document(state) for state in suggestion.clusters],
+    }
+
+
+def _document(state: ClusterState) -> dict[str, Any]:
+    return {
+        "cluster_id": format_cluster_id(state.cluster_id),
+        "size": state.size,
+        "label": state.label,
+        "route": state.route,
+        "pinned": state.pinned,
+        "representative": state.representative,
+    }
