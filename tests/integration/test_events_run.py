@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from questream.domain import ClusterState, retired_cluster
 from questream.errors import ExitCode
 from questream.events.rhythm import HOUR_MS
-from questream.records import load_schema
+from questream.records import encode_cluster_state, load_schema
+from questream.records.events import read_event
 from tests.integration.test_cli_kafka import flags, fresh_topics
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
@@ -102,10 +106,11 @@ def test_an_event_is_published_once_and_what_was_before_the_first_start_is_not(t
 @pytest.mark.parametrize(
     "fault",
     [
-        "publish:before:2:KILL",
+        # The first two publications are the offsets at which it begins.
+        "publish:before:3:KILL",
         "send:after:1:KILL",
-        "commit-transaction:before:2:KILL",
-        "commit-transaction:after:2:KILL",
+        "commit-transaction:before:3:KILL",
+        "commit-transaction:after:3:KILL",
     ],
 )
 def test_a_crash_at_any_step_of_a_publication_gives_each_event_once(told: Told, tmp_path: Path, fault: str) -> None:
@@ -170,7 +175,7 @@ def test_records_that_are_no_decisions_and_no_events_are_passed_over(told: Told,
     assert len(set(values)) == 10
     hostile = [*(Message(value, b"key") for value in values), *decided([(far, "c1")])]
     topics = told.stream.topics
-    for topic in (topics.output_topic, topics.event_topic):
+    for topic in (topics.output_topic, topics.cluster_topic, topics.event_topic):
         send(told.stream.bootstrap_servers, topic, hostile)
     with watcher(told, tmp_path) as one:
         one.start()
@@ -179,6 +184,39 @@ def test_records_that_are_no_decisions_and_no_events_are_passed_over(told: Told,
         burst = told.burst()
         wait_until(lambda: any(record.key == f"acme/{burst}".encode() for record in told.records()), "it is told")
         assert one.running
+
+
+def test_merges_and_labels_are_told_once_however_often_their_states_are_published(told: Told, tmp_path: Path) -> None:
+    topic = told.stream.topics.cluster_topic
+    blank = replace(retired_cluster("acme", 5), event="updated", size=3)
+    merged = replace(blank, event="merged", merged_into=3)
+
+    def publish(*states: ClusterState) -> None:
+        made = (encode_cluster_state(state) for state in states)
+        send(told.stream.bootstrap_servers, topic, [Message(value, key) for key, value in made])
+
+    def wait_for(*kinds: str) -> None:
+        def kinds_of() -> list[str]:
+            return [value["data"]["kind"] for value in told._events.values()]
+
+        wait_until(lambda: kinds_of() == list(kinds), f"{kinds} are told, and nothing else")
+
+    publish(replace(blank, label="before"), replace(blank, cluster_id=6, event="merged", merged_into=3))
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        publish(replace(blank, label="after"), replace(blank, label="after"), merged, merged)
+        wait_for("renamed", "merged")
+        one.kill()
+        publish(merged)
+        one.start()
+        publish(merged, replace(blank, label="after"), replace(blank, cluster_id=6, event="merged", merged_into=3))
+        wait_for("renamed", "merged", "split")
+    renamed, into, split = told._events.values()
+    assert (renamed["data"]["label"], into["data"]["into"], split["data"]["from"]) == ("after", "c3", "c3")
+    for value in (renamed, into, split):
+        Draft202012Validator(load_schema("cluster-event")).validate(value)
+        assert read_event(json.dumps(value).encode()).cluster_id == "c5"
 
 
 def test_topics_that_hold_nothing_are_followed(told: Told, tmp_path: Path) -> None:

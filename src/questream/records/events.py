@@ -21,7 +21,10 @@ _MOST_ID_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class ClusterEvent:
-    """An event as its record tells it; times in ms since the epoch. A later release may know more kinds."""
+    """An event as its record tells it; times in ms since the epoch. A later release may know more kinds.
+
+    `other` is the cluster that it was merged into, or split from.
+    """
 
     id: str
     namespace: str
@@ -31,6 +34,7 @@ class ClusterEvent:
     since_ms: int
     count: int
     expected: float
+    other: str | None = None
 
 
 def event_document(namespace: str, event: DetectedEvent, topic: str) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def read_event(value: bytes | None) -> ClusterEvent:
             since_ms=parse_time(data["since"]),
             count=int(data["count"]),
             expected=float(data["expected"]),
+            other=data.get("into") or data.get("from"),
         )
         is_event = (
             is_known(data["schema_version"])
@@ -77,6 +82,7 @@ def read_event(value: bytes | None) -> ClusterEvent:
             and event.id.isprintable()
             and _NAMESPACE.fullmatch(event.namespace)
             and _CLUSTER.fullmatch(event.cluster_id)
+            and (event.other is None or _CLUSTER.fullmatch(event.other))
             and _KIND.fullmatch(event.kind)
             and 0 <= event.count < 2**53
             and 0 <= event.expected < 2**53

@@ -34,7 +34,7 @@ class TimeOrder:
     def __init__(self, consumer: Consumer, asker: Asker, seen: Mapping[Partition, int]) -> None:
         self._consumer = consumer
         self._asker = asker
-        self._seen = seen
+        self.seen = seen
         self._partitions = sorted(consumer.assignment())
         self._waiting: dict[Partition, deque[Placed]] = {partition: deque() for partition in self._partitions}
         self._positions: dict[Partition, int] = {}
@@ -76,17 +76,17 @@ class TimeOrder:
 
     def was_seen(self, placed: Placed) -> bool:
         """Whether a question stands below the offsets `seen`."""
-        return placed.offset < self._seen[placed.partition]
+        return placed.offset < self.seen[placed.partition]
 
     @property
     def is_learning(self) -> bool:
         """Whether questions below the offsets `seen` are still to come."""
-        return any(offset < self._seen[at] for at, offset in self.next_offsets().items())
+        return any(offset < self.seen[at] for at, offset in self.next_offsets().items())
 
     def _merge(self) -> list[Placed]:
         taken: list[Placed] = []
         learning = self.is_learning
-        ends = self._seen if learning else self._ends
+        ends = self.seen if learning else self._ends
         while len(taken) < _MOST_AT_ONCE:
             heads = [line[0] for line in self._waiting.values() if line and (not learning or self.was_seen(line[0]))]
             if not heads or any(not line and self._positions[at] < ends[at] for at, line in self._waiting.items()):

@@ -80,7 +80,10 @@ class Telling:
         if detector is None:
             return []
         events = detector.see(question.cluster, question.time_ms, question.asker, created=question.created)
-        documents = (event_document(question.namespace, event, self._topic) for event in events)
+        return self.only_new(event_document(question.namespace, event, self._topic) for event in events)
+
+    def only_new(self, documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those of the events that were not told before, by their ids; they count as told from now on."""
         return [document for document in documents if self._is_new(document["id"])]
 
     def _recall(self, before_ms: int | None) -> None:

@@ -12,10 +12,10 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 from questream.broker.connect import make_consumer, make_producer, open_admin, open_reader
 from questream.broker.deadline import Watchdog
@@ -27,12 +27,14 @@ from questream.events.detector import EventRules
 from questream.metrics import EventMetrics
 from questream.settings import Settings
 from questream.watch.condition import WatchCondition
+from questream.watch.lineage import Lineage
 from questream.watch.ordering import TimeOrder
 from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+_STATES_SECONDS = 0.05
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
@@ -88,7 +90,8 @@ class Watcher:
             self._watchdog.stop()
 
     def _require_topics(self) -> None:
-        names = [self._settings.kafka.output_topic, self._settings.kafka.event_topic]
+        kafka = self._settings.kafka
+        names = [kafka.output_topic, kafka.cluster_topic, kafka.event_topic]
         with open_admin(self._settings) as admin:
             missing = [name for name in names if name not in admin.find_topics(names)]
         if missing:
@@ -110,9 +113,8 @@ class Watcher:
             with ExitStack() as opened:
                 self.condition.learns()
                 publisher.start()
-                reader = opened.enter_context(open_reader(settings))
-                told = opened.enter_context(open_reader(settings))
-                Turn(self, settings, membership, reader, told, publisher).run(self._stopping)
+                decisions, states, told = (opened.enter_context(open_reader(settings)) for _ in range(3))
+                Turn(self, settings, membership, Readers(decisions, states, told), publisher).run(self._stopping)
         finally:
             self.metrics.telling.set(0)
             self.metrics.lag.clear()
@@ -147,6 +149,14 @@ class _Unheard:
     def assigned(self) -> None: ...
 
 
+class Readers(NamedTuple):
+    """What the one that has the turn reads with: decisions, states of clusters, and events that were told."""
+
+    decisions: Consumer
+    states: Consumer
+    told: Consumer
+
+
 class Turn:
     """The time for which this process tells events; for one thread."""
 
@@ -155,16 +165,14 @@ class Turn:
         watcher: Watcher,
         settings: Settings,
         membership: Membership,
-        reader: Consumer,
-        told: Consumer,
+        readers: Readers,
         publisher: TransactionalPublisher,
     ) -> None:
         self._metrics = watcher.metrics
         self._condition = watcher.condition
         self._settings = settings
         self._membership = membership
-        self._reader = reader
-        self._told = told
+        self._readers = readers
         self._publisher = publisher
         # Before the offsets are read: what is committed under it rests on them.
         self._generation = membership.consumer.group_metadata()
@@ -172,24 +180,24 @@ class Turn:
 
     def run(self, stopping: threading.Event) -> None:
         """Until `stopping`. Raises Superseded when the turn is another's, KafkaUnavailable and KafkaRefused."""
-        kafka, events = self._settings.kafka, self._settings.events
-        partitions = partitions_of(self._reader, kafka.output_topic)
-        seen = self._seen(partitions)
-        start_before_end(self._told, kafka.event_topic, MOST_TOLD)
-        told = [event for message in read_to_end(self._told) if (event := read_told(message)) is not None]
+        kafka, events, readers = self._settings.kafka, self._settings.events, self._readers
+        decisions = self._seen(readers.decisions, kafka.output_topic)
+        states = self._seen(readers.states, kafka.cluster_topic)
+        start_before_end(readers.told, kafka.event_topic, MOST_TOLD)
+        told = [event for message in read_to_end(readers.told) if (event := read_told(message)) is not None]
         rules = EventRules(false_alarms_per_day=events.false_alarms_per_day)
         telling = Telling(rules, kafka.output_topic, told)
-        self._reader.assign(partitions)
-        starts = self._reader.beginning_offsets(partitions)
-        for partition in partitions:
-            self._reader.seek(partition, max(starts[partition], seen[partition] - events.decisions))
-        order = TimeOrder(self._reader, events.asker, seen)
-        self._follow(order, telling, seen, stopping)
+        _start(readers.decisions, decisions, events.decisions)
+        _start(readers.states, states, None)
+        order = TimeOrder(readers.decisions, events.asker, decisions)
+        self._follow(order, Lineage(readers.states, states, kafka.cluster_topic), telling, stopping)
 
-    def _seen(self, partitions: list[Partition]) -> dict[Partition, int]:
-        """Up to where decisions were looked at before; the first time of all that is where they end now."""
-        ends, starts = self._reader.end_offsets(partitions), self._reader.beginning_offsets(partitions)
-        committed = self._committed = self._read_committed(partitions)
+    def _seen(self, reader: Consumer, topic: str) -> dict[Partition, int]:
+        """Up to where a topic was looked at before; the first time of all that is where it ends now."""
+        partitions = partitions_of(reader, topic)
+        ends, starts = reader.end_offsets(partitions), reader.beginning_offsets(partitions)
+        committed = self._read_committed(partitions)
+        self._committed |= committed
         if all(offset is None for offset in committed.values()):
             self._commit([], ends)
             return ends
@@ -215,15 +223,13 @@ class Turn:
             raise Superseded("another process told events meanwhile")
         self._generation = generation
 
-    def _follow(
-        self, order: TimeOrder, telling: Telling, seen: dict[Partition, int], stopping: threading.Event
-    ) -> None:
-        looked_to = dict(seen)
+    def _follow(self, order: TimeOrder, lineage: Lineage, telling: Telling, stopping: threading.Event) -> None:
+        looked_to = {**order.seen, **lineage.seen}
         committed_at = looked_at = time.monotonic()
         while not stopping.is_set():
             self._stay()
-            documents = self._look(order, telling)
-            moved = {at: next_ for at, next_ in order.next_offsets().items() if next_ > looked_to[at]}
+            documents = self._look(order, lineage, telling)
+            moved = _beyond(looked_to, order, lineage)
             now = time.monotonic()
             if documents or (moved and now - committed_at > _COMMIT_SECONDS):
                 self._commit(documents, moved)
@@ -231,20 +237,28 @@ class Turn:
                 looked_to |= moved
             if now - looked_at > _LOOK_FOR_PARTITIONS_SECONDS:
                 looked_at = now
-                if set(partitions_of(self._reader, self._settings.kafka.output_topic)) != set(seen):
-                    logger.info("the output topic has other partitions; reading them from now on")
+                if self._has_more_partitions(looked_to):
+                    logger.info("a topic has other partitions; reading them from now on")
                     break
-        self._commit([], {at: next_ for at, next_ in order.next_offsets().items() if next_ > looked_to[at]})
+        self._commit([], _beyond(looked_to, order, lineage))
 
-    def _look(self, order: TimeOrder, telling: Telling) -> list[dict[str, Any]]:
-        documents: list[dict[str, Any]] = []
-        for placed in order.take(_POLL_SECONDS):
+    def _has_more_partitions(self, known: Collection[Partition]) -> bool:
+        kafka, readers = self._settings.kafka, self._readers
+        found = {
+            *partitions_of(readers.decisions, kafka.output_topic),
+            *partitions_of(readers.states, kafka.cluster_topic),
+        }
+        return found != set(known)
+
+    def _look(self, order: TimeOrder, lineage: Lineage, telling: Telling) -> list[dict[str, Any]]:
+        documents = telling.only_new(lineage.take(_STATES_SECONDS))
+        for placed in order.take(0.0 if lineage.is_learning else _POLL_SECONDS):
             self._metrics.read.inc()
             if order.was_seen(placed):
                 telling.learn(placed.question)
             else:
                 documents += telling.see(placed.question)
-        if order.is_learning:
+        if order.is_learning or lineage.is_learning:
             self._condition.learns()
         else:
             self._condition.tells()
@@ -264,3 +278,16 @@ class Turn:
         self._committed |= offsets
         for document in documents:
             self._metrics.told.labels(document["data"]["kind"]).inc()
+
+
+def _start(reader: Consumer, seen: Mapping[Partition, int], before: int | None) -> None:
+    """Assign these partitions, so many offsets before those that were looked at; None: all that is retained."""
+    reader.assign(list(seen))
+    for partition, start in reader.beginning_offsets(list(seen)).items():
+        reader.seek(partition, start if before is None else max(start, seen[partition] - before))
+
+
+def _beyond(looked_to: Mapping[Partition, int], order: TimeOrder, lineage: Lineage) -> dict[Partition, int]:
+    """The next offsets of partitions in which something was looked at beyond these."""
+    found = {**order.next_offsets(), **lineage.next_offsets()}
+    return {at: next_ for at, next_ in found.items() if next_ > looked_to[at]}

@@ -20,13 +20,14 @@ class Event(BaseModel):
     """Something that happened to a cluster, in the time of its questions.
 
     `count` askers came since `since`, where `expected` were to be expected. `name` is the cluster's, if it has one and
-    lives.
+    lives; `other` is the cluster that it was merged into, or split from.
     """
 
     id: str
     kind: str
     cluster_id: str
     name: str | None
+    other: str | None
     time: str
     since: str
     count: int
@@ -47,6 +48,7 @@ def as_event(event: ClusterEvent, scope: Scope) -> Event:
         kind=event.kind,
         cluster_id=event.cluster_id,
         name=None if state is None else scope.name_of(state),
+        other=event.other,
         time=format_time(event.time_ms),
         since=format_time(event.since_ms),
         count=event.count,
@@ -58,7 +60,11 @@ def as_event(event: ClusterEvent, scope: Scope) -> Event:
 def list_events(
     scope: InNamespace,
     kind: Annotated[
-        str | None, Query(pattern=r"^[a-z]{1,32}$", description="Only these: emerging, spiking, quiet, returned.")
+        str | None,
+        Query(
+            pattern=r"^[a-z]{1,32}$",
+            description="Only these: emerging, spiking, quiet, returned, merged, split or renamed.",
+        ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 50,
 ) -> EventList:

@@ -132,7 +132,11 @@ class Reads:
         self,
         namespace: Namespace | None = None,
         kind: Annotated[
-            str | None, Field(pattern=r"^[a-z]{1,32}$", description="Only these: emerging, spiking, quiet, returned.")
+            str | None,
+            Field(
+                pattern=r"^[a-z]{1,32}$",
+                description="One of emerging, spiking, quiet, returned, merged, split, renamed.",
+            ),
         ] = None,
         limit: Limit = 20,
     ) -> events.EventList:

@@ -1,0 +1,110 @@
+"""What becomes of clusters, by the states that the cluster topic carries: merged, split again, renamed."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import orjson
+
+from questream.broker.port import Consumer, Message, Partition
+from questream.domain import Unread
+from questream.events.detector import DetectedEvent, EventKind
+from questream.records import is_namespace_key
+from questream.records.events import event_document
+from questream.records.versions import is_known
+from questream.settings import NAMESPACE_PATTERN
+
+_KEY = re.compile(rf"({NAMESPACE_PATTERN[1:-1]})/(c[1-9][0-9]{{0,18}})")
+_CLUSTER = re.compile(r"c[1-9][0-9]{0,18}")
+MOST_CLUSTERS = 1_000_000
+
+
+class Stands(NamedTuple):
+    """How a cluster stands: what it was merged into, if it was, and its label."""
+
+    merged_into: str | None
+    label: str | None
+
+
+def read_standing(message: Message) -> tuple[str, str, Stands] | None:
+    """Namespace and id of a cluster, and how it stands; None for what is no state of one, or a tombstone."""
+    key = message.key or b""
+    found = _KEY.fullmatch(key.decode(errors="replace"))
+    if is_namespace_key(key) or found is None or not message.value or isinstance(message.value, Unread):
+        return None
+    try:
+        document = orjson.loads(message.value)
+        merged_into, label = document.get("merged_into"), document.get("label")
+        if not is_known(document["schema_version"]) or not isinstance(label, str | None):
+            return None
+        if merged_into is not None and not _CLUSTER.fullmatch(merged_into):
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return found[1], found[2], Stands(merged_into, label)
+
+
+class Lineage:
+    """Reads the partitions of the cluster topic that a consumer is assigned, which is its own from then on.
+
+    States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers;
+    of one that was forgotten nothing but a merge is told at first.
+    """
+
+    def __init__(self, consumer: Consumer, seen: dict[Partition, int], topic: str) -> None:
+        self._consumer = consumer
+        self.seen = seen
+        self._topic = topic
+        self._next = dict.fromkeys(seen, 0)
+        self._known: OrderedDict[int, tuple[str | None, int]] = OrderedDict()
+
+    def take(self, timeout: float) -> list[dict[str, Any]]:
+        """The events of the states that came, as CloudEvents. Raises KafkaUnavailable or KafkaRefused."""
+        documents = []
+        for partition, messages in self._consumer.poll(timeout).items():
+            for message in messages:
+                found = read_standing(message)
+                if found is not None:
+                    documents += self._look(message, *found, is_seen=message.offset < self.seen[partition])
+        self._next = {partition: self._consumer.position(partition) or 0 for partition in self.seen}
+        return documents
+
+    def next_offsets(self) -> dict[Partition, int]:
+        """The first offset of each partition that was not looked at yet."""
+        return self._next
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether states below the offsets `seen` are still to come."""
+        return any(self._next[partition] < offset for partition, offset in self.seen.items())
+
+    def _look(
+        self, message: Message, namespace: str, cluster: str, stands: Stands, *, is_seen: bool
+    ) -> list[dict[str, Any]]:
+        number, label = hash((namespace, cluster)), hash(stands.label)
+        before = self._known.get(number)
+        self._known[number] = (stands.merged_into, label)
+        self._known.move_to_end(number)
+        if len(self._known) > MOST_CLUSTERS:
+            self._known.popitem(last=False)
+        if is_seen:
+            return []
+        merged_before, label_before = before or (None, label)
+        told: list[tuple[EventKind, dict[str, Any]]] = []
+        if stands.merged_into is not None and stands.merged_into != merged_before:
+            told.append(("merged", {"into": stands.merged_into}))
+        elif stands.merged_into is None and merged_before is not None:
+            told.append(("split", {"from": merged_before}))
+        elif label != label_before:
+            told.append(("renamed", {"label": stands.label}))
+        at = message.timestamp
+        return [
+            _with(event_document(namespace, DetectedEvent(kind, cluster, at, at, 0, 0.0), self._topic), more)
+            for kind, more in told
+        ]
+
+
+def _with(document: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "data": {**document["data"], **more}}
