@@ -30,6 +30,11 @@ class Suggestion:
         return self.clusters[0].size + self.clusters[1].size
 
 
+def pairs_compared(states: Mapping[int, ClusterState]) -> int:
+    """How many pairs `find_suggestions` compares at a time: each ruled cluster with all."""
+    return sum(_is_ruled(state.ruling) for state in states.values()) * len(states)
+
+
 def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
     """Suggestions among the clusters of a mirror, the largest first, `most` at most.
 
@@ -40,7 +45,7 @@ def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: 
     found: list[Suggestion] = []
     for _ in range(_ROUNDS):
         merges = propose_merges(mirror, ruled, rules, apart)
-        if not merges or len(found) >= most:
+        if not merges:
             break
         for merge in _untouched(merges):
             # Those that nothing forbids are for the workers to make: here they only stand in the way of others.

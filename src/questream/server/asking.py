@@ -14,13 +14,18 @@ from questream.domain import NamespaceState
 from questream.encoder import Encoder, load_encoder
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
+from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
+from questream.tools.suggestions import rules_in_use
 
 logger = logging.getLogger(__name__)
+
+# For suggestions: some seconds of a processor.
+_MOST_PAIRS = 10_000_000
 
 
 class Asking:
@@ -77,6 +82,26 @@ class Asking:
             if whole is None or cluster_id not in mirror.row_of:
                 return []
             return _nearest(mirror, rules_built_with(whole), cluster_id, limit)
+
+    def suggestions(self, namespace: str, most: int) -> list[Suggestion]:
+        """The merges that people's decisions forbid, the largest first, `most` at most. Needs no model.
+
+        Raises Refused while the centroids are being read, and for too many ruled clusters; and what the store
+        raises.
+        """
+        whole = self._store.namespace_state(namespace)
+        with self._mirrors.of(namespace) as mirror:
+            if whole is None:
+                return []
+            states = {state.cluster_id: state for state in self._store.summaries(namespace)}
+            if pairs_compared(states) > _MOST_PAIRS:
+                raise Refused(
+                    HTTPStatus.CONFLICT,
+                    f"{namespace} has {pairs_compared(states):,} pairs of ruled clusters with all others,"
+                    f" {_MOST_PAIRS:,} at most are compared here",
+                    "run `questream suggestions list`",
+                )
+            return find_suggestions(mirror, states, rules_in_use(whole, self._settings, {}), most)
 
     def _load(self) -> None:
         try:

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.domain import ClusterState, NamespaceState, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations.suggesting import Suggestion, find_suggestions
+from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import settings_of
 
-# Finding them compares each ruled cluster with each other one.
-MOST_COMPARED = 100_000
+# About a minute of a processor.
+MOST_PAIRS = 200_000_000
 
 
 def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[Suggestion]:
     """The merges of a namespace that wait for people, the largest first. Nothing is stored; it needs no model.
 
-    Raises QuestreamError for a namespace that was never opened, or of too many clusters.
+    Raises QuestreamError for a namespace that was never opened, or of too many ruled clusters.
     """
     whole = store.namespace_state(namespace)
     if whole is None:
         raise QuestreamError(
             f"there is no namespace {namespace!r} yet", "`questream namespaces list` shows those there are"
         )
-    mirror = store.load(namespace)
-    if mirror.count > MOST_COMPARED:
+    states = {state.cluster_id: state for state in store.summaries(namespace)}
+    if pairs_compared(states) > MOST_PAIRS:
         raise QuestreamError(
-            f"{mirror.count:,} clusters are more than the {MOST_COMPARED:,} that can be compared at once",
+            f"{pairs_compared(states):,} pairs of ruled clusters with all others are more than the"
+            f" {MOST_PAIRS:,} that can be compared at once",
             "let unused clusters retire (`clusters.retention_seconds`, `clusters.max_clusters`)",
         )
-    states = {state.cluster_id: state for state in store.summaries(namespace)}
-    return find_suggestions(mirror, states, rules_in_use(store, whole, settings), most)
+    notes = store.noted_settings(namespace)
+    noted = settings_of(notes[0][2]) if notes else {}
+    return find_suggestions(store.load(namespace), states, rules_in_use(whole, settings, noted), most)
 
 
-def rules_in_use(store: RedisStore, whole: NamespaceState, settings: Settings) -> Rules:
-    """How the workers of a namespace cluster: as they noted it last, else by these settings.
+def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, Any]) -> Rules:
+    """How the workers of a namespace cluster: as they `noted` it, else by these settings.
 
     Threshold, linkage and similarity are those of the last worker to open the namespace: a model's preset may have set
     them.
     """
-    notes = store.noted_settings(whole.namespace)
-    noted = settings_of(notes[0][2]) if notes else {}
     clusters = settings.clusters
 
     def value(key: str, default: Any) -> Any:

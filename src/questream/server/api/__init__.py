@@ -14,9 +14,10 @@ from questream.server.api import (
     members,
     namespaces,
     operations,
+    suggestions,
 )
 from questream.server.problems import ANSWERS
 
 router = APIRouter(prefix="/api/v1", responses=ANSWERS)
-for part in (namespaces, clusters, members, operations, assign, decisions, events, dead_letters, health):
+for part in (namespaces, clusters, members, operations, suggestions, assign, decisions, events, dead_letters, health):
     router.include_router(part.router)

@@ -1,0 +1,69 @@
+"""What automatic merging leaves to people, in the API: without texts for those who may not read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from questream.operations import By, Decisions
+from questream.settings import Settings
+from questream.store.protocol import Identity
+from questream.store.reference.store import MemoryStore
+from tests.kit.serving import DIMENSION, bearer, client_of, store_with, with_tokens
+from tests.kit.stream import wait_until
+
+SUGGESTIONS = "/api/v1/namespaces/shop/suggestions"
+TEXTS = ["Where is my parcel?", "How do I pay?", "Who are you?"]
+
+
+def with_low_merge_threshold(settings: Settings | None = None) -> Settings:
+    """All clusters are near enough to merge, were they not ruled."""
+    settings = settings or Settings()
+    clusters = settings.clusters.model_copy(update={"merge_threshold": -1.0, "linkage": "average"})
+    return settings.model_copy(update={"clusters": clusters})
+
+
+def pinned(store: MemoryStore, cluster_id: int) -> MemoryStore:
+    decisions = Decisions(store, "shop", By("ann"))
+    decisions.commit(decisions.pin(cluster_id))
+    return store
+
+
+def answer(client: TestClient, path: str = SUGGESTIONS, headers: dict[str, str] | None = None) -> Any:
+    """What the server says once it has read the centroids."""
+    wait_until(lambda: client.get(path, headers=headers).status_code != 503, "the centroids are read")
+    return client.get(path, headers=headers)
+
+
+@pytest.fixture
+def shop() -> MemoryStore:
+    """A store whose first cluster is pinned, and of which all would merge."""
+    store = store_with({"shop": TEXTS})
+    store.open("shop", Identity("model", "revision", DIMENSION, "cosine", "average", -1.0))
+    return pinned(store, 1)
+
+
+def test_suggestions_are_listed_the_largest_first(shop: MemoryStore) -> None:
+    found = answer(client_of(shop, with_low_merge_threshold())).json()["suggestions"]
+    assert [[one["cluster_id"] for one in row["clusters"]] for row in found] == [["c1", "c2"], ["c1", "c3"]]
+    assert [row["size"] for row in found] == [5, 4]
+    assert {tuple(row["forbidden_by"]) for row in found} == {("pin",)}
+    one = answer(client_of(shop, with_low_merge_threshold()), f"{SUGGESTIONS}?limit=1").json()["suggestions"]
+    assert one == found[:1]
+
+
+def test_who_may_not_read_texts_is_shown_none(shop: MemoryStore, tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    client = client_of(shop, with_low_merge_threshold(settings), peer="10.0.0.1")
+    shown = answer(client, headers=bearer(tokens["vera"]))
+    assert shown.status_code == 200
+    assert len(shown.json()["suggestions"]) == 2
+    assert not any(text in shown.text for text in TEXTS)
+
+
+def test_a_namespace_that_may_not_be_seen_has_none(shop: MemoryStore) -> None:
+    assert client_of(shop).get("/api/v1/namespaces/none/suggestions").status_code == 404
+    assert client_of(shop).get(f"{SUGGESTIONS}?limit=201").status_code == 422
