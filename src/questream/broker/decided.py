@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import orjson
-
 from questream.broker.connect import open_reader
 from questream.broker.port import Consumer, Message, Partition
 from questream.broker.reading import all_read, partitions_of, read_up_to, record_of, start_before_end
 from questream.domain import Question, parse_cluster_id
 from questream.errors import BadRecord
-from questream.records import open_decoder
-from questream.records.versions import is_known
+from questream.records import open_decoder, read_decision
 from questream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -114,9 +111,8 @@ class DecidedTopics:
 
     def _published(self, message: Message) -> Published | None:
         try:
-            decision = orjson.loads(message.value or b"")
-            if not is_known(decision.get("schema_version")):
-                logger.warning("a decision of a later release is passed over", extra={"offset": message.offset})
+            decision = read_decision(message.value)
+            if decision is None:
                 return None
             source = decision["source"]
             ours = decision["namespace"] == self._namespace and source["topic"] == self.input_topic

@@ -13,6 +13,7 @@ from questream.records.headers import (
     reference_letter,
     strip_dead_letter_headers,
 )
+from questream.records.published import read_decision
 from questream.records.reasons import Reason
 from questream.records.schemas import load_schema
 from questream.records.states import (
@@ -41,6 +42,7 @@ __all__ = [
     "load_schema",
     "open_decoder",
     "passthrough_headers",
+    "read_decision",
     "reference_letter",
     "strip_dead_letter_headers",
 ]

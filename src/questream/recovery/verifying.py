@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 
 from questream.broker.connect import open_reader
 from questream.broker.reading import all_read, read_to_end, start_before_end
 from questream.domain import ClusterState, name_some, parse_cluster_id
+from questream.records import read_decision
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.settings import Settings
 from questream.store.protocol import Store
@@ -171,6 +171,6 @@ def _newest_decisions(settings: Settings, limit: int) -> Iterator[tuple[str, int
     with open_reader(settings) as reader:
         start_before_end(reader, settings.kafka.output_topic, limit)
         for message in all_read(read_to_end(reader)):
-            decision = orjson.loads(message.value or b"")
-            if decision["cluster_id"] is not None:
+            decision = read_decision(message.value)
+            if decision is not None and decision["cluster_id"] is not None:
                 yield decision["namespace"], parse_cluster_id(decision["cluster_id"])

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-import orjson
-
 from questream.broker.port import Message
 from questream.errors import QuestreamError
-from questream.records import open_decoder
+from questream.records import open_decoder, read_decision
 from questream.server.problems import Refused
 from questream.settings import Settings
 from questream.tools.following import TextOf, open_texts
@@ -84,11 +82,8 @@ class Decisions:
             wanted = {one.namespace for one in self._subscriptions if one.reads_texts}
         if not watched:
             return
-        try:
-            decision = orjson.loads(message.value or b"")
-        except orjson.JSONDecodeError:
-            return
-        if not isinstance(decision, dict) or decision.get("namespace") not in watched:
+        decision = read_decision(message.value)
+        if decision is None or decision.get("namespace") not in watched:
             return
         if decision["namespace"] not in wanted:
             self._hand(decision, None)

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
 from questream.broker.connect import open_reader
 from questream.broker.port import Consumer
 from questream.broker.reading import RecordLookup, follow, partitions_of, read_to_end, start_at, start_before_end
 from questream.errors import BadRecord
-from questream.records import QuestionDecoder, open_decoder
+from questream.records import QuestionDecoder, open_decoder, read_decision
 from questream.settings import Settings
 
 _RECENT_RECORDS = 1000
@@ -97,12 +95,3 @@ def open_texts(settings: Settings, decoder: QuestionDecoder, opened: ExitStack) 
             return None
 
     return text_of
-
-
-def read_decision(value: bytes | None) -> dict[str, Any] | None:
-    """A record of the output topic, None for what is no JSON object."""
-    try:
-        document = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return None
-    return document if isinstance(document, dict) else None

@@ -14,11 +14,11 @@ from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations import ask
 from questream.operations.binding import KnownQuestion
-from questream.records import open_decoder
+from questream.records import open_decoder, read_decision
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
-from questream.tools.following import open_texts, read_decision
+from questream.tools.following import open_texts
 
 # The newest decisions of each partition that an id is looked for in.
 LOOKED_AT = 200_000

@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 from questream.broker.port import Message
 from questream.domain import Unread
 from questream.events.rhythm import HOUR_MS
+from questream.records import read_decision
 from questream.records.times import parse_time
 from questream.settings import NAMESPACE_PATTERN
-from questream.tools.following import read_decision
 
 _NAMESPACE = re.compile(NAMESPACE_PATTERN)
 _CLUSTER = re.compile(r"^c[1-9][0-9]{0,18}$")
