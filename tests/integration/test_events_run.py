@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,7 +23,8 @@ from questream.records.events import read_event
 from tests.integration.test_cli_kafka import flags, fresh_topics
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Message, Reader, Stream, send, wait_until
+from tests.kit.stream import Message, Reader, Stream, question, running_worker, send, wait_until
+from tests.kit.vectors import hash_encoder, question_of
 from tests.kit.watching import Asked, WatcherProcess, create_event_topic, decided
 from tests.unit.test_events import MINUTE_MS, after, steady
 
@@ -217,6 +219,40 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
     for value in (renamed, into, split):
         Draft202012Validator(load_schema("cluster-event")).validate(value)
         assert read_event(json.dumps(value).encode()).cluster_id == "c5"
+
+
+def test_what_a_worker_decides_and_an_operator_labels_is_told(
+    kafka: KafkaServer, topics: MakeTopics, redis_url: str, tmp_path: Path
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(2), redis_url)
+    create_event_topic(stream)
+    now_ms, past = time.time_ns() // 1_000_000, steady(clusters=12)
+    ahead = now_ms - 10 * MINUTE_MS - past[-1][0]
+    asked = [(at + ahead, question_of(int(cluster[1:]), number)) for number, (at, cluster) in enumerate(past)]
+    new = [(now_ms - (9 - number) * MINUTE_MS, question_of(50, number)) for number in range(6)]
+    sent = [question(number, text, timestamp_ms=at) for number, (at, text) in enumerate([*asked, *new])]
+    with running_worker(stream.settings(), hash_encoder()), closing(Told(stream)) as told:
+        stream.send(sent[: len(asked)])
+        with stream.decisions() as decisions:
+            decisions.until(len(asked))
+        with watcher(told, tmp_path) as one:
+            one.start()
+            one.wait_until_telling()
+            stream.send(sent[len(asked) :])
+            with stream.decisions() as decisions:
+                found = {value["question_id"]: value["cluster_id"] for value in decisions.values(len(sent))}
+            (joined,) = {found[f"q{number}"] for number in range(len(asked), len(sent))}
+
+            def crowded() -> set[str]:
+                """Six at once may be decided in another order than they were asked, the first as one that joined."""
+                crowds = ("emerging", "spiking")
+                return {one["subject"] for one in told._events.values() if one["data"]["kind"] in crowds}
+
+            wait_until(lambda: joined in crowded(), f"{joined} is told")
+            questream("clusters", "label", joined, "--label", "Outage", f"--redis.url={redis_url}")
+            wait_until(lambda: "renamed" in {one["data"]["kind"] for one in told._events.values()}, "its label is told")
+        renamed = [one["subject"] for one in told._events.values() if one["data"]["kind"] == "renamed"]
+        assert renamed == [joined]
 
 
 def test_topics_that_hold_nothing_are_followed(told: Told, tmp_path: Path) -> None:

@@ -83,6 +83,15 @@ def test_a_new_cluster_that_many_ask_about_emerges_with_its_fourth_question() ->
     assert (event.kind, event.count, event.time_ms, event.since_ms) == ("emerging", 4, new[3][0], new[0][0])
 
 
+def test_a_cluster_emerges_although_the_question_that_opened_it_came_second() -> None:
+    detector, stream = Detector(EventRules()), steady()
+    events_of(stream, detector)
+    found: list[DetectedEvent] = []
+    for number, (time, cluster) in enumerate(after(stream, "c99", 6, MINUTE_MS)):
+        found += detector.see(cluster, time, -number, created=number == 1)
+    assert [event.kind for event in found if event.cluster == "c99"] == ["emerging"]
+
+
 def test_an_old_cluster_spikes() -> None:
     stream = steady()
     burst = after(stream, "c3", 12, MINUTE_MS)

@@ -150,8 +150,13 @@ class Detector:
             self._young_clusters += created
             if len(self._clusters) > self.rules.most_clusters:
                 self._clusters.popitem(last=False)
-        elif time_ms - state.born_ms < _DAY_MS and state.is_born_here:
-            self._young_followers += 1
+        else:
+            if created and not state.is_born_here:
+                # Of questions that are decided at once, the one that opened the cluster need not have come first.
+                state.is_born_here = True
+                self._young_clusters += 1
+            if time_ms - state.born_ms < _DAY_MS and state.is_born_here:
+                self._young_followers += 1
         self._clusters.move_to_end(cluster)
         self._learn(state, time_ms)
         return state
