@@ -40,22 +40,46 @@ local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'repr
 
 -- The three lists of references to questions of a cluster, one after the other; empty where they cannot be read.
 local function parsed_members(text)
-  local newest, typical, doubtful = string.match(text, '^([^;]*);([^;]*);([^;]*)$')
-  return newest or '', typical or '', doubtful or ''
+  local first = string.find(text, ';', 1, true)
+  local second = first and string.find(text, ';', first + 1, true)
+  if not second then return '', '', '' end
+  return string.sub(text, 1, first - 1), string.sub(text, first + 1, second - 1), string.sub(text, second + 1)
 end
 
 local function similarity_of(token) return tonumber(string.match(token, ':(%-?[%d.]+):')) or 0 end
 
--- The first of two lists in one order, each in that already: of the second list only what `precedes` comes before one of
--- the first. A place counts once.
-local function first_members(one, other, most, precedes)
+-- The `later` references, then those of `known` that stand at other places.
+local function newest_members(known, later, most)
+  local place = string.match(later, '^([^: ]*:)[^ ]*$')
+  if place and known ~= '' and most == 3 and not string.find(known, place, 1, true) then
+    -- Most often one question joined.
+    return later .. ' ' .. (string.match(known, '^%S+ %S+') or known)
+  end
+  local found, count = later, 0
+  for _ in string.gmatch(later, '%S+') do count = count + 1 end
+  for token in string.gmatch(known, '%S+') do
+    if count >= most then break end
+    if not string.find(' ' .. later, ' ' .. string.match(token, '^[^:]*:'), 1, true) then
+      found, count = found == '' and token or found .. ' ' .. token, count + 1
+    end
+  end
+  return found
+end
+
+-- The first of two lists in which similarities fall (sign 1) or rise (sign -1); of equal ones those of `known` come first,
+-- and a place counts once.
+local function first_members(known, later, most, sign)
+  if known == '' or later == '' then return known .. later end
+  -- Most often a full list stays as it is. The first similarity of a text is that of its first reference.
+  local last = most == 3 and string.match(known, '^%S+ %S+ (%S+)$')
+  if last and sign * similarity_of(later) <= sign * similarity_of(last) then return known end
   local left, right = {}, {}
-  for token in string.gmatch(one, '%S+') do left[#left + 1] = token end
-  for token in string.gmatch(other, '%S+') do right[#right + 1] = token end
+  for token in string.gmatch(known, '%S+') do left[#left + 1] = token end
+  for token in string.gmatch(later, '%S+') do right[#right + 1] = token end
   local found, seen, i, j = {}, {}, 1, 1
   while #found < most and (left[i] or right[j]) do
     local token
-    if left[i] and not (right[j] and precedes(right[j], left[i])) then
+    if left[i] and not (right[j] and sign * similarity_of(right[j]) > sign * similarity_of(left[i])) then
       token, i = left[i], i + 1
     else
       token, j = right[j], j + 1
@@ -69,18 +93,13 @@ local function first_members(one, other, most, precedes)
   return table.concat(found, ' ')
 end
 
-local function never() return false end
-local function is_more_alike(one, other) return similarity_of(one) > similarity_of(other) end
-local function is_less_alike(one, other) return similarity_of(one) < similarity_of(other) end
-
 -- What a cluster with `known` references keeps once `later` questions have joined it, `most` of each kind.
 local function united_members(known, later, most)
   if known == '' or later == '' then return known .. later end
   local newest, typical, doubtful = parsed_members(known)
   local later_newest, later_typical, later_doubtful = parsed_members(later)
-  return first_members(later_newest, newest, most, never) .. ';'
-    .. first_members(typical, later_typical, most, is_more_alike) .. ';'
-    .. first_members(doubtful, later_doubtful, most, is_less_alike)
+  return newest_members(newest, later_newest, most) .. ';' .. first_members(typical, later_typical, most, 1) .. ';'
+    .. first_members(doubtful, later_doubtful, most, -1)
 end
 
 -- What the log's entry of a cluster that moved says of its features: nothing where they stay.
