@@ -93,7 +93,8 @@ class Decision:
     `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough. `unknown_share` is
     the share of the text's words, in [0, 1], that the model's tokenizer does not know. `checked_by` says what gave a
     near cluster a second look, None where nothing did; where one was passed over, it is the runner-up, and `reason`
-    says what differs: number, code, name, antonym, negation or direction.
+    says what differs: number, code, name, antonym, negation or direction. `path` has the ids of the topic and the
+    intent that the cluster was in, and its own; None where that was not known.
     """
 
     cluster_id: int | None
@@ -110,6 +111,7 @@ class Decision:
     unknown_share: float = 0.0
     checked_by: CheckedBy | None = None
     reason: str | None = None
+    path: tuple[str, str, str] | None = None
 
     @property
     def margin(self) -> float | None:

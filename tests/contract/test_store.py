@@ -198,6 +198,20 @@ def test_what_a_second_look_found_is_recorded_with_its_decision(store: Store, na
     assert recorded[0] == decide(passed_over, reply.cluster_rows[1], 3, proposed)
 
 
+def test_a_path_is_recorded_with_its_decision(store: Store, namespace: str) -> None:
+    one, again = (replace(row(at, 1, created=not at, rank=at + 1), path=("t2", "i5", "c1")) for at in range(2))
+    proposed = proposal(
+        creation(1, vector(1, 0, 0, 0), joins=2),
+        creation(2, vector(0, 1, 0, 0)),
+        rows=batch(one, again, row(2, 2, created=True)),
+    )
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    recorded = store.ledger(namespace, "questions", 0).decisions
+    assert [recorded[at].path for at in range(3)] == [("t2", "i5", "c1"), ("t2", "i5", "c1"), None]
+    assert recorded[1] == decide(again, reply.cluster_rows[1], 2, proposed)
+
+
 ONE_KEPT, OTHER_KEPT = (pack((features(text),)) for text in ("Is 7 enough?", "Why is 7 not enough?"))
 
 

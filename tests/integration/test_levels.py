@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from questream.domain import parse_cluster_id
 from questream.tools.intents import find_intents
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Stream, metric_values, question, running_worker, wait_until
+from tests.kit.stream import WAIT_SECONDS, Stream, metric_values, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder, spelled
 
 SUBJECTS = 4
 EACH = 6
 
 
-def test_a_worker_finds_intents_of_its_clusters(
+def text_of(number: int) -> str:
+    return f"subject{spelled(number % SUBJECTS)} " * 2 + f"aspect{spelled(number)}"
+
+
+def test_a_worker_finds_intents_of_its_clusters_and_says_them_in_decisions(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
 ) -> None:
     options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
     stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
     # Two questions of a subject have a cosine of .8: other questions, and one intent.
-    stream.send(
-        question(n, f"subject{spelled(n % SUBJECTS)} " * 2 + f"aspect{spelled(n)}") for n in range(SUBJECTS * EACH)
-    )
+    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
     with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as decisions:
         subject_of = {
             parse_cluster_id(decision["cluster_id"]): int(decision["question_id"][1:]) % SUBJECTS
@@ -30,6 +33,20 @@ def test_a_worker_finds_intents_of_its_clusters(
         }
         wait_until(lambda: stream.store().levels("default").version > 0, "levels are found")
         wait_until(lambda: metric_values(worker.metrics_port)["questream_level_runs_total"] >= 1, "the run is counted")
+        found = stream.store().levels("default").levels
+        # The worker reads at its next look what it has written.
+        path, asked = None, SUBJECTS * EACH
+        deadline = time.monotonic() + WAIT_SECONDS
+        while path is None and time.monotonic() < deadline:
+            stream.send([question(asked, text_of(0))])
+            asked += 1
+            (decision,) = decisions.values(asked)[asked - 1 :]
+            path = decision["path"]
+        assert decision["outcome"] == "joined"
+        own, intent, topic = found.path(parse_cluster_id(decision["cluster_id"]))
+        assert path == [str(topic), str(intent), str(own)]
+    ledger = stream.store().ledger("default", stream.topics.input_topic, 0)
+    assert ledger.decisions[asked - 1].path == tuple(path)
     intents = find_intents(stream.store(), "default")
     subjects = [sorted({subject_of[state.cluster_id] for state in intent.clusters}) for intent in intents]
     assert sorted(subjects) == [[subject] for subject in range(SUBJECTS)]

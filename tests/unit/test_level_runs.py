@@ -13,6 +13,7 @@ from questream.clustering.rules import Rules
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.level_runs import find_anew, is_due, standing
 from questream.deciding.namespaces import Namespaces
+from questream.deciding.paths import LevelSnapshots
 from questream.metrics import Metrics
 from questream.settings.tree import LevelSettings
 from questream.store.protocol import ENDED_KEPT, Identity, LevelsMark, StoredLevels
@@ -42,7 +43,7 @@ def runs_of(store: MemoryStore, worker: str, **settings: object) -> tuple[LevelR
     namespaces.open("default")
     metrics = Metrics()
     levels = LevelSettings.model_validate(settings)
-    return LevelRuns(store, namespaces, levels, worker, metrics, lambda: None, RULES), metrics
+    return LevelRuns(store, namespaces, LevelSnapshots(), levels, worker, metrics, lambda: None, RULES), metrics
 
 
 def count(metrics: Metrics, name: str) -> float:

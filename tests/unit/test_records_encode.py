@@ -75,6 +75,7 @@ class TestDecision:
             "unknown_share": 0.0,
             "checked_by": None,
             "reason": None,
+            "path": None,
             "prepared_by": None,
             "source": {"topic": "questions", "partition": 3, "offset": 1042, "timestamp": 1_795_486_680_123},
             "decided_at": "2026-11-24T02:18:00.456Z",

@@ -185,14 +185,7 @@ def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int])
     rows = mirror.rows(new)
     if not rows:
         return {}
-    directed = directions(mirror, np.array(rows))
-    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
-    members = mirror.members.astype(np.float64)
-    # As `directions` of all rows would give them, from the products that the mirror has.
-    dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
-    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
-    squares = mirror.dot_self / members**2 - 2.0 * dot_mean + float(mean @ mean)
-    cosines = dots / np.sqrt(np.maximum(squares, _SHORTEST))[:, None]
+    cosines = _cosines(mirror, directions(mirror, np.array(rows)))
     placed: dict[int, Node] = {}
     for column, row in enumerate(rows):
         # A leaf sees those that came before it.
@@ -201,6 +194,30 @@ def place(mirror: Mirror, levels: Levels, rules: LevelRules, new: Sequence[int])
         if parent is not None:
             placed[int(mirror.ids[row])] = parent
     return placed
+
+
+def place_new(mirror: Mirror, levels: Levels, rules: LevelRules, vectors: Matrix) -> list[Node | None]:
+    """As `place` for leaves that each begin with one of the vectors (n, d), of length 1; they see the mirror alone."""
+    if not mirror.count:
+        return [None] * len(vectors)
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    centred: Matrix = (vectors - mean).astype(np.float32)
+    cosines = _cosines(mirror, _unit(centred))
+    return [_voted(mirror, levels, rules, cosines[:, column], {}) for column in range(len(vectors))]
+
+
+def _cosines(mirror: Mirror, directed: Matrix) -> Floats:
+    """Cosines (m, n) between the centred centroids of a mirror's m clusters and n directions (n, d).
+
+    As `directions` of all rows would give them, from the products that the mirror has.
+    """
+    mean = mirror.mean_sum / (mirror.mean_questions + MEAN_PRIOR_QUESTIONS)
+    members = mirror.members.astype(np.float64)
+    dots = (mirror.sums @ directed.T) / members[:, None] - directed @ mean
+    dot_mean = mirror.dot_mean / (members * (mirror.mean_questions + MEAN_PRIOR_QUESTIONS))
+    squares = mirror.dot_self / members**2 - 2.0 * dot_mean + float(mean @ mean)
+    cosines: Floats = dots / np.sqrt(np.maximum(squares, _SHORTEST))[:, None]
+    return cosines
 
 
 def _voted(

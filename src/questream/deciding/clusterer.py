@@ -18,6 +18,7 @@ from questream.deciding.config import NamespaceConfig
 from questream.deciding.merging import Merging
 from questream.deciding.mirrors import Mirrors
 from questream.deciding.namespaces import Namespaces
+from questream.deciding.paths import LevelSnapshots, Paths
 from questream.deciding.proposal import (
     SIMILARITY_DIGITS,
     Arrival,
@@ -61,7 +62,8 @@ class Clusterer:
     """Online clustering of any number of namespaces in one store. It belongs to one thread, and its `mirrors` with it.
 
     `namespaces` are those of the same store, which other threads use too. `keep_texts` keeps the founder's text of a
-    cluster in the store as its representative. Mirrors of `max_namespaces` are held at most. `clock` gives seconds
+    cluster in the store as its representative. Mirrors of `max_namespaces` are held at most. Of `levels` decisions
+    have their paths. `clock` gives seconds
     since the epoch.
     """
 
@@ -72,6 +74,7 @@ class Clusterer:
         *,
         keep_texts: bool = True,
         max_namespaces: int | None = None,
+        levels: LevelSnapshots | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -79,6 +82,7 @@ class Clusterer:
         self.namespaces = namespaces
         self.mirrors = Mirrors(store, namespaces, max_namespaces)
         self._merging = Merging(store, self.mirrors, clock)
+        self._paths = Paths(levels or LevelSnapshots())
         self._keep_texts = keep_texts
         self._max_namespaces = max_namespaces
         self._clock = clock
@@ -89,6 +93,7 @@ class Clusterer:
         """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
         self.mirrors.let_go(namespace)
         self._merging.let_go(namespace)
+        self._paths.let_go(namespace)
 
     def decide(
         self,
@@ -123,6 +128,7 @@ class Clusterer:
             raise failures[0]
         for namespace in self.mirrors.make_room([batch.namespace for batch in batches if batch.is_open]):
             self._merging.propose_again(namespace)
+            self._paths.let_go(namespace)
         for _ in range(_ATTEMPTS):
             open_batches = [batch for batch in batches if batch.is_open]
             if not open_batches:
@@ -176,9 +182,8 @@ class Clusterer:
         batch, mirror, config = attempt.batch, attempt.mirror, attempt.config
         arrivals = [batch.arrivals[i] for i in batch.pending]
         attempt.plan = attempt.assigner.plan()
-        attempt.rows = [
-            ledger_row(arrival, choice) for arrival, choice in zip(arrivals, attempt.plan.choices, strict=True)
-        ]
+        rows = [ledger_row(arrival, choice) for arrival, choice in zip(arrivals, attempt.plan.choices, strict=True)]
+        attempt.rows = self._paths.of_rows(batch.namespace, mirror, rows, batch.vectors[batch.pending])
         attempt.proposal = propose(
             mirror,
             attempt.assigner,

@@ -37,6 +37,7 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
             "unknown_share": round(decision.unknown_share, 6),
             "checked_by": decision.checked_by,
             "reason": decision.reason,
+            "path": decision.path,
             "prepared_by": question.prepared_by or None,
             "source": {
                 "topic": source.topic,

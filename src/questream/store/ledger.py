@@ -3,8 +3,9 @@
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
 question has a share of unknown words; `checked`, {offset: [checked_by, reason or ""]}, where no near cluster got a
-second look. `fingerprints` has those of the rows' records, in their order. A later release may add fields to the
-object, to rows and to clusters; one that changes what is there writes a `version`.
+second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known. `fingerprints` has those of
+the rows' records, in their order. A later release may add fields to the object, to rows and to clusters; one that
+changes what is there writes a `version`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from questream.domain import Decision, RunnerUp
+from questream.domain import Decision, RunnerUp, format_cluster_id
 from questream.store.protocol import ClusterRow, Ledger, LedgerRow, PartitionBatch, Proposal
 from questream.store.redis.codec import require_version
 
@@ -64,6 +65,9 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     checked = {str(row.offset): [row.checked_by, row.reason or ""] for row in batch.rows if row.checked_by}
     if checked:
         body["checked"] = checked
+    paths = {str(row.cluster_id): row.path[:2] for row in batch.rows if row.path}
+    if paths:
+        body["paths"] = paths
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
@@ -82,12 +86,13 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
         body = _body(text)
-        unknown, checked = body.get("unknown", {}), body.get("checked", {})
+        unknown, checked, paths = (body.get(name, {}) for name in ("unknown", "checked", "paths"))
         fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
         for row in body["rows"]:
             offset, cluster_id, similarity, created, rank, *others = row[:_ROW_FIELDS]
             runner_up, runner_up_similarity, truncated = others
             checked_by, reason = checked.get(str(offset), (None, None))[:_CHECKED_FIELDS]
+            above = paths.get(str(cluster_id))
             size_before, label, route = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
             decisions[offset] = Decision(
                 cluster_id=cluster_id,
@@ -104,6 +109,7 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
                 unknown_share=unknown.get(str(offset), 0.0),
                 checked_by=checked_by,
                 reason=reason or None,
+                path=above and (above[0], above[1], format_cluster_id(cluster_id)),
             )
     return Ledger(head, decisions, store_epoch, fingerprints)
 
@@ -147,4 +153,5 @@ def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Propos
         unknown_share=row.unknown_share,
         checked_by=row.checked_by,
         reason=row.reason,
+        path=row.path,
     )

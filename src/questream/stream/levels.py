@@ -11,6 +11,7 @@ from collections.abc import Callable
 from questream.clustering.levels import LevelRules
 from questream.deciding.level_runs import find_anew, is_due
 from questream.deciding.namespaces import Namespaces
+from questream.deciding.paths import LevelSnapshots
 from questream.errors import QuestreamError
 from questream.metrics import Metrics
 from questream.settings.tree import LevelSettings
@@ -28,6 +29,7 @@ _STOP_SECONDS = 5.0
 class LevelRuns:
     """Looks every other second at the namespaces that are open here; off the way of decisions.
 
+    `snapshots` of the levels that decisions ask for are read anew when any worker has written others.
     `on_failure` is called, in the thread, after an error that no other look can mend; it is `failure` then.
     """
 
@@ -35,6 +37,7 @@ class LevelRuns:
         self,
         store: Store,
         namespaces: Namespaces,
+        snapshots: LevelSnapshots,
         settings: LevelSettings,
         worker: str,
         metrics: Metrics,
@@ -43,6 +46,7 @@ class LevelRuns:
     ) -> None:
         self._store = store
         self._namespaces = namespaces
+        self._snapshots = snapshots
         self._settings = settings
         self._worker = worker
         self._metrics = metrics
@@ -74,13 +78,18 @@ class LevelRuns:
             self._on_failure()
 
     def look(self) -> None:
-        """Find the levels of each namespace anew where they are due."""
+        """Find the levels of each namespace anew where they are due, and read those that others have found."""
         try:
             marks = self._store.levels_marks(self._next_turn())
         except QuestreamError as error:
             # The decider meets the same store, and says so.
             logger.debug("levels not looked at", extra={"reason": str(error)})
             return
+        for namespace in self._snapshots.outdated(marks):
+            try:
+                self._snapshots.note(namespace, self._store.levels(namespace))
+            except QuestreamError as error:
+                logger.debug("levels not read", extra={"namespace": namespace, "reason": str(error)})
         for namespace, mark in marks.items():
             if is_due(mark) and not self._stopping.is_set() and not self._is_too_large(namespace, mark):
                 try:

@@ -23,6 +23,7 @@ from questream.clustering.rules import Rules
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import namespace_config, shared_settings, topics_of
 from questream.deciding.namespaces import Namespaces
+from questream.deciding.paths import LevelSnapshots
 from questream.encoder import Encoder
 from questream.errors import (
     KafkaHungUp,
@@ -110,9 +111,11 @@ class Worker:
             recover=self._recover,
             recover_all=self._recover_all,
         )
+        snapshots = LevelSnapshots(settings.clusters.max_namespaces)
         self._clusterer = Clusterer(
             self._store,
             self._namespaces,
+            levels=snapshots,
             keep_texts=settings.clusters.keep_texts,
             max_namespaces=settings.clusters.max_namespaces,
         )
@@ -122,7 +125,13 @@ class Worker:
         limit_seconds = min(settings.kafka.transaction_timeout_seconds, settings.kafka.call_deadline_seconds)
         self._pace = Pace(settings.batch_questions, _HELD_SHARE * limit_seconds)
         self._levels = LevelRuns(
-            self._store, self._namespaces, settings.levels, self._worker_id, self.metrics, on_failure=self.stop
+            self._store,
+            self._namespaces,
+            snapshots,
+            settings.levels,
+            self._worker_id,
+            self.metrics,
+            on_failure=self.stop,
         )
         self._settings_in_use = SettingsInUse(
             self._store,

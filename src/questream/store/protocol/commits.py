@@ -58,7 +58,7 @@ class ClusterUpdate:
 class LedgerRow:
     """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`.
 
-    `checked_by` and `reason` are those of the decision.
+    `checked_by`, `reason` and `path` are those of the decision; rows of one cluster and batch have the same path.
     """
 
     offset: int
@@ -72,6 +72,7 @@ class LedgerRow:
     fingerprint: str = ""
     checked_by: CheckedBy | None = None
     reason: str | None = None
+    path: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,110 @@
+"""Paths of decisions: the topic and the intent of each question's cluster, as the levels were last read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from questream.clustering.levels import LevelRules, Levels, Node, leaf, place, place_new
+from questream.clustering.mirror import Mirror
+from questream.domain import Matrix
+from questream.store.protocol import LedgerRow, LevelsMark, StoredLevels
+
+# Clusters that are new since the last run, of one namespace: with more, where they are is found again.
+_MOST_PLACED = 50_000
+
+
+class LevelSnapshots:
+    """The levels of namespaces in use, `most` at most, as last read from the store; safe from any thread.
+
+    A namespace whose levels are asked for is one to read; so the first questions after a start have no path.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+        self._levels: dict[str, StoredLevels | None] = {}
+        self._lock = threading.Lock()
+
+    def of(self, namespace: str) -> StoredLevels | None:
+        """The levels of a namespace, None where none were read yet or there are none."""
+        with self._lock:
+            found = self._levels[namespace] = self._levels.pop(namespace, None)
+            if self._most is not None and len(self._levels) > self._most:
+                del self._levels[next(iter(self._levels))]
+            return found
+
+    def outdated(self, marks: Mapping[str, LevelsMark]) -> list[str]:
+        """Those in use whose levels the store has in another version."""
+        with self._lock:
+            known = {name: 0 if levels is None else levels.version for name, levels in self._levels.items()}
+        return [name for name, mark in marks.items() if known.get(name, mark.version) != mark.version]
+
+    def note(self, namespace: str, levels: StoredLevels) -> None:
+        """What the store has; of a namespace that is not in use any more nothing is kept."""
+        with self._lock:
+            if namespace in self._levels:
+                self._levels[namespace] = levels if levels.version else None
+
+
+class Paths:
+    """Gives rows of the ledger their paths; it belongs to the thread that decides."""
+
+    def __init__(self, snapshots: LevelSnapshots, rules: LevelRules | None = None) -> None:
+        self._snapshots = snapshots
+        self._rules = rules or LevelRules()
+        # By namespace: the levels that stand, and where clusters are that are new since. None: near to none.
+        self._placed: dict[str, tuple[StoredLevels, dict[int, Node | None]]] = {}
+
+    def let_go(self, namespace: str) -> None:
+        """Forget a namespace until a question comes to it."""
+        self._placed.pop(namespace, None)
+
+    def of_rows(self, namespace: str, mirror: Mirror, rows: Sequence[LedgerRow], vectors: Matrix) -> list[LedgerRow]:
+        """The rows of a batch with their paths; `vectors` (n, d) are of its questions, of length 1.
+
+        A cluster that is new since the levels were found is where the clusters nearest to it are, those of the same
+        batch left out. It has no path where none is near, nor has any where the namespace has no levels.
+        """
+        stored = self._snapshots.of(namespace)
+        if stored is None:
+            self.let_go(namespace)
+            return list(rows)
+        known, placed = self._placed.get(namespace, (stored, {}))
+        if known is not stored or len(placed) > _MOST_PLACED:
+            placed = {}
+        self._placed[namespace] = (stored, placed)
+        opened = {row.cluster_id: at for at, row in enumerate(rows) if row.created}
+        self._place(mirror, stored.levels, placed, [row.cluster_id for row in rows if row.cluster_id > stored.opened])
+        # Of this plan alone: another may open other clusters under these numbers.
+        here = {i: into for i, into in placed.items() if i not in opened}
+        if opened:
+            parents = {leaf(i): into for i, into in here.items() if into is not None}
+            levels = replace(stored.levels, parents={**stored.levels.parents, **parents}) if parents else stored.levels
+            here |= dict(
+                zip(opened, place_new(mirror, levels, self._rules, vectors[list(opened.values())]), strict=True)
+            )
+        paths = {row.cluster_id: _path(stored, here, row.cluster_id) for row in rows}
+        return [replace(row, path=paths[row.cluster_id]) for row in rows]
+
+    def _place(
+        self, mirror: Mirror, levels: Levels, placed: dict[int, Node | None], cluster_ids: Sequence[int]
+    ) -> None:
+        """Find where clusters of the mirror are that were not looked at yet."""
+        new = sorted({i for i in cluster_ids if i not in placed and i in mirror.row_of})
+        if new:
+            found = place(mirror, levels, self._rules, new)
+            placed.update((i, found.get(i)) for i in new)
+
+
+def _path(stored: StoredLevels, placed: Mapping[int, Node | None], cluster_id: int) -> tuple[str, str, str] | None:
+    if cluster_id <= stored.opened:
+        own, intent, topic = stored.levels.path(cluster_id)
+        return str(topic), str(intent), str(own)
+    parent = placed.get(cluster_id)
+    if parent is None:
+        return None
+    above = stored.levels.parents.get(parent, parent)
+    # A cluster may stand alone among intents and be in a topic: then it is its own intent.
+    intent = parent if parent.level == 1 else leaf(cluster_id)
+    return str(above), str(intent), str(leaf(cluster_id))
