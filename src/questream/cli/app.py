@@ -26,6 +26,7 @@ from questream.cli.evaluate import evaluate
 from questream.cli.events import events
 from questream.cli.export import export
 from questream.cli.failures import report
+from questream.cli.intents import intents
 from questream.cli.mcp import mcp
 from questream.cli.members import members
 from questream.cli.migrate import migrate
@@ -68,6 +69,7 @@ app.add_typer(clusters, name="clusters")
 app.add_typer(events, name="events")
 app.add_typer(namespaces, name="namespaces")
 app.add_typer(suggestions, name="suggestions")
+app.add_typer(intents, name="intents")
 app.command("undo")(undo)
 app.command("serve")(serve)
 app.command("serve-token")(serve_token)

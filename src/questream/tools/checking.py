@@ -1,0 +1,65 @@
+"""What is wrong with the labels of a namespace: names that overlap, that nobody asks for, and that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median_low
+from typing import Any, Literal
+
+from questream.domain import ClusterState, format_cluster_id
+from questream.operations.suggesting import Suggestion
+from questream.records.times import format_time
+
+FindingKind = Literal["overlap", "unasked", "unnamed"]
+
+_FEWEST_QUESTIONS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Clusters, the largest first, whose labels somebody should look at."""
+
+    kind: FindingKind
+    clusters: tuple[ClusterState, ...]
+
+    @property
+    def size(self) -> int:
+        """The questions of all of them."""
+        return sum(state.size for state in self.clusters)
+
+
+def check_labels(states: Iterable[ClusterState], suggestions: Sequence[Suggestion], before_ms: int) -> list[Finding]:
+    """What to look at: overlaps first, then labels without a question since `before_ms`, then missing ones.
+
+    Labels overlap where clusters that have them are near enough to merge. A label is missing where a cluster has at
+    least as many questions as half of those that have one, and three.
+    """
+    by_label: dict[str, list[ClusterState]] = {}
+    unnamed: list[ClusterState] = []
+    for state in sorted(states, key=lambda one: (-one.size, one.cluster_id)):
+        if state.label:
+            by_label.setdefault(state.label, []).append(state)
+        else:
+            unnamed.append(state)
+    overlaps = [Finding("overlap", one.clusters) for one in suggestions if "label" in one.forbidden_by]
+    unasked = [
+        Finding("unasked", tuple(named))
+        for named in by_label.values()
+        if max(state.last_seen_at for state in named) < before_ms
+    ]
+    sizes = [state.size for named in by_label.values() for state in named]
+    least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
+    return [*overlaps, *unasked, *(Finding("unnamed", (state,)) for state in unnamed if state.size >= least)]
+
+
+def as_document(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON tells it."""
+    return {
+        "finding": finding.kind,
+        "labels": list(dict.fromkeys(state.label for state in finding.clusters if state.label)),
+        "clusters": [format_cluster_id(state.cluster_id) for state in finding.clusters],
+        "size": finding.size,
+        "last_seen_at": format_time(max(state.last_seen_at for state in finding.clusters)),
+        "representative": finding.clusters[0].representative,
+    }
