@@ -25,6 +25,7 @@ from questream.cli.output import (
 )
 from questream.cli.streams import as_utf8
 from questream.errors import QuestreamError
+from questream.tools.sorting import Sort
 
 if TYPE_CHECKING:
     from questream.domain import ClusterState
@@ -44,25 +45,15 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
-class Order(StrEnum):
-    """What a list of clusters is sorted by; as `questream.tools.listing.Sort`, which is slower to import."""
-
-    SIZE = "size"
-    NEW = "new"
-    SEEN = "seen"
-    GROWTH = "growth"
-    UNLABELLED = "unlabelled"
-
-
 @clusters.command("list")
 def list_(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
     sort: Annotated[
-        Order,
+        Sort,
         typer.Option(help="First: the biggest, the newest, seen last, most questions a day, the biggest unlabelled."),
-    ] = Order.SIZE,
+    ] = Sort.SIZE,
     search: Annotated[str, typer.Option(help="Only with this text in id, label, route or question.")] = "",
     since: Annotated[
         str | None, typer.Option(help="Only with a question since then: 90m, 24h, 7d, or 2026-11-24T02:18:00Z.")
@@ -77,10 +68,10 @@ def list_(
     """
     from questream.naming.names import Vocabulary
     from questream.tools.clusters import open_namespace
-    from questream.tools.listing import Listed, Sort, list_clusters
+    from questream.tools.listing import Listed, list_clusters
     from questream.tools.naming import as_named_document
 
-    listed = Listed(Sort(sort), search, None if since is None else _moment(since), limit, page)
+    listed = Listed(sort, search, None if since is None else _moment(since), limit, page)
     store, chosen = open_namespace(load(config, set_), namespace)
     vocabulary = Vocabulary()
     found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed)

@@ -7,27 +7,17 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
 from questream.records.times import parse_time
+from questream.tools.sorting import Sort
 
 # A page is sorted among all before it, which are held in memory.
 MOST_LISTED = 100_000
 _DAY_MS = 24 * 3600 * 1000
 _AGO = re.compile(r"(\d{1,5})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Sort(StrEnum):
-    """What comes first: the largest, the newest, those seen last, those that grew fastest, the largest unlabelled."""
-
-    SIZE = "size"
-    NEW = "new"
-    SEEN = "seen"
-    GROWTH = "growth"
-    UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True, slots=True)
