@@ -13,7 +13,7 @@ from questream.broker.connect import open_reader
 from questream.domain import ClusterState, NamespaceState
 from questream.errors import ClusterTopicDamaged
 from questream.records import encode_cluster_state, encode_namespace_state
-from questream.recovery.cluster_topic import ClusterTopic
+from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.recovery.home import HOME_HEADER, Home
 from questream.store.ledger import other_stream
 from tests.kit.servers import KafkaServer, Topics
@@ -89,7 +89,10 @@ def test_the_newest_state_of_a_namespace_counts_wherever_it_stands(
 def test_a_record_without_a_key_of_ours_is_passed_over(stream: Stream, cluster_topic: ClusterTopic, key: bytes) -> None:
     _send(stream, Message(b"{}", key))
     publish_clusters(stream, 5)
-    assert cluster_topic.published()["shop"].revisions == {3: 5}
+    published = cluster_topic.published()
+    assert published["shop"].revisions == {3: 5}
+    # Nor is it the state of a namespace without a name, that cannot be read.
+    assert published.get("", Published()) == Published()
     assert cluster_topic.newest()["shop"].revisions == {3: 5}
     assert cluster_topic.states("shop", [3]).keys() == {3}
     assert [state.revision for state in cluster_topic.newest_states("shop", {3: 5})] == [5]
