@@ -10,8 +10,17 @@ import pytest
 from questream.clustering.constraints import pack_vector
 from questream.clustering.merging import Merge
 from questream.domain import EXEMPLARS_KEPT, Exemplar, OperationKind, Ruling
-from questream.errors import RecoveryNeeded
-from questream.store.protocol import ClusterUpdate, Committed, ProposedOperation, Restored, Stale, Store
+from questream.errors import Contended, RecoveryNeeded
+from questream.store.protocol import (
+    OPERATIONS_KEPT,
+    ClusterUpdate,
+    Committed,
+    OperationClaim,
+    ProposedOperation,
+    Restored,
+    Stale,
+    Store,
+)
 from questream.store.retention import Retention
 from tests.contract.test_store import (
     IDENTITY,
@@ -315,3 +324,133 @@ def test_exemplars_are_put_back(store: Store, namespace: str) -> None:
     store.recover(namespace, token, None, {})
     assert store.load(namespace).exemplars(1) == (PUT_IN,)
     assert ruling_of(store, namespace, 1).exemplars == (PUT_IN,)
+
+
+def wait(store: Store, namespace: str) -> bool:
+    waiting = store.waiting([namespace], 0.0, 1)[namespace]
+    return not isinstance(waiting, Exception) and waiting.operations
+
+
+def compared(store: Store, namespace: str, token: str = "one") -> OperationClaim:
+    """The claim of a worker that has found nothing in the topic."""
+    claim = store.claim_operations(namespace, token, 30.0)
+    assert claim is not None
+    assert not claim.compared
+    assert store.restore_operations(namespace, token, [], 0) == 0
+    claim = store.claim_operations(namespace, token, 30.0)
+    assert claim is not None
+    assert claim.compared
+    return claim
+
+
+def test_an_operation_waits_until_it_is_confirmed(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    assert not wait(store, namespace)
+    assert store.claim_operations(namespace, "one", 30.0) is None
+    pin(store, namespace, 1)
+    pin(store, namespace, 2, 2)
+    assert wait(store, namespace)
+    claim = compared(store, namespace)
+    assert (claim.published, claim.newest, claim.store_epoch) == (0, 2, store.store_epoch(namespace))
+    assert [one.number for one in store.operations_from(namespace, 1, 10)] == [1, 2]
+    assert [one.number for one in store.operations_from(namespace, 1, 1)] == [1]
+    store.confirm_operations(namespace, "one", 1)
+    assert wait(store, namespace)
+    second = store.claim_operations(namespace, "two", 30.0)
+    assert second is not None
+    assert (second.published, second.newest, second.compared) == (1, 2, True)
+    store.confirm_operations(namespace, "two", 2)
+    assert not wait(store, namespace)
+    assert store.claim_operations(namespace, "two", 30.0) is None
+
+
+def test_one_worker_at_a_time_publishes_operations(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    compared(store, namespace)
+    assert store.claim_operations(namespace, "two", 30.0) is None
+    assert not wait(store, namespace)
+    store.confirm_operations(namespace, "two", 1)
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+
+
+def test_who_takes_a_claim_over_compares_first_and_the_one_before_has_lost_it(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    compared(store, namespace)
+    assert store.claim_operations(namespace, "one", 0.0) is not None
+    assert wait(store, namespace)
+    taken = store.claim_operations(namespace, "two", 30.0)
+    assert taken is not None
+    assert not taken.compared
+    # The one before finds that out before it commits, whatever the other has done by then.
+    late = store.claim_operations(namespace, "one", 30.0)
+    assert late is None or not late.compared
+
+
+def test_published_operations_that_the_store_lacks_come_back(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    undone = store.operate(namespace, proposed(2, "undo", PINNED, Ruling(), undoes=1))
+    assert undone is not None
+    published = [*store.operations_from(namespace, 1, 10), replace(undone, number=7, id="op-7", undoes=2)]
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+    assert store.restore_operations(namespace, "two", published, 7) == 0
+    assert store.restore_operations(namespace, "one", published, 7) == 1
+    assert store.restore_operations(namespace, "one", published, 7) == 0
+    assert [(one.number, one.undone_by) for one in store.operations(namespace, 10)] == [(7, None), (2, 7), (1, 2)]
+    # Numbers go on above it, and its id answers what it did.
+    again = store.operate(namespace, proposed(7, "undo", Ruling(), Ruling(), undoes=2))
+    assert again == store.operation(namespace, 7)
+    later = store.operate(namespace, proposed(8, "pin", Ruling(), PINNED))
+    assert later is not None
+    assert later.number == 8
+    claim = store.claim_operations(namespace, "one", 30.0)
+    assert claim is not None
+    assert (claim.published, claim.newest, claim.compared) == (7, 8, True)
+
+
+def test_a_recovery_puts_operations_back_before_the_next_decision(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    published = store.operations_from(namespace, 1, 10)
+    more = [*published, replace(published[0], number=2, id="op-2")]
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    with pytest.raises(RecoveryNeeded):
+        store.claim_operations(namespace, "one", 30.0)
+    assert store.restore_operations(namespace, "another", more, 2) == 0
+    assert store.restore_operations(namespace, token, more, 2) == 1
+    store.recover(namespace, token, None, {}, [])
+    assert [one.id for one in store.operations(namespace, 10)] == ["op-2", "op-1"]
+    assert not wait(store, namespace)
+    assert store.claim_operations(namespace, "one", 30.0) is None
+
+
+def test_a_store_epoch_that_nothing_was_compared_in_is_compared_first(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    compared(store, namespace)
+    store.confirm_operations(namespace, "one", 1)
+    store.require_recovery(namespace)
+    store.recover(namespace, store.begin_recovery(namespace), None, {}, [])
+    assert wait(store, namespace)
+    claim = store.claim_operations(namespace, "two", 30.0)
+    assert claim is not None
+    assert not claim.compared
+
+
+def test_no_operation_drives_out_one_that_waits_to_be_published(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    compared(store, namespace)
+    ruling = PINNED
+    for number in range(2, OPERATIONS_KEPT + 1):
+        after = replace(ruling, pinned=not ruling.pinned)
+        assert store.operate(namespace, proposed(number, "pin", ruling, after)) is not None
+        ruling = after
+    one_more = proposed(OPERATIONS_KEPT + 1, "pin", ruling, replace(ruling, label="x"))
+    with pytest.raises(Contended, match="wait to be published"):
+        store.operate(namespace, one_more)
+    store.confirm_operations(namespace, "one", 1)
+    assert store.operate(namespace, one_more) is not None

@@ -1,4 +1,4 @@
-"""The five topics: what they must be like, creating them, and comparing those that exist with what they must be."""
+"""The six topics: what they must be like, creating them, and comparing those that exist with what they must be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from questream.broker.port import GRANT, Admin, FoundTopic
 from questream.errors import Problem
 from questream.settings import Settings
 
-Role = Literal["input", "output", "cluster", "dead-letter", "event"]
+Role = Literal["input", "output", "cluster", "dead-letter", "event", "operation"]
 Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
@@ -25,7 +25,10 @@ _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "cluster": frozenset({"READ", "WRITE", "DESCRIBE"}),
     "dead-letter": frozenset({"WRITE", "DESCRIBE"}),
     "event": frozenset({"READ", "WRITE", "DESCRIBE"}),
+    "operation": frozenset({"READ", "WRITE", "DESCRIBE"}),
 }
+# For ever, and not compacted: streams that share the topic have operations of the same namespace and number.
+_KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ def wanted_topics(
         WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
         # One partition: events are few, and its reader among those who tell events is the one that does.
         WantedTopic("event", kafka.event_topic, 1, replication_factor),
+        # One partition: operations are read in their order.
+        WantedTopic("operation", kafka.operation_topic, 1, replication_factor, _KEPT_FOR_EVER),
     ]
 
 
@@ -98,8 +103,11 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
         problems.append(
             Problem(f"cleanup.policy is {policy}", "set it to delete, or records of one key replace each other")
         )
+    if role == "operation":
+        problems += _kept_problems(topic)
     limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
-    if role not in ("input", "event") and limit is not None and input_limit is not None and limit < input_limit:
+    is_sized = role not in ("input", "event", "operation")
+    if is_sized and limit is not None and input_limit is not None and limit < input_limit:
         problems.append(
             Problem(
                 f"max.message.bytes is {limit}, the input topic's {input_limit}",
@@ -112,6 +120,16 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
     if missing:
         problems.append(Problem(f"the right to {' and '.join(sorted(missing))} is missing", GRANT))
     return problems
+
+
+def _kept_problems(topic: FoundTopic) -> list[Problem]:
+    """What makes the broker delete operations with time."""
+    kept = {name: topic.configs.get(name, "-1") for name in ("retention.ms", "retention.bytes")}
+    return [
+        Problem(f"{name} is {value}", "set it to -1, or what people decided is deleted with time")
+        for name, value in kept.items()
+        if value != "-1"
+    ]
 
 
 def _reports(admin: Admin, wanted: Sequence[WantedTopic], outcome: Outcome) -> list[TopicReport]:

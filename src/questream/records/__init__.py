@@ -13,6 +13,7 @@ from questream.records.headers import (
     reference_letter,
     strip_dead_letter_headers,
 )
+from questream.records.operations import decode_operation, encode_operation
 from questream.records.published import read_decision
 from questream.records.reasons import Reason
 from questream.records.schemas import load_schema
@@ -35,9 +36,11 @@ __all__ = [
     "dead_letter_reference",
     "decode_cluster_state",
     "decode_namespace_state",
+    "decode_operation",
     "encode_cluster_state",
     "encode_decision",
     "encode_namespace_state",
+    "encode_operation",
     "is_namespace_key",
     "load_schema",
     "open_decoder",

@@ -7,6 +7,7 @@ a lost Redis is restored from. The schemas are `load_schema("cluster-state")` an
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Literal, TypeVar, get_args
 
@@ -75,7 +76,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "operation": state.operation,
                 "pinned": state.pinned,
                 "separations": state.separations,
-                "exemplars": [_exemplar_document(one) for one in state.exemplars],
+                "exemplars": [exemplar_document(one) for one in state.exemplars],
             },
             "kept": state.kept_members or None,
             "features": base64.b64encode(state.features).decode("ascii") if state.features else None,
@@ -303,7 +304,8 @@ def _split_key(key: bytes) -> tuple[str, int]:
     raise _invalid_state()
 
 
-def _exemplar_document(exemplar: Exemplar) -> dict[str, object]:
+def exemplar_document(exemplar: Exemplar) -> dict[str, object]:
+    """An exemplar in JSON; `read_exemplars` is the inverse."""
     place = exemplar.place
     return {
         "name": exemplar.name,
@@ -312,6 +314,12 @@ def _exemplar_document(exemplar: Exemplar) -> dict[str, object]:
         "place": place and {"topic": place[0], "partition": place[1], "offset": place[2]},
         "text": exemplar.text,
     }
+
+
+def read_exemplars(documents: Sequence[object]) -> tuple[Exemplar, ...]:
+    """The exemplars of kinds that this release knows. Raises ValueError or BadRecord where one is none."""
+    found = [_Exemplar.model_validate(document) for document in documents]
+    return tuple(_to_exemplar(one) for one in found if one.kind in get_args(ConstraintKind))
 
 
 def _to_exemplar(read: _Exemplar) -> Exemplar:

@@ -16,6 +16,7 @@ from questream.domain import ClusterState, NamespaceState, format_cluster_id, pa
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable, Problem
 from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
 from questream.recovery.home import HOME_HEADER, Home
+from questream.recovery.operation_topic import OperationTopic, PublishedOperations
 from questream.settings import Settings
 from questream.store.ledger import other_stream
 
@@ -56,6 +57,7 @@ class Published:
     home: Home | None = None
     outdated: set[int] = field(default_factory=set)
     streams: set[str] = field(default_factory=set)
+    operations: PublishedOperations = field(default_factory=PublishedOperations)
 
 
 class ClusterTopic:
@@ -76,6 +78,7 @@ class ClusterTopic:
         self._stream_of = stream_of
         self._given_up = given_up
         self._topic = settings.kafka.cluster_topic
+        self._operation_topic = OperationTopic(settings, given_up)
         self._opened = ExitStack()
         self._consumers: tuple[Consumer, Consumer] | None = None
         self._namespaces: set[str] = set()
@@ -90,7 +93,7 @@ class ClusterTopic:
         return self._namespaces
 
     def published(self) -> dict[str, Published]:
-        """What was published, by namespace."""
+        """What was published, by namespace: the states of clusters and, as far as there is a topic, operations."""
         found: dict[str, Published] = {}
         for message in self._read({}):
             try:
@@ -100,6 +103,10 @@ class ClusterTopic:
             except ValueError:
                 place = {"partition": message.partition, "offset": message.offset}
                 logger.warning("a record of the cluster topic has no key of ours", extra=place)
+        for namespace, operations in self._operation_topic.published().items():
+            # None of them is published without the states of its clusters.
+            if namespace in found:
+                found[namespace].operations = operations
         return found
 
     def newest(self) -> dict[str, Published]:

@@ -320,6 +320,9 @@ class StoreRecovery:
         # What the store has published nowhere waits in its outbox, which may be lost as well.
         unpublished = [i for i, revision in mended.revisions.items() if revision > published.revisions.get(i, 0)]
         unpublished = [i for i in unpublished if i not in published.retired]
+        operations = published.operations
+        if operations.newest:
+            self._store.restore_operations(namespace, token, operations.ordered(), operations.newest)
         whole = _numbered_on(published, self._store.namespace_state(namespace))
         self._store.recover(namespace, token, whole, _decided(committed), sorted({*unpublished, *published.outdated}))
         self._damaged.pop(namespace, None)

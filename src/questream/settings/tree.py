@@ -142,6 +142,10 @@ class KafkaSettings(Group):
     event_topic: Topic = Field(
         default="cluster-events", description="Topic that `questream events run` publishes events of clusters to."
     )
+    operation_topic: Topic = Field(
+        default="cluster-operations",
+        description="Topic that keeps for ever what people decided of clusters; where there is none, Redis alone does.",
+    )
     worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
         default=None,
         pattern=TOPIC_PATTERN,

@@ -13,7 +13,7 @@ from questream.store.protocol import ProposedOperation
 from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
 
-def operation_text(proposed: ProposedOperation) -> bytes:
+def operation_text(proposed: ProposedOperation | Operation) -> bytes:
     """The operation, but for its number, its time and what undoes it, which the store gives."""
     return orjson.dumps(
         {

@@ -91,6 +91,8 @@ class Housekeeping:
             raise waiting
         if waiting.store_epoch is None:
             return
+        if waiting.operations:
+            self._publishing.relay_operations(namespace)
         self._retirement.sweep(namespace)
         for _ in range(_SWEEP_PAGES if waiting.cluster_ids else 0):
             if not self._publishing.relay_pending(namespace, _LEFT_BEHIND_SECONDS):

@@ -94,6 +94,12 @@ class OutboxRelay:
         self._look_up(relay_batch, waiting)
         return relay_batch
 
+    def resting_on(self, namespace: str, store_epoch: str, cluster_ids: Sequence[int]) -> RelayBatch:
+        """The states of these clusters, and of those that they merged into."""
+        relay_batch = self._begin(namespace, store_epoch)
+        self._look_up(relay_batch, cluster_ids)
+        return relay_batch
+
     def verify_before_commit(self, relay_batches: Sequence[RelayBatch]) -> None:
         """Raises RecoveryNeeded unless the store still knows what these rest on. Their records are in the topic."""
         published = {relay_batch.namespace: relay_batch.revisions for relay_batch in relay_batches}

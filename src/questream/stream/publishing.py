@@ -14,13 +14,22 @@ from questream.broker.port import NextOffset, Offsets, Outgoing, Partition
 from questream.broker.publisher import Publisher
 from questream.broker.quota import Pace
 from questream.broker.sizes import SizeLimits
-from questream.errors import NamespaceRefused, RecordsTooLarge, Recourse, RecoveryNeeded, Superseded, recourse_of
+from questream.errors import (
+    KafkaRefused,
+    NamespaceRefused,
+    RecordsTooLarge,
+    Recourse,
+    RecoveryNeeded,
+    Superseded,
+    recourse_of,
+)
 from questream.metrics import Metrics
 from questream.records import dead_letter_headers, encode_decision, passthrough_headers, reference_letter
 from questream.records.fingerprint import LastRecord
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch
 from questream.stream.decider import DecidedBatch, Published
+from questream.stream.operations import OperationRelay
 from questream.stream.outbox import RELAYED_AT_ONCE, Headers, OutboxRelay, RelayBatch
 from questream.stream.question import Answered, Decided, Recalled, Refused, too_large
 from questream.stream.refusal import drop, pass_over
@@ -45,7 +54,7 @@ class Publishing:
 
     `current_assignment` and `on_superseded` are those of the `Decider`; `on_published` gets the offsets that are
     committed. `own_namespace` is the one that the store must not refuse. `pace` learns what a quota of the broker held
-    back, and limits what is published at once.
+    back, and limits what is published at once. Without `operations` those wait in the store.
     """
 
     def __init__(
@@ -61,7 +70,9 @@ class Publishing:
         on_published: Callable[[Published], None] = lambda _: None,
         state_headers: Headers = lambda namespace, store_epoch: (),  # noqa: ARG005 - the names say which is which
         pace: Pace | None = None,
+        operations: OperationRelay | None = None,
     ) -> None:
+        self._operations = operations
         self._publisher = publisher
         self._topics = topics
         self._metrics = metrics
@@ -142,6 +153,32 @@ class Publishing:
         self._publish_relay_batches([relay_batch], self._published_below if is_current else {})
         return len(relay_batch.revisions) >= most
 
+    def relay_operations(self, namespace: str) -> None:
+        """Publish operations that wait, as one transaction with the states of the clusters that they are on.
+
+        So a store that lost its memory finds no operation in the topic whose ruling is not in the cluster topic.
+        """
+        claimed = None if self._operations is None else self._operations.claim(namespace, self._relayed_at_once)
+        if self._operations is None or claimed is None:
+            return
+        relay_batch = self._relay.resting_on(namespace, claimed.claim.store_epoch, claimed.cluster_ids)
+        records = [*claimed.records, *relay_batch.records]
+
+        def verify() -> None:
+            self._verify([relay_batch])
+            assert self._operations is not None  # noqa: S101 - as above
+            self._operations.require(claimed)
+
+        try:
+            self._send(records, len(records), {}, None, verify)
+        except KafkaRefused as error:
+            # One operation that the topic does not take must not stop decisions.
+            self._operations.hold(error)
+            return
+        self._operations.confirm(claimed)
+        self._relay.confirm([relay_batch], {})
+        self._relay.flush()
+
     def _note_published(self, decided: DecidedBatch) -> None:
         if decided.batch.assignment_id != self._assignment_id:
             self._relay.withdraw_offsets()
@@ -168,7 +205,9 @@ class Publishing:
             items = [item for item, _ in fitting]
             records = [record for _, record in fitting]
             try:
-                committed = self._send([*records, *states], len(items), offsets, batch.membership, relay_batches)
+                committed = self._send(
+                    [*records, *states], len(items), offsets, batch.membership, lambda: self._verify(relay_batches)
+                )
             except RecordsTooLarge as error:
                 if recourse_of(error) is not Recourse.DEAD_LETTER:
                     raise
@@ -188,11 +227,11 @@ class Publishing:
         count: int,
         offsets: Offsets,
         membership: Any,
-        relay_batches: Sequence[RelayBatch],
+        verify: Callable[[], None],
     ) -> Offsets:
         """Publish; the pace follows what a quota held back of this publication of `count` questions or states."""
         try:
-            return self._publisher.publish(records, offsets, membership, lambda: self._verify(relay_batches))
+            return self._publisher.publish(records, offsets, membership, verify)
         finally:
             held_seconds, before = self._publisher.held_seconds, self._pace.limit
             self._pace.published(count, held_seconds)
@@ -253,7 +292,7 @@ class Publishing:
     def _publish_relay_batches(self, relay_batches: Sequence[RelayBatch], below: Mapping[tuple[str, int], int]) -> None:
         if relay_batches:
             records = [record for relay_batch in relay_batches for record in relay_batch.records]
-            self._send(records, len(records), {}, None, relay_batches)
+            self._send(records, len(records), {}, None, lambda: self._verify(relay_batches))
             self._relay.confirm(relay_batches, below)
             # Or the next look at the outbox would find them again.
             self._relay.flush()

@@ -33,7 +33,9 @@ def try_servers(settings: Settings) -> None:
 
 
 def check_topics(settings: Settings) -> None:
-    """Look at what the guarantees rest on: all four topics exist, and the cluster topic is compacted.
+    """Look at what the guarantees rest on: the topics exist, and the cluster topic is compacted.
+
+    Without the operation topic, as before the release that brought it, operations wait in Redis.
 
     What else is amiss is logged. Raises KafkaRefused with the remedy, KafkaUnavailable where no broker answers.
     """
@@ -45,7 +47,7 @@ def check_topics(settings: Settings) -> None:
         "dead-letter": kafka.dead_letter_topic,
     }
     with open_admin(settings) as admin:
-        found = admin.find_topics(list(roles.values()))
+        found = admin.find_topics([*roles.values(), kafka.operation_topic])
     missing = [name for name in roles.values() if name not in found]
     if missing:
         raise KafkaRefused(f"topic {', '.join(missing)} does not exist", _REMEDY)
@@ -59,6 +61,13 @@ def check_topics(settings: Settings) -> None:
         )
     for role, name in roles.items():
         _warn(role, found[name], found[kafka.input_topic])
+    if kafka.operation_topic in found:
+        _warn("operation", found[kafka.operation_topic], found[kafka.input_topic])
+    else:
+        logger.warning(
+            "the operation topic does not exist: what people decide is kept in Redis alone",
+            extra={"topic": kafka.operation_topic, "remedy": _REMEDY},
+        )
 
 
 def _warn(role: Role, topic: FoundTopic, found_input: FoundTopic) -> None:

@@ -40,6 +40,7 @@ from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
 from questream.recovery.lease import RecoveryLease
+from questream.recovery.operation_topic import OperationTopic
 from questream.recovery.recover import StoreRecovery
 from questream.settings import Settings
 from questream.store.redis.store import open_store
@@ -52,6 +53,7 @@ from questream.stream.health import HealthServer
 from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
 from questream.stream.levels import LevelRuns
+from questream.stream.operations import OperationRelay
 from questream.stream.polling import PollingRetry
 from questream.stream.publishing import Publishing, Topics
 from questream.stream.recall import Recall
@@ -97,6 +99,7 @@ class Worker:
         self._encoders = {config.identity: encoder for encoder, config in configs.items()}
         self._store = open_store(settings.redis, settings.clusters.log_entries)
         self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
+        self._operation_topic = OperationTopic(settings, given_up=lambda: self._ending.is_set())
         self._homes = Homes(self._store, location_of(settings.redis))
         lease = RecoveryLease(self._store, wait=lambda seconds: self._ending.wait(seconds))
         self._recovery = StoreRecovery(self._store, self._cluster_topic, self._homes, lease)
@@ -339,6 +342,7 @@ class Worker:
             on_published,
             state_headers=self._homes.header,
             pace=self._pace,
+            operations=OperationRelay(self._store, retry, self._operation_topic, settings.kafka.cluster_topic),
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
         housekeeping = Housekeeping(

@@ -12,6 +12,7 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
 _DELETED_SECONDS = 40.0
+KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 COMPACTED = {"cleanup.policy": "compact", "min.compaction.lag.ms": "600000"}
 
 
@@ -24,6 +25,7 @@ class Topics:
     cluster_topic: str
     dead_letter_topic: str
     event_topic: str = "cluster-events"
+    operation_topic: str = "cluster-operations"
 
     def settings(self) -> dict[str, str]:
         """Setting name to topic name, to spread into `KafkaSettings(...)`."""
@@ -36,7 +38,7 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
     The topic of events is named, and created by who needs it.
     """
     suffix = uuid.uuid4().hex[:10]
-    names = ("questions", "decisions", "clusters", "dead-letters", "events")
+    names = ("questions", "decisions", "clusters", "dead-letters", "events", "operations")
     topics = Topics(*(f"{name}-{suffix}" for name in names))
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
@@ -52,6 +54,7 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
                     topic_configs=COMPACTED,
                 ),
                 NewTopic(topics.dead_letter_topic, 1, -1),
+                NewTopic(topics.operation_topic, 1, -1, topic_configs=KEPT),
             ],
             wait_for_metadata=True,
         )

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event")
+SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event", "operation")
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter` or `cluster-event`.
+    """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter`, `cluster-event` or `operation`.
 
     Raises ValueError for another name.
     """

@@ -33,7 +33,13 @@ from questream.store.protocol.namespaces import (
     StoreError,
     StreamTopics,
 )
-from questream.store.protocol.operations import OPERATIONS_KEPT, Operations, ProposedOperation
+from questream.store.protocol.operations import (
+    OPERATIONS_KEPT,
+    OperationClaim,
+    Operations,
+    ProposedOperation,
+    waits_to_be_published,
+)
 from questream.store.protocol.outbox import (
     Confirmation,
     Outbox,
@@ -69,6 +75,7 @@ __all__ = [
     "Merged",
     "NamespaceSizes",
     "Namespaces",
+    "OperationClaim",
     "Operations",
     "Outbox",
     "OutboxPosition",
@@ -88,6 +95,7 @@ __all__ = [
     "Unconfirmed",
     "Verified",
     "Waiting",
+    "waits_to_be_published",
 ]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from questream.domain import Operation, OperationKind, Ruling
+from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
 OPERATIONS_KEPT = 1000
@@ -25,6 +26,27 @@ class ProposedOperation:
     undoes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OperationClaim:
+    """One worker may publish the operations above the number `published`, up to `newest`, in this store epoch.
+
+    Where it is not `compared`, what was published has to be read first: the store may have forgotten it, or a worker
+    that had the claim before may have died.
+    """
+
+    store_epoch: str
+    published: int
+    newest: int
+    compared: bool
+
+
+def waits_to_be_published() -> Contended:
+    """The error where an operation would drive out one that is not published yet."""
+    return Contended(
+        f"{OPERATIONS_KEPT:,} operations wait to be published", "try again once a worker has published them"
+    )
+
+
 class Operations(Protocol):
     """What people decided, and the one way to decide."""
 
@@ -40,3 +62,22 @@ class Operations(Protocol):
 
     def operations(self, namespace: str, limit: int) -> list[Operation]:
         """The last operations that are kept, the newest first."""
+
+    def operations_from(self, namespace: str, number: int, limit: int) -> list[Operation]:
+        """Those that are kept from this number on, the oldest first."""
+
+    def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
+        """Claim the unpublished operations, or hold the claim for longer; None if there are none or another has it.
+
+        Raises RecoveryNeeded.
+        """
+
+    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int:
+        """What was published, oldest first, up to the number `newest`: put back what the store lacks of it.
+
+        `token` is that of the claim, or of the recovery in hand. Returns how many were put back; 0 where it is
+        another's by now.
+        """
+
+    def confirm_operations(self, namespace: str, token: str, published: int) -> None:
+        """The operations up to this number are published: the claim ends, if it is still this one's."""

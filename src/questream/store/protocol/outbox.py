@@ -52,10 +52,14 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox."""
+    """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox.
+
+    `operations` tells that operations wait to be published.
+    """
 
     store_epoch: str | None
     cluster_ids: list[int]
+    operations: bool = False
 
 
 class Outbox(Protocol):

@@ -51,10 +51,11 @@ KINDS = (
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
         " verify_before_commit.lua; turns: see commit.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
-        " operation_count: the number of the last operation; constrained: the seq at which exemplars"
-        " last changed; home moved: see recovery/home.py",
+        " operation_count: the number of the last operation; operations_published operation_epoch operation_claim: see"
+        " claim_operations.lua; constrained: the seq at which exemplars last changed; home moved: see recovery/home.py",
         "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
-        " recover take_home note_settings; commands of a move to another Redis",
+        " recover take_home note_settings claim_operations restore_operations confirm_operations; commands of a move to"
+        " another Redis",
         "open, or a command, where it is of another type",
     ),
     Kind(
@@ -116,15 +117,15 @@ KINDS = (
         "hash",
         "NUMBER: time and JSON of an operation (store/operation_text.py), the last 1000; undone:NUMBER: the"
         " number of the operation that undid it",
-        "operate",
-        "nothing",
+        "operate restore_operations",
+        "restore_operations, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:operation_ids",
         "hash",
         "ID: the number of the operation that had it first",
-        "operate",
-        "nothing",
+        "operate restore_operations",
+        "restore_operations, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:levels",

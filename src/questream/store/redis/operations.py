@@ -8,7 +8,7 @@ import orjson
 
 from questream.domain import Operation, Ruling
 from questream.store.operation_text import operation_text, parse_operation
-from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation
+from questream.store.protocol import OPERATIONS_KEPT, OperationClaim, ProposedOperation, waits_to_be_published
 from questream.store.redis.calls import RedisCalls, on_namespace
 from questream.store.redis.codec import exemplars_text, reading, ruling_text
 
@@ -34,6 +34,8 @@ class RedisOperations(RedisCalls):
         ]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
         number = self._scripts["operate"](keys=keys, args=[orjson.dumps(request), operation_text(proposed)])
+        if number == b"waits":
+            raise waits_to_be_published()
         return self._operation(namespace, int(number)) if number else None
 
     @on_namespace
@@ -46,6 +48,37 @@ class RedisOperations(RedisCalls):
         with reading("the namespace"):
             numbers = range(int(newest or 0), max(0, int(newest or 0) - limit), -1)
         return [operation for operation in self._read(namespace, numbers) if operation is not None]
+
+    @on_namespace
+    def operations_from(self, namespace: str, number: int, limit: int) -> list[Operation]:
+        newest = self._client.hget(self._keys.of(namespace, "meta"), "operation_count")
+        with reading("the namespace"):
+            first = max(number, int(newest or 0) - OPERATIONS_KEPT + 1)
+            numbers = range(first, min(int(newest or 0) + 1, first + limit))
+        return [operation for operation in self._read(namespace, numbers) if operation is not None]
+
+    @on_namespace
+    def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
+        args = [token, int(claim_seconds * 1000)]
+        found = self._scripts["claim_operations"](keys=[self._keys.of(namespace, "meta")], args=args)
+        if found is None:
+            return None
+        store_epoch, published, newest, compared = found
+        return OperationClaim(store_epoch.decode(), int(published), int(newest), bool(compared))
+
+    @on_namespace
+    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int:
+        published = published[-OPERATIONS_KEPT:]
+        known = [[one.number, one.id, one.undoes or 0] for one in published]
+        texts = [b"%d %s" % (one.time_ms, operation_text(one)) for one in published]
+        keys = [self._keys.of(namespace, name) for name in ("meta", "operations", "operation_ids")]
+        args = [token, newest, OPERATIONS_KEPT, orjson.dumps(known), *texts]
+        return int(self._scripts["restore_operations"](keys=keys, args=args))
+
+    @on_namespace
+    def confirm_operations(self, namespace: str, token: str, published: int) -> None:
+        keys = [self._keys.of(namespace, "meta")]
+        self._scripts["confirm_operations"](keys=keys, args=[token, published])
 
     def _operation(self, namespace: str, number: int) -> Operation | None:
         return self._read(namespace, [number])[0]

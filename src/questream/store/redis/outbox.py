@@ -56,11 +56,13 @@ class RedisOutbox(RedisCalls):
     def waiting(
         self, namespaces: Sequence[str], older_than_seconds: float, limit: int
     ) -> dict[str, Waiting | StoreError]:
-        calls = [ScriptCall(self._scripts["store_epoch"], [self._keys.of(name, "meta")], []) for name in namespaces]
+        metas = [[self._keys.of(name, "meta")] for name in namespaces]
+        calls = [ScriptCall(self._scripts["store_epoch"], meta, []) for meta in metas]
         calls += [self._unpublished_call(namespace, older_than_seconds, limit) for namespace in namespaces]
-        replies = self._call_all(calls)
-        pairs = zip(namespaces, replies[: len(namespaces)], replies[len(namespaces) :], strict=True)
-        return {namespace: self._failing_alone(namespace, partial(_waiting, *pair)) for namespace, *pair in pairs}
+        calls += [ScriptCall(self._scripts["operations_wait"], meta, []) for meta in metas]
+        replies, count = self._call_all(calls), len(namespaces)
+        found = zip(namespaces, replies[:count], replies[count : 2 * count], replies[2 * count :], strict=True)
+        return {namespace: self._failing_alone(namespace, partial(_waiting, *three)) for namespace, *three in found}
 
     @translated()
     def confirm(self, confirmations: Sequence[Confirmation]) -> Unconfirmed:
@@ -88,9 +90,11 @@ class RedisOutbox(RedisCalls):
         return [(one, error) for one, error in outcomes if isinstance(error, StoreError)]
 
 
-def _waiting(store_epoch: Any, waiting: Any) -> Waiting:
+def _waiting(store_epoch: Any, waiting: Any, operations: Any) -> Waiting:
     found = answered(store_epoch)
-    return Waiting(None if found is None else found.decode(), _cluster_ids(answered(waiting)))
+    return Waiting(
+        None if found is None else found.decode(), _cluster_ids(answered(waiting)), bool(answered(operations))
+    )
 
 
 def _cluster_ids(waiting: Sequence[bytes]) -> list[int]:

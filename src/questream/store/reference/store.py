@@ -34,6 +34,7 @@ from questream.store.protocol import (
     Mended,
     Merged,
     NamespaceSizes,
+    OperationClaim,
     OutboxPosition,
     Proposal,
     ProposedOperation,
@@ -48,6 +49,7 @@ from questream.store.protocol import (
     Unconfirmed,
     Verified,
     Waiting,
+    waits_to_be_published,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
@@ -130,6 +132,10 @@ class _Namespace:
     constrained: int = 0  # the seq at which exemplars last changed
     levels: StoredLevels = field(default_factory=StoredLevels)
     levels_lease: tuple[str, float] = ("", 0.0)
+    operations_published: int = 0
+    # The store epoch in which they were compared with what was published.
+    operation_epoch: str | None = None
+    operation_claim: tuple[str, float] = ("", 0.0)
 
 
 class MemoryStore:
@@ -440,6 +446,8 @@ class MemoryStore:
             if {i: row.ruling for i, row in rows.items()} != proposed.before:
                 return None
             number = 1 + max([state.operation_count, *(row.operation for row in rows.values())])
+            if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
+                raise waits_to_be_published()
             changes: list[Change] = []
             for i, row in rows.items():
                 after = proposed.after[i]
@@ -488,6 +496,62 @@ class MemoryStore:
             state = self._get(namespace)
             newest = range(state.operation_count, state.operation_count - limit, -1)
             return [state.operations[number] for number in newest if number in state.operations]
+
+    def operations_from(self, namespace: str, number: int, limit: int) -> list[Operation]:
+        with self._lock:
+            state = self._get(namespace)
+            first = max(number, state.operation_count - OPERATIONS_KEPT + 1)
+            return [state.operations[at] for at in range(first, first + limit) if at in state.operations]
+
+    def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.store_epoch is None:
+                raise _recovery_needed(namespace)
+            compared, now = state.operation_epoch == state.store_epoch, self._clock()
+            holder, deadline = state.operation_claim
+            is_another = holder not in ("", token)
+            if is_another and compared and deadline > now:
+                return None
+            if state.operation_count == 0 or (compared and state.operations_published >= state.operation_count):
+                return None
+            if is_another and compared:
+                compared, state.operation_epoch = False, None
+            state.operation_claim = (token, now + claim_seconds)
+            return OperationClaim(state.store_epoch, state.operations_published, state.operation_count, compared)
+
+    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int:
+        with self._lock:
+            state = self._get(namespace)
+            recovers = state.store_epoch is None and state.recovery_token == token
+            if not recovers and (state.store_epoch is None or state.operation_claim[0] != token):
+                return 0
+            state.operation_count = max(state.operation_count, newest)
+            oldest = state.operation_count - OPERATIONS_KEPT
+            lacking = [one for one in published if one.number > oldest and one.number not in state.operations]
+            state.operations.update((one.number, replace(one, undone_by=None)) for one in lacking)
+            for one in lacking:
+                if one.undoes in state.operations:
+                    state.operations[one.undoes] = replace(state.operations[one.undoes], undone_by=one.number)
+            state.operations_published, state.operation_epoch = newest, state.store_epoch or token
+            if recovers:
+                state.operation_claim = ("", 0.0)
+            return len(lacking)
+
+    def confirm_operations(self, namespace: str, token: str, published: int) -> None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.operation_claim[0] == token:
+                state.operations_published = max(state.operations_published, published)
+                state.operation_claim = ("", 0.0)
+
+    def _operations_wait(self, namespace: str) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            if state.store_epoch is None or state.operation_count == 0:
+                return False
+            waits = state.operations_published < state.operation_count
+            return state.operation_epoch != state.store_epoch or (waits and state.operation_claim[1] <= self._clock())
 
     def cluster(self, namespace: str, cluster_id: int) -> ClusterState | None:
         with self._lock:
@@ -559,7 +623,11 @@ class MemoryStore:
         self, namespaces: Sequence[str], older_than_seconds: float, limit: int
     ) -> dict[str, Waiting | StoreError]:
         def look(namespace: str) -> Waiting:
-            return Waiting(self.store_epoch(namespace), self.unpublished(namespace, older_than_seconds, limit))
+            return Waiting(
+                self.store_epoch(namespace),
+                self.unpublished(namespace, older_than_seconds, limit),
+                self._operations_wait(namespace),
+            )
 
         return {namespace: _failing_alone(partial(look, namespace)) for namespace in namespaces}
 
@@ -726,7 +794,9 @@ class MemoryStore:
                 entries = state.ledgers.setdefault(at, [])
                 if head >= 0 and _joined(entries).head < head:
                     entries.append((head, Ledger(head)))
+            is_compared = state.operation_epoch == token
             state.store_epoch, state.recovery_token, state.held_until = uuid.uuid4().hex[:12], None, None
+            state.operation_epoch = state.store_epoch if is_compared else state.operation_epoch
             state.recovery_lease = ("", 0.0)
 
     def require_recovery(self, namespace: str) -> None:

@@ -54,13 +54,14 @@ def check_authentication(patient: Patient) -> Iterator[Finding]:
 
 
 def check_topics(patient: Patient) -> Iterator[Finding]:
-    """Each of the four: there, partitions, cleanup policy, record size, rights."""
+    """Each that workers use: there, partitions, cleanup policy, record size, rights."""
     kafka = patient.settings.kafka
     names: dict[Role, str] = {
         "input": kafka.input_topic,
         "output": kafka.output_topic,
         "cluster": kafka.cluster_topic,
         "dead-letter": kafka.dead_letter_topic,
+        "operation": kafka.operation_topic,
     }
     found_input: FoundTopic | None = None
     for role, name in names.items():
@@ -71,10 +72,17 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
             yield from failures(check, error)
             continue
         if topic is None:
-            yield Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
+            yield _missing(check, role)
             continue
         found_input = topic if role == "input" else found_input
         yield _judge(check, role, topic, found_input)
+
+
+def _missing(check: str, role: Role) -> Finding:
+    if role == "operation":
+        text = "the operation topic does not exist: what people decide is kept in Redis alone"
+        return Finding(check, "warn", text, "questream topics create")
+    return Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
 
 
 def check_group(patient: Patient) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ local meta_key, nonce = KEYS[1], ARGV[1]
 if redis.call('HEXISTS', meta_key, 'moved') == 1 then return redis.error_reply('LEFT for another store') end
 -- A number that cannot be read is missing: what it was is put back.
 for _, field in ipairs({'seq', 'next', 'mean_questions', 'generation', 'dimension', 'live', 'live_seq', 'outdated_count', 'operation_count',
-    'held_until', 'threshold'}) do
+    'operations_published', 'held_until', 'threshold'}) do
   local text = redis.call('HGET', meta_key, field)
   if text and not (is_number(text) or field == 'threshold' and tonumber(text)) then redis.call('HDEL', meta_key, field) end
 end

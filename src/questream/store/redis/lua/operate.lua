@@ -7,7 +7,8 @@
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none},
 --       2 the operation as it is kept, but for its time
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
---          was before, or where what it undoes is undone or no longer kept; or error RECOVERY_NEEDED or LOST
+--          was before, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
+--          go before it is published; or error RECOVERY_NEEDED or LOST
 local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key = unpack(KEYS, 1, 6)
 local request, text = cjson.decode(ARGV[1]), ARGV[2]
 local function cluster_key(i) return KEYS[6 + i] end
@@ -45,6 +46,8 @@ for i, cluster in ipairs(request.clusters) do
   number = math.max(number, tonumber(operation))
 end
 number = number + 1
+local publishing = redis.call('HMGET', meta_key, 'operation_epoch', 'operations_published')
+if publishing[1] and number - request.kept > (tonumber(publishing[2] or 0) or 0) then return 'waits' end
 
 local function put(key, field, value)
   if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end

@@ -1,0 +1,108 @@
+"""An operation as the operation topic carries it, by its namespace as key; `load_schema("operation")`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import orjson
+
+from questream.domain import Operation, OperationKind, Ruling, format_cluster_id, parse_cluster_id
+from questream.errors import BadRecord
+from questream.records.reasons import Reason
+from questream.records.states import exemplar_document, read_exemplars
+from questream.records.times import format_time, parse_time
+from questream.records.versions import SCHEMA_VERSION, is_known
+
+
+def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple[bytes, bytes]:
+    """Key and JSON value of an operation on the clusters whose states are in the topic `stream`."""
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "namespace": namespace,
+        "cluster_topic": stream,
+        "operation": operation.number,
+        "id": operation.id,
+        "kind": operation.kind,
+        "actor": operation.actor,
+        "reason": operation.reason,
+        "time": format_time(operation.time_ms),
+        "undoes": operation.undoes,
+        "before": _documents(operation.before),
+        "after": _documents(operation.after),
+    }
+    return namespace.encode(), orjson.dumps(value)
+
+
+def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, Operation]:
+    """Namespace, cluster topic and operation: the inverse of `encode_operation`.
+
+    Raises BadRecord with stage `restore` and reason `invalid_state` if the record is no operation, `newer_version` if a
+    later release of questream wrote it.
+    """
+    try:
+        body: dict[str, Any] = orjson.loads(value or b"")
+        if not is_known(body["schema_version"]):
+            raise _newer_version()
+        namespace, number = str(body["namespace"]), int(body["operation"])
+        if key != namespace.encode():
+            raise _invalid()
+        operation = Operation(
+            id=str(body["id"]),
+            number=number,
+            kind=cast("OperationKind", body["kind"]),
+            actor=str(body["actor"]),
+            reason=str(body["reason"]),
+            time_ms=parse_time(body["time"]),
+            before=_rulings(body["before"]),
+            after=_rulings(body["after"]),
+            undoes=body["undoes"],
+        )
+        return namespace, str(body["cluster_topic"]), operation
+    except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, BadRecord) and error.reason == Reason.NEWER_VERSION.value:
+            raise
+    raise _invalid()
+
+
+def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
+    return {
+        format_cluster_id(cluster_id): {
+            "label": ruling.label,
+            "route": ruling.route,
+            "pinned": ruling.pinned,
+            "separations": ruling.separations,
+            "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
+        }
+        for cluster_id, ruling in rulings.items()
+    }
+
+
+def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
+    return {
+        parse_cluster_id(cluster_id): Ruling(
+            label=one["label"],
+            route=one["route"],
+            pinned=bool(one["pinned"]),
+            separations=tuple(map(str, one["separations"])),
+            exemplars=read_exemplars(one.get("exemplars", [])),
+        )
+        for cluster_id, one in documents.items()
+    }
+
+
+def _invalid() -> BadRecord:
+    return BadRecord(
+        "restore",
+        Reason.INVALID_STATE.value,
+        "the record must be an operation of the operation topic under its key",
+    )
+
+
+def _newer_version() -> BadRecord:
+    return BadRecord(
+        "restore",
+        Reason.NEWER_VERSION.value,
+        f"the operation is of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
+    )

@@ -1,0 +1,162 @@
+"""Operations on their way to the operation topic: each is published by one transaction, once.
+
+A worker claims the operations of a namespace in the store. Its records are in the log before it asks, as the last thing
+before its transaction commits, whether the claim still stands. A worker that takes the claim over reads the topic first
+and waits for transactions that are open there: it finds what the one before has published, and that one can publish no
+more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from questream.broker.port import Outgoing
+from questream.domain import Operation
+from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
+from questream.records import encode_operation
+from questream.store.protocol import OperationClaim, Store
+from questream.stream.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+_CLAIM_SECONDS = 30.0
+_LOOK_AGAIN_SECONDS = 30.0
+# Decisions wait for it: an open transaction is looked at again later.
+_STANDSTILL_SECONDS = 2.0
+
+
+class Published(Protocol):
+    """What was published of a namespace: `recovery.operation_topic.PublishedOperations`."""
+
+    @property
+    def newest(self) -> int:
+        """The number of the last operation, 0 for none."""
+
+    def ordered(self) -> list[Operation]:
+        """The last operations, the oldest first."""
+
+
+class Topic(Protocol):
+    """The topic, as the relay needs it: `recovery.operation_topic.OperationTopic`."""
+
+    name: str
+
+    def exists(self) -> bool:
+        """Whether there is such a topic."""
+
+    def published(self, standstill_seconds: float) -> Mapping[str, Published]:
+        """What was published, by namespace; waits so long for an open transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Operations of a namespace that this worker alone may publish, and the clusters that they are on."""
+
+    namespace: str
+    token: str
+    claim: OperationClaim
+    records: list[Outgoing]
+    cluster_ids: list[int]
+    newest: int
+
+
+class OperationRelay:
+    """Claims and confirms operations; `stream` names the cluster topic. It belongs to the publisher's thread.
+
+    Where the topic is missing, or does not take a record, operations wait in the store: that is said in the log, and
+    tried again after half a minute. Questions are decided meanwhile.
+    """
+
+    def __init__(
+        self, store: Store, retry: Retry, topic: Topic, stream: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._retry = retry
+        self._topic = topic
+        self._stream = stream
+        self._clock = clock
+        self._is_there = False
+        self._held_until = -_LOOK_AGAIN_SECONDS
+
+    def claim(self, namespace: str, most: int) -> Claimed | None:
+        """The next operations of a namespace, about `most` clusters of them; None where none is to be published now."""
+        if self._clock() < self._held_until or not self._topic_is_there():
+            return None
+        # One token for each attempt: after one whose end is unknown the topic is read first.
+        token = uuid.uuid4().hex[:12]
+        claim = self._retry.call(self._store.claim_operations, namespace, token, _CLAIM_SECONDS)
+        if claim is not None and not claim.compared:
+            if not self._compare(namespace, token):
+                return None
+            claim = self._retry.call(self._store.claim_operations, namespace, token, _CLAIM_SECONDS)
+        if claim is None or not claim.compared:
+            return None
+        claimed = self._claimed(namespace, token, claim, most)
+        if not claimed.records:
+            # Those that no store keeps any longer.
+            self.confirm(claimed)
+            return None
+        return claimed
+
+    def require(self, claimed: Claimed) -> None:
+        """Raises RecoveryNeeded unless the claim still stands. The records of the operations are in the log."""
+        claim = self._store.claim_operations(claimed.namespace, claimed.token, _CLAIM_SECONDS)
+        known = claim and (claim.store_epoch, claim.published, claim.compared)
+        if known != (claimed.claim.store_epoch, claimed.claim.published, True):
+            raise RecoveryNeeded("another worker publishes the operations of this namespace")
+
+    def confirm(self, claimed: Claimed) -> None:
+        """These are published."""
+        self._retry.call(self._store.confirm_operations, claimed.namespace, claimed.token, claimed.newest)
+
+    def hold(self, error: QuestreamError) -> None:
+        """The topic takes none for now."""
+        self._held_until = self._clock() + _LOOK_AGAIN_SECONDS
+        self._is_there = False
+        logger.error(
+            "operations wait in Redis: the operation topic does not take them",
+            extra={"topic": self._topic.name, "reason": str(error)},
+        )
+
+    def _claimed(self, namespace: str, token: str, claim: OperationClaim, most: int) -> Claimed:
+        operations = self._retry.call(self._store.operations_from, namespace, claim.published + 1, most)
+        records: list[Outgoing] = []
+        cluster_ids: dict[int, None] = {}
+        newest = claim.newest
+        for operation in operations:
+            if records and len(cluster_ids) + len(operation.after) > most:
+                break
+            records.append(Outgoing(self._topic.name, *encode_operation(namespace, self._stream, operation)))
+            cluster_ids.update(dict.fromkeys(operation.after))
+            newest = operation.number
+        return Claimed(namespace, token, claim, records, list(cluster_ids), newest)
+
+    def _compare(self, namespace: str, token: str) -> bool:
+        """Put back what the store lacks of what was published; returns whether that is known by now."""
+        try:
+            found = self._topic.published(_STANDSTILL_SECONDS).get(namespace)
+        except (KafkaRefused, KafkaUnavailable) as error:
+            self.hold(error)
+            return False
+        published, newest = ([], 0) if found is None else (found.ordered(), found.newest)
+        restored = self._retry.call(self._store.restore_operations, namespace, token, published, newest)
+        if restored:
+            logger.warning("operations are put back", extra={"namespace": namespace, "operations": restored})
+        return True
+
+    def _topic_is_there(self) -> bool:
+        if not self._is_there:
+            try:
+                self._is_there = self._topic.exists()
+            except (KafkaRefused, KafkaUnavailable) as error:
+                self.hold(error)
+                return False
+        if not self._is_there:
+            what = f"topic {self._topic.name} does not exist"
+            self.hold(KafkaRefused(what, "create it with: questream topics create"))
+        return self._is_there

@@ -1,0 +1,142 @@
+"""What people decide is published once, in its order, by workers that come and go, and outlives Redis."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import jsonschema
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import NewTopic
+
+from questream.operations import By, Decisions
+from questream.records import load_schema
+from questream.recovery.operation_topic import OperationTopic
+from questream.store.redis.store import RedisStore
+from questream.stream import operations as relay
+from tests.kit.servers import KafkaServer, Topics
+from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
+
+SETTINGS = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
+CARD = "where is my card card card"
+PIN = "how do i change the pin"
+
+
+@pytest.fixture
+def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) -> Stream:
+    return Stream(kafka.bootstrap_servers, topics(), redis_url, SETTINGS)
+
+
+def decide(store: RedisStore, *ids: str) -> None:
+    """One operation for each id on cluster 1: pinned and not, by turns."""
+    for id_ in ids:
+        decisions = Decisions(store, "default", By("ann", "reviewed", id_))
+        state = store.cluster("default", 1)
+        assert state is not None
+        decisions.commit(decisions.unpin(1) if state.ruling.pinned else decisions.pin(1))
+
+
+def open_clusters(stream: Stream) -> None:
+    stream.send([question("card", CARD), question("pin", PIN)])
+    with stream.decisions() as reader:
+        reader.values(2)
+
+
+def test_operations_are_published_once_in_their_order_and_outlive_redis(stream: Stream) -> None:
+    encoder, store = hash_encoder(), stream.store()
+    operations = Reader(stream.bootstrap_servers, stream.topics.operation_topic)
+    with running_worker(stream.settings(), encoder), running_worker(stream.settings(), encoder), operations as reader:
+        open_clusters(stream)
+        decide(store, "one", "two", "three")
+        undone = Decisions(store, "default", By("bob")).undo(3)
+        Decisions(store, "default", By("bob")).commit(undone)
+        records = reader.until(4)
+        assert {record.key for record in records} == {b"default"}
+        values = [json.loads(record.value) for record in records]
+        for value in values:
+            jsonschema.validate(value, load_schema("operation"))
+        assert [(value["operation"], value["kind"], value["undoes"]) for value in values] == [
+            (1, "pin", None),
+            (2, "unpin", None),
+            (3, "pin", None),
+            (4, "undo", 3),
+        ]
+        assert [values[0][when]["c1"]["pinned"] for when in ("before", "after")] == [False, True]
+        known = store.operations("default", 10)
+        wait_until(lambda: not waits(store), "the operations are confirmed")
+
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question("again", CARD)])
+        with stream.decisions() as decided:
+            decided.values(3)
+        assert store.operations("default", 10) == known
+        # Numbers go on, and a repeated id answers what it did.
+        decide(store, "five")
+        assert store.operations("default", 1)[0].number == 5
+        assert Decisions(store, "default", By("ann", "", "one")).commit(
+            Decisions(store, "default", By("ann", "", "one")).pin(1)
+        ) == replace(known[-1])
+        reader.until(5)
+        wait_until(lambda: not waits(store), "the operations are confirmed")
+        assert [value["operation"] for value in reader.values()] == [1, 2, 3, 4, 5]
+
+
+def waits(store: RedisStore) -> bool:
+    waiting = store.waiting(["default"], 0.0, 1)["default"]
+    return not isinstance(waiting, Exception) and waiting.operations
+
+
+def test_who_takes_over_publishes_what_is_not_published_and_nothing_twice(stream: Stream) -> None:
+    encoder, store = hash_encoder(), stream.store()
+    with Reader(stream.bootstrap_servers, stream.topics.operation_topic) as reader:
+        with running_worker(stream.settings(), encoder):
+            open_clusters(stream)
+            decide(store, "one", "two")
+            reader.until(2)
+            wait_until(lambda: not waits(store), "the operations are confirmed")
+        # As a worker leaves it that dies after its transaction committed, before it said so.
+        with stream.redis() as client:
+            client.hset(client_meta(stream), mapping={"operations_published": 1, "operation_claim": "dead 1"})
+        decide(store, "three")
+        with running_worker(stream.settings(), encoder):
+            wait_until(lambda: not waits(store), "the operations are confirmed")
+            assert [value["operation"] for value in reader.values(3)] == [1, 2, 3]
+
+
+def client_meta(stream: Stream) -> str:
+    with stream.redis() as client:
+        (key,) = client.scan_iter(match="*{default}:meta")
+    return bytes(key).decode()
+
+
+def test_a_missing_topic_stops_no_decision_and_gets_what_waited(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay, "_LOOK_AGAIN_SECONDS", 0.1)
+    name = f"{stream.topics.operation_topic}-later"
+    settings, store = stream.settings(kafka__operation_topic=name), stream.store()
+    assert OperationTopic(settings).published() == {}
+    with caplog.at_level(logging.ERROR), running_worker(settings, hash_encoder()):
+        open_clusters(stream)
+        decide(store, "one", "two")
+        wait_until(
+            lambda: "does not exist" in caplog.text or any("operation" in r.message for r in caplog.records),
+            "the worker says that operations wait",
+        )
+        stream.send([question("again", CARD)])
+        with stream.decisions() as decided:
+            decided.values(3)
+        assert waits(store)
+        admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+        try:
+            admin.create_topics([NewTopic(name, 1, -1)], wait_for_metadata=True)
+        finally:
+            admin.close()
+        with Reader(stream.bootstrap_servers, name) as reader:
+            assert [value["operation"] for value in reader.values(2)] == [1, 2]
+        wait_until(lambda: not waits(store), "the operations are confirmed")
