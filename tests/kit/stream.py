@@ -43,6 +43,8 @@ MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _MODULE = "tests.kit.worker_process"
 # Where the release before has it.
 _MODULE_OF_RELEASE = "tests.fault.worker_process"
+# What it would refuse to start with.
+_UNKNOWN_TO_RELEASE = frozenset({"kafka.event_topic"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +413,8 @@ class WorkerProcess:
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
         self.log = folder / f"{self.name}.log"
         self.port_file = folder / f"{self.name}.port"
-        self.overrides = {"kafka.worker_id": self.name, **overrides}
+        unknown = frozenset() if release is None else _UNKNOWN_TO_RELEASE
+        self.overrides = {"kafka.worker_id": self.name} | {k: v for k, v in overrides.items() if k not in unknown}
         if model is not None:
             self.overrides["model.name"] = str(model)
         self._arguments: dict[str, Any] = {
