@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import astuple
-from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -172,8 +170,16 @@ def partition_of(stream: Stream, worker: WorkerProcess) -> int:
 
 def evidence_of(stream: Stream) -> Evidence:
     """What the stream has left behind so far."""
-    topics: tuple[Any, ...] = astuple(stream.topics)
-    return collect(stream.bootstrap_servers, stream.redis_url, stream.group_id, *topics)
+    topics = stream.topics
+    return collect(
+        stream.bootstrap_servers,
+        stream.redis_url,
+        stream.group_id,
+        topics.input_topic,
+        topics.output_topic,
+        topics.cluster_topic,
+        topics.dead_letter_topic,
+    )
 
 
 def at_rest(stream: Stream, records: int) -> Evidence:
