@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from questream.clustering.assignment import BatchAssigner, Choice
+from questream.clustering.assignment import BatchAssigner
+from questream.clustering.choices import Choice
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from questream.clustering import may_merge as noting
 from questream.clustering import near_pairs
-from questream.clustering.assignment import BatchAssigner, Plan
+from questream.clustering.assignment import BatchAssigner
+from questream.clustering.choices import Plan
 from questream.clustering.may_merge import MayMerge, Rows
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.clustering.rules import Linkage, Rules, Similarity

@@ -7,99 +7,23 @@ mean that learns in it are all seen by the questions that come later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.choices import Choice, Found, Plan, Touched
 from questream.clustering.constraints import Bound
 from questream.clustering.may_merge import MayMerge, Neighbours
 from questream.clustering.mirror import Mirror
+from questream.clustering.replanning import MadePlan, Replay
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
-from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import Kept, conflict_with, keep, unpack
 from questream.domain import Matrix, RunnerUp, Vector
 
 # A question that differs from so many near clusters opens its own, without a look at those behind them.
 MOST_PASSED_OVER = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
-
-    For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
-    `judged`: a near cluster got a second look. Where it was passed over, `reason` says why, and it is the runner-up.
-    """
-
-    cluster_id: int
-    similarity: float
-    created: bool
-    rank: int
-    runner_up: RunnerUp | None
-    judged: bool = False
-    reason: Reason | None = None
-
-
-@dataclass(slots=True)
-class Touched:
-    """A cluster that the batch touches: who joined, what it keeps for a second look, and the centroid after it."""
-
-    cluster_id: int
-    expected_members: int
-    kept: Kept = ()
-    questions: list[int] = field(default_factory=list)
-    learned: list[int] = field(default_factory=list)
-
-    @property
-    def created(self) -> bool:
-        """Whether the batch opened this cluster."""
-        return self.expected_members == 0
-
-    @property
-    def members(self) -> int:
-        """Centroid members after the batch."""
-        return self.expected_members + len(self.learned)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The decisions for a batch against the mirror at one `seq`, and what they do to the clusters.
-
-    `mean_learned` is how many of the batch's first questions the mean learns from; where that is none, `may_merge` has
-    the clusters that may merge with those that moved.
-    """
-
-    choices: list[Choice]
-    touched: dict[int, Touched]
-    mean_learned: int
-    may_merge: MayMerge | None
-
-    @property
-    def creates(self) -> bool:
-        """Whether any cluster is opened."""
-        return any(choice.created for choice in self.choices)
-
-    @property
-    def moved(self) -> list[int]:
-        """Clusters that existed for at least one question before they learned: those which may now be one with another.
-
-        A cluster of one question stood below the threshold of all others when it was opened.
-        """
-        return [t.cluster_id for t in self.touched.values() if t.learned and t.members > 1]
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The row that a question goes to, and the rest of its choice."""
-
-    row: int
-    similarity: float
-    runner_up: RunnerUp | None
-    judged: bool
-    reason: Reason | None
 
 
 class BatchAssigner:
@@ -118,15 +42,37 @@ class BatchAssigner:
         self._within: Matrix = vectors @ vectors.T
         self._dots: Matrix = np.empty((len(vectors), 0), np.float32)
         self._stale: set[int] = set()
+        self._changed: set[int] = set()
+        self._made: MadePlan | None = None
         self._score(mirror.count)
 
     def rescore(self, rows: Iterable[int]) -> None:
         """The mirror moved on: score its changed or added `rows` again before the next plan."""
         self._stale.update(rows)
+        self._changed.update(rows)
 
     def plan(self) -> Plan:
-        """Decide for every question in order, against the mirror as it stands."""
+        """Decide for every question in order, against the mirror as it stands.
+
+        Of the last plan all is kept that nothing which changed since comes near to.
+        """
         self._bring_up_to_date()
+        plan = self._plan_again() or self._new_plan()
+        self._made = MadePlan.of(plan, self._mirror)
+        self._changed.clear()
+        return plan
+
+    def _plan_again(self) -> Plan | None:
+        """The last plan as far as it holds; None where nothing is known to."""
+        mirror, made = self._mirror, self._made
+        rows = sorted(row for row in self._changed if row < mirror.count)
+        if made is None or not made.may_hold(mirror, rows):
+            return None
+        terms = ScoreTerms(mirror, self._rules, room=0)
+        choices = made.choices(mirror, rows, terms, self._dots[:, rows], self._vectors @ mirror.mean_sum)
+        return made.kept(mirror, rows, choices) or self._new_plan(Replay(made, mirror, rows, choices))
+
+    def _new_plan(self, replay: Replay | None = None) -> Plan:
         size = len(self._vectors)
         mirror, dots, within = self._mirror, self._dots, self._within
         products = ScoreTerms(mirror, self._rules, room=size)
@@ -141,16 +87,21 @@ class BatchAssigner:
         learned = 0
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
-            view = _score_row(products, dots[i], constant, length, scores, scratch)
-            taken = bound.bind(i, view, constant, length)
-            found = self._choose(i, view, length, ids, touched, taken)
+            kept = replay.found(i, dots[i], products, constant, length, ids) if replay else None
+            view, taken = scores[:0], []
+            if kept is None:
+                view = _score_row(products, dots[i], constant, length, scores, scratch)
+                taken = bound.bind(i, view, constant, length)
+            found = kept or self._choose(i, view, length, ids, touched, taken)
             row = found.row
+            if replay:
+                replay.note(i, row, opens=row == products.count, is_kept=kept is not None)
             cluster = touched.get(row)
             if cluster is None:
                 expected = int(mirror.members[row]) if row < mirror.count else 0
                 cluster = touched[row] = Touched(int(ids[row]), expected, unpack(mirror.kept(int(ids[row]))))
             self._join(i, row, cluster, products, float(dot_mean_sum[i]))
-            if cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
+            if not replay and cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
                 neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
             rank, created = len(cluster.questions), cluster.created and len(cluster.questions) == 1
             choices.append(
@@ -163,7 +114,9 @@ class BatchAssigner:
                 learned += 1
         self._stale.update(row for row, cluster in touched.items() if cluster.learned)
         by_id = {cluster.cluster_id: cluster for cluster in touched.values()}
-        may_merge = MayMerge(neighbours.of, [t for t, c in by_id.items() if c.learned]) if learned == 0 else None
+        # What is kept was not scored with all clusters.
+        is_known = learned == 0 and not replay
+        may_merge = MayMerge(neighbours.of, [t for t, c in by_id.items() if c.learned]) if is_known else None
         return Plan(choices, by_id, learned, may_merge)
 
     def vector_sums(self, plan: Plan) -> dict[int, Vector]:
@@ -191,7 +144,7 @@ class BatchAssigner:
         ids: NDArray[np.int64],
         touched: dict[int, Touched],
         taken: list[int],
-    ) -> _Found:
+    ) -> Found:
         """The row to join or, at len(scores), to open; the rows whose scores are taken out are added to `taken`."""
         features = self._features[i]
         judged, passed_over, reason = False, None, None
@@ -203,13 +156,13 @@ class BatchAssigner:
             differs = conflict_with(features, kept)
             judged = judged or bool(kept)
             if differs is None:
-                return _Found(
+                return Found(
                     row, similarity, passed_over or _runner_up(*_take_best(scores, length, taken), ids), judged, reason
                 )
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
             row, similarity = _take_best(scores, length, taken)
-        return _Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), judged, reason)
+        return Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), judged, reason)
 
     def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
         cluster = touched.get(row)

@@ -50,6 +50,16 @@ class MayMerge:
             moved.add(change.cluster_id)
         return None if changes is None else MayMerge(self.with_cluster, moved.union(self.unsure))
 
+    def renumbered(self, own: int, shift: int, moved: Collection[int]) -> MayMerge:
+        """What is left where others `moved` or opened clusters, and numbers from `own` on are larger by `shift`."""
+
+        def numbered(ids: Rows) -> Rows:
+            return np.where(ids >= own, ids + shift, ids)
+
+        with_cluster = {i + shift if i >= own else i: numbered(near) for i, near in self.with_cluster.items()}
+        unsure = {i + shift if i >= own else i for i in self.unsure}
+        return MayMerge(with_cluster, unsure.union(moved))
+
 
 class Neighbours:
     """Of each cluster that questions of a batch join, those that may merge with it then.

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from questream.clustering.assignment import BatchAssigner, Plan
+from questream.clustering.assignment import BatchAssigner
+from questream.clustering.choices import Plan
 from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.clustering.second_look.features import features

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from questream.clustering.assignment import BatchAssigner, Choice, Plan
+from questream.clustering.assignment import BatchAssigner
+from questream.clustering.choices import Choice, Plan
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
 from questream.clustering.second_look.kept import pack

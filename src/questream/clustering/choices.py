@@ -1,0 +1,86 @@
+"""What a micro-batch is assigned: a choice for each question, and what the choices do to the clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from questream.clustering.may_merge import MayMerge
+from questream.clustering.second_look.conflict import Reason
+from questream.clustering.second_look.kept import Kept
+from questream.domain import RunnerUp
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
+
+    For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
+    `judged`: a near cluster got a second look. Where it was passed over, `reason` says why, and it is the runner-up.
+    """
+
+    cluster_id: int
+    similarity: float
+    created: bool
+    rank: int
+    runner_up: RunnerUp | None
+    judged: bool = False
+    reason: Reason | None = None
+
+
+@dataclass(slots=True)
+class Touched:
+    """A cluster that the batch touches: who joined, what it keeps for a second look, and the centroid after it."""
+
+    cluster_id: int
+    expected_members: int
+    kept: Kept = ()
+    questions: list[int] = field(default_factory=list)
+    learned: list[int] = field(default_factory=list)
+
+    @property
+    def created(self) -> bool:
+        """Whether the batch opened this cluster."""
+        return self.expected_members == 0
+
+    @property
+    def members(self) -> int:
+        """Centroid members after the batch."""
+        return self.expected_members + len(self.learned)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decisions for a batch against the mirror at one `seq`, and what they do to the clusters.
+
+    `mean_learned` is how many of the batch's first questions the mean learns from; `may_merge` has the
+    clusters that may merge with those that moved, where that is known.
+    """
+
+    choices: list[Choice]
+    touched: dict[int, Touched]
+    mean_learned: int
+    may_merge: MayMerge | None
+
+    @property
+    def creates(self) -> bool:
+        """Whether any cluster is opened."""
+        return any(choice.created for choice in self.choices)
+
+    @property
+    def moved(self) -> list[int]:
+        """Clusters that existed for at least one question before they learned: those which may now be one with another.
+
+        A cluster of one question stood below the threshold of all others when it was opened.
+        """
+        return [t.cluster_id for t in self.touched.values() if t.learned and t.members > 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The row that a question goes to, the next one to open it, and the rest of its choice."""
+
+    row: int
+    similarity: float
+    runner_up: RunnerUp | None
+    judged: bool
+    reason: Reason | None
