@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import time
+from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -37,13 +41,16 @@ def ask(store: MemoryStore, first: int, count: int) -> None:
     QuestionClusterer(dimension=DIMENSION, threshold=0.9, similarity="cosine", store=store).assign(rows(first, count))
 
 
-def runs_of(store: MemoryStore, worker: str, **settings: object) -> tuple[LevelRuns, Metrics]:
+def runs_of(
+    store: MemoryStore, worker: str, clock: Callable[[], float] = time.monotonic, **settings: object
+) -> tuple[LevelRuns, Metrics]:
     identity = Identity("vectors", "", DIMENSION, "cosine", "average", 0.9)
     namespaces = Namespaces(store, NamespaceConfig(identity, Rules(0.9, 0.9, "cosine")))
     namespaces.open("default")
     metrics = Metrics()
     levels = LevelSettings.model_validate(settings)
-    return LevelRuns(store, namespaces, LevelSnapshots(), levels, worker, metrics, lambda: None, RULES), metrics
+    runs = LevelRuns(store, namespaces, LevelSnapshots(), levels, worker, metrics, lambda: None, RULES, clock)
+    return runs, metrics
 
 
 def count(metrics: Metrics, name: str) -> float:
@@ -64,6 +71,24 @@ def test_levels_are_found_once_they_are_due_and_not_before() -> None:
     runs.look()
     assert store.levels("default") == found
     assert count(metrics, "questream_level_runs_total") == 1
+
+
+def test_runs_that_cost_much_wait_until_they_have_come_to_their_share_of_the_time() -> None:
+    store, now = MemoryStore(), 1000.0
+    runs, metrics = runs_of(store, "one", lambda: now)
+    with patch("questream.stream.levels.time.thread_time", side_effect=itertools.count(step=3)):
+        ask(store, 0, 20)
+        runs.look()
+        ask(store, 20, 20)
+        runs.look()
+        assert store.levels("default").opened == 20
+        now += 39.0
+        runs.look()
+        assert store.levels("default").opened == 20
+        now += 2.0
+        runs.look()
+    assert store.levels("default").opened == 40
+    assert count(metrics, "questream_level_cpu_seconds_total") == 6
 
 
 def test_a_worker_that_another_is_before_leaves_it_to_that_one() -> None:
@@ -139,7 +164,7 @@ def test_ids_that_ended_lead_on_and_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("opened", "now", "live", "due"), [(0, 7, 7, False), (0, 8, 8, True), (100, 129, 300, False), (100, 130, 300, True)]
+    ("opened", "now", "live", "due"), [(0, 7, 7, False), (0, 8, 8, True), (100, 174, 300, False), (100, 175, 300, True)]
 )
 def test_a_run_is_due_by_new_clusters_and_their_share(opened: int, now: int, live: int, due: bool) -> None:
     assert is_due(LevelsMark(1, opened, now, live)) is due

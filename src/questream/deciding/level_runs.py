@@ -11,7 +11,7 @@ from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
 
 # A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
 _NEW_CLUSTERS = 8
-_NEW_SHARE = 0.1
+_NEW_SHARE = 0.25
 
 
 def is_due(mark: LevelsMark) -> bool:

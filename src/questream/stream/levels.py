@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
 _LOOKED_AT_ONCE = 1000
+# Runs take this share of a processor at the most, however fast clusters open, but for a burst of some seconds.
+_LARGEST_SHARE = 0.05
+_BURST_SECONDS = 1.0
 # A run takes seconds, and a worker that dies in one is taken over from so much later.
 _LEASE_SECONDS = 60.0
 _STOP_SECONDS = 5.0
@@ -29,6 +32,7 @@ _STOP_SECONDS = 5.0
 class LevelRuns:
     """Looks every other second at the namespaces that are open here; off the way of decisions.
 
+    A namespace that is due waits until the runs before have come to their share of the time.
     `snapshots` of the levels that decisions ask for are read anew when any worker has written others.
     `on_failure` is called, in the thread, after an error that no other look can mend; it is `failure` then.
     """
@@ -43,6 +47,7 @@ class LevelRuns:
         metrics: Metrics,
         on_failure: Callable[[], None],
         rules: LevelRules | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._namespaces = namespaces
@@ -52,6 +57,9 @@ class LevelRuns:
         self._metrics = metrics
         self._on_failure = on_failure
         self._rules = rules or LevelRules()
+        self._clock = clock
+        # When what was spent on runs has come to its share of the time.
+        self._spent_until = 0.0
         self._last_looked = ""
         self._too_large: set[str] = set()
         self._stopping = threading.Event()
@@ -91,7 +99,8 @@ class LevelRuns:
             except QuestreamError as error:
                 logger.debug("levels not read", extra={"namespace": namespace, "reason": str(error)})
         for namespace, mark in marks.items():
-            if is_due(mark) and not self._stopping.is_set() and not self._is_too_large(namespace, mark):
+            may_run = self._may_spend() and not self._stopping.is_set()
+            if is_due(mark) and not self._is_too_large(namespace, mark) and may_run:
                 try:
                     self._find_anew(namespace)
                 except QuestreamError as error:
@@ -104,16 +113,26 @@ class LevelRuns:
         ):
             return
         started = time.thread_time()
+        try:
+            self._run_once(namespace)
+        finally:
+            seconds = time.thread_time() - started
+            self._metrics.level_seconds.inc(seconds)
+            self._spent_until = max(self._spent_until, self._clock()) + seconds / _LARGEST_SHARE
+        self._store.lease_levels(namespace, self._worker, 0)
+
+    def _run_once(self, namespace: str) -> None:
         stored = self._store.levels(namespace)
         mirror = self._store.load(namespace)
         sizes = {state.cluster_id: state.size for state in self._store.summaries(namespace)}
         found, changed_share = find_anew(mirror, sizes, stored, self._rules)
         if self._store.write_levels(namespace, mirror.store_epoch, found):
             self._metrics.level_runs.inc()
-            self._metrics.level_seconds.inc(time.thread_time() - started)
             self._metrics.level_changed_share.set(changed_share)
             logger.debug("levels found anew", extra={"namespace": namespace, "clusters": mirror.count})
-        self._store.lease_levels(namespace, self._worker, 0)
+
+    def _may_spend(self) -> bool:
+        return self._spent_until - self._clock() <= _BURST_SECONDS / _LARGEST_SHARE
 
     def _is_too_large(self, namespace: str, mark: LevelsMark) -> bool:
         too_large = mark.live > self._settings.max_clusters
