@@ -79,6 +79,35 @@ def test_an_operation_that_comes_again_is_done_once() -> None:
     assert operate(client, op="merge", cluster_id="c1", other_id="c2", id="8").status_code == 409
 
 
+def test_the_history_tells_who_decided_what_and_takes_it_back() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    pinned = operate(client, op="pin", cluster_id="c1", reason="ours", id="mine").json()
+    assert (pinned["operation"], pinned["after"]["cluster_id"], pinned["drops_names"]) == (1, "c1", False)
+    assert operate(client, op="separate", cluster_id="c1", other_id="c2").json()["operation"] == 2
+    assert operate(client, op="label", cluster_id="c3", label="refunds").json()["operation"] == 3
+    (separated, first) = client.get("/api/v1/namespaces/shop/clusters/c1/history").json()["operations"]
+    assert (first["kind"], first["id"], first["reason"], first["undone_by"]) == ("pin", "mine", "ours", None)
+    assert first["after"]["c1"]["pinned"]
+    assert sorted(separated["after"]) == ["c1", "c2"]
+    undo = f"{OPERATIONS}/1/undo"
+    assert client.post(undo, json={"dry_run": True}).json()["operation"] is None
+    taken = client.post(undo, json={"id": "back", "reason": "a mistake"}).json()
+    assert (taken["operation"], taken["undoes"], taken["after"]["c1"]["pinned"]) == (4, 1, False)
+    assert client.post(undo, json={"id": "back"}).json()["operation"] == 4
+    assert client.post(undo, json={}).status_code == 409
+    assert client.post(f"{OPERATIONS}/99/undo", json={}).status_code == 409
+    listed = client.get("/api/v1/namespaces/shop/clusters/c1/history", params={"limit": 2}).json()["operations"]
+    assert [(one["operation"], one["kind"]) for one in listed] == [(4, "undo"), (2, "separate")]
+
+
+def test_separating_a_cluster_from_itself_is_refused_and_a_preview_changes_nothing() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    assert operate(client, op="separate", cluster_id="c1", other_id="c1").status_code == 409
+    assert operate(client, op="separate", cluster_id="c1", other_id="c2", dry_run=True).json()["operation"] is None
+    assert operate(client, op="unpin", cluster_id="c1", dry_run=True).status_code == 200
+    assert client.get("/api/v1/namespaces/shop/clusters/c1/history").json()["operations"] == []
+
+
 def test_a_change_may_ask_for_the_revision_that_was_looked_at() -> None:
     store = store_with({"shop": TEXTS})
     client = client_of(store)
@@ -138,6 +167,9 @@ def test_a_viewer_changes_nothing_and_is_offered_nothing(tmp_path: Path) -> None
         assert "/n/shop/change" not in client.get(page, headers=vera).text
         assert "/n/shop/change" in client.get(page, headers=anna).text
     assert client.post(OPERATIONS, json=body, headers=anna).status_code == 200
+    assert client.post(f"{OPERATIONS}/1/undo", json={}, headers=vera).status_code == 403
+    told = client.get("/api/v1/namespaces/shop/clusters/c1/history", headers=vera).json()["operations"]
+    assert [one["actor"] for one in told] == ["anna"]
 
 
 def test_the_page_labels_several_clusters_as_one_change() -> None:

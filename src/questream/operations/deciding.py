@@ -98,6 +98,8 @@ class Decisions:
 
     def separate(self, one: int, other: int) -> Propose:
         """The two are different: they never merge, nor does what they become."""
+        if one == other:
+            raise OperationRefused("the two are one cluster")
         name = uuid.uuid4().hex[:12]
 
         def bearing(end: str) -> Callable[[Ruling], Ruling]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -43,19 +43,36 @@ class Merging:
     drops_names: bool = False
 
 
-Operation = Naming | Merging
+@dataclass(frozen=True, slots=True)
+class Pinning:
+    """A cluster never merges automatically, or may again."""
+
+    cluster_id: int
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Separating:
+    """Two clusters are different, for ever."""
+
+    cluster_id: int
+    other_id: int
+
+
+Operation = Naming | Merging | Pinning | Separating
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How the clusters of an operation stood, and how they stand after it; of a merge the survivor comes first.
 
-    `drops` tells that a merge loses label or route of the one that goes.
+    `drops` tells that a merge loses label or route of the one that goes. `number` is that of a committed operation.
     """
 
     before: tuple[ClusterState, ...]
     after: ClusterState
     drops: bool = False
+    number: int | None = None
 
 
 class Operating:
@@ -79,6 +96,11 @@ class Operating:
             case Merging():
                 survivor, loser = self._merging(namespace, operation)
                 return Outcome((survivor, loser), _merged(survivor, loser), _drops(survivor, loser))
+            case Pinning() | Separating():
+                decisions = Decisions(self._store, namespace, By(""))
+                proposed = preview(decisions, namespace, _ruling(decisions, operation))
+                before = self._live_all(namespace, proposed.before)
+                return Outcome(before, before[0])
 
     def apply(
         self,
@@ -158,7 +180,13 @@ class Operating:
                 done = decide(decisions, namespace, naming)
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
-                return Outcome((before,), self._live(namespace, operation.cluster_id))
+                return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
+            case Pinning() | Separating():
+                decisions = Decisions(self._store, namespace, by)
+                proposed = _ruling(decisions, operation)
+                states = self._live_all(namespace, preview(decisions, namespace, proposed).before)
+                done = decide(decisions, namespace, proposed)
+                return Outcome(states, self._live(namespace, operation.cluster_id), number=done.number)
             case Merging():
                 survivor, loser = self._merging(namespace, operation)
                 applied = merge(
@@ -176,6 +204,9 @@ class Operating:
     def _live(self, namespace: str, cluster_id: int) -> ClusterState:
         return lineage(self._store, namespace, cluster_id)[-1]
 
+    def _live_all(self, namespace: str, cluster_ids: Iterable[int]) -> tuple[ClusterState, ...]:
+        return tuple(self._live(namespace, cluster_id) for cluster_id in cluster_ids)
+
     def _merging(self, namespace: str, operation: Merging) -> Sequence[ClusterState]:
         one, other = self._live(namespace, operation.cluster_id), self._live(namespace, operation.other_id)
         if one.cluster_id == other.cluster_id:
@@ -188,6 +219,14 @@ class Operating:
         state = self._live(namespace, operation.cluster_id)
         if matches != f"{format_cluster_id(state.cluster_id)}.{state.revision}":
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
+
+
+def _ruling(decisions: Decisions, operation: Pinning | Separating) -> Propose:
+    match operation:
+        case Pinning():
+            return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
+        case Separating():
+            return decisions.separate(operation.cluster_id, operation.other_id)
 
 
 def id_was_given() -> Refused:

@@ -11,6 +11,7 @@ from questream.server.api import (
     decisions,
     events,
     health,
+    history,
     members,
     namespaces,
     operations,
@@ -19,5 +20,18 @@ from questream.server.api import (
 from questream.server.problems import ANSWERS
 
 router = APIRouter(prefix="/api/v1", responses=ANSWERS)
-for part in (namespaces, clusters, members, operations, suggestions, assign, decisions, events, dead_letters, health):
+PARTS = (
+    namespaces,
+    clusters,
+    members,
+    operations,
+    history,
+    suggestions,
+    assign,
+    decisions,
+    events,
+    dead_letters,
+    health,
+)
+for part in PARTS:
     router.include_router(part.router)

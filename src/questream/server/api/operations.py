@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of
-from questream.server.operating import Merging, Naming, Operation
+from questream.server.operating import Merging, Naming, Operation, Pinning, Separating
 from questream.server.services import InNamespace, read_cluster_id
 
 MAX_NAME_CHARACTERS = 256
@@ -29,15 +29,18 @@ def check_name(name: str) -> str:
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(check_name)]
 ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
+OperationId = Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")]
+Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it, of a merge the server's log.")]
+DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cluster_id: ClusterId
-    id: Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")] = ""
-    reason: Annotated[str, Field(max_length=1000, description="Why; the server's log tells it.")] = ""
-    dry_run: Annotated[bool, Field(description="Tell what it would do, and change nothing.")] = False
+    id: OperationId = ""
+    reason: Reason = ""
+    dry_run: DryRun = False
 
 
 class LabelRequest(_Request):
@@ -62,12 +65,30 @@ class MergeRequest(_Request):
     drop_names: Annotated[bool, Field(description="Whether the one that goes may lose its label and route.")] = False
 
 
-Request = Annotated[LabelRequest | RouteRequest | MergeRequest, Field(discriminator="op")]
+class PinRequest(_Request):
+    """A cluster never merges automatically, or may again."""
+
+    op: Literal["pin", "unpin"]
+
+
+class SeparateRequest(_Request):
+    """Two clusters are different: they never merge, nor does what they become."""
+
+    op: Literal["separate"]
+    other_id: ClusterId
+
+
+AnyRequest = LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest
+Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
 class Result(BaseModel):
-    """What an operation did, or would do; `drops_names` tells that a label or a route is lost with it."""
+    """What an operation did, or would do; `drops_names` tells that a label or a route is lost with it.
 
+    `operation` is the number by which it is undone; a merge has none, nor what is only previewed.
+    """
+
+    operation: int | None
     id: str
     op: str
     dry_run: bool
@@ -76,7 +97,7 @@ class Result(BaseModel):
     drops_names: bool
 
 
-def operation_of(request: LabelRequest | RouteRequest | MergeRequest) -> Operation:
+def operation_of(request: AnyRequest) -> Operation:
     """What is asked for."""
     cluster_id = read_cluster_id(request.cluster_id)
     match request:
@@ -86,6 +107,10 @@ def operation_of(request: LabelRequest | RouteRequest | MergeRequest) -> Operati
             return Naming(cluster_id, route=request.route)
         case MergeRequest():
             return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names)
+        case PinRequest():
+            return Pinning(cluster_id, request.op == "pin")
+        case SeparateRequest():
+            return Separating(cluster_id, read_cluster_id(request.other_id))
 
 
 @router.post("/namespaces/{namespace}/operations", responses={409: {}, 412: {}})
@@ -106,6 +131,7 @@ def operate(
         outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, matches)
         response.headers["ETag"] = etag_of(outcome.after)
     return Result(
+        operation=outcome.number,
         id=id,
         op=request.op,
         dry_run=request.dry_run,

@@ -10,47 +10,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from questream.server.api import assign, clusters, dead_letters, events, health, namespaces
+from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
 from questream.server.catalogue import Sort
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import read_cluster_id
-from questream.tools.decisions import as_document, history
 from questream.tools.following import recent
 
 MOST_LISTED = 50
 
 Limit = Annotated[int, Field(ge=1, le=MOST_LISTED)]
-
-
-class DecidedOf(BaseModel):
-    """What people decided of a cluster."""
-
-    label: str | None
-    route: str | None
-    pinned: bool
-    separations: list[str]
-    exemplars: list[dict[str, str]] = []
-
-
-class Committed(BaseModel):
-    """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
-
-    operation: int | None
-    id: str
-    kind: str
-    actor: str
-    reason: str
-    time: str | None
-    undoes: int | None
-    undone_by: int | None
-    before: dict[str, DecidedOf]
-    after: dict[str, DecidedOf]
-
-
-class History(BaseModel):
-    """Operations, the newest first."""
-
-    operations: list[Committed]
 
 
 class DecisionList(BaseModel):
@@ -110,9 +79,7 @@ class Reads:
     ) -> History:
         """Show who decided what, when and why, of one cluster or of all; the numbers are those that undo takes."""
         scope = self._caller.scope(namespace)
-        number = None if cluster_id is None else read_cluster_id(cluster_id)
-        found = history(scope.services.store, scope.namespace, limit, number)
-        return History(operations=[Committed(**as_document(one)) for one in found])
+        return history_of(scope, limit, None if cluster_id is None else read_cluster_id(cluster_id))
 
     def recent_decisions(self, namespace: Namespace | None = None, limit: Limit = 20) -> DecisionList:
         """List the newest decisions: which question joined or opened which cluster, and when."""

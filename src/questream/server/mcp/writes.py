@@ -12,8 +12,8 @@ from starlette.responses import Response
 from questream.operations import By, Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
+from questream.server.api.history import Committed
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
-from questream.server.mcp.reads import Committed
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.operating import id_was_given
 from questream.server.services import read_cluster_id

@@ -1,0 +1,82 @@
+"""Who decided what of clusters, and taking it back."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict
+
+from questream.operations import By
+from questream.server.access import Role
+from questream.server.api.operations import DryRun, OperationId, Reason
+from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.store.protocol import OPERATIONS_KEPT
+from questream.tools.decisions import as_document, history
+
+router = APIRouter(tags=["operations"])
+
+Limit = Annotated[int, Query(ge=1, le=OPERATIONS_KEPT)]
+
+
+class DecidedOf(BaseModel):
+    """What people decided of a cluster."""
+
+    label: str | None
+    route: str | None
+    pinned: bool
+    separations: list[str]
+    exemplars: list[dict[str, str]] = []
+
+
+class Committed(BaseModel):
+    """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
+
+    operation: int | None
+    id: str
+    kind: str
+    actor: str
+    reason: str
+    time: str | None
+    undoes: int | None
+    undone_by: int | None
+    before: dict[str, DecidedOf]
+    after: dict[str, DecidedOf]
+
+
+class History(BaseModel):
+    """Operations, the newest first."""
+
+    operations: list[Committed]
+
+
+class UndoRequest(BaseModel):
+    """An operation is taken back, where what it decided still stands."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: OperationId = ""
+    reason: Reason = ""
+    dry_run: DryRun = False
+
+
+def history_of(scope: Scope, limit: int, cluster_id: int | None = None) -> History:
+    """The last operations, of one cluster or of all."""
+    found = history(scope.services.store, scope.namespace, limit, cluster_id)
+    return History(operations=[Committed(**as_document(one)) for one in found])
+
+
+@router.get("/namespaces/{namespace}/clusters/{cluster_id}/history")
+def cluster_history(scope: InNamespace, cluster_id: str, limit: Limit = 50) -> History:
+    """Who decided what of a cluster and of what it has become, the newest first. The last 1,000 operations are kept."""
+    return history_of(scope, limit, read_cluster_id(cluster_id))
+
+
+@router.post("/namespaces/{namespace}/operations/{number}/undo", responses={409: {}})
+def undo(scope: InNamespace, number: Annotated[int, Path(ge=1, le=2**53)], request: UndoRequest) -> Committed:
+    """Preview or take back an operation. It comes again with the same id without being done again."""
+    scope.require(Role.OPERATOR)
+    operating = scope.services.operating
+    decide = operating.preview_ruling if request.dry_run else operating.rule
+    by = By(scope.login.name, request.reason, request.id)
+    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.undo(number))))
