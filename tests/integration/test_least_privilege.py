@@ -52,7 +52,9 @@ from tests.unit.test_events import MINUTE_MS, after, steady
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)
 REDIS_PASSWORD = "redis-pw-0815-of-the-user"
-OWN_TOPICS = Topics("questions", "question-clusters", "clusters", "questions-dead-letters")
+OWN_TOPICS = Topics(
+    "questions", "question-clusters", "clusters", "questions-dead-letters", "cluster-events", "cluster-operations"
+)
 
 
 class Right(NamedTuple):

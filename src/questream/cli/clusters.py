@@ -86,7 +86,9 @@ def list_(
             [
                 row["cluster_id"],
                 f"{row['size']:,}",
-                *(printable(row[name] or "") for name in ("name", "label", "route")),
+                # A label is the name, and said once.
+                "" if row["label"] else printable(row["name"] or ""),
+                *(printable(row[name] or "") for name in ("label", "route")),
                 row["last_seen_at"][:19].replace("T", " "),
                 printable(row["representative"] or ""),
             ]

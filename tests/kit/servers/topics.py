@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
@@ -24,8 +24,9 @@ class Topics:
     output_topic: str
     cluster_topic: str
     dead_letter_topic: str
-    event_topic: str = "cluster-events"
-    operation_topic: str = "cluster-operations"
+    # Named, and created by who needs them.
+    event_topic: str = field(default_factory=lambda: f"events-{uuid.uuid4().hex[:10]}")
+    operation_topic: str = field(default_factory=lambda: f"operations-{uuid.uuid4().hex[:10]}")
 
     def settings(self) -> dict[str, str]:
         """Setting name to topic name, to spread into `KafkaSettings(...)`."""
