@@ -109,7 +109,7 @@ class TransactionalPublisher(_Guarded):
             # transaction: a producer that failed once is never used again, and the next one's start aborts its
             # transaction.
             self._discard()
-            cause = sent.too_large or error
+            cause = sent.too_large or (sent.refusal if isinstance(error, KafkaRefused) else None) or error
             if isinstance(cause, Superseded | RecoveryNeeded | StoreUnavailable):
                 # The broker is well: abort now, or readers of committed records wait until the transaction times out.
                 self.start()
@@ -249,6 +249,12 @@ class Sent:
         """
         at, error = self._first_failure or (0, None)
         return RecordsTooLarge([at]) if isinstance(error, RecordsTooLarge) else None
+
+    @property
+    def refusal(self) -> KafkaRefused | None:
+        """What a record was refused for: it names the topic, where the end of a transaction says no more than why."""
+        _, error = self._first_failure or (0, None)
+        return error if isinstance(error, KafkaRefused) else None
 
     @property
     def _first_failure(self) -> tuple[int, Exception] | None:
