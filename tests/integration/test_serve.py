@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -265,6 +265,7 @@ def test_an_event_is_shown_and_leads_to_its_cluster(site: Site, browser: Browser
         page.get_by_role("link", name="Quiet", exact=True).click()
         expect(page.locator("[data-row]")).to_have_count(1)
         page.get_by_role("link", name="All", exact=True).click()
+        expect(page.locator("[data-row]")).to_have_count(len(events))
         page.locator("[data-row]").first.get_by_role("link").click()
         page.wait_for_url("**/clusters/c3")
     with logged_in(site, browser, "vera") as page:
@@ -350,7 +351,13 @@ def test_the_questions_of_a_cluster_are_shown_to_those_who_may_read_texts(site: 
         with urllib.request.urlopen(urllib.request.Request(f"{site.url}{path}", headers=headers), timeout=30) as answer:
             return json.loads(answer.read())
 
+    def are_read() -> bool:
+        with suppress(urllib.error.HTTPError):
+            return bool(told("anna", clusters)["clusters"])
+        return False
+
     clusters = "/api/v1/namespaces/default/clusters"
+    wait_until(are_read, "the clusters are read by the server that was started again")
     largest = told("anna", clusters)["clusters"][0]["cluster_id"]
 
     def read() -> bool:

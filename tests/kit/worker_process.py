@@ -42,6 +42,9 @@ from questream.stream.worker import Worker
 from tests.kit.checker.planted import plant
 from tests.kit.vectors import hash_encoder
 
+# What is told on stderr before a call hangs.
+HANGS = "the call hangs"
+
 POINTS: dict[str, tuple[Any, str]] = {
     "commit": (RedisStore, "commit"),
     "publish": (TransactionalPublisher, "publish"),
@@ -155,6 +158,8 @@ def build_in(fault: str) -> None:
 def do(deed: str) -> None:
     """End, freeze or hang; returns only from being frozen, after a SIGCONT."""
     if deed == "HANG":
+        sys.stderr.write(f"{HANGS}\n")
+        sys.stderr.flush()
         threading.Event().wait()
     os.kill(os.getpid(), signal.Signals[f"SIG{deed}"])
 
