@@ -39,9 +39,10 @@ def rows_of(seed: int, count: int, spread: float) -> Matrix:
 
 def change(random: np.random.Generator, mirror: Mirror, near: Matrix) -> Change:
     """What another worker does: it opens or moves a cluster, near a question of the batch or anywhere."""
-    vector = (
-        near[random.integers(len(near))] if random.random() < 0.1 else rows_of(int(random.integers(2**31)), 1, 1)[0]
-    )
+    vector = rows_of(int(random.integers(2**31)), 1, 1)[0]
+    if random.random() < 0.1:
+        # Not the very question: of two clusters that are just as near either may be called the nearest.
+        vector = unit_rows(near[[random.integers(len(near))]] + np.float32(0.03) * vector)[0]
     kind = random.random()
     if kind < 0.7 or not mirror.count:
         return ClusterMoved(mirror.next_id, 1, vector)
