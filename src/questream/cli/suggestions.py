@@ -6,17 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
+from questream.cli.clusters import ClusterArgument, NamespaceOption
 from questream.cli.clusters import merge as merge_command
 from questream.cli.decisions import (
     ActorOption,
-    Asked,
     DryRunOption,
     IdOption,
     ReasonOption,
     YesOption,
-    decide_in,
 )
+from questream.cli.decisions import separate as separate_command
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, printable
 
@@ -100,13 +99,19 @@ def dismiss(
 
     Example: questream suggestions dismiss c17 c42 --reason "on and off"
     """
-    from questream.tools.clusters import open_namespace
-
-    del yes
-    one, another = number_of(cluster), number_of(other)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    store, chosen = open_namespace(asked.settings, namespace)
-    decide_in(store, chosen, asked, lambda by: by.separate(one, another))
+    separate_command(
+        cluster,
+        other,
+        config=config,
+        set_=set_,
+        namespace=namespace,
+        actor=actor,
+        reason=reason,
+        id_=id_,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
 
 
 def _question(cluster: dict[str, Any]) -> str:

@@ -93,7 +93,8 @@ class Watcher:
         kafka = self._settings.kafka
         names = [kafka.output_topic, kafka.cluster_topic, kafka.event_topic]
         with open_admin(self._settings) as admin:
-            missing = [name for name in names if name not in admin.find_topics(names)]
+            found = admin.find_topics(names)
+        missing = [name for name in names if name not in found]
         if missing:
             raise KafkaRefused(f"topic {', '.join(missing)} does not exist", "create it with: questream topics create")
 
