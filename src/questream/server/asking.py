@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
-from questream.clustering.rules import Linkage, Rules, Similarity
+from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
 from questream.domain import NamespaceState
 from questream.encoder import Encoder, load_encoder
@@ -20,7 +20,7 @@ from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
-from questream.tools.suggestions import rules_in_use
+from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -112,14 +112,6 @@ class Asking:
             logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(error)})
         finally:
             self._loaded.set()
-
-
-def rules_built_with(whole: NamespaceState) -> Rules:
-    """How a namespace clusters, as far as its state tells."""
-    similarity: Similarity = "cosine" if whole.similarity == "cosine" else "centred"
-    linkages: dict[str, Linkage] = {"average": "average", "centroid": "centroid", "first": "first"}
-    linkage = linkages.get(whole.linkage, "adaptive")
-    return Rules(whole.threshold, whole.threshold, similarity=similarity, linkage=linkage)
 
 
 def _nearest(mirror: Mirror, rules: Rules, cluster_id: int, limit: int) -> list[Neighbour]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from questream.clustering.rules import Linkage, Rules, Similarity
@@ -39,6 +40,14 @@ def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int
     return find_suggestions(store.load(namespace), states, rules_in_use(whole, settings, noted), most)
 
 
+def rules_built_with(whole: NamespaceState) -> Rules:
+    """How a namespace clusters, as far as its state tells."""
+    linkages: dict[str, Linkage] = {name: name for name in get_args(Linkage)}
+    similarities: dict[str, Similarity] = {name: name for name in get_args(Similarity)}
+    similarity, linkage = similarities.get(whole.similarity, "centred"), linkages.get(whole.linkage, "adaptive")
+    return Rules(whole.threshold, whole.threshold, similarity=similarity, linkage=linkage)
+
+
 def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, Any]) -> Rules:
     """How the workers of a namespace cluster: as they `noted` it, else by these settings.
 
@@ -52,13 +61,9 @@ def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, 
         return known if type(known) is type(default) else default
 
     merge_threshold = noted.get("clusters.merge_threshold", clusters.merge_threshold)
-    linkage: dict[str, Linkage] = {name: name for name in get_args(Linkage)}
-    similarity: dict[str, Similarity] = {name: name for name in get_args(Similarity)}
-    return Rules(
-        threshold=whole.threshold,
+    return replace(
+        rules_built_with(whole),
         merge_threshold=merge_threshold if isinstance(merge_threshold, float) else whole.threshold,
-        similarity=similarity.get(whole.similarity, "centred"),
-        linkage=linkage.get(whole.linkage, "adaptive"),
         centroid_members=value("clusters.centroid_members", clusters.centroid_members),
         mean_questions=value("clusters.mean_questions", clusters.mean_questions),
         judge_features=value("judge.features", settings.judge.features),
