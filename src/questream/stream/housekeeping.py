@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -14,6 +13,7 @@ from questream.stream.publishing import Publishing
 from questream.stream.refusal import pass_over
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
+from questream.stream.turns import Turns
 
 # The worker that commits also publishes, at once; what waits for longer than this was left behind by a dead one.
 _LEFT_BEHIND_SECONDS = 10.0
@@ -44,7 +44,7 @@ class Housekeeping:
         self._on_sweep = on_sweep
         self._not_served: set[str] = set()
         self._next_sweep = self._next_look = 0.0
-        self._last_swept = ""
+        self._turns = Turns(_SWEEP_NAMESPACES)
 
     def sweep(self) -> None:
         """Every other second at most."""
@@ -52,7 +52,8 @@ class Housekeeping:
             self._publishing.confirm()
             self._on_sweep()
             self._open_others()
-            for namespace, waiting in self._retry.call(self._waiting, self._next_turn()).items():
+            turn = self._turns.next(self._namespaces.opened)
+            for namespace, waiting in self._retry.call(self._waiting, turn).items():
                 try:
                     self._sweep(namespace, waiting)
                 except NamespaceRefused as error:
@@ -97,11 +98,3 @@ class Housekeeping:
         for _ in range(_SWEEP_PAGES if waiting.cluster_ids else 0):
             if not self._publishing.relay_pending(namespace, _LEFT_BEHIND_SECONDS):
                 break
-
-    def _next_turn(self) -> list[str]:
-        """The namespaces to sweep now: each comes round, however many there are."""
-        names = self._namespaces.opened
-        start = bisect_right(names, self._last_swept)
-        turn = (names[start:] + names[:start])[:_SWEEP_NAMESPACES]
-        self._last_swept = turn[-1] if turn else ""
-        return turn

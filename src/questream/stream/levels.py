@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable
 
 from questream.clustering.levels import LevelRules
@@ -16,6 +15,7 @@ from questream.errors import QuestreamError
 from questream.metrics import Metrics
 from questream.settings.tree import LevelSettings
 from questream.store.protocol import LevelsMark, Store
+from questream.stream.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class LevelRuns:
         self._clock = clock
         # When what was spent on runs has come to its share of the time.
         self._spent_until = 0.0
-        self._last_looked = ""
+        self._turns = Turns(_LOOKED_AT_ONCE)
         self._too_large: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="levels", daemon=True)
@@ -88,7 +88,7 @@ class LevelRuns:
     def look(self) -> None:
         """Find the levels of each namespace anew where they are due, and read those that others have found."""
         try:
-            marks = self._store.levels_marks(self._next_turn())
+            marks = self._store.levels_marks(self._turns.next(self._namespaces.opened))
         except QuestreamError as error:
             # The decider meets the same store, and says so.
             logger.debug("levels not looked at", extra={"reason": str(error)})
@@ -144,10 +144,3 @@ class LevelRuns:
         (self._too_large.add if too_large else self._too_large.discard)(namespace)
         self._metrics.levels_too_large.set(len(self._too_large))
         return too_large
-
-    def _next_turn(self) -> list[str]:
-        names = self._namespaces.opened
-        start = bisect_right(names, self._last_looked)
-        turn = (names[start:] + names[:start])[:_LOOKED_AT_ONCE]
-        self._last_looked = turn[-1] if turn else ""
-        return turn

@@ -5,14 +5,4 @@
 -- Replies: 1 where the lease is of the one who asks, else 0; 0 too where the namespace is recovered or its memory another
 local meta_key, token, asking, lease_ms = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= token then return 0 end
-local now_ms = time_ms()
-local holder, until_ms = string.match(redis.call('HGET', meta_key, 'settler') or '', '^(%S+) (%d+)$')
-local left_ms = holder and tonumber(until_ms) - now_ms or 0
--- One that ends further away than any lasts was taken by another clock.
-if holder ~= asking and left_ms > 0 and left_ms <= 60000 then return 0 end
-if lease_ms == '0' then
-  redis.call('HDEL', meta_key, 'settler')
-else
-  redis.call('HSET', meta_key, 'settler', asking .. ' ' .. as_text(now_ms + lease_ms))
-end
-return 1
+return take_lease(meta_key, 'settler', asking, lease_ms, 60000)

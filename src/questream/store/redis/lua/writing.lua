@@ -5,6 +5,21 @@ local function time_ms()
   return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
+-- Let the one who asks have the lease in a field of a hash for so many ms, or let it go (0 ms); 0 where another has it.
+local function take_lease(key, field, asking, lease_ms, longest_ms)
+  local now_ms = time_ms()
+  local holder, until_ms = string.match(redis.call('HGET', key, field) or '', '^(%S+) (%d+)$')
+  local left_ms = holder and tonumber(until_ms) - now_ms or 0
+  -- One that ends further away than any lasts was taken by another clock.
+  if holder ~= asking and left_ms > 0 and left_ms <= longest_ms then return 0 end
+  if lease_ms == '0' then
+    redis.call('HDEL', key, field)
+  else
+    redis.call('HSET', key, field, asking .. ' ' .. as_text(now_ms + lease_ms))
+  end
+  return 1
+end
+
 -- What does not hold of the namespace, or nil; asked before anything is written, since Redis undoes nothing. `meta` is
 -- {seq, next, mean_questions, live, live_seq}: so many clusters were in the index at that seq.
 local function damage(meta, log_key, idle_key)
