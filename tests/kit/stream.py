@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +33,7 @@ from questream.errors import ExitCode
 from questream.settings import Settings, load_settings
 from questream.store.redis.store import RedisStore
 from questream.stream.worker import Worker
+from tests.kit.child import ChildProcess, own_environment
 from tests.kit.servers import Topics
 
 WAIT_SECONDS = 40.0
@@ -383,7 +383,7 @@ def running_worker(settings: Settings, encoder: Encoder, former: Encoder | None 
         raise errors[0]
 
 
-class WorkerProcess:
+class WorkerProcess(ChildProcess):
     """A worker as a process of its own: `python -m tests.kit.worker_process`.
 
     `model` is a model's folder, or None for the encoder of tests/kit/vectors.py, then taking `text_seconds` a text.
@@ -409,6 +409,7 @@ class WorkerProcess:
         release: Path | None = None,
         store_paths: Mapping[str, str] | None = None,
     ) -> None:
+        super().__init__()
         self.release = release
         self.name = f"worker-{uuid.uuid4().hex[:6]}"
         self.log = folder / f"{self.name}.log"
@@ -429,7 +430,6 @@ class WorkerProcess:
             "left_behind_seconds": left_behind_seconds,
             "store_paths": dict(store_paths or {}),
         }
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -440,9 +440,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it, for the first time or again."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
-        # Set, it would have every process compile sentence-transformers anew.
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment = own_environment()
         if self.release is not None:
             # Safe path: `-m` would put the folder of this process before it.
             environment["PYTHONPATH"] = f"{self.release / 'src'}{os.pathsep}{self.release}"
@@ -454,11 +452,6 @@ class WorkerProcess:
             self._process = start_tied(command, output, environment)
         # It happens once, not again in the life after it.
         self._arguments["fault"] = None
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process is not None and self._process.poll() is None
 
     def has_started(self) -> bool:
         """Whether its model is loaded and its metrics are served."""
@@ -477,20 +470,6 @@ class WorkerProcess:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} did not end within {seconds:.0f} s:\n{self.end_of_log()}") from None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL. Idempotent."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process = None
 
     def is_frozen(self) -> bool:
         """Whether it is stopped (SIGSTOP)."""

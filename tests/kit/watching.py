@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -20,6 +17,7 @@ from kafka.admin import NewTopic
 from questream.domain import Decision, Question, Record, Source
 from questream.embedded import start_tied
 from questream.records import encode_decision
+from tests.kit.child import ChildProcess, own_environment
 from tests.kit.stream import Message, Stream, metric_values, wait_until
 
 Asked = tuple[int, str]
@@ -59,14 +57,14 @@ def create_event_topic(stream: Stream) -> None:
         admin.create_topics([NewTopic(stream.topics.event_topic, 1, -1)], wait_for_metadata=True)
 
 
-class WatcherProcess:
+class WatcherProcess(ChildProcess):
     """A process that tells events; `fault` as in tests/kit/worker_process.py. Killed at the end of the block."""
 
     def __init__(self, stream: Stream, folder: Path, name: str, **settings: Any) -> None:
+        super().__init__()
         self.log = folder / f"{name}.log"
         self._settings = stream.overrides(kafka__worker_id=name, **settings)
         self._port_file = folder / f"{name}.port"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,37 +74,16 @@ class WatcherProcess:
 
     def start(self, fault: str | None = None) -> None:
         """Start it, for the first time or again."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self._port_file.unlink(missing_ok=True)
         arguments = {"settings": self._settings, "port_file": str(self._port_file), "fault": fault}
         with self.log.open("ab") as output:
             command = [sys.executable, "-m", "tests.kit.watcher_process", json.dumps(arguments)]
-            self._process = start_tied(command, output, environment)
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process is not None and self._process.poll() is None
+            self._process = start_tied(command, output, own_environment())
 
     def wait(self, seconds: float = 40.0) -> int:
         """Its exit code; a signal's number is negative."""
         assert self._process is not None
         return self._process.wait(seconds)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL. Idempotent."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            if self._process.stdin is not None:
-                self._process.stdin.close()
-            self._process = None
 
     def metrics(self) -> dict[str, float]:
         """The samples of its metrics page."""
