@@ -43,12 +43,14 @@ class MayMerge:
 
     def but_for(self, changes: Iterable[Change] | None) -> MayMerge | None:
         """What is left of it where the log had these changes besides; None where that is nothing."""
-        moved: set[int] = set()
-        for change in () if changes is None else changes:
+        if changes is None:
+            return None
+        moved = set(self.unsure)
+        for change in changes:
             if isinstance(change, MeanMoved):
                 return None
             moved.add(change.cluster_id)
-        return None if changes is None else MayMerge(self.with_cluster, moved.union(self.unsure))
+        return MayMerge(self.with_cluster, moved)
 
     def renumbered(self, own: int, shift: int, moved: Collection[int]) -> MayMerge:
         """What is left where others `moved` or opened clusters, and numbers from `own` on are larger by `shift`."""

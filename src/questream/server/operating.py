@@ -131,10 +131,8 @@ class Operating:
                 self._done[namespace, id] = operation, outcome
                 if len(self._done) > _MOST_IDS:
                     self._done.popitem(last=False)
-        self._catalogues.follow(outcome.after)
-        self._tell(
-            type(operation).__name__.lower(), namespace, [one.cluster_id for one in outcome.before], actor, reason
-        )
+        changed = dict.fromkeys(one.cluster_id for one in (*outcome.before, outcome.after))
+        self._tell(type(operation).__name__.lower(), namespace, list(changed), actor, reason)
         return outcome
 
     def preview_ruling(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> ProposedOperation:
