@@ -145,6 +145,12 @@ def directions(mirror: Mirror, rows: Numbers) -> Matrix:
     return _unit(centred)
 
 
+def load_libraries() -> None:
+    """Import what `regroup` needs (35 MB), so that no stream waits for it at its first run."""
+    import graspologic_native  # noqa: F401
+    import scipy.sparse.csgraph  # noqa: F401
+
+
 def regroup(leaves: Leaves, former: Levels, rules: LevelRules) -> Regrouped:
     """Find the communities anew, beginning with the `former` ones. The order of the leaves does not matter.
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from questream.clustering.levels import LevelRules
+from questream.clustering.levels import LevelRules, load_libraries
 from questream.deciding.level_runs import find_anew, is_due
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
@@ -69,6 +69,7 @@ class LevelRuns:
     def start(self) -> None:
         """Begin, unless the settings switch levels off."""
         if self._settings.enabled:
+            load_libraries()
             self._thread.start()
 
     def stop(self) -> None:
