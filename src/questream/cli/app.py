@@ -14,6 +14,7 @@ from questream.cli.ask import ask
 from questream.cli.bench import bench
 from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
+from questream.cli.bench_latency import bench_latency
 from questream.cli.bench_quality import quality
 from questream.cli.binding import clusters
 from questream.cli.calibrate import calibrate
@@ -84,6 +85,7 @@ app.command("migrate")(migrate)
 app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
+bench.command("latency")(bench_latency)
 bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 

@@ -105,7 +105,7 @@ class Latency:
 
 
 @contextmanager
-def warm_stream(settings: Settings, source: EncoderSource, workers: int, texts: Sequence[str]) -> Iterator[_Stream]:
+def warm_stream(settings: Settings, source: EncoderSource, workers: int, texts: Sequence[str]) -> Iterator[WarmStream]:
     """A stream of its own with workers that have answered `texts`, each of them some; all is gone at the end.
 
     Raises QuestreamError if a worker ends, or gets nothing to do.
@@ -115,12 +115,12 @@ def warm_stream(settings: Settings, source: EncoderSource, workers: int, texts: 
         worker_processes(own, source, workers) as processes,
         Reader(own) as reader,
     ):
-        stream = _Stream(own, processes, reader)
+        stream = WarmStream(own, processes, reader)
         stream.warm_up(texts)
         yield stream
 
 
-class _Stream:
+class WarmStream:
     """Workers on a stream of their own; sends questions and waits for what a reader sees."""
 
     def __init__(self, settings: Settings, processes: Sequence[WorkerProcess], reader: Reader) -> None:
@@ -163,9 +163,9 @@ class _Stream:
         since, decided = window
         return self._sent - decided, max(self._reader.seen_at.values()) - since
 
-    def answer_paced(self, texts: Sequence[str], rate: float) -> list[float]:
-        """Send `texts` at `rate` per second; the seconds until each was answered."""
-        due_at = send_paced(self._settings, self._numbered(texts), rate)
+    def answer_paced(self, texts: Sequence[str], arrivals: Sequence[float]) -> list[float]:
+        """Send each text so many seconds after the start; the seconds from then until each was answered."""
+        due_at = send_paced(self._settings, self._numbered(texts), arrivals)
         self._wait()
         return [self._reader.seen_at[question_id] - due for question_id, due in due_at.items()]
 
@@ -240,7 +240,7 @@ def measure_latency(
     asked = list(islice(cycle(texts), max(1, int(rate * seconds))))
     with warm_stream(settings, source, 1, texts) as stream:
         started = time.perf_counter()
-        waits = stream.answer_paced(asked, rate)
+        waits = stream.answer_paced(asked, [number / rate for number in range(len(asked))])
         took = time.perf_counter() - started
     p50, p95, p99, longest = (float(wait) * 1000 for wait in np.quantile(waits, [0.5, 0.95, 0.99, 1.0]))
     return Latency(settings.delivery, rate, len(waits) / took, len(waits), p50, p95, p99, longest, load_average())
@@ -268,7 +268,7 @@ def _within_budget(tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[Sequ
 
 
 def _throughput(
-    settings: Settings, workers: int, questions: int, seconds: float, before: Counts, stream: _Stream
+    settings: Settings, workers: int, questions: int, seconds: float, before: Counts, stream: WarmStream
 ) -> Throughput:
     after = stream.counts()
     decisions = after.decided - before.decided

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import orjson
@@ -34,8 +34,8 @@ def send_all(settings: Settings, questions: Questions) -> None:
     sent.require_all()
 
 
-def send_paced(settings: Settings, questions: Questions, rate: float) -> dict[str, float]:
-    """Send `rate` questions per second, evenly; returns when each was due (time.perf_counter) by id.
+def send_paced(settings: Settings, questions: Questions, arrivals: Iterable[float]) -> dict[str, float]:
+    """Send each question so many seconds after the start; returns when each was due (time.perf_counter) by id.
 
     A question is due at its time whether or not those before it were answered: a slow stream does not slow the asking,
     and what a late start costs counts as latency.
@@ -44,8 +44,8 @@ def send_paced(settings: Settings, questions: Questions, rate: float) -> dict[st
     sent = Sent()
     with open_producer(settings, linger=0.0) as producer:
         started = time.perf_counter()
-        for number, (question_id, text) in enumerate(questions):
-            due = due_at[question_id] = started + number / rate
+        for (question_id, text), after in zip(questions, arrivals, strict=True):
+            due = due_at[question_id] = started + after
             time.sleep(max(0.0, due - time.perf_counter()))
             sent.send(producer, [_record(settings, question_id, text)])
         producer.flush()

@@ -1,0 +1,91 @@
+"""`questream bench latency`: how long a question waits for its decision."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from questream.cli.bench import (
+    BrokerOption,
+    FileOption,
+    RedisOption,
+    bench_settings,
+    progress,
+)
+from questream.cli.options import ConfigOption, JsonOption, SetOption
+from questream.cli.output import print_json, print_line, print_table
+
+
+def bench_latency(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    bootstrap_servers: BrokerOption = None,
+    redis_url: RedisOption = None,
+    texts: FileOption = None,
+    questions: Annotated[int, typer.Option(min=256, help="Questions by which the capacity is measured.")] = 4_000,
+    shares: Annotated[
+        list[float] | None,
+        typer.Option("--share", min=0.01, max=0.99, help="Of the capacity. Repeatable; default: .2, .5, .8, .95."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long questions arrive at each share.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Draws the arrivals.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how long questions wait at shares of one worker's capacity, from when each is due until its decision.
+
+    Example: questream bench latency --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0
+    """
+    from questream.lab.bench.latency import measure_latencies
+    from questream.lab.bench.questions import ModelSource, real_texts
+    from questream.lab.bench.servers import bench_servers
+    from questream.metrics import STAGES
+
+    settings = bench_settings(config, set_, bootstrap_servers, redis_url)
+    asked = real_texts(questions, texts)
+    with progress() as announce, bench_servers(settings) as servers:
+        report = measure_latencies(
+            servers.settings,
+            ModelSource(settings.model),
+            asked,
+            shares or [0.2, 0.5, 0.8, 0.95],
+            seconds,
+            announce,
+            seed,
+        )
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_line(
+        f"Capacity: {report.capacity_per_second:,.0f} questions/s in micro-batches of {report.questions_per_batch:.0f},"
+        f" one each {report.batch_milliseconds:,.0f} ms"
+    )
+    print_line("From the moment a question is due until a reader has its decision, ms")
+    print_table(
+        ["load#", "arrivals", "asked/s#", "p50#", "p99#", "p99.9#", "longest#", "p99 in batches#", "CPU us/question#"],
+        [
+            [
+                f"{one.share:.0%}",
+                one.arrivals,
+                f"{one.asked_per_second:,.0f}",
+                *(f"{value:,.0f}" for value in (one.p50, one.p99, one.p999, one.longest)),
+                f"{one.batches_of_p99:.1f}",
+                "?" if one.cpu_microseconds is None else f"{one.cpu_microseconds:,.0f}",
+            ]
+            for one in report.loads
+        ],
+    )
+    print_line("Where a micro-batch spends its time, ms; `queue` is waiting, and the stages overlap")
+    print_table(
+        ["load#", "arrivals", "questions#", *(f"{stage}#" for stage in STAGES)],
+        [
+            [
+                f"{one.share:.0%}",
+                one.arrivals,
+                f"{one.questions_per_batch:.0f}",
+                *(f"{one.stage_milliseconds[stage]:,.1f}" for stage in STAGES),
+            ]
+            for one in report.loads
+        ],
+    )

@@ -1,0 +1,156 @@
+"""How long questions wait for their decision, at shares of what a worker can do: open-loop, by two kinds of arrivals.
+
+Questions arrive whether or not those before them are answered, and each is timed from the moment it was due, so that
+no slow answer hides those that it kept waiting (coordinated omission: Tene, "How NOT to measure latency", 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.lab.bench.machine import load_average
+from questream.lab.bench.pipeline import WarmStream, warm_stream
+from questream.lab.bench.questions import EncoderSource
+from questream.lab.bench.worker_process import Counts
+from questream.settings import Settings
+
+Arrivals = Literal["poisson", "bursts"]
+ARRIVALS: tuple[Arrivals, ...] = ("poisson", "bursts")
+
+_QUESTIONS_OF_A_BURST = 16.0
+_QUANTILES = (0.5, 0.99, 0.999, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyFigures:
+    """From the moment a question was due until a reader of committed records saw its decision, in milliseconds.
+
+    `share` of the worker's capacity was asked for. `batches_of_p99` is p99 in units of `batch_milliseconds`, the time
+    of a full micro-batch at capacity. `stage_milliseconds` are per micro-batch; the stages overlap.
+    """
+
+    arrivals: Arrivals
+    share: float
+    asked_per_second: float
+    answered_per_second: float
+    questions: int
+    p50: float
+    p99: float
+    p999: float
+    longest: float
+    batches_of_p99: float
+    questions_per_batch: float
+    stage_milliseconds: dict[str, float]
+    cpu_microseconds: float | None
+    load_average: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyReport:
+    """`capacity_per_second` is what one worker answers of a queue that is always full, in full micro-batches."""
+
+    capacity_per_second: float
+    questions_per_batch: float
+    batch_milliseconds: float
+    loads: list[LatencyFigures]
+
+
+def measure_latencies(
+    settings: Settings,
+    source: EncoderSource,
+    texts: Sequence[str],
+    shares: Sequence[float],
+    seconds: float,
+    announce: Callable[[str], None],
+    seed: int = 0,
+) -> LatencyReport:
+    """One worker's capacity, then the latency at `shares` of it, `seconds` each by each kind of arrivals.
+
+    `texts` are sent over and over. Raises QuestreamError if servers or the worker fail.
+    """
+    rng = np.random.default_rng(seed)
+    with warm_stream(settings, source, 1, texts) as stream:
+        announce(f"capacity: {len(texts):,} questions")
+        before = stream.counts()
+        questions, took = stream.answer_all(texts)
+        capacity = questions / took
+        batch = _per_batch(before, stream.counts())
+        report = LatencyReport(capacity, batch, 1000 * batch / capacity, [])
+        for share in shares:
+            for kind in ARRIVALS:
+                announce(f"{share:.0%} of {capacity:,.0f} questions/s, {kind}, {seconds:.0f} s")
+                due = _ARRIVALS[kind](rng, share * capacity, seconds)
+                asked = list(islice(cycle(texts), len(due)))
+                report.loads.append(_measure(stream, asked, due, kind, share, report))
+    return report
+
+
+def _measure(
+    stream: WarmStream,
+    asked: Sequence[str],
+    due: NDArray[np.float64],
+    kind: Arrivals,
+    share: float,
+    report: LatencyReport,
+) -> LatencyFigures:
+    before = stream.counts()
+    waits = np.asarray(stream.answer_paced(asked, due.tolist()))
+    after = stream.counts()
+    decided, batches = after.decided - before.decided, max(1, after.batches - before.batches)
+    p50, p99, p999, longest = (float(wait) * 1000 for wait in np.quantile(waits, _QUANTILES))
+    return LatencyFigures(
+        arrivals=kind,
+        share=share,
+        asked_per_second=len(due) / float(due[-1]),
+        answered_per_second=len(due) / float((due + waits).max()),
+        questions=len(due),
+        p50=p50,
+        p99=p99,
+        p999=p999,
+        longest=longest,
+        batches_of_p99=p99 / report.batch_milliseconds,
+        questions_per_batch=decided / batches,
+        stage_milliseconds=_stage_milliseconds(before.stage_seconds, after.stage_seconds, batches),
+        cpu_microseconds=_cpu_microseconds(before, after),
+        load_average=load_average(),
+    )
+
+
+def poisson_arrivals(rng: np.random.Generator, rate: float, seconds: float) -> NDArray[np.float64]:
+    """When questions that know nothing of one another arrive, in seconds: (n,) for `rate` a second."""
+    count = max(1, round(rate * seconds))
+    return np.cumsum(rng.exponential(1 / rate, count))
+
+
+def bursty_arrivals(rng: np.random.Generator, rate: float, seconds: float) -> NDArray[np.float64]:
+    """The same rate in bursts, each all at once, 16 questions in the mean by a geometric law: (n,) seconds."""
+    count = max(1, round(rate * seconds))
+    sizes = rng.geometric(1 / _QUESTIONS_OF_A_BURST, count)
+    bursts = np.cumsum(rng.exponential(_QUESTIONS_OF_A_BURST / rate, count))
+    return np.repeat(bursts, sizes)[:count]
+
+
+_ARRIVALS: Mapping[Arrivals, Callable[[np.random.Generator, float, float], NDArray[np.float64]]] = {
+    "poisson": poisson_arrivals,
+    "bursts": bursty_arrivals,
+}
+
+
+def _per_batch(before: Counts, after: Counts) -> float:
+    return (after.decided - before.decided) / max(1, after.batches - before.batches)
+
+
+def _stage_milliseconds(before: Mapping[str, float], after: Mapping[str, float], batches: int) -> dict[str, float]:
+    return {stage: 1000 * (after[stage] - since) / batches for stage, since in before.items()}
+
+
+def _cpu_microseconds(before: Counts, after: Counts) -> float | None:
+    if before.cpu_seconds is None or after.cpu_seconds is None:
+        return None
+    return (after.cpu_seconds - before.cpu_seconds) / (after.decided - before.decided) * 1e6
