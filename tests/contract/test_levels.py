@@ -11,7 +11,7 @@ import pytest
 from questream.clustering.levels import Levels, Node, leaf
 from questream.errors import NamespaceRefused, RecoveryNeeded
 from questream.store.levels_text import levels_text, parse_levels
-from questream.store.protocol import LevelsMark, Store, StoredLevels
+from questream.store.protocol import LevelsMark, Store, StoredLevels, Waiting
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS
 from tests.contract.test_store import IDENTITY, create_two, recover
@@ -79,6 +79,65 @@ def test_marks_tell_how_far_levels_are_behind(store: Store, namespace: str) -> N
     assert store.write_levels(namespace, epoch(store, namespace), FOUND)
     version = store.levels(namespace).version
     assert store.levels_marks([namespace]) == {namespace: LevelsMark(version, 2, 2, 2)}
+    store.confirm_levels(namespace, version)
+    assert store.levels_marks([namespace]) == {namespace: LevelsMark(version, 2, 2, 2, version)}
+
+
+def waits(store: Store, namespace: str) -> bool:
+    found = store.waiting([namespace], 0, 1)[namespace]
+    assert isinstance(found, Waiting)
+    return found.levels
+
+
+def test_levels_wait_to_be_published_until_that_version_is(store: Store, namespace: str) -> None:
+    assert not waits(store, namespace)
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    first = store.levels(namespace)
+    assert waits(store, namespace)
+    assert store.write_levels(namespace, epoch(store, namespace), first)
+    store.confirm_levels(namespace, first.version)
+    assert waits(store, namespace), "a later version is not published yet"
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert not waits(store, namespace), "another finds or publishes them"
+    assert store.lease_levels(namespace, "one", 0)
+    store.confirm_levels(namespace, store.levels(namespace).version)
+    assert not waits(store, namespace)
+    assert store.levels(namespace) == replace(first, version=store.levels(namespace).version)
+
+
+def restored(store: Store, namespace: str, levels: StoredLevels) -> bool:
+    """Whether levels that were published come back in a recovery."""
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    is_put_back = store.restore_levels(namespace, token, levels)
+    store.recover(namespace, token, None, {})
+    return is_put_back
+
+
+def test_a_recovery_puts_published_levels_back_as_they_were(store: Store, namespace: str) -> None:
+    published = replace(FOUND, version=9)
+    assert restored(store, namespace, published)
+    assert store.levels(namespace) == published
+    assert not waits(store, namespace)
+    assert store.write_levels(namespace, epoch(store, namespace), published)
+    assert store.levels(namespace).version > 9
+
+
+def test_levels_that_the_store_found_later_stay(store: Store, namespace: str) -> None:
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    standing = store.levels(namespace)
+    assert not restored(store, namespace, StoredLevels(version=standing.version - 1))
+    assert store.levels(namespace) == standing
+    assert restored(store, namespace, StoredLevels(opened=1, version=standing.version))
+    assert store.levels(namespace).opened == 1
+
+
+def test_levels_are_put_back_by_the_recovery_in_hand_alone(store: Store, namespace: str) -> None:
+    published = replace(FOUND, version=9)
+    assert not store.restore_levels(namespace, "token", published)
+    store.require_recovery(namespace)
+    assert not store.restore_levels(namespace, "token", published)
+    assert store.levels(namespace) == StoredLevels()
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)

@@ -47,6 +47,7 @@ def use_everything(store: RedisStore, namespace: str) -> None:
     store.stream("questions", "identity")
     store.lease_levels(namespace, "worker", 60.0)
     store.write_levels(namespace, store.store_epoch(namespace) or "", StoredLevels())
+    store.confirm_levels(namespace, store.levels(namespace).version)
 
 
 def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: Any) -> None:

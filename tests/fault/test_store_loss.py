@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 
 from questream.domain import format_cluster_id
-from questream.records import decode_cluster_state, is_namespace_key
+from questream.records import decode_cluster_state, is_cluster_key
 from tests.fault.test_crash import text
 from tests.kit.servers import KafkaServer, RedisServer, Topics
 from tests.kit.stream import (
@@ -42,7 +42,7 @@ def assert_nothing_was_lost(stream: Stream, questions: int = QUESTIONS) -> None:
 def published_sizes(stream: Stream) -> dict[str, int]:
     """Size by public id of the live clusters, as the newest states of the cluster topic tell."""
     with stream.cluster_states() as reader:
-        states = [decode_cluster_state(r.key, r.value) for r in reader.rest() if not is_namespace_key(r.key)]
+        states = [decode_cluster_state(r.key, r.value) for r in reader.rest() if is_cluster_key(r.key)]
     newest = {state.cluster_id: state for state in sorted(states, key=lambda state: state.revision)}
     return {format_cluster_id(i): state.size for i, state in newest.items() if state.merged_into is None}
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from questream.clustering.stored_levels import StoredLevels
+from questream.deciding.level_runs import is_due
 from questream.domain import parse_cluster_id
 from questream.tools.intents import find_intents
+from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import WAIT_SECONDS, Stream, metric_values, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder, spelled
@@ -51,3 +54,66 @@ def test_a_worker_finds_intents_of_its_clusters_and_says_them_in_decisions(
     subjects = [sorted({subject_of[state.cluster_id] for state in intent.clusters}) for intent in intents]
     assert sorted(subjects) == [[subject] for subject in range(SUBJECTS)]
     assert {intent.path[1].level for intent in intents if intent.path} == {1}
+
+
+def standing(stream: Stream) -> StoredLevels:
+    """The levels of the store, once they are published and no run is due."""
+    found = StoredLevels()
+
+    def is_calm() -> bool:
+        nonlocal found
+        mark = stream.store().levels_marks(["default"])["default"]
+        found = stream.store().levels("default")
+        return found.version == mark.version == mark.published > 0 and not is_due(mark)
+
+    wait_until(is_calm, "levels are found and published")
+    return found
+
+
+def verified(stream: Stream) -> list[str]:
+    """What `verify` says does not hold."""
+    outcome = questream("verify", "--json", *(f"--{key}={value}" for key, value in stream.overrides().items()))
+    return [difference["promise"] for difference in outcome.json["differences"]]
+
+
+def test_ids_of_intents_outlive_the_memory_of_redis(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
+    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+        decisions.until(SUBJECTS * EACH)
+        before = standing(stream)
+    assert verified(stream) == []
+    stream.redis().flushdb()
+    assert "the store has all that was published" in verified(stream)
+    # Of other subjects: found from nothing, they would get the numbers that others have.
+    more = [question(100 + n, text_of(n).replace("subject", "matter")) for n in range(SUBJECTS * EACH)]
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+        wait_until(lambda: stream.store().levels("default") == before, "the levels are back")
+        stream.send(more)
+        decisions.until(2 * SUBJECTS * EACH)
+        wait_until(lambda: stream.store().levels("default").version > before.version, "levels are found anew")
+        after = standing(stream)
+    paths = [found.levels.path(number) for found in (before, after) for number in range(1, SUBJECTS * EACH + 1)]
+    assert paths[: SUBJECTS * EACH] == paths[SUBJECTS * EACH :]
+    new = {after.levels.path(number)[1] for number in range(SUBJECTS * EACH + 1, 2 * SUBJECTS * EACH + 1)}
+    assert not new & {path[1] for path in paths}
+    assert verified(stream) == []
+
+
+def test_levels_that_were_lost_after_they_were_published_are_seen_by_the_next_worker(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
+    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+        decisions.until(SUBJECTS * EACH)
+        before = standing(stream)
+    # As a backup of Redis that was taken before the run.
+    stream.redis().delete("questream:{default}:levels")
+    with running_worker(stream.settings(levels__enabled=False), hash_encoder()):
+        wait_until(lambda: stream.store().levels("default") == before, "the levels are back")
+    assert verified(stream) == []

@@ -13,6 +13,13 @@ from questream.records.headers import (
     reference_letter,
     strip_dead_letter_headers,
 )
+from questream.records.levels import (
+    PublishedLevels,
+    encode_levels,
+    is_levels_key,
+    levels_document,
+    read_levels_document,
+)
 from questream.records.operations import decode_operation, encode_operation
 from questream.records.published import read_decision
 from questream.records.reasons import Reason
@@ -22,12 +29,14 @@ from questream.records.states import (
     decode_namespace_state,
     encode_cluster_state,
     encode_namespace_state,
+    is_cluster_key,
     is_namespace_key,
 )
 
 __all__ = [
     "Deserializer",
     "Origin",
+    "PublishedLevels",
     "QuestionDecoder",
     "Reason",
     "Reference",
@@ -39,13 +48,18 @@ __all__ = [
     "decode_operation",
     "encode_cluster_state",
     "encode_decision",
+    "encode_levels",
     "encode_namespace_state",
     "encode_operation",
+    "is_cluster_key",
+    "is_levels_key",
     "is_namespace_key",
+    "levels_document",
     "load_schema",
     "open_decoder",
     "passthrough_headers",
     "read_decision",
+    "read_levels_document",
     "reference_letter",
     "strip_dead_letter_headers",
 ]

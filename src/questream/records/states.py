@@ -7,6 +7,7 @@ a lost Redis is restored from. The schemas are `load_schema("cluster-state")` an
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Literal, TypeVar, get_args
@@ -32,12 +33,18 @@ from questream.records.reasons import Reason
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, is_known
 
+_CLUSTER_KEY = re.compile(rb"[^/]*/c[0-9]+")
 _FLOAT32 = np.dtype("<f4")
 
 
 def is_namespace_key(key: bytes) -> bool:
     """Whether a key of the cluster topic is a namespace's and not a cluster's."""
     return b"/" not in key
+
+
+def is_cluster_key(key: bytes) -> bool:
+    """Whether a key of the cluster topic is a cluster's, and neither a namespace's nor of what stands beside it."""
+    return _CLUSTER_KEY.fullmatch(key) is not None
 
 
 def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:

@@ -14,7 +14,13 @@ from questream.broker.port import Consumer, Message, Partition
 from questream.broker.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord, ClusterTopicDamaged, KafkaUnavailable, Problem
-from questream.records import decode_cluster_state, decode_namespace_state, is_namespace_key
+from questream.records import (
+    PublishedLevels,
+    decode_cluster_state,
+    decode_namespace_state,
+    is_levels_key,
+    is_namespace_key,
+)
 from questream.recovery.home import HOME_HEADER, Home
 from questream.recovery.operation_topic import OperationTopic, PublishedOperations
 from questream.settings import Settings
@@ -47,7 +53,8 @@ class Published:
     `streams` are the names, as a store has them, of the topics whose questions were in flight.
     `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
     keep the older.
-    `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state.
+    `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state,
+    `unreadable_levels` where those of its levels stand, by key.
     """
 
     revisions: dict[int, int] = field(default_factory=dict)
@@ -58,6 +65,8 @@ class Published:
     outdated: set[int] = field(default_factory=set)
     streams: set[str] = field(default_factory=set)
     operations: PublishedOperations = field(default_factory=PublishedOperations)
+    levels: PublishedLevels = field(default_factory=PublishedLevels)
+    unreadable_levels: dict[bytes, Place] = field(default_factory=dict)
 
 
 class ClusterTopic:
@@ -254,6 +263,16 @@ def unreadable_state(namespace: str, cluster_id: int, place: Place) -> Problem:
     )
 
 
+def unreadable_levels(namespace: str, place: Place) -> Problem:
+    """A record that is no part of levels."""
+    return Problem(
+        f"levels of {namespace!r} cannot be read (topic {place.topic}, partition {place.partition},"
+        f" offset {place.offset})",
+        "if a newer release wrote them, run that one; else have them found anew, with other ids, by questream restore"
+        " --give-up",
+    )
+
+
 def _place(message: Message) -> Place:
     return Place(message.topic, message.partition, message.offset)
 
@@ -274,6 +293,9 @@ def _named_cluster(key: bytes) -> int:
 
 def _note(published: Published, key: bytes, value: bytes | None, place: Place) -> None:
     """Take note of a record. Raises ValueError if its key is none of ours."""
+    if is_levels_key(key):
+        _note_levels(published, key, value, place)
+        return
     cluster_id = _parsed_key(key)
     try:
         if cluster_id == 0:
@@ -294,6 +316,15 @@ def _note(published: Published, key: bytes, value: bytes | None, place: Place) -
         published.unreadable[cluster_id] = place
     else:
         published.unreadable.pop(cluster_id, None)
+
+
+def _note_levels(published: Published, key: bytes, value: bytes | None, place: Place) -> None:
+    try:
+        published.levels.add(key, value)
+    except BadRecord:
+        published.unreadable_levels[key] = place
+    else:
+        published.unreadable_levels.pop(key, None)
 
 
 def _note_home(published: Published, headers: Iterable[tuple[str, bytes | None]]) -> None:

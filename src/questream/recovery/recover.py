@@ -37,7 +37,7 @@ from questream.errors import (
     StoreDamaged,
     recourse_of,
 )
-from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_state
+from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_levels, unreadable_state
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
 from questream.recovery.putting_back import Offsets, PuttingBack
@@ -267,7 +267,8 @@ class StoreRecovery:
                 continue
             if self._homes is not None:
                 self._homes.require(name, newest.home)
-            if self._behind(name, newest, self._store.revisions(name, [*newest.revisions, *newest.retired])):
+            is_behind = self._behind(name, newest, self._store.revisions(name, [*newest.revisions, *newest.retired]))
+            if is_behind or newest.levels.version > self._store.levels_marks([name])[name].version:
                 logger.warning("the store is older than what was published", extra={"namespace": name})
                 self._store.require_recovery(name)
         known = self._store.namespaces()
@@ -323,6 +324,7 @@ class StoreRecovery:
         operations = published.operations
         if operations.newest:
             self._store.restore_operations(namespace, token, operations.ordered(), operations.newest)
+        self._put_back_levels(namespace, token, published)
         whole = _numbered_on(published, self._store.namespace_state(namespace))
         self._store.recover(namespace, token, whole, _decided(committed), sorted({*unpublished, *published.outdated}))
         self._damaged.pop(namespace, None)
@@ -332,6 +334,11 @@ class StoreRecovery:
             extra={"namespace": namespace, "clusters": count},
         )
         return count
+
+    def _put_back_levels(self, namespace: str, token: str, published: Published) -> None:
+        levels = published.levels.whole()
+        if levels is not None and self._store.restore_levels(namespace, token, levels):
+            logger.info("levels are as they were published", extra={"namespace": namespace})
 
     def _putting_back(
         self, namespace: str, token: str, published: Published, mended: Mended, committed: Offsets, of: int = 0
@@ -343,6 +350,8 @@ class StoreRecovery:
 
     def _gone(self, namespace: str, published: Published, mended: Mended) -> list[int]:
         """The clusters of which neither the store nor the topic has a state, where they are given up."""
+        if published.unreadable_levels and not self._give_up:
+            raise ClusterTopicDamaged(*unreadable_levels(namespace, min(published.unreadable_levels.items())[1]))
         unreadable = sorted(published.unreadable.keys() - {0} if self._give_up else published.unreadable)
         if unreadable and not self._give_up:
             raise ClusterTopicDamaged(*unreadable_state(namespace, unreadable[0], published.unreadable[unreadable[0]]))

@@ -17,7 +17,7 @@ from questream.domain import ClusterState, name_some, parse_cluster_id
 from questream.records import read_decision
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.settings import Settings
-from questream.store.protocol import Store
+from questream.store.protocol import Store, StoredLevels
 
 _ALL = 1_000_000_000
 # Sums are float32: adding in another order moves the last digits.
@@ -60,6 +60,7 @@ def verify(settings: Settings, store: Store, topic: ClusterTopic, decisions: int
         states = topic.states(name, of_topic.revisions.keys())
         named = {cluster_id for namespace, cluster_id in newest if namespace == name}
         differences += _compare(store, name, held, of_topic, states, named)
+        differences += _compare_levels(store, name, held, of_topic)
     clusters = sum(len(held.states) for held in before.values())
     return Verified(len(before.keys() | published.keys()), clusters, len(newest), differences)
 
@@ -74,6 +75,9 @@ class _Held:
         )
         # After the states: what left the outbox before them is in the topic by now.
         self.unpublished = set(store.unpublished(namespace, 0, _ALL)) if self.states else set()
+        mark = store.levels_marks([namespace]).get(namespace)
+        self.levels = StoredLevels() if mark is None else store.levels(namespace)
+        self.levels_are_published = mark is not None and mark.published == self.levels.version
 
 
 def _compare(
@@ -135,6 +139,33 @@ def _compare(
         "ids of the newest decisions are unknown",
         "stop the workers, and run: questream restore",
     )
+
+
+def _compare_levels(store: Store, namespace: str, held: _Held, of_topic: Published) -> Iterator[Difference]:
+    published = of_topic.levels.whole() or StoredLevels()
+    if not published.version and not held.levels.version:
+        return
+    if store.levels(namespace).version < published.version:
+        yield Difference(
+            namespace,
+            "the store has all that was published",
+            "its intents and topics are older than those of the topic",
+            "questream restore",
+        )
+    if held.levels_are_published and held.levels.version > published.version:
+        yield Difference(
+            namespace,
+            "every change is published",
+            "its intents and topics are missing or older in the topic, and do not wait to be published",
+            "let the workers open new clusters: what is found then is published",
+        )
+    if held.levels.version == published.version and held.levels != published:
+        yield Difference(
+            namespace,
+            "the topic has what the store holds",
+            "its intents and topics are others in the topic",
+            "stop the workers, set the store aside, and run: questream restore",
+        )
 
 
 def _disagree(held: ClusterState, published: ClusterState) -> bool:

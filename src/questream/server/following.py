@@ -10,7 +10,7 @@ from questream.broker.connect import open_reader
 from questream.broker.port import Message
 from questream.broker.reading import start_at
 from questream.errors import BadRecord, QuestreamError
-from questream.records import decode_cluster_state, is_namespace_key
+from questream.records import decode_cluster_state, is_cluster_key
 from questream.server.catalogues import Catalogues
 from questream.settings import Settings
 
@@ -86,7 +86,7 @@ def take_states(catalogues: Catalogues) -> Callable[[Message], None]:
 
     def take(message: Message) -> None:
         key = message.key or b""
-        if is_namespace_key(key) or not catalogues.watches(key.partition(b"/")[0].decode(errors="replace")):
+        if not is_cluster_key(key) or not catalogues.watches(key.partition(b"/")[0].decode(errors="replace")):
             return
         try:
             catalogues.follow(decode_cluster_state(key, message.value))

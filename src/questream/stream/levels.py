@@ -94,9 +94,13 @@ class LevelRuns:
             # The decider meets the same store, and says so.
             logger.debug("levels not looked at", extra={"reason": str(error)})
             return
-        for namespace in self._snapshots.outdated(marks):
+        # Decisions name published levels alone: an id that is in one outlives the memory of the store.
+        published = {namespace: mark for namespace, mark in marks.items() if mark.published == mark.version}
+        for namespace in self._snapshots.outdated(published):
             try:
-                self._snapshots.note(namespace, self._store.levels(namespace))
+                levels = self._store.levels(namespace)
+                if levels.version == published[namespace].version:
+                    self._snapshots.note(namespace, levels)
             except QuestreamError as error:
                 logger.debug("levels not read", extra={"namespace": namespace, "reason": str(error)})
         for namespace, mark in marks.items():

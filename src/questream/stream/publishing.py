@@ -29,6 +29,7 @@ from questream.records.fingerprint import LastRecord
 from questream.store.protocol import Store
 from questream.stream.backlog import Batch
 from questream.stream.decider import DecidedBatch, Published
+from questream.stream.level_relay import LevelRelay
 from questream.stream.operations import OperationRelay
 from questream.stream.outbox import RELAYED_AT_ONCE, Headers, OutboxRelay, RelayBatch
 from questream.stream.question import Answered, Decided, Recalled, Refused, too_large
@@ -83,6 +84,7 @@ class Publishing:
         self._pace = pace or Pace(RELAYED_AT_ONCE, math.inf)
         self._limits = SizeLimits()
         self._relay = OutboxRelay(store, retry, topics.clusters, state_headers, self._on_refused)
+        self._levels = LevelRelay(store, retry)
         self._assignment_id = -1
         self._published_below: dict[tuple[str, int], int] = {}
         # The store epoch of each namespace in which its outbox was emptied before its first decision was published.
@@ -178,6 +180,26 @@ class Publishing:
         self._operations.confirm(claimed)
         self._relay.confirm([relay_batch], {})
         self._relay.flush()
+
+    def relay_levels(self, namespace: str) -> None:
+        """Publish the intents and topics of a namespace that were found since they were last published."""
+        claimed = self._levels.claim(namespace)
+        if claimed is None:
+            return
+        relay_batch = self._relay.resting_on(namespace, claimed.store_epoch, ())
+        records = [Outgoing(self._topics.clusters, *pair, relay_batch.headers) for pair in claimed.records]
+
+        def verify() -> None:
+            self._verify([relay_batch])
+            self._levels.require(claimed)
+
+        try:
+            self._send(records, len(records), {}, None, verify)
+        except KafkaRefused as error:
+            # Levels that the topic does not take must not stop decisions.
+            self._levels.hold(error)
+            return
+        self._levels.confirm(claimed)
 
     def _note_published(self, decided: DecidedBatch) -> None:
         if decided.batch.assignment_id != self._assignment_id:

@@ -179,6 +179,9 @@ def _told(entries: Iterable[Entry]) -> dict[str, Told]:
     for entry in entries:
         namespace, slash, name = (entry.key or b"").decode().partition("/")
         of_namespace = told.setdefault(namespace, Told())
+        if slash and name.startswith("levels/"):
+            # Intents and topics: the campaign's namespaces are judged by their clusters.
+            continue
         if slash:
             number = _number(name)
             of_namespace.states.setdefault(number, []).append(_state(entry, number))

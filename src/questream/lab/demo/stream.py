@@ -19,7 +19,7 @@ from questream.embedded import for_embedded_broker
 from questream.errors import QuestreamError
 from questream.lab.demo.tally import Place, Tally
 from questream.lab.task import Task
-from questream.records import dead_letter_origin, is_namespace_key
+from questream.records import dead_letter_origin, is_cluster_key, is_namespace_key
 from questream.records.files import FileQuestion
 from questream.settings import KafkaSettings, Settings
 
@@ -78,6 +78,8 @@ class Reader(Task):
         if is_namespace_key(key):
             if record.value is not None:
                 self._tally.add_namespace_state(orjson.loads(record.value))
+            return
+        if not is_cluster_key(key):
             return
         cluster_id = key.decode().partition("/")[2]
         self._tally.add_cluster_state(cluster_id, None if record.value is None else orjson.loads(record.value))

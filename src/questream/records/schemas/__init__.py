@@ -7,11 +7,12 @@ from typing import Any
 
 import orjson
 
-SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event", "operation")
+SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event", "operation", "levels")
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter`, `cluster-event` or `operation`.
+    """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter`, `cluster-event`,
+    `operation` or `levels`.
 
     Raises ValueError for another name.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from questream.clustering.stored_levels import StoredLevels
 from questream.store.protocol.clusters import Clusters
 from questream.store.protocol.commits import (
     TURN_SECONDS,
@@ -23,7 +24,7 @@ from questream.store.protocol.commits import (
     Stale,
     Tail,
 )
-from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark, StoredLevels
+from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark
 from questream.store.protocol.namespaces import (
     LAYOUT,
     NO_TOPICS,

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from questream.clustering.levels import Levels, Node
+from questream.clustering.stored_levels import StoredLevels
 
 # The last that are kept.
 ENDED_KEPT = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLevels:
-    """What a run found. `version` is the store's number of it, 0 before the first run; a later run has a higher one.
-
-    `opened` clusters had been opened by then: those with a higher number are new since. `ended` are communities that
-    are no more, the last that ended last, and where most of their questions went; None where all their leaves are gone.
-    """
-
-    levels: Levels = field(default_factory=Levels)
-    opened: int = 0
-    ended: Mapping[Node, Node | None] = field(default_factory=dict)
-    version: int = 0
-
-
 class LevelsMark(NamedTuple):
     """How far a namespace and its levels are: the levels' `version` and `opened` as in StoredLevels, and by now the
-    numbers of clusters that were opened (`opened_now`) and that live (`live`)."""
+    numbers of clusters that were opened (`opened_now`) and that live (`live`). `published` is the last version that
+    the cluster topic has, 0 for none."""
 
     version: int
     opened: int
     opened_now: int
     live: int
+    published: int = 0
 
 
 class LevelCalls(Protocol):
@@ -58,4 +45,13 @@ class LevelCalls(Protocol):
         """Put the levels in the place of their `version`, whole; False where another version stands.
 
         Raises RecoveryNeeded if another store epoch stands.
+        """
+
+    def confirm_levels(self, namespace: str, version: int) -> None:
+        """The levels of this version are published; nothing where another stands by now."""
+
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
+        """Put published levels back under the token of a recovery, with their version.
+
+        False, and nothing is changed, where the store has later ones or the recovery is another's.
         """

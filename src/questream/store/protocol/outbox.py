@@ -54,12 +54,14 @@ class Verified:
 class Waiting:
     """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox.
 
-    `operations` tells that operations wait to be published.
+    `operations` tells that operations wait to be published, `levels` that the namespace's levels do, whose
+    lease nobody has.
     """
 
     store_epoch: str | None
     cluster_ids: list[int]
     operations: bool = False
+    levels: bool = False
 
 
 class Outbox(Protocol):

@@ -131,9 +131,10 @@ KINDS = (
         "PREFIX:{NAMESPACE}:levels",
         "hash",
         "levels: JSON of the intents and topics that a run found (store/levels_text.py); version: its number;"
-        " opened: how many clusters had been opened by then; lease: who finds them anew, until when",
-        "lease_levels write_levels",
-        "lease_levels and write_levels, where it is of another type",
+        " opened: how many clusters had been opened by then; published: the last version that the cluster topic has;"
+        " lease: who finds or publishes them, until when",
+        "lease_levels write_levels confirm_levels restore_levels",
+        "lease_levels, write_levels and restore_levels, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

@@ -35,13 +35,14 @@ class RedisLevels(RedisCalls):
             chunk = namespaces[start : start + CHUNK]
             pipeline = self._client.pipeline(transaction=False)
             for namespace in chunk:
-                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened"])
+                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened", "published"])
                 pipeline.hmget(self._keys.of(namespace, "meta"), ["next", "live"])
             replies = pipeline.execute(raise_on_error=False)
             for namespace, written, counted in zip(chunk, replies[::2], replies[1::2], strict=True):
-                opened_now, live = _counts(counted)
+                version, opened, published = _counts(written, 3)
+                opened_now, live = _counts(counted, 2)
                 if opened_now:
-                    marks[namespace] = LevelsMark(*_counts(written), opened_now - 1, live)
+                    marks[namespace] = LevelsMark(version, opened, opened_now - 1, live, published)
         return marks
 
     @on_namespace
@@ -57,10 +58,17 @@ class RedisLevels(RedisCalls):
         args = [store_epoch, levels.version, levels.opened, levels_text(levels)]
         return bool(self._scripts["write_levels"](keys=keys, args=args))
 
+    @on_namespace
+    def confirm_levels(self, namespace: str, version: int) -> None:
+        self._scripts["confirm_levels"](keys=[self._keys.of(namespace, "levels")], args=[version])
 
-def _counts(reply: Any) -> tuple[int, int]:
-    """Two fields as counts, 0 for what is none."""
-    if not isinstance(reply, list):
-        return 0, 0
-    one, other = (int(value) if is_count(value) else 0 for value in reply)
-    return one, other
+    @on_namespace
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
+        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
+        args = [token, levels.version, levels.opened, levels_text(levels)]
+        return bool(self._scripts["restore_levels"](keys=keys, args=args))
+
+
+def _counts(reply: Any, fields: int) -> list[int]:
+    """So many fields as counts, 0 for what is none."""
+    return [int(value) if is_count(value) else 0 for value in reply] if isinstance(reply, list) else [0] * fields

@@ -59,7 +59,10 @@ class RedisOutbox(RedisCalls):
         metas = [[self._keys.of(name, "meta")] for name in namespaces]
         calls = [ScriptCall(self._scripts["store_epoch"], meta, []) for meta in metas]
         calls += [self._unpublished_call(namespace, older_than_seconds, limit) for namespace in namespaces]
-        calls += [ScriptCall(self._scripts["operations_wait"], meta, []) for meta in metas]
+        calls += [
+            ScriptCall(self._scripts["waiting"], [*meta, self._keys.of(name, "levels")], [])
+            for name, meta in zip(namespaces, metas, strict=True)
+        ]
         replies, count = self._call_all(calls), len(namespaces)
         found = zip(namespaces, replies[:count], replies[count : 2 * count], replies[2 * count :], strict=True)
         return {namespace: self._failing_alone(namespace, partial(_waiting, *three)) for namespace, *three in found}
@@ -90,10 +93,11 @@ class RedisOutbox(RedisCalls):
         return [(one, error) for one, error in outcomes if isinstance(error, StoreError)]
 
 
-def _waiting(store_epoch: Any, waiting: Any, operations: Any) -> Waiting:
+def _waiting(store_epoch: Any, cluster_ids: Any, beside: Any) -> Waiting:
     found = answered(store_epoch)
+    operations, levels = answered(beside)
     return Waiting(
-        None if found is None else found.decode(), _cluster_ids(answered(waiting)), bool(answered(operations))
+        None if found is None else found.decode(), _cluster_ids(answered(cluster_ids)), bool(operations), bool(levels)
     )
 
 

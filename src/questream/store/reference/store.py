@@ -131,6 +131,7 @@ class _Namespace:
     operation_count: int = 0
     constrained: int = 0  # the seq at which exemplars last changed
     levels: StoredLevels = field(default_factory=StoredLevels)
+    levels_published: int = 0
     levels_lease: tuple[str, float] = ("", 0.0)
     operations_published: int = 0
     # The store epoch in which they were compared with what was published.
@@ -406,7 +407,11 @@ class MemoryStore:
             known = {name: self._namespaces[name] for name in namespaces if name in self._namespaces}
             return {
                 name: LevelsMark(
-                    state.levels.version, state.levels.opened, state.next_id - 1, len(list(_members(state, "idle")))
+                    state.levels.version,
+                    state.levels.opened,
+                    state.next_id - 1,
+                    len(list(_members(state, "idle"))),
+                    state.levels_published,
                 )
                 for name, state in known.items()
             }
@@ -427,6 +432,28 @@ class MemoryStore:
                 return False
             state.levels = replace(levels, version=max(levels.version + 1, int(self._clock() * 1000)))
             return True
+
+    def confirm_levels(self, namespace: str, version: int) -> None:
+        with self._lock:
+            state = self._get(namespace)
+            if state.levels.version == version:
+                state.levels_published = version
+
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            is_late = state.levels.version > levels.version
+            if is_late or state.store_epoch is not None or state.recovery_token != token:
+                return False
+            state.levels, state.levels_published = levels, levels.version
+            return True
+
+    def _levels_wait(self, namespace: str) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            is_leased = state.levels_lease[1] > self._clock()
+            waits = state.levels_published != state.levels.version and not is_leased
+            return state.store_epoch is not None and waits
 
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         with self._lock:
@@ -627,6 +654,7 @@ class MemoryStore:
                 self.store_epoch(namespace),
                 self.unpublished(namespace, older_than_seconds, limit),
                 self._operations_wait(namespace),
+                self._levels_wait(namespace),
             )
 
         return {namespace: _failing_alone(partial(look, namespace)) for namespace in namespaces}

@@ -97,7 +97,7 @@ class NamedClusters(Fault):
 
 def _told(reader: Reader) -> set[tuple[bytes, str]]:
     states = [
-        (record.key, json.loads(record.value)) for record in reader.records if record.value and b"/" in record.key
+        (record.key, json.loads(record.value)) for record in reader.records if record.value and b"/c" in record.key
     ]
     return {(key, state["label"]) for key, state in states}
 

@@ -1,0 +1,163 @@
+"""Levels in JSON: whole as the store keeps them, in parts as the cluster topic carries them; `load_schema("levels")`.
+
+A part's key is `namespace/levels/0` and on. Parts of one version are published by one transaction, each of its own key:
+where a later version has fewer of them, the rest of an earlier one stays in the topic and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from questream.clustering.levels import Levels, Node, parse_node
+from questream.clustering.stored_levels import StoredLevels
+from questream.errors import BadRecord
+from questream.records.reasons import Reason
+from questream.records.versions import SCHEMA_VERSION, is_known
+
+# Nodes and ended communities of a part: about 100 kB, far below what a topic takes.
+_NODES_OF_A_PART = 5000
+# Of one version: those of ten million nodes.
+_MOST_PARTS = 2000
+_KEY = re.compile(rb"([^/]*)/levels/(0|[1-9][0-9]{0,3})")
+
+
+def levels_document(levels: StoredLevels) -> dict[str, Any]:
+    """{next: [number of each level], opened, within: {community: [nodes]}, ended: [[community, where or null]]}."""
+    return {
+        "next": list(levels.levels.next_numbers),
+        "opened": levels.opened,
+        "within": {str(node): [str(child) for child in within] for node, within in levels.levels.children().items()},
+        "ended": [[str(node), None if into is None else str(into)] for node, into in levels.ended.items()],
+    }
+
+
+def read_levels_document(document: Mapping[str, Any], version: int) -> StoredLevels:
+    """The inverse of `levels_document`.
+
+    Raises ValueError, TypeError, LookupError or AttributeError for anything else.
+    """
+    parents: dict[Node, Node] = {}
+    for community, within in document["within"].items():
+        parent = parse_node(community)
+        parents.update((parse_node(child), parent) for child in within)
+    ended = {parse_node(node): None if into is None else parse_node(into) for node, into in document["ended"]}
+    one, two = document["next"]
+    return StoredLevels(Levels(parents, (int(one), int(two))), int(document["opened"]), ended, version)
+
+
+def is_levels_key(key: bytes) -> bool:
+    """Whether a key of the cluster topic is that of a part of a namespace's levels."""
+    return _KEY.fullmatch(key) is not None
+
+
+def encode_levels(namespace: str, levels: StoredLevels) -> list[tuple[bytes, bytes]]:
+    """Key and JSON value of each part."""
+    whole = levels_document(levels)
+    parts = list(_parts(whole["within"], whole["ended"]))
+    of_all = {
+        "schema_version": SCHEMA_VERSION,
+        "cluster_id": None,
+        "namespace": namespace,
+        "event": "levels",
+        "version": levels.version,
+        "parts": len(parts),
+        "next": whole["next"],
+        "opened": levels.opened,
+    }
+    return [
+        (f"{namespace}/levels/{number}".encode(), orjson.dumps({**of_all, "part": number, **part}))
+        for number, part in enumerate(parts)
+    ]
+
+
+class PublishedLevels:
+    """The levels of a namespace out of the records of the cluster topic.
+
+    `version` is that of the newest part, 0 without one. Parts of earlier versions are let go when the newest is whole.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._parts: dict[int, dict[int, dict[str, Any]]] = {}
+        self._next_numbers = (1, 1)
+
+    def add(self, key: bytes, value: bytes | None) -> None:
+        """Take a record.
+
+        Raises BadRecord with stage `restore` and reason `invalid_state` if it is no such part, `newer_version` if a
+        later release of questream wrote it.
+        """
+        if value is None:
+            return
+        try:
+            part = orjson.loads(value)
+            if not is_known(part["schema_version"]):
+                raise _newer_version()
+            number, of = int(part["part"]), int(part["parts"])
+            if key != f"{part['namespace']}/levels/{number}".encode() or not 0 <= number < of <= _MOST_PARTS:
+                raise _invalid()
+            read = read_levels_document(part, int(part["version"]))
+        except (BadRecord, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise error if isinstance(error, BadRecord) else _invalid() from None
+        one, two = self._next_numbers
+        self._next_numbers = (max(one, read.levels.next_numbers[0]), max(two, read.levels.next_numbers[1]))
+        self._parts.setdefault(read.version, {})[number] = part
+        self.version = max(self.version, read.version)
+        newest = max((version for version in self._parts if self._is_whole(version)), default=0)
+        self._parts = {version: parts for version, parts in self._parts.items() if version >= newest}
+
+    def whole(self) -> StoredLevels | None:
+        """The newest levels of which all parts are there, None without any part.
+
+        A publication without transactions may leave parts of a later version, or no version whole: the numbers that
+        come next are the highest of all parts, so that no id comes to mean something else.
+        """
+        if not self._parts:
+            return None
+        newest = max((version for version in self._parts if self._is_whole(version)), default=0)
+        if not newest:
+            return StoredLevels(Levels(next_numbers=self._next_numbers), version=self.version)
+        parts = [part for _, part in sorted(self._parts[newest].items())]
+        within: dict[str, list[str]] = {}
+        for part in parts:
+            for community, nodes in part["within"].items():
+                within.setdefault(community, []).extend(nodes)
+        ended = [pair for part in parts for pair in part["ended"]]
+        document = {**parts[0], "next": self._next_numbers, "within": within, "ended": ended}
+        return read_levels_document(document, self.version)
+
+    def _is_whole(self, version: int) -> bool:
+        parts = self._parts[version]
+        return len(parts) == int(next(iter(parts.values()))["parts"])
+
+
+def _parts(within: Mapping[str, list[str]], ended: list[list[str | None]]) -> Iterator[dict[str, Any]]:
+    """One part at least, each of so many nodes and ended communities at most."""
+    rows: list[tuple[str, str] | list[str | None]] = [
+        (community, node) for community, nodes in within.items() for node in nodes
+    ]
+    rows += ended
+    for start in range(0, max(1, len(rows)), _NODES_OF_A_PART):
+        part: dict[str, Any] = {"within": {}, "ended": []}
+        for row in rows[start : start + _NODES_OF_A_PART]:
+            if isinstance(row, tuple):
+                part["within"].setdefault(row[0], []).append(row[1])
+            else:
+                part["ended"].append(row)
+        yield part
+
+
+def _invalid() -> BadRecord:
+    return BadRecord("restore", Reason.INVALID_STATE.value, "the record must be a part of levels under its own key")
+
+
+def _newer_version() -> BadRecord:
+    return BadRecord(
+        "restore",
+        Reason.NEWER_VERSION.value,
+        f"the levels are of a later release, this one reads schema_version {SCHEMA_VERSION}; upgrade questream",
+    )

@@ -1,0 +1,11 @@
+-- Put back the levels that the cluster topic has, unless the store has later ones.
+-- KEYS: 1 meta, 2 levels
+-- ARGV: 1 token of the recovery, 2 version, 3 clusters opened by then, 4 the levels: store/levels_text.py
+-- Replies: 1, or 0 where later ones stand or the recovery is another's
+local meta_key, levels_key, token, version, opened, levels = KEYS[1], KEYS[2], unpack(ARGV)
+if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= token then return 0 end
+if is_other('HGET', levels_key, 'version') then redis.call('DEL', levels_key) end
+local standing = redis.call('HGET', levels_key, 'version')
+if is_number(standing) and tonumber(standing) > tonumber(version) then return 0 end
+redis.call('HSET', levels_key, 'version', version, 'published', version, 'opened', opened, 'levels', levels)
+return 1
