@@ -202,7 +202,7 @@ class Ruling:
         )
 
 
-OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "undo"]
+OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,8 @@ class Operation:
     """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
 
     `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed.
-    `undoes` is the number of the operation that it takes back, `undone_by` of the one that took it back.
+    `undoes` is the number of the operation that it takes back, `undone_by` of the one that took it back. Of a merge,
+    `survivor` is the one of its two clusters that both are by now.
     """
 
     id: str
@@ -223,6 +224,7 @@ class Operation:
     after: Mapping[int, Ruling]
     undoes: int | None = None
     undone_by: int | None = None
+    survivor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from questream.clustering.constraints import pack_vector
 from questream.clustering.merging import Merge
-from questream.domain import EXEMPLARS_KEPT, Exemplar, OperationKind, Ruling
+from questream.domain import EXEMPLARS_KEPT, ClusterState, Exemplar, OperationKind, Ruling, Vector
 from questream.errors import Contended, RecoveryNeeded
 from questream.store.protocol import (
     OPERATIONS_KEPT,
@@ -324,6 +326,62 @@ def test_exemplars_are_put_back(store: Store, namespace: str) -> None:
     store.recover(namespace, token, None, {})
     assert store.load(namespace).exemplars(1) == (PUT_IN,)
     assert ruling_of(store, namespace, 1).exemplars == (PUT_IN,)
+
+
+def merging(store: Store, namespace: str, after: Ruling, number: int = 1) -> ProposedOperation:
+    """The merge of clusters 1 and 2 as an operation, after which both are ruled so."""
+    before = {i: ruling_of(store, namespace, i) for i in (1, 2)}
+    proposed_merge = replace(merge_one_and_two(store, namespace), by_operator=True)
+    rulings = (before, {1: after, 2: replace(before[2], exemplars=())})
+    return ProposedOperation(f"op-{number}", "merge", "ann", "same", *rulings, merge=proposed_merge)
+
+
+def test_an_operation_merges_two_clusters_and_says_which_survives(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    reject(store, namespace, 2, TURNED_AWAY)
+    named = Ruling("cards", "team", pinned=True, exemplars=(TURNED_AWAY,))
+    before = {i: store.cluster(namespace, i) for i in (1, 2)}
+    mirror = store.load(namespace)
+    operation = store.operate(namespace, merging(store, namespace, named, number=2))
+    assert operation is not None
+    assert (operation.number, operation.survivor, list(operation.after)) == (2, 1, [1, 2])
+    assert store.operation(namespace, 2) == replace(operation, before=store.operation(namespace, 2).before)  # type: ignore[union-attr]  # it is kept
+    survivor, gone = store.states(namespace, [1, 2])
+    assert before[1] is not None
+    assert before[2] is not None
+    assert (survivor.ruling, survivor.operation, survivor.event) == (named, 2, "labelled")
+    assert survivor.size == before[1].size + before[2].size
+    assert survivor.revision == before[1].revision + 1
+    assert (gone.merged_into, gone.event, gone.members, gone.exemplars) == (1, "merged", 0, ())
+    assert survivor.in_flight.absorbed == (2,)
+    assert {1, 2} <= set(store.unpublished(namespace, 0, 10))
+    tail = store.tail(namespace, mirror.store_epoch, mirror.seq)
+    assert tail.changes is not None
+    mirror.apply(tail.changes)
+    assert tail.seq > seq
+    for one in (mirror, store.load(namespace)):
+        assert (sorted(one.row_of), one.member_count(1), one.exemplars(1)) == ([1], survivor.members, (TURNED_AWAY,))
+        assert one.vector_sum(1).tolist() == merge_sum(before).tolist()
+
+
+def merge_sum(states: Mapping[int, ClusterState | None]) -> Vector:
+    total: Vector = np.sum([state.vector_sum for state in states.values() if state and state.vector_sum is not None], 0)
+    return total
+
+
+def test_an_operation_merges_nothing_where_a_centroid_has_moved(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    late = merging(store, namespace, Ruling())
+    joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    assert isinstance(commit(store, namespace, joined), Committed)
+    assert store.operate(namespace, late) is None
+    assert [state.event for state in store.states(namespace, [1, 2])] == ["updated", "updated"]
+    seen = merging(store, namespace, Ruling())
+    assert seen.merge is not None
+    seen = replace(seen, merge=replace(seen.merge, survivor_members=3))
+    assert store.operate(namespace, seen) is not None
+    # The other is no live cluster any more.
+    assert store.operate(namespace, replace(seen, id="op-2")) is None
 
 
 def wait(store: Store, namespace: str) -> bool:

@@ -213,9 +213,16 @@ def test_a_label_and_a_route_are_set_kept_and_removed(filled: str) -> None:
     assert questream("clusters", "label", "c1", f"--redis.url={filled}").code == ExitCode.USAGE
 
 
-def test_two_clusters_are_merged_for_ever(filled: str) -> None:
-    outcome = questream("clusters", "merge", "c3", "c1", "--json", f"--redis.url={filled}")
-    assert (outcome.code, outcome.json) == (0, {"cluster_id": "c1", "merged": "c3", "size": 4})
+def test_two_clusters_are_merged_by_an_operation(filled: str) -> None:
+    previewed = questream("clusters", "merge", "c3", "c1", "--dry-run", "--json", f"--redis.url={filled}")
+    assert (previewed.json["operation"], previewed.json["survivor"]) == (None, "c1")
+    by_ann = ("--actor", "ann", "--reason", "same", "--id", "m1", "--json", f"--redis.url={filled}")
+    outcome = questream("clusters", "merge", "c3", "c1", *by_ann)
+    told = outcome.json
+    assert (outcome.code, told["cluster_id"], told["merged"], told["size"]) == (0, "c1", "c3", 4)
+    assert questream("clusters", "merge", "c3", "c1", *by_ann).json == told
+    (operation,) = questream("clusters", "history", "c3", "--json", f"--redis.url={filled}").json_lines
+    assert [operation[name] for name in ("kind", "actor", "reason", "survivor")] == ["merge", "ann", "same", "c1"]
     shown = questream("clusters", "show", "c3", "--json", f"--redis.url={filled}")
     assert shown.json["cluster_id"] == "c1"
     assert "c3 was merged into c1" in shown.err
@@ -232,7 +239,7 @@ def test_a_merge_names_the_label_that_it_would_drop_and_drops_it_only_when_told(
     assert "--yes" in refused.err
     assert questream("clusters", "show", "c3", "--json", f"--redis.url={filled}").json["label"] == "card delivery"
     merged = questream("clusters", "merge", "c3", "c1", "--yes", "--json", f"--redis.url={filled}")
-    assert merged.json == {"cluster_id": "c1", "merged": "c3", "size": 4}
+    assert [merged.json[name] for name in ("cluster_id", "merged", "size")] == ["c1", "c3", 4]
     assert questream("clusters", "show", "c3", "--json", f"--redis.url={filled}").json["label"] == "card arrival"
 
 

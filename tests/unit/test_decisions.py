@@ -90,12 +90,12 @@ def test_separated_clusters_are_not_merged_by_anybody_until_that_is_undone(store
     decisions = by(store)
     separated = decisions.commit(decisions.separate(1, 2))
     # What inherits the separation is as separate.
-    assert merge_clusters(store, "default", 2, 3).survivor.cluster_id == 2
+    assert merge_clusters(store, "default", 2, 3).survivor == 2
     with pytest.raises(OperationRefused, match="were separated"):
         merge_clusters(store, "default", 1, 3)
     undo(store, separated.number)
     assert ruling_of(store, 1) == ruling_of(store, 2) == Ruling()
-    assert merge_clusters(store, "default", 1, 3).survivor.cluster_id == 1
+    assert merge_clusters(store, "default", 1, 3).survivor == 1
 
 
 def test_a_decision_follows_what_a_cluster_has_become(store: MemoryStore) -> None:
@@ -137,3 +137,22 @@ def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> N
     made = [decisions.commit(propose) for propose in (decisions.pin(1), decisions.separate(1, 2), decisions.undo(1))]
     assert len({operation.id for operation in made}) == 3
     assert not ruling_of(store, 1).pinned
+
+
+def test_who_keeps_a_decision_in_a_merge_keeps_it_whole(store: MemoryStore) -> None:
+    label(store, 1, "card arrival")
+    decisions = by(store)
+    decisions.commit(decisions.label(2, "card delivery", "cards-team"))
+    with pytest.raises(OperationRefused, match="of neither of the two"):
+        decisions.commit(decisions.merge(1, 2, keep=3))
+    merged = decisions.commit(decisions.merge(1, 2, keep=2))
+    assert merged.survivor == 1
+    assert ruling_of(store, 2) == Ruling("card delivery", "cards-team")
+
+
+def test_a_merge_that_is_said_again_answers_what_it_did(store: MemoryStore) -> None:
+    decisions = by(store, "mine")
+    merged = decisions.commit(decisions.merge(1, 2))
+    assert decisions.commit(decisions.merge(1, 2)) == merged
+    with pytest.raises(ValueError, match="one cluster already"):
+        by(store).preview(by(store).merge(1, 2))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from questream import QuestionClusterer
-from questream.domain import EXEMPLARS_KEPT, ClusterState, Vector
+from questream.domain import EXEMPLARS_KEPT, ClusterState, Ruling, Vector
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.store.reference.store import MemoryStore
@@ -20,24 +20,25 @@ def store() -> MemoryStore:
 
 
 def test_an_operator_merges_what_no_score_would(store: MemoryStore) -> None:
-    applied = merge_clusters(store, "default", 2, 1)
-    assert (applied.merge.survivor, applied.merge.loser, applied.survivor.size) == (1, 2, 3)
+    merged = merge_clusters(store, "default", 2, 1)
+    assert (merged.survivor, list(merged.after)) == (1, [1, 2])
     survivor = store.cluster("default", 1)
     assert survivor is not None
+    assert survivor.size == 3
     assert survivor.vector_sum is not None
     np.testing.assert_array_equal(survivor.vector_sum, [2, 1, 0])
 
 
 def test_a_merged_id_stands_for_its_survivor(store: MemoryStore) -> None:
     merge_clusters(store, "default", 1, 2)
-    assert merge_clusters(store, "default", 2, 3).merge.survivor == 1
+    assert merge_clusters(store, "default", 2, 3).survivor == 1
 
 
 def test_an_operators_merge_keeps_the_named_one_else_the_larger(store: MemoryStore) -> None:
     store.label("default", 3, "card arrival", None)
-    assert merge_clusters(store, "default", 2, 3).merge.survivor == 3
+    assert merge_clusters(store, "default", 2, 3).survivor == 3
     store.label("default", 3, "", None)
-    assert merge_clusters(store, "default", 1, 3).merge.survivor == 1
+    assert merge_clusters(store, "default", 1, 3).survivor == 1
 
 
 def test_what_cannot_be_merged_says_so(store: MemoryStore) -> None:
@@ -61,8 +62,8 @@ def test_a_merge_drops_a_label_only_where_somebody_agrees(store: MemoryStore) ->
             store.label("default", 2, "card delivered", None)
         return True
 
-    applied = merge_clusters(store, "default", 1, 2, agree)
-    assert (applied.survivor.label, applied.survivor.route) == ("card arrival", None)
+    merged = merge_clusters(store, "default", 1, 2, agree)
+    assert merged.after[1] == Ruling("card arrival")
     assert asked == [("card arrival", "card delivery"), ("card arrival", "card delivered")]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,11 +23,7 @@ from questream.cli.output import (
     remark,
 )
 from questream.cli.streams import as_utf8
-from questream.errors import QuestreamError
 from questream.tools.sorting import Sort
-
-if TYPE_CHECKING:
-    from questream.domain import ClusterState
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -192,46 +187,6 @@ def export(
             _write_json_lines(file, rows)
 
 
-@clusters.command("merge")
-def merge(
-    cluster: ClusterArgument,
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means the same.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop the smaller one's label and route unasked.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Merge two clusters for ever, whatever their similarity; the named, else the larger one's id survives.
-
-    Where both have a label or a route and these differ, the smaller one's are dropped: it names them and asks first;
-    without a terminal it merges only with --yes.
-
-    Example: questream clusters merge c17 c42
-    """
-    from questream.errors import NamingsDiffer
-    from questream.tools.clusters import merge as merge_clusters
-    from questream.tools.clusters import open_namespace
-
-    def may_drop(survivor: ClusterState, loser: ClusterState) -> bool:
-        remark(f"c{survivor.cluster_id} stays with {_naming(survivor)}; c{loser.cluster_id} loses {_naming(loser)}")
-        if yes or not sys.stdin.isatty():
-            return yes
-        return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
-
-    one, another = number_of(cluster), number_of(other)
-    store, chosen = open_namespace(load(config, set_), namespace)
-    try:
-        applied = merge_clusters(store, chosen, one, another, may_drop)
-    except NamingsDiffer as error:
-        raise QuestreamError(f"{error}: nothing was merged", "--yes drops the smaller one's") from None
-    survivor, loser = applied.survivor, applied.loser
-    if as_json:
-        print_json({"cluster_id": f"c{survivor.cluster_id}", "merged": f"c{loser.cluster_id}", "size": survivor.size})
-    else:
-        print_line(f"c{loser.cluster_id} is c{survivor.cluster_id} now, {survivor.size:,} questions")
-
-
 def number_of(cluster: str) -> int:
     """The number of a cluster by its id. Raises typer.BadParameter."""
     from questream.domain import parse_cluster_id
@@ -251,10 +206,6 @@ def _moment(since: str) -> int:
         raise typer.BadParameter(
             "--since takes a time span such as 90m, 24h or 7d, or a time such as 2026-11-24T02:18:00Z"
         ) from None
-
-
-def _naming(state: ClusterState) -> str:
-    return f"label {printable(state.label or '-')}, route {printable(state.route or '-')}"
 
 
 def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:

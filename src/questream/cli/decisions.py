@@ -118,7 +118,7 @@ def _label_from(path: Path, asked: Asked, yes: bool) -> None:
                 raise QuestreamError("nothing was changed", "say --yes to change without being asked")
         if known is not None or found.after:
             found = decide(decisions, chosen, propose)
-    _print_decided(found, asked.as_json)
+    print_decided(found, asked.as_json)
     if not found.after and not asked.as_json:
         print_line("all clusters of the file are named so already")
 
@@ -268,10 +268,10 @@ def decide_in(store: Store, namespace: str, asked: Asked, propose: Callable[[Dec
 
     decisions = Decisions(store, namespace, asked.by)
     found = (preview if asked.dry_run else decide)(decisions, namespace, propose(decisions))
-    _print_decided(found, asked.as_json)
+    print_decided(found, asked.as_json)
 
 
-def _print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
+def print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
     """An operation that was committed, or that would be."""
     from questream.tools.decisions import as_document
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from questream.cli.clusters import ClusterArgument, NamespaceOption
-from questream.cli.clusters import merge as merge_command
 from questream.cli.decisions import (
     ActorOption,
     DryRunOption,
@@ -16,6 +15,9 @@ from questream.cli.decisions import (
     YesOption,
 )
 from questream.cli.decisions import separate as separate_command
+from questream.cli.merging import KeepOption
+from questream.cli.merging import YesOption as DropOption
+from questream.cli.merging import merge as merge_command
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, printable
 
@@ -71,14 +73,32 @@ def accept(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Drop the smaller one's label and route unasked.")] = False,
+    keep: KeepOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: DropOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge the two clusters of a suggestion, as `clusters merge` does.
 
-    Example: questream suggestions accept c17 c42
+    Example: questream suggestions accept c17 c42 --reason "the same question"
     """
-    merge_command(cluster, other, config=config, set_=set_, namespace=namespace, yes=yes, as_json=as_json)
+    merge_command(
+        cluster,
+        other,
+        config=config,
+        set_=set_,
+        namespace=namespace,
+        keep=keep,
+        actor=actor,
+        reason=reason,
+        id_=id_,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
 
 
 @suggestions.command("dismiss")

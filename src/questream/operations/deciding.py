@@ -15,6 +15,7 @@ from questream.domain import Operation, OperationKind, Ruling, format_cluster_id
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away, without
 from questream.operations.live import live_cluster
+from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
 
 _ATTEMPTS = 20
@@ -139,6 +140,27 @@ class Decisions:
             id_, "move", moved_to(self._live(target), questions, names, self._live_of(questions))
         )
 
+    def merge(self, one: int, other: int, may_drop: MayDrop = keep_namings, *, keep: int | None = None) -> Propose:
+        """The two are one, by the rules of `OperatorsMerge`.
+
+        Raises ValueError if they are one cluster already, NamingsDiffer if a label or a route would be dropped and
+        neither `may_drop` nor `keep` says so.
+        """
+        id_ = self._new_id()
+        merge = OperatorsMerge(self._store, self._namespace, one, other, may_drop, keep)
+
+        def propose() -> ProposedOperation:
+            try:
+                merged, before, after = merge.proposed()
+            except ValueError:
+                if not any(known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT)):
+                    raise
+                # Said again: the store answers what it did.
+                return self._proposal(id_, "merge", {})
+            return ProposedOperation(id_, "merge", self._by.actor, self._by.reason, before, after, merge=merged)
+
+        return propose
+
     def undo(self, number: int) -> Propose:
         """Take an operation back, where what it decided still stands."""
 
@@ -157,6 +179,8 @@ class Decisions:
                     raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
                 # Said again: the store answers what it did.
                 return replace(self._proposal(id_, "undo", {}), undoes=number)
+            if undone.survivor is not None:
+                raise OperationRefused(f"operation {number} is a merge, which stands for ever")
             changes = {
                 cluster_id: _taking_back(undone, undone.before[cluster_id], after)
                 for cluster_id, after in undone.after.items()
@@ -207,6 +231,14 @@ class Decisions:
             before[state.cluster_id] = state.ruling
             after[state.cluster_id] = change(state.ruling)
         return ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after)
+
+
+def merge_clusters(
+    store: Store, namespace: str, one: int, other: int, may_drop: MayDrop = keep_namings, by: By | None = None
+) -> Operation:
+    """Merge two clusters as one operation, as `Decisions.merge` does; by default nobody's."""
+    decisions = Decisions(store, namespace, by or By(""))
+    return decisions.commit(decisions.merge(one, other, may_drop))
 
 
 def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list[Operation]:

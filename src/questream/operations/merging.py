@@ -1,17 +1,18 @@
-"""An operator merges two clusters."""
+"""What an operator's merge of two clusters makes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from questream.clustering.merging import Merge, Naming, merged_naming, precedence
 from questream.clustering.second_look.kept import keep_both, pack, unpack
-from questream.domain import ClusterState, format_cluster_id
-from questream.errors import Contended, NamingsDiffer, OperationRefused
+from questream.domain import ClusterState, Ruling, format_cluster_id
+from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations.live import live_cluster
-from questream.store.protocol import AppliedMerge, Store
+from questream.store.protocol import Store
 
-_MERGE_ATTEMPTS = 20
+MayDrop = Callable[[ClusterState, ClusterState], bool]
 
 
 def keep_namings(survivor: ClusterState, loser: ClusterState) -> bool:
@@ -20,28 +21,31 @@ def keep_namings(survivor: ClusterState, loser: ClusterState) -> bool:
     return False
 
 
-def merge_clusters(
-    store: Store,
-    namespace: str,
-    one: int,
-    other: int,
-    may_drop: Callable[[ClusterState, ClusterState], bool] = keep_namings,
-) -> AppliedMerge:
-    """Merge two clusters because an operator says so, whatever their similarity.
+@dataclass(slots=True)
+class OperatorsMerge:
+    """Two clusters become one because an operator says so, whatever their similarity.
 
-    The id of the named one survives, else that of the larger, else that of the older. Ids that were merged away stand
-    for what they were merged into. Workers publish the merge within seconds.
-    Where both are named and their labels or routes differ, those of the smaller would go: `may_drop` is asked with the
-    survivor and the loser, and asked again if either is named anew before the merge. Raises KeyError if there is no
-    such cluster, ValueError if both are the same, NamingsDiffer if nothing may be dropped, OperationRefused if people
-    separated the two, Contended if they never stood still, StoreUnsettled where a worker has to look first whether the
-    store has lost anything.
+    The id of the named one survives, else that of the larger, else that of the older. Where both are named and their
+    labels or routes differ, those of `keep` stay, one of the two; without it those of the survivor, if `may_drop`
+    agrees: it is asked with the survivor and the loser, and asked again if either is named anew before the merge.
     """
-    agreed: Naming | None = None
-    for _ in range(_MERGE_ATTEMPTS):
-        survivor, loser = sorted(
-            (live_cluster(store, namespace, one), live_cluster(store, namespace, other)), key=_precedence
-        )
+
+    store: Store
+    namespace: str
+    one: int
+    other: int
+    may_drop: MayDrop = keep_namings
+    keep: int | None = None
+    _agreed: tuple[Naming, Naming] | None = field(default=None, init=False)
+
+    def proposed(self) -> tuple[Merge, dict[int, Ruling], dict[int, Ruling]]:
+        """The merge, and how survivor and loser are ruled before and after it, by id in this order.
+
+        Raises KeyError if there is no such cluster, ValueError if both are the same, NamingsDiffer if nothing may be
+        dropped, OperationRefused if people separated the two.
+        """
+        states = [live_cluster(self.store, self.namespace, cluster_id) for cluster_id in (self.one, self.other)]
+        survivor, loser = sorted(states, key=_precedence)
         if survivor.cluster_id == loser.cluster_id:
             raise ValueError("the two are one cluster already")
         if survivor.ruling.is_separate_from(loser.ruling):
@@ -49,28 +53,41 @@ def merge_clusters(
                 f"{format_cluster_id(survivor.cluster_id)} and {format_cluster_id(loser.cluster_id)} were separated",
                 "undo that first: `questream clusters history` has its number",
             )
-        if survivor.vector_sum is None or loser.vector_sum is None:
-            continue
+        label, route = self._naming(survivor, loser)
+        after = replace(survivor.ruling, label=label, route=route).with_constraints_of(loser.ruling)
+        before = {survivor.cluster_id: survivor.ruling, loser.cluster_id: loser.ruling}
+        gone = replace(loser.ruling, exemplars=())
+        return merge_of(survivor, loser), before, {survivor.cluster_id: after, loser.cluster_id: gone}
+
+    def _naming(self, survivor: ClusterState, loser: ClusterState) -> Naming:
         kept, lost = (survivor.label, survivor.route), (loser.label, loser.route)
-        if merged_naming(kept, lost, agreed) is None:
-            if not may_drop(survivor, loser):
+        naming = merged_naming(kept, lost, None)
+        if naming is not None:
+            return naming
+        if self.keep is not None:
+            chosen = live_cluster(self.store, self.namespace, self.keep).cluster_id
+            if chosen not in (survivor.cluster_id, loser.cluster_id):
+                raise OperationRefused("the decision that is kept is of neither of the two", "name one of the two")
+            return kept if chosen == survivor.cluster_id else lost
+        if self._agreed != (kept, lost):
+            if not self.may_drop(survivor, loser):
                 raise NamingsDiffer("the two have labels or routes that differ, and a cluster has one of each")
-            agreed = lost
-        merge = Merge(
-            survivor.cluster_id,
-            loser.cluster_id,
-            survivor.members,
-            loser.members,
-            survivor.vector_sum + loser.vector_sum,
-            agreed,
-            pack(keep_both(unpack(survivor.features), unpack(loser.features))) or None,
-            by_operator=True,
-        )
-        store_epoch, whole = store.store_epoch(namespace), store.namespace_state(namespace)
-        merged = store.merge(namespace, store_epoch or "", whole.seq if whole else 0, [merge])
-        if merged.applied:
-            return merged.applied[0]
-    raise Contended("the clusters kept moving", "try again")
+            self._agreed = kept, lost
+        return kept
+
+
+def merge_of(survivor: ClusterState, loser: ClusterState) -> Merge:
+    """The merge of two live clusters as they stand."""
+    assert survivor.vector_sum is not None and loser.vector_sum is not None  # noqa: S101, PT018 - both live
+    return Merge(
+        survivor.cluster_id,
+        loser.cluster_id,
+        survivor.members,
+        loser.members,
+        survivor.vector_sum + loser.vector_sum,
+        kept=pack(keep_both(unpack(survivor.features), unpack(loser.features))) or None,
+        by_operator=True,
+    )
 
 
 def _precedence(state: ClusterState) -> tuple[bool, int, int]:

@@ -29,6 +29,7 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "reason": operation.reason,
         "time": format_time(operation.time_ms),
         "undoes": operation.undoes,
+        "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
         "before": _documents(operation.before),
         "after": _documents(operation.after),
     }
@@ -58,6 +59,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             before=_rulings(body["before"]),
             after=_rulings(body["after"]),
             undoes=body["undoes"],
+            survivor=None if body.get("survivor") is None else parse_cluster_id(body["survivor"]),
         )
         return namespace, str(body["cluster_topic"]), operation
     except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:

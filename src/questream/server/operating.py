@@ -17,7 +17,7 @@ from questream.operations.deciding import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
-from questream.tools.clusters import lineage, merge
+from questream.tools.clusters import lineage
 from questream.tools.decisions import decide, preview
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,15 @@ class Naming:
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """Two clusters become one; `drops_names` says that label and route of the one that goes may be lost."""
+    """Two clusters become one; `drops_names` says that label and route of the one that goes may be lost.
+
+    `keep` is the one of the two whose label and route stay.
+    """
 
     cluster_id: int
     other_id: int
     drops_names: bool = False
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Outcome:
 class Operating:
     """Previews and applies operations, one at a time. An id that comes again is answered with what it did.
 
-    The store knows the ids of namings; those of merges are remembered by this process, the newest ten thousand.
+    The store knows the ids of those that it keeps; this process remembers the newest ten thousand.
     """
 
     def __init__(self, store: Store, catalogues: Catalogues) -> None:
@@ -95,7 +99,8 @@ class Operating:
                 return Outcome((state,), _named(state, operation))
             case Merging():
                 survivor, loser = self._merging(namespace, operation)
-                return Outcome((survivor, loser), _merged(survivor, loser), _drops(survivor, loser))
+                named = survivor if operation.keep is None else self._live(namespace, operation.keep)
+                return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
             case Pinning() | Separating():
                 decisions = Decisions(self._store, namespace, By(""))
                 proposed = preview(decisions, namespace, _ruling(decisions, operation))
@@ -143,8 +148,8 @@ class Operating:
     def rule(self, namespace: str, by: By, ask: Callable[[Decisions], Propose]) -> CommittedOperation:
         """Commit a decision on clusters, unless its id has been committed; the store keeps who decided it and why.
 
-        Raises Refused where the id is that of a merge, NoSuchCluster, OperationRefused, Contended, and what the store
-        raises.
+        Raises Refused where the id is that of another operation, NoSuchCluster, OperationRefused, Contended, and what
+        the store raises.
         """
         with self._guard:
             if by.id and (namespace, by.id) in self._done:
@@ -186,18 +191,21 @@ class Operating:
                 done = decide(decisions, namespace, proposed)
                 return Outcome(states, self._live(namespace, operation.cluster_id), number=done.number)
             case Merging():
-                survivor, loser = self._merging(namespace, operation)
-                applied = merge(
-                    self._store,
-                    namespace,
-                    operation.cluster_id,
-                    operation.other_id,
-                    lambda *_: operation.drops_names,
-                )
-                if applied.merge.survivor != survivor.cluster_id:
-                    survivor, loser = loser, survivor
-                after = self._live(namespace, applied.merge.survivor)
-                return Outcome((survivor, loser), after, _drops(survivor, loser))
+                return self._merge(namespace, operation, by)
+
+    def _merge(self, namespace: str, operation: Merging, by: By) -> Outcome:
+        before = {one.cluster_id: one for one in self._live_all(namespace, (operation.cluster_id, operation.other_id))}
+        decisions = Decisions(self._store, namespace, by)
+        merging = decisions.merge(
+            operation.cluster_id, operation.other_id, lambda *_: operation.drops_names, keep=operation.keep
+        )
+        done = decide(decisions, namespace, merging)
+        if done.survivor is None:
+            raise id_was_given()
+        # Of an id that was said before another process began, how they stood is not known any more.
+        stood = {**{one.cluster_id: one for one in self._store.states(namespace, list(done.after))}, **before}
+        survivor, loser = (stood[cluster_id] for cluster_id in done.after)
+        return Outcome((survivor, loser), self._live(namespace, done.survivor), _drops(survivor, loser), done.number)
 
     def _live(self, namespace: str, cluster_id: int) -> ClusterState:
         return lineage(self._store, namespace, cluster_id)[-1]
@@ -254,8 +262,8 @@ def _drops(survivor: ClusterState, loser: ClusterState) -> bool:
     return any(lost) and any(kept) and lost != kept
 
 
-def _merged(survivor: ClusterState, loser: ClusterState) -> ClusterState:
-    named = survivor if survivor.label or survivor.route else loser
+def _merged(survivor: ClusterState, loser: ClusterState, kept: ClusterState) -> ClusterState:
+    named = kept if kept.label or kept.route else loser
     return replace(
         survivor,
         label=named.label,

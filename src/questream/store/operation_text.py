@@ -24,6 +24,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "before": _documents(proposed.before, proposed.after),
             "after": _documents(proposed.after, proposed.before),
             "undoes": proposed.undoes,
+            "survivor": proposed.survivor,
         }
     )
 
@@ -43,6 +44,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         after=_rulings(body["after"]),
         undoes=body["undoes"],
         undone_by=undone_by,
+        survivor=body.get("survivor"),
     )
 
 

@@ -1,17 +1,15 @@
-"""The clusters of a running stream: looked at and merged."""
+"""The clusters of a running stream, looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations import merge_clusters
 from questream.records.times import format_time
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases
-from questream.store.protocol import AppliedMerge, Store
+from questream.store.protocol import Store
 from questream.store.redis.store import RedisStore, open_store
 
 
@@ -38,18 +36,6 @@ def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]
     if not states or states[-1].merged_into is not None or states[-1].event == "retired":
         raise NoSuchCluster(cluster_id, namespace)
     return states
-
-
-def merge(
-    store: Store, namespace: str, one: int, other: int, may_drop: Callable[[ClusterState, ClusterState], bool]
-) -> AppliedMerge:
-    """Merge two clusters, as `questream.operations.merge_clusters` does. Raises QuestreamError for all that fails."""
-    try:
-        return merge_clusters(store, namespace, one, other, may_drop)
-    except KeyError as error:
-        raise NoSuchCluster(error.args[0], namespace) from None
-    except ValueError as error:
-        raise QuestreamError(str(error)) from None
 
 
 def as_document(state: ClusterState) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from questream.domain import ClusterState, Operation, Ruling, format_cluster_id
+from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
 from questream.operations.deciding import Propose
@@ -23,6 +24,8 @@ def decide(decisions: Decisions, namespace: str, propose: Propose) -> Operation:
         return decisions.commit(propose)
     except KeyError as error:
         raise NoSuchCluster(error.args[0], namespace) from None
+    except ValueError as error:
+        raise OperationRefused(str(error)) from None
 
 
 def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedOperation:
@@ -31,6 +34,8 @@ def preview(decisions: Decisions, namespace: str, propose: Propose) -> ProposedO
         return decisions.preview(propose)
     except KeyError as error:
         raise NoSuchCluster(error.args[0], namespace) from None
+    except ValueError as error:
+        raise OperationRefused(str(error)) from None
 
 
 def label(store: Store, namespace: str, cluster_id: int, label: str | None, route: str | None, by: By) -> ClusterState:
@@ -74,6 +79,7 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
         "time": done and format_time(done.time_ms),
         "undoes": operation.undoes,
         "undone_by": done and done.undone_by,
+        "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
         "before": _documents(operation.before.items()),
         "after": _documents(operation.after.items()),
     }

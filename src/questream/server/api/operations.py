@@ -30,7 +30,7 @@ def check_name(name: str) -> str:
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(check_name)]
 ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
 OperationId = Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")]
-Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it, of a merge the server's log.")]
+Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")]
 DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
 
 
@@ -63,6 +63,7 @@ class MergeRequest(_Request):
     op: Literal["merge"]
     other_id: ClusterId
     drop_names: Annotated[bool, Field(description="Whether the one that goes may lose its label and route.")] = False
+    keep: Annotated[ClusterId | None, Field(description="The one of the two whose label and route stay.")] = None
 
 
 class PinRequest(_Request):
@@ -85,7 +86,7 @@ Request = Annotated[AnyRequest, Field(discriminator="op")]
 class Result(BaseModel):
     """What an operation did, or would do; `drops_names` tells that a label or a route is lost with it.
 
-    `operation` is the number by which it is undone; a merge has none, nor what is only previewed.
+    `operation` is its number; what is only previewed has none.
     """
 
     operation: int | None
@@ -106,7 +107,8 @@ def operation_of(request: AnyRequest) -> Operation:
         case RouteRequest():
             return Naming(cluster_id, route=request.route)
         case MergeRequest():
-            return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names)
+            keep = None if request.keep is None else read_cluster_id(request.keep)
+            return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
         case PinRequest():
             return Pinning(cluster_id, request.op == "pin")
         case SeparateRequest():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from questream.clustering.merging import Merge
 from questream.domain import Operation, OperationKind, Ruling
 from questream.errors import Contended
 
@@ -15,7 +16,10 @@ OPERATIONS_KEPT = 1000
 
 @dataclass(frozen=True, slots=True)
 class ProposedOperation:
-    """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same."""
+    """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same.
+
+    With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says.
+    """
 
     id: str
     kind: OperationKind
@@ -24,6 +28,12 @@ class ProposedOperation:
     before: Mapping[int, Ruling]
     after: Mapping[int, Ruling]
     undoes: int | None = None
+    merge: Merge | None = None
+
+    @property
+    def survivor(self) -> int | None:
+        """Of a merge, the one of its two clusters that both will be."""
+        return None if self.merge is None else self.merge.survivor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +63,8 @@ class Operations(Protocol):
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         """Commit an operation, all of it or nothing; a repeated id answers the operation that it named first.
 
-        None where a cluster is not there or not ruled as it was `before`, or where what it undoes is undone or
-        no longer kept: look again. Raises RecoveryNeeded.
+        None where a cluster is not there or not ruled as it was `before`, or where the centroid of one that merges has
+        moved, or where what it undoes is undone or no longer kept: look again. Raises RecoveryNeeded.
         """
 
     def operation(self, namespace: str, number: int) -> Operation | None:

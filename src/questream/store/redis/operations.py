@@ -6,11 +6,18 @@ from collections.abc import Sequence
 
 import orjson
 
+from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import OPERATIONS_KEPT, OperationClaim, ProposedOperation, waits_to_be_published
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import exemplars_text, reading, ruling_text
+from questream.store.redis.codec import exemplars_text, features_text, reading, ruling_text, to_bytes
+from questream.store.redis.keys import Name
+
+_OPERATE_KEYS: tuple[Name, ...] = (
+    *("meta", "outbox", "operations", "operation_ids"),
+    *("log", "idle", "singletons", "aliases"),
+)
 
 
 class RedisOperations(RedisCalls):
@@ -19,6 +26,7 @@ class RedisOperations(RedisCalls):
     @on_namespace
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         self.require_rights(namespace)
+        merge = proposed.merge
         request = {
             "id": proposed.id,
             "kept": OPERATIONS_KEPT,
@@ -28,12 +36,18 @@ class RedisOperations(RedisCalls):
                 [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
                 for cluster_id, before in proposed.before.items()
             ],
+            "merge": merge is not None
+            and [
+                *(merge.survivor_members, merge.loser_members),
+                features_text(merge.kept) or False,
+                KEPT_OF_A_KIND,
+            ],
         }
-        keys = [
-            self._keys.of(namespace, name) for name in ("meta", "outbox", "operations", "operation_ids", "log", "idle")
-        ]
+        keys = [self._keys.of(namespace, name) for name in _OPERATE_KEYS]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
-        number = self._scripts["operate"](keys=keys, args=[orjson.dumps(request), operation_text(proposed)])
+        merged_sum = b"" if merge is None else to_bytes(merge.vector_sum)
+        args = [orjson.dumps(request), operation_text(proposed), merged_sum]
+        number = self._scripts["operate"](keys=keys, args=args)
         if number == b"waits":
             raise waits_to_be_published()
         return self._operation(namespace, int(number)) if number else None

@@ -353,11 +353,7 @@ class MemoryStore:
                     continue
                 stands_for[proposed.survivor] = stands_for[proposed.loser] = merge.survivor
                 applied.append(self._merge(state, merge, survivor, loser, ruling))
-                exemplars = applied[-1].survivor.exemplars or None
-                changes += [
-                    ClusterRemoved(merge.loser),
-                    ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, exemplars),
-                ]
+                changes += _merged_changes(merge, applied[-1].survivor)
             self._log(state, changes)
             return Merged(state.seq, missed, applied, self._position(state), apart)
 
@@ -472,6 +468,12 @@ class MemoryStore:
             }
             if {i: row.ruling for i, row in rows.items()} != proposed.before:
                 return None
+            merge = proposed.merge
+            if merge is not None and [state.clusters[i].members for i in (merge.survivor, merge.loser)] != [
+                merge.survivor_members,
+                merge.loser_members,
+            ]:
+                return None
             number = 1 + max([state.operation_count, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
                 raise waits_to_be_published()
@@ -492,10 +494,12 @@ class MemoryStore:
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                if row.exemplars != after.exemplars and cluster.vector_sum is not None:
+                if row.exemplars != after.exemplars and cluster.vector_sum is not None and merge is None:
                     changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, None, after.exemplars))
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
+            if merge is not None:
+                self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
             operation = Operation(
                 proposed.id,
                 number,
@@ -506,6 +510,7 @@ class MemoryStore:
                 proposed.before,
                 proposed.after,
                 proposed.undoes,
+                survivor=proposed.survivor,
             )
             state.operation_count = number
             state.operations[number] = operation
@@ -936,6 +941,16 @@ class MemoryStore:
         state.outbox[update.cluster_id] = self._clock()
         return cluster.cluster_row
 
+    def _merge_by_operation(self, state: _Namespace, merge: Merge, ruling: Ruling) -> list[Change]:
+        """Merge two clusters whose rulings the operation has set; returns what of it the log tells."""
+        survivor, loser = state.clusters[merge.survivor], state.clusters[merge.loser]
+        revisions, labelled = (survivor.cluster_row.revision, loser.cluster_row.revision), survivor.labelled
+        self._merge(state, merge, survivor, loser, ruling)
+        for cluster, revision in zip((survivor, loser), revisions, strict=True):
+            cluster.cluster_row = replace(cluster.cluster_row, revision=revision)
+        survivor.labelled = labelled
+        return _merged_changes(merge, survivor.cluster_row)
+
     def _merge(
         self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, ruling: Ruling
     ) -> AppliedMerge:
@@ -1090,6 +1105,13 @@ def _tail(state: _Namespace, seq: int) -> Tail:
     if not entries or entries[0][0] != seq + 1:
         return Tail(state.seq, None)
     return Tail(state.seq, [change for _, changes in entries for change in changes])
+
+
+def _merged_changes(merge: Merge, survivor: ClusterRow) -> list[Change]:
+    return [
+        ClusterRemoved(merge.loser),
+        ClusterMoved(merge.survivor, merge.members, merge.vector_sum, merge.kept, survivor.exemplars or None),
+    ]
 
 
 def _members(state: _Namespace, among: Members) -> Iterator[tuple[int, int]]:

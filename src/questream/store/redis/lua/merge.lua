@@ -40,17 +40,6 @@ end
 local missed = changes_after(log_key, batch.seq, seq)
 local log = open_log(log_key, seq)
 
-local function joined(one, other)
-  if not one or not other then return one or other end
-  local joins = cjson.decode(one)
-  for partition, offsets in pairs(cjson.decode(other)) do
-    local all = joins[partition] or {}
-    for _, offset in ipairs(offsets) do all[#all + 1] = offset end
-    joins[partition] = all
-  end
-  return cjson.encode(joins)
-end
-
 -- The label and route of what a merge makes, '' for none; nil where it must not happen.
 local function naming(kept, lost, dropped)
   local kept_label, kept_route, label, route = kept[3] or '', kept[4] or '', lost[3] or '', lost[4] or ''
@@ -140,43 +129,15 @@ for i, merge in ipairs(batch.merges) do
     if not moved then apart[#apart + 1] = {i, survivor_id, loser_id} end
   else
     stands_for[proposed_survivor], stands_for[proposed_loser] = kept_id, kept_id
-    local members = as_text(kept_members + lost_members)
-    local seen = as_text(math.max(tonumber(kept[6]), tonumber(lost[6])))
-    redis.call('HSET', survivor, 'members', members, 'sum', merged_sum(i), 'seen', seen,
-      'created', as_text(math.min(tonumber(kept[5]), tonumber(lost[5]))))
-    if features then redis.call('HSET', survivor, 'features', features) end
-    redis.call('HINCRBY', survivor, 'size', lost[1])
     redis.call('HINCRBY', survivor, 'revision', 1)
+    redis.call('HINCRBY', loser, 'revision', 1)
     if label ~= '' then redis.call('HSET', survivor, 'label', label) end
     if route ~= '' then redis.call('HSET', survivor, 'route', route) end
     if ruled ~= '' then redis.call('HSET', survivor, 'ruled', ruled) end
-    local joins = joined(kept[8], lost[8])
-    if joins then redis.call('HSET', survivor, 'joins', joins) end
-    local absorbed = loser_id
-    for _, ids in ipairs({kept[9] or '', lost[9] or ''}) do
-      if ids ~= '' then absorbed = absorbed .. ' ' .. ids end
-    end
-    redis.call('HSET', survivor, 'absorbed', absorbed)
-    local exemplars = united_exemplars(kept[11], lost[11])
-    local constraints = {}
-    if exemplars ~= '' then
-      redis.call('HSET', survivor, 'exemplars', exemplars)
-      constraints = {'exemplars', exemplars}
-    end
-    local members_of_both = united_members(lost[12] or '', kept[12] or '', batch.members_kept)
-    if members_of_both ~= '' then redis.call('HSET', survivor, 'kept', members_of_both) end
-    redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'kept', 'joins', 'absorbed')
-    redis.call('HSET', loser, 'merged_into', survivor_id)
-    redis.call('HINCRBY', loser, 'revision', 1)
-    redis.call('ZADD', idle_key, seen, survivor_id)
-    redis.call('ZREM', idle_key, loser_id)
-    redis.call('ZREM', singletons_key, survivor_id, loser_id)
-    redis.call('ZADD', aliases_key, seen, loser_id)
     redis.call('ZADD', outbox_key, now_ms, survivor_id, now_ms, loser_id)
-    log.append('removed', loser_id)
-    local more = looked_at(features)
-    for _, part in ipairs(constraints) do more[#more + 1] = part end
-    log.append('moved', survivor_id, 'members', members, 'sum', merged_sum(i), unpack(more))
+    absorb(log, {survivor = survivor, loser = loser, idle = idle_key, singletons = singletons_key, aliases = aliases_key},
+      survivor_id, loser_id, kept, lost, {members = as_text(kept_members + lost_members), sum = merged_sum(i),
+        features = features, exemplars = united_exemplars(kept[11], lost[11]), members_kept = batch.members_kept})
     local survived, ended = redis.call('HMGET', survivor, unpack(STANDING)), redis.call('HMGET', loser, unpack(STANDING))
     results[i] = {survived, ended, survivor_id, loser_id}
   end

@@ -1,17 +1,21 @@
 -- Commit an operation: what somebody decided of clusters, all of it or nothing. Its number is above those of all operations
 -- before, also where the namespace has lost its count.
 -- What becomes of exemplars is in the log: workers that have not seen it decide again (`constrained` of meta).
--- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, then N clusters
+-- A merge is an operation on the survivor and the one that goes, in this order.
+-- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, then N clusters
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
---               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none},
---       2 the operation as it is kept, but for its time
+--               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
+--               merge: false, or {members of the first cluster, of the second, features of both or false,
+--                                 references of each kind that a cluster keeps}},
+--       2 the operation as it is kept, but for its time, 3 the sum of a merge, else ''
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
---          was before, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
+--          was before, or a centroid of a merge has moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
-local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key = unpack(KEYS, 1, 6)
-local request, text = cjson.decode(ARGV[1]), ARGV[2]
-local function cluster_key(i) return KEYS[6 + i] end
+local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key = unpack(KEYS, 1, 8)
+local request, text, merged_sum = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
+local merge = request.merge
+local function cluster_key(i) return KEYS[8 + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
@@ -19,7 +23,7 @@ if not is_number(count) then return lost('the count of operations cannot be read
 local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq')
 local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
-require_zsets(outbox_key)
+require_zsets(outbox_key, singletons_key, aliases_key)
 local known_as = redis.call('HGET', ids_key, request.id)
 if known_as and redis.call('HEXISTS', operations_key, known_as) == 1 then return tonumber(known_as) end
 local undoes = as_text(request.undoes)
@@ -43,6 +47,11 @@ for i, cluster in ipairs(request.clusters) do
     or (known[9] or '') ~= exemplars then
     return false
   end
+  if merge then
+    local whole = redis.call('HMGET', cluster_key(i), unpack(WHOLE))
+    if not is_whole(whole) then return lost('a cluster is cut short') end
+    if tonumber(members) ~= merge[i] then return false end
+  end
   number = math.max(number, tonumber(operation))
 end
 number = number + 1
@@ -55,6 +64,8 @@ end
 
 local now_ms = time_ms()
 local log = open_log(log_key, tonumber(meta[1]))
+local standings = {}
+for i = 1, merge and 2 or 0 do standings[i] = redis.call('HMGET', cluster_key(i), unpack(STANDING)) end
 for i, cluster in ipairs(request.clusters) do
   local id, label, route, _, exemplars, new_label, new_route, new_ruling, new_exemplars = unpack(cluster)
   local key = cluster_key(i)
@@ -64,12 +75,20 @@ for i, cluster in ipairs(request.clusters) do
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
-  if exemplars ~= new_exemplars then
+  if exemplars ~= new_exemplars and not merge then
     put(key, 'exemplars', new_exemplars)
     local centroid = redis.call('HMGET', key, 'members', 'sum')
     log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars)
     redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
   end
+end
+if merge then
+  local features, members_kept = merge[3], merge[4]
+  local keys = {survivor = cluster_key(1), loser = cluster_key(2), idle = idle_key, singletons = singletons_key,
+    aliases = aliases_key}
+  absorb(log, keys, as_text(request.clusters[1][1]), as_text(request.clusters[2][1]), standings[1], standings[2],
+    {members = as_text(merge[1] + merge[2]), sum = merged_sum, features = features, exemplars = request.clusters[1][9],
+      members_kept = members_kept})
 end
 close_log(log, meta_key, idle_key, request.log_entries)
 redis.call('HSET', meta_key, 'operation_count', as_text(number))

@@ -152,6 +152,53 @@ local function close_log(log, meta_key, idle_key, most_entries)
   redis.call('XTRIM', log.key, 'MAXLEN', '~', most_entries)
 end
 
+-- The offsets of two clusters by partition that may not be published yet, as JSON; false for none.
+local function joined(one, other)
+  if not one or not other then return one or other end
+  local joins = cjson.decode(one)
+  for partition, offsets in pairs(cjson.decode(other)) do
+    local all = joins[partition] or {}
+    for _, offset in ipairs(offsets) do all[#all + 1] = offset end
+    joins[partition] = all
+  end
+  return cjson.encode(joins)
+end
+
+-- Let a cluster absorb another, but for what people decided of both and their revisions. `keys` are {survivor, loser, idle,
+-- singletons, aliases}, `kept` and `lost` the STANDING of both; `made` is what becomes of them: {members, sum, features or
+-- false, exemplars or '', members_kept: references of each kind}.
+local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
+  local survivor, loser = keys.survivor, keys.loser
+  local seen = as_text(math.max(tonumber(kept[6]), tonumber(lost[6])))
+  redis.call('HSET', survivor, 'members', made.members, 'sum', made.sum, 'seen', seen,
+    'created', as_text(math.min(tonumber(kept[5]), tonumber(lost[5]))))
+  if made.features then redis.call('HSET', survivor, 'features', made.features) end
+  redis.call('HINCRBY', survivor, 'size', lost[1])
+  local joins = joined(kept[8], lost[8])
+  if joins then redis.call('HSET', survivor, 'joins', joins) end
+  local absorbed = loser_id
+  for _, ids in ipairs({kept[9] or '', lost[9] or ''}) do
+    if ids ~= '' then absorbed = absorbed .. ' ' .. ids end
+  end
+  redis.call('HSET', survivor, 'absorbed', absorbed)
+  local more = looked_at(made.features)
+  if made.exemplars ~= '' then
+    redis.call('HSET', survivor, 'exemplars', made.exemplars)
+    more[#more + 1] = 'exemplars'
+    more[#more + 1] = made.exemplars
+  end
+  local members_of_both = united_members(lost[12] or '', kept[12] or '', made.members_kept)
+  if members_of_both ~= '' then redis.call('HSET', survivor, 'kept', members_of_both) end
+  redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'kept', 'joins', 'absorbed')
+  redis.call('HSET', loser, 'merged_into', survivor_id)
+  redis.call('ZADD', keys.idle, seen, survivor_id)
+  redis.call('ZREM', keys.idle, loser_id)
+  redis.call('ZREM', keys.singletons, survivor_id, loser_id)
+  redis.call('ZADD', keys.aliases, seen, loser_id)
+  log.append('removed', loser_id)
+  log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, unpack(more))
+end
+
 -- How often a cluster was found outdated in the cluster topic (verify_before_commit.lua): with the time, where the outbox
 -- stands.
 local function outdated_count(meta_key)

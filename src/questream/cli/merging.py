@@ -1,0 +1,92 @@
+"""`questream clusters merge`: two clusters are one, by an operation."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.decisions import (
+    ActorOption,
+    Asked,
+    DryRunOption,
+    IdOption,
+    ReasonOption,
+    print_decided,
+)
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import print_json, print_line, printable, remark
+from questream.errors import QuestreamError
+
+if TYPE_CHECKING:
+    from questream.domain import ClusterState
+
+KeepOption = Annotated[
+    str | None, typer.Option(help="The one of the two whose label and route stay; default: the survivor's.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Drop the smaller one's label and route unasked.")]
+
+
+@clusters.command("merge")
+def merge(
+    cluster: ClusterArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means the same.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    keep: KeepOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge two clusters, whatever their similarity; the named, else the larger one's id survives.
+
+    Where both have a label or a route and these differ, one decision goes: --keep says whose stays, else the smaller
+    one's is named and dropped when you agree; without a terminal only with --yes.
+
+    Example: questream clusters merge c17 c42 --reason "the same question"
+    """
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    merge_as_asked(asked, number_of(cluster), number_of(other), None if keep is None else number_of(keep), yes)
+
+
+def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bool) -> None:
+    """Merge two clusters, or only look at it, and print it."""
+    from questream.errors import NamingsDiffer
+    from questream.operations import Decisions
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.decisions import as_document, decide, preview
+
+    def may_drop(survivor: ClusterState, loser: ClusterState) -> bool:
+        remark(f"c{survivor.cluster_id} stays with {_naming(survivor)}; c{loser.cluster_id} loses {_naming(loser)}")
+        if yes or asked.dry_run or not sys.stdin.isatty():
+            return yes or asked.dry_run
+        return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
+
+    store, chosen = open_namespace(asked.settings, asked.namespace)
+    decisions = Decisions(store, chosen, asked.by)
+    propose = decisions.merge(one, other, may_drop, keep=keep)
+    if asked.dry_run:
+        print_decided(preview(decisions, chosen, propose), asked.as_json)
+        return
+    try:
+        done = decide(decisions, chosen, propose)
+    except NamingsDiffer as error:
+        raise QuestreamError(
+            f"{error}: nothing was merged", "--yes drops the smaller one's, --keep says whose stay"
+        ) from None
+    survivor, loser = done.after
+    size = lineage(store, chosen, survivor)[-1].size
+    if asked.as_json:
+        print_json({**as_document(done), "cluster_id": f"c{survivor}", "merged": f"c{loser}", "size": size})
+    else:
+        print_line(f"operation {done.number}: c{loser} is c{survivor} now, {size:,} questions")
+
+
+def _naming(state: ClusterState) -> str:
+    return f"label {printable(state.label or '-')}, route {printable(state.route or '-')}"
