@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from questream import LevelRules, QuestionClusterer
+from questream.clustering.levels import Node
 from questream.deciding.level_runs import find_anew
 from questream.encoder import Encoder
 from questream.errors import ExitCode
@@ -96,6 +99,56 @@ def test_the_list_is_sorted_searched_and_paged(filled: str) -> None:
     assert (refused.code, "--since takes a time span" in refused.err) == (ExitCode.USAGE, True)
     far = questream("clusters", "list", "--page", "1000000", f"--redis.url={filled}")
     assert (far.code, "a list ends after 100,000" in far.err) == (ExitCode.FAILED, True)
+
+
+def test_intents_and_topics_are_listed_and_shown_with_their_clusters(redis_url: str) -> None:
+    def run(*arguments: str) -> list[dict[str, Any]]:
+        outcome = questream("clusters", *arguments, "--json", f"--redis.url={redis_url}")
+        assert outcome.code == 0, outcome.err
+        return outcome.json_lines
+
+    store = store_at(url=redis_url)
+    fill_subjects(store)
+    early = questream("clusters", "list", "--level", "intent", f"--redis.url={redis_url}")
+    assert (early.code, "no worker has found intents" in early.err) == (ExitCode.FAILED, True)
+    find_levels(store)
+    rows = run("list", "--level", "intent")
+    assert [row["clusters"] for row in rows] == [
+        [f"c{first + SUBJECTS * at}" for at in range(CLUSTERS_OF_EACH)] for first in (SUBJECTS, *range(1, SUBJECTS))
+    ]
+    assert run("list", "--level", "intent", "--limit", "2", "--page", "2") == rows[2:4]
+    levels = store.levels("default").levels
+    assert [row["id"] for row in rows] == [str(levels.path(int(row["clusters"][0][1:]))[1]) for row in rows]
+    topics = run("list", "--level", "topic")
+    assert sorted(intent for topic in topics for intent in topic["intents"]) == sorted(row["id"] for row in rows)
+    (shown,) = run("show", rows[0]["id"])
+    leaves = shown.pop("leaves")
+    assert shown == rows[0]
+    assert [leaf["cluster_id"] for leaf in leaves] == shown["clusters"]
+    assert sum(leaf["size"] for leaf in leaves) == shown["size"] == CLUSTERS_OF_EACH + 2
+    lines = questream("clusters", "list", "--level", "topic", f"--redis.url={redis_url}").out.splitlines()
+    assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "question"]
+    table = questream("clusters", "show", rows[0]["id"], f"--redis.url={redis_url}").out
+    assert all(leaf["cluster_id"] in table for leaf in leaves)
+    nowhere = questream("clusters", "show", "i999", f"--redis.url={redis_url}")
+    assert (nowhere.code, "there is no intent i999" in nowhere.err) == (ExitCode.FAILED, True)
+    for refused in (("show", "i0"), ("list", "--level", "intent", "--search", "card")):
+        assert questream("clusters", *refused, f"--redis.url={redis_url}").code == ExitCode.USAGE
+
+
+def test_an_intent_that_is_no_more_leads_to_where_its_questions_are(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill_subjects(store)
+    find_levels(store)
+    stored = store.levels("default")
+    intent = stored.levels.path(1)[1]
+    ended = {Node(1, 901): Node(1, 900), Node(1, 900): intent, Node(1, 902): None}
+    assert store.write_levels("default", store.store_epoch("default") or "", replace(stored, ended=ended))
+    outcome = questream("clusters", "show", "i901", "--json", f"--redis.url={redis_url}")
+    assert outcome.json["id"] == str(intent)
+    assert f"most of its questions are in {intent}" in outcome.err
+    gone = questream("clusters", "show", "i902", f"--redis.url={redis_url}")
+    assert (gone.code, "there is no intent i902" in gone.err) == (ExitCode.FAILED, True)
 
 
 def test_clusters_are_grouped_by_what_people_want(redis_url: str) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from questream.cli.levels import list_level, show_community
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import (
     TextFile,
@@ -23,7 +24,7 @@ from questream.cli.output import (
     remark,
 )
 from questream.cli.streams import as_utf8
-from questream.tools.sorting import Sort
+from questream.tools.sorting import Level, Sort
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -53,11 +54,14 @@ def list_(
     since: Annotated[
         str | None, typer.Option(help="Only with a question since then: 90m, 24h, 7d, or 2026-11-24T02:18:00Z.")
     ] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Show intents or topics, as a worker found them last, by size.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
     page: Annotated[int, typer.Option(min=1, help="Which so many: 2 shows those after the first.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """List clusters, the biggest first, or as --sort says.
+    """List clusters, the biggest first, or as --sort says; with --level, what they are grouped to.
 
     Example: questream clusters list --sort unlabelled --since 7d --limit 50
     """
@@ -68,6 +72,11 @@ def list_(
 
     listed = Listed(sort, search, None if since is None else _moment(since), limit, page)
     store, chosen = open_namespace(load(config, set_), namespace)
+    if level is not None:
+        if (sort, search, since) != (Sort.SIZE, "", None):
+            raise typer.BadParameter("--level goes without --sort, --search and --since", param_hint="--level")
+        list_level(store, chosen, level, slice((page - 1) * limit, page * limit), as_json=as_json)
+        return
     vocabulary = Vocabulary()
     found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed)
     rows = [as_named_document(state, vocabulary) for state in found]
@@ -100,13 +109,16 @@ def show(
     namespace: NamespaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a cluster; of one that was merged away, what it was merged into.
+    """Show a cluster, an intent (i5) or a topic (t2); of one that is no more, where its questions are.
 
     Example: questream clusters show c17
     """
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.naming import as_named_document, read_vocabulary
 
+    if cluster[:1] in ("i", "t"):
+        show_community(*open_namespace(load(config, set_), namespace), cluster, as_json=as_json)
+        return
     number = number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
     *merged, state = lineage(store, chosen, number)

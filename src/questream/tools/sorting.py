@@ -13,3 +13,10 @@ class Sort(StrEnum):
     SEEN = "seen"
     GROWTH = "growth"
     UNLABELLED = "unlabelled"
+
+
+class Level(StrEnum):
+    """What clusters are shown by."""
+
+    INTENT = "intent"
+    TOPIC = "topic"

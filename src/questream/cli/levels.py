@@ -1,0 +1,78 @@
+"""What `questream clusters` shows of intents and topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.tools.sorting import Level
+
+if TYPE_CHECKING:
+    from questream.store.protocol import Store
+
+
+def list_level(store: Store, namespace: str, level: Level, page: slice, *, as_json: bool) -> None:
+    """Print the intents or topics of a namespace, the largest first. Raises QuestreamError."""
+    from questream.tools.levels import as_document, read_communities
+    from questream.tools.naming import read_vocabulary
+
+    vocabulary = read_vocabulary(store, namespace)
+    rows = [as_document(one, vocabulary) for one in read_communities(store, namespace).of(level)[page]]
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+    print_table(
+        [level.value, "topic" if level is Level.INTENT else "intents#", "clusters#", "size#", "name", "question"],
+        (
+            [
+                row["id"],
+                row["topic_id"] if level is Level.INTENT else f"{len(row['intents']):,}",
+                f"{len(row['clusters']):,}",
+                f"{row['size']:,}",
+                printable(row["name"] or ""),
+                printable(row["representative"] or ""),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def show_community(store: Store, namespace: str, name: str, *, as_json: bool) -> None:
+    """Print an intent or a topic with its clusters. Raises BadParameter and QuestreamError."""
+    from questream.clustering.levels import parse_node
+    from questream.tools.levels import as_document, read_communities
+    from questream.tools.naming import as_named_document, read_vocabulary
+
+    try:
+        node = parse_node(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    vocabulary = read_vocabulary(store, namespace)
+    found = read_communities(store, namespace).get(node)
+    if found.node != node:
+        remark(f"{node} is no more; most of its questions are in {found.node}")
+    row: dict[str, Any] = as_document(found, vocabulary)
+    leaves = [as_named_document(state, vocabulary) for state in found.clusters]
+    if as_json:
+        print_json({**row, "leaves": leaves})
+        return
+    for key, value in row.items():
+        told = ", ".join(value) if isinstance(value, list) else value
+        if key != "clusters":
+            print_line(f"{key:<15} {printable('' if told is None else str(told))}".rstrip())
+    print_line("")
+    print_table(
+        ["cluster", "size#", "name", "question"],
+        (
+            [
+                leaf["cluster_id"],
+                f"{leaf['size']:,}",
+                printable(leaf["name"] or ""),
+                printable(leaf["representative"] or ""),
+            ]
+            for leaf in leaves
+        ),
+    )

@@ -1,0 +1,125 @@
+"""Intents and topics of a running stream as a worker found them last: listed, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
+from questream.deciding.level_runs import standing
+from questream.domain import ClusterState, format_cluster_id
+from questream.errors import QuestreamError
+from questream.naming.names import Vocabulary, name_of
+from questream.store.protocol import Store
+from questream.tools.sorting import Level
+
+
+class NoSuchCommunity(QuestreamError):
+    """A namespace has no intent or topic of that id, or no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """An intent or a topic with its live clusters, the largest first; what stands alone on a level is a cluster's node.
+
+    `within` is the topic of an intent, None of a topic; `parts` are the intents of a topic, the largest first.
+    """
+
+    node: Node
+    level: Level
+    clusters: tuple[ClusterState, ...]
+    within: Node | None = None
+    parts: tuple[Community, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Questions of all its clusters."""
+        return sum(state.size for state in self.clusters)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of its clusters, each once."""
+        return sorted({state.label for state in self.clusters if state.label})
+
+
+class Communities:
+    """The intents and topics of clusters; `ended` says where those are that are no more."""
+
+    def __init__(
+        self, levels: Levels, states: Iterable[ClusterState], ended: Mapping[Node, Node | None] | None = None
+    ) -> None:
+        self._ended = ended or {}
+        by_intent: dict[Node, list[ClusterState]] = {}
+        topic_of: dict[Node, Node] = {}
+        for state in sorted(states, key=lambda state: (-state.size, state.cluster_id)):
+            _, intent, topic = levels.path(state.cluster_id)
+            by_intent.setdefault(intent, []).append(state)
+            topic_of[intent] = topic
+        self._intents = _ranked(
+            Community(node, Level.INTENT, tuple(clusters), topic_of[node]) for node, clusters in by_intent.items()
+        )
+        by_topic: dict[Node, list[Community]] = {}
+        for intent_of in self._intents:
+            by_topic.setdefault(topic_of[intent_of.node], []).append(intent_of)
+        self._topics = _ranked(_topic(node, parts) for node, parts in by_topic.items())
+        # What stands alone among topics is an intent or a cluster there too.
+        self._known = {one.node: one for one in self._intents if one.node.level == 1}
+        self._known.update((one.node, one) for one in self._topics if one.node.level == len(LEVEL_NAMES))
+
+    def of(self, level: Level) -> list[Community]:
+        """Those of a level, the largest first."""
+        return self._intents if level is Level.INTENT else self._topics
+
+    def get(self, node: Node) -> Community:
+        """An intent or topic, or where most questions of one are that is no more. Raises NoSuchCommunity."""
+        seen: set[Node] = set()
+        at: Node | None = node
+        while at is not None and at not in self._known and at not in seen:
+            seen.add(at)
+            at = self._ended.get(at)
+        if at is None or at not in self._known:
+            raise NoSuchCommunity(f"there is no {LEVEL_NAMES[node.level - 1]} {node}", "see: questream clusters list")
+        return self._known[at]
+
+
+def read_communities(store: Store, namespace: str) -> Communities:
+    """Those of a namespace, with new clusters where those near to them are.
+
+    Raises QuestreamError where no worker has found any.
+    """
+    stored = store.levels(namespace)
+    if not stored.version:
+        raise QuestreamError(
+            f"no worker has found intents and topics of namespace {namespace!r} yet",
+            "let one run with `levels.enabled`, or group what stands now: questream clusters intents",
+        )
+    levels = standing(store.load(namespace), stored, LevelRules())
+    return Communities(levels, store.summaries(namespace), stored.ended)
+
+
+def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
+    """An intent or topic as JSON tells it: its name is that of its largest cluster, as its question is."""
+    first = one.clusters[0]
+    return {
+        "id": str(one.node),
+        "level": one.level.value,
+        "namespace": first.namespace,
+        "topic_id": None if one.within is None else str(one.within),
+        "size": one.size,
+        "name": one.labels[0] if len(one.labels) == 1 else name_of(first, vocabulary),
+        "labels": one.labels,
+        "intents": [str(part.node) for part in one.parts],
+        "clusters": [format_cluster_id(state.cluster_id) for state in one.clusters],
+        "representative": first.representative,
+    }
+
+
+def _topic(node: Node, parts: list[Community]) -> Community:
+    clusters = [state for part in parts for state in part.clusters]
+    clusters.sort(key=lambda state: (-state.size, state.cluster_id))
+    return Community(node, Level.TOPIC, tuple(clusters), None, tuple(parts))
+
+
+def _ranked(communities: Iterable[Community]) -> list[Community]:
+    return sorted(communities, key=lambda one: (-one.size, one.clusters[0].cluster_id))
