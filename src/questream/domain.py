@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,16 +202,70 @@ class Ruling:
         )
 
 
-OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "undo"]
+@dataclass(frozen=True, slots=True)
+class NamespaceRules:
+    """What people set for a namespace, in place of the settings of its workers; None leaves a rule to these.
+
+    Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit.
+    `operation` is the number of the last one that set any, 0 where none has.
+    """
+
+    threshold: float | None = None
+    merge_threshold: float | None = None
+    linkage: str | None = None
+    retention_seconds: float | None = None
+    singleton_retention_seconds: float | None = None
+    alias_retention_seconds: float | None = None
+    max_clusters: int | None = None
+    operation: int = field(default=0, compare=False)
+
+    def values(self) -> dict[str, float | int | str]:
+        """The rules that are set, by name."""
+        return {name: value for name in NAMES_OF_RULES if (value := getattr(self, name)) is not None}
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], operation: int = 0) -> NamespaceRules:
+        """The inverse of `values`; a rule that this release does not know is left out. Raises ValueError."""
+        known = {name: values[name] for name in NAMES_OF_RULES if values.get(name) is not None}
+        for name, value in known.items():
+            if not isinstance(value, str) if name == "linkage" else type(value) not in (int, float):
+                raise ValueError("a rule is a number, linkage a text")
+        return cls(**known, operation=operation)
+
+
+NAMES_OF_RULES = (
+    *("threshold", "merge_threshold", "linkage", "retention_seconds", "singleton_retention_seconds"),
+    *("alias_retention_seconds", "max_clusters"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RulesChange:
+    """What an operation changes of the rules of a namespace."""
+
+    before: NamespaceRules
+    after: NamespaceRules
+
+    def document(self) -> dict[str, Any]:
+        """It in JSON."""
+        return {"before": self.before.values(), "after": self.after.values()}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> RulesChange:
+        """The inverse of `document`. Raises ValueError, KeyError, TypeError or AttributeError."""
+        return cls(NamespaceRules.of(document["before"]), NamespaceRules.of(document["after"]))
+
+
+OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "rules", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
 
-    `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed.
-    `undoes` is the number of the operation that it takes back, `undone_by` of the one that took it back. Of a merge,
-    `survivor` is the one of its two clusters that both are by now.
+    `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed,
+    `rules` what it changed of the namespace's. `undoes` is the number of the operation that it takes back, `undone_by`
+    of the one that took it back. Of a merge, `survivor` is the one of its two clusters that both are by now.
     """
 
     id: str
@@ -225,6 +279,7 @@ class Operation:
     undoes: int | None = None
     undone_by: int | None = None
     survivor: int | None = None
+    rules: RulesChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +334,7 @@ class NamespaceState:
     `mean_sum` is the raw sum (d,) of the embeddings of its first `mean_questions` questions, zeros before the first.
     `next_cluster` is the number the next cluster gets, `seq` the head of its log. `generation` counts how often it was
     moved to another model; of two states the one of the later generation is newer, then that of the later revision.
+    Threshold and linkage are those in force: `rules` has what people set.
     """
 
     namespace: str
@@ -292,6 +348,7 @@ class NamespaceState:
     mean_sum: Vector
     seq: int
     generation: int = 0
+    rules: NamespaceRules = field(default_factory=NamespaceRules)
 
     @property
     def dimension(self) -> int:
@@ -300,8 +357,8 @@ class NamespaceState:
 
     @property
     def revision(self) -> int:
-        """Grows whenever the mean learns or a cluster is opened, within a generation."""
-        return self.mean_questions + self.next_cluster
+        """Grows whenever the mean learns, a cluster is opened or rules are set, within a generation."""
+        return self.mean_questions + self.next_cluster + self.rules.operation
 
 
 def retired_cluster(namespace: str, cluster_id: int) -> ClusterState:

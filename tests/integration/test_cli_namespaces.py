@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from questream.errors import ExitCode
 from tests.integration.test_cli_clusters import fill, store_at
@@ -38,6 +39,66 @@ def test_a_namespace_is_shown_with_its_rules_and_lengths(redis_url: str) -> None
     assert (shown["settings"], shown["settings_differ"]) == (None, [])
     lines = questream("namespaces", "show", f"--redis.url={redis_url}").out.splitlines()
     assert ["questions", "6"] in [line.split() for line in lines]
+
+
+def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
+    store = store_at(url=redis_url)
+    fill(store)
+    redis = f"--redis.url={redis_url}"
+    higher = ("namespaces", "set", "default", "threshold=0.95", "max_clusters=off", redis)
+    seen = questream(*higher, "--dry-run", "--json").json
+    assert (seen["operation"], seen["rules"]["after"]) == (None, {"threshold": 0.95, "max_clusters": 0})
+    assert seen["effect"]["clusters"] == 3
+    assert store.rules("default").values() == {}
+    lower = questream("namespaces", "set", "default", "merge_threshold=-1", redis, "--dry-run", "--json").json
+    assert lower["effect"]["would_merge"] >= 1
+    assert all(one.startswith("c") for pair in lower["effect"]["examples"] for one in pair)
+
+    done = questream(*higher, "--id", "finer", "--json").json
+    assert (done["operation"], done["kind"], done["rules"]["before"]) == (1, "rules", {})
+    assert questream(*higher, "--id", "finer", "--json").json["operation"] == 1
+    shown = questream("namespaces", "show", "default", "--json", redis).json
+    assert shown["threshold"] == 0.95
+    assert shown["rules"]["threshold"] == {"value": 0.95, "source": "namespace (operation 1)"}
+    assert shown["rules"]["max_clusters"] == {"value": None, "source": "namespace (operation 1)"}
+    assert shown["rules"]["linkage"]["source"] == "settings given here"
+    note(store, "w1", **{"clusters.threshold": 0.9, "clusters.retention_seconds": 60.0})
+    note(store, "w2", **{"clusters.threshold": 0.8, "clusters.retention_seconds": 60.0})
+    shown = questream("namespaces", "show", "default", "--json", redis).json
+    assert (shown["settings_differ"], shown["rules"]["retention_seconds"]["value"]) == ([], 60.0)
+    assert "max_clusters" in questream("namespaces", "show", "default", redis).out
+
+    more = questream("namespaces", "set", "default", "linkage=average", redis)
+    assert "operation 2: rules threshold=0.95, max_clusters=0 -> threshold=0.95, linkage=average" in more.out
+    undone = questream("undo", "1", "--json", redis).json
+    assert undone["rules"]["after"] == {"linkage": "average"}
+    assert store.rules("default").values() == {"linkage": "average"}
+    gone = questream("namespaces", "set", "default", "linkage=unset", redis)
+    assert "-> as the settings" in gone.out
+    again = questream("undo", "2", redis)
+    assert (again.code, "decided anew since" in again.err) == (ExitCode.FAILED, True)
+    assert "rules" in questream("clusters", "history", redis).out
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("threshold=2", "less than or equal to 1"),
+        ("threshold=nan", "threshold cannot be 'nan'"),
+        ("threshold=off", "threshold cannot be 'off'"),
+        ("linkage=some", "linkage cannot be 'some'"),
+        ("max_clusters=1", "greater than or equal to 2"),
+        ("similarity=cosine", "sets no rule of a namespace"),
+        ("threshold", "sets no rule of a namespace"),
+    ],
+)
+def test_a_rule_that_is_none_or_out_of_its_range_is_refused(redis_url: str, rule: str, told: str) -> None:
+    store = store_at(url=redis_url)
+    fill(store)
+    outcome = questream("namespaces", "set", "default", rule, f"--redis.url={redis_url}")
+    assert outcome.code == ExitCode.FAILED
+    assert told in outcome.err
+    assert store.operations("default", 10) == []
 
 
 def test_settings_that_workers_do_not_share_are_told(redis_url: str) -> None:

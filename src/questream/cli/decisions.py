@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
-    from questream.domain import Operation, Ruling
+    from questream.domain import NamespaceRules, Operation, Ruling
     from questream.operations import By, Decisions
     from questream.operations.deciding import Propose
     from questream.settings import Settings
@@ -261,27 +261,39 @@ def _decide(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
     decide_in(store, chosen, asked, propose)
 
 
-def decide_in(store: Store, namespace: str, asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
-    """Commit an operation, or only look at it, and print it."""
+def decide_in(
+    store: Store,
+    namespace: str,
+    asked: Asked,
+    propose: Callable[[Decisions], Propose],
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Commit an operation, or only look at it, and print it; `beside` are further fields of its JSON."""
     from questream.operations import Decisions
     from questream.tools.decisions import decide, preview
 
     decisions = Decisions(store, namespace, asked.by)
     found = (preview if asked.dry_run else decide)(decisions, namespace, propose(decisions))
-    print_decided(found, asked.as_json)
+    print_decided(found, asked.as_json, beside)
 
 
-def print_decided(found: Operation | ProposedOperation, as_json: bool) -> None:
+def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: Mapping[str, Any] | None = None) -> None:
     """An operation that was committed, or that would be."""
     from questream.tools.decisions import as_document
 
-    document = as_document(found)
+    document = {**as_document(found), **(beside or {})}
     if as_json:
         print_json(document)
         return
     what = "would change" if document["operation"] is None else f"operation {document['operation']}"
     for cluster_id, after in found.after.items():
         print_line(f"{what}: c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
+    if found.rules is not None:
+        print_line(f"{what}: rules {_rules(found.rules.before)} -> {_rules(found.rules.after)}")
+
+
+def _rules(rules: NamespaceRules) -> str:
+    return printable(", ".join(f"{name}={value}" for name, value in rules.values().items())) or "as the settings"
 
 
 def _ruling(ruling: Ruling) -> str:

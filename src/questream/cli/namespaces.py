@@ -1,4 +1,4 @@
-"""`questream namespaces list|show`: what the store holds of each tenant."""
+"""`questream namespaces list|show|set`: what the store holds of tenants, and their rules."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption, decide_in
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
-namespaces = typer.Typer(help="See namespaces: their sizes, models, streams and rules.", no_args_is_help=True)
+namespaces = typer.Typer(
+    help="See namespaces: their sizes, models, streams and rules; set rules.", no_args_is_help=True
+)
 
 
 @namespaces.command("list")
@@ -56,24 +59,59 @@ def show(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a namespace: sizes, model, stream, store, and the settings that its workers run by.
+    """Show a namespace: sizes, model, stream, store, the rules in force and the settings that its workers run by.
 
     Example: questream namespaces show default
     """
     from questream.tools.clusters import open_namespace
     from questream.tools.namespaces import as_whole_document, count_questions, describe
 
-    store, chosen = open_namespace(load(config, set_), namespace)
-    row = as_whole_document(describe(store, chosen), count_questions(store, chosen))
+    settings = load(config, set_)
+    store, chosen = open_namespace(settings, namespace)
+    row = as_whole_document(describe(store, chosen), count_questions(store, chosen), settings)
     if as_json:
         print_json(row)
         return
     for name, value in row.items():
-        if isinstance(value, dict):
+        if name == "rules":
+            for key, rule in value.items():
+                print_line(f"{name}: {key:<38} {_shown(rule['value'])} ({rule['source']})")
+        elif isinstance(value, dict):
             for key, part in value.items():
                 print_line(f"{name}: {printable(key):<38} {_shown(part)}")
         else:
             print_line(f"{name:<17} {_shown(value)}".rstrip())
+
+
+@namespaces.command("set")
+def set_rules(
+    namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
+    rules: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="`unset`: as the settings; `off`: none.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Set rules of a namespace, which all its workers decide by from then on, without a restart.
+
+    Example: questream namespaces set default threshold=0.7 retention_seconds=2592000 --reason "fewer heaps"
+    """
+    from questream.tools.clusters import open_namespace
+    from questream.tools.rules import effect_of, read_rules
+
+    del yes
+    values = read_rules(rules)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    store, chosen = open_namespace(asked.settings, namespace)
+    effect = effect_of(store, chosen, asked.settings, values).document() if dry_run else None
+    decide_in(store, chosen, asked, lambda by: by.rules(values), {} if effect is None else {"effect": effect})
+    if effect is not None and not as_json:
+        for name, value in effect.items():
+            print_line(f"{name}: {_shown([' '.join(pair) for pair in value] if name == 'examples' else value)}")
 
 
 def _shown(value: Any) -> str:

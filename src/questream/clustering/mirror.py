@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.constraints import Constraints
-from questream.domain import Exemplar, Matrix, Vector
+from questream.domain import Exemplar, Matrix, NamespaceRules, Vector
 
 _FIRST_CAPACITY = 256
 _GROWTH = 1.5
@@ -39,10 +39,14 @@ class ClusterRemoved:
 
 @dataclass(frozen=True, slots=True)
 class MeanMoved:
-    """The stream's mean learned: the sum (d,) over its first `questions` questions."""
+    """The stream's mean learned: the sum (d,) over its first `questions` questions.
+
+    `rules` are those that people set for the namespace, None where these are as they were.
+    """
 
     questions: int
     vector_sum: Vector
+    rules: NamespaceRules | None = None
 
 
 Change = ClusterMoved | ClusterRemoved | MeanMoved
@@ -51,7 +55,7 @@ Change = ClusterMoved | ClusterRemoved | MeanMoved
 class Mirror:
     """The centroids of one namespace as raw sums, exactly as the store holds them at `seq` of a store epoch.
 
-    `generation` counts how often the namespace was moved to another model.
+    `generation` counts how often the namespace was moved to another model, `rules` are those that people set for it.
 
     Rows are unordered; `row_of` maps a cluster id to its row. Everything a score needs derives from the raw sums, so
     the mean can move without rewriting a row.
@@ -63,6 +67,7 @@ class Mirror:
         self.generation = 0
         self.seq = 0
         self.next_id = 1
+        self.rules = NamespaceRules()
         self.count = 0
         self.row_of: dict[int, int] = {}
         self._mean = MeanMoved(0, np.zeros(dimension, np.float32))
@@ -159,6 +164,7 @@ class Mirror:
                     rows.update(self._remove(change.cluster_id))
                 case MeanMoved():
                     self._mean = change
+                    self.rules = self.rules if change.rules is None else change.rules
                     self._dot_mean[: self.count] = self.sums @ change.vector_sum
         return {row for row in rows if row < self.count}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from questream.domain import NamespaceRules
 
 Similarity = Literal["centred", "cosine"]
 Linkage = Literal["adaptive", "average", "centroid", "first"]
@@ -32,6 +34,21 @@ class Rules:
     centroid_members: int = 256
     mean_questions: int = 1000
     judge_features: bool = True
+
+    def in_force(self, of_namespace: NamespaceRules) -> Rules:
+        """These, but for what people set for the namespace.
+
+        Where only a threshold is set, clusters merge at that too, unless these have a merge threshold of their own.
+        """
+        if of_namespace == NamespaceRules():
+            return self
+        threshold = self.threshold if of_namespace.threshold is None else of_namespace.threshold
+        follows = self.merge_threshold == self.threshold
+        merge_threshold = of_namespace.merge_threshold
+        if merge_threshold is None:
+            merge_threshold = threshold if follows else self.merge_threshold
+        linkage = cast("Linkage", of_namespace.linkage or self.linkage)
+        return replace(self, threshold=threshold, merge_threshold=merge_threshold, linkage=linkage)
 
     @property
     def judges(self) -> bool:

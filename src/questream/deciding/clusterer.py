@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.choices import Plan
@@ -175,7 +175,8 @@ class Clusterer:
             self._sleep(random.uniform(0, min(pauses)))  # noqa: S311 - spreads retries, guards nothing
 
     def _begin(self, batch: NamespaceBatch) -> _Attempt:
-        config, mirror = self.namespaces.config_of(batch.namespace), self.mirrors.follow(batch.namespace)
+        mirror = self.mirrors.follow(batch.namespace)
+        config = replace(self.namespaces.config_of(batch.namespace), rules=self.mirrors.rules(batch.namespace))
         looks = [features(batch.arrivals[i].text) for i in batch.pending] if config.rules.judges else None
         return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules, looks))
 
@@ -208,9 +209,9 @@ class Clusterer:
         batch.stale_retries += 1
         batch.missed_changes += len(reply.missed.changes or ())
         changed = self.mirrors.apply(batch.namespace, reply.missed)
-        if changed is None:
+        if changed is None or self.mirrors.rules(batch.namespace) != attempt.config.rules:
             again = self._begin(batch)
-            attempt.mirror, attempt.assigner = again.mirror, again.assigner
+            attempt.mirror, attempt.assigner, attempt.config = again.mirror, again.assigner, again.config
         else:
             attempt.assigner.rescore(changed)
         # A wait for another worker's turn is no loss.
@@ -267,8 +268,7 @@ class Clusterer:
 
     def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
-        config = self.namespaces.config_of(namespace)
-        rules = config.rules
+        config, rules = self.namespaces.config_of(namespace), self.mirrors.rules(namespace)
         found = assigned(self.mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules.threshold)
         joined, other = found.cluster, found.runner_up
         state = self._store.cluster(namespace, joined.cluster_id) if joined else None

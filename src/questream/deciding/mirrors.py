@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from questream.clustering.mirror import Change, Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
 from questream.deciding.namespaces import Namespaces
 from questream.domain import Vector
@@ -44,8 +45,12 @@ class Mirrors:
 
     def nearest(self, namespace: str, vector: Vector, limit: int, text: str = "") -> list[Neighbour]:
         """The clusters nearest to a unit vector (d,), read-only; those near enough get a second look by its text."""
-        mirror, rules = self.follow(namespace), self._namespaces.config_of(namespace).rules
+        mirror, rules = self.follow(namespace), self.rules(namespace)
         return nearest_clusters(mirror, rules, vector, limit, features(text) if rules.judges else ())
+
+    def rules(self, namespace: str) -> Rules:
+        """The rules in force: those of the namespace's config, but for what people set, as of the mirror's seq."""
+        return self._namespaces.config_of(namespace).rules.in_force(self.follow(namespace).rules)
 
     def require_epoch(self, namespace: str, store_epoch: str) -> None:
         """Load the mirror anew where it is of another store epoch. Raises RecoveryNeeded if it still is."""

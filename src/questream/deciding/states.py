@@ -27,16 +27,18 @@ def merged_state(namespace: str, model: str, applied: AppliedMerge) -> ClusterSt
 
 def namespace_state(namespace: str, identity: Identity, mirror: Mirror) -> NamespaceState:
     """The namespace as the mirror has it."""
+    rules = mirror.rules
     return NamespaceState(
         namespace=namespace,
         model=identity.model,
         model_revision=identity.revision,
         similarity=identity.similarity,
-        linkage=identity.linkage,
-        threshold=identity.threshold,
+        linkage=rules.linkage or identity.linkage,
+        threshold=identity.threshold if rules.threshold is None else rules.threshold,
         next_cluster=mirror.next_id,
         mean_questions=mirror.mean_questions,
         mean_sum=mirror.mean_sum,
         seq=mirror.seq,
         generation=mirror.generation,
+        rules=rules,
     )

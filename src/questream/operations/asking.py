@@ -61,7 +61,11 @@ def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
 def ask_mirror(
     store: Store, namespace: str, mirror: Mirror, encoder: Encoder, rules: Rules, text: str, limit: int = 6
 ) -> Answer:
-    """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model."""
+    """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model.
+
+    What people set for the namespace is in force, not what `rules` have in its place.
+    """
+    rules = rules.in_force(mirror.rules)
     (tokens,) = encoder.tokenise([text])
     (vector,) = encoder.encode_tokens([tokens])
     neighbours = nearest_clusters(mirror, rules, vector, max(limit, NEIGHBOURS), features(text))

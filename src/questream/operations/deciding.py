@@ -11,7 +11,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from questream.domain import Operation, OperationKind, Ruling, format_cluster_id
+from questream.domain import (
+    NAMES_OF_RULES,
+    NamespaceRules,
+    Operation,
+    OperationKind,
+    RulesChange,
+    Ruling,
+    format_cluster_id,
+)
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away, without
 from questream.operations.live import live_cluster
@@ -161,6 +169,22 @@ class Decisions:
 
         return propose
 
+    def rules(self, values: Mapping[str, float | int | str | None]) -> Propose:
+        """Set rules of the namespace, by name; None leaves one to the settings of the workers again.
+
+        All workers decide by them from one point of the log on. Raises OperationRefused for a name that is none.
+        """
+        if unknown := sorted(values.keys() - set(NAMES_OF_RULES)):
+            raise OperationRefused(f"{unknown[0]} is no rule of a namespace", f"these are: {', '.join(NAMES_OF_RULES)}")
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            before = self._store.rules(self._namespace)
+            after = NamespaceRules.of({**before.values(), **values})
+            return replace(self._proposal(id_, "rules", {}), rules=RulesChange(before, after))
+
+        return propose
+
     def undo(self, number: int) -> Propose:
         """Take an operation back, where what it decided still stands."""
 
@@ -185,7 +209,8 @@ class Decisions:
                 cluster_id: _taking_back(undone, undone.before[cluster_id], after)
                 for cluster_id, after in undone.after.items()
             }
-            return replace(self._proposal(id_, "undo", changes), undoes=number)
+            rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
+            return replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
 
         return propose
 
@@ -277,6 +302,14 @@ def _taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[
         return replace(new, separations=separations, exemplars=without(ruling, before, after))
 
     return change
+
+
+def _rules_taken_back(undone: Operation, change: RulesChange, now: NamespaceRules) -> RulesChange:
+    """The change from what the rules are now; those that an operation did not change stay."""
+    was, became, current = change.before.values(), change.after.values(), now.values()
+    changed = [name for name in NAMES_OF_RULES if was.get(name) != became.get(name)]
+    _require(undone, all(current.get(name) == became.get(name) for name in changed))
+    return RulesChange(now, NamespaceRules.of(current | {name: was.get(name) for name in changed}))
 
 
 def _require(undone: Operation, stands: bool) -> None:

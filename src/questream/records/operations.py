@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from questream.domain import Operation, OperationKind, Ruling, format_cluster_id, parse_cluster_id
+from questream.domain import Operation, OperationKind, RulesChange, Ruling, format_cluster_id, parse_cluster_id
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.states import exemplar_document, read_exemplars
@@ -32,6 +32,7 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
         "before": _documents(operation.before),
         "after": _documents(operation.after),
+        "rules": operation.rules and operation.rules.document(),
     }
     return namespace.encode(), orjson.dumps(value)
 
@@ -60,6 +61,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             after=_rulings(body["after"]),
             undoes=body["undoes"],
             survivor=None if body.get("survivor") is None else parse_cluster_id(body["survivor"]),
+            rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
         )
         return namespace, str(body["cluster_topic"]), operation
     except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:

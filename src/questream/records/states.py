@@ -10,7 +10,7 @@ import base64
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import orjson
@@ -22,6 +22,7 @@ from questream.domain import (
     ConstraintKind,
     Exemplar,
     InFlight,
+    NamespaceRules,
     NamespaceState,
     Vector,
     format_cluster_id,
@@ -153,6 +154,7 @@ def encode_namespace_state(state: NamespaceState) -> tuple[bytes, bytes]:
             "mean": {"questions": state.mean_questions, "sum": _to_base64(state.mean_sum)},
             "seq": state.seq,
             "generation": state.generation,
+            "rules": {"operation": state.rules.operation, "set": state.rules.values()},
         }
     )
     return state.namespace.encode(), value
@@ -179,6 +181,7 @@ def decode_namespace_state(key: bytes, value: bytes) -> NamespaceState:
         mean_sum=_to_vector(read.mean.sum, read.dimension),
         seq=read.seq,
         generation=read.generation,
+        rules=_to_rules(read.rules),
     )
 
 
@@ -269,6 +272,11 @@ class _Mean(_Value):
     sum: str
 
 
+class _Rules(_Value):
+    operation: _Count = 0
+    set: dict[str, Any] = {}
+
+
 class _NamespaceValue(_Value):
     cluster_id: None
     namespace: str
@@ -283,6 +291,7 @@ class _NamespaceValue(_Value):
     mean: _Mean
     seq: _Count
     generation: _Count = 0
+    rules: _Rules = _Rules()
 
 
 _Read = TypeVar("_Read", bound=_Value)
@@ -337,6 +346,13 @@ def _to_exemplar(read: _Exemplar) -> Exemplar:
         raise _invalid_state() from None
     place = None if read.place is None else (read.place.topic, read.place.partition, read.place.offset)
     return Exemplar(read.name, "must" if read.kind == "must" else "cannot", vector, place, read.text)
+
+
+def _to_rules(read: _Rules) -> NamespaceRules:
+    try:
+        return NamespaceRules.of(read.set, read.operation)
+    except ValueError:
+        raise _invalid_state() from None
 
 
 def _to_base64(vector: Vector) -> str:

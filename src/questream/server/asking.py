@@ -70,7 +70,8 @@ class Asking:
             )
         rules = rules_of(self._settings, encoder)
         with self._mirrors.of(namespace) as mirror, self._device:
-            return ask_mirror(self._store, namespace, mirror, encoder, rules, question), rules
+            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question)
+            return answer, rules.in_force(mirror.rules)
 
     def nearest(self, namespace: str, cluster_id: int, limit: int) -> list[Neighbour]:
         """The clusters nearest to one, best first. Needs no model.

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from questream.domain import Operation, Ruling
+from questream.domain import Operation, RulesChange, Ruling
 from questream.store.protocol import ProposedOperation
 from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
@@ -26,6 +26,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "undoes": proposed.undoes,
             "survivor": proposed.survivor,
         }
+        | ({"rules": proposed.rules.document()} if proposed.rules else {})
     )
 
 
@@ -45,6 +46,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         undoes=body["undoes"],
         undone_by=undone_by,
         survivor=body.get("survivor"),
+        rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
     )
 
 

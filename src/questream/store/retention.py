@@ -7,8 +7,10 @@ the clock at most (`proposing.py`), so that one producer whose clock is wrong ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from questream.domain import NamespaceRules
 
 FUTURE_ALLOWANCE_SECONDS = 300
 
@@ -33,10 +35,25 @@ class Retention:
     max_clusters: int | None = None
     tombstone_seconds: float = 0.0
 
+    def in_force(self, rules: NamespaceRules) -> Retention:
+        """This, but for what people set for the namespace; 0 is for ever there."""
+        limit = self.max_clusters if rules.max_clusters is None else rules.max_clusters or None
+        return replace(
+            self,
+            idle_seconds=_set(rules.retention_seconds, self.idle_seconds),
+            singleton_seconds=_set(rules.singleton_retention_seconds, self.singleton_seconds),
+            alias_seconds=_set(rules.alias_retention_seconds, self.alias_seconds),
+            max_clusters=limit,
+        )
+
     @property
     def is_unlimited(self) -> bool:
         """Whether nothing ever goes."""
         return self.idle_seconds is self.singleton_seconds is self.alias_seconds is self.max_clusters is None
+
+
+def _set(seconds: float | None, default: float | None) -> float | None:
+    return default if seconds is None else seconds or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Housekeeping:
             self._publishing.relay_operations(namespace)
         if waiting.levels:
             self._publishing.relay_levels(namespace)
-        self._retirement.sweep(namespace)
+        self._retirement.sweep(namespace, waiting.rules)
         for _ in range(_SWEEP_PAGES if waiting.cluster_ids else 0):
             if not self._publishing.relay_pending(namespace, _LEFT_BEHIND_SECONDS):
                 break

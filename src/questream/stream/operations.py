@@ -133,6 +133,8 @@ class OperationRelay:
                 break
             records.append(Outgoing(self._topic.name, *encode_operation(namespace, self._stream, operation)))
             cluster_ids.update(dict.fromkeys(operation.after))
+            if operation.rules is not None:
+                cluster_ids[0] = None  # The namespace's own state has them.
             newest = operation.number
         return Claimed(namespace, token, claim, records, list(cluster_ids), newest)
 

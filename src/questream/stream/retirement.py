@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from questream.domain import NamespaceRules
 from questream.metrics import Metrics
 from questream.settings import Settings
 from questream.store.protocol import Store
@@ -37,11 +38,15 @@ class Retirement:
         self._metrics = metrics
         self._retry = retry
 
-    def sweep(self, namespace: str) -> None:
-        """Retire what is due in a recovered namespace; its tombstones are published by way of the outbox."""
-        if self._retention.is_unlimited:
+    def sweep(self, namespace: str, rules: NamespaceRules) -> None:
+        """Retire what is due in a recovered namespace, by its own rules where it has any.
+
+        Tombstones are published by way of the outbox.
+        """
+        retention = self._retention.in_force(rules)
+        if retention.is_unlimited:
             return
-        retired = self._retry.call(self._store.retire, namespace, self._retention, _RETIRED_AT_ONCE)
+        retired = self._retry.call(self._store.retire, namespace, retention, _RETIRED_AT_ONCE)
         for reason, cluster_ids in retired.ids.items():
             self._metrics.retired.labels(reason).inc(len(cluster_ids))
         if retired.count:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from questream.domain import NamespaceRules
 from questream.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ class SettingsStore(Protocol):
 
     def note_settings(self, namespace: str, worker: str, settings: bytes, gone_seconds: float) -> Sequence[Noted]:
         """Note them, and answer those of other workers; with worker '' nothing is noted."""
+
+    def rules(self, namespace: str) -> NamespaceRules:
+        """What people set for the namespace: it is in force in place of settings."""
 
 
 Noted = tuple[str, bytes]
@@ -52,7 +56,7 @@ class SettingsInUse:
             return
         others = self._store.note_settings(self._namespace, self._worker, as_noted(self._settings), GONE_SECONDS)
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        differences = differences_of(self._settings, others)
+        differences = differences_of(self._settings, others, self._store.rules(self._namespace))
         self._metrics.settings_differ.set(len(differences))
         if differences and differences != self.differences:
             logger.warning(
@@ -82,9 +86,16 @@ def settings_of(noted: bytes) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def differences_of(settings: Mapping[str, Any], others: Sequence[Noted]) -> list[str]:
-    """`key: value here, value in worker NAME`, sorted; a key that only another release knows is no difference."""
+def differences_of(
+    settings: Mapping[str, Any], others: Sequence[Noted], rules: NamespaceRules | None = None
+) -> list[str]:
+    """`key: value here, value in worker NAME`, sorted; a key that only another release knows is no difference.
+
+    Nor is one that people set for the namespace by `rules`: its setting is not in force.
+    """
     found = {}
+    ruled = {f"clusters.{name}" for name in (rules or NamespaceRules()).values()}
+    settings = {key: value for key, value in settings.items() if key not in ruled}
     for worker, noted in others:
         for key, value in settings_of(noted).items():
             if key in settings and settings[key] != value:

@@ -82,6 +82,7 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
         "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
         "before": _documents(operation.before.items()),
         "after": _documents(operation.after.items()),
+        "rules": operation.rules and operation.rules.document(),
     }
 
 

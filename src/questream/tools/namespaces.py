@@ -8,9 +8,11 @@ from typing import Any
 from questream.domain import NamespaceState
 from questream.records.times import format_time
 from questream.recovery.home import Home
+from questream.settings import Settings
 from questream.store.protocol import NamespaceSizes, StreamTopics
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import GONE_SECONDS, differences_of, settings_of
+from questream.tools.rules import sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ def as_document(found: Described) -> dict[str, Any]:
     }
 
 
-def as_whole_document(found: Described, questions: int) -> dict[str, Any]:
-    """All that is known of a namespace, as JSON tells it."""
+def as_whole_document(found: Described, questions: int, settings: Settings) -> dict[str, Any]:
+    """All that is known of a namespace, as JSON tells it; `settings` are those of the caller."""
     state, sizes, noted = found.state, found.sizes, found.noted
     return as_document(found) | {
         "questions": questions,
@@ -89,6 +91,7 @@ def as_whole_document(found: Described, questions: int) -> dict[str, Any]:
         "log_seq": state.seq,
         "log_changes": sizes.log_changes,
         "ledgers": {f"{topic}/{partition}": count for (topic, partition), count in sorted(sizes.ledgers.items())},
+        "rules": sources(state.rules, settings, noted.settings if noted else {}),
         "settings": noted.settings if noted else None,
         "settings_noted_by": noted.worker if noted else None,
         "settings_noted_at": format_time(noted.time_ms) if noted else None,
@@ -119,5 +122,6 @@ def _noted(store: RedisStore, namespace: str) -> Noted | None:
     worker, latest, text = notes[0]
     settings = settings_of(text)
     others = [(other, noted) for other, time_ms, noted in notes[1:] if latest - time_ms <= GONE_SECONDS * 1000]
-    differences = [one.replace(" here,", f" in worker {worker},") for one in differences_of(settings, others)]
+    found = differences_of(settings, others, store.rules(namespace))
+    differences = [one.replace(" here,", f" in worker {worker},") for one in found]
     return Noted(worker, latest, settings, differences)

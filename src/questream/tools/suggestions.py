@@ -51,8 +51,8 @@ def rules_built_with(whole: NamespaceState) -> Rules:
 def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, Any]) -> Rules:
     """How the workers of a namespace cluster: as they `noted` it, else by these settings.
 
-    Threshold, linkage and similarity are those of the last worker to open the namespace: a model's preset may have set
-    them.
+    Threshold and linkage are those that people set for the namespace, else, as the similarity, those of the last worker
+    to open it: a model's preset may have set them.
     """
     clusters = settings.clusters
 
@@ -61,13 +61,14 @@ def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, 
         return known if type(known) is type(default) else default
 
     merge_threshold = noted.get("clusters.merge_threshold", clusters.merge_threshold)
-    return replace(
+    in_use = replace(
         rules_built_with(whole),
         merge_threshold=merge_threshold if isinstance(merge_threshold, float) else whole.threshold,
         centroid_members=value("clusters.centroid_members", clusters.centroid_members),
         mean_questions=value("clusters.mean_questions", clusters.mean_questions),
         judge_features=value("judge.features", settings.judge.features),
     )
+    return in_use.in_force(whole.rules)
 
 
 def as_document(suggestion: Suggestion) -> dict[str, Any]:

@@ -29,6 +29,13 @@ class DecidedOf(BaseModel):
     exemplars: list[dict[str, str]] = []
 
 
+class RulesChanged(BaseModel):
+    """The rules of the namespace that were set before and after, by name."""
+
+    before: dict[str, float | str]
+    after: dict[str, float | str]
+
+
 class Committed(BaseModel):
     """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
 
@@ -42,6 +49,7 @@ class Committed(BaseModel):
     undone_by: int | None
     before: dict[str, DecidedOf]
     after: dict[str, DecidedOf]
+    rules: RulesChanged | None = None
 
 
 class History(BaseModel):

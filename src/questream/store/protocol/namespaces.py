@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from questream.domain import NamespaceState
+from questream.domain import NamespaceRules, NamespaceState
 from questream.errors import NamespaceOfAnotherStream, RecoveryNeeded, StoreRefused, StoreUnavailable
 
 # Of a namespace in the store. A later one has another meaning; what is only added to one keeps its number.
@@ -103,6 +103,9 @@ class Namespaces(Protocol):
 
     def namespace_state(self, namespace: str) -> NamespaceState | None:
         """The namespace as a whole, or None if it was never opened."""
+
+    def rules(self, namespace: str) -> NamespaceRules:
+        """What people set for the namespace."""
 
     def sizes(self, namespace: str) -> NamespaceSizes:
         """How much the store holds of the namespace; zeros of one that was never opened."""

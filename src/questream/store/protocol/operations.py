@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from questream.clustering.merging import Merge
-from questream.domain import Operation, OperationKind, Ruling
+from questream.domain import Operation, OperationKind, RulesChange, Ruling
 from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
@@ -19,6 +19,7 @@ class ProposedOperation:
     """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same.
 
     With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says.
+    `rules` changes those of the namespace.
     """
 
     id: str
@@ -29,6 +30,7 @@ class ProposedOperation:
     after: Mapping[int, Ruling]
     undoes: int | None = None
     merge: Merge | None = None
+    rules: RulesChange | None = None
 
     @property
     def survivor(self) -> int | None:
@@ -63,8 +65,10 @@ class Operations(Protocol):
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         """Commit an operation, all of it or nothing; a repeated id answers the operation that it named first.
 
-        None where a cluster is not there or not ruled as it was `before`, or where the centroid of one that merges has
-        moved, or where what it undoes is undone or no longer kept: look again. Raises RecoveryNeeded.
+        None where a cluster is not there or not ruled as it was `before`, where the namespace has other rules than it
+        had, or the centroid of one that merges has moved, or where what it undoes is undone or no longer kept: look
+        again. Rules that change are in the log: a proposal of a mirror that has not seen them is stale. Raises
+        RecoveryNeeded.
         """
 
     def operation(self, namespace: str, number: int) -> Operation | None:

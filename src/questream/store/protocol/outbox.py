@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from questream.domain import NamespaceRules
 from questream.store.protocol.namespaces import StoreError
 
 
@@ -55,13 +56,14 @@ class Waiting:
     """The store epoch of a namespace, None where it has to be recovered, and the clusters that wait in its outbox.
 
     `operations` tells that operations wait to be published, `levels` that the namespace's levels do, whose
-    lease nobody has.
+    lease nobody has. `rules` are those that people set for the namespace.
     """
 
     store_epoch: str | None
     cluster_ids: list[int]
     operations: bool = False
     levels: bool = False
+    rules: NamespaceRules = field(default_factory=NamespaceRules)
 
 
 class Outbox(Protocol):

@@ -16,6 +16,7 @@ from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterEvent, ClusterState, Exemplar, InFlight, NamespaceState, Ruling, Vector
 from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
+from questream.store.rules_text import parse_rules
 
 _FLOAT32 = np.dtype("<f4")
 # Of the entries of ledgers and logs. What hashes mean is the layout's of a namespace.
@@ -266,18 +267,20 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
 def parse_namespace(namespace: str, meta: Mapping[bytes, bytes]) -> NamespaceState:
     """The state behind the fields of a namespace's meta, of which it has at least a model."""
     dimension, mean = int(meta.get(b"dimension", 0)), meta.get(b"mean_sum")
+    rules = parse_rules(meta.get(b"rules"))
     return NamespaceState(
         namespace=namespace,
         model=meta[b"model"].decode(),
         model_revision=meta.get(b"revision", b"").decode(),
         similarity=meta.get(b"similarity", b"").decode(),
-        linkage=meta.get(b"linkage", b"").decode(),
-        threshold=float(meta.get(b"threshold", 0)),
+        linkage=rules.linkage or meta.get(b"linkage", b"").decode(),
+        threshold=float(meta.get(b"threshold", 0)) if rules.threshold is None else rules.threshold,
         next_cluster=int(meta.get(b"next", 1)),
         mean_questions=int(meta.get(b"mean_questions", 0)),
         mean_sum=np.zeros(dimension, np.float32) if mean is None else from_bytes(mean),
         seq=int(meta.get(b"seq", 0)),
         generation=int(meta.get(b"generation", 0)),
+        rules=rules,
     )
 
 
@@ -298,4 +301,5 @@ def parse_change(fields: dict[bytes, bytes]) -> Change:
         )
     if b"removed" in fields:
         return ClusterRemoved(int(fields[b"removed"]))
-    return MeanMoved(int(fields[b"mean"]), from_bytes(fields[b"sum"]))
+    rules = parse_rules(fields[b"rules"]) if b"rules" in fields else None
+    return MeanMoved(int(fields[b"mean"]), from_bytes(fields[b"sum"]), rules)

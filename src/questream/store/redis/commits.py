@@ -40,6 +40,7 @@ from questream.store.redis.codec import (
 )
 from questream.store.redis.failures import translated
 from questream.store.redis.loading import MirrorLoad
+from questream.store.rules_text import parse_rules
 
 _LOAD_ATTEMPTS = 5
 
@@ -184,9 +185,9 @@ class RedisCommits(RedisCalls):
 
     def _empty_mirror(self, namespace: str) -> Mirror:
         store_epoch = self.store_epoch(namespace)
-        seq, next_id, mean_questions, mean_sum, generation, model, dimension = self._client.hmget(
+        seq, next_id, mean_questions, mean_sum, generation, model, dimension, rules = self._client.hmget(
             self._keys.of(namespace, "meta"),
-            ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension"],
+            ["seq", "next", "mean_questions", "mean_sum", "generation", "model", "dimension", "rules"],
         )
         self._models[namespace] = (model or b"").decode()
         with reading("the namespace"):
@@ -196,6 +197,7 @@ class RedisCommits(RedisCalls):
             # The seq is read before the rows: what changes meanwhile is in the tail and is applied again, by its state.
             mirror.seq = int(seq or 0)
             mirror.next_id = int(next_id or 1)
+            mirror.rules = parse_rules(rules)
             mean = None if mean_sum is None else MeanMoved(int(mean_questions), from_bytes(mean_sum))
         if mean is not None:
             if len(mean.vector_sum) != mirror.dimension:

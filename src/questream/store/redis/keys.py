@@ -52,7 +52,8 @@ KINDS = (
         " verify_before_commit.lua; turns: see commit.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; operations_published operation_epoch operation_claim: see"
-        " claim_operations.lua; constrained: the seq at which exemplars last changed; home moved: see recovery/home.py",
+        " claim_operations.lua; constrained: the seq at which exemplars or rules last changed; rules: number of the"
+        " operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py",
         "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
         " recover take_home note_settings claim_operations restore_operations confirm_operations; commands of a move to"
         " another Redis",
@@ -61,8 +62,8 @@ KINDS = (
     Kind(
         "PREFIX:{NAMESPACE}:log",
         "stream",
-        "an entry SEQ-N for each change of a commit: moved members sum | removed | mean sum, and a version"
-        " where it is not the first",
+        "an entry SEQ-N for each change of a commit: moved members sum | removed | mean sum, rules where people"
+        " set them, and a version where it is not the first",
         "commit merge retire operate; trimmed by them to clusters.log_entries",
         "recover: all mirrors are void by then",
     ),

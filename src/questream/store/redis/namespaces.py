@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from questream.domain import NamespaceState
+from questream.domain import NamespaceRules, NamespaceState
 from questream.errors import IdentityMismatch, NamespaceRefused
 from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, NamespaceSizes, StreamTopics
 from questream.store.redis.calls import RedisCalls, on_namespace
 from questream.store.redis.codec import parse_namespace, parse_noted_settings, parse_partition, reading
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
+from questream.store.rules_text import parse_rules
 
 _HEAD = b"head:"
 _COUNTED: tuple[Name, ...] = ("idle", "singletons", "aliases", "outbox")
@@ -89,6 +90,11 @@ class RedisNamespaces(RedisCalls):
             return None
         with reading("the namespace"):
             return parse_namespace(namespace, meta)
+
+    @on_namespace
+    def rules(self, namespace: str) -> NamespaceRules:
+        with reading("the rules of the namespace"):
+            return parse_rules(self._client.hget(self._keys.of(namespace, "meta"), "rules"))
 
     @on_namespace
     def sizes(self, namespace: str) -> NamespaceSizes:

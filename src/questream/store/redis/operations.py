@@ -13,6 +13,7 @@ from questream.store.protocol import OPERATIONS_KEPT, OperationClaim, ProposedOp
 from questream.store.redis.calls import RedisCalls, on_namespace
 from questream.store.redis.codec import exemplars_text, features_text, reading, ruling_text, to_bytes
 from questream.store.redis.keys import Name
+from questream.store.rules_text import values_text
 
 _OPERATE_KEYS: tuple[Name, ...] = (
     *("meta", "outbox", "operations", "operation_ids"),
@@ -32,6 +33,9 @@ class RedisOperations(RedisCalls):
             "kept": OPERATIONS_KEPT,
             "undoes": proposed.undoes or 0,
             "log_entries": self._log_entries,
+            "rules": [values_text(proposed.rules.before), values_text(proposed.rules.after)]
+            if proposed.rules
+            else False,
             "clusters": [
                 [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
                 for cluster_id, before in proposed.before.items()

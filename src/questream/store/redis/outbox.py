@@ -20,6 +20,7 @@ from questream.store.protocol import (
 from questream.store.redis.calls import RedisCalls, ScriptCall, answered, on_namespace
 from questream.store.redis.codec import parse_outbox_position, partition_name, reading
 from questream.store.redis.failures import translated
+from questream.store.rules_text import parse_rules
 
 
 class RedisOutbox(RedisCalls):
@@ -95,10 +96,15 @@ class RedisOutbox(RedisCalls):
 
 def _waiting(store_epoch: Any, cluster_ids: Any, beside: Any) -> Waiting:
     found = answered(store_epoch)
-    operations, levels = answered(beside)
-    return Waiting(
-        None if found is None else found.decode(), _cluster_ids(answered(cluster_ids)), bool(operations), bool(levels)
-    )
+    operations, levels, rules = answered(beside)
+    with reading("the rules of the namespace"):
+        return Waiting(
+            None if found is None else found.decode(),
+            _cluster_ids(answered(cluster_ids)),
+            bool(operations),
+            bool(levels),
+            parse_rules(rules),
+        )
 
 
 def _cluster_ids(waiting: Sequence[bytes]) -> list[int]:

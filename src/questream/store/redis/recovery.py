@@ -16,6 +16,7 @@ from questream.store.redis.calls import CHUNK, RedisCalls
 from questream.store.redis.codec import parse_in_flight, reading, state_fields, to_bytes
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
+from questream.store.rules_text import rules_text
 
 _RESTORE_CHUNK = 100
 
@@ -134,6 +135,8 @@ class RedisRecovery(RedisCalls):
                 "questions": whole.mean_questions,
                 "seq": whole.seq,
                 "generation": whole.generation,
+                "rules": rules_text(whole.rules),
+                "rules_operation": whole.rules.operation,
             },
             "heads": [[head, head_entry(head).decode()] for head in heads.values()],
             "floor": 1 + max(self._named_ids(namespace), default=0),

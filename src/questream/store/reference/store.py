@@ -15,7 +15,16 @@ import numpy as np
 from questream.clustering.kept_members import KeptMembers
 from questream.clustering.merging import Merge, Naming, merged_ruling, precedence
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
-from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceState, Operation, Ruling, Vector
+from questream.domain import (
+    ClusterEvent,
+    ClusterState,
+    InFlight,
+    NamespaceRules,
+    NamespaceState,
+    Operation,
+    Ruling,
+    Vector,
+)
 from questream.errors import IdentityMismatch, NamespaceHeld, RecoveryNeeded, StoreRefused
 from questream.store.ledger import decide, other_stream
 from questream.store.protocol import (
@@ -129,7 +138,8 @@ class _Namespace:
     # By number, the last that are kept.
     operations: dict[int, Operation] = field(default_factory=dict)
     operation_count: int = 0
-    constrained: int = 0  # the seq at which exemplars last changed
+    constrained: int = 0  # the seq at which exemplars or rules last changed
+    rules: NamespaceRules = field(default_factory=NamespaceRules)
     levels: StoredLevels = field(default_factory=StoredLevels)
     levels_published: int = 0
     levels_lease: tuple[str, float] = ("", 0.0)
@@ -234,7 +244,7 @@ class MemoryStore:
             )
             if state.mean:
                 mirror.apply([state.mean])
-            mirror.seq, mirror.next_id = state.seq, state.next_id
+            mirror.seq, mirror.next_id, mirror.rules = state.seq, state.next_id, state.rules
             return mirror
 
     def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
@@ -474,7 +484,9 @@ class MemoryStore:
                 merge.loser_members,
             ]:
                 return None
-            number = 1 + max([state.operation_count, *(row.operation for row in rows.values())])
+            if proposed.rules is not None and proposed.rules.before != state.rules:
+                return None
+            number = 1 + max([state.operation_count, state.rules.operation, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
                 raise waits_to_be_published()
             changes: list[Change] = []
@@ -496,6 +508,11 @@ class MemoryStore:
                 state.outbox[i] = self._clock()
                 if row.exemplars != after.exemplars and cluster.vector_sum is not None and merge is None:
                     changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, None, after.exemplars))
+            if proposed.rules is not None:
+                state.rules = replace(proposed.rules.after, operation=number)
+                mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
+                changes.append(replace(mean, rules=state.rules))
+                state.outbox[0] = self._clock()
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
             if merge is not None:
@@ -511,6 +528,7 @@ class MemoryStore:
                 proposed.after,
                 proposed.undoes,
                 survivor=proposed.survivor,
+                rules=proposed.rules,
             )
             state.operation_count = number
             state.operations[number] = operation
@@ -609,6 +627,11 @@ class MemoryStore:
         with self._lock:
             return sorted(self._namespaces.keys() | self._admitted)
 
+    def rules(self, namespace: str) -> NamespaceRules:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return NamespaceRules() if state is None else state.rules
+
     def sizes(self, namespace: str) -> NamespaceSizes:
         with self._lock:
             state = self._namespaces.get(namespace)
@@ -636,13 +659,14 @@ class MemoryStore:
                 model=identity.model,
                 model_revision=identity.revision,
                 similarity=identity.similarity,
-                linkage=identity.linkage,
-                threshold=identity.threshold,
+                linkage=state.rules.linkage or identity.linkage,
+                threshold=identity.threshold if state.rules.threshold is None else state.rules.threshold,
                 next_cluster=state.next_id,
                 mean_questions=mean.questions,
                 mean_sum=mean.vector_sum,
                 seq=state.seq,
                 generation=state.generation,
+                rules=state.rules,
             )
 
     def unpublished(self, namespace: str, older_than_seconds: float, limit: int) -> list[int]:
@@ -660,6 +684,7 @@ class MemoryStore:
                 self.unpublished(namespace, older_than_seconds, limit),
                 self._operations_wait(namespace),
                 self._levels_wait(namespace),
+                self.rules(namespace),
             )
 
         return {namespace: _failing_alone(partial(look, namespace)) for namespace in namespaces}
@@ -819,6 +844,9 @@ class MemoryStore:
                 state.generation = whole.generation
                 if later or whole.mean_questions > (state.mean.questions if state.mean else 0):
                     state.mean = MeanMoved(whole.mean_questions, whole.mean_sum)
+                if whole.rules.operation > state.rules.operation:
+                    state.rules = whole.rules
+                state.operation_count = max(state.operation_count, whole.rules.operation)
                 # Its next number may be later than the published one.
                 state.outbox[0] = self._clock()
             state.log.clear()
@@ -1065,7 +1093,7 @@ def _lost(state: _Namespace, namespace: str) -> RecoveryNeeded:
 def _revision(state: _Namespace, cluster_id: int) -> int | None:
     """The revision of a cluster, or of the namespace for 0; None if there is no such cluster."""
     if cluster_id == 0:
-        return (state.mean.questions if state.mean else 0) + state.next_id
+        return (state.mean.questions if state.mean else 0) + state.next_id + state.rules.operation
     cluster = state.clusters.get(cluster_id)
     return None if cluster is None else cluster.cluster_row.revision
 

@@ -84,18 +84,19 @@ def check_held_back(patient: Patient) -> Iterator[Finding]:
 def check_settings_in_use(patient: Patient) -> Iterator[Finding]:
     """The workers that run now have the same settings, and those that the doctor was given."""
     settings = patient.settings
-    noted = _store(patient).note_settings(settings.clusters.namespace, "", b"", GONE_SECONDS)
+    store, namespace = _store(patient), settings.clusters.namespace
+    noted, rules = store.note_settings(namespace, "", b"", GONE_SECONDS), store.rules(namespace)
     if not noted:
         yield Finding("settings in use", "ok", "no worker of this namespace runs, or none that tells")
         return
     worker, first = noted[0]
-    differences = differences_of(settings_of(first), noted[1:])
+    differences = differences_of(settings_of(first), noted[1:], rules)
     if differences:
         found = "; ".join(differences).replace(" here,", f" in worker {worker},")
         remedy = "give all workers the same settings; while a change is rolled out this is as it must be"
         yield Finding("settings in use", "warn", f"workers run by different settings: {found}", remedy)
         return
-    differences = differences_of(settings_beside_rules(settings), noted)
+    differences = differences_of(settings_beside_rules(settings), noted, rules)
     if differences:
         remedy = "start the workers again with these settings, or give the doctor theirs"
         yield Finding("settings in use", "warn", "; ".join(differences), remedy)

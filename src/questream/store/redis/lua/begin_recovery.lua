@@ -16,6 +16,8 @@ local mean_sum = redis.call('HGET', meta_key, 'mean_sum')
 if mean_sum and #mean_sum ~= 4 * tonumber(redis.call('HGET', meta_key, 'dimension') or 0) then
   redis.call('HDEL', meta_key, 'mean_sum')
 end
+local rules = string.match(redis.call('HGET', meta_key, 'rules') or '0 ', '^%d+ (.*)$')
+if not rules or rules ~= '' and not pcall(cjson.decode, rules) then redis.call('HDEL', meta_key, 'rules') end
 local token = current(meta_key, 'settling')
 local held_until = redis.call('HGET', meta_key, 'held_until')
 if held_until then

@@ -1,13 +1,15 @@
 -- Commit an operation: what somebody decided of clusters, all of it or nothing. Its number is above those of all operations
 -- before, also where the namespace has lost its count.
--- What becomes of exemplars is in the log: workers that have not seen it decide again (`constrained` of meta).
+-- What becomes of exemplars and rules is in the log: workers that have not seen it decide again (`constrained` of meta).
+-- Rules stand there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
 -- A merge is an operation on the survivor and the one that goes, in this order.
 -- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, then N clusters
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
---                                 references of each kind that a cluster keeps}},
+--                                 references of each kind that a cluster keeps},
+--               rules: false, or [JSON of the namespace's rules before, after], '' for none},
 --       2 the operation as it is kept, but for its time, 3 the sum of a merge, else ''
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
 --          was before, or a centroid of a merge has moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
@@ -20,7 +22,7 @@ local function cluster_key(i) return KEYS[8 + i] end
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
 if not is_number(count) then return lost('the count of operations cannot be read') end
-local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq')
+local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'live', 'live_seq', 'rules', 'mean_sum', 'dimension')
 local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
 require_zsets(outbox_key, singletons_key, aliases_key)
@@ -32,7 +34,10 @@ if request.undoes ~= 0 and (redis.call('HEXISTS', operations_key, undone_field) 
     or redis.call('HEXISTS', operations_key, undoes) == 0) then
   return false
 end
-local number = tonumber(count)
+local rules, known_rules = request.rules, string.match(meta[6] or '0 ', '^%d+ (.*)$')
+if not known_rules then return lost('the rules cannot be read') end
+if rules and known_rules ~= rules[1] then return false end
+local number = math.max(tonumber(count), rules_operation(meta[6]))
 for i, cluster in ipairs(request.clusters) do
   local _, label, route, ruling, exemplars = unpack(cluster)
   local known = redis.call('HMGET', cluster_key(i), 'members', 'size', 'revision', 'label', 'route', 'ruled', 'merged_into',
@@ -89,6 +94,13 @@ if merge then
   absorb(log, keys, as_text(request.clusters[1][1]), as_text(request.clusters[2][1]), standings[1], standings[2],
     {members = as_text(merge[1] + merge[2]), sum = merged_sum, features = features, exemplars = request.clusters[1][9],
       members_kept = members_kept})
+end
+if rules then
+  local text = as_text(number) .. ' ' .. rules[2]
+  redis.call('HSET', meta_key, 'rules', text)
+  log.append('mean', as_text(tonumber(meta[3])), 'sum', meta[7] or string.rep('\0', 4 * tonumber(meta[8])), 'rules', text)
+  redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
+  redis.call('ZADD', outbox_key, now_ms, '0')
 end
 close_log(log, meta_key, idle_key, request.log_entries)
 redis.call('HSET', meta_key, 'operation_count', as_text(number))

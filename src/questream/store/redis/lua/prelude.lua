@@ -66,12 +66,15 @@ local function is_whole(known)
   return tonumber(known[1]) > 0 and parsed_joins(known[6]) ~= nil
 end
 
+-- The number of the operation that set the rules of a namespace, of the field `rules` of its meta; 0 where none has.
+local function rules_operation(text) return tonumber(string.match(text or '', '^(%d+) ') or 0) end
+
 -- The revision that a cluster stands at, as text, or false where it is gone; for id 0 the namespace's: its mean's question
--- count + its next cluster's number, false where these are damaged.
+-- count + its next cluster's number + the operation that set its rules, false where these are damaged.
 local function revision_of(id, meta_key, cluster_key)
   if id ~= '0' then return redis.call('HGET', cluster_key, 'revision') end
-  local meta = redis.call('HMGET', meta_key, 'mean_questions', 'next')
-  return is_number(meta[1]) and is_number(meta[2]) and as_text(meta[1] + meta[2])
+  local meta = redis.call('HMGET', meta_key, 'mean_questions', 'next', 'rules')
+  return is_number(meta[1]) and is_number(meta[2]) and as_text(meta[1] + meta[2] + rules_operation(meta[3]))
 end
 
 -- What does not hold of {seq, next, mean_questions} of the namespace and its log, or nil.

@@ -2,7 +2,7 @@
 -- All mirrors are void by that: the log begins anew.
 -- KEYS: 1 meta, 2 log, 3 outbox, then P ledgers, then idle
 -- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
---               seq, generation}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry] * P],
+--               seq, generation, rules, rules_operation: their text and the operation that set them}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry] * P],
 --               floor: what the next number is at least, unpublished: [ids that the topic does not know as they stand]}, 2 mean sum
 -- Replies: 0 if somebody else has recovered it meanwhile, or its memory is another by now, else 1
 local meta_key, log_key, outbox_key, idle_key = KEYS[1], KEYS[2], KEYS[3], KEYS[#KEYS]
@@ -45,6 +45,11 @@ if whole then
   if later > 0 or cut_short or not tonumber(meta[3] or nil) or tonumber(meta[3]) < whole.questions then
     redis.call('HSET', meta_key, 'mean_questions', as_text(whole.questions), 'mean_sum', mean_sum)
   end
+  if whole.rules_operation > rules_operation(redis.call('HGET', meta_key, 'rules')) then
+    redis.call('HSET', meta_key, 'rules', whole.rules)
+  end
+  local count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
+  if whole.rules_operation > count then redis.call('HSET', meta_key, 'operation_count', as_text(whole.rules_operation)) end
   -- Its next number may be later than the published one.
   redis.call('ZADD', outbox_key, now_ms, '0')
 end

@@ -1,9 +1,10 @@
--- Whether operations wait to be published that no other worker has claimed, and levels that nobody has the lease of.
+-- Whether operations wait to be published that no other worker has claimed, and levels that nobody has the lease of; and
+-- the rules of the namespace.
 -- KEYS: 1 meta, 2 levels
--- Replies: {1 or 0, 1 or 0}
+-- Replies: {1 or 0, 1 or 0, the field `rules` of meta or ''}
 local meta_key, levels_key = KEYS[1], KEYS[2]
 local store_epoch = current_store_epoch(meta_key)
-if not store_epoch then return {0, 0} end
+if not store_epoch then return {0, 0, ''} end
 
 local function operations_wait()
   local known = redis.call('HMGET', meta_key, 'operation_count', 'operations_published', 'operation_epoch', 'operation_claim')
@@ -21,4 +22,4 @@ local function levels_wait()
   return is_number(known[1]) and known[1] ~= known[2] and not (left_ms > 0 and left_ms <= 600000)
 end
 
-return {operations_wait() and 1 or 0, levels_wait() and 1 or 0}
+return {operations_wait() and 1 or 0, levels_wait() and 1 or 0, redis.call('HGET', meta_key, 'rules') or ''}

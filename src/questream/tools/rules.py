@@ -1,0 +1,137 @@
+"""The rules of a namespace: read from text, shown with where each comes from, and what a change of them would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from questream.clustering.kept_members import KeptMembers
+from questream.clustering.merging import propose_merges
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.domain import NAMES_OF_RULES, NamespaceRules, format_cluster_id
+from questream.errors import QuestreamError
+from questream.settings import Settings
+from questream.settings.tree import ClusterSettings
+from questream.store.redis.store import RedisStore
+from questream.stream.settings_in_use import settings_of
+from questream.tools.suggestions import MOST_PAIRS, rules_in_use
+
+_UNSET, _OFF = "unset", "off"
+_MAY_BE_OFF = {"retention_seconds", "singleton_retention_seconds", "alias_retention_seconds", "max_clusters"}
+_EXAMPLES = 5
+
+Values = dict[str, float | int | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a change of rules would do to the clusters as they stand.
+
+    `merges` are pairs that would be near enough then and are not now, the survivor of each first.
+    Of `kept_questions`, references that the clusters keep, `below` joined at a similarity that would not be enough.
+    """
+
+    clusters: int
+    merges: list[tuple[int, int]]
+    kept_questions: int
+    below: int
+
+    def document(self) -> dict[str, Any]:
+        """It in JSON, with five examples of merges."""
+        return {
+            "clusters": self.clusters,
+            "would_merge": len(self.merges),
+            "examples": [[format_cluster_id(one) for one in pair] for pair in self.merges[:_EXAMPLES]],
+            "kept_questions": self.kept_questions,
+            "kept_questions_that_would_not_join": self.below,
+        }
+
+
+def read_rules(assignments: Iterable[str]) -> Values:
+    """Rules as `name=value`; the value `unset` leaves one to the settings again, `off` ends a retention or a limit.
+
+    Raises QuestreamError with the rule and its range.
+    """
+    found: Values = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in NAMES_OF_RULES:
+            raise QuestreamError(
+                f"{assignment!r} sets no rule of a namespace",
+                f"write NAME=VALUE with one of {', '.join(NAMES_OF_RULES)}",
+            )
+        if text == _OFF and name in _MAY_BE_OFF:
+            found[name] = 0
+        else:
+            found[name] = None if text == _UNSET else _validated(name, text)
+    if not found:
+        raise QuestreamError("nothing is to be set", "write for example threshold=0.7")
+    return found
+
+
+def sources(rules: NamespaceRules, settings: Settings, noted: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each rule with its value and where that is from: the namespace, settings that a worker noted, or the caller's."""
+    found = {}
+    for name in NAMES_OF_RULES:
+        key = f"clusters.{name}"
+        if name in rules.values():
+            value, source = getattr(rules, name) or None, f"namespace (operation {rules.operation})"
+        elif key in noted:
+            value, source = noted[key], "settings of the workers"
+        else:
+            value, source = getattr(settings.clusters, name), "settings given here"
+        found[name] = {"value": value, "source": source}
+    return found
+
+
+def effect_of(store: RedisStore, namespace: str, settings: Settings, values: Values) -> Effect:
+    """What the rules would do to the clusters of a namespace. Raises QuestreamError where there are too many."""
+    whole = store.namespace_state(namespace)
+    if whole is None:
+        raise QuestreamError(
+            f"there is no namespace {namespace!r}", "`questream namespaces list` shows those there are"
+        )
+    notes = store.noted_settings(namespace)
+    noted = settings_of(notes[0][2]) if notes else {}
+    now = rules_in_use(whole, settings, noted)
+    then = now.in_force(NamespaceRules.of(whole.rules.values() | values))
+    mirror = store.load(namespace)
+    if mirror.count**2 > MOST_PAIRS:
+        raise QuestreamError(
+            f"{mirror.count:,} clusters are too many to compare each with each", "set the rules without --dry-run"
+        )
+    similarities = [found for state in store.summaries(namespace) for found in _similarities(state.kept_members)]
+    near = _merges(mirror, now)
+    return Effect(
+        mirror.count,
+        [pair for pair in _merges(mirror, then) if pair not in near],
+        len(similarities),
+        sum(similarity < then.threshold for similarity in similarities),
+    )
+
+
+def _similarities(kept_members: str) -> list[float]:
+    kept = KeptMembers.parse(kept_members)
+    by_place = {one.place: one.similarity for one in (*kept.newest, *kept.typical, *kept.doubtful)}
+    return [similarity for similarity in by_place.values() if similarity is not None]
+
+
+def _merges(mirror: Mirror, rules: Rules) -> dict[tuple[int, int], None]:
+    merges = propose_merges(mirror, sorted(mirror.row_of), rules, set())
+    return {(merge.survivor, merge.loser): None for merge in merges}
+
+
+def _validated(name: str, text: str) -> float | int | str:
+    try:
+        value: float | int | str = getattr(ClusterSettings.model_validate({name: text}), name)
+    except ValidationError as error:
+        told = error.errors()[0]["msg"]
+        off = ", or off" if name in _MAY_BE_OFF else ""
+        raise QuestreamError(
+            f"{name} cannot be {text!r}: {told}", f"clusters.{name} of the settings page has its range; unset{off}"
+        ) from None
+    return value
