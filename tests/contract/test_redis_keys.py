@@ -63,6 +63,17 @@ def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: 
             assert {field.decode().partition(":")[0] for field in client.hgetall(key)} <= told
 
 
+def test_of_a_deleted_namespace_three_fields_are_left(store: RedisStore, namespace: str, client: Any) -> None:
+    use_everything(store, namespace)
+    token = store.hold(namespace, store.store_epoch(namespace) or "", 60)
+    assert token is not None
+    assert store.delete(namespace, token)
+    meta = f"{DEFAULT_PREFIX}:{{{namespace}}}:meta"
+    assert list(client.scan_iter(f"{DEFAULT_PREFIX}:{{{namespace}}}:*")) == [meta.encode()]
+    assert client.hgetall(meta).keys() <= {b"next", b"operation_count", b"home"}
+    assert not client.sismember(f"{DEFAULT_PREFIX}:namespaces", namespace)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.pattern for kind in KINDS])
 def test_the_scripts_that_write_a_key_are_told(kind: Kind) -> None:
     scripts = {path.stem: path.read_text() for path in LUA.glob("*.lua") if path.stem not in NOT_SCRIPTS}

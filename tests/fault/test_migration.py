@@ -13,6 +13,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
+import questream.migration.held
 import questream.migration.moving
 from questream.broker.decided import DecidedTopics
 from questream.deciding.config import namespace_config
@@ -175,7 +176,8 @@ class LostIn:
 @pytest.fixture
 def grown(make_stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch) -> Stream:
     """A stream of 200 questions that the old model decided; a hold lasts seconds."""
-    monkeypatch.setattr(questream.migration.moving, "_HOLD_SECONDS", 4.0)
+    for module in (questream.migration.moving, questream.migration.held):
+        monkeypatch.setattr(module, "HOLD_SECONDS", 4.0)
     stream = make_stream(2)
     stream.send(questions(0, 200))
     with running_worker(stream.settings(), OLD):

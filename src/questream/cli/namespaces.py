@@ -1,7 +1,8 @@
-"""`questream namespaces list|show|set`: what the store holds of tenants, and their rules."""
+"""`questream namespaces list|show|set|delete`: what the store holds of tenants, and their rules."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +10,10 @@ import typer
 from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption, decide_in
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.errors import QuestreamError
 
 namespaces = typer.Typer(
-    help="See namespaces: their sizes, models, streams and rules; set rules.", no_args_is_help=True
+    help="See namespaces: their sizes, models, streams and rules; set rules, delete one.", no_args_is_help=True
 )
 
 
@@ -112,6 +114,38 @@ def set_rules(
     if effect is not None and not as_json:
         for name, value in effect.items():
             print_line(f"{name}: {_shown([' '.join(pair) for pair in value] if name == 'examples' else value)}")
+
+
+@namespaces.command("delete")
+def delete(
+    namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a namespace from Redis and the cluster topic, for good, while workers run or not.
+
+    Example: questream namespaces delete tenant-a --yes
+    """
+    from questream.migration.deleting import delete_namespace
+    from questream.tools.clusters import open_namespace
+    from questream.tools.namespaces import describe
+
+    settings = load(config, set_)
+    store, chosen = open_namespace(settings, namespace)
+    found = describe(store, chosen)
+    told = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
+    if not as_json:
+        print_line(f"{printable(chosen)}: {found.sizes.clusters:,} clusters, {found.sizes.aliases:,} aliases")
+    if not (dry_run or yes) and (not sys.stdin.isatty() or not typer.confirm("Delete it for good?", err=True)):
+        raise QuestreamError("nothing was deleted", "say --yes to delete without being asked")
+    records = None if dry_run else delete_namespace(settings, store, chosen)
+    if as_json:
+        print_json(told | {"deleted": not dry_run, "tombstones": records})
+    elif records is not None:
+        print_line(f"deleted, with {records:,} tombstones in {settings.kafka.cluster_topic}")
 
 
 def _shown(value: Any) -> str:

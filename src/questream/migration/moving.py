@@ -15,25 +15,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from questream.broker.connect import make_producer
-from questream.broker.deadline import Watchdog
 from questream.broker.port import Outgoing
-from questream.broker.publisher import TransactionalPublisher
 from questream.domain import ClusterState, NamespaceState, Ruling, name_some, retired_cluster
-from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
+from questream.errors import KafkaRefused, QuestreamError, RecoveryNeeded
+from questream.migration.held import HOLD_SECONDS, NotBegun, publish_held
 from questream.migration.rebuilding import Rebuilding
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.settings import Settings
 from questream.store.protocol import Identity, Restored, Store
 
-_HOLD_SECONDS = 60.0
 # A move that is far behind comes nearer with each pass; what is left is embedded while the namespace is held.
 _PASSES = 20
 _SHORT_PASS_SECONDS = 2.0
-# What brokers allow at most, unless configured otherwise.
-_LONGEST_TRANSACTION_SECONDS = 900.0
-# A broker takes some thousand states a second; what is left over is for a slow one.
-_STATES_PER_SECOND = 500.0
 
 
 class TextsMissing(QuestreamError):
@@ -86,7 +79,7 @@ def move(
             break
     store_epoch = store.store_epoch(namespace)
     started = time.monotonic()
-    token = None if store_epoch is None else store.hold(namespace, store_epoch, _HOLD_SECONDS)
+    token = None if store_epoch is None else store.hold(namespace, store_epoch, HOLD_SECONDS)
     if token is None:
         raise RecoveryNeeded(
             f"namespace {namespace!r} is not recovered, or is being moved", "a worker recovers it, or questream restore"
@@ -97,8 +90,11 @@ def move(
         _let_go(store, namespace, token)
         raise
     try:
-        _publish(settings, store, states, whole, token)
-    except (KafkaRefused, _NotBegun):
+        topic = settings.kafka.cluster_topic
+        records = [Outgoing(topic, *encode_cluster_state(state)) for state in states]
+        records.append(Outgoing(topic, *encode_namespace_state(whole)))
+        publish_held(settings, store, namespace, token, records)
+    except (KafkaRefused, NotBegun):
         _let_go(store, namespace, token)
         raise
     # After any other failure it is not known whether the transaction was committed. The topic shows it to the
@@ -164,44 +160,6 @@ def _new_states(
         generation=before.generation + 1,
     )
     return [*states, *(retired_cluster(namespace, cluster_id) for cluster_id in missing)], whole
-
-
-class _NotBegun(KafkaUnavailable):
-    """The broker was not there before anything was sent."""
-
-
-def _publish(
-    settings: Settings, store: Store, states: Sequence[ClusterState], whole: NamespaceState, token: str
-) -> None:
-    topic, namespace = settings.kafka.cluster_topic, whole.namespace
-    records = [Outgoing(topic, *encode_cluster_state(state)) for state in states]
-    records.append(Outgoing(topic, *encode_namespace_state(whole)))
-    seconds = settings.kafka.call_deadline_seconds + len(records) / _STATES_PER_SECOND
-    transactional_id = f"{settings.kafka.group_id}-migrate-{namespace}"
-
-    def require_hold() -> None:
-        # As the last thing before the commit too: a recovery after that sees the open transaction, and waits.
-        if not store.still_holds(namespace, token, max(_HOLD_SECONDS, seconds)):
-            raise RecoveryNeeded(f"holding namespace {namespace!r} took too long: a worker has recovered it")
-
-    watchdog = Watchdog()
-    publisher = TransactionalPublisher(
-        lambda: make_producer(
-            settings, "questream-migrate", transactional_id, min(seconds, _LONGEST_TRANSACTION_SECONDS)
-        ),
-        watchdog,
-        seconds,
-    )
-    try:
-        try:
-            publisher.start()
-        except KafkaUnavailable as error:
-            raise _NotBegun(str(error)) from error
-        require_hold()
-        publisher.publish(records, {}, None, require_hold)
-    finally:
-        publisher.close()
-        watchdog.stop()
 
 
 def _let_go(store: Store, namespace: str, token: str) -> None:

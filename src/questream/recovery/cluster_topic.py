@@ -91,14 +91,23 @@ class ClusterTopic:
         self._opened = ExitStack()
         self._consumers: tuple[Consumer, Consumer] | None = None
         self._namespaces: set[str] = set()
+        self._deleted: set[str] = set()
         self._positions: dict[Partition, int] = {}
         # How many offsets of the topic have been read, of how many, while it is read.
         self.reading: tuple[int, int] | None = None
 
     def namespaces(self) -> set[str]:
-        """The namespaces that the topic knows."""
+        """The namespaces that the topic knows, without those that were deleted."""
+        return self.named() - self._deleted
+
+    def named(self) -> set[str]:
+        """The namespaces that the topic has any record of, tombstones too."""
         for message in self._read(self._positions):
-            self._namespaces.add(_namespace(message.key))
+            key = message.key or b""
+            name = _namespace(key)
+            self._namespaces.add(name)
+            if is_namespace_key(key):
+                self._deleted.discard(name) if message.value is not None else self._deleted.add(name)
         return self._namespaces
 
     def published(self) -> dict[str, Published]:
@@ -117,6 +126,15 @@ class ClusterTopic:
             if namespace in found:
                 found[namespace].operations = operations
         return found
+
+    def keys_of(self, namespace: str) -> set[bytes]:
+        """The keys of the namespace, its clusters and levels whose last record is no tombstone."""
+        keys: set[bytes] = set()
+        for message in self._read({}):
+            key = message.key or b""
+            if key.partition(b"/")[0] == namespace.encode():
+                keys.discard(key) if message.value is None else keys.add(key)
+        return keys
 
     def newest(self) -> dict[str, Published]:
         """What the last 200 offsets of each partition hold, by namespace; open transactions are not waited for."""
@@ -335,7 +353,11 @@ def _note_home(published: Published, headers: Iterable[tuple[str, bytes | None]]
 
 
 def _note_namespace(published: Published, key: bytes, value: bytes | None) -> None:
-    if value is not None:
+    if value is None:
+        # It was deleted; what is published of it later is of one that began anew.
+        published.whole = None
+        _mark(published, 0, outdated=False)
+    else:
         whole = decode_namespace_state(key, value)
         known = published.whole
         if known is None or (whole.generation, whole.revision) >= (known.generation, known.revision):

@@ -139,7 +139,7 @@ class StoreRecovery:
 
     def _recover_first(self, namespace: str, token: str) -> dict[str, tuple[str, Published]]:
         """Recover a namespace; returns all others that are not recovered: the token of each, and what was published."""
-        if namespace not in self._topic.namespaces():
+        if namespace not in self._topic.named():
             self._recover_unpublished(namespace, token)
             return {}
         tokens = {}
@@ -191,7 +191,7 @@ class StoreRecovery:
                 if self._store.store_epoch(name) is None:
                     with suppress(NamespaceHeld):
                         tokens[name] = self._store.begin_recovery(name)
-            in_topic = tokens.keys() & self._topic.namespaces() if tokens else set()
+            in_topic = tokens.keys() & self._topic.named() if tokens else set()
             for name in tokens.keys() - in_topic:
                 self._recover_unpublished(name, tokens[name])
         for name in in_topic:

@@ -121,6 +121,8 @@ class TopicPort:
     def namespaces(self) -> Any:
         return _SCRIPT.call(Call("topic", "namespaces"))
 
+    named = namespaces
+
     def published(self) -> Any:
         return _SCRIPT.call(Call("topic", "published"))
 

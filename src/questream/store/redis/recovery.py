@@ -13,12 +13,18 @@ from questream.errors import NamespaceHeld
 from questream.store.ledger import head_entry, parse_ledger
 from questream.store.protocol import Mended, Restored
 from questream.store.redis.calls import CHUNK, RedisCalls
-from questream.store.redis.codec import parse_in_flight, reading, state_fields, to_bytes
+from questream.store.redis.codec import parse_in_flight, parse_partition, reading, state_fields, to_bytes
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
 from questream.store.rules_text import rules_text
 
 _RESTORE_CHUNK = 100
+_HEAD = b"head:"
+# The keys that a namespace has one of, and the fields of its meta that outlive it.
+_ONE_EACH: tuple[Name, ...] = (
+    *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "levels"),
+)
+_STAYING = ("next", "operation_count", "home")
 
 
 class RedisRecovery(RedisCalls):
@@ -148,6 +154,23 @@ class RedisRecovery(RedisCalls):
         mean_sum = b"" if whole is None else to_bytes(whole.mean_sum)
         self._scripts["recover"](keys=keys, args=[orjson.dumps(header), mean_sum])
         self._call_on_names(self._client.sadd, namespace)
+
+    @translated()
+    def delete(self, namespace: str, token: str) -> bool:
+        meta = self._keys.of(namespace, "meta")
+        fields = self._client.hgetall(meta)
+        heads = [field.removeprefix(_HEAD) for field in fields if field.startswith(_HEAD)]
+        newest = max([int(fields.get(b"next") or 1), *self._named_ids(namespace)])
+        clusters = [self._keys.cluster(namespace, cluster_id) for cluster_id in range(1, newest + 1)]
+        for start in range(0, len(clusters), CHUNK):
+            if not self._scripts["delete"](keys=[meta, *clusters[start : start + CHUNK]], args=[token, ""]):
+                return False
+        rest = [self._keys.of(namespace, name) for name in _ONE_EACH]
+        rest += [self._keys.ledger(namespace, *parse_partition(place)) for place in heads]
+        deleted = bool(self._scripts["delete"](keys=[meta, *rest], args=[token, orjson.dumps(_STAYING)]))
+        if deleted:
+            self._call_on_names(self._client.srem, namespace)
+        return deleted
 
     @translated()
     def require_recovery(self, namespace: str) -> None:

@@ -162,6 +162,8 @@ class MemoryStore:
         # Those that may begin, opened or not.
         self._admitted: set[str] = set()
         self._streams: dict[str, str] = {}
+        # Of deleted namespaces, the next cluster's number and that of the last operation.
+        self._deleted: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
@@ -177,7 +179,12 @@ class MemoryStore:
 
     def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
         with self._lock:
-            state = self._namespaces.setdefault(namespace, _Namespace(identity, identity.prepared_by))
+            if namespace not in self._namespaces:
+                next_id, operation_count = self._deleted.get(namespace, (1, 0))
+                self._namespaces[namespace] = _Namespace(
+                    identity, identity.prepared_by, next_id=next_id, operation_count=operation_count
+                )
+            state = self._namespaces[namespace]
             built = state.identity
             if (built.model, built.revision, built.dimension) != (
                 identity.model,
@@ -859,6 +866,16 @@ class MemoryStore:
             state.store_epoch, state.recovery_token, state.held_until = uuid.uuid4().hex[:12], None, None
             state.operation_epoch = state.store_epoch if is_compared else state.operation_epoch
             state.recovery_lease = ("", 0.0)
+
+    def delete(self, namespace: str, token: str) -> bool:
+        with self._lock:
+            state = self._get(namespace)
+            if state.store_epoch is not None or state.recovery_token != token:
+                return False
+            self._deleted[namespace] = (state.next_id, state.operation_count)
+            del self._namespaces[namespace]
+            self._admitted.discard(namespace)
+            return True
 
     def require_recovery(self, namespace: str) -> None:
         with self._lock:
