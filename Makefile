@@ -34,10 +34,10 @@ help: ## List the targets
 setup: $(STAMP) ## Install questream and its tools into .venv; EXTRAS=quality,plots: what an extra needs, too
 	@for extra in $(subst $(COMMA), ,$(EXTRAS)); do \
 	  case $$extra in \
-	    embedded|mcp|plots|serve|train|dev) $(INSTALL) --constraint requirements.lock -r pyproject.toml --extra $$extra ;; \
+	    confluent|embedded|mcp|plots|serve|train|dev) $(INSTALL) --constraint requirements.lock -r pyproject.toml --extra $$extra ;; \
 	    quality) $(INSTALL) $(UNBUILT) -r quality.lock ;; \
 	    all) $(INSTALL) $(UNBUILT) -r requirements.lock -r quality.lock ;; \
-	    *) echo "there is no extra '$$extra'; there are embedded, mcp, plots, serve, train, dev, quality and all" >&2; exit 2 ;; \
+	    *) echo "there is no extra '$$extra'; there are confluent, embedded, mcp, plots, serve, train, dev, quality and all" >&2; exit 2 ;; \
 	  esac || exit; \
 	done
 

@@ -25,7 +25,7 @@ _SHORTEST_SECRET = 4
 _MOST_MESSAGES = 1000
 _URL_USER = re.compile(r"(?<=://)[^/\s@]*:[^\s@]*(?=@)")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CLIENT_LOGGERS = ("kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub")
+_CLIENT_LOGGERS = ("kafka", "confluent_kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub")
 
 
 class Redactor:

@@ -62,9 +62,11 @@ class Member:
         wait_until(lambda: bool(self.consumer.poll(0.2)), "the member has read a record")
 
 
-@pytest.fixture
-def member(kafka: KafkaServer, topics: Callable[..., Topics]) -> Iterator[Member]:
-    member = Member(Stream(kafka.bootstrap_servers, topics(), "redis://127.0.0.1:1"))
+@pytest.fixture(params=["kafka-python", "confluent"])
+def member(request: pytest.FixtureRequest, kafka: KafkaServer, topics: Callable[..., Topics]) -> Iterator[Member]:
+    """With each client in turn."""
+    client = {"kafka.client": request.param}
+    member = Member(Stream(kafka.bootstrap_servers, topics(), "redis://127.0.0.1:1", client))
     yield member
     member.consumer.close(5.0)
 
@@ -154,10 +156,12 @@ def test_offsets_of_a_failed_transaction_are_not_committed_by_the_next_one(membe
     publisher.close()
 
 
-def test_a_broker_that_is_gone_is_unavailable(kafka_factory: Callable[..., KafkaServer]) -> None:
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_broker_that_is_gone_is_unavailable(client: str, kafka_factory: Callable[..., KafkaServer]) -> None:
     """At-least-once alone: a transaction can wait for ever, and its watchdog ends the process (tests/fault)."""
     server = kafka_factory()
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), "redis://127.0.0.1:1")
+    topics, client_option = create_topics(server.bootstrap_servers), {"kafka.client": client}
+    stream = Stream(server.bootstrap_servers, topics, "redis://127.0.0.1:1", client_option)
     publisher = make("at-least-once", stream, lambda offsets, _: offsets)
     publisher.publish([Outgoing(stream.topics.output_topic, b"k", b"v")], {}, None, nothing_is_lost)
     server.kill()

@@ -54,7 +54,7 @@ def test_imports_go_down() -> None:
 
 @pytest.mark.parametrize(
     ("client", "adapter"),
-    [("kafka", "broker/kafka_python"), ("redis", "store/redis")],
+    [("kafka", "broker/kafka_python"), ("confluent_kafka", "broker/confluent"), ("redis", "store/redis")],
 )
 def test_a_client_is_imported_by_its_adapter_alone(client: str, adapter: str) -> None:
     found = {module for module, name in imports() if name.partition(".")[0] == client}
@@ -63,8 +63,12 @@ def test_a_client_is_imported_by_its_adapter_alone(client: str, adapter: str) ->
 
 
 def test_the_adapter_of_the_broker_is_named_in_one_place() -> None:
-    named = {module for module, name in imports() if name.startswith("questream.broker.kafka_python")}
-    assert {module for module in named if not module.startswith("broker/kafka_python")} == {"broker/connect.py"}
+    # `connect` names each as a text: what is imported is the one that is used.
+    text = (SOURCE / "broker" / "connect.py").read_text()
+    for adapter in ("kafka_python", "confluent"):
+        assert f"questream.broker.{adapter}.connect" in text
+        named = {module for module, name in imports() if name.startswith(f"questream.broker.{adapter}")}
+        assert {module for module in named if not module.startswith(f"broker/{adapter}")} == set()
 
 
 def test_the_plan_names_every_package_and_what_it_names_is_there() -> None:

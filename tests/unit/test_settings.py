@@ -101,6 +101,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "redis.mode": "cluster",
         "redis.url": "rediss://elsewhere:1/2",
         "redis.sentinels": "a:1, b:2",
+        "kafka.client": "confluent",
         "kafka.options": '{"request_timeout_ms": 20000}',
         "redis.options": '{"client_name": "q"}',
         "delivery": "at-least-once",

@@ -255,14 +255,17 @@ class CreatedTopic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """How many brokers a cluster has, and the version of Kafka whose protocol they speak."""
+    """How many brokers a cluster has, and the version of Kafka whose protocol they speak.
+
+    The version is None where the client keeps it to itself.
+    """
 
     count: int
-    version: tuple[int, ...]
+    version: tuple[int, ...] | None
 
     def __str__(self) -> str:
-        version = ".".join(map(str, self.version))
-        return f"Kafka {version} protocol, {self.count} broker{'s' * (self.count != 1)}"
+        protocol = "Kafka" if self.version is None else f"Kafka {'.'.join(map(str, self.version))} protocol"
+        return f"{protocol}, {self.count} broker{'s' * (self.count != 1)}"
 
 
 class Admin(Protocol):

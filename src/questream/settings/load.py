@@ -245,7 +245,7 @@ def _check_options(settings: Settings) -> None:
     if settings.kafka.options:
         from questream.broker.connect import check_options as check_kafka_options
 
-        check_kafka_options(settings.kafka.options)
+        check_kafka_options(settings.kafka)
     if settings.redis.options:
         from questream.store.redis.client import check_options as check_redis_options
 

@@ -125,6 +125,11 @@ class KafkaSettings(Group):
     bootstrap_servers: Annotated[str, AfterValidator(_check_servers), Allowed("host:port, several between commas")] = (
         Field(default="127.0.0.1:9092", description="Brokers to ask first, `host:port`, several between commas.")
     )
+    client: Literal["kafka-python", "confluent"] = Field(
+        default="kafka-python",
+        description="Client library: `confluent` is librdkafka, several times faster per record, and needs the extra "
+        "`confluent`; workers of both may share a group.",
+    )
     group_id: str = Field(
         default="questream",
         min_length=1,
@@ -198,7 +203,7 @@ class KafkaSettings(Group):
     ssl_password_file: Path | None = Field(default=None, description="File that holds `ssl_password`.")
     options: Options = Field(
         default_factory=dict,
-        description="Any other connection or security setting of kafka-python, by its name there.",
+        description="Any other connection or security setting of the client, by its name there.",
     )
 
 

@@ -27,7 +27,7 @@ def check_broker(patient: Patient) -> Iterator[Finding]:
         yield from failures("broker", error)
         return
     brokers = patient.admin.brokers()
-    if brokers.version >= OLDEST_BROKER:
+    if brokers.version is None or brokers.version >= OLDEST_BROKER:
         yield Finding("broker", "ok", str(brokers))
     else:
         oldest = ".".join(map(str, OLDEST_BROKER))

@@ -1,0 +1,1 @@
+"""The adapter of confluent-kafka (librdkafka), which is imported here alone: an extra, `confluent`."""

@@ -1,0 +1,230 @@
+"""The adapter's entry: clients that are connected within seconds, with the cause where they are not."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from questream.broker.confluent.admin import AdminAdapter
+from questream.broker.confluent.clients import (
+    CONNECT_MS,
+    CONNECT_SECONDS,
+    NO_GROUP,
+    Config,
+    admin_config,
+    consumer_config,
+    give_up_ms,
+    ms,
+    producer_config,
+    publisher_config,
+)
+from questream.broker.confluent.clients import check_options as check_options
+from questream.broker.confluent.consumer import ConsumerAdapter
+from questream.broker.confluent.failures import CHECK_LOGIN, LOGIN_ERRORS, error_of, in_words, refusal_of, translated
+from questream.broker.confluent.producer import ProducerAdapter, Throttle
+from questream.broker.port import Isolation
+from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
+from questream.settings import Settings
+
+Client = TypeVar("Client", Consumer, Producer, AdminClient)
+
+_CLIENT_ID = "questream-command"
+_CLOSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+_HINTS = ("Disconnected", "disconnected")
+_FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.crl.location", "private key")
+
+logger = logging.getLogger("confluent_kafka")
+
+
+class _Ear:
+    """Hears what goes wrong with the connections of a client."""
+
+    def __init__(self) -> None:
+        self._refused: KafkaError | None = None
+        self._last: KafkaError | None = None
+
+    def hear(self, error: KafkaError) -> None:
+        """Take an `error_cb` of librdkafka."""
+        if error.code() in LOGIN_ERRORS:
+            self._refused = error
+        elif error.code() != KafkaError._ALL_BROKERS_DOWN or self._last is None:
+            # That all are down says less than why one is.
+            self._last = error
+
+    @property
+    def cause(self) -> KafkaError | None:
+        """What says most about a connection that cannot be made."""
+        return self._refused or self._last
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a broker refused the login."""
+        return self._refused is not None
+
+    def refusal(self) -> KafkaRefused | None:
+        """A refused login, as questream's error."""
+        return None if self._refused is None else refusal_of(self._refused, "DESCRIBE")
+
+
+class _NoWarnings(logging.Filter):
+    """Leaves out that an option is for the other kind of client: `kafka.options` go to both."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "CONFWARN" not in record.getMessage()
+
+
+logger.addFilter(_NoWarnings())
+
+
+def make_consumer(settings: Settings, client_id: str) -> ConsumerAdapter:
+    """As `questream.broker.port.Adapter` has it."""
+    return _consumer(settings, consumer_config(settings, client_id), settings.kafka.group_id)
+
+
+@translated("WRITE")
+def make_producer(
+    settings: Settings, client_id: str, transactional_id: str | None = None, transaction_seconds: float = 0.0
+) -> ProducerAdapter:
+    """As `questream.broker.port.Adapter` has it."""
+    config = publisher_config(settings, client_id, transactional_id)
+    if transactional_id is not None:
+        config["transaction.timeout.ms"] = max(config["transaction.timeout.ms"], ms(transaction_seconds))
+    return _producer(settings, config, give_up_ms(settings) / 1000)
+
+
+@contextmanager
+def open_reader(
+    settings: Settings,
+    group_id: str | None = None,
+    isolation: Isolation = "read_committed",
+    fetch_wait: float | None = None,
+) -> Iterator[ConsumerAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    config = consumer_config(settings, _CLIENT_ID)
+    config |= {"group.id": group_id or NO_GROUP, "isolation.level": isolation}
+    if fetch_wait is not None:
+        config["fetch.wait.max.ms"] = ms(fetch_wait)
+    consumer = _consumer(settings, config, group_id)
+    try:
+        yield consumer
+    finally:
+        consumer.close(_CLOSE_SECONDS)
+
+
+@contextmanager
+def open_producer(
+    settings: Settings,
+    transactional_id: str | None = None,
+    linger: float | None = None,
+    patience: float | None = None,
+) -> Iterator[ProducerAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    config = producer_config(settings, _CLIENT_ID, transactional_id)
+    give_up_seconds = CONNECT_SECONDS if patience is None else patience
+    if linger is not None:
+        config["linger.ms"] = ms(linger)
+    if patience is not None and transactional_id is None:
+        config["message.timeout.ms"] = ms(patience)
+    producer = _producer(settings, config, max(give_up_seconds, give_up_ms(settings) / 1000))
+    try:
+        yield producer
+    finally:
+        producer.close()
+
+
+@contextmanager
+def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
+    """As `questream.broker.port.Adapter` has it."""
+    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _Ear()))
+    try:
+        yield admin
+    finally:
+        admin.close()
+
+
+def _consumer(settings: Settings, config: Config, group_id: str | None) -> ConsumerAdapter:
+    ear = _Ear()
+
+    def ask_topic_id(topic: str) -> str:
+        with open_admin(settings) as admin:
+            return admin.topic_id(topic)
+
+    return ConsumerAdapter(_connected(Consumer, config, ear), group_id, ask_topic_id, ear.refusal)
+
+
+def _producer(settings: Settings, config: Config, give_up_seconds: float) -> ProducerAdapter:
+    throttle = Throttle()
+    client = _connected(Producer, config | {"throttle_cb": throttle.hear}, _Ear())
+    of_group = {name: value for name, value in admin_config(settings, _CLIENT_ID).items() if name != CONNECT_MS}
+    return ProducerAdapter(client, throttle, give_up_seconds, of_group)
+
+
+def _connected(kind: Callable[[Any], Client], config: Config, ear: _Ear) -> Client:
+    """A client, once a broker has answered it. Raises KafkaUnavailable or KafkaRefused with the cause."""
+    given = {name: value for name, value in config.items() if name != CONNECT_MS}
+    seconds = int(config[CONNECT_MS]) / 1000
+    try:
+        client = kind(given | {"error_cb": ear.hear, "logger": logger})
+    except KafkaException as error:
+        raise _unmade(error_of(error)) from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise KafkaRefused("a client for Kafka cannot be made", "check kafka.options") from error
+    deadline = time.monotonic() + seconds
+    while not _has_answer(client):
+        client.poll(0)
+        if ear.is_refused or time.monotonic() > deadline:
+            raise _explained(ear.cause, given, seconds)
+    return client
+
+
+def _has_answer(client: Any) -> bool:
+    try:
+        return bool(client.cluster_id(_LOOK_SECONDS))
+    except KafkaException:
+        return False
+
+
+def _unmade(error: KafkaError) -> QuestreamError:
+    said = error.str()
+    if any(name in said for name in _FILES):
+        return SettingsError(
+            "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used",
+            "check them and kafka.ssl_password",
+        )
+    if "sasl.username and sasl.password" in said:
+        return SettingsError(
+            "kafka.options.sasl_mechanism needs a login",
+            "set kafka.options.sasl_plain_username and kafka.sasl_plain_password",
+        )
+    return KafkaRefused(f"a client for Kafka cannot be made ({in_words(error)})", "check kafka.options")
+
+
+def _explained(cause: KafkaError | None, config: Config, seconds: float) -> QuestreamError:
+    servers = config["bootstrap.servers"]
+    refusal = None if cause is None else refusal_of(cause, "DESCRIBE")
+    if refusal is not None:
+        return refusal
+    said = "" if cause is None else cause.str()
+    if any(hint in said for hint in _HINTS):
+        if "sasl.mechanism" in config:
+            return KafkaHungUp(f"the broker at {servers} closed the connection during the login", CHECK_LOGIN)
+        return KafkaHungUp(
+            f"the broker at {servers} closed the connection",
+            "if its listener wants TLS or a login, "
+            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT",
+        )
+    # Of its connections librdkafka's texts name hosts alone.
+    why = "silence"
+    if cause is not None:
+        why = said if cause.code() == KafkaError._TRANSPORT else in_words(cause)
+    return KafkaUnavailable(
+        f"no broker answered at {servers} within {seconds:g} s ({why})",
+        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs",
+    )
