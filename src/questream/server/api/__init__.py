@@ -15,6 +15,7 @@ from questream.server.api import (
     members,
     namespaces,
     operations,
+    rules,
     suggestions,
 )
 from questream.server.problems import ANSWERS
@@ -27,6 +28,7 @@ PARTS = (
     operations,
     history,
     suggestions,
+    rules,
     assign,
     decisions,
     events,

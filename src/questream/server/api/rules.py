@@ -1,0 +1,79 @@
+"""The rules that people set for a namespace."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from questream.errors import QuestreamError
+from questream.operations import By
+from questream.server.access import Role
+from questream.server.api.history import Committed
+from questream.server.api.operations import DryRun, OperationId, Reason
+from questream.server.problems import Refused
+from questream.server.services import InNamespace
+from questream.tools.decisions import as_document
+from questream.tools.rules import read_rules
+
+router = APIRouter(tags=["operations"])
+
+Threshold = Annotated[float, Field(ge=-1, le=1)]
+Off = Literal["off"]
+Seconds = Annotated[float, Field(ge=1, le=3_155_760_000)]
+
+
+class Rules(BaseModel):
+    """Rules by name; one that is left out is as the settings of the workers say. A retention or limit of 0 is none."""
+
+    rules: dict[str, float | str]
+    operation: Annotated[int | None, Field(description="The number of the operation that set them last.")]
+
+
+class RulesToSet(BaseModel):
+    """Rules by name: null leaves one to the settings of the workers again, `off` ends a retention or the limit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: Threshold | None = None
+    merge_threshold: Threshold | None = None
+    linkage: Literal["adaptive", "average", "centroid", "first"] | None = None
+    retention_seconds: Seconds | Off | None = None
+    singleton_retention_seconds: Seconds | Off | None = None
+    alias_retention_seconds: Seconds | Off | None = None
+    max_clusters: Annotated[int, Field(ge=2, le=100_000_000)] | Off | None = None
+
+
+class RulesRequest(BaseModel):
+    """Rules are set for all workers of a namespace at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rules: RulesToSet
+    id: OperationId = ""
+    reason: Reason = ""
+    dry_run: DryRun = False
+
+
+@router.get("/namespaces/{namespace}/rules")
+def show_rules(scope: InNamespace) -> Rules:
+    """The rules that people set for the namespace, in place of the settings of its workers."""
+    rules = scope.services.store.rules(scope.namespace)
+    return Rules(rules=rules.values(), operation=rules.operation or None)
+
+
+@router.post("/namespaces/{namespace}/operations/rules", responses={409: {}})
+def set_rules(scope: InNamespace, request: RulesRequest) -> Committed:
+    """Preview or set rules; all workers decide by them from then on. The same id does it once."""
+    scope.require(Role.OPERATOR)
+    given = request.rules.model_dump(include=request.rules.model_fields_set)
+    try:
+        values = read_rules(f"{name}={'unset' if value is None else value}" for name, value in given.items())
+    except QuestreamError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    operating = scope.services.operating
+    decide = operating.preview_ruling if request.dry_run else operating.rule
+    by = By(scope.login.name, request.reason, request.id)
+    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.rules(values))))
