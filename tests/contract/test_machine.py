@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Mirror
-from questream.domain import ClusterState, Ruling, Vector
+from questream.domain import ClusterState, NamespaceRules, RulesChange, Ruling, Vector
 from questream.errors import QuestreamError
 from questream.store.protocol import (
     ClusterUpdate,
@@ -59,7 +59,16 @@ def comparable(value: Any) -> Any:
         return value.tobytes()
     if isinstance(value, Mirror):
         clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes()) for i in value.row_of}
-        return value.seq, value.next_id, value.generation, value.mean_questions, value.mean_sum.tobytes(), clusters
+        rules = comparable(value.rules)
+        return (
+            value.seq,
+            value.next_id,
+            value.generation,
+            value.mean_questions,
+            value.mean_sum.tobytes(),
+            clusters,
+            rules,
+        )
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if field.name not in OWN]
         return type(value).__name__, [comparable(getattr(value, name)) for name in names]
@@ -242,6 +251,29 @@ class Stores(RuleBasedStateMachine):
         )
         self.both(lambda store: store.operate(self.namespace, proposed))
 
+    @rule(threshold=st.sampled_from([None, 0.5, 0.9]), most=st.sampled_from([None, 0, 3]), guessed=st.booleans())
+    def set_rules(self, threshold: float | None, most: int | None, guessed: bool) -> None:
+        before = NamespaceRules(linkage="first") if guessed else self.stores[0].rules(self.namespace)
+        change = RulesChange(before, NamespaceRules(threshold, max_clusters=most))
+        self.operations += 1
+        proposed = ProposedOperation(f"op-{self.operations}", "rules", "ann", "", {}, {}, rules=change)
+        self.both(lambda store: store.operate(self.namespace, proposed))
+
+    @rule(another=st.booleans())
+    def delete_and_begin_anew(self, another: bool) -> None:
+        def call(store: Store) -> bool:
+            token = store.hold(self.namespace, store.store_epoch(self.namespace) or "", 60.0)
+            return store.delete(self.namespace, "another" if another else token or "")
+
+        if self.both(call):
+            for store in self.stores:
+                store.open(self.namespace, IDENTITY)
+            self.offsets = dict.fromkeys(PARTITIONS, 0)
+        else:
+            for store in self.stores:
+                store.require_recovery(self.namespace)
+        self.recover_again()
+
     @rule(
         idle=st.sampled_from([None, 1.0, 400.0]),
         singleton=st.sampled_from([None, 1.0]),
@@ -303,6 +335,7 @@ class Stores(RuleBasedStateMachine):
         self.both(lambda store: store.heads(name, [("questions", partition) for partition in PARTITIONS]))
         self.both(lambda store: [store.ledger(name, "questions", partition) for partition in PARTITIONS])
         self.both(lambda store: store.operations(name, 100))
+        self.both(lambda store: store.rules(name))
         self.both(lambda store: store.load(name))
         self.both(lambda store: store.tail(name, store.store_epoch(name) or "", max(1, whole.seq - 3)))
 

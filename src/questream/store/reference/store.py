@@ -22,6 +22,7 @@ from questream.domain import (
     NamespaceRules,
     NamespaceState,
     Operation,
+    RulesChange,
     Ruling,
     Vector,
 )
@@ -535,7 +536,7 @@ class MemoryStore:
                 proposed.after,
                 proposed.undoes,
                 survivor=proposed.survivor,
-                rules=proposed.rules,
+                rules=proposed.rules and RulesChange.of(proposed.rules.document()),
             )
             state.operation_count = number
             state.operations[number] = operation
