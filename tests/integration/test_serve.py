@@ -274,6 +274,23 @@ def test_an_event_is_shown_and_leads_to_its_cluster(site: Site, browser: Browser
         assert not any(text in page.content() for text in QUESTIONS)
 
 
+def test_a_cluster_is_reached_by_its_topic_and_intent(site: Site, browser: Browser) -> None:
+    wait_until(lambda: site.stream.store().levels("default").version > 0, "a worker has found intents")
+    with logged_in(site, browser, "ada") as page:
+        page.goto("/n/default/clusters")
+        page.get_by_role("link", name="Intents and topics").click()
+        expect(page.get_by_role("heading", name="Intents and topics")).to_be_visible()
+        topic = page.locator(".tree > details").first
+        intent = topic.locator("details").first
+        cluster = intent.locator("a").first
+        expect(cluster).to_be_hidden()
+        intent.locator("summary").click()
+        expect(cluster).to_be_visible()
+        name = cluster.inner_text()
+        cluster.click()
+        expect(page.get_by_role("heading", name=name).first).to_be_visible()
+
+
 def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Browser) -> None:
     with logged_in(site, browser, "anna") as one, logged_in(site, browser, "ben") as other:
         for page in (one, other):
@@ -392,7 +409,9 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
     site: Site, browser: Browser, name: str, options: dict[str, Any]
 ) -> None:
     paths = ["/n/default/clusters", "/n/default/clusters/c3", "/n/default/change?op=merge&c=c3&c=c4"]
-    paths += ["/n/default/events", "/n/default/live", "/n/default/ask", "/dead-letters", "/health", "/nowhere"]
+    wait_until(lambda: site.stream.store().levels("default").version > 0, "a worker has found intents")
+    paths += ["/n/default/levels", "/n/default/events", "/n/default/live", "/n/default/ask"]
+    paths += ["/dead-letters", "/health", "/nowhere"]
     with logged_in(site, browser, "ada", **options) as page:
         for path in paths:
             page.goto(path)

@@ -121,6 +121,11 @@ class Catalogue:
             last = None if is_last else (int(keys[order[-1]]), int(ids[order[-1]]))
         return Listing(states, total, last)
 
+    def states(self) -> list[ClusterState]:
+        """All live clusters, in no order."""
+        with self._guard:
+            return list(self._states)
+
     def get(self, cluster_id: int) -> ClusterState | None:
         """A live cluster, or None."""
         with self._guard:

@@ -23,6 +23,7 @@ from questream.errors import (
     StoreUnavailable,
 )
 from questream.tools.clusters import NoSuchCluster
+from questream.tools.levels import NoSuchCommunity
 
 _RETRY_SECONDS = 2
 
@@ -30,6 +31,7 @@ _RETRY_SECONDS = 2
 STATUSES: dict[type[QuestreamError], HTTPStatus] = {
     QuestreamError: HTTPStatus.UNPROCESSABLE_ENTITY,
     NoSuchCluster: HTTPStatus.NOT_FOUND,
+    NoSuchCommunity: HTTPStatus.NOT_FOUND,
     OperationRefused: HTTPStatus.CONFLICT,
     NamingsDiffer: HTTPStatus.CONFLICT,
     Contended: HTTPStatus.CONFLICT,

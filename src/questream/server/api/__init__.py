@@ -12,6 +12,7 @@ from questream.server.api import (
     events,
     health,
     history,
+    levels,
     members,
     namespaces,
     operations,
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/api/v1", responses=ANSWERS)
 PARTS = (
     namespaces,
     clusters,
+    levels,
     members,
     operations,
     history,

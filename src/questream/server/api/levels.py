@@ -1,0 +1,108 @@
+"""The intents and topics of a namespace, as a worker found them last."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from questream.clustering.levels import parse_node
+from questream.domain import format_cluster_id
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, Scope
+from questream.tools.levels import Communities
+from questream.tools.levels import Community as Found
+from questream.tools.sorting import Level
+
+MAX_PAGE = 200
+# Of a topic, which may have thousands.
+MOST_SHOWN = 200
+_MOST_BEFORE = 100_000
+
+router = APIRouter(tags=["levels"])
+
+
+class Community(BaseModel):
+    """An intent or a topic; what stands alone on a level has the id of its cluster, or of its intent.
+
+    `clusters` and `intents` are the 200 largest, of so many as `cluster_count` and `intent_count` say. Name and
+    `representative` are those of the largest cluster, as it shows them.
+    """
+
+    id: str
+    level: Level
+    namespace: str
+    topic_id: str | None
+    size: int
+    name: str | None
+    labels: list[str]
+    cluster_count: int
+    clusters: list[str]
+    intent_count: int
+    intents: list[str]
+    representative: str | None
+
+
+class CommunityList(BaseModel):
+    """A page of intents or topics; `total` counts those of all pages. None before a worker has found some."""
+
+    communities: list[Community]
+    total: int
+
+
+def communities_of(scope: Scope) -> Communities | None:
+    """The intents and topics as they were found last, None before that; clusters that are new since stand alone."""
+    stored = scope.services.store.levels(scope.namespace)
+    if not stored.version:
+        return None
+    states = scope.services.catalogues.get(scope.namespace).states()
+    return Communities(stored.levels, states, stored.ended)
+
+
+@router.get("/namespaces/{namespace}/levels")
+def list_level(
+    scope: InNamespace,
+    level: Annotated[Level, Query(description="What to list.")] = Level.INTENT,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    skip: Annotated[int, Query(ge=0, le=_MOST_BEFORE, description="How many came on the pages before.")] = 0,
+) -> CommunityList:
+    """Intents or topics, the largest first. What changes meanwhile may be on two pages, or on none."""
+    communities = communities_of(scope)
+    found = [] if communities is None else communities.of(level)
+    return CommunityList(
+        communities=[_as_model(one, scope) for one in found[skip : skip + limit]],
+        total=len(found),
+    )
+
+
+@router.get("/namespaces/{namespace}/levels/{community_id}")
+def show_community(scope: InNamespace, community_id: str) -> Community:
+    """An intent or topic; an id that is no more leads to where most of its questions are."""
+    try:
+        node = parse_node(community_id)
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    communities = communities_of(scope)
+    if node.level == 0 or communities is None:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
+    return _as_model(communities.get(node), scope)
+
+
+def _as_model(one: Found, scope: Scope) -> Community:
+    first = one.clusters[0]
+    return Community(
+        id=str(one.node),
+        level=one.level,
+        namespace=scope.namespace,
+        topic_id=None if one.within is None else str(one.within),
+        size=one.size,
+        name=one.labels[0] if len(one.labels) == 1 else scope.name_of(first),
+        labels=one.labels,
+        cluster_count=len(one.clusters),
+        clusters=[format_cluster_id(state.cluster_id) for state in one.clusters[:MOST_SHOWN]],
+        intent_count=len(one.parts),
+        intents=[str(part.node) for part in one.parts[:MOST_SHOWN]],
+        representative=first.representative if scope.reads_texts else None,
+    )
