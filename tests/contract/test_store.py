@@ -284,6 +284,8 @@ def test_a_ledger_that_is_cut_keeps_what_lies_before(
     assert cut == store.ledger(namespace, "questions", 0)
     assert cut.head == min(before.head, offset - 1)
     assert cut.decisions == {at: before.decisions[at] for at in left}
+    # What is left counts, and is missed where it goes.
+    assert store.sizes(namespace).ledgers.keys() == ({("questions", 0)} if left else set())
 
 
 def test_after_a_cut_its_offsets_are_decided_anew(store: Store, namespace: str) -> None:

@@ -512,3 +512,32 @@ def test_no_operation_drives_out_one_that_waits_to_be_published(store: Store, na
         store.operate(namespace, one_more)
     store.confirm_operations(namespace, "one", 1)
     assert store.operate(namespace, one_more) is not None
+
+
+def test_an_operation_on_the_name_says_so_in_the_next_state(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    events = []
+    for number, (before, after) in enumerate(
+        pairwise((Ruling(), Ruling("a"), Ruling("a", "b"), Ruling("a", "b", True)))
+    ):
+        assert store.operate(namespace, proposed(number, "label", before, after)) is not None
+        state = store.cluster(namespace, 1)
+        assert state is not None
+        events.append(state.event)
+    assert events == ["labelled", "labelled", "updated"]
+
+
+def test_a_recovery_that_compared_operations_ends_the_claim_of_before(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    compared(store, namespace)
+    store.require_recovery(namespace)
+    token = store.begin_recovery(namespace)
+    store.restore_operations(namespace, token, [], 0)
+    store.recover(namespace, token, None, {}, [])
+    # Nobody has to wait for a worker of the store epoch before, and that one says nothing more.
+    store.confirm_operations(namespace, "one", 1)
+    assert wait(store, namespace)
+    claim = store.claim_operations(namespace, "two", 30.0)
+    assert claim is not None
+    assert (claim.published, claim.compared) == (0, True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from questream.domain import Operation, RulesChange, Ruling
-from questream.store.protocol import ProposedOperation
+from questream.store.protocol import ProposedOperation, kept_rulings
 from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
 
@@ -21,8 +20,8 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "kind": proposed.kind,
             "actor": proposed.actor,
             "reason": proposed.reason,
-            "before": _documents(proposed.before, proposed.after),
-            "after": _documents(proposed.after, proposed.before),
+            "before": _documents(kept_rulings(proposed.before, proposed.after)),
+            "after": _documents(kept_rulings(proposed.after, proposed.before)),
             "undoes": proposed.undoes,
             "survivor": proposed.survivor,
         }
@@ -50,17 +49,14 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
     )
 
 
-def _documents(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
-    """Of exemplars, those that the ruling of the other time has not: an undo needs no more. None has its text here."""
+def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
     return {
         str(cluster_id): {
             "label": ruling.label,
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": ruling.separations,
-            "exemplars": exemplars_text(
-                [replace(one, text=None) for one in ruling.exemplars if one not in others[cluster_id].exemplars]
-            ),
+            "exemplars": exemplars_text(ruling.exemplars),
         }
         for cluster_id, ruling in rulings.items()
     }

@@ -39,10 +39,17 @@ PYTHON = (
 # A suite is a line of pytest's arguments. Of the forms that Redis has, a script is the same in each.
 _CONTRACT = "tests/contract -k redis --ignore tests/contract/test_machine.py"
 _MACHINE = "tests/contract/test_machine.py"
+_OPERATIONS = "tests/contract/test_store_operations.py tests/contract/test_redis_operations.py -k redis"
+_LEVELS = "tests/contract/test_levels.py tests/contract/test_redis_operations.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
 SUITES: dict[str, tuple[str, ...]] = {
     # Which commands a user lacks is asked of a server with such users.
     f"{LUA}/rights.lua": ("tests/integration/test_least_privilege.py",),
+    **{
+        f"{LUA}/{script}.lua": (_OPERATIONS, *_STORE)
+        for script in ("operate", "claim_operations", "confirm_operations", "operations_wait", "restore_operations")
+    },
+    **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels")},
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream": (
         "tests/unit/test_backlog.py",

@@ -39,6 +39,7 @@ from questream.store.protocol.operations import (
     OperationClaim,
     Operations,
     ProposedOperation,
+    kept_rulings,
     waits_to_be_published,
 )
 from questream.store.protocol.outbox import (
@@ -96,6 +97,7 @@ __all__ = [
     "Unconfirmed",
     "Verified",
     "Waiting",
+    "kept_rulings",
     "waits_to_be_published",
 ]
 

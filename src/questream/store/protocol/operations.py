@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from questream.clustering.merging import Merge
@@ -50,6 +50,20 @@ class OperationClaim:
     published: int
     newest: int
     compared: bool
+
+
+def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) -> dict[int, Ruling]:
+    """The rulings of one time as an operation is kept with them; `others` are those of the other time.
+
+    Of exemplars, those that the other time has not: an undo needs no more. None has its text.
+    """
+    return {
+        i: replace(
+            ruling,
+            exemplars=tuple(replace(one, text=None) for one in ruling.exemplars if one not in others[i].exemplars),
+        )
+        for i, ruling in rulings.items()
+    }
 
 
 def waits_to_be_published() -> Contended:

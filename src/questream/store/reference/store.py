@@ -59,6 +59,7 @@ from questream.store.protocol import (
     Unconfirmed,
     Verified,
     Waiting,
+    kept_rulings,
     waits_to_be_published,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
@@ -532,8 +533,8 @@ class MemoryStore:
                 proposed.actor,
                 proposed.reason,
                 int(self._clock() * 1000),
-                proposed.before,
-                proposed.after,
+                kept_rulings(proposed.before, proposed.after),
+                kept_rulings(proposed.after, proposed.before),
                 proposed.undoes,
                 survivor=proposed.survivor,
                 rules=proposed.rules and RulesChange.of(proposed.rules.document()),
@@ -759,7 +760,9 @@ class MemoryStore:
             if state.store_epoch is not None or state.recovery_token != token:
                 return Mended()
             mended = Mended()
-            for i in {*cluster_ids, *state.clusters} & state.clusters.keys():
+            # A stub that is confirmed stands in no index and no outbox.
+            named = {i for i, one in state.clusters.items() if not one.retired}
+            for i in {*cluster_ids, *named, *state.outbox} & state.clusters.keys():
                 cluster = state.clusters[i]
                 wanted = state.identity.dimension if dimension is None else dimension
                 whole = cluster.vector_sum is None or len(cluster.vector_sum) == wanted

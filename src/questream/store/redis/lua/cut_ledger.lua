@@ -6,5 +6,12 @@ local ledger_key, meta_key, newest, partition = KEYS[1], KEYS[2], ARGV[1], ARGV[
 if redis.call('LINDEX', ledger_key, -1) ~= newest then return 0 end
 redis.call('DEL', ledger_key)
 for i = 3, #ARGV do redis.call('RPUSH', ledger_key, ARGV[i]) end
-redis.call('HDEL', meta_key, 'head:' .. partition)
+local field = 'head:' .. partition
+local store_epoch = string.match(redis.call('HGET', meta_key, field) or '', '^(%S+) %d+$')
+local head = string.match(ARGV[#ARGV], '^%d+ (%d+) ')
+if store_epoch and #ARGV > 2 and head then
+  redis.call('HSET', meta_key, field, store_epoch .. ' ' .. head)
+else
+  redis.call('HDEL', meta_key, field)
+end
 return 1

@@ -1,0 +1,100 @@
+"""Rules of what stands beside the clusters: levels, leases, holds, ledgers that are cut, streams and admission."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from questream.clustering.levels import Levels, Node, leaf
+from questream.store.protocol import Store, StoredLevels
+from tests.contract.machine.stores import LEASES, PARTITIONS, POSITIONS, WORKERS, Stores
+
+
+class Beside(Stores):
+    """What workers ask of a store apart from clusters."""
+
+    @rule(
+        leaves=st.lists(POSITIONS, max_size=3),
+        ended=st.booleans(),
+        late=st.sampled_from([0, 0, 1]),
+        another=st.sampled_from([False, False, True]),
+    )
+    def write_levels(self, leaves: list[int], ended: bool, late: int, another: bool) -> None:
+        intent = Node(1, 1 + len(leaves))
+        parents = {leaf(self.known(position)): intent for position in leaves}
+        if parents:
+            parents[intent] = Node(2, 1)
+        found = StoredLevels(
+            Levels(parents, (intent.number + 1, 2)),
+            self.whole.next_cluster - 1,
+            {Node(1, 9): intent if parents else None} if ended else {},
+        )
+
+        def call(store: Store) -> bool:
+            version = max(0, store.levels(self.namespace).version - late)
+            stored = dataclasses.replace(found, version=version)
+            return store.write_levels(self.namespace, "another" if another else self.epoch(store), stored)
+
+        self.both(call)
+
+    @rule(worker=WORKERS, seconds=LEASES)
+    def lease_levels(self, worker: str, seconds: float) -> None:
+        self.both(lambda store: store.lease_levels(self.namespace, worker, seconds))
+
+    @rule(
+        workers=st.lists(st.tuples(WORKERS, LEASES), min_size=1, max_size=3), own=st.booleans(), recovers=st.booleans()
+    )
+    def lease_recovery(self, workers: list[tuple[str, float]], own: bool, recovers: bool) -> None:
+        def call(store: Store) -> list[bool]:
+            if recovers:
+                store.require_recovery(self.namespace)
+            token = store.begin_recovery(self.namespace) if own else "another"
+            return [store.lease_recovery(self.namespace, token, *worker) for worker in workers]
+
+        self.both(call)
+
+    @rule(own=st.booleans(), goes_on=st.booleans(), released=st.booleans())
+    def hold(self, own: bool, goes_on: bool, released: bool) -> None:
+        """Nobody recovers what is held but its holder; a hold that nobody releases ends with its time."""
+
+        def call(store: Store) -> list[object]:
+            seconds = 50.0 if released else 0.0
+            token = store.hold(self.namespace, self.epoch(store) if own else "another", seconds)
+            found: list[object] = [token is None, store.store_epoch(self.namespace) is None]
+            if goes_on:
+                found.append(store.still_holds(self.namespace, token or "another", seconds))
+            if token and released:
+                store.recover(self.namespace, token, None, {})
+            return found
+
+        self.both(call)
+
+    @rule(partition=st.sampled_from(PARTITIONS), back=st.integers(0, 3))
+    def cut_ledger(self, partition: int, back: int) -> None:
+        at = ("questions", partition)
+        head = self.stores[0].heads(self.namespace, [at])[at]
+        offset = max(0, head + 1 - back)
+        self.both(lambda store: store.cut_ledger(self.namespace, *at, offset))
+        self.offsets[partition] = self.stores[0].heads(self.namespace, [at])[at] + 1
+
+    @rule(positions=st.lists(POSITIONS, max_size=3), dimension=st.sampled_from([None, 4, 8]), own=st.booleans())
+    def mend(self, positions: list[int], dimension: int | None, own: bool) -> None:
+        numbers = [self.known(position) for position in positions]
+
+        def call(store: Store) -> object:
+            store.require_recovery(self.namespace)
+            token = store.begin_recovery(self.namespace) if own else "another"
+            return store.mend(self.namespace, token, numbers, dimension)
+
+        self.both(call)
+
+    @rule(topic=st.sampled_from(["questions", "mails"]), identity=st.sampled_from(["one", "other"]))
+    def stream(self, topic: str, identity: str) -> None:
+        self.both(lambda store: store.stream(topic, identity))
+
+    @rule(names=st.lists(st.sampled_from(["shop", "bank", "post"]), max_size=3, unique=True), limit=st.integers(0, 4))
+    def admit(self, names: list[str], limit: int) -> None:
+        self.both(lambda store: store.admit([self.namespace, *names], limit))
+        self.both(lambda store: store.namespaces())

@@ -1,0 +1,86 @@
+"""What the scripts of operations and levels make of keys that another hand has changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from questream.domain import Ruling
+from questream.errors import RecoveryNeeded
+from questream.store.redis.store import RedisStore
+from tests.contract.on_redis import KEYS, Damage, client, namespace, store
+from tests.contract.test_levels import FOUND, epoch
+from tests.contract.test_store import create_two
+from tests.contract.test_store_operations import PINNED, pin, proposed
+
+__all__ = ["client", "namespace", "store"]
+
+
+def _ahead(client: Any, namespace: str) -> None:
+    seq = int(client.hget(KEYS.of(namespace, "meta"), "seq"))
+    client.xadd(KEYS.of(namespace, "log"), {"x": "y"}, id=f"{seq + 1}-1")
+
+
+DAMAGES: dict[str, Damage] = {
+    "the count is no number": lambda client, name: client.hset(KEYS.of(name, "meta"), "operation_count", "many"),
+    "the log is ahead of its number": _ahead,
+    "the index has lost a cluster": lambda client, name: client.zrem(KEYS.of(name, "idle"), 2),
+    "the cluster has no members": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
+    "the cluster has no revision": lambda client, name: client.hdel(KEYS.cluster(name, 1), "revision"),
+    "the ruling cannot be read": lambda client, name: client.hset(KEYS.cluster(name, 1), "ruled", "?"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_nobody_decides_of_a_namespace_that_has_lost_a_part(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    create_two(store, namespace)
+    DAMAGES[damage](client, namespace)
+    cluster = client.hgetall(KEYS.cluster(namespace, 1))
+    with pytest.raises(RecoveryNeeded, match="lost"):
+        store.operate(namespace, proposed(1, "label", Ruling(), Ruling("cards")))
+    assert client.hgetall(KEYS.cluster(namespace, 1)) == cluster
+    assert not client.exists(KEYS.of(namespace, "operations"), KEYS.of(namespace, "operation_ids"))
+    assert store.store_epoch(namespace) is None
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_ids_of_operations_are_no_more_than_are_kept(
+    store: RedisStore, client: Any, namespace: str, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    monkeypatch.setattr("questream.store.redis.operations.OPERATIONS_KEPT", 2)
+    create_two(store, namespace)
+    ruling = Ruling()
+    for number in range(1, 7):
+        after = Ruling(pinned=not ruling.pinned)
+        assert store.operate(namespace, proposed(number, "pin", ruling, after)) is not None
+        ruling = after
+        if damaged and number == 1:
+            client.hset(KEYS.of(namespace, "operations"), "1", "?")
+    # Whose id cannot be read leaves that behind.
+    assert client.hlen(KEYS.of(namespace, "operation_ids")) == 2 + damaged
+    assert client.hlen(KEYS.of(namespace, "operations")) == 2
+
+
+def test_operations_are_put_back_where_their_keys_are_of_another_type(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    published = store.operations(namespace, 10)
+    for name in ("operations", "operation_ids"):
+        client.delete(KEYS.of(namespace, name))
+        client.set(KEYS.of(namespace, name), "?")
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+    assert store.restore_operations(namespace, "one", published, 1) == 1
+    assert store.operations(namespace, 10) == published
+    # Its id answers what it did.
+    assert store.operate(namespace, proposed(1, "unpin", PINNED, Ruling())) == published[0]
+
+
+def test_levels_are_written_over_a_key_of_another_type(store: RedisStore, client: Any, namespace: str) -> None:
+    client.set(KEYS.of(namespace, "levels"), "?")
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    assert store.levels(namespace).levels == FOUND.levels
