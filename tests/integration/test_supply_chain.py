@@ -73,7 +73,8 @@ def test_make_setup_puts_in_an_extra_by_the_name_that_a_command_tells() -> None:
     refused = make("setup", "EXTRAS=nix")
     assert refused.returncode != 0
     assert (
-        "there is no extra 'nix'; there are confluent, embedded, mcp, plots, serve, train, dev, quality and all" in refused.stderr
+        "there is no extra 'nix'; there are confluent, embedded, mcp, plots, serve, train, dev, quality and all"
+        in refused.stderr
     )
 
 

@@ -26,6 +26,14 @@ class LevelSnapshots:
         self._levels: dict[str, StoredLevels | None] = {}
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, object]:
+        # As in MemoryStore: what a notebook pickles.
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
     def of(self, namespace: str) -> StoredLevels | None:
         """The levels of a namespace, None where none were read yet or there are none."""
         with self._lock:
