@@ -25,7 +25,7 @@ LARGE = StoredLevels(
     Levels({leaf(n): Node(1, n % 3 + 1) for n in range(1, 12_001)}, (4, 1)), 12_000, {Node(1, 9): Node(1, 1)}, 8
 )
 
-Record = tuple[bytes, bytes]
+Record = tuple[bytes, bytes | None]
 
 
 def published(*records: Record) -> PublishedLevels:
@@ -59,6 +59,16 @@ def test_without_a_whole_version_the_numbers_that_come_next_are_known() -> None:
     found = published(*encode_levels("default", SMALL), first).whole()
     assert found == replace(SMALL, version=8)
     assert PublishedLevels().whole() is None
+
+
+def test_a_deleted_namespace_has_none_and_one_that_begins_anew_its_own() -> None:
+    tombstones = [(key, None) for key, _ in encode_levels("default", LARGE)]
+    gone = published(*encode_levels("default", LARGE), *tombstones)
+    assert (gone.whole(), gone.version) == (None, 0)
+    anew = StoredLevels(Levels({leaf(1): Node(1, 1)}, (2, 1)), 1, {}, 9)
+    for record in encode_levels("default", anew):
+        gone.add(*record)
+    assert gone.whole() == anew
 
 
 def test_a_later_release_adds_fields_and_its_other_meaning_is_refused() -> None:

@@ -83,7 +83,6 @@ class PublishedLevels:
     def __init__(self) -> None:
         self.version = 0
         self._parts: dict[int, dict[int, dict[str, Any]]] = {}
-        self._next_numbers = (1, 1)
 
     def add(self, key: bytes, value: bytes | None) -> None:
         """Take a record.
@@ -92,6 +91,7 @@ class PublishedLevels:
         later release of questream wrote it.
         """
         if value is None:
+            self._forget(key)
             return
         try:
             part = orjson.loads(value)
@@ -103,8 +103,6 @@ class PublishedLevels:
             read = read_levels_document(part, int(part["version"]))
         except (BadRecord, ValueError, TypeError, LookupError, AttributeError) as error:
             raise error if isinstance(error, BadRecord) else _invalid() from None
-        one, two = self._next_numbers
-        self._next_numbers = (max(one, read.levels.next_numbers[0]), max(two, read.levels.next_numbers[1]))
         self._parts.setdefault(read.version, {})[number] = part
         self.version = max(self.version, read.version)
         newest = max((version for version in self._parts if self._is_whole(version)), default=0)
@@ -119,16 +117,26 @@ class PublishedLevels:
         if not self._parts:
             return None
         newest = max((version for version in self._parts if self._is_whole(version)), default=0)
+        held = [part["next"] for parts in self._parts.values() for part in parts.values()]
+        next_numbers = (max(int(one) for one, _ in held), max(int(two) for _, two in held))
         if not newest:
-            return StoredLevels(Levels(next_numbers=self._next_numbers), version=self.version)
+            return StoredLevels(Levels(next_numbers=next_numbers), version=self.version)
         parts = [part for _, part in sorted(self._parts[newest].items())]
         within: dict[str, list[str]] = {}
         for part in parts:
             for community, nodes in part["within"].items():
                 within.setdefault(community, []).extend(nodes)
         ended = [pair for part in parts for pair in part["ended"]]
-        document = {**parts[0], "next": self._next_numbers, "within": within, "ended": ended}
+        document = {**parts[0], "next": next_numbers, "within": within, "ended": ended}
         return read_levels_document(document, self.version)
+
+    def _forget(self, key: bytes) -> None:
+        """The namespace was deleted: what is published later is of one that began anew."""
+        found = _KEY.fullmatch(key)
+        for parts in self._parts.values():
+            parts.pop(int(found[2]) if found else -1, None)
+        self._parts = {version: parts for version, parts in self._parts.items() if parts}
+        self.version = max(self._parts, default=0)
 
     def _is_whole(self, version: int) -> bool:
         parts = self._parts[version]

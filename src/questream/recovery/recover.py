@@ -268,7 +268,8 @@ class StoreRecovery:
             if self._homes is not None:
                 self._homes.require(name, newest.home)
             is_behind = self._behind(name, newest, self._store.revisions(name, [*newest.revisions, *newest.retired]))
-            if is_behind or newest.levels.version > self._store.levels_marks([name])[name].version:
+            mark = self._store.levels_marks([name]).get(name)
+            if is_behind or (mark is not None and newest.levels.version > mark.version):
                 logger.warning("the store is older than what was published", extra={"namespace": name})
                 self._store.require_recovery(name)
         known = self._store.namespaces()
