@@ -22,13 +22,16 @@ def _ahead(client: Any, namespace: str) -> None:
     client.xadd(KEYS.of(namespace, "log"), {"x": "y"}, id=f"{seq + 1}-1")
 
 
+# What is broken, and what Redis says of it.
 DAMAGES: dict[str, Damage] = {
-    "the count is no number": lambda client, name: client.hset(KEYS.of(name, "meta"), "operation_count", "many"),
+    "the count of operations cannot be read": lambda client, name: client.hset(
+        KEYS.of(name, "meta"), "operation_count", "many"
+    ),
     "the log is ahead of its number": _ahead,
-    "the index has lost a cluster": lambda client, name: client.zrem(KEYS.of(name, "idle"), 2),
-    "the cluster has no members": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
-    "the cluster has no revision": lambda client, name: client.hdel(KEYS.cluster(name, 1), "revision"),
-    "the ruling cannot be read": lambda client, name: client.hset(KEYS.cluster(name, 1), "ruled", "?"),
+    "the index has not the clusters that it had": lambda client, name: client.zrem(KEYS.of(name, "idle"), 2),
+    "a cluster is cut short": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
+    "a cluster is cut short (2)": lambda client, name: client.hdel(KEYS.cluster(name, 1), "revision"),
+    "a ruling cannot be read": lambda client, name: client.hset(KEYS.cluster(name, 1), "ruled", "?"),
 }
 
 
@@ -39,7 +42,7 @@ def test_nobody_decides_of_a_namespace_that_has_lost_a_part(
     create_two(store, namespace)
     DAMAGES[damage](client, namespace)
     cluster = client.hgetall(KEYS.cluster(namespace, 1))
-    with pytest.raises(RecoveryNeeded, match="lost"):
+    with pytest.raises(RecoveryNeeded, match=damage.removesuffix(" (2)")):
         store.operate(namespace, proposed(1, "label", Ruling(), Ruling("cards")))
     assert client.hgetall(KEYS.cluster(namespace, 1)) == cluster
     assert not client.exists(KEYS.of(namespace, "operations"), KEYS.of(namespace, "operation_ids"))

@@ -73,6 +73,18 @@ def test_levels_are_found_once_they_are_due_and_not_before() -> None:
     assert count(metrics, "questream_level_runs_total") == 1
 
 
+@pytest.mark.parametrize("enabled", [False, True])
+def test_a_thread_looks_where_levels_are_on_and_ends_when_it_is_stopped(enabled: bool) -> None:
+    runs, _ = runs_of(MemoryStore(), "one", enabled=enabled)
+    runs.start()
+    thread = runs._thread
+    assert thread.is_alive() == enabled
+    runs.stop()
+    assert not thread.is_alive()
+    # One that was never started is stopped as well.
+    runs_of(MemoryStore(), "other")[0].stop()
+
+
 def test_runs_that_cost_much_wait_until_they_have_come_to_their_share_of_the_time() -> None:
     store, now = MemoryStore(), 1000.0
     runs, metrics = runs_of(store, "one", lambda: now)
