@@ -31,6 +31,7 @@ DAMAGES: dict[str, Damage] = {
     "the index has not the clusters that it had": lambda client, name: client.zrem(KEYS.of(name, "idle"), 2),
     "a cluster is cut short": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
     "a cluster is cut short (2)": lambda client, name: client.hdel(KEYS.cluster(name, 1), "revision"),
+    "the rules cannot be read": lambda client, name: client.hset(KEYS.of(name, "meta"), "rules", "?"),
     "a ruling cannot be read": lambda client, name: client.hset(KEYS.cluster(name, 1), "ruled", "?"),
 }
 

@@ -42,7 +42,10 @@ PYTHON = (
 # A suite is a line of pytest's arguments. Of the forms that Redis has, a script is the same in each.
 _CONTRACT = "tests/contract -k redis --ignore tests/contract/test_machine.py"
 _MACHINE = "tests/contract/test_machine.py"
-_OPERATIONS = "tests/contract/test_store_operations.py tests/contract/test_redis_operations.py -k redis"
+_OPERATIONS = (
+    "tests/contract/test_store_operations.py tests/contract/test_store_rules.py"
+    " tests/contract/test_redis_operations.py -k redis"
+)
 _LEVELS = "tests/contract/test_levels.py tests/contract/test_redis_operations.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
 SUITES: dict[str, tuple[str, ...]] = {
