@@ -38,6 +38,7 @@ def text(number: int) -> str:
     return question_of(number % TOPICS, number)
 
 
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
 @pytest.mark.parametrize(
     "fault",
     [
@@ -48,9 +49,9 @@ def text(number: int) -> str:
     ],
 )
 def test_a_worker_killed_between_commits_leaves_one_decision_for_each_question(
-    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], fault: str
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], fault: str, client: str
 ) -> None:
-    stream = make_stream(2, **OPTIONS)
+    stream = make_stream(2, **OPTIONS, **{"kafka.client": client})
     places = stream.send(question(i, text(i)) for i in range(QUESTIONS))
     first = start_worker(stream, fault=fault)
     assert first.wait() == -signal.SIGKILL

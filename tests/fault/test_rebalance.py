@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from kafka import KafkaAdminClient
@@ -23,18 +25,31 @@ from tests.kit.vectors import hash_encoder, question_of
 QUESTIONS = 6000
 
 
-@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+@pytest.mark.parametrize(
+    ("delivery", "clients"),
+    [
+        pytest.param("exactly-once", ["kafka-python"], id="exactly-once"),
+        pytest.param("at-least-once", ["kafka-python"], id="at-least-once"),
+        pytest.param("exactly-once", ["confluent", "kafka-python"], id="exactly-once-with-both-clients"),
+        pytest.param("at-least-once", ["confluent"], id="at-least-once-confluent"),
+    ],
+)
 def test_workers_that_join_and_leave_in_mid_batch_cost_no_question(
-    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], delivery: str
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], delivery: str, clients: list[str]
 ) -> None:
     stream = make_stream(4, **{"batch_questions": 64, "delivery": delivery})
+    turns = itertools.cycle(clients)
+
+    def start() -> WorkerProcess:
+        return start_worker(replace(stream, options={**stream.options, "kafka.client": next(turns)}))
+
     stream.send(question(i, question_of(i % 40, i, repeats=2)) for i in range(QUESTIONS))
     with stream.decisions() as reader:
-        start_worker(stream)
+        start()
         reader.until(300)
-        second = start_worker(stream)
+        second = start()
         reader.until(QUESTIONS // 3)
-        third = start_worker(stream)
+        third = start()
         reader.until(QUESTIONS // 2)
         second.kill()
         third.kill()

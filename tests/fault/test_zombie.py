@@ -26,20 +26,23 @@ MORE = 100
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("client", "fault"),
     [
-        pytest.param("commit:before:3:STOP", id="before_redis_committed"),
-        pytest.param("commit:after:3:STOP", id="after_redis_committed"),
-        pytest.param("commit-transaction:before:3:STOP", id="with_the_transaction_open"),
+        pytest.param("kafka-python", "commit:before:3:STOP", id="before_redis_committed"),
+        pytest.param("kafka-python", "commit:after:3:STOP", id="after_redis_committed"),
+        pytest.param("kafka-python", "commit-transaction:before:3:STOP", id="with_the_transaction_open"),
+        pytest.param("confluent", "commit:after:3:STOP", id="after_redis_committed-confluent"),
+        pytest.param("confluent", "commit-transaction:before:3:STOP", id="with_the_transaction_open-confluent"),
     ],
 )
 def test_a_frozen_worker_returns_and_nothing_happens_twice(
     make_stream: Callable[..., Stream],
     start_worker: Callable[..., WorkerProcess],
     supervise: Callable[..., Supervisor],
+    client: str,
     fault: str,
 ) -> None:
-    stream = make_stream(2, **OPTIONS)
+    stream = make_stream(2, **OPTIONS, **{"kafka.client": client})
     stream.send(question(i, text(i)) for i in range(QUESTIONS))
     # A call to Kafka that was frozen for long may end the process; it is then started again.
     zombie = supervise(stream, fault=fault).worker

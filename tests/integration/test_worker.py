@@ -49,11 +49,12 @@ def make_stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: st
     return make
 
 
-@pytest.fixture(params=["kafka", "embedded"])
+@pytest.fixture(params=["kafka", "kafka-by-confluent", "embedded"])
 def any_stream(request: pytest.FixtureRequest) -> Iterator[Stream]:
-    """A stream of three partitions on Apache Kafka and Redis, and on the embedded pair."""
-    if request.param == "kafka":
-        yield request.getfixturevalue("make_stream")(3)
+    """A stream of three partitions on Apache Kafka and Redis, by each client, and on the embedded pair."""
+    if request.param != "embedded":
+        client = "confluent" if request.param == "kafka-by-confluent" else "kafka-python"
+        yield request.getfixturevalue("make_stream")(3, **{"kafka.client": client})
         return
     with embedded_broker() as bootstrap_servers, embedded_store() as redis_url:
         options = {"kafka.session_timeout_seconds": EMBEDDED_SESSION_TIMEOUT_SECONDS}

@@ -75,7 +75,7 @@ def main(arguments: dict[str, Any]) -> None:
         housekeeping._LEFT_BEHIND_SECONDS = arguments["left_behind_seconds"]
     if arguments["fault"]:
         for fault in arguments["fault"].split(","):
-            build_in(fault)
+            build_in(fault, settings.kafka.client)
     if arguments["hash_encoder"]:
         encoder = hash_encoder(text_seconds=arguments["text_seconds"])
     else:
@@ -136,10 +136,10 @@ def follow_clock(path: Path) -> None:
     threading.Thread(target=follow, name="clock", daemon=True).start()
 
 
-def build_in(fault: str) -> None:
+def build_in(fault: str, client: str = "kafka-python") -> None:
     """Have the named call end or freeze this process, or hang."""
     point, when, call, deed = fault.split(":")
-    owner, method = POINTS[point]
+    owner, method = (POINTS if client == "kafka-python" else POINTS | confluent_points())[point]
     original: Callable[..., Any] = getattr(owner, method)
     calls = itertools.count(1)
 
@@ -153,6 +153,18 @@ def build_in(fault: str) -> None:
         return answer
 
     setattr(owner, method, faulty)
+
+
+def confluent_points() -> dict[str, tuple[Any, str]]:
+    """The points that the adapter of confluent-kafka has of its own; only its workers import it."""
+    from questream.broker.confluent.consumer import ConsumerAdapter
+    from questream.broker.confluent.producer import ProducerAdapter
+
+    return {
+        "send": (ProducerAdapter, "send"),
+        "commit-transaction": (ProducerAdapter, "commit_transaction"),
+        "commit-offsets": (ConsumerAdapter, "commit"),
+    }
 
 
 def do(deed: str) -> None:
