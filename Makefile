@@ -14,6 +14,8 @@ SEQUENCES ?= 10000
 # Tools of other projects' making, in a place of their own: nothing that runs or tests questream depends on them.
 AUDIT := .cache/audit
 AUDIT_STAMP := $(AUDIT)/.done
+PEERS := .cache/peers
+PEERS_STAMP := $(PEERS)/.done
 # Without --only-binary a package that has no wheel here would be built with tools that no hash pins.
 # The comparisons have one that has a wheel nowhere.
 UNBUILT := --no-binary drain3
@@ -26,7 +28,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint format bench faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
+.PHONY: help setup demo test servers lint format bench peers faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +104,14 @@ machine: servers ## The two stores compared over 10,000 random sequences of call
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
 	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)
 
+peers: $(PEERS_STAMP) ## questream beside other ways; ARGS="--bootstrap-servers HOST:PORT --redis-url URL"
+	@$(BIN)/questream bench peers --python $(PEERS)/bin/python $(ARGS)
+
+$(PEERS_STAMP): peers.lock | $(STAMP)
+	@$(BIN)/uv venv --quiet --clear --no-project --python $(BIN)/python $(PEERS)
+	@$(BIN)/uv pip install --quiet --python $(PEERS) --require-hashes -r peers.lock
+	@touch $@
+
 sbom: $(AUDIT_STAMP) ## A bill of materials of the locked packages with their hashes: SBOM=sbom.json, in CycloneDX
 	@$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON --output-reproducible --output-file $(SBOM)
 	@echo "$(SBOM): every package of requirements.lock"
@@ -118,6 +128,8 @@ lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for n
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)
 	$(BIN)/uv pip compile pyproject.toml --group quality --constraint requirements.lock -o quality.lock $(COMPILE) $(ARGS)
 	echo uv | $(BIN)/uv pip compile - -o bootstrap.lock $(COMPILE) $(ARGS)
+	{ printf '%s\n' bytewax crc32c kafka-python lz4 orjson quixstreams; sed -nE 's/^((torch|transformers|tokenizers|sentence-transformers)==[^ ]*).*/\1/p' requirements.lock; } | \
+	  $(BIN)/uv pip compile - -o peers.lock $(COMPILE) $(ARGS)
 	printf 'cyclonedx-bom\npip-audit\n' | $(BIN)/uv pip compile - -o audit.lock $(COMPILE) $(ARGS)
 
 # The locks hold for every platform and Python, and name no registry.

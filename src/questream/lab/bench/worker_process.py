@@ -98,6 +98,12 @@ class WorkerProcess:
         self._start()
         return True
 
+    def kill_and_restart(self) -> None:
+        """Kill it as SIGKILL does, and start it again."""
+        self._process.kill()
+        self.close()
+        self._start()
+
     @property
     def pid(self) -> int:
         """Its process id."""
