@@ -85,6 +85,34 @@ def test_a_thread_looks_where_levels_are_on_and_ends_when_it_is_stopped(enabled:
     runs_of(MemoryStore(), "other")[0].stop()
 
 
+class Overtaken(MemoryStore):
+    """Where another worker writes levels between a look at the marks and the reading."""
+
+    overtaken = False
+
+    def levels(self, namespace: str) -> StoredLevels:
+        if self.overtaken:
+            self.overtaken = False
+            assert self.write_levels(namespace, self.store_epoch(namespace) or "", super().levels(namespace))
+        return super().levels(namespace)
+
+
+def test_levels_that_are_not_published_yet_are_not_what_decisions_name() -> None:
+    store = Overtaken()
+    runs, _ = runs_of(store, "one")
+    ask(store, 0, 20)
+    runs.look()
+    store.confirm_levels("default", store.levels("default").version)
+    snapshots = runs._snapshots
+    assert snapshots.of("default") is None
+    store.overtaken = True
+    runs.look()
+    assert snapshots.of("default") is None
+    store.confirm_levels("default", store.levels("default").version)
+    runs.look()
+    assert snapshots.of("default") == store.levels("default")
+
+
 def test_runs_that_cost_much_wait_until_they_have_come_to_their_share_of_the_time() -> None:
     store, now = MemoryStore(), 1000.0
     runs, metrics = runs_of(store, "one", lambda: now)

@@ -39,6 +39,22 @@ class Beside(Stores):
 
         self.both(call)
 
+    @rule(late=st.sampled_from([0, 0, 1]))
+    def confirm_levels(self, late: int) -> None:
+        self.both(
+            lambda store: store.confirm_levels(self.namespace, max(0, store.levels(self.namespace).version - late))
+        )
+
+    @rule(ahead=st.integers(-1, 1), own=st.booleans(), opened=st.integers(0, 3))
+    def restore_levels(self, ahead: int, own: bool, opened: int) -> None:
+        def call(store: Store) -> bool:
+            store.require_recovery(self.namespace)
+            token = store.begin_recovery(self.namespace) if own else "another"
+            version = max(1, store.levels(self.namespace).version + ahead)
+            return store.restore_levels(self.namespace, token, StoredLevels(opened=opened, version=version))
+
+        self.both(call)
+
     @rule(worker=WORKERS, seconds=LEASES)
     def lease_levels(self, worker: str, seconds: float) -> None:
         self.both(lambda store: store.lease_levels(self.namespace, worker, seconds))
