@@ -127,8 +127,8 @@ class KafkaSettings(Group):
     )
     client: Literal["kafka-python", "confluent"] = Field(
         default="kafka-python",
-        description="Client library: `confluent` is librdkafka, several times faster per record, and needs the extra "
-        "`confluent`; workers of both may share a group.",
+        description="Client library: `confluent` is librdkafka, in C, and needs the extra `confluent`; workers of both "
+        "may share a group.",
     )
     group_id: str = Field(
         default="questream",
