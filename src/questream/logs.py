@@ -25,7 +25,7 @@ _SHORTEST_SECRET = 4
 _MOST_MESSAGES = 1000
 _URL_USER = re.compile(r"(?<=://)[^/\s@]*:[^\s@]*(?=@)")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CLIENT_LOGGERS = ("kafka", "confluent_kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub")
+_CLIENT_LOGGERS = ("kafka", "confluent_kafka", "redis", "urllib3", "httpx", "httpx2", "httpcore", "huggingface_hub")
 
 
 class Redactor:
@@ -146,8 +146,9 @@ def configure_quiet_logging(log: LogSettings, redactor: Redactor) -> None:
 
 def secrets_of(settings: Settings) -> Iterator[str]:
     """Every secret in the settings, as given and as it stands decoded in a URL."""
-    kafka, redis = settings.kafka, settings.redis
-    for secret in (kafka.sasl_plain_password, kafka.ssl_password, redis.password, redis.sentinel_password):
+    kafka, redis, webhooks = settings.kafka, settings.redis, settings.webhooks
+    passwords = (kafka.sasl_plain_password, kafka.ssl_password, redis.password, redis.sentinel_password)
+    for secret in (*passwords, webhooks.url, webhooks.secret):
         if secret is not None:
             yield secret.get_secret_value()
     texts = [redis.url.get_secret_value(), *(str(value) for value in kafka.options.values())]

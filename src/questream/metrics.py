@@ -222,3 +222,28 @@ class EventMetrics:
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         for kind in KINDS:
             self.told.labels(kind)
+
+
+class WebhookMetrics:
+    """Metrics of a process that tells a receiver of webhooks, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.events = Counter(
+            "questream_webhooks",
+            "Events that were read for a receiver of webhooks: delivered, given_up (it took them not; they stay in the"
+            " topic of events) or filtered (by the settings of `webhooks`).",
+            ["outcome"],
+            registry=registry,
+        )
+        self.failures = Counter(
+            "questream_webhooks_failures", "Requests that the receiver of webhooks did not take.", registry=registry
+        )
+        self.waiting_seconds = Gauge(
+            "questream_webhooks_waiting_seconds",
+            "Age of the event that the receiver of webhooks does not take, 0 where none waits for it.",
+            registry=registry,
+        )
+        self.build = Info("questream_build", "Version of questream.", registry=registry)
+        for outcome in ("delivered", "given_up", "filtered"):
+            self.events.labels(outcome)

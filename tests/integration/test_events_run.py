@@ -207,14 +207,24 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
     with watcher(told, tmp_path) as one:
         one.start()
         one.wait_until_telling()
-        publish(replace(blank, label="after"), replace(blank, label="after"), merged, merged)
+        publish(
+            replace(blank, label="after", route="billing"),
+            replace(blank, label="after", route="billing"),
+            merged,
+            merged,
+        )
         wait_for("renamed", "merged")
         one.kill()
         publish(merged)
         one.start()
-        publish(merged, replace(blank, label="after"), replace(blank, cluster_id=6, event="merged", merged_into=3))
+        publish(
+            merged,
+            replace(blank, label="after", route="billing"),
+            replace(blank, cluster_id=6, event="merged", merged_into=3),
+        )
         wait_for("renamed", "merged", "split")
     renamed, into, split = told._events.values()
+    assert renamed["data"]["route"] == "billing"
     assert (renamed["data"]["label"], into["data"]["into"], split["data"]["from"]) == ("after", "c3", "c3")
     for value in (renamed, into, split):
         Draft202012Validator(load_schema("cluster-event")).validate(value)

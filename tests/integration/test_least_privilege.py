@@ -33,12 +33,13 @@ from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Source
 from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
-from questream.settings import RedisSettings, Settings
+from questream.settings import RedisSettings, Settings, WebhookSettings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from questream.stream.worker import Worker
 from questream.tools.namespaces import list_namespaces
+from questream.watch.delivery import Delivery
 from questream.watch.watcher import Watcher
 from tests.kit.command import questream
 from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
@@ -153,7 +154,8 @@ def secured(stream: Stream, kafka: SecuredKafka, redis: SecuredRedis, redis_url:
 
 def test_the_documentation_lists_rights_of_every_part() -> None:
     assert {right.who for right in RIGHTS} == {
-        "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create", "events run"
+        "worker", "produce", "tail", "dead-letters list", "dead-letters replay", "topics create", "events run",
+        "events deliver",
     }  # fmt: skip
     assert set(REDIS_USERS) == {"questream-worker", "questream-reader"}
 
@@ -244,6 +246,34 @@ def test_who_tells_events_does_with_the_listed_rights_and_without_one_of_them_na
     finally:
         ended.set()
         asking.join()
+
+
+@pytest.mark.parametrize("missing", [None, *rights_of("events deliver")], ids=str)
+def test_who_delivers_events_does_with_the_listed_rights_and_without_one_of_them_names_it(
+    missing: Right | None, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    options = {"url": "http://127.0.0.1:1", "name": "default"}
+    settings = secured(stream, secured_kafka, secured_redis, secured_redis.url)
+    delivery = Delivery(settings.model_copy(update={"webhooks": WebhookSettings.model_validate(options)}))
+    grants.become([right for right in rights_of("events deliver") if right != missing])
+    timer = threading.Timer(30, delivery.stop)
+    timer.start()
+    try:
+        if missing is None:
+            threading.Thread(target=stop_once_ready, args=(delivery,)).start()
+            delivery.run()
+            assert delivery.condition.ready() is None
+        else:
+            with pytest.raises(KafkaRefused, match=missing.words()):
+                delivery.run()
+    finally:
+        timer.cancel()
+
+
+def stop_once_ready(delivery: Delivery) -> None:
+    """Stop it as soon as it delivers."""
+    wait_until(lambda: delivery.condition.ready() is None, "it delivers")
+    delivery.stop()
 
 
 def run_until_it_ends(worker: Worker) -> None:

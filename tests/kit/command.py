@@ -48,7 +48,9 @@ def questream(*arguments: str) -> Outcome:
 def _unchanged_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    clients = [logging.getLogger(name) for name in ("questream", "kafka", "redis", "urllib3", "httpx", "httpcore")]
+    clients = [
+        logging.getLogger(name) for name in ("questream", "kafka", "redis", "urllib3", "httpx", "httpx2", "httpcore")
+    ]
     clients.append(logging.getLogger("huggingface_hub"))
     before = [(client, client.level, client.propagate, client.handlers[:]) for client in clients]
     try:

@@ -60,6 +60,8 @@ def create_event_topic(stream: Stream) -> None:
 class WatcherProcess(ChildProcess):
     """A process that tells events; `fault` as in tests/kit/worker_process.py. Killed at the end of the block."""
 
+    process = "Watcher"
+
     def __init__(self, stream: Stream, folder: Path, name: str, **settings: Any) -> None:
         super().__init__()
         self.log = folder / f"{name}.log"
@@ -75,7 +77,12 @@ class WatcherProcess(ChildProcess):
     def start(self, fault: str | None = None) -> None:
         """Start it, for the first time or again."""
         self._port_file.unlink(missing_ok=True)
-        arguments = {"settings": self._settings, "port_file": str(self._port_file), "fault": fault}
+        arguments = {
+            "process": self.process,
+            "settings": self._settings,
+            "port_file": str(self._port_file),
+            "fault": fault,
+        }
         with self.log.open("ab") as output:
             command = [sys.executable, "-m", "tests.kit.watcher_process", json.dumps(arguments)]
             self._process = start_tied(command, output, own_environment())
@@ -106,3 +113,9 @@ class WatcherProcess(ChildProcess):
         """The port of its metrics page; waits for it."""
         wait_until(self._port_file.exists, f"{self.log.name} serves its metrics:\n{self.log.read_text()[-2000:]}")
         return int(self._port_file.read_text())
+
+
+class DeliveryProcess(WatcherProcess):
+    """A process that tells a receiver of webhooks what the topic of events holds."""
+
+    process = "Delivery"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from questream.metrics import EventMetrics, Metrics
+from questream.metrics import EventMetrics, Metrics, WebhookMetrics
 from questream.settings import Settings
 from tests.conftest import built
 from tests.kit.servers.process import needed_program
@@ -48,7 +48,8 @@ def queries() -> Iterator[tuple[str, str]]:
 
 def declared() -> set[str]:
     """The names of all series that a worker, or a process that tells events, can serve."""
-    families = [*Metrics().registry.collect(), *EventMetrics().registry.collect()]
+    made = (Metrics(), EventMetrics(), WebhookMetrics())
+    families = [family for metrics in made for family in metrics.registry.collect()]
     return {family.name + suffix for family in families for suffix in SUFFIXES[family.type]}
 
 

@@ -26,7 +26,17 @@ class Terminal(io.StringIO):
 def _restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    names = ["questream", "kafka", "confluent_kafka", "redis", "urllib3", "httpx", "httpcore", "huggingface_hub"]
+    names = [
+        "questream",
+        "kafka",
+        "confluent_kafka",
+        "redis",
+        "urllib3",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "huggingface_hub",
+    ]
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers[:] = handlers

@@ -135,6 +135,12 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "serve.trusted_proxies": "10.0.0.0/8, ::1",
         "serve.viewers_read_texts": "true",
         "events.asker": "question",
+        "webhooks.url": "https://elsewhere/hook",
+        "webhooks.secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "webhooks.body": "slack",
+        "webhooks.kinds": "quiet, merged",
+        "webhooks.page_url": "https://elsewhere/page",
+        "webhooks.timeout_seconds": "29",
         "log.level": "error",
         "log.format": "json",
     }

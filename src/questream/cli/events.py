@@ -1,4 +1,4 @@
-"""`questream events list|tail`: what happens to clusters."""
+"""`questream events run|deliver|list|tail`: what happens to clusters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import typer
 
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load, load_with_logs
 from questream.cli.output import print_json, print_line, printable, remark
-from questream.errors import SettingsError
+from questream.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
+    from questream.cli.run import Stopper
     from questream.settings import Settings
     from questream.tools.events import Told
+    from questream.watch.delivery import Delivery
+    from questream.watch.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -74,25 +77,80 @@ def run_events(config: ConfigOption = None, set_: SetOption = None) -> None:
 
     stopper = Stopper()
     settings = load_with_logs(config, set_)
-    from questream.stream.health import HealthServer
     from questream.watch.watcher import Watcher
 
-    watcher = Watcher(settings)
-    condition = watcher.condition
+    _run_with_probes(Watcher(settings), settings, stopper, "events are looked for")
+
+
+@events.command("deliver")
+def deliver_events(
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--at", help="Send the event at this partition and offset of the topic once more, 0/4711, and end; several."
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the receiver webhooks.url of events as they come to kafka.event_topic, until SIGTERM or Ctrl-C.
+
+    What it does not take is sent again, for webhooks.patience_seconds, and stays in the topic.
+    Example: questream events deliver --webhooks.url_file=/run/secrets/slack --webhooks.body=slack
+    """
+    from questream.cli.run import Stopper
+
+    stopper = Stopper()
+    settings = load_with_logs(config, set_)
+    from questream.watch.delivery import Delivery
+
+    if at:
+        _redeliver(settings, at, as_json)
+        return
+    _run_with_probes(Delivery(settings), settings, stopper, "events are delivered")
+
+
+def _redeliver(settings: Settings, at: list[str], as_json: bool) -> None:
+    from questream.watch.delivery import redeliver
+
+    places = [_place(text) for text in at]
+    outcomes = redeliver(settings, places)
+    for text, outcome in zip(at, outcomes, strict=True):
+        if as_json:
+            print_json({"at": text, "delivered": outcome.fault is None, "fault": outcome.fault})
+        else:
+            print_line(f"{text}  {'delivered' if outcome.fault is None else outcome.fault}")
+    if any(outcome.fault is not None for outcome in outcomes):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _place(text: str) -> tuple[int, int]:
+    partition, _, offset = text.partition("/")
+    if not (partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+        raise typer.BadParameter("must be a partition and an offset, such as 0/4711", param_hint="--at")
+    return int(partition), int(offset)
+
+
+def _run_with_probes(process: Watcher | Delivery, settings: Settings, stopper: Stopper, message: str) -> None:
+    """Run it until a signal, with `/metrics`, `/livez` and `/readyz` beside it."""
+    from questream.stream.health import HealthServer
+
+    condition = process.condition
     try:
         health = HealthServer(
-            settings.metrics.host, settings.metrics.port, watcher.metrics.registry, condition.live, condition.ready
+            settings.metrics.host, settings.metrics.port, process.metrics.registry, condition.live, condition.ready
         )
     except OSError as error:
         raise SettingsError(
             f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
             "metrics.port = auto takes a free one",
         ) from error
-    health.show(watcher.metrics.registry, condition.live, condition.ready, condition.remark)
-    logger.info("events are looked for", extra={"metrics_port": health.port})
-    stopper.stop_on_signal(watcher)
+    health.show(process.metrics.registry, condition.live, condition.ready, condition.remark)
+    logger.info(message, extra={"metrics_port": health.port})
+    stopper.stop_on_signal(process)
     try:
-        watcher.run()
+        process.run()
     finally:
         health.close()
 

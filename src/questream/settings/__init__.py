@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RedisSettings,
         ServeSettings,
         Settings,
+        WebhookSettings,
     )
 
 # Names are imported when they are first asked for: `questream --help` needs none of them, and pydantic takes its time.
@@ -41,6 +42,7 @@ _HOMES = {
         ),
         *("KafkaSettings", "LogSettings", "MetricsSettings", "ModelSettings", "RedisSettings", "ServeSettings"),
         "Settings",
+        "WebhookSettings",
     ),
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "ServeSettings",
     "Setting",
     "Settings",
+    "WebhookSettings",
     "all_settings",
     "env_name",
     "load_settings",

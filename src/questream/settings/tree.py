@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -81,6 +84,33 @@ def _check_url(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
         raise ValueError
     return url
+
+
+def _check_optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The check, for a setting that may be unset."""
+    return lambda value: None if value is None else check(value)
+
+
+def _check_http_url(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError
+    return url
+
+
+def _check_page_url(url: str) -> str:
+    _check_http_url(SecretStr(url))
+    if re.search(r"[\s<>|]", url):
+        raise ValueError
+    return url
+
+
+def _check_webhook_secrets(secrets: SecretStr) -> SecretStr:
+    given = secrets.get_secret_value().split()
+    keys = [base64.b64decode(secret.removeprefix("whsec_"), validate=True) for secret in given]
+    if not keys or not all(24 <= len(key) <= 64 for key in keys):
+        raise ValueError
+    return secrets
 
 
 def _check_template(template: str | None) -> str | None:
@@ -589,6 +619,63 @@ class EventSettings(Group):
     )
 
 
+EventKindName = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed"]
+
+
+class WebhookSettings(Group):
+    """A receiver that `questream events deliver` tells of events over HTTP."""
+
+    name: Annotated[str, _TOPIC_WORDS] = Field(
+        default="default",
+        pattern=TOPIC_PATTERN,
+        description="Name of the receiver: processes with another name tell another one, each from where it stands.",
+    )
+    url: Annotated[
+        SecretStr | None, AfterValidator(_check_optional(_check_http_url)), Allowed("a URL of http:// or https://")
+    ] = Field(default=None, description="Where events are sent to; it may be a secret, as that of Slack is.")
+    url_file: Path | None = Field(default=None, description="File that holds `url`.")
+    secret: Annotated[
+        SecretStr | None,
+        AfterValidator(_check_optional(_check_webhook_secrets)),
+        Allowed("whsec_ and 24 to 64 bytes in base64; several with blanks between"),
+    ] = Field(
+        default=None,
+        description="What requests are signed with, as Standard Webhooks has it; several while it is changed. Unset: "
+        "they are not signed.",
+    )
+    secret_file: Path | None = Field(default=None, description="File that holds `secret`.")
+    body: Literal["cloudevent", "slack"] = Field(
+        default="cloudevent", description="What is sent: the event as its topic holds it, or a message of Slack."
+    )
+    kinds: Annotated[
+        list[EventKindName],
+        BeforeValidator(_split),
+        Allowed("a list of emerging, spiking, quiet, returned, merged, split and renamed"),
+    ] = Field(
+        default=["emerging", "spiking", "returned"],
+        description="Kinds of events that are sent; empty: all.",
+    )
+    namespaces: Annotated[
+        list[NamespaceMatch], BeforeValidator(_split), Allowed("a list of names, in which * stands for any part")
+    ] = Field(default_factory=list, description="Namespaces whose events are sent, `shop-*` for a kind; empty: all.")
+    routes: Annotated[list[str], BeforeValidator(_split), Allowed("a list of routes")] = Field(
+        default_factory=list, description="Events of clusters with one of these routes alone are sent; empty: of all."
+    )
+    page_url: Annotated[
+        str | None, AfterValidator(_check_optional(_check_page_url)), Allowed("a URL of http:// or https://")
+    ] = Field(
+        default=None,
+        description="Address of the page of `questream serve`, which messages of Slack link to; unset: no link.",
+    )
+    timeout_seconds: float = Field(default=10.0, ge=0.1, le=60, description="Seconds that a request may take.")
+    patience_seconds: float = Field(
+        default=86_400.0,
+        ge=0,
+        le=2_592_000,
+        description="Age of an event, in seconds, after which it is not tried again; each is tried once at least.",
+    )
+
+
 class LogSettings(Group):
     """What is logged, to stderr."""
 
@@ -631,4 +718,5 @@ class Settings(Group):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     events: EventSettings = Field(default_factory=EventSettings)
+    webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -26,6 +26,14 @@ class WatchCondition:
         """Events are told as they happen."""
         self._turn(None, None)
 
+    def remarks(self, remark: str) -> None:
+        """It goes on, with something to be said about it."""
+        self._turn(None, remark)
+
+    def turns(self) -> None:
+        """The loop turned; all else is as it was."""
+        self._turned_at = time.monotonic()
+
     def fails(self, reason: str) -> None:
         """A session was lost."""
         self._turn(reason, None)

@@ -19,13 +19,15 @@ from questream.settings import NAMESPACE_PATTERN
 _KEY = re.compile(rf"({NAMESPACE_PATTERN[1:-1]})/(c[1-9][0-9]{{0,18}})")
 _CLUSTER = re.compile(r"c[1-9][0-9]{0,18}")
 MOST_CLUSTERS = 1_000_000
+_MOST_NAMED = 100_000
 
 
 class Stands(NamedTuple):
-    """How a cluster stands: what it was merged into, if it was, and its label."""
+    """How a cluster stands: what it was merged into, if it was, its label and its route."""
 
     merged_into: str | None
     label: str | None
+    route: str | None = None
 
 
 def read_standing(message: Message) -> tuple[str, str, Stands] | None:
@@ -36,21 +38,24 @@ def read_standing(message: Message) -> tuple[str, str, Stands] | None:
         return None
     try:
         document = orjson.loads(message.value)
-        merged_into, label = document.get("merged_into"), document.get("label")
+        merged_into, label, route = (document.get(name) for name in ("merged_into", "label", "route"))
         if not is_known(document["schema_version"]) or not isinstance(label, str | None):
+            return None
+        if not isinstance(route, str | None):
             return None
         if merged_into is not None and not _CLUSTER.fullmatch(merged_into):
             return None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found[1], found[2], Stands(merged_into, label)
+    return found[1], found[2], Stands(merged_into, label, route)
 
 
 class Lineage:
     """Reads the partitions of the cluster topic that a consumer is assigned, which is its own from then on.
 
-    States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers;
-    of one that was forgotten nothing but a merge is told at first.
+    States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers,
+    and label and route of the last 100,000 that have one; of one that was forgotten nothing but a merge is told at
+    first.
     """
 
     def __init__(self, consumer: Consumer, seen: dict[Partition, int], topic: str) -> None:
@@ -59,6 +64,7 @@ class Lineage:
         self._topic = topic
         self._next = dict.fromkeys(seen, 0)
         self._known: OrderedDict[int, tuple[str | None, int]] = OrderedDict()
+        self._named: OrderedDict[int, dict[str, str]] = OrderedDict()
 
     def take(self, timeout: float) -> list[dict[str, Any]]:
         """The events of the states that came, as CloudEvents. Raises KafkaUnavailable or KafkaRefused."""
@@ -70,6 +76,12 @@ class Lineage:
                     documents += self._look(message, *found, is_seen=message.offset < self.seen[partition])
         self._next = {partition: self._consumer.position(partition) or 0 for partition in self.seen}
         return documents
+
+    def with_names(self, document: dict[str, Any]) -> dict[str, Any]:
+        """An event with what people call its cluster and where they send it: `label` and `route`, as far as known."""
+        data = document["data"]
+        named = self._named.get(hash((data["namespace"], data["cluster_id"])), {})
+        return {**document, "data": {**named, **data}}
 
     def next_offsets(self) -> dict[Partition, int]:
         """The first offset of each partition that was not looked at yet."""
@@ -89,6 +101,7 @@ class Lineage:
         self._known.move_to_end(number)
         if len(self._known) > MOST_CLUSTERS:
             self._known.popitem(last=False)
+        self._keep_names(number, stands)
         if is_seen:
             return []
         merged_before, label_before = before or (None, label)
@@ -101,9 +114,24 @@ class Lineage:
             told.append(("renamed", {"label": stands.label}))
         at = message.timestamp
         return [
-            _with(event_document(namespace, DetectedEvent(kind, cluster, at, at, 0, 0.0), self._topic), more)
+            _with(
+                event_document(namespace, DetectedEvent(kind, cluster, at, at, 0, 0.0), self._topic),
+                {**_names(stands), **more},
+            )
             for kind, more in told
         ]
+
+    def _keep_names(self, number: int, stands: Stands) -> None:
+        named = _names(stands)
+        self._named.pop(number, None)
+        if named and stands.merged_into is None:
+            self._named[number] = named
+            if len(self._named) > _MOST_NAMED:
+                self._named.popitem(last=False)
+
+
+def _names(stands: Stands) -> dict[str, str]:
+    return {name: value for name, value in (("label", stands.label), ("route", stands.route)) if value}
 
 
 def _with(document: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -22,21 +22,20 @@ from questream.broker.deadline import Watchdog
 from questream.broker.port import Consumer, Partition
 from questream.broker.publisher import TransactionalPublisher
 from questream.broker.reading import partitions_of, read_to_end, start_before_end
-from questream.errors import KafkaRefused, QuestreamError, Superseded, recourse_of
+from questream.errors import KafkaRefused, Superseded
 from questream.events.detector import EventRules
 from questream.metrics import EventMetrics
 from questream.settings import Settings
 from questream.watch.condition import WatchCondition
 from questream.watch.lineage import Lineage
 from questream.watch.ordering import TimeOrder
+from questream.watch.sessions import run_sessions
 from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
 _STATES_SECONDS = 0.05
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
 # Offsets that raised no event are committed so often: what is behind them is read again after a crash, not told again.
 _COMMIT_SECONDS = 5.0
@@ -68,24 +67,8 @@ class Watcher:
 
     def run(self) -> None:
         """Blocks until `stop`; raises what cannot be mended by trying again, such as a missing topic or right."""
-        pause = _FIRST_PAUSE_SECONDS
         try:
-            while not self._stopping.is_set():
-                started = time.monotonic()
-                try:
-                    self._require_topics()
-                    self._run_session()
-                except Superseded:
-                    logger.info("another process tells events now; standing by")
-                except QuestreamError as error:
-                    if not recourse_of(error).may_pass:
-                        raise
-                    self.condition.fails(str(error))
-                    logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
-                if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
-                    pause = _FIRST_PAUSE_SECONDS
-                self._stopping.wait(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            run_sessions(self._run_session, self._stopping, self.condition)
         finally:
             self._watchdog.stop()
 
@@ -99,6 +82,7 @@ class Watcher:
             raise KafkaRefused(f"topic {', '.join(missing)} does not exist", "create it with: questream topics create")
 
     def _run_session(self) -> None:
+        self._require_topics()
         settings, deadline = self._settings, self._settings.kafka.call_deadline_seconds
         self.metrics.sessions.inc()
         member = make_consumer(settings, self._name)
@@ -259,6 +243,7 @@ class Turn:
                 telling.learn(placed.question)
             else:
                 documents += telling.see(placed.question)
+        documents = [lineage.with_names(document) for document in documents]
         if order.is_learning or lineage.is_learning:
             self._condition.learns()
         else:

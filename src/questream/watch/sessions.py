@@ -1,0 +1,36 @@
+"""Sessions with Kafka of a process beside the workers: one after the other, until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from questream.errors import QuestreamError, Superseded, recourse_of
+from questream.watch.condition import WatchCondition
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 15.0
+
+
+def run_sessions(session: Callable[[], None], stopping: threading.Event, condition: WatchCondition) -> None:
+    """Run sessions until `stopping`; raises what cannot be mended by a new one, such as a missing topic or right."""
+    pause = _FIRST_PAUSE_SECONDS
+    while not stopping.is_set():
+        started = time.monotonic()
+        try:
+            session()
+        except Superseded:
+            logger.info("another process has the turn now; standing by")
+        except QuestreamError as error:
+            if not recourse_of(error).may_pass:
+                raise
+            condition.fails(str(error))
+            logger.warning("session with Kafka lost; starting anew", extra={"reason": str(error)})
+        if time.monotonic() - started > _LONGEST_PAUSE_SECONDS:
+            pause = _FIRST_PAUSE_SECONDS
+        stopping.wait(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
