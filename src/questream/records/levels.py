@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -74,15 +75,15 @@ def encode_levels(namespace: str, levels: StoredLevels) -> list[tuple[bytes, byt
     ]
 
 
+@dataclass(slots=True)
 class PublishedLevels:
     """The levels of a namespace out of the records of the cluster topic.
 
     `version` is that of the newest part, 0 without one. Parts of earlier versions are let go when the newest is whole.
     """
 
-    def __init__(self) -> None:
-        self.version = 0
-        self._parts: dict[int, dict[int, dict[str, Any]]] = {}
+    version: int = 0
+    _parts: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, key: bytes, value: bytes | None) -> None:
         """Take a record.
