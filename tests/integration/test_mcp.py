@@ -76,7 +76,7 @@ async def as_operator(server: StdioServerParameters) -> None:
         led = await call(client, "show_cluster", cluster_id=gone)
         assert led["cluster_id"] == merged["after"]["cluster_id"]
         kinds = [found["kind"] for found in (await call(client, "cluster_history"))["operations"]]
-        assert kinds == ["undo", "pin", "label"]
+        assert kinds == ["merge", "undo", "pin", "label"]
 
 
 async def as_viewer(server: StdioServerParameters) -> None:
