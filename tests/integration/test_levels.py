@@ -16,6 +16,7 @@ from tests.kit.vectors import hash_encoder, spelled
 
 SUBJECTS = 4
 EACH = 6
+OPTIONS = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
 
 
 def text_of(number: int) -> str:
@@ -25,8 +26,7 @@ def text_of(number: int) -> str:
 def test_a_worker_finds_intents_of_its_clusters_and_says_them_in_decisions(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
 ) -> None:
-    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
-    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, OPTIONS)
     # Two questions of a subject have a cosine of .8: other questions, and one intent.
     stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
     with running_worker(stream.settings(), hash_encoder()) as worker, stream.decisions() as decisions:
@@ -70,6 +70,14 @@ def standing(stream: Stream) -> StoredLevels:
     return found
 
 
+def levels_of_subjects(stream: Stream) -> StoredLevels:
+    """The levels once a worker has decided all subjects; it is gone by then."""
+    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+        decisions.until(SUBJECTS * EACH)
+        return standing(stream)
+
+
 def verified(stream: Stream) -> list[str]:
     """What `verify` says does not hold."""
     outcome = questream("verify", "--json", *(f"--{key}={value}" for key, value in stream.overrides().items()))
@@ -79,12 +87,8 @@ def verified(stream: Stream) -> list[str]:
 def test_ids_of_intents_outlive_the_memory_of_redis(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
 ) -> None:
-    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
-    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
-    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
-    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
-        decisions.until(SUBJECTS * EACH)
-        before = standing(stream)
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, OPTIONS)
+    before = levels_of_subjects(stream)
     assert verified(stream) == []
     stream.redis().flushdb()
     assert "the store has all that was published" in verified(stream)
@@ -106,12 +110,8 @@ def test_ids_of_intents_outlive_the_memory_of_redis(
 def test_levels_that_were_lost_after_they_were_published_are_seen_by_the_next_worker(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
 ) -> None:
-    options = {"clusters.threshold": 0.9, "clusters.similarity": "cosine"}
-    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, options)
-    stream.send(question(n, text_of(n)) for n in range(SUBJECTS * EACH))
-    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
-        decisions.until(SUBJECTS * EACH)
-        before = standing(stream)
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, OPTIONS)
+    before = levels_of_subjects(stream)
     # As a backup of Redis that was taken before the run.
     stream.redis().delete("questream:{default}:levels")
     with running_worker(stream.settings(levels__enabled=False), hash_encoder()):
