@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from questream.broker import refusals
 from questream.broker.confluent.admin import AdminAdapter
 from questream.broker.confluent.clients import (
     CONNECT_MS,
@@ -26,10 +27,10 @@ from questream.broker.confluent.clients import (
 )
 from questream.broker.confluent.clients import check_options as check_options
 from questream.broker.confluent.consumer import ConsumerAdapter
-from questream.broker.confluent.failures import CHECK_LOGIN, LOGIN_ERRORS, error_of, in_words, refusal_of, translated
+from questream.broker.confluent.failures import LOGIN_ERRORS, error_of, in_words, refusal_of, translated
 from questream.broker.confluent.producer import ProducerAdapter, Throttle
 from questream.broker.port import Isolation
-from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
+from questream.errors import KafkaRefused, QuestreamError, SettingsError
 from questream.settings import Settings
 
 Client = TypeVar("Client", Consumer, Producer, AdminClient)
@@ -194,10 +195,7 @@ def _has_answer(client: Any) -> bool:
 def _unmade(error: KafkaError) -> QuestreamError:
     said = error.str()
     if any(name in said for name in _FILES):
-        return SettingsError(
-            "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used",
-            "check them and kafka.ssl_password",
-        )
+        return refusals.unusable_certificate()
     if "sasl.username and sasl.password" in said:
         return SettingsError(
             "kafka.options.sasl_mechanism needs a login",
@@ -213,18 +211,9 @@ def _explained(cause: KafkaError | None, config: Config, seconds: float) -> Ques
         return refusal
     said = "" if cause is None else cause.str()
     if any(hint in said for hint in _HINTS):
-        if "sasl.mechanism" in config:
-            return KafkaHungUp(f"the broker at {servers} closed the connection during the login", CHECK_LOGIN)
-        return KafkaHungUp(
-            f"the broker at {servers} closed the connection",
-            "if its listener wants TLS or a login, "
-            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT",
-        )
+        return refusals.hung_up(servers, has_login="sasl.mechanism" in config)
     # Of its connections librdkafka's texts name hosts alone.
     why = "silence"
     if cause is not None:
         why = said if cause.code() == KafkaError._TRANSPORT else in_words(cause)
-    return KafkaUnavailable(
-        f"no broker answered at {servers} within {seconds:g} s ({why})",
-        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs",
-    )
+    return refusals.no_answer(servers, seconds, why)

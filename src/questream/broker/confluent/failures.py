@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
+from questream.broker import refusals
 from questream.broker.port import GRANT
+from questream.broker.refusals import Operation
 from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable, Problem, Superseded
 
-Operation = Literal["READ", "WRITE", "DESCRIBE"]
-
-CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
 LOGIN_ERRORS = frozenset(
     {
         KafkaError._AUTHENTICATION,
@@ -43,61 +41,27 @@ UNKNOWN_TOPIC = frozenset(
     }
 )
 
-_RECORD_SIZE = Problem(
-    "", "check that max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
-)
 # What more is known of a refusal, and what to do about it.
 _KNOWN: dict[int, Problem] = {
-    KafkaError.INVALID_TRANSACTION_TIMEOUT: Problem(
-        "kafka.transaction_timeout_seconds is above what the broker allows",
-        "lower it, or raise the broker's transaction.max.timeout.ms",
-    ),
-    KafkaError.INVALID_TIMESTAMP: Problem(
-        "this machine's clock is further from the broker's than the output, cluster or dead-letter topic's"
-        " message.timestamp.after.max.ms and message.timestamp.before.max.ms allow",
-        "synchronise the clocks (NTP)",
-    ),
-    KafkaError.MSG_SIZE_TOO_LARGE: _RECORD_SIZE,
-    KafkaError.RECORD_LIST_TOO_LARGE: _RECORD_SIZE,
-    KafkaError.TOPIC_EXCEPTION: Problem(
-        "the broker has no topics of these names, or takes no records for one of them",
-        "check kafka.output_topic, kafka.cluster_topic and kafka.dead_letter_topic",
-    ),
-    KafkaError.POLICY_VIOLATION: Problem("a policy of the broker refuses these records", "ask its operators"),
-    KafkaError.INVALID_RECORD: Problem(
-        "a topic that questream publishes to refuses its records",
-        "the output and dead-letter topics must not be compacted, nor wait for a schema",
-    ),
-    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: Problem("", "raise the topics' message.format.version to 0.11 or newer"),
-    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: Problem(
-        "", "set kafka.compression to one that the broker takes, or to none"
-    ),
-    KafkaError.INVALID_SESSION_TIMEOUT: Problem(
-        "kafka.session_timeout_seconds is not what the broker allows",
-        "choose one from its group.min.session.timeout.ms to its group.max.session.timeout.ms",
-    ),
-    KafkaError.INVALID_GROUP_ID: Problem("the broker takes no group of this name", "change kafka.group_id"),
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: Problem(
-        "kafka.group_id names a group that another kind of client uses", "change it, or end those clients"
-    ),
-    KafkaError.GROUP_MAX_SIZE_REACHED: Problem(
-        "the group of kafka.group_id has as many members as the broker's group.max.size",
-        "run fewer workers, or raise it",
-    ),
-    KafkaError.UNSUPPORTED_VERSION: Problem(
-        "the broker is too old for this",
-        "questream needs Kafka 2.5 or newer, and delivery = at-least-once where there are no transactions",
-    ),
-    KafkaError._UNSUPPORTED_FEATURE: Problem(
-        "the broker is too old for this",
-        "questream needs Kafka 2.5 or newer, and delivery = at-least-once where there are no transactions",
-    ),
-    KafkaError.INVALID_REQUIRED_ACKS: Problem("the broker is no Kafka that waits for all replicas"),
-    KafkaError.SECURITY_DISABLED: Problem(
-        "the broker has no authorizer", "set kafka.options.security_protocol as it wants"
-    ),
-    KafkaError.INVALID_CONFIG: Problem("", "check kafka.options"),
-    KafkaError.DELEGATION_TOKEN_EXPIRED: Problem("the delegation token has expired", "renew it"),
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: refusals.TRANSACTION_TIMEOUT,
+    KafkaError.INVALID_TIMESTAMP: refusals.CLOCK,
+    KafkaError.MSG_SIZE_TOO_LARGE: refusals.RECORD_SIZE,
+    KafkaError.RECORD_LIST_TOO_LARGE: refusals.RECORD_SIZE,
+    KafkaError.TOPIC_EXCEPTION: refusals.TOPIC,
+    KafkaError.POLICY_VIOLATION: refusals.POLICY,
+    KafkaError.INVALID_RECORD: refusals.RECORD,
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: refusals.MESSAGE_FORMAT,
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: refusals.COMPRESSION,
+    KafkaError.INVALID_SESSION_TIMEOUT: refusals.SESSION_TIMEOUT,
+    KafkaError.INVALID_GROUP_ID: refusals.GROUP_ID,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: refusals.GROUP_PROTOCOL,
+    KafkaError.GROUP_MAX_SIZE_REACHED: refusals.GROUP_SIZE,
+    KafkaError.UNSUPPORTED_VERSION: refusals.VERSION,
+    KafkaError._UNSUPPORTED_FEATURE: refusals.VERSION,
+    KafkaError.INVALID_REQUIRED_ACKS: refusals.ACKS,
+    KafkaError.SECURITY_DISABLED: refusals.NO_AUTHORIZER,
+    KafkaError.INVALID_CONFIG: refusals.OPTIONS,
+    KafkaError.DELEGATION_TOKEN_EXPIRED: refusals.TOKEN_EXPIRED,
 }
 _RIGHTS = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "READ the consumer group",
@@ -158,7 +122,7 @@ def meaning_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
     if refusal is not None:
         return refusal
     if error.code() in UNKNOWN_TOPIC:
-        return KafkaUnavailable("a topic does not exist", "create it with: questream topics create")
+        return refusals.no_topic()
     kind = KafkaTimeout if error.code() in _TIMED_OUT else KafkaUnavailable
     return kind(f"the broker failed a call: {in_words(error)}")
 
@@ -170,7 +134,7 @@ def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
     """
     code = error.code()
     if code in LOGIN_ERRORS:
-        return KafkaRefused(f"the broker refused the login ({in_words(error)})", CHECK_LOGIN)
+        return refusals.login_refused(in_words(error))
     if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         right = f"{on_topics} topic {topic}" if topic else f"{on_topics} a topic"
         return KafkaRefused(f"the right to {right} is missing", GRANT)
@@ -178,9 +142,7 @@ def refusal_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
         return KafkaRefused(f"the right to {_RIGHTS[code]} is missing", GRANT)
     if code not in _KNOWN:
         return None
-    known = _KNOWN[code]
-    what = f"the broker refuses ({in_words(error)})"
-    return KafkaRefused(f"{what}: {known.what}" if known.what else what, known.remedy)
+    return refusals.refused(in_words(error), _KNOWN[code])
 
 
 def in_words(error: KafkaError) -> str:

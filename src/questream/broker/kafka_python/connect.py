@@ -11,6 +11,7 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
+from questream.broker import refusals
 from questream.broker.kafka_python.admin import AdminAdapter
 from questream.broker.kafka_python.clients import (
     admin_config,
@@ -23,10 +24,10 @@ from questream.broker.kafka_python.clients import (
 )
 from questream.broker.kafka_python.clients import check_options as check_options
 from questream.broker.kafka_python.consumer import ConsumerAdapter, RecordConsumer
-from questream.broker.kafka_python.failures import CHECK_LOGIN, LOGIN_ERRORS, in_words, refusal_of, translated
+from questream.broker.kafka_python.failures import LOGIN_ERRORS, in_words, refusal_of, translated
 from questream.broker.kafka_python.producer import KeySerializer, ProducerAdapter
 from questream.broker.port import Isolation
-from questream.errors import KafkaHungUp, KafkaRefused, KafkaUnavailable, QuestreamError, SettingsError
+from questream.errors import KafkaRefused, QuestreamError, SettingsError
 from questream.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -126,27 +127,13 @@ def _explain(cause: BaseException, config: Mapping[str, Any], timeout_ms: int) -
         return SettingsError(f"a file that kafka.options.ssl_* name cannot be read: {cause.strerror}")
     if isinstance(cause, ssl.SSLError):
         # Before a connection is there, so of our own files.
-        return SettingsError(
-            "the key or certificate that kafka.options.ssl_keyfile, ssl_certfile and ssl_cafile name cannot be used "
-            f"({cause.reason or type(cause).__name__})",
-            "check them and kafka.ssl_password",
-        )
+        return refusals.unusable_certificate(str(cause.reason or type(cause).__name__))
     refusal = refusal_of(cause, "DESCRIBE")
     if refusal is not None:
         return refusal
-    if "socket disconnected" in said and "sasl_mechanism" in config:
-        # A broker may close before its answer to a wrong login can be read.
-        return KafkaHungUp(f"the broker at {servers} closed the connection during the login", CHECK_LOGIN)
     if "socket disconnected" in said:
-        return KafkaHungUp(
-            f"the broker at {servers} closed the connection",
-            "if its listener wants TLS or a login, "
-            "set kafka.options.security_protocol to SSL, SASL_SSL or SASL_PLAINTEXT",
-        )
-    return KafkaUnavailable(
-        f"no broker answered at {servers} within {timeout_ms / 1000:g} s ({said})",
-        "check kafka.bootstrap_servers and kafka.options.security_protocol, and that the broker runs",
-    )
+        return refusals.hung_up(servers, has_login="sasl_mechanism" in config)
+    return refusals.no_answer(servers, timeout_ms / 1000, said)
 
 
 class _Witness(logging.Handler):

@@ -11,73 +11,41 @@ from contextlib import contextmanager
 
 from kafka import errors as kafka_errors
 
-from questream.broker.kafka_python.rights import Operation, missing_right
+from questream.broker import refusals
+from questream.broker.kafka_python.rights import missing_right
+from questream.broker.refusals import Operation
 from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable, Problem, Superseded
 
-CHECK_LOGIN = "check kafka.options.sasl_mechanism, kafka.options.sasl_plain_username and kafka.sasl_plain_password"
 LOGIN_ERRORS = (
     kafka_errors.SaslAuthenticationFailedError,
     kafka_errors.UnsupportedSaslMechanismError,
     kafka_errors.IllegalSaslStateError,
 )
 
-_RECORD_SIZE = Problem(
-    "", "check that max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's"
-)
 # What more is known of a refusal, and what to do about it.
 _KNOWN: dict[type[kafka_errors.KafkaError], Problem] = {
-    kafka_errors.InvalidTransactionTimeoutError: Problem(
-        "kafka.transaction_timeout_seconds is above what the broker allows",
-        "lower it, or raise the broker's transaction.max.timeout.ms",
-    ),
-    kafka_errors.InvalidTimestampError: Problem(
-        "this machine's clock is further from the broker's than the output, cluster or dead-letter topic's"
-        " message.timestamp.after.max.ms and message.timestamp.before.max.ms allow",
-        "synchronise the clocks (NTP)",
-    ),
-    kafka_errors.MessageSizeTooLargeError: _RECORD_SIZE,
-    kafka_errors.RecordListTooLargeError: _RECORD_SIZE,
-    kafka_errors.InvalidTopicError: Problem(
-        "the broker has no topics of these names, or takes no records for one of them",
-        "check kafka.output_topic, kafka.cluster_topic and kafka.dead_letter_topic",
-    ),
-    kafka_errors.PolicyViolationError: Problem("a policy of the broker refuses these records", "ask its operators"),
-    kafka_errors.InvalidRecordError: Problem(
-        "a topic that questream publishes to refuses its records",
-        "the output and dead-letter topics must not be compacted, nor wait for a schema",
-    ),
-    kafka_errors.UnsupportedForMessageFormatError: Problem(
-        "", "raise the topics' message.format.version to 0.11 or newer"
-    ),
-    kafka_errors.UnsupportedCompressionTypeError: Problem(
-        "", "set kafka.compression to one that the broker takes, or to none"
-    ),
-    kafka_errors.InvalidSessionTimeoutError: Problem(
-        "kafka.session_timeout_seconds is not what the broker allows",
-        "choose one from its group.min.session.timeout.ms to its group.max.session.timeout.ms",
-    ),
-    kafka_errors.InvalidGroupIdError: Problem("the broker takes no group of this name", "change kafka.group_id"),
-    kafka_errors.InconsistentGroupProtocolError: Problem(
-        "kafka.group_id names a group that another kind of client uses", "change it, or end those clients"
-    ),
-    kafka_errors.GroupMaxSizeReachedError: Problem(
-        "the group of kafka.group_id has as many members as the broker's group.max.size",
-        "run fewer workers, or raise it",
-    ),
-    kafka_errors.UnsupportedVersionError: Problem(
-        "the broker is too old for this",
-        "questream needs Kafka 2.5 or newer, and delivery = at-least-once where there are no transactions",
-    ),
-    kafka_errors.InvalidRequiredAcksError: Problem("the broker is no Kafka that waits for all replicas"),
-    kafka_errors.SecurityDisabledError: Problem(
-        "the broker has no authorizer", "set kafka.options.security_protocol as it wants"
-    ),
+    kafka_errors.InvalidTransactionTimeoutError: refusals.TRANSACTION_TIMEOUT,
+    kafka_errors.InvalidTimestampError: refusals.CLOCK,
+    kafka_errors.MessageSizeTooLargeError: refusals.RECORD_SIZE,
+    kafka_errors.RecordListTooLargeError: refusals.RECORD_SIZE,
+    kafka_errors.InvalidTopicError: refusals.TOPIC,
+    kafka_errors.PolicyViolationError: refusals.POLICY,
+    kafka_errors.InvalidRecordError: refusals.RECORD,
+    kafka_errors.UnsupportedForMessageFormatError: refusals.MESSAGE_FORMAT,
+    kafka_errors.UnsupportedCompressionTypeError: refusals.COMPRESSION,
+    kafka_errors.InvalidSessionTimeoutError: refusals.SESSION_TIMEOUT,
+    kafka_errors.InvalidGroupIdError: refusals.GROUP_ID,
+    kafka_errors.InconsistentGroupProtocolError: refusals.GROUP_PROTOCOL,
+    kafka_errors.GroupMaxSizeReachedError: refusals.GROUP_SIZE,
+    kafka_errors.UnsupportedVersionError: refusals.VERSION,
+    kafka_errors.InvalidRequiredAcksError: refusals.ACKS,
+    kafka_errors.SecurityDisabledError: refusals.NO_AUTHORIZER,
     kafka_errors.UnsupportedCodecError: Problem(
         "the records of a topic are compressed in a way that no package here can read",
         "install lz4, python-snappy and zstandard beside questream",
     ),
-    kafka_errors.KafkaConfigurationError: Problem("", "check kafka.options"),
-    kafka_errors.DelegationTokenExpiredError: Problem("the delegation token has expired", "renew it"),
+    kafka_errors.KafkaConfigurationError: refusals.OPTIONS,
+    kafka_errors.DelegationTokenExpiredError: refusals.TOKEN_EXPIRED,
 }
 _SUPERSEDED = (
     kafka_errors.CommitFailedError,
@@ -116,7 +84,7 @@ def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable |
     if refusal is not None:
         return refusal
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
-        return KafkaUnavailable("a topic does not exist", "create it with: questream topics create")
+        return refusals.no_topic()
     if isinstance(error, kafka_errors.CorruptRecordError):
         # `batches` says no more than where it stands.
         return KafkaUnavailable(f"a record cannot be read: {error}")
@@ -133,15 +101,14 @@ def refusal_of(error: BaseException, on_topics: Operation) -> KafkaRefused | Non
     if kind is None:
         return None
     if issubclass(kind, LOGIN_ERRORS):
-        return KafkaRefused(f"the broker refused the login ({in_words(kind())})", CHECK_LOGIN)
+        return refusals.login_refused(in_words(kind()))
     if issubclass(kind, kafka_errors.AuthorizationError):
         denied = error if isinstance(error, kafka_errors.AuthorizationError) else kind()
         return KafkaRefused(*missing_right(denied, on_topics))
     known = next((problem for parent, problem in _KNOWN.items() if issubclass(kind, parent)), None)
     if known is None:
         return None
-    what = f"the broker refuses ({in_words(kind())})"
-    return KafkaRefused(f"{what}: {known.what}" if known.what else what, known.remedy)
+    return refusals.refused(in_words(kind()), known)
 
 
 def in_words(error: BaseException) -> str:

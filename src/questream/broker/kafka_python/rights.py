@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from kafka import errors as kafka_errors
 
 from questream.broker.port import GRANT
+from questream.broker.refusals import Operation
 from questream.errors import Problem
-
-Operation = Literal["READ", "WRITE", "DESCRIBE"]
 
 
 def missing_right(error: kafka_errors.AuthorizationError, on_topics: Operation) -> Problem:
