@@ -53,6 +53,17 @@ def create(
         raise typer.Exit(ExitCode.FAILED)
 
 
+@topics.command("describe")
+def describe(config: ConfigOption = None, set_: SetOption = None) -> None:
+    """Print an AsyncAPI document of the topics and of what their records are, in JSON; no server is asked.
+
+    Example: questream topics describe --kafka.output_topic=support-clusters
+    """
+    from questream.tools.asyncapi import asyncapi_document
+
+    print_json(asyncapi_document(load(config, set_)))
+
+
 def _print(reports: list[TopicReport], as_json: bool) -> None:
     problems = {report.name: [str(problem) for problem in report.problems] for report in reports}
     if as_json:
