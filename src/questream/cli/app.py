@@ -15,6 +15,7 @@ from questream.cli.bench import bench
 from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
 from questream.cli.bench_latency import bench_latency
+from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
 from questream.cli.binding import clusters
@@ -87,6 +88,7 @@ app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
 bench.command("latency")(bench_latency)
+bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
 bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")

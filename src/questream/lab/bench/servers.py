@@ -48,6 +48,16 @@ def bench_servers(settings: Settings) -> Iterator[Servers]:
 
 
 @contextmanager
+def bench_store(settings: Settings) -> Iterator[Settings]:
+    """Settings that lead to the store that they name, to an embedded one where they name none.
+
+    Raises StoreUnavailable or StoreRefused where it does not answer.
+    """
+    with _store(settings) as (redis_settings, _):
+        yield settings.model_copy(update={"redis": redis_settings})
+
+
+@contextmanager
 def _store(settings: Settings) -> Iterator[tuple[RedisSettings, str]]:
     if {"url", "url_file", "sentinels"} & settings.redis.model_fields_set:
         yield settings.redis, _describe_store(settings.redis)
