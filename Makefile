@@ -98,8 +98,8 @@ fuzz: $(STAMP) ## A million hostile records through the decoder, 100,000 through
 overload: servers ## Three times what a worker can do for ten minutes; ARGS="--seconds 60" for one
 	@$(BIN)/python -u -m tests.kit.overload $(ARGS)
 
-machine: servers ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer
-	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest --timeout 0 tests/contract/test_machine.py $(ARGS)
+machine: servers ## The two stores compared over 10,000 random sequences of calls; SEQUENCES=500 for fewer, SEED=7 repeats
+	QUESTREAM_SEQUENCES=$(SEQUENCES) $(BIN)/pytest --timeout 0 --numprocesses auto --dist load tests/contract/test_machine.py $(ARGS)
 
 audit: $(AUDIT_STAMP) ## Known vulnerabilities of the locked packages; asks a service, skipped without one
 	@.ci/audit $(AUDIT)/audit.log $(AUDIT)/bin/pip-audit $(ARGS)
