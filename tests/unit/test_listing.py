@@ -44,7 +44,17 @@ def test_a_list_is_sorted_and_of_equal_clusters_the_older_comes_first(sort: Sort
     assert listed(sort=sort) == order
 
 
-@pytest.mark.parametrize(("search", "found"), [("ARRIVAL", [1]), ("pin", [2]), ("c4", [4]), (" my ", [1, 2, 4])])
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("ARRIVAL", [1]),
+        ("pin", [2]),
+        ("c4", [4]),
+        (" my ", [1, 2, 4]),
+        ("account close", [4]),
+        ("card pin", []),
+    ],
+)
 def test_a_search_finds_ids_names_and_questions_without_regard_to_case(search: str, found: list[int]) -> None:
     assert listed(search=search) == found
 

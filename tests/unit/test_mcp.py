@@ -196,6 +196,7 @@ def test_reads_alone_are_offered_unless_writes_are_asked_for() -> None:
         "list_namespaces": True,
         "list_clusters": True,
         "show_cluster": True,
+        "cluster_members": True,
         "cluster_history": True,
         "recent_decisions": True,
         "list_events": True,
@@ -203,6 +204,15 @@ def test_reads_alone_are_offered_unless_writes_are_asked_for() -> None:
         "list_dead_letters": True,
         "show_health": True,
     }
+
+
+def test_members_are_listed_with_texts_for_those_who_may_read_them() -> None:
+    store = store_with({"shop": TEXTS})
+    for login in (OPERATOR, VIEWER):
+        told = Model(store, login).call("cluster_members", cluster_id="c1", namespace="shop", order="newest")
+        assert (told["cluster_id"], told["size"], [one["offset"] for one in told["members"]]) == ("c1", 3, [0])
+    assert "no namespace" in Model(store, VIEWER).refusal("cluster_members", cluster_id="c1", namespace="bank")
+    assert "c99" in Model(store, OPERATOR).refusal("cluster_members", cluster_id="c99", namespace="shop")
 
 
 def test_writes_need_a_role_that_may_write() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
+from questream.naming.names import name_of
 from questream.operations import merge_clusters
 from questream.server.catalogue import Catalogue, Query, Sort, decode_cursor, encode_cursor
 from questream.server.catalogues import Catalogues
@@ -51,6 +52,38 @@ def test_a_list_is_sorted_and_of_equals_the_older_comes_first() -> None:
     catalogue.put([state(3, 5), state(1, 5), state(2, 9)])
     assert ids(catalogue) == [2, 1, 3]
     assert ids(catalogue, Query(Sort.NEW)) == [3, 2, 1]
+
+
+def test_what_grew_fastest_comes_first_and_pages_of_it_follow_each_other() -> None:
+    day = 86_400_000
+    catalogue = Catalogue("shop")
+    catalogue.put(
+        [
+            state(1, 90, created_at=0, last_seen_at=90 * day),
+            state(2, 40, created_at=0, last_seen_at=4 * day),
+            state(3, 5, created_at=7, last_seen_at=7),
+            state(4, 1, created_at=0, last_seen_at=9 * day),
+        ]
+    )
+    assert ids(catalogue, Query(Sort.GROWTH)) == [2, 3, 1, 4]
+    first = catalogue.find(Query(Sort.GROWTH, limit=2))
+    assert ids(catalogue, Query(Sort.GROWTH, after=first.next)) == [1, 4]
+    catalogue.put([state(4, 500, 2, created_at=0, last_seen_at=9 * day)])
+    assert ids(catalogue, Query(Sort.GROWTH))[0] == 4
+
+
+def test_the_name_that_a_cluster_is_shown_by_finds_it() -> None:
+    catalogue = Catalogue("shop")
+    questions = ["Why doesn't my iPhone charge with the cable?", "How do I charge my card?", "Is my PIN wrong?"]
+    catalogue.put(state(at, 5, representative=text) for at, text in enumerate(questions, 1))
+    for number in (1, 2, 3):
+        shown = catalogue.get(number)
+        assert shown is not None
+        name = name_of(shown, catalogue.vocabulary)
+        assert name is not None
+        assert ids(catalogue, Query(text=name)) == [number]
+        assert ids(catalogue, Query(text=" ".join(reversed(name.split())))) == [number]
+        assert ids(catalogue, Query(text=name, in_questions=False)) == []
 
 
 def test_pages_follow_each_other_without_gap_or_overlap() -> None:

@@ -50,7 +50,7 @@ def list_(
         Sort,
         typer.Option(help="First: the biggest, the newest, seen last, most questions a day, the biggest unlabelled."),
     ] = Sort.SIZE,
-    search: Annotated[str, typer.Option(help="Only with this text in id, label, route or question.")] = "",
+    search: Annotated[str, typer.Option(help="Only with these words in id, name, route or question.")] = "",
     since: Annotated[
         str | None, typer.Option(help="Only with a question since then: 90m, 24h, 7d, or 2026-11-24T02:18:00Z.")
     ] = None,

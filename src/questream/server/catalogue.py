@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.second_look.kept import unpack
-from questream.domain import ClusterState, InFlight, format_cluster_id
+from questream.domain import ClusterState, InFlight
 from questream.naming.names import Vocabulary
+from questream.tools.listing import questions_per_day
+from questream.tools.searching import searchable_names, searchable_question, searched_words
 
 _FIRST_CAPACITY = 1024
 _MOST_MERGED_SHOWN = 100
@@ -24,21 +26,25 @@ _MOST_MERGED = 1_000_000
 # A record's timestamp is any 64-bit number that its producer sent.
 _LARGEST = 2**61
 _FOREVER = sys.maxsize
+# Growth is sorted by in thousandths of a question a day.
+_GROWTH_STEPS = 1000
 
 
 class Sort(StrEnum):
-    """What a list is sorted by, the largest or newest first."""
+    """What a list is sorted by: the largest, the newest, those seen last, or those that grew fastest come first."""
 
     SIZE = "size"
     NEW = "new"
     SEEN = "seen"
+    GROWTH = "growth"
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which clusters are asked for; `label` is an exact one, and empty for those without.
 
-    `text` is searched for in ids, labels and routes, and in the representative questions if `in_questions`.
+    Each word of `text` is searched for in ids, labels and routes, and in names and representative questions if
+    `in_questions`.
     """
 
     sort: Sort = Sort.SIZE
@@ -101,7 +107,7 @@ class Catalogue:
 
     def find(self, query: Query) -> Listing:
         """The clusters that a query asks for, the first `limit` of them after the place `after`."""
-        wanted = query.text.casefold().strip()
+        wanted = searched_words(query.text)
         with self._guard:
             count = len(self._states)
             rows: NDArray[np.int64] = np.arange(count)
@@ -148,11 +154,13 @@ class Catalogue:
                     left.append(one)
             return sorted(found)[:_MOST_MERGED_SHOWN]
 
-    def _rows_with(self, wanted: str, in_questions: bool) -> list[int]:
-        rows = [at for at, names in enumerate(self._names) if wanted in names]
-        if not in_questions:
-            return rows
-        return sorted({*rows, *(at for at, question in enumerate(self._questions) if wanted in question)})
+    def _rows_with(self, words: list[str], in_questions: bool) -> list[int]:
+        rows = list(range(len(self._names)))
+        # Word by word: what the first leaves is little, most often.
+        for word in words:
+            names, questions = self._names, self._questions
+            rows = [at for at in rows if word in names[at] or (in_questions and word in questions[at])]
+        return rows
 
     def _put(self, state: ClusterState) -> None:
         row = self._row_of.get(state.cluster_id)
@@ -171,15 +179,15 @@ class Catalogue:
             self.vocabulary.remove(unpack(self._states[row].features))
             self.vocabulary.add(unpack(state.features))
         self._states[row] = replace(state, vector_sum=None, in_flight=InFlight())
-        names = (format_cluster_id(state.cluster_id), state.label, state.route)
-        self._names[row] = "\n".join(name for name in names if name).casefold()
-        self._questions[row] = (state.representative or "").casefold()
+        self._names[row] = searchable_names(state)
+        self._questions[row] = searchable_question(state)
         values = {
             "id": state.cluster_id,
             "label": self._label_numbers.setdefault(state.label or "", len(self._label_numbers)),
             Sort.SIZE: state.size,
             Sort.NEW: state.created_at,
             Sort.SEEN: state.last_seen_at,
+            Sort.GROWTH: round(questions_per_day(state) * _GROWTH_STEPS),
         }
         for name, value in values.items():
             self._columns[name][row] = max(-_LARGEST, min(value, _LARGEST))

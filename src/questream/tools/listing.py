@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from questream.domain import ClusterState, format_cluster_id
+from questream.domain import ClusterState
 from questream.errors import QuestreamError
 from questream.records.times import parse_time
+from questream.tools.searching import searchable_names, searchable_question, searched_words
 from questream.tools.sorting import Sort
 
 # A page is sorted among all before it, which are held in memory.
@@ -22,7 +23,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Which clusters are asked for: those with `search` in their id, label, route or representative question.
+    """Which clusters are asked for: those with each word of `search` in their id, label, route, name or question.
 
     `seen_since` in ms since the epoch: only those that a question joined at that time or later. `page` counts from 1.
     """
@@ -43,7 +44,8 @@ def list_clusters(states: Iterable[ClusterState], listed: Listed) -> list[Cluste
             "narrow it with --search or --since, or use `clusters export`",
         )
     rank = _RANKS[listed.sort]
-    found = (state for state in states if _is_asked_for(state, listed.search.casefold().strip(), listed.seen_since))
+    words = searched_words(listed.search)
+    found = (state for state in states if _is_asked_for(state, words, listed.seen_since))
     first = heapq.nlargest(most, found, key=lambda state: (rank(state), -state.cluster_id))
     return first[most - listed.limit :]
 
@@ -64,11 +66,13 @@ def parse_since(text: str, now_ms: int) -> int:
     return parse_time(text.strip())
 
 
-def _is_asked_for(state: ClusterState, wanted: str, seen_since: int | None) -> bool:
+def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None) -> bool:
     if seen_since is not None and state.last_seen_at < seen_since:
         return False
-    told = (format_cluster_id(state.cluster_id), state.label, state.route, state.representative)
-    return not wanted or any(wanted in text.casefold() for text in told if text)
+    if not words:
+        return True
+    text = f"{searchable_names(state)}\n{searchable_question(state)}"
+    return all(word in text for word in words)
 
 
 _RANKS: dict[Sort, Callable[[ClusterState], tuple[float, ...]]] = {

@@ -77,8 +77,10 @@ def etag_of(state: ClusterState) -> str:
 @router.get("/namespaces/{namespace}/clusters")
 def list_clusters(
     scope: InNamespace,
-    sort: Annotated[Sort, Query(description="The largest, the newest, or those seen last come first.")] = Sort.SIZE,
-    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Part of an id, name or question.")] = "",
+    sort: Annotated[
+        Sort, Query(description="First: the largest, the newest, seen last, or most questions a day.")
+    ] = Sort.SIZE,
+    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")] = "",
     label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,

@@ -9,13 +9,14 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from questream.server.api import assign, clusters, dead_letters, events, health, namespaces
+from questream.server.api import assign, clusters, dead_letters, events, health, members, namespaces
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
 from questream.server.catalogue import Sort
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import read_cluster_id
 from questream.tools.following import recent
+from questream.tools.members import First
 
 MOST_LISTED = 50
 
@@ -43,6 +44,7 @@ class Reads:
             self.list_namespaces,
             self.list_clusters,
             self.show_cluster,
+            self.cluster_members,
             self.cluster_history,
             self.recent_decisions,
             self.list_events,
@@ -60,9 +62,11 @@ class Reads:
         self,
         namespace: Namespace | None = None,
         search: Annotated[
-            str, Field(max_length=clusters.MAX_SEARCH_CHARACTERS, description="Part of an id, name or question.")
+            str, Field(max_length=clusters.MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")
         ] = "",
-        sort: Annotated[Sort, Field(description="The largest, the newest, or those seen last come first.")] = Sort.SIZE,
+        sort: Annotated[
+            Sort, Field(description="First: the largest, the newest, seen last, or most questions a day.")
+        ] = Sort.SIZE,
         label: Annotated[str | None, Field(max_length=1000, description="Exactly this label; empty: none.")] = None,
         limit: Limit = 20,
         cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None,
@@ -73,6 +77,17 @@ class Reads:
     def show_cluster(self, cluster_id: ClusterId, namespace: Namespace | None = None) -> clusters.ClusterDetail:
         """Show one cluster; an id that was merged away leads to what it was merged into."""
         return clusters.show_cluster(self._caller.scope(namespace), cluster_id, Response())
+
+    def cluster_members(
+        self,
+        cluster_id: ClusterId,
+        namespace: Namespace | None = None,
+        order: Annotated[
+            First, Field(description="The most alike, the newest, or the least alike questions come first.")
+        ] = First.TYPICAL,
+    ) -> members.MemberList:
+        """List the nine questions at most that a cluster keeps references to; texts for those who may read them."""
+        return members.list_members(self._caller.scope(namespace), cluster_id, order)
 
     def cluster_history(
         self, cluster_id: ClusterId | None = None, namespace: Namespace | None = None, limit: Limit = 20

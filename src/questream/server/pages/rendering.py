@@ -14,10 +14,12 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from questream.domain import ClusterState
 from questream.records.times import format_time
 from questream.server.access import Login, Role
 from questream.server.problems import Refused
 from questream.server.services import Scope, Services, services_of, visible_namespaces
+from questream.tools.listing import questions_per_day
 
 CSRF_COOKIE = "questream_form"
 _UNITS = ((31_557_600, "y"), (2_629_800, "mo"), (604_800, "w"), (86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -46,6 +48,12 @@ def ago(milliseconds: int, now: float | None = None) -> str:
     return f"{int(seconds // size)} {unit}"
 
 
+def _a_day(state: ClusterState) -> str:
+    """Questions a day of a cluster: whole ones, or one decimal where there are few."""
+    rate = questions_per_day(state)
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+
+
 def _day(milliseconds: int) -> str:
     """The time in UTC, for people."""
     try:
@@ -57,7 +65,7 @@ def _day(milliseconds: int) -> str:
 _environment = Environment(
     loader=PackageLoader("questream.server.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-_environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time}
+_environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time, "a_day": _a_day}
 _environment.globals["Role"] = Role
 
 

@@ -1,0 +1,27 @@
+"""What a search for clusters looks in: every word has to stand in an id, label, route, name or question."""
+
+from __future__ import annotations
+
+import re
+
+from questream.domain import ClusterState, format_cluster_id
+
+_CONTRACTION = re.compile("n['’]t")
+
+
+def searched_words(text: str) -> list[str]:
+    """The words of a search, in any order, each or a part of it."""
+    return text.casefold().split()
+
+
+def searchable_names(state: ClusterState) -> str:
+    """Id, label and route of a cluster, a line each."""
+    names = (format_cluster_id(state.cluster_id), state.label, state.route)
+    return "\n".join(name for name in names if name).casefold()
+
+
+def searchable_question(state: ClusterState) -> str:
+    """A cluster's representative question. What its name is made of stands in it."""
+    question = (state.representative or "").casefold()
+    # A name says "not" for "doesn't".
+    return f"{question}\nnot" if _CONTRACTION.search(question) else question
