@@ -256,7 +256,9 @@ class RulesChange:
         return cls(NamespaceRules.of(document["before"]), NamespaceRules.of(document["after"]))
 
 
-OperationKind = Literal["label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "rules", "undo"]
+OperationKind = Literal[
+    "label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "unmerge", "rules", "undo"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,8 @@ class Operation:
 
     `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed,
     `rules` what it changed of the namespace's. `undoes` is the number of the operation that it takes back, `undone_by`
-    of the one that took it back. Of a merge, `survivor` is the one of its two clusters that both are by now.
+    of the one that took it back. Of a merge, `survivor` is the one of its two clusters that both are by now; of one
+    that takes a merge back, `parted` is the cluster that stands by itself again.
     """
 
     id: str
@@ -280,6 +283,7 @@ class Operation:
     undone_by: int | None = None
     survivor: int | None = None
     rules: RulesChange | None = None
+    parted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_levels import FOUND, epoch
-from tests.contract.test_store import create_two
+from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
 from tests.contract.test_store_operations import PINNED, pin, proposed
 
 __all__ = ["client", "namespace", "store"]
@@ -88,3 +88,16 @@ def test_levels_are_written_over_a_key_of_another_type(store: RedisStore, client
     client.set(KEYS.of(namespace, "levels"), "?")
     assert store.write_levels(namespace, epoch(store, namespace), FOUND)
     assert store.levels(namespace).levels == FOUND.levels
+
+
+def test_remains_of_another_type_stop_no_merge_and_go(store: RedisStore, client: Any, namespace: str) -> None:
+    key = KEYS.of(namespace, "remains")
+    seq = create_third(store, namespace, create_two(store, namespace).seq)
+    client.set(key, "?")
+    assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    assert store.remains(namespace, 2) is not None
+    client.delete(key)
+    assert store.remains(namespace, 2) is None
+    client.set(key, "?")
+    store.mend(namespace, "token", [1], None)
+    assert client.type(key) == b"none"

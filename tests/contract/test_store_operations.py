@@ -18,6 +18,7 @@ from questream.store.protocol import (
     ClusterUpdate,
     Committed,
     OperationClaim,
+    Part,
     ProposedOperation,
     Restored,
     Stale,
@@ -382,6 +383,89 @@ def test_an_operation_merges_nothing_where_a_centroid_has_moved(store: Store, na
     assert store.operate(namespace, seen) is not None
     # The other is no live cluster any more.
     assert store.operate(namespace, replace(seen, id="op-2")) is None
+
+
+def parted(store: Store, namespace: str, number: int = 9) -> ProposedOperation:
+    """The cluster 2 parts from 1, which absorbed it."""
+    remains = store.remains(namespace, 2)
+    survivor = store.cluster(namespace, 1)
+    assert remains is not None
+    assert survivor is not None
+    assert survivor.vector_sum is not None
+    left = survivor.vector_sum - remains.vector_sum
+    part = Part(remains, 1, survivor.members, left, "")
+    before = {i: ruling_of(store, namespace, i) for i in (1, 2)}
+    after = {1: Ruling(separations=("ab+",)), 2: Ruling("pins", separations=("ab-",), exemplars=(TURNED_AWAY,))}
+    return ProposedOperation(f"op-{number}", "unmerge", "ann", "", before, after, part=part)
+
+
+@pytest.mark.parametrize("by_operation", [False, True])
+def test_what_a_merge_absorbed_stands_by_itself_again(store: Store, namespace: str, by_operation: bool) -> None:
+    create_two(store, namespace)
+    reject(store, namespace, 2, TURNED_AWAY)
+    whole = {i: store.cluster(namespace, i) for i in (1, 2)}
+    if by_operation:
+        assert store.operate(namespace, merging(store, namespace, Ruling(exemplars=(TURNED_AWAY,)), 2)) is not None
+    else:
+        seq = store.load(namespace).seq
+        assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    seq = store.load(namespace).seq
+    joined = proposal(join(1, 3, vector(3, 1, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    assert isinstance(commit(store, namespace, joined), Committed)
+    mirror = store.load(namespace)
+    wanted = parted(store, namespace)
+    operation = store.operate(namespace, wanted)
+    assert operation is not None
+    assert (operation.parted, operation.survivor) == (2, None)
+    survivor, back = store.states(namespace, [1, 2])
+    assert whole[1] is not None
+    assert whole[2] is not None
+    assert (survivor.size, back.size) == (whole[1].size + 1, whole[2].size)
+    assert (back.event, back.merged_into, back.members) == ("labelled", None, whole[2].members)
+    assert (back.representative, back.in_flight) == (whole[2].representative, whole[2].in_flight)
+    assert survivor.in_flight.absorbed == ()
+    assert (survivor.ruling, back.ruling) == (wanted.after[1], wanted.after[2])
+    assert {1, 2} <= set(store.unpublished(namespace, 0, 10))
+    tail = store.tail(namespace, mirror.store_epoch, mirror.seq)
+    assert tail.changes is not None
+    seen = mirror.seq
+    mirror.apply(tail.changes)
+    for one in (mirror, store.load(namespace)):
+        assert {i: one.member_count(i) for i in sorted(one.row_of)} == {1: 3, 2: 1}
+        assert one.exemplars(2) == (TURNED_AWAY,)
+        assert one.vector_sum(1).tolist() == vector(3, 0, 0, 0).tolist()
+        assert one.vector_sum(2).tolist() == vector(0, 1, 0, 0).tolist()
+    # Who has not seen it decides again, and it happens once.
+    late = proposal(ClusterUpdate(1, 1, 3, 3, None, 2000), rows=rows_of(row(5, 1)), seq=seen)
+    assert isinstance(commit(store, namespace, late), Stale)
+    assert store.remains(namespace, 2) is None
+    assert store.sizes(namespace).aliases == 0
+
+
+def test_a_cluster_parts_only_from_what_was_seen(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    assert store.remains(namespace, 2) is None
+    assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    wanted = parted(store, namespace)
+    assert wanted.part is not None
+    for part in (
+        replace(wanted.part, survivor_members=2),
+        replace(wanted.part, remains=replace(wanted.part.remains, key="1-1")),
+    ):
+        assert store.operate(namespace, replace(wanted, part=part)) is None
+    assert store.operate(namespace, wanted) is not None
+    assert store.operate(namespace, replace(wanted, id="again")) is None
+
+
+def test_what_only_the_last_merges_absorbed_is_kept(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("redis.commits", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.REMAINS_KEPT", 1)
+    seq = create_third(store, namespace, create_two(store, namespace).seq)
+    merges = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(2, 1, 1, 0))]
+    assert len(merge(store, namespace, seq, merges).applied) == 2
+    assert [store.remains(namespace, i) is None for i in (2, 3)] == [True, False]
 
 
 def wait(store: Store, namespace: str) -> bool:

@@ -281,6 +281,11 @@ def test_two_clusters_are_merged_by_an_operation(filled: str) -> None:
     assert "c3 was merged into c1" in shown.err
     again = questream("clusters", "merge", "c1", "c3", f"--redis.url={filled}")
     assert (again.code, again.err) == (1, "questream: the two are one cluster already\n")
+    parted = questream("clusters", "unmerge", "c3", "--actor", "bob", "--json", f"--redis.url={filled}").json
+    assert [parted[name] for name in ("kind", "undoes", "parted")] == ["unmerge", operation["operation"], "c3"]
+    sizes = [questream("clusters", "show", one, "--json", f"--redis.url={filled}").json["size"] for one in ("c1", "c3")]
+    assert sum(sizes) == 4
+    assert questream("undo", str(parted["operation"]), "--json", f"--redis.url={filled}").json["survivor"] == "c1"
 
 
 def test_a_merge_names_the_label_that_it_would_drop_and_drops_it_only_when_told(filled: str) -> None:

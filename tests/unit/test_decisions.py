@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from questream import QuestionClusterer
@@ -137,6 +140,66 @@ def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> N
     made = [decisions.commit(propose) for propose in (decisions.pin(1), decisions.separate(1, 2), decisions.undo(1))]
     assert len({operation.id for operation in made}) == 3
     assert not ruling_of(store, 1).pinned
+
+
+def test_a_merge_is_undone_and_done_again(store: MemoryStore) -> None:
+    label(store, 1, "card arrival")
+    decisions = by(store)
+    decisions.commit(decisions.label(2, "card delivery", "cards-team"))
+    before = {i: store.cluster("default", i) for i in (1, 2)}
+    merged = decisions.commit(decisions.merge(1, 2, keep=2))
+    undone = decisions.commit(decisions.undo(merged.number))
+    assert (undone.kind, undone.undoes, undone.parted) == ("undo", merged.number, 2)
+    for i, state in before.items():
+        now = store.cluster("default", i)
+        assert now is not None
+        assert state is not None
+        assert (now.label, now.route, now.size, now.members) == (state.label, state.route, state.size, state.members)
+        np.testing.assert_array_equal(now.vector_sum, state.vector_sum)
+    # Nobody merges them but who takes that back.
+    with pytest.raises(OperationRefused, match="were separated"):
+        decisions.commit(decisions.merge(1, 2, keep=2))
+    with pytest.raises(OperationRefused, match=f"undone by operation {undone.number}"):
+        undo(store, merged.number)
+    label(store, 2, "card arrival")
+    decisions.commit(decisions.label(2, None, ""))
+    again = decisions.commit(decisions.undo(undone.number))
+    assert (again.survivor, again.undoes) == (1, undone.number)
+    assert ruling_of(store, 2) == Ruling("card arrival")
+
+
+def test_a_cluster_that_was_merged_into_a_merged_one_parts_from_what_that_became(store: MemoryStore) -> None:
+    decisions = by(store, "mine")
+    first = merge_clusters(store, "default", 2, 3)
+    merge_clusters(store, "default", 1, 2)
+    parted = decisions.commit(decisions.unmerge(3))
+    assert decisions.commit(decisions.unmerge(3)) == parted
+    assert parted.undoes == first.number
+    states = {state.cluster_id: (state.size, state.members) for state in store.clusters("default")}
+    assert states == {1: (3, 3), 3: (1, 1)}
+    with pytest.raises(OperationRefused, match="is not merged"):
+        by(store).preview(by(store).unmerge(1))
+
+
+def test_what_was_decided_since_a_merge_stays_when_it_is_undone(store: MemoryStore) -> None:
+    label(store, 2, "cards")
+    decisions = by(store)
+    merged = decisions.commit(decisions.merge(1, 2))
+    decisions.commit(decisions.label(1, "all cards", None))
+    decisions.commit(decisions.pin(1))
+    undo(store, merged.number)
+    kept = {i: replace(ruling_of(store, i), separations=()) for i in (1, 2)}
+    survivor, other = (merged.survivor or 0), 3 - (merged.survivor or 0)
+    assert kept == {survivor: Ruling("all cards", pinned=True), other: replace(merged.before[other], separations=())}
+
+
+def test_a_merge_whose_remains_are_gone_is_not_undone() -> None:
+    store = MemoryStore(undo_seconds=0)
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    clusterer.assign([[1, 0, 0], [0, 1, 0]])
+    merged = merge_clusters(store, "default", 1, 2)
+    with pytest.raises(OperationRefused, match="not kept any longer"):
+        undo(store, merged.number)
 
 
 def test_who_keeps_a_decision_in_a_merge_keeps_it_whole(store: MemoryStore) -> None:

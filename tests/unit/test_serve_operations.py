@@ -132,6 +132,23 @@ def test_a_merge_loses_names_only_where_that_is_said() -> None:
     assert operate(client, **merge, drop_names=True).json()["after"]["label"] == "parcel"
 
 
+def test_what_was_merged_stands_by_itself_again_and_is_listed() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    listed = "/api/v1/namespaces/shop/clusters"
+    client.get(listed)
+    merged = operate(client, op="merge", cluster_id="c1", other_id="c2").json()["operation"]
+    assert [one["cluster_id"] for one in client.get(listed).json()["clusters"]] == ["c1", "c3", "c4"]
+    assert operate(client, op="unmerge", cluster_id="c2", dry_run=True).json()["operation"] is None
+    parted = operate(client, op="unmerge", cluster_id="c2", id="mine")
+    assert parted.status_code == 200, parted.text
+    assert operate(client, op="unmerge", cluster_id="c2", id="mine").json() == parted.json()
+    sizes = {one["cluster_id"]: one["size"] for one in client.get(listed).json()["clusters"]}
+    assert sizes == {"c1": 4, "c2": 3, "c3": 2, "c4": 1}
+    (told, _) = client.get(f"{listed}/c2/history").json()["operations"]
+    assert (told["kind"], told["parted"], told["undoes"]) == ("unmerge", "c2", merged)
+    assert operate(client, op="unmerge", cluster_id="c2").status_code == 409
+
+
 @pytest.mark.parametrize(
     "body",
     [

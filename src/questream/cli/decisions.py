@@ -90,7 +90,7 @@ def label(
     number = number_of(cluster)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     if dry_run:
-        _decide(asked, lambda by: by.label(number, label, route))
+        decide_as_asked(asked, lambda by: by.label(number, label, route))
         return
     store, chosen = open_namespace(asked.settings, namespace)
     state = name(store, chosen, number, label, route, asked.by)
@@ -143,7 +143,7 @@ def pin(
     del yes
     number = number_of(cluster)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    _decide(asked, lambda by: by.pin(number))
+    decide_as_asked(asked, lambda by: by.pin(number))
 
 
 @clusters.command("unpin")
@@ -166,7 +166,7 @@ def unpin(
     del yes
     number = number_of(cluster)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    _decide(asked, lambda by: by.unpin(number))
+    decide_as_asked(asked, lambda by: by.unpin(number))
 
 
 @clusters.command("separate")
@@ -190,7 +190,7 @@ def separate(
     del yes
     one, another = number_of(cluster), number_of(other)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    _decide(asked, lambda by: by.separate(one, another))
+    decide_as_asked(asked, lambda by: by.separate(one, another))
 
 
 @clusters.command("history")
@@ -251,10 +251,11 @@ def undo(
     """
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    _decide(asked, lambda by: by.undo(operation))
+    decide_as_asked(asked, lambda by: by.undo(operation))
 
 
-def _decide(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
+def decide_as_asked(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
+    """Commit an operation in the namespace that was asked for, or only look at it, and print it."""
     from questream.tools.clusters import open_namespace
 
     store, chosen = open_namespace(asked.settings, asked.namespace)

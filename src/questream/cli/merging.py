@@ -1,4 +1,4 @@
-"""`questream clusters merge`: two clusters are one, by an operation."""
+"""`questream clusters merge|unmerge`: two clusters are one, or two again, by an operation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from questream.cli.decisions import (
     DryRunOption,
     IdOption,
     ReasonOption,
+    decide_as_asked,
     print_decided,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
@@ -53,6 +54,29 @@ def merge(
     """
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     merge_as_asked(asked, number_of(cluster), number_of(other), None if keep is None else number_of(keep), yes)
+
+
+@clusters.command("unmerge")
+def unmerge(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a cluster that was merged away, by a worker or by somebody, stand by itself again.
+
+    Example: questream clusters unmerge c42 --reason "another question"
+    """
+    del yes
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    number = number_of(cluster)
+    decide_as_asked(asked, lambda by: by.unmerge(number))
 
 
 def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bool) -> None:

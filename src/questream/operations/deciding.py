@@ -21,9 +21,11 @@ from questream.domain import (
     format_cluster_id,
 )
 from questream.errors import Contended, OperationRefused
-from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away, without
+from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
+from questream.operations.parting import parting
+from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
 
 _ATTEMPTS = 20
@@ -203,16 +205,49 @@ class Decisions:
                     raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
                 # Said again: the store answers what it did.
                 return replace(self._proposal(id_, "undo", {}), undoes=number)
-            if undone.survivor is not None:
-                raise OperationRefused(f"operation {number} is a merge, which stands for ever")
+            again = self._merged_again(id_, undone)
+            if again is not None:
+                return replace(again, undoes=number)
             changes = {
-                cluster_id: _taking_back(undone, undone.before[cluster_id], after)
+                cluster_id: taking_back(undone, undone.before[cluster_id], after)
                 for cluster_id, after in undone.after.items()
             }
             rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
             return replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
 
         return propose
+
+    def unmerge(self, cluster_id: int) -> Propose:
+        """A cluster that was merged away, by whom ever, stands by itself again, as `operations/parting.py` says."""
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            kept = self._store.operations(self._namespace, OPERATIONS_KEPT)
+            if any(known.id == id_ for known in kept):
+                # Said again: the store answers what it did.
+                return self._proposal(id_, "unmerge", {})
+            merged = next((one for one in kept if one.survivor and cluster_id in one.after and not one.undone_by), None)
+            undoes = merged.number if merged is not None and merged.survivor != cluster_id else None
+            return replace(self._parting(id_, "unmerge", cluster_id), undoes=undoes)
+
+        return propose
+
+    def _merged_again(self, id_: str, undone: Operation) -> ProposedOperation | None:
+        """The undo of a merge, or of an undo of one; None for that of another operation."""
+        if undone.survivor is not None:
+            return self._parting(id_, "undo", next(one for one in undone.after if one != undone.survivor))
+        if undone.parted is None:
+            return None
+        one, other = undone.after
+        ends = {end for ruling in undone.after.values() for end in ruling.separations}
+        known = {end for ruling in undone.before.values() for end in ruling.separations}
+        merge = OperatorsMerge(self._store, self._namespace, one, other, forgiven=frozenset(ends - known))
+        merged, before, after = merge.proposed()
+        return ProposedOperation(id_, "undo", self._by.actor, self._by.reason, before, after, merge=merged)
+
+    def _parting(self, id_: str, kind: OperationKind, cluster_id: int) -> ProposedOperation:
+        part, before, after = parting(self._store, self._namespace, cluster_id)
+        return ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after, part=part)
 
     def preview(self, propose: Propose) -> ProposedOperation:
         """What the operation would change now."""
@@ -224,7 +259,7 @@ class Decisions:
             proposed = propose()
             operation = self._store.operate(self._namespace, proposed)
             if operation is not None:
-                if (operation.kind, operation.undoes) != (proposed.kind, proposed.undoes):
+                if operation.kind != proposed.kind or proposed.undoes not in (None, operation.undoes):
                     raise OperationRefused(
                         f"the id of this operation is that of operation {operation.number}", "give it another one"
                     )
@@ -283,38 +318,9 @@ def _naming(label: str | None, route: str | None) -> Callable[[Ruling], Ruling]:
     return change
 
 
-def _taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
-    """The change from what an operation made of a ruling to what that was; other decisions since then stay."""
-
-    def change(ruling: Ruling) -> Ruling:
-        new = ruling
-        if (before.label, before.route) != (after.label, after.route):
-            _require(undone, (ruling.label, ruling.route) == (after.label, after.route))
-            new = replace(new, label=before.label, route=before.route)
-        if before.pinned != after.pinned:
-            _require(undone, ruling.pinned == after.pinned)
-            new = replace(new, pinned=before.pinned)
-        added = [end for end in after.separations if end not in before.separations]
-        removed = [end for end in before.separations if end not in after.separations]
-        _require(undone, set(added) <= set(ruling.separations))
-        kept = [end for end in new.separations if end not in added]
-        separations = (*kept, *(end for end in removed if end not in kept))
-        return replace(new, separations=separations, exemplars=without(ruling, before, after))
-
-    return change
-
-
 def _rules_taken_back(undone: Operation, change: RulesChange, now: NamespaceRules) -> RulesChange:
     """The change from what the rules are now; those that an operation did not change stay."""
     was, became, current = change.before.values(), change.after.values(), now.values()
     changed = [name for name in NAMES_OF_RULES if was.get(name) != became.get(name)]
-    _require(undone, all(current.get(name) == became.get(name) for name in changed))
+    require_standing(undone, all(current.get(name) == became.get(name) for name in changed))
     return RulesChange(now, NamespaceRules.of(current | {name: was.get(name) for name in changed}))
-
-
-def _require(undone: Operation, stands: bool) -> None:
-    if not stands:
-        raise OperationRefused(
-            f"what operation {undone.number} decided was decided anew since",
-            "undo the later one first: `questream clusters history` shows it",
-        )

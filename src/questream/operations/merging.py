@@ -28,6 +28,7 @@ class OperatorsMerge:
     The id of the named one survives, else that of the larger, else that of the older. Where both are named and their
     labels or routes differ, those of `keep` stay, one of the two; without it those of the survivor, if `may_drop`
     agrees: it is asked with the survivor and the loser, and asked again if either is named anew before the merge.
+    The ends of separations that are `forgiven` go.
     """
 
     store: Store
@@ -36,6 +37,7 @@ class OperatorsMerge:
     other: int
     may_drop: MayDrop = keep_namings
     keep: int | None = None
+    forgiven: frozenset[str] = frozenset()
     _agreed: tuple[Naming, Naming] | None = field(default=None, init=False)
 
     def proposed(self) -> tuple[Merge, dict[int, Ruling], dict[int, Ruling]]:
@@ -48,16 +50,20 @@ class OperatorsMerge:
         survivor, loser = sorted(states, key=_precedence)
         if survivor.cluster_id == loser.cluster_id:
             raise ValueError("the two are one cluster already")
-        if survivor.ruling.is_separate_from(loser.ruling):
+        kept, lost = self._forgiving(survivor.ruling), self._forgiving(loser.ruling)
+        if kept.is_separate_from(lost):
             raise OperationRefused(
                 f"{format_cluster_id(survivor.cluster_id)} and {format_cluster_id(loser.cluster_id)} were separated",
                 "undo that first: `questream clusters history` has its number",
             )
         label, route = self._naming(survivor, loser)
-        after = replace(survivor.ruling, label=label, route=route).with_constraints_of(loser.ruling)
+        after = replace(kept, label=label, route=route).with_constraints_of(lost)
         before = {survivor.cluster_id: survivor.ruling, loser.cluster_id: loser.ruling}
-        gone = replace(loser.ruling, exemplars=())
+        gone = replace(lost, exemplars=())
         return merge_of(survivor, loser), before, {survivor.cluster_id: after, loser.cluster_id: gone}
+
+    def _forgiving(self, ruling: Ruling) -> Ruling:
+        return replace(ruling, separations=tuple(end for end in ruling.separations if end not in self.forgiven))
 
     def _naming(self, survivor: ClusterState, loser: ClusterState) -> Naming:
         kept, lost = (survivor.label, survivor.route), (loser.label, loser.route)

@@ -29,7 +29,8 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "reason": operation.reason,
         "time": format_time(operation.time_ms),
         "undoes": operation.undoes,
-        "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
+        "survivor": _named(operation.survivor),
+        "parted": _named(operation.parted),
         "before": _documents(operation.before),
         "after": _documents(operation.after),
         "rules": operation.rules and operation.rules.document(),
@@ -60,7 +61,8 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             before=_rulings(body["before"]),
             after=_rulings(body["after"]),
             undoes=body["undoes"],
-            survivor=None if body.get("survivor") is None else parse_cluster_id(body["survivor"]),
+            survivor=_numbered(body.get("survivor")),
+            parted=_numbered(body.get("parted")),
             rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
         )
         return namespace, str(body["cluster_topic"]), operation
@@ -68,6 +70,14 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
         if isinstance(error, BadRecord) and error.reason == Reason.NEWER_VERSION.value:
             raise
     raise _invalid()
+
+
+def _named(cluster_id: int | None) -> str | None:
+    return None if cluster_id is None else format_cluster_id(cluster_id)
+
+
+def _numbered(name: str | None) -> int | None:
+    return None if name is None else parse_cluster_id(name)
 
 
 def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:

@@ -103,6 +103,8 @@ class Catalogue:
                 if state.event == "retired" or state.merged_into is not None:
                     self._remove(state)
                 elif state.revision > self._gone.get(state.cluster_id, -1):
+                    if state.cluster_id in self._gone:
+                        self._return(state.cluster_id)
                     self._put(state)
 
     def find(self, query: Query) -> Listing:
@@ -191,6 +193,12 @@ class Catalogue:
         }
         for name, value in values.items():
             self._columns[name][row] = max(-_LARGEST, min(value, _LARGEST))
+
+    def _return(self, cluster_id: int) -> None:
+        """A cluster that was merged away is there again."""
+        for merged in self._merged.values():
+            merged.discard(cluster_id)
+        del self._gone[cluster_id]
 
     def _remove(self, state: ClusterState) -> None:
         self._gone[state.cluster_id] = _FOREVER if state.event == "retired" else state.revision

@@ -63,7 +63,14 @@ class Separating:
     other_id: int
 
 
-Operation = Naming | Merging | Pinning | Separating
+@dataclass(frozen=True, slots=True)
+class Unmerging:
+    """A cluster that was merged away stands by itself again."""
+
+    cluster_id: int
+
+
+Operation = Naming | Merging | Pinning | Separating | Unmerging
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +108,10 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Pinning() | Separating():
+            case Pinning() | Separating() | Unmerging():
                 decisions = Decisions(self._store, namespace, By(""))
                 proposed = preview(decisions, namespace, _ruling(decisions, operation))
-                before = self._live_all(namespace, proposed.before)
+                before = tuple(self._store.states(namespace, list(proposed.before)))
                 return Outcome(before, before[0])
 
     def apply(
@@ -184,10 +191,10 @@ class Operating:
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
-            case Pinning() | Separating():
+            case Pinning() | Separating() | Unmerging():
                 decisions = Decisions(self._store, namespace, by)
                 proposed = _ruling(decisions, operation)
-                states = self._live_all(namespace, preview(decisions, namespace, proposed).before)
+                states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
                 done = decide(decisions, namespace, proposed)
                 return Outcome(states, self._live(namespace, operation.cluster_id), number=done.number)
             case Merging():
@@ -227,12 +234,14 @@ class Operating:
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
 
 
-def _ruling(decisions: Decisions, operation: Pinning | Separating) -> Propose:
+def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging) -> Propose:
     match operation:
         case Pinning():
             return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
         case Separating():
             return decisions.separate(operation.cluster_id, operation.other_id)
+        case Unmerging():
+            return decisions.unmerge(operation.cluster_id)
 
 
 def id_was_given() -> Refused:

@@ -52,7 +52,7 @@ def build(settings: Settings) -> FastAPI:
 
 def open_services(settings: Settings, access: Access) -> tuple[Services, Callable[[], AbstractContextManager[None]]]:
     """What a server of this stream works with, and what holds the work in the background while it serves."""
-    store = open_store(settings.redis, settings.clusters.log_entries)
+    store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
     asking = Asking(settings, store, Mirrors(store))

@@ -397,6 +397,12 @@ class ClusterSettings(Group):
         description="Seconds of stream time after which a cluster of a single question is retired, in the same way; "
         "unset: as any other.",
     )
+    undo_seconds: float = Field(
+        default=604_800,
+        ge=0,
+        le=_CENTURY_SECONDS,
+        description="Seconds for which a merge can be undone, of the last 1,000 of a namespace; 0: none can.",
+    )
     alias_retention_seconds: float | None = Field(
         default=None,
         ge=1,

@@ -24,6 +24,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "after": _documents(kept_rulings(proposed.after, proposed.before)),
             "undoes": proposed.undoes,
             "survivor": proposed.survivor,
+            "parted": proposed.parted,
         }
         | ({"rules": proposed.rules.document()} if proposed.rules else {})
     )
@@ -46,6 +47,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         undone_by=undone_by,
         survivor=body.get("survivor"),
         rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
+        parted=body.get("parted"),
     )
 
 

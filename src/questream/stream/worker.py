@@ -97,7 +97,7 @@ class Worker:
         self._worker_id = settings.kafka.worker_id or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         configs = {encoder: namespace_config(settings, encoder) for encoder in (encoder, former) if encoder is not None}
         self._encoders = {config.identity: encoder for encoder, config in configs.items()}
-        self._store = open_store(settings.redis, settings.clusters.log_entries)
+        self._store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
         self._cluster_topic = ClusterTopic(settings, self._store.stream, given_up=lambda: self._ending.is_set())
         self._operation_topic = OperationTopic(settings, given_up=lambda: self._ending.is_set())
         self._homes = Homes(self._store, location_of(settings.redis))

@@ -22,7 +22,7 @@ class NoSuchCluster(QuestreamError):
 
 def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStore, str]:
     """The store, and the namespace asked for, else that of the settings. Raises QuestreamError if it is not there."""
-    store = open_store(settings.redis, settings.clusters.log_entries)
+    store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
     chosen = namespace or settings.clusters.namespace
     if store.namespace_state(chosen) is None:
         known = ", ".join(store.namespaces()) or "none yet"

@@ -80,6 +80,7 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
         "undoes": operation.undoes,
         "undone_by": done and done.undone_by,
         "survivor": None if operation.survivor is None else format_cluster_id(operation.survivor),
+        "parted": None if operation.parted is None else format_cluster_id(operation.parted),
         "before": _documents(operation.before.items()),
         "after": _documents(operation.after.items()),
         "rules": operation.rules and operation.rules.document(),

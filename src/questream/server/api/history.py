@@ -47,6 +47,8 @@ class Committed(BaseModel):
     time: str | None
     undoes: int | None
     undone_by: int | None
+    survivor: str | None = None
+    parted: str | None = None
     before: dict[str, DecidedOf]
     after: dict[str, DecidedOf]
     rules: RulesChanged | None = None

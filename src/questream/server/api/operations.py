@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of
-from questream.server.operating import Merging, Naming, Operation, Pinning, Separating
+from questream.server.operating import Merging, Naming, Operation, Pinning, Separating, Unmerging
 from questream.server.services import InNamespace, read_cluster_id
 
 MAX_NAME_CHARACTERS = 256
@@ -79,7 +79,13 @@ class SeparateRequest(_Request):
     other_id: ClusterId
 
 
-AnyRequest = LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest
+class UnmergeRequest(_Request):
+    """A cluster that was merged away stands by itself again."""
+
+    op: Literal["unmerge"]
+
+
+AnyRequest = LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest | UnmergeRequest
 Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
@@ -111,6 +117,8 @@ def operation_of(request: AnyRequest) -> Operation:
             return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
         case PinRequest():
             return Pinning(cluster_id, request.op == "pin")
+        case UnmergeRequest():
+            return Unmerging(cluster_id)
         case SeparateRequest():
             return Separating(cluster_id, read_cluster_id(request.other_id))
 

@@ -7,19 +7,60 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from questream.clustering.merging import Merge
-from questream.domain import Operation, OperationKind, RulesChange, Ruling
+from questream.domain import Operation, OperationKind, RulesChange, Ruling, Vector
 from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
 OPERATIONS_KEPT = 1000
 
 
+# What the last merges of a namespace absorbed, which is what can be undone of them.
+REMAINS_KEPT = 1000
+UNDO_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What a cluster was when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
+
+    `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
+    those that the survivor had; `survivor_ruling` is how that was ruled, without them.
+    """
+
+    key: str
+    cluster_id: int
+    survivor: int
+    size: int
+    members: int
+    vector_sum: Vector
+    features: bytes
+    kept_members: str
+    exemplars: tuple[str, ...]
+    survivor_ruling: Ruling
+    survivor_exemplars: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A cluster that was merged away stands by itself again, with its `remains`.
+
+    `survivor` is what it has become, seen with so many `survivor_members`; `vector_sum` (d,) and `kept_members` are
+    the survivor's after it.
+    """
+
+    remains: Remains
+    survivor: int
+    survivor_members: int
+    vector_sum: Vector
+    kept_members: str
+
+
 @dataclass(frozen=True, slots=True)
 class ProposedOperation:
     """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same.
 
-    With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says.
-    `rules` changes those of the namespace.
+    With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says;
+    with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace.
     """
 
     id: str
@@ -31,11 +72,17 @@ class ProposedOperation:
     undoes: int | None = None
     merge: Merge | None = None
     rules: RulesChange | None = None
+    part: Part | None = None
 
     @property
     def survivor(self) -> int | None:
         """Of a merge, the one of its two clusters that both will be."""
         return None if self.merge is None else self.merge.survivor
+
+    @property
+    def parted(self) -> int | None:
+        """Where a merge is taken back, the cluster that stands by itself again."""
+        return None if self.part is None else self.part.remains.cluster_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +131,9 @@ class Operations(Protocol):
         again. Rules that change are in the log: a proposal of a mirror that has not seen them is stale. Raises
         RecoveryNeeded.
         """
+
+    def remains(self, namespace: str, cluster_id: int) -> Remains | None:
+        """What is kept of a cluster that was merged away: of the last merges, and for as long as the store was told."""
 
     def operation(self, namespace: str, number: int) -> Operation | None:
         """One of the operations that are kept."""

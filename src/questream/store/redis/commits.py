@@ -15,6 +15,7 @@ from questream.domain import EXEMPLARS_KEPT
 from questream.errors import Contended, LostMemory, RecoveryNeeded
 from questream.store.ledger import cut_entries, entry_prefix, other_stream, parse_ledger
 from questream.store.protocol import (
+    REMAINS_KEPT,
     TURN_SECONDS,
     AppliedMerge,
     CommitReply,
@@ -119,6 +120,8 @@ class RedisCommits(RedisCalls):
             "log_entries": self._log_entries,
             "exemplars_kept": EXEMPLARS_KEPT,
             "members_kept": KEPT_OF_A_KIND,
+            "remains_kept": REMAINS_KEPT,
+            "undo_ms": self._undo_ms,
             "merges": [
                 [
                     *(m.survivor, m.loser, m.survivor_members, m.loser_members),
@@ -132,7 +135,7 @@ class RedisCommits(RedisCalls):
         keys = [self._keys.of(namespace, name) for name in ("meta", "log", "idle", "outbox")]
         for merge in merges:
             keys += [self._keys.cluster(namespace, merge.survivor), self._keys.cluster(namespace, merge.loser)]
-        keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases")]
+        keys += [self._keys.of(namespace, name) for name in ("singletons", "aliases", "remains")]
         sums = [to_bytes(merge.vector_sum) for merge in merges]
         reply = self._scripts["merge"](keys=keys, args=[orjson.dumps(header), *sums])
         seq_before, missed, seq_after, results, apart, outbox = reply

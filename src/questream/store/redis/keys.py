@@ -11,7 +11,17 @@ from typing import Literal
 
 # The keys that a namespace has one of.
 Name = Literal[
-    "meta", "log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "levels", "rights"
+    "meta",
+    "log",
+    "idle",
+    "singletons",
+    "aliases",
+    "outbox",
+    "operations",
+    "operation_ids",
+    "remains",
+    "levels",
+    "rights",
 ]
 
 
@@ -101,7 +111,8 @@ KINDS = (
         "hash",
         "members sum: the centroid, none of a merged or retired one; size revision created seen"
         " representative label route; labelled: the revision at which it was named; joins absorbed: what it"
-        " counts that may not be published; merged_into: the survivor's id; ruled exemplars: see operate.lua; kept:"
+        " counts that may not be published; merged_into: the survivor's id; remains: its entry there; ruled exemplars:"
+        " see operate.lua; kept:"
         " references to a few of its questions (clustering/kept_members.py); retired:"
         " it is a stub; outdated: see verify_before_commit.lua",
         "commit merge label operate retire confirm verify_before_commit restore",
@@ -128,6 +139,13 @@ KINDS = (
         "ID: the number of the operation that had it first",
         "operate restore_operations",
         "restore_operations, where it is of another type",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:remains",
+        "stream",
+        "an entry for each of the last 1000 merges: what the cluster was that is an alias now, see writing.lua",
+        "merge operate; trimmed by them to clusters.undo_seconds",
+        "merge and each recovery, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:levels",

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
 from questream.store.operation_text import operation_text, parse_operation
-from questream.store.protocol import OPERATIONS_KEPT, OperationClaim, ProposedOperation, waits_to_be_published
+from questream.store.protocol import (
+    OPERATIONS_KEPT,
+    REMAINS_KEPT,
+    OperationClaim,
+    ProposedOperation,
+    Remains,
+    waits_to_be_published,
+)
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import exemplars_text, features_text, reading, ruling_text, to_bytes
+from questream.store.redis.codec import (
+    exemplars_text,
+    features_text,
+    from_bytes,
+    parse_features,
+    parse_ruled,
+    reading,
+    ruling_text,
+    to_bytes,
+)
 from questream.store.redis.keys import Name
 from questream.store.rules_text import values_text
 
 _OPERATE_KEYS: tuple[Name, ...] = (
     *("meta", "outbox", "operations", "operation_ids"),
-    *("log", "idle", "singletons", "aliases"),
+    *("log", "idle", "singletons", "aliases", "remains"),
 )
 
 
@@ -27,7 +43,7 @@ class RedisOperations(RedisCalls):
     @on_namespace
     def operate(self, namespace: str, proposed: ProposedOperation) -> Operation | None:
         self.require_rights(namespace)
-        merge = proposed.merge
+        merge, part = proposed.merge, proposed.part
         request = {
             "id": proposed.id,
             "kept": OPERATIONS_KEPT,
@@ -46,15 +62,31 @@ class RedisOperations(RedisCalls):
                 features_text(merge.kept) or False,
                 KEPT_OF_A_KIND,
             ],
+            "part": part is not None and [part.survivor_members, part.remains.key, part.kept_members],
+            "remains_kept": REMAINS_KEPT,
+            "undo_ms": self._undo_ms,
         }
         keys = [self._keys.of(namespace, name) for name in _OPERATE_KEYS]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
-        merged_sum = b"" if merge is None else to_bytes(merge.vector_sum)
-        args = [orjson.dumps(request), operation_text(proposed), merged_sum]
+        changed = merge or part
+        sum_after = b"" if changed is None else to_bytes(changed.vector_sum)
+        args = [orjson.dumps(request), operation_text(proposed), sum_after]
         number = self._scripts["operate"](keys=keys, args=args)
         if number == b"waits":
             raise waits_to_be_published()
         return self._operation(namespace, int(number)) if number else None
+
+    @on_namespace
+    def remains(self, namespace: str, cluster_id: int) -> Remains | None:
+        entry = self._client.hget(self._keys.cluster(namespace, cluster_id), "remains")
+        if entry is None:
+            return None
+        found = self._client.xrange(self._keys.of(namespace, "remains"), entry.decode(), entry.decode())
+        generation = self._client.hget(self._keys.of(namespace, "meta"), "generation") or b"0"
+        if not found or found[0][1].get(b"generation") != generation:
+            return None
+        with reading("what a merge absorbed"):
+            return _parsed_remains(entry.decode(), found[0][1])
 
     @on_namespace
     def operation(self, namespace: str, number: int) -> Operation | None:
@@ -115,6 +147,24 @@ class RedisOperations(RedisCalls):
 
 def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
     return ruling.label or "", ruling.route or "", ruling_text(ruling), exemplars_text(ruling.exemplars)
+
+
+def _parsed_remains(key: str, fields: Mapping[bytes, bytes]) -> Remains:
+    text = {name.decode(): value for name, value in fields.items()}
+    pinned, separations, _ = parse_ruled(text["ruled"] or None)
+    return Remains(
+        key,
+        int(text["cluster"]),
+        int(text["survivor"]),
+        int(text["size"]),
+        int(text["members"]),
+        from_bytes(text["sum"]),
+        parse_features(text["features"]),
+        text["kept"].decode(),
+        tuple(text["exemplars"].decode().split()),
+        Ruling(text["label"].decode() or None, text["route"].decode() or None, pinned, separations),
+        tuple(text["kept_exemplars"].decode().split()),
+    )
 
 
 def _parsed(number: int, text: bytes | None, undone_by: bytes | None) -> Operation | None:

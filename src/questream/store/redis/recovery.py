@@ -22,7 +22,7 @@ _RESTORE_CHUNK = 100
 _HEAD = b"head:"
 # The keys that a namespace has one of, and the fields of its meta that outlive it.
 _ONE_EACH: tuple[Name, ...] = (
-    *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "levels"),
+    *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "remains", "levels"),
 )
 _STAYING = ("next", "operation_count", "home")
 
@@ -182,7 +182,12 @@ class RedisRecovery(RedisCalls):
         return {int(member) for found in members for member in found if member.isdigit()} - {0}
 
     def _drop_unreadable(self, namespace: str) -> None:
-        """Take out of the indexes and the outbox what is no id."""
+        """Take out of the indexes and the outbox what is no id, and remains that are none."""
+        remains = self._keys.of(namespace, "remains")
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.xrange(remains, count=1)
+        if not isinstance(pipeline.execute(raise_on_error=False)[0], list):
+            self._client.delete(remains)
         for name, members in self._members(namespace, ("idle", "singletons", "aliases", "outbox")).items():
             if odd := [member for member in members if not member.isdigit()]:
                 self._client.zrem(self._keys.of(namespace, name), *odd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from questream.settings import RedisSettings
+from questream.store.protocol import UNDO_SECONDS
 from questream.store.redis.client import connect_redis
 from questream.store.redis.clusters import RedisClusters
 from questream.store.redis.commits import RedisCommits
@@ -14,14 +15,15 @@ from questream.store.redis.outbox import RedisOutbox
 from questream.store.redis.recovery import RedisRecovery
 
 
-def open_store(settings: RedisSettings, log_entries: int = 8192) -> RedisStore:
+def open_store(settings: RedisSettings, log_entries: int = 8192, undo_seconds: float = UNDO_SECONDS) -> RedisStore:
     """The store that the settings lead to.
 
     Raises SettingsError if they cannot be used, StoreUnavailable if a Redis Cluster does not answer; any other Redis is
     first asked when it is first used.
     """
     with translated():
-        return RedisStore(connect_redis(settings), log_entries=log_entries, prefix=settings.prefix)
+        client = connect_redis(settings)
+        return RedisStore(client, log_entries=log_entries, prefix=settings.prefix, undo_seconds=undo_seconds)
 
 
 class RedisStore(
@@ -31,5 +33,6 @@ class RedisStore(
 
     `client` is a redis.Redis or redis.RedisCluster that answers bytes (redis-py's annotations allow for both bytes and
     str, hence Any). `log_entries` bounds each namespace's log; a worker that falls further behind reloads its mirror.
+    What a merge absorbs is kept for `undo_seconds`.
     All its keys begin with `prefix`.
     """

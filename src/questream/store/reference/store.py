@@ -31,7 +31,9 @@ from questream.store.ledger import decide, other_stream
 from questream.store.protocol import (
     NO_TOPICS,
     OPERATIONS_KEPT,
+    REMAINS_KEPT,
     TURN_SECONDS,
+    UNDO_SECONDS,
     AppliedMerge,
     ClusterRow,
     ClusterUpdate,
@@ -46,8 +48,10 @@ from questream.store.protocol import (
     NamespaceSizes,
     OperationClaim,
     OutboxPosition,
+    Part,
     Proposal,
     ProposedOperation,
+    Remains,
     Replayed,
     Restored,
     Revisions,
@@ -133,6 +137,8 @@ class _Namespace:
     log: list[tuple[int, list[Change]]] = field(default_factory=list)
     ledgers: dict[tuple[str, int], list[tuple[int, Ledger]]] = field(default_factory=dict)
     outbox: dict[int, float] = field(default_factory=dict)
+    # By cluster, what the last merges absorbed, what of it may not be published, and when.
+    remains: dict[int, tuple[Remains, InFlight, float]] = field(default_factory=dict)
     turns: _Turns = field(default_factory=_Turns)
     # By cluster, which of the `outdated_count` verifications that found one outdated was the last of its own.
     outdated: dict[int, int] = field(default_factory=dict)
@@ -154,11 +160,19 @@ class _Namespace:
 class MemoryStore:
     """The Store in memory; safe to share between threads.
 
-    `log_commits` bounds the log in commits. `clock` gives seconds; a test can turn it.
+    `log_commits` bounds the log in commits. `clock` gives seconds; a test can turn it. What a merge absorbs is kept for
+    `undo_seconds`.
     """
 
-    def __init__(self, *, log_commits: int = 1024, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        log_commits: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
+        undo_seconds: float = UNDO_SECONDS,
+    ) -> None:
         self._log_commits = log_commits
+        self._undo_seconds = undo_seconds
         self._clock = clock
         self._namespaces: dict[str, _Namespace] = {}
         # Those that may begin, opened or not.
@@ -371,6 +385,7 @@ class MemoryStore:
                     apart.append(merge)
                     continue
                 stands_for[proposed.survivor] = stands_for[proposed.loser] = merge.survivor
+                self._keep_remains(state, survivor, loser)
                 applied.append(self._merge(state, merge, survivor, loser, ruling))
                 changes += _merged_changes(merge, applied[-1].survivor)
             self._log(state, changes)
@@ -482,8 +497,13 @@ class MemoryStore:
             if proposed.undoes is not None and (undone is None or undone.undone_by is not None):
                 return None
             ruled = {i: state.clusters.get(i) for i in proposed.before}
+            part = proposed.part
+            if part is not None and not _may_part(state, part):
+                return None
             rows = {
-                i: cluster.cluster_row for i, cluster in ruled.items() if cluster and cluster.vector_sum is not None
+                i: cluster.cluster_row
+                for i, cluster in ruled.items()
+                if cluster and (cluster.vector_sum is not None or i == proposed.parted)
             }
             if {i: row.ruling for i, row in rows.items()} != proposed.before:
                 return None
@@ -498,6 +518,8 @@ class MemoryStore:
             number = 1 + max([state.operation_count, state.rules.operation, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
                 raise waits_to_be_published()
+            if merge is not None:
+                self._keep_remains(state, state.clusters[merge.survivor], state.clusters[merge.loser])
             changes: list[Change] = []
             for i, row in rows.items():
                 after = proposed.after[i]
@@ -515,7 +537,7 @@ class MemoryStore:
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                if row.exemplars != after.exemplars and cluster.vector_sum is not None and merge is None:
+                if row.exemplars != after.exemplars and cluster.vector_sum is not None and not (merge or part):
                     changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, None, after.exemplars))
             if proposed.rules is not None:
                 state.rules = replace(proposed.rules.after, operation=number)
@@ -526,6 +548,9 @@ class MemoryStore:
             state.constrained = state.seq if changes else state.constrained
             if merge is not None:
                 self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
+            if part is not None:
+                self._log(state, _part(state, part))
+                state.constrained = state.seq
             operation = Operation(
                 proposed.id,
                 number,
@@ -538,6 +563,7 @@ class MemoryStore:
                 proposed.undoes,
                 survivor=proposed.survivor,
                 rules=proposed.rules and RulesChange.of(proposed.rules.document()),
+                parted=proposed.parted,
             )
             state.operation_count = number
             state.operations[number] = operation
@@ -545,6 +571,11 @@ class MemoryStore:
             if undone is not None:
                 state.operations[undone.number] = replace(undone, undone_by=number)
             return operation
+
+    def remains(self, namespace: str, cluster_id: int) -> Remains | None:
+        with self._lock:
+            found = self._get(namespace).remains.get(cluster_id)
+            return None if found is None else found[0]
 
     def operation(self, namespace: str, number: int) -> Operation | None:
         with self._lock:
@@ -1000,6 +1031,28 @@ class MemoryStore:
         survivor.labelled = labelled
         return _merged_changes(merge, survivor.cluster_row)
 
+    def _keep_remains(self, state: _Namespace, survivor: _Cluster, loser: _Cluster) -> None:
+        kept, lost, now = survivor.cluster_row, loser.cluster_row, self._clock()
+        assert loser.vector_sum is not None  # noqa: S101 - it is live
+        remains = Remains(
+            uuid.uuid4().hex,
+            lost.cluster_id,
+            kept.cluster_id,
+            lost.size,
+            loser.members,
+            loser.vector_sum,
+            loser.features,
+            lost.kept_members,
+            tuple(one.name for one in lost.exemplars),
+            replace(kept.ruling, exemplars=()),
+            tuple(one.name for one in kept.exemplars),
+        )
+        state.remains.pop(lost.cluster_id, None)
+        state.remains[lost.cluster_id] = remains, lost.in_flight, now
+        oldest = now - self._undo_seconds
+        last = list(state.remains.items())[-REMAINS_KEPT:]
+        state.remains = {i: one for i, one in last if one[2] > oldest}
+
     def _merge(
         self, state: _Namespace, merge: Merge, survivor: _Cluster, loser: _Cluster, ruling: Ruling
     ) -> AppliedMerge:
@@ -1154,6 +1207,59 @@ def _tail(state: _Namespace, seq: int) -> Tail:
     if not entries or entries[0][0] != seq + 1:
         return Tail(state.seq, None)
     return Tail(state.seq, [change for _, changes in entries for change in changes])
+
+
+def _may_part(state: _Namespace, part: Part) -> bool:
+    remains = state.remains.get(part.remains.cluster_id)
+    survivor, returned = state.clusters.get(part.survivor), state.clusters.get(part.remains.cluster_id)
+    return (
+        remains is not None
+        and remains[0].key == part.remains.key
+        and survivor is not None
+        and survivor.vector_sum is not None
+        and survivor.members == part.survivor_members > remains[0].members
+        and survivor.cluster_row.size > remains[0].size
+        and returned is not None
+        and returned.merged_into is not None
+        and not returned.retired
+    )
+
+
+def _part(state: _Namespace, part: Part) -> list[Change]:
+    """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns what the log tells."""
+    remains, was, _ = state.remains.pop(part.remains.cluster_id)
+    survivor, returned = state.clusters[part.survivor], state.clusters[remains.cluster_id]
+    left, back = _parted(survivor.cluster_row.in_flight, remains.cluster_id, was)
+    row = survivor.cluster_row
+    survivor.cluster_row = replace(row, size=row.size - remains.size, in_flight=left, kept_members=part.kept_members)
+    survivor.members, survivor.vector_sum = survivor.members - remains.members, part.vector_sum
+    returned.cluster_row = replace(
+        returned.cluster_row, size=remains.size, in_flight=back, kept_members=remains.kept_members
+    )
+    returned.members, returned.vector_sum, returned.merged_into = remains.members, remains.vector_sum, None
+    returned.features = remains.features
+    return [
+        ClusterMoved(part.survivor, survivor.members, part.vector_sum, None, survivor.cluster_row.exemplars),
+        ClusterMoved(
+            remains.cluster_id,
+            remains.members,
+            remains.vector_sum,
+            remains.features or None,
+            returned.cluster_row.exemplars,
+        ),
+    ]
+
+
+def _parted(now: InFlight, returned: int, was: InFlight) -> tuple[InFlight, InFlight]:
+    """What is in flight of a survivor and of the cluster that parts from it, which had `was` when it was absorbed."""
+    own = {at: set(offsets) for at, offsets in was.joins.items()}
+    left = {at: tuple(o for o in offsets if o not in own.get(at, ())) for at, offsets in now.joins.items()}
+    back = {at: tuple(o for o in offsets if o in own.get(at, ())) for at, offsets in now.joins.items()}
+    others = [one for one in now.absorbed if one != returned]
+    return (
+        InFlight({at: some for at, some in left.items() if some}, tuple(i for i in others if i not in was.absorbed)),
+        InFlight({at: some for at, some in back.items() if some}, tuple(i for i in others if i in was.absorbed)),
+    )
 
 
 def _merged_changes(merge: Merge, survivor: ClusterRow) -> list[Change]:

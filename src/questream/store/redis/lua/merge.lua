@@ -5,8 +5,9 @@
 -- other binds it. Of the two that are one by now, the named one's id survives, else the larger one's, else the
 -- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
 -- names what did not survive means what did.
--- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases
--- ARGV: 1 JSON {store epoch, seq, log_entries, exemplars_kept, members_kept: references of each kind,
+-- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases, remains
+-- ARGV: 1 JSON {store epoch, seq, log_entries, exemplars_kept, members_kept: references of each kind, remains_kept, undo_ms: how much is
+--               kept of what merges absorb, and how long,
 --               merges: [[survivor id, loser id, survivor members, loser members,
 --                         [label, route] dropped with the loser, '' for none, or false,
 --                         whether an operator merges them: pinned clusters too,
@@ -18,7 +19,7 @@
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
 --                        exemplars, kept}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
-local singletons_key, aliases_key = KEYS[#KEYS - 1], KEYS[#KEYS]
+local singletons_key, aliases_key, remains_key = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])
 local function survivor_key(i) return KEYS[3 + 2 * i] end
 local function loser_key(i) return KEYS[4 + 2 * i] end
@@ -129,6 +130,8 @@ for i, merge in ipairs(batch.merges) do
     if not moved then apart[#apart + 1] = {i, survivor_id, loser_id} end
   else
     stands_for[proposed_survivor], stands_for[proposed_loser] = kept_id, kept_id
+    keep_remains({key = remains_key, most = batch.remains_kept, undo_ms = batch.undo_ms}, meta_key, survivor_id, loser_id,
+      survivor, loser)
     redis.call('HINCRBY', survivor, 'revision', 1)
     redis.call('HINCRBY', loser, 'revision', 1)
     if label ~= '' then redis.call('HSET', survivor, 'label', label) end

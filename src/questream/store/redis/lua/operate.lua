@@ -2,22 +2,26 @@
 -- before, also where the namespace has lost its count.
 -- What becomes of exemplars and rules is in the log: workers that have not seen it decide again (`constrained` of meta).
 -- Rules stand there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
--- A merge is an operation on the survivor and the one that goes, in this order.
--- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, then N clusters
+-- A merge is an operation on the survivor and the one that goes, in this order; where it is undone, on the one that the
+-- survivor is by now and the one that comes back.
+-- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, then N clusters
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
 --                                 references of each kind that a cluster keeps},
+--               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it},
+--               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
 --               rules: false, or [JSON of the namespace's rules before, after], '' for none},
---       2 the operation as it is kept, but for its time, 3 the sum of a merge, else ''
+--       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else ''
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
 --          was before, or a centroid of a merge has moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
-local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key = unpack(KEYS, 1, 8)
-local request, text, merged_sum = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
-local merge = request.merge
-local function cluster_key(i) return KEYS[8 + i] end
+local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key, remains_key
+  = unpack(KEYS, 1, 9)
+local request, text, sum_after = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
+local merge, parting = request.merge, request.part
+local function cluster_key(i) return KEYS[9 + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
@@ -34,6 +38,8 @@ if request.undoes ~= 0 and (redis.call('HEXISTS', operations_key, undone_field) 
     or redis.call('HEXISTS', operations_key, undoes) == 0) then
   return false
 end
+local remains = parting and remains_of(remains_key, parting[2])
+if parting and (not remains or remains.generation ~= (redis.call('HGET', meta_key, 'generation') or '0')) then return false end
 local rules, known_rules = request.rules, string.match(meta[6] or '0 ', '^%d+ (.*)$')
 if not known_rules then return lost('the rules cannot be read') end
 if rules and known_rules ~= rules[1] then return false end
@@ -48,7 +54,16 @@ for i, cluster in ipairs(request.clusters) do
   end
   local operation, known_ruling = string.match(ruled or '0 -', '^(%d+) (.+)$')
   if not operation then return lost('a ruling cannot be read') end
-  if not members or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling
+  local is_there = members
+  if parting and i == 2 then
+    is_there = merged_into and not retired and redis.call('HGET', cluster_key(i), 'remains') == parting[2]
+  elseif parting then
+    local whole = redis.call('HMGET', cluster_key(i), unpack(WHOLE))
+    if members and not is_whole(whole) then return lost('a cluster is cut short') end
+    is_there = members and tonumber(members) == parting[1] and parting[1] > tonumber(remains.members)
+      and tonumber(size) > tonumber(remains.size)
+  end
+  if not is_there or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling
     or (known[9] or '') ~= exemplars then
     return false
   end
@@ -63,14 +78,16 @@ number = number + 1
 local publishing = redis.call('HMGET', meta_key, 'operation_epoch', 'operations_published')
 if publishing[1] and number - request.kept > (tonumber(publishing[2] or 0) or 0) then return 'waits' end
 
-local function put(key, field, value)
-  if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end
-end
-
 local now_ms = time_ms()
 local log = open_log(log_key, tonumber(meta[1]))
 local standings = {}
 for i = 1, merge and 2 or 0 do standings[i] = redis.call('HMGET', cluster_key(i), unpack(STANDING)) end
+local one_id, other_id = request.clusters[1] and as_text(request.clusters[1][1]), request.clusters[2]
+  and as_text(request.clusters[2][1])
+if merge then
+  keep_remains({key = remains_key, most = request.remains_kept, undo_ms = request.undo_ms}, meta_key, one_id, other_id,
+    cluster_key(1), cluster_key(2))
+end
 for i, cluster in ipairs(request.clusters) do
   local id, label, route, _, exemplars, new_label, new_route, new_ruling, new_exemplars = unpack(cluster)
   local key = cluster_key(i)
@@ -80,7 +97,7 @@ for i, cluster in ipairs(request.clusters) do
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
-  if exemplars ~= new_exemplars and not merge then
+  if exemplars ~= new_exemplars and not (merge or parting) then
     put(key, 'exemplars', new_exemplars)
     local centroid = redis.call('HMGET', key, 'members', 'sum')
     log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars)
@@ -91,8 +108,8 @@ if merge then
   local features, members_kept = merge[3], merge[4]
   local keys = {survivor = cluster_key(1), loser = cluster_key(2), idle = idle_key, singletons = singletons_key,
     aliases = aliases_key}
-  absorb(log, keys, as_text(request.clusters[1][1]), as_text(request.clusters[2][1]), standings[1], standings[2],
-    {members = as_text(merge[1] + merge[2]), sum = merged_sum, features = features, exemplars = request.clusters[1][9],
+  absorb(log, keys, one_id, other_id, standings[1], standings[2],
+    {members = as_text(merge[1] + merge[2]), sum = sum_after, features = features, exemplars = request.clusters[1][9],
       members_kept = members_kept})
 end
 if rules then
@@ -101,6 +118,13 @@ if rules then
   log.append('mean', as_text(tonumber(meta[3])), 'sum', meta[7] or string.rep('\0', 4 * tonumber(meta[8])), 'rules', text)
   redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
   redis.call('ZADD', outbox_key, now_ms, '0')
+end
+if parting then
+  local keys = {survivor = cluster_key(1), returned = cluster_key(2), idle = idle_key, singletons = singletons_key,
+    aliases = aliases_key}
+  part(log, keys, one_id, other_id, remains, {members = as_text(parting[1] - tonumber(remains.members)), sum = sum_after,
+    kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9]})
+  redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
 end
 close_log(log, meta_key, idle_key, request.log_entries)
 redis.call('HSET', meta_key, 'operation_count', as_text(number))

@@ -164,6 +164,105 @@ local function joined(one, other)
   return cjson.encode(joins)
 end
 
+local function put(key, field, value)
+  if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end
+end
+
+-- The names of exemplars, with a space between.
+local function exemplar_names(text)
+  local names = {}
+  for token in string.gmatch(text or '', '%S+') do names[#names + 1] = string.match(token, '^[^:]*') end
+  return table.concat(names, ' ')
+end
+
+-- Keep what a cluster was that another is about to absorb, so that the merge can be undone: `remains` is {key of the stream,
+-- most: how many it keeps, undo_ms: for how long}. No text of a question is in it.
+local function keep_remains(remains, meta_key, survivor_id, loser_id, survivor, loser)
+  if remains.undo_ms <= 0 then return end
+  if is_other('XRANGE', remains.key, '-', '+', 'COUNT', 1) then redis.call('DEL', remains.key) end
+  local text = {}
+  local names = {'size', 'members', 'sum', 'features', 'kept', 'joins', 'absorbed', 'exemplars'}
+  for i, value in ipairs(redis.call('HMGET', loser, unpack(names))) do text[names[i]] = value or '' end
+  local kept = redis.call('HMGET', survivor, 'label', 'route', 'ruled', 'exemplars')
+  local entry = redis.call('XADD', remains.key, 'MAXLEN', remains.most, '*', 'cluster', loser_id, 'survivor', survivor_id,
+    'size', text.size, 'members', text.members, 'sum', text.sum, 'features', text.features, 'kept', text.kept,
+    'joins', text.joins, 'absorbed', text.absorbed, 'exemplars', exemplar_names(text.exemplars),
+    'label', kept[1] or '', 'route', kept[2] or '', 'ruled', kept[3] or '', 'kept_exemplars', exemplar_names(kept[4]),
+    'generation', redis.call('HGET', meta_key, 'generation') or '0')
+  redis.call('XTRIM', remains.key, 'MINID', as_text(math.max(0, time_ms() - remains.undo_ms)))
+  redis.call('HSET', loser, 'remains', entry)
+end
+
+-- An entry of the stream as a table, or nil.
+local function remains_of(key, entry)
+  if is_other('XRANGE', key, '-', '+', 'COUNT', 1) then return nil end
+  local found = redis.call('XRANGE', key, entry, entry)[1]
+  if not found then return nil end
+  local remains = {}
+  for i = 1, #found[2], 2 do remains[found[2][i]] = found[2][i + 1] end
+  return remains
+end
+
+-- The offsets of `all` that are not in `own`, and those that are: JSON by partition, '' for none.
+local function parted_joins(all, own)
+  local left, back = {}, {}
+  local of_own = own ~= '' and cjson.decode(own) or {}
+  for partition, offsets in pairs(cjson.decode(all or '{}')) do
+    local is_own = {}
+    for _, offset in ipairs(of_own[partition] or {}) do is_own[offset] = true end
+    for _, offset in ipairs(offsets) do
+      local side = is_own[offset] and back or left
+      side[partition] = side[partition] or {}
+      side[partition][#side[partition] + 1] = offset
+    end
+  end
+  return next(left) and cjson.encode(left) or '', next(back) and cjson.encode(back) or ''
+end
+
+-- The ids of `all` without `id` and those of `own`, and those of `own` that are in it.
+local function parted_absorbed(all, id, own)
+  local left, back = {}, {}
+  for one in string.gmatch(all or '', '%S+') do
+    if one ~= id then
+      local side = string.find(' ' .. own .. ' ', ' ' .. one .. ' ', 1, true) and back or left
+      side[#side + 1] = one
+    end
+  end
+  return table.concat(left, ' '), table.concat(back, ' ')
+end
+
+-- Let a cluster that was merged away stand by itself again, as its `remains` say, but for what people decided of both and
+-- their revisions. `keys` are {survivor, returned, idle, singletons, aliases}; `made` is what becomes of them: {members, sum
+-- and kept of the survivor, exemplars of the survivor, returned_exemplars}.
+local function part(log, keys, survivor_id, returned_id, remains, made)
+  local survivor, returned = keys.survivor, keys.returned
+  local known = redis.call('HMGET', survivor, 'joins', 'absorbed', 'seen')
+  local joins, own_joins = parted_joins(known[1], remains.joins)
+  local absorbed, own_absorbed = parted_absorbed(known[2], returned_id, remains.absorbed)
+  redis.call('HSET', survivor, 'members', made.members, 'sum', made.sum)
+  local size = redis.call('HINCRBY', survivor, 'size', '-' .. remains.size)
+  put(survivor, 'joins', joins)
+  put(survivor, 'absorbed', absorbed)
+  put(survivor, 'kept', made.kept)
+  put(survivor, 'exemplars', made.exemplars)
+  redis.call('HDEL', returned, 'merged_into', 'remains')
+  redis.call('HSET', returned, 'members', remains.members, 'sum', remains.sum, 'size', remains.size)
+  put(returned, 'joins', own_joins)
+  put(returned, 'absorbed', own_absorbed)
+  put(returned, 'features', remains.features)
+  put(returned, 'kept', remains.kept)
+  put(returned, 'exemplars', made.returned_exemplars)
+  local seen = redis.call('HGET', returned, 'seen')
+  redis.call('ZREM', keys.aliases, returned_id)
+  redis.call('ZADD', keys.idle, seen, returned_id)
+  if remains.size == '1' then redis.call('ZADD', keys.singletons, seen, returned_id) end
+  if size == 1 then redis.call('ZADD', keys.singletons, known[3], survivor_id) end
+  log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, 'exemplars', made.exemplars)
+  local more = looked_at(remains.features ~= '' and remains.features)
+  log.append('moved', returned_id, 'members', remains.members, 'sum', remains.sum, 'exemplars', made.returned_exemplars,
+    unpack(more))
+end
+
 -- Let a cluster absorb another, but for what people decided of both and their revisions. `keys` are {survivor, loser, idle,
 -- singletons, aliases}, `kept` and `lost` the STANDING of both; `made` is what becomes of them: {members, sum, features or
 -- false, exemplars or '', members_kept: references of each kind}.

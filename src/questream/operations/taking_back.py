@@ -1,0 +1,40 @@
+"""An operation is taken back: what it made of a ruling becomes what that was, and what was decided since stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from questream.domain import Operation, Ruling
+from questream.errors import OperationRefused
+from questream.operations.binding import without
+
+
+def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
+    """The change from what an operation made of a ruling to what that was; other decisions since then stay."""
+
+    def change(ruling: Ruling) -> Ruling:
+        new = ruling
+        if (before.label, before.route) != (after.label, after.route):
+            require_standing(undone, (ruling.label, ruling.route) == (after.label, after.route))
+            new = replace(new, label=before.label, route=before.route)
+        if before.pinned != after.pinned:
+            require_standing(undone, ruling.pinned == after.pinned)
+            new = replace(new, pinned=before.pinned)
+        added = [end for end in after.separations if end not in before.separations]
+        removed = [end for end in before.separations if end not in after.separations]
+        require_standing(undone, set(added) <= set(ruling.separations))
+        kept = [end for end in new.separations if end not in added]
+        separations = (*kept, *(end for end in removed if end not in kept))
+        return replace(new, separations=separations, exemplars=without(ruling, before, after))
+
+    return change
+
+
+def require_standing(undone: Operation, stands: bool) -> None:
+    """Raise OperationRefused unless what an operation decided still stands."""
+    if not stands:
+        raise OperationRefused(
+            f"what operation {undone.number} decided was decided anew since",
+            "undo the later one first: `questream clusters history` shows it",
+        )
