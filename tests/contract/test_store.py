@@ -29,6 +29,7 @@ from questream.errors import (
 from questream.store.ledger import decide
 from questream.store.protocol import (
     LAYOUT,
+    AskedTurn,
     ClusterUpdate,
     Committed,
     Identity,
@@ -44,6 +45,7 @@ from questream.store.protocol import (
     Store,
     StreamTopics,
     Tail,
+    Turn,
     Waiting,
 )
 from questream.store.redis.store import RedisStore
@@ -374,6 +376,55 @@ def test_turns_come_in_the_order_they_were_asked_for(store: Store, namespace: st
     assert isinstance(commit(store, namespace, replace(again, turn="far")), Committed)
     assert stale_turn(store, namespace, late_in(2), "farther") == "own"
     assert stale_turn(store, namespace, late_in(3)) == "other"
+
+
+def asked_turn(store: Store, namespace: str, seq: int, worker: str) -> Turn:
+    asked = AskedTurn(store.store_epoch(namespace) or "", seq, worker)
+    reply = store.ask_turns({namespace: asked})[namespace]
+    assert isinstance(reply, Turn)
+    return reply
+
+
+def test_a_turn_that_is_asked_for_comes_with_what_was_missed_and_refuses_others(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    mine = asked_turn(store, namespace, FIRST_SEQ, "ada")
+    assert (mine.whose, mine.missed.seq) == ("own", seq)
+    assert [c.cluster_id for c in mine.missed.changes or () if isinstance(c, ClusterMoved)] == [1, 2]
+    assert asked_turn(store, namespace, seq, "bob") == Turn(Tail(seq, []), "other")
+    opening = proposal(creation(3, vector(0, 0, 0, 1)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert stale_turn(store, namespace, opening) == "other"
+    assert isinstance(commit(store, namespace, replace(opening, turn="ada")), Committed)
+    assert asked_turn(store, namespace, seq + 1, "bob").whose == "own"
+
+
+def test_a_turn_that_is_asked_for_again_and_again_ends_with_its_time(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = create_two(store, namespace).seq
+    for module in ("redis.commits", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 0.5)
+
+    def turns() -> list[str]:
+        return [asked_turn(store, namespace, seq, worker).whose for worker in ("ada", "bob")]
+
+    assert turns()[0] == "own"
+    wait_until(lambda: turns() == ["other", "own"], "the turn of a worker that never commits is over")
+
+
+def test_a_batch_that_was_decided_before_ends_the_turn_of_its_worker(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    assert asked_turn(store, namespace, seq, "ada").whose == "own"
+    assert asked_turn(store, namespace, seq, "bob").whose == "other"
+    again = proposal(creation(3, vector(0, 0, 0, 1)), rows=batch(row(0, 3, created=True)), seq=seq)
+    assert isinstance(commit(store, namespace, replace(again, turn="ada")), Replayed)
+    assert asked_turn(store, namespace, seq, "bob").whose == "own"
+
+
+def test_a_turn_in_another_store_epoch_is_refused_and_stops_no_other(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    epoch = store.store_epoch(namespace) or ""
+    assert isinstance(store.ask_turns({namespace: AskedTurn("another", seq, "ada")})[namespace], RecoveryNeeded)
+    assert isinstance(store.ask_turns({namespace: AskedTurn(epoch, seq + 1, "ada")})[namespace], RecoveryNeeded)
 
 
 def late_in(partition: int) -> Proposal:

@@ -191,20 +191,25 @@ class BatchAssigner:
 
     def _bring_up_to_date(self) -> None:
         """Rows changed by the log or by an earlier plan get their products anew; all others keep them."""
-        count = self._mirror.count
-        if count + len(self._vectors) > self._dots.shape[1]:
-            self._score(count)
-            return
+        count, scored = self._mirror.count, self._dots.shape[1]
+        if count + len(self._vectors) > scored:
+            grown = self._room(count)
+            grown[:, :scored] = self._dots
+            self._dots = grown
+            self._stale.update(range(scored, count))
         rows = sorted(row for row in self._stale if row < count)
         if rows:
             self._dots[:, rows] = self._vectors @ self._mirror.sums[rows].T
         self._stale.clear()
 
     def _score(self, count: int) -> None:
-        # Room beyond this batch's own creations, so that a retry after others created need not score all again.
-        self._dots = np.empty((len(self._vectors), count + 2 * len(self._vectors) + 64), np.float32)
+        self._dots = self._room(count)
         np.matmul(self._vectors, self._mirror.sums.T, out=self._dots[:, :count])
         self._stale.clear()
+
+    def _room(self, count: int) -> Matrix:
+        """Room for products beyond this batch's own creations, so that what others create needs no more each time."""
+        return np.empty((len(self._vectors), count + 2 * len(self._vectors) + 64), np.float32)
 
 
 def _score_row(

@@ -67,6 +67,11 @@ class Plan:
         return any(choice.created for choice in self.choices)
 
     @property
+    def moves_log(self) -> bool:
+        """Whether any centroid or the mean moves."""
+        return bool(self.mean_learned) or any(touched.learned for touched in self.touched.values())
+
+    @property
     def moved(self) -> list[int]:
         """Clusters that existed for at least one question before they learned: those which may now be one with another.
 

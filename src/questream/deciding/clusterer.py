@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,18 +28,20 @@ from questream.deciding.proposal import (
     rounded,
 )
 from questream.deciding.states import live_state, namespace_state
+from questream.deciding.turns import Turns
 from questream.domain import ClusterEvent, Decision, RunnerUp, Vector
 from questream.errors import Contended, NamespaceRefused, QuestreamError, RecoveryNeeded, Superseded
 from questream.store.ledger import decide
-from questream.store.protocol import Committed, LedgerRow, Proposal, Replayed, Stale, Store
+from questream.store.protocol import Committed, LedgerRow, Proposal, Replayed, Stale, Store, Tail, Turn, Whose
 
 # Losing a race is normal at a cold start and costs a rescore of what the winner moved. Every loss is somebody's commit,
-# so after a few in a row it pays to let the others finish. A worker far from the store would lose for ever to those
-# that are near: after some losses it asks for a turn, in which nobody else moves the log.
+# so after a few in a row it pays to let the others finish. Workers that lose again and again take turns (turns.py), in
+# which nobody else moves the log: one far from the store would lose for ever to those that are near.
 _PATIENT_ATTEMPTS = 3
-_LOSSES_BEFORE_A_TURN = 2
-_LONGEST_WAIT_FOR_A_TURN_SECONDS = 0.02
+_WAIT_FOR_A_TURN_SECONDS = 0.004
 _ATTEMPTS = 200
+# As long as the turns of some workers that all have died.
+_WAITS_FOR_A_TURN = 5000
 _BACKOFF_SECONDS = 0.002
 _LONGEST_BACKOFF_SECONDS = 0.1
 
@@ -54,9 +55,16 @@ class _Attempt:
     mirror: Mirror
     assigner: BatchAssigner
     losses: int = 0
-    plan: Plan = field(init=False)
+    turn: Whose = ""
+    plan: Plan | None = None
     rows: list[LedgerRow] = field(init=False)
     proposal: Proposal = field(init=False)
+
+    def planned(self) -> Plan:
+        """The plan against the mirror as it stands."""
+        if self.plan is None:
+            self.plan = self.assigner.plan()
+        return self.plan
 
 
 class Clusterer:
@@ -88,13 +96,14 @@ class Clusterer:
         self._max_namespaces = max_namespaces
         self._clock = clock
         self._sleep = sleep
-        self._turn = uuid.uuid4().hex[:12]
+        self._turns = Turns(store)
 
     def let_go(self, namespace: str) -> None:
         """Follow the namespace no longer; its mirror is loaded again when a question comes to it."""
         self.mirrors.let_go(namespace)
         self._merging.let_go(namespace)
         self._paths.let_go(namespace)
+        self._turns.let_go(namespace)
 
     def decide(
         self,
@@ -130,12 +139,49 @@ class Clusterer:
         for namespace in self.mirrors.make_room([batch.namespace for batch in batches if batch.is_open]):
             self._merging.propose_again(namespace)
             self._paths.let_go(namespace)
-        for _ in range(_ATTEMPTS):
-            open_batches = [batch for batch in batches if batch.is_open]
-            if not open_batches:
-                return
-            self._commit(open_batches, attempts, published_below)
-        raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+            self._turns.let_go(namespace)
+        attempts_left, waits_left = _ATTEMPTS, _WAITS_FOR_A_TURN
+        while open_batches := [batch for batch in batches if batch.is_open]:
+            if not attempts_left or not waits_left:
+                raise Contended(f"{_ATTEMPTS} attempts to commit a batch lost to other workers")
+            in_turn = self._take_turns(open_batches, attempts)
+            if in_turn:
+                attempts_left -= 1
+                self._commit(in_turn, attempts, published_below)
+            else:
+                waits_left -= 1
+                self._sleep(random.uniform(0, _WAIT_FOR_A_TURN_SECONDS))  # noqa: S311 - spreads retries, guards nothing
+
+    def _take_turns(self, batches: Sequence[NamespaceBatch], attempts: dict[str, _Attempt]) -> list[NamespaceBatch]:
+        """Where others keep coming first, ask for a turn, with what was missed; the plan is made beside that.
+
+        Returns the batches to propose now: all but those for which it is another's turn.
+        """
+        asking = []
+        for batch in batches:
+            attempt = attempts.get(batch.namespace)
+            if attempt is None:
+                attempt = attempts[batch.namespace] = self._begin(batch)
+            if attempt.turn == "other" or (
+                attempt.turn == "" and self._turns.token(batch.namespace) and attempt.planned().moves_log
+            ):
+                asking.append(batch)
+        started = time.perf_counter()
+        replies = self._turns.ask([(batch.namespace, attempts[batch.namespace].mirror) for batch in asking])
+        seconds = (time.perf_counter() - started) / max(1, len(asking))
+        failures: list[QuestreamError] = []
+        for batch in asking:
+            batch.commit_seconds += seconds
+            with _failing_alone(batch, failures):
+                match replies[batch.namespace]:
+                    case Turn() as reply:
+                        self._follow(attempts[batch.namespace], reply.missed)
+                        attempts[batch.namespace].turn = reply.whose
+                    case error:
+                        raise error
+        if failures:
+            raise failures[0]
+        return [batch for batch in batches if batch.is_open and attempts[batch.namespace].turn != "other"]
 
     def _commit(
         self,
@@ -143,12 +189,9 @@ class Clusterer:
         attempts: dict[str, _Attempt],
         published_below: Mapping[tuple[str, int], int],
     ) -> None:
-        """Plan what is pending and commit it, of all namespaces in one round trip; then do what each reply asks for."""
+        """Commit what is planned, of all namespaces in one round trip; then do what each reply asks for."""
         for batch in batches:
-            attempt = attempts.get(batch.namespace)
-            if attempt is None:
-                attempt = attempts[batch.namespace] = self._begin(batch)
-            self._plan(attempt, published_below)
+            self._propose(attempts[batch.namespace], published_below)
         started = time.perf_counter()
         replies = self._store.commit({batch.namespace: attempts[batch.namespace].proposal for batch in batches})
         seconds = (time.perf_counter() - started) / len(batches)
@@ -180,16 +223,15 @@ class Clusterer:
         looks = [features(batch.arrivals[i].text) for i in batch.pending] if config.rules.judges else None
         return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules, looks))
 
-    def _plan(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
-        batch, mirror, config = attempt.batch, attempt.mirror, attempt.config
+    def _propose(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
+        batch, mirror, config, plan = attempt.batch, attempt.mirror, attempt.config, attempt.planned()
         arrivals = [batch.arrivals[i] for i in batch.pending]
-        attempt.plan = attempt.assigner.plan()
-        rows = [ledger_row(arrival, choice) for arrival, choice in zip(arrivals, attempt.plan.choices, strict=True)]
+        rows = [ledger_row(arrival, choice) for arrival, choice in zip(arrivals, plan.choices, strict=True)]
         attempt.rows = self._paths.of_rows(batch.namespace, mirror, rows, batch.vectors[batch.pending])
         attempt.proposal = propose(
             mirror,
             attempt.assigner,
-            attempt.plan,
+            plan,
             arrivals,
             attempt.rows,
             published_below,
@@ -200,37 +242,48 @@ class Clusterer:
             threshold=config.rules.threshold,
             decided_at=int(self._clock() * 1000),
             keep_texts=self._keep_texts,
-            turn=self._turn if attempt.losses >= _LOSSES_BEFORE_A_TURN else "",
+            turn=self._turns.token(batch.namespace),
         )
 
     def _catch_up_and_rescore(self, attempt: _Attempt, reply: Stale) -> None:
         """Others came first: follow them, and score anew what they moved."""
         batch = attempt.batch
         batch.stale_retries += 1
-        batch.missed_changes += len(reply.missed.changes or ())
-        changed = self.mirrors.apply(batch.namespace, reply.missed)
+        attempt.turn = reply.turn
+        # A wait for another worker's turn is no loss.
+        attempt.losses += reply.turn != "other"
+        self._turns.note_refused(batch.namespace)
+        self._follow(attempt, reply.missed)
+
+    def _follow(self, attempt: _Attempt, missed: Tail) -> None:
+        """Bring the mirror up to what others did, and score it; the next plan is made beside it."""
+        batch = attempt.batch
+        batch.missed_changes += len(missed.changes or ())
+        changed = self.mirrors.apply(batch.namespace, missed)
         if changed is None or self.mirrors.rules(batch.namespace) != attempt.config.rules:
             again = self._begin(batch)
             attempt.mirror, attempt.assigner, attempt.config = again.mirror, again.assigner, again.config
-        else:
+            attempt.plan = None
+        elif missed.changes:
             attempt.assigner.rescore(changed)
-        # A wait for another worker's turn is no loss.
-        attempt.losses += reply.turn != "other"
+            attempt.plan = None
 
     def _adopt(self, attempt: _Attempt, reply: Committed) -> None:
         """The batch happened: bring the mirror up to it, note decisions and states, merge what it moved together."""
         batch, proposal, namespace = attempt.batch, attempt.proposal, attempt.batch.namespace
+        plan = attempt.planned()
         batch.missed_changes += len(reply.missed.changes or ())
         for part in proposal.partitions:
             self.namespaces.note_head(namespace, (part.topic, part.partition), proposal.store_epoch, part.last)
+        self._turns.note_committed(namespace, batch.missed_changes)
         self.mirrors.advance(namespace, reply.missed, reply.seq, changes_of(proposal))
         model = attempt.config.identity.model
         joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
         for i, row in zip(batch.pending, attempt.rows, strict=True):
             batch.decisions[i] = decide(row, reply.cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
         batch.outbox_position = reply.outbox_position
-        self._merging.note_moved(namespace, attempt.plan.moved)
-        may_merge = attempt.plan.may_merge
+        self._merging.note_moved(namespace, plan.moved)
+        may_merge = plan.may_merge
         self._merging.merge(batch, attempt.config, may_merge and may_merge.but_for(reply.missed.changes))
         mirror = self.mirrors.follow(namespace)
         for update in proposal.cluster_updates:
@@ -304,7 +357,7 @@ def _failing_alone(batch: NamespaceBatch, failures: list[QuestreamError]) -> Ite
 def _back_off_seconds(losses: int, reply: Stale) -> float:
     """How long to wait at the longest before the next attempt."""
     if reply.turn == "other":
-        return _LONGEST_WAIT_FOR_A_TURN_SECONDS
+        return _WAIT_FOR_A_TURN_SECONDS
     if reply.turn == "" and losses > _PATIENT_ATTEMPTS:
         return min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** (losses - _PATIENT_ATTEMPTS - 1))
     return 0.0

@@ -12,9 +12,18 @@ from hypothesis.stateful import initialize, rule
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.merging import Merge
 from questream.domain import Vector
-from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal, Restored, Store
+from questream.store.protocol import (
+    AskedTurn,
+    ClusterUpdate,
+    LedgerRow,
+    MeanUpdate,
+    PartitionBatch,
+    Proposal,
+    Restored,
+    Store,
+)
 from questream.store.retention import Retention
-from tests.contract.machine.stores import NAMES, PARTITIONS, PARTS, POSITIONS, TIMES, Stores
+from tests.contract.machine.stores import NAMES, PARTITIONS, PARTS, POSITIONS, TIMES, WORKERS, Stores
 from tests.kit.store_calls import commit_one, confirm_one, verify_one
 
 # Of references to questions: equal ones, and one that has none.
@@ -117,6 +126,16 @@ class Clusters(Stores):
         self.both(call)
         at = ("questions", partition)
         self.offsets[partition] = self.stores[0].heads(self.namespace, [at])[at] + 1
+
+    @rule(worker=WORKERS, late=st.sampled_from([0, 1, 3]), another=st.sampled_from([False, False, False, True]))
+    def ask_turn(self, worker: str, late: int, another: bool) -> None:
+        seq = max(1, self.whole.seq - late)
+
+        def call(store: Store) -> Any:
+            store_epoch = "another" if another else self.epoch(store)
+            return store.ask_turns({self.namespace: AskedTurn(store_epoch, seq, worker)})
+
+        self.both(call)
 
     @rule(
         pairs=st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=3),

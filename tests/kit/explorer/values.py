@@ -80,7 +80,8 @@ def _plain(value: Any) -> Any:
             )
         case Clusterer():
             unmerged = {name: ids for name, ids in value._merging._unmerged.items() if ids}
-            return _plain(value.mirrors._mirrors), value.namespaces.opened, _plain(unmerged)
+            refusals = value._turns._refusals
+            return _plain(value.mirrors._mirrors), value.namespaces.opened, _plain(unmerged), _plain(refusals)
         case MemoryStore():
             return _plain(value._namespaces)
         case BaseException():

@@ -105,7 +105,11 @@ def _no_sleep(seconds: float) -> None:
 
 
 def new_clusterer(scenario: Scenario) -> Frozen[Clusterer]:
-    """The product's, as a worker has it that has just started."""
+    """The product's, as a worker has it that has just started.
+
+    All workers have its token, so that no turn is another's: a turn that is never used ends with its time, which the
+    model has none of. What a turn keeps others from is decided by the log's place in any case.
+    """
     store = StorePort()
     recovery = StoreRecovery(store, TopicPort())  # type: ignore[arg-type]
     namespaces = Namespaces(store, NamespaceConfig(scenario.identity, scenario.rules), recover=recovery.recover)

@@ -9,6 +9,7 @@ from questream.store.protocol.clusters import Clusters
 from questream.store.protocol.commits import (
     TURN_SECONDS,
     AppliedMerge,
+    AskedTurn,
     ClusterRow,
     ClusterUpdate,
     CommitReply,
@@ -23,6 +24,8 @@ from questream.store.protocol.commits import (
     Replayed,
     Stale,
     Tail,
+    Turn,
+    Whose,
 )
 from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark
 from questream.store.protocol.namespaces import (
@@ -66,6 +69,7 @@ __all__ = [
     "TURN_SECONDS",
     "UNDO_SECONDS",
     "AppliedMerge",
+    "AskedTurn",
     "ClusterRow",
     "ClusterUpdate",
     "Clusters",
@@ -102,9 +106,11 @@ __all__ = [
     "StoredLevels",
     "StreamTopics",
     "Tail",
+    "Turn",
     "Unconfirmed",
     "Verified",
     "Waiting",
+    "Whose",
     "kept_rulings",
     "waits_to_be_published",
 ]
@@ -114,6 +120,7 @@ class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCa
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends
-    when the store's process does, or its memory: then `commit`, `merge`, `tail` and `ledger` raise RecoveryNeeded. A
-    call that finds part of the memory gone (a key missing, cut short, of another type, older than seen) ends it.
+    when the store's process does, or its memory: then `commit`, `merge`, `tail`, `ask_turns` and `ledger` raise
+    RecoveryNeeded. A call that finds part of the memory gone (a key missing, cut short, of another type, older than
+    seen) ends it.
     """

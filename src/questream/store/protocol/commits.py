@@ -25,6 +25,7 @@ from questream.store.protocol.outbox import OutboxPosition
 # A turn to move a namespace's log ends after so long, should the worker that has it have died. The worker needs two
 # calls to the store and a plan between them.
 TURN_SECONDS = 1.0
+Whose = Literal["own", "other", ""]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,24 @@ class Stale:
     """
 
     missed: Tail
-    turn: Literal["own", "other", ""] = ""
+    turn: Whose = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTurn:
+    """A worker's question for a turn: it stands at `seq` of a store epoch. `token` is a text without spaces."""
+
+    store_epoch: str
+    seq: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is to move the log, and what the worker that asked has missed of it; '' where too many wait."""
+
+    missed: Tail
+    whose: Whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +321,12 @@ class Commits(Protocol):
         Committing the same proposal twice is safe: the second time answers Replayed with the decisions of the first.
         What a namespace fails with is its reply, and stops no other: RecoveryNeeded if another store epoch than the
         proposal's stands. Raises StoreUnavailable where none is answered.
+        """
+
+    def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
+        """Stand in line for a turn in each of these namespaces, as Stale tells, in one round trip.
+
+        What a namespace fails with is its reply, as in `commit`. Raises StoreUnavailable where none is answered.
         """
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:

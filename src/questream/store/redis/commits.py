@@ -18,6 +18,7 @@ from questream.store.protocol import (
     REMAINS_KEPT,
     TURN_SECONDS,
     AppliedMerge,
+    AskedTurn,
     CommitReply,
     Committed,
     Ledger,
@@ -27,7 +28,9 @@ from questream.store.protocol import (
     Proposal,
     Replayed,
     Stale,
+    StoreError,
     Tail,
+    Turn,
 )
 from questream.store.redis.calls import RedisCalls, ScriptCall, answered, on_namespace
 from questream.store.redis.codec import (
@@ -109,6 +112,23 @@ class RedisCommits(RedisCalls):
         return {
             namespace: self._failing_alone(namespace, partial(_parsed_commit, proposal, reply))
             for (namespace, proposal), reply in zip(proposals.items(), replies, strict=True)
+        }
+
+    @translated()
+    def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
+        script, turn_ms = self._scripts["ask_turn"], int(TURN_SECONDS * 1000)
+        calls = [
+            ScriptCall(
+                script,
+                [self._keys.of(namespace, name) for name in ("meta", "log")],
+                [one.store_epoch, one.seq, one.token, turn_ms],
+            )
+            for namespace, one in asked.items()
+        ]
+        replies = self._call_all(calls)
+        return {
+            namespace: self._failing_alone(namespace, partial(_parsed_turn, reply))
+            for namespace, reply in zip(asked, replies, strict=True)
         }
 
     @on_namespace
@@ -233,6 +253,11 @@ def _parsed_commit(proposal: Proposal, reply: Any) -> Committed | Stale | Replay
             return Committed(seq, parse_tail(seq_before, missed), rows, position)
         case other:
             raise ValueError(f"the script that commits has no reply of {len(other)} parts")
+
+
+def _parsed_turn(reply: Any) -> Turn:
+    seq, missed, whose = answered(reply)
+    return Turn(parse_tail(seq, missed), whose.decode())
 
 
 def _joins(batch: PartitionBatch, slots: Mapping[int, int]) -> list[tuple[int, list[int]]]:

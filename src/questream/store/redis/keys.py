@@ -59,7 +59,7 @@ KINDS = (
         " mean_sum: the stream's mean; live live_seq: the index's size at that seq; generation: moves to"
         " another model; incarnation: the store epoch that stands; settling: the token of a recovery;"
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
-        " verify_before_commit.lua; turns: see commit.lua; head:TOPIC/PARTITION: store epoch and where"
+        " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; operations_published operation_epoch operation_claim: see"
         " claim_operations.lua; constrained: the seq at which exemplars or rules last changed; rules: number of the"

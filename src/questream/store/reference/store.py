@@ -35,6 +35,7 @@ from questream.store.protocol import (
     TURN_SECONDS,
     UNDO_SECONDS,
     AppliedMerge,
+    AskedTurn,
     ClusterRow,
     ClusterUpdate,
     CommitReply,
@@ -60,6 +61,7 @@ from questream.store.protocol import (
     StoreError,
     StreamTopics,
     Tail,
+    Turn,
     Unconfirmed,
     Verified,
     Waiting,
@@ -319,7 +321,9 @@ class MemoryStore:
                 ledgers[b.topic, b.partition].head < b.head for b in proposal.partitions
             ):
                 raise _lost(state, namespace)
+            state.turns.drop_late(self._clock())
             if any(b.first <= ledgers[b.topic, b.partition].head for b in proposal.partitions):
+                state.turns.end(proposal.turn)
                 return Replayed(ledgers)
             missed = _tail(state, proposal.seq)
             opened = {update.cluster_id for update in proposal.cluster_updates if update.creates}
@@ -329,7 +333,6 @@ class MemoryStore:
             if is_stale and proposal.seq == state.seq:
                 # Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
                 raise _lost(state, namespace)
-            state.turns.drop_late(self._clock())
             if is_stale or (proposal.moves_log and state.turns.first not in (None, proposal.turn)):
                 return Stale(missed, self._turn(state, proposal.turn))
             state.turns.end(proposal.turn)
@@ -349,6 +352,17 @@ class MemoryStore:
             self._log(state, changes)
             self._record(state, proposal, cluster_rows)
             return Committed(state.seq, missed, cluster_rows, self._position(state))
+
+    def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
+        return {name: _failing_alone(partial(self._ask_turn, name, one)) for name, one in asked.items()}
+
+    def _ask_turn(self, namespace: str, asked: AskedTurn) -> Turn:
+        with self._lock:
+            state = self._get_recovered(namespace, asked.store_epoch)
+            if asked.seq > state.seq:
+                raise _lost(state, namespace)
+            state.turns.drop_late(self._clock())
+            return Turn(_tail(state, asked.seq), self._turn(state, asked.token))
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:

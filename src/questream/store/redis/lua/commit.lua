@@ -1,7 +1,7 @@
 -- Commit one micro-batch of one namespace: all of it, or nothing. No vector arithmetic happens here.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
 -- ARGV: 1 JSON {store epoch, seq, log_entries, mean: [expected, questions] or false,
---               turn: a token of a worker that lost too often and asks for a turn, or '', turn_ms: how long one lasts,
+--               turn: a token of a worker that loses too often and asks for a turn, or '', turn_ms: how long one lasts,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
 --               members_kept: of each kind,
@@ -42,7 +42,10 @@ for p, partition in ipairs(partitions) do
   if is_short or head < seen_head then return lost('a ledger ends before an offset that it had') end
   replayed = replayed or first <= head
 end
+local now_ms = time_ms()
+local turns = open_turns(meta_key, batch.turn or '', now_ms)
 if replayed then
+  turns.finish()
   local ledgers = {}
   for p = 1, #partitions do
     ledgers[p] = redis.call('LRANGE', ledger_key(p), 0, -1)
@@ -50,65 +53,36 @@ if replayed then
   return {'replayed', ledgers}
 end
 
+local moves_log = batch.mean
 local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3]) or is_unaware(meta_key, batch.seq, seq)
 for t, touch in ipairs(touches) do
-  local id, _, expected_members = unpack(touch)
-  if expected_members == 0 then
-    stale = stale or seq ~= batch.seq or id < next_id
-    local known = redis.call('HMGET', cluster_key(t), 'revision', 'size', 'seen', 'joins')
-    if id >= next_id and (known[1] or known[2] or known[3] or known[4]) then
-      return lost('the next number is that of a cluster')
+  moves_log = moves_log or vector_sum(t) ~= ''
+  if touch[3] == 0 then stale = stale or seq ~= batch.seq or touch[1] < next_id end
+end
+-- Nothing is read of clusters for a batch that came too late, and is refused in any case.
+if seq == batch.seq or not (stale or moves_log and turns.is_others()) then
+  for t, touch in ipairs(touches) do
+    local id, _, expected_members = unpack(touch)
+    if expected_members == 0 then
+      local known = redis.call('HMGET', cluster_key(t), 'revision', 'size', 'seen', 'joins')
+      if id >= next_id and (known[1] or known[2] or known[3] or known[4]) then
+        return lost('the next number is that of a cluster')
+      end
+    else
+      local known = redis.call('HMGET', cluster_key(t), unpack(WHOLE))
+      local members = known[1]
+      if members and not is_whole(known) then return lost('a cluster is cut short') end
+      stale = stale or not members or (vector_sum(t) ~= '' and tonumber(members) ~= expected_members)
     end
-  else
-    local known = redis.call('HMGET', cluster_key(t), unpack(WHOLE))
-    local members = known[1]
-    if members and not is_whole(known) then return lost('a cluster is cut short') end
-    stale = stale or not members or (vector_sum(t) ~= '' and tonumber(members) ~= expected_members)
   end
 end
 -- Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
 if stale and seq == batch.seq then return lost('a cluster or the mean is not what the log made of it') end
 local missed = changes_after(log_key, batch.seq, seq)
-local now_ms = time_ms()
-
--- Workers that lost too often, in the order they asked: 'token deadline' with a mark `*` once its turn has begun. Only
--- the first of them moves the log, so that one far away commits too. A worker that is late has died, or asks again.
-local turns = {}
-for token, deadline, begun in string.gmatch(redis.call('HGET', meta_key, 'turns') or '', '(%S+) (%d+)(%*?);') do
-  local left_ms = tonumber(deadline) - now_ms
-  -- A deadline further away than a turn lasts was set by another clock.
-  if left_ms > 0 and left_ms <= 60000 then turns[#turns + 1] = {token, tonumber(deadline), begun} end
+if stale or (moves_log and turns.is_others()) then
+  return {'stale', seq, missed, turns.ask(batch.turn_ms)}
 end
-local function put_turns()
-  local texts = {}
-  for at, turn in ipairs(turns) do texts[at] = turn[1] .. ' ' .. as_text(turn[2]) .. turn[3] .. ';' end
-  if texts[1] then redis.call('HSET', meta_key, 'turns', table.concat(texts)) else redis.call('HDEL', meta_key, 'turns') end
-end
-local mine, moves_log = nil, batch.mean
-local my_token = batch.turn or ''
-for at, turn in ipairs(turns) do
-  if turn[1] == my_token then mine = at end
-end
-for t = 1, #touches do moves_log = moves_log or vector_sum(t) ~= '' end
-if stale or (moves_log and turns[1] and mine ~= 1) then
-  if my_token ~= '' then
-    if not mine and #turns < 64 then
-      turns[#turns + 1] = {my_token, 0, ''}
-      mine = #turns
-    end
-    -- Waiting keeps the place; a turn once begun is not made longer.
-    if mine and turns[mine][3] == '' then
-      turns[mine][2] = now_ms + batch.turn_ms
-      if mine == 1 then turns[1][3] = '*' end
-    end
-    put_turns()
-  end
-  return {'stale', seq, missed, mine == 1 and 'own' or turns[1] and 'other' or ''}
-end
-if mine then
-  table.remove(turns, mine)
-  put_turns()
-end
+turns.finish()
 
 local log = open_log(log_key, seq)
 local standings, recorded = {}, {}

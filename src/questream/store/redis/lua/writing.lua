@@ -20,6 +20,53 @@ local function take_lease(key, field, asking, lease_ms, longest_ms)
   return 1
 end
 
+-- The turns to move the log of a namespace, as the worker of a token finds them. Workers stand in the order they asked:
+-- 'token deadline' with a mark `*` once its turn has begun. Only the first of them moves the log, so that one far away
+-- commits too. A worker that is late has died, or asks again. Workers of earlier releases know no `line` of meta: they
+-- neither wait for these turns nor are waited for.
+local function open_turns(meta_key, token, now_ms)
+  local waiting, mine = {}, nil
+  for name, deadline, begun in string.gmatch(redis.call('HGET', meta_key, 'line') or '', '(%S+) (%d+)(%*?);') do
+    local left_ms = tonumber(deadline) - now_ms
+    -- A deadline further away than a turn lasts was set by another clock.
+    if left_ms > 0 and left_ms <= 60000 then
+      waiting[#waiting + 1] = {name, tonumber(deadline), begun}
+      if name == token then mine = #waiting end
+    end
+  end
+  local function put()
+    local texts = {}
+    for at, turn in ipairs(waiting) do texts[at] = turn[1] .. ' ' .. as_text(turn[2]) .. turn[3] .. ';' end
+    if texts[1] then redis.call('HSET', meta_key, 'line', table.concat(texts)) else redis.call('HDEL', meta_key, 'line') end
+  end
+  local turns = {}
+  function turns.is_others() return waiting[1] ~= nil and mine ~= 1 end
+  -- Stand in line, unless the token is ''; whose turn it is: 'own', 'other' or ''. Waiting keeps the place; a turn once
+  -- begun is not made longer.
+  function turns.ask(turn_ms)
+    if token ~= '' then
+      if not mine and #waiting < 64 then
+        waiting[#waiting + 1] = {token, 0, ''}
+        mine = #waiting
+      end
+      if mine and waiting[mine][3] == '' then
+        waiting[mine][2] = now_ms + turn_ms
+        if mine == 1 then waiting[1][3] = '*' end
+      end
+      put()
+    end
+    return mine == 1 and 'own' or waiting[1] and 'other' or ''
+  end
+  -- Its batch is committed, or was decided before.
+  function turns.finish()
+    if mine then
+      table.remove(waiting, mine)
+      put()
+    end
+  end
+  return turns
+end
+
 -- What does not hold of the namespace, or nil; asked before anything is written, since Redis undoes nothing. `meta` is
 -- {seq, next, mean_questions, live, live_seq}: so many clusters were in the index at that seq.
 local function damage(meta, log_key, idle_key)
