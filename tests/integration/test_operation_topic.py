@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,11 +13,16 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
+from questream.domain import Operation
+from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions
 from questream.records import load_schema
-from questream.recovery.operation_topic import OperationTopic
+from questream.recovery.operation_topic import OperationTopic, PublishedOperations
+from questream.recovery.operation_topic import _keep as keep
+from questream.store.protocol import OPERATIONS_KEPT
 from questream.store.redis.store import RedisStore
 from questream.stream import operations as relay
+from questream.stream.retry import Retry
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
@@ -140,3 +146,87 @@ def test_a_missing_topic_stops_no_decision_and_gets_what_waited(
         with Reader(stream.bootstrap_servers, name) as reader:
             assert [value["operation"] for value in reader.values(2)] == [1, 2]
         wait_until(lambda: not waits(store), "the operations are confirmed")
+
+
+def relay_of(stream: Stream) -> relay.OperationRelay:
+    """What a worker publishes operations by."""
+    settings = stream.settings()
+    topic = OperationTopic(settings)
+    return relay.OperationRelay(stream.store(), Retry(threading.Event()), topic, settings.kafka.cluster_topic)
+
+
+def test_a_claim_that_another_worker_took_over_is_no_claim(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "_CLAIM_SECONDS", 0.0)
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+    decide(stream.store(), "one", "two")
+    first, second = relay_of(stream), relay_of(stream)
+    claimed = first.claim("default", 10)
+    assert claimed is not None
+    first.require(claimed)
+    monkeypatch.setattr(relay, "_CLAIM_SECONDS", 30.0)
+    later = second.claim("default", 10)
+    assert later is not None
+    assert [len(one.records) for one in (claimed, later)] == [2, 2]
+    with pytest.raises(RecoveryNeeded, match="another worker"):
+        first.require(claimed)
+    second.require(later)
+
+
+def test_nothing_is_claimed_where_the_topic_has_all_or_the_store_keeps_none(stream: Stream) -> None:
+    store = stream.store()
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+        decide(store, "one", "two")
+        wait_until(lambda: not waits(store), "the operations are confirmed")
+    with stream.redis() as client:
+        # As a store is that was put back to the moment before it was told that they are published.
+        client.hset(client_meta(stream), mapping={"operations_published": 0})
+        client.hdel(client_meta(stream), "operation_epoch")
+    assert relay_of(stream).claim("default", 10) is None
+    assert not waits(store)
+    decide(store, "three")
+    with stream.redis() as client:
+        client.hdel(client_meta(stream).replace("meta", "operations"), "3")
+    assert relay_of(stream).claim("default", 10) is None
+    assert not waits(store)
+
+
+def test_operations_that_are_put_back_are_told(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    store = stream.store()
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+        decide(store, "one", "two")
+        wait_until(lambda: not waits(store), "the operations are confirmed")
+    decide(store, "three")
+    with stream.redis() as client:
+        client.hdel(client_meta(stream).replace("meta", "operations"), "1")
+        client.hdel(client_meta(stream), "operation_epoch")
+    with caplog.at_level(logging.WARNING):
+        assert relay_of(stream).claim("default", 10) is not None
+    assert "operations are put back" in caplog.text
+    assert [one.number for one in store.operations("default", 10)] == [3, 2, 1]
+
+
+def test_a_claim_is_of_few_clusters_and_names_the_namespace_where_rules_change(stream: Stream) -> None:
+    store = stream.store()
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+    decisions = [Decisions(store, "default", By("ann")) for _ in range(3)]
+    decisions[0].commit(decisions[0].pin(1))
+    decisions[1].commit(decisions[1].separate(1, 2))
+    decisions[2].commit(decisions[2].rules({"threshold": 0.8}))
+    publisher = relay_of(stream)
+    for number, cluster_ids in ((1, [1]), (3, [1, 2, 0])):
+        claimed = publisher.claim("default", 2)
+        assert claimed is not None
+        assert (claimed.newest, claimed.cluster_ids) == (number, cluster_ids)
+        publisher.confirm(claimed)
+
+
+def test_of_what_was_published_no_more_is_held_than_a_store_keeps_twice() -> None:
+    held = PublishedOperations()
+    for number in range(1, 3 * OPERATIONS_KEPT):
+        keep(held, Operation(str(number), number, "pin", "ann", "", 5, {}, {}))
+        assert len(held.by_number) <= 2 * OPERATIONS_KEPT
+    assert [one.number for one in held.ordered()] == list(range(2 * OPERATIONS_KEPT, 3 * OPERATIONS_KEPT))
