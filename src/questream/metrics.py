@@ -158,6 +158,11 @@ class Metrics:
             "Changes of the log that the mirrors had missed at their last commit.",
             registry=registry,
         )
+        self.log_bytes = Gauge(
+            "questream_log_bytes",
+            "What the changes kept for other workers take in Redis, of all namespaces, after the last look.",
+            registry=registry,
+        )
         self.backlog = Gauge(
             "questream_backlog_questions", "Records fetched and waiting for the device.", registry=registry
         )

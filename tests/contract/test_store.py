@@ -900,6 +900,31 @@ def test_a_log_that_no_longer_reaches_back_says_so(
     assert stale.missed.changes is None
 
 
+def test_logs_are_as_long_as_they_are_let_be(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    for i in range(5):
+        rows = batch(row(3 + i, 1))
+        joined = proposal(join(1, 2 + i, vector(3 + i, 0, 0, 0)), rows=rows, seq=store.load(namespace).seq)
+        assert isinstance(commit(store, namespace, joined), Committed)
+    before = store.log_lengths([namespace, "nowhere"])
+    assert before.keys() == {namespace}
+    # Two clusters and a mean, then a cluster each; the numbers of an entry's vector alone take four bytes each.
+    assert (before[namespace].entries, before[namespace].seq) == (8, store.load(namespace).seq)
+    assert before[namespace].entry_bytes >= 4 * IDENTITY.dimension
+    store.trim_logs({namespace: 2, "nowhere": 2})
+    assert store.log_lengths([namespace])[namespace] == replace(before[namespace], entries=2)
+    seq = before[namespace].seq
+    assert len(tail(store, namespace, seq - 2).changes or []) == 2
+    assert tail(store, namespace, seq - 3).changes is None
+    store.trim_logs({namespace: 0})
+    assert store.log_lengths([namespace])[namespace].entries == 0
+    assert tail(store, namespace, seq).changes == []
+    assert store.load(namespace).member_count(1) == 7
+    joined = proposal(join(1, 7, vector(8, 0, 0, 0)), rows=batch(row(8, 1)), seq=seq)
+    assert isinstance(commit(store, namespace, joined), Committed)
+    assert len(tail(store, namespace, seq).changes or []) == 1
+
+
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
 def test_a_mirror_is_loaded_while_the_log_turns_over(
     monkeypatch: pytest.MonkeyPatch, store: Store, namespace: str

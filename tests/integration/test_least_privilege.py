@@ -347,6 +347,7 @@ def ask_all_of(store: RedisStore) -> None:
     store.heads(namespace, [("t", 0)])
     store.retire(namespace, Retention(idle_seconds=3600.0), 10)
     store.revisions(namespace, [1, 2])
+    store.trim_logs(dict.fromkeys(store.log_lengths([namespace]), 1))
     store.require_recovery(namespace)
 
 

@@ -109,6 +109,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "kafka.auto_offset_reset": "latest",
         "kafka.compression": "gzip",
         "kafka.max_unpacked_bytes": "2097152",
+        "clusters.log_bytes": "2097152",
         "model.accept_license": "true",
         "model.dtype": "float32",
         "model.max_unknown_share": "0.75",

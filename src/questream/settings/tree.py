@@ -382,6 +382,13 @@ class ClusterSettings(Group):
     log_entries: int = Field(
         default=8192, ge=1, le=10_000_000, description="Changes kept for other workers; one further behind reloads."
     )
+    log_bytes: int = Field(
+        default=2_147_483_648,
+        ge=1_048_576,
+        le=1_099_511_627_776,
+        description="Bytes of Redis that the changes kept in all namespaces of `redis.prefix` may take together; with "
+        "more, the longest are shortened, those of namespaces in use to 1,024 changes at the least.",
+    )
 
     retention_seconds: float | None = Field(
         default=None,

@@ -53,6 +53,7 @@ from questream.stream.health import HealthServer
 from questream.stream.housekeeping import Housekeeping
 from questream.stream.intake import Intake
 from questream.stream.levels import LevelRuns
+from questream.stream.log_budget import LogBudget
 from questream.stream.operations import OperationRelay
 from questream.stream.polling import PollingRetry
 from questream.stream.publishing import Publishing, Topics
@@ -345,6 +346,12 @@ class Worker:
             operations=OperationRelay(self._store, retry, self._operation_topic, settings.kafka.cluster_topic),
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
+        log_budget = LogBudget(self._store, settings.clusters.log_bytes, self.metrics)
+
+        def on_sweep() -> None:
+            retry.call(self._settings_in_use.look)
+            retry.call(log_budget.look)
+
         housekeeping = Housekeeping(
             self._namespaces,
             self._store,
@@ -352,7 +359,7 @@ class Worker:
             retirement,
             retry,
             own,
-            on_sweep=lambda: retry.call(self._settings_in_use.look),
+            on_sweep=on_sweep,
         )
         return Session(intake, backlog, decider, publishing, housekeeping, self.metrics, self._stopping, ending)
 

@@ -39,6 +39,17 @@ class Beside(Stores):
 
         self.both(call)
 
+    @rule()
+    def empty_the_log(self) -> None:
+        """To nothing: of a commit that is cut in two one store keeps the rest."""
+
+        def call(store: Store) -> tuple[int, int]:
+            before = store.log_lengths([self.namespace])[self.namespace]
+            store.trim_logs({self.namespace: 0})
+            return before.entries, before.seq
+
+        self.both(call)
+
     @rule(late=st.sampled_from([0, 0, 1]))
     def confirm_levels(self, late: int) -> None:
         self.both(

@@ -289,6 +289,15 @@ class Merged:
 CommitReply = Committed | Stale | Replayed | StoreError
 
 
+@dataclass(frozen=True, slots=True)
+class LogLength:
+    """How many changes the log of a namespace has, the bytes that each takes there about, and the seq it stands at."""
+
+    entries: int
+    entry_bytes: int
+    seq: int
+
+
 class Commits(Protocol):
     """Decisions and merges, and what workers read to propose them."""
 
@@ -297,6 +306,15 @@ class Commits(Protocol):
 
     def tail(self, namespace: str, store_epoch: str, seq: int) -> Tail:
         """What changed after `seq`. Raises RecoveryNeeded if another store epoch stands."""
+
+    def log_lengths(self, namespaces: Sequence[str]) -> dict[str, LogLength]:
+        """How long the logs are, of the namespaces that are there and that this login may read."""
+
+    def trim_logs(self, entries: Mapping[str, int]) -> None:
+        """Let the log of each namespace keep so many of its newest changes at the most.
+
+        A mirror that has not seen what goes is loaded anew.
+        """
 
     def stream(self, topic: str, identity: str) -> tuple[str, bool]:
         """The name that this stream's topic has wherever the store names a topic, and whether it is new.

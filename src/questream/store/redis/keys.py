@@ -75,7 +75,8 @@ KINDS = (
         "stream",
         "an entry SEQ-N for each change of a commit: moved members sum | removed | mean sum, rules where people"
         " set them, and a version where it is not the first",
-        "commit merge retire operate; trimmed by them to clusters.log_entries",
+        "commit merge retire operate; trimmed by them to clusters.log_entries, and by commands of a worker to"
+        " clusters.log_bytes of all namespaces",
         "recover: all mirrors are void by then",
     ),
     Kind(

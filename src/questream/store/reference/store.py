@@ -44,6 +44,7 @@ from questream.store.protocol import (
     Identity,
     Ledger,
     LevelsMark,
+    LogLength,
     Mended,
     Merged,
     NamespaceSizes,
@@ -297,6 +298,21 @@ class MemoryStore:
                 kept = [(offset - 1, Ledger(offset - 1))]
             state.ledgers[topic, partition] = kept
             return replace(_joined(state.ledgers[topic, partition]), store_epoch=state.store_epoch)
+
+    def log_lengths(self, namespaces: Sequence[str]) -> dict[str, LogLength]:
+        with self._lock:
+            return {
+                name: LogLength(_entries(state), 4 * state.identity.dimension, state.seq)
+                for name in namespaces
+                if (state := self._namespaces.get(name)) is not None
+            }
+
+    def trim_logs(self, entries: Mapping[str, int]) -> None:
+        with self._lock:
+            for name in entries.keys() & self._namespaces.keys():
+                state = self._namespaces[name]
+                while _entries(state) > entries[name]:
+                    del state.log[0]
 
     def ledger(self, namespace: str, topic: str, partition: int) -> Ledger:
         with self._lock:
@@ -1212,6 +1228,10 @@ def _still_in_flight(before: InFlight, committed: Mapping[tuple[str, int], int],
     joins = {at: tuple(o for o in offsets if o >= committed.get(at, 0)) for at, offsets in before.joins.items()}
     absorbed = tuple(i for i in before.absorbed if i not in merges)
     return InFlight({at: offsets for at, offsets in joins.items() if offsets}, absorbed)
+
+
+def _entries(state: _Namespace) -> int:
+    return sum(len(changes) for _, changes in state.log)
 
 
 def _tail(state: _Namespace, seq: int) -> Tail:
