@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
+# Label and route, None where there is none.
+Naming = tuple[str | None, str | None]
 Outcome = Literal["joined", "created", "replayed"]
 CheckedBy = Literal["features"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
@@ -256,6 +258,30 @@ class RulesChange:
         return cls(NamespaceRules.of(document["before"]), NamespaceRules.of(document["after"]))
 
 
+@dataclass(frozen=True, slots=True)
+class LevelNamings:
+    """What an operation changes of the labels and routes of intents and topics, by id: `i5`, `t2`."""
+
+    before: Mapping[str, Naming]
+    after: Mapping[str, Naming]
+
+    def document(self) -> dict[str, Any]:
+        """It in JSON."""
+        return {"before": _namings(self.before), "after": _namings(self.after)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> LevelNamings:
+        """The inverse of `document`. Raises KeyError, TypeError or AttributeError."""
+        before, after = (
+            {name: (one["label"], one["route"]) for name, one in document[time].items()} for time in ("before", "after")
+        )
+        return cls(before, after)
+
+
+def _namings(namings: Mapping[str, Naming]) -> dict[str, dict[str, str | None]]:
+    return {name: {"label": label, "route": route} for name, (label, route) in namings.items()}
+
+
 OperationKind = Literal[
     "label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "unmerge", "rules", "undo"
 ]
@@ -266,9 +292,10 @@ class Operation:
     """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
 
     `number` counts the operations of a namespace. `before` and `after` tell the ruling of each cluster that it changed,
-    `rules` what it changed of the namespace's. `undoes` is the number of the operation that it takes back, `undone_by`
-    of the one that took it back. Of a merge, `survivor` is the one of its two clusters that both are by now; of one
-    that takes a merge back, `parted` is the cluster that stands by itself again.
+    `rules` what it changed of the namespace's, `levels` what it changed of intents and topics. `undoes` is the number
+    of the operation that it takes back, `undone_by` of the one that took it back. Of a merge, `survivor` is the one of
+    its two clusters that both are by now; of one that takes a merge back, `parted` is the cluster that stands by itself
+    again.
     """
 
     id: str
@@ -284,6 +311,7 @@ class Operation:
     survivor: int | None = None
     rules: RulesChange | None = None
     parted: int | None = None
+    levels: LevelNamings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,22 +141,25 @@ def test_levels_are_put_back_by_the_recovery_in_hand_alone(store: Store, namespa
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)
-@pytest.mark.parametrize("damage", ["type", "text", "version"])
-def test_levels_that_cannot_be_read_are_found_anew(
-    store: RedisStore, namespace: str, redis_clients: dict[str, Any], damage: str
+@pytest.mark.parametrize("is_published", [True, False])
+@pytest.mark.parametrize("damage", ["type", "levels", "named", "version"])
+def test_levels_that_cannot_be_read_are_a_lost_memory(
+    store: RedisStore, namespace: str, redis_clients: dict[str, Any], damage: str, is_published: bool
 ) -> None:
     client, key = redis_clients["redis"], KEYS.of(namespace, "levels")
     assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    published = store.levels(namespace) if is_published else StoredLevels()
     if damage == "type":
         client.delete(key)
         client.set(key, "levels")
     else:
-        client.hset(key, {"text": "levels"}.get(damage, damage), "?")
-    found = store.levels(namespace)
-    assert found.levels == Levels()
+        client.hset(key, damage, "?")
+    with pytest.raises(RecoveryNeeded):
+        store.levels(namespace)
+    assert restored(store, namespace, published) is is_published
+    assert store.levels(namespace) == published
     assert store.lease_levels(namespace, "one", 60.0)
-    assert store.write_levels(namespace, epoch(store, namespace), replace(FOUND, version=found.version))
-    assert store.levels(namespace).levels == FOUND.levels
+    assert store.write_levels(namespace, epoch(store, namespace), replace(FOUND, version=published.version))
 
 
 def test_a_later_release_adds_to_the_text_and_its_other_meaning_is_refused() -> None:

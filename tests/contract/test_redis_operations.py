@@ -10,7 +10,6 @@ from questream.domain import Ruling
 from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
-from tests.contract.test_levels import FOUND, epoch
 from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
 from tests.contract.test_store_operations import PINNED, pin, proposed
 
@@ -82,12 +81,6 @@ def test_operations_are_put_back_where_their_keys_are_of_another_type(
     assert store.operations(namespace, 10) == published
     # Its id answers what it did.
     assert store.operate(namespace, proposed(1, "unpin", PINNED, Ruling())) == published[0]
-
-
-def test_levels_are_written_over_a_key_of_another_type(store: RedisStore, client: Any, namespace: str) -> None:
-    client.set(KEYS.of(namespace, "levels"), "?")
-    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
-    assert store.levels(namespace).levels == FOUND.levels
 
 
 def test_remains_of_another_type_stop_no_merge_and_go(store: RedisStore, client: Any, namespace: str) -> None:

@@ -107,6 +107,44 @@ def test_ids_of_intents_outlive_the_memory_of_redis(
     assert verified(stream) == []
 
 
+def test_an_intent_is_named_and_its_name_outlives_the_memory_of_redis(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, OPTIONS)
+    before = levels_of_subjects(stream)
+    intent = str(before.levels.path(1)[1])
+    options = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    named = questream("clusters", "label", intent, "--label", "cards", "--route", "desk", "--json", *options)
+    assert named.json["levels"]["after"] == {intent: {"label": "cards", "route": "desk"}}
+    shown = questream("clusters", "list", "--level", "intent", "--json", *options).json_lines
+    assert {row["id"]: row["route"] for row in shown}[intent] == "desk"
+
+    def decided_with_names(asked: int) -> int:
+        """Ask until a decision has them; returns how many were asked."""
+        with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+            deadline = time.monotonic() + WAIT_SECONDS
+            while time.monotonic() < deadline:
+                stream.send([question(asked, text_of(0))])
+                asked += 1
+                last = decisions.values(asked)[asked - 1]
+                if last["label"] == "cards":
+                    assert (last["route"], last["path"][1]) == ("desk", intent)
+                    standing(stream)
+                    return asked
+        raise AssertionError("no decision has the label of its intent")
+
+    asked = decided_with_names(SUBJECTS * EACH)
+    stream.redis().flushdb()
+    decided_with_names(asked)
+    assert verified(stream) == []
+    undone = questream("undo", str(named.json["operation"]), "--json", *options)
+    assert undone.json["levels"]["after"] == {intent: {"label": None, "route": None}}
+    assert [row["kind"] for row in questream("clusters", "history", intent, "--json", *options).json_lines] == [
+        "undo",
+        "label",
+    ]
+
+
 def test_levels_that_were_lost_after_they_were_published_are_seen_by_the_next_worker(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
 ) -> None:

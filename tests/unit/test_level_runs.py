@@ -6,6 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -201,6 +202,28 @@ def test_ids_that_ended_lead_on_and_are_bounded() -> None:
     assert after.ended[gone] is None
     assert len(after.ended) == ENDED_KEPT
     assert set(after.ended.values()) == {None}
+
+
+def test_a_name_goes_on_with_what_its_intent_became_unless_that_has_its_own() -> None:
+    store = MemoryStore()
+    ask(store, 0, 20)
+    first, _ = find_anew(store.load("default"), {}, StoredLevels(), RULES)
+    here, other = first.levels.path(1)[1], first.levels.path(2)[1]
+    assert here.level == other.level == 1
+    # Two intents that ended in runs before, and one of which nothing is left.
+    ended = {Node(1, 90): here, Node(1, 91): Node(1, 92), Node(1, 92): other, Node(1, 93): None}
+    named = {
+        here: ("cards", None),
+        Node(1, 90): ("money", "bank"),
+        Node(1, 91): ("pin", None),
+        Node(1, 93): ("gone", None),
+        leaf(3): ("alone", None),
+        leaf(99): ("merged", None),
+    }
+    before = replace(first, ended=ended, named=named, operation=4)
+    after, _ = find_anew(store.load("default"), {}, before, RULES)
+    assert after.named == {here: ("cards", "bank"), other: ("pin", None), leaf(3): ("alone", None)}
+    assert after.operation == 4
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.deciding.proposal import Arrival
 from questream.domain import Decision, Source
+from questream.operations import By, Decisions
 from questream.store.protocol import Identity, LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
 
@@ -94,6 +95,26 @@ def test_a_new_cluster_that_is_near_to_none_has_no_path_until_levels_are_found()
     assert asking.ask(50)[0].path is None
     asking.find_levels()
     assert asking.ask(50)[0].path == ("c21", "c21", "c21")
+
+
+def test_decisions_have_label_and_route_of_the_nearest_that_has_any() -> None:
+    asking = Asking()
+    asking.ask(*range(20))
+    levels = asking.find_levels().levels
+    decisions = Decisions(asking.store, "default", By("ann"))
+    _, intent, topic = levels.path(1)
+    decisions.commit(decisions.label_level(str(topic), "of the topic", "desk"))
+    decisions.commit(decisions.label_level(str(intent), "of the intent", None))
+    decisions.commit(decisions.label(1, "own", None))
+    asking.snapshots.note("default", asking.store.levels("default"))
+    found = asking.ask(0, SUBJECTS, 20)
+    assert [(one.label, one.route) for one in found] == [
+        ("own", "desk"),
+        ("of the intent", "desk"),
+        ("of the intent", "desk"),
+    ]
+    recorded = asking.store.ledger("default", "questions", 0).decisions
+    assert [recorded[at] for at in (20, 21, 22)] == found
 
 
 def test_levels_are_read_of_namespaces_in_use_alone_and_bounded() -> None:

@@ -19,6 +19,8 @@ SMALL = StoredLevels(
     2,
     {Node(1, 3): Node(1, 5), Node(1, 4): None},
     7,
+    {Node(1, 5): ("cards", None), Node(2, 2): ("money", "bank")},
+    3,
 )
 # Three parts, of which one has communities that began in another.
 LARGE = StoredLevels(
@@ -89,6 +91,10 @@ def test_a_later_release_adds_fields_and_its_other_meaning_is_refused() -> None:
         {"ended": [["i5"]]},
         {"next": [1]},
         {"next": 1},
+        {"named": []},
+        {"named": {"i5": {"label": 7, "route": None}}},
+        {"named": {"five": {"label": None, "route": None}}},
+        {"operation": None},
     ],
 )
 def test_what_is_no_part_of_levels_is_refused(changed: dict[str, object]) -> None:

@@ -73,3 +73,32 @@ def test_the_page_is_a_tree_of_topics_intents_and_clusters(shop: MemoryStore) ->
     assert "2</b> topics of <b>3</b> intents" in page
     assert "<b>Who?</b>" not in page
     assert "No intents yet" in client_of(shop).get("/n/empty/levels").text
+
+
+def test_an_operator_names_an_intent_and_its_clusters_are_shown_by_it(shop: MemoryStore, tmp_path: Path) -> None:
+    roles = {"vera": {"shop": "viewer"}, "otto": {"shop": "operator"}}
+    settings, tokens = with_tokens(tmp_path, roles)
+    client = client_of(shop, settings, peer="10.0.0.1")
+    otto, naming = bearer(tokens["otto"]), {"label": "Delivery", "route": "parcels", "id": "mine"}
+    assert client.post(f"{LEVELS}/i1/label", json=naming, headers=bearer(tokens["vera"])).status_code == 403
+    assert client.post(f"{LEVELS}/i1/label", json={**naming, "dry_run": True}, headers=otto).json()["operation"] is None
+    for _ in range(2):
+        done = client.post(f"{LEVELS}/i1/label", json=naming, headers=otto).json()
+        assert (done["operation"], done["actor"]) == (1, "otto")
+        assert done["levels"]["after"] == {"i1": {"label": "Delivery", "route": "parcels"}}
+    client.post(f"{LEVELS}/t1/label", json={"label": "Orders", "route": "orders"}, headers=otto)
+    found = client.get(LEVELS, headers=otto).json()["communities"]
+    assert [(one["name"], one["label"], one["route"], one["named"]) for one in found[:2]] == [
+        ("Delivery", "Delivery", "parcels", True),
+        (found[1]["name"], "Orders", "orders", False),
+    ]
+    page = client.get("/n/shop/levels", headers=otto).text
+    assert ">Delivery<" in page
+    assert "to parcels" in page
+    for answer, status in (
+        (client.post(f"{LEVELS}/i8/label", json=naming | {"id": ""}, headers=otto), 409),
+        (client.post(f"{LEVELS}/c1/label", json=naming | {"id": ""}, headers=otto), 409),
+        (client.post(f"{LEVELS}/i1/label", json={}, headers=otto), 422),
+        (client.post(f"{LEVELS}/i1/label", json={"label": "two\nlines"}, headers=otto), 422),
+    ):
+        assert answer.status_code == status, answer.text

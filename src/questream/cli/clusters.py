@@ -116,7 +116,7 @@ def show(
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.naming import as_named_document, read_vocabulary
 
-    if cluster[:1] in ("i", "t"):
+    if is_level(cluster):
         show_community(*open_namespace(load(config, set_), namespace), cluster, as_json=as_json)
         return
     number = number_of(cluster)
@@ -197,6 +197,11 @@ def export(
             _write_csv(as_utf8(file), rows)
         else:
             _write_json_lines(file, rows)
+
+
+def is_level(name: str) -> bool:
+    """Whether an id is that of an intent or a topic, as far as its letter tells."""
+    return name[:1] in ("i", "t")
 
 
 def number_of(cluster: str) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, is_level, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
@@ -52,11 +52,13 @@ class Asked:
 
 @clusters.command("label")
 def label(
-    cluster: Annotated[str | None, typer.Argument(metavar="CLUSTER", help="A cluster's id, like c17.")] = None,
+    cluster: Annotated[
+        str | None, typer.Argument(metavar="CLUSTER", help="Id of a cluster, an intent or a topic: c17, i5, t2.")
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    label: Annotated[str | None, typer.Option(help="Name of the cluster; an empty one removes it.")] = None,
+    label: Annotated[str | None, typer.Option(help="Its name; an empty one removes it.")] = None,
     route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
     actor: ActorOption = None,
     reason: ReasonOption = "",
@@ -71,6 +73,7 @@ def label(
 ) -> None:
     """Name a cluster or set its route; decisions carry both from then on.
 
+    What stands on an intent or a topic holds for the clusters within it that have none of their own.
     With --from, what differs from the file is shown, and changed by one operation when you agree.
 
     Example: questream clusters label c17 --label "card arrival" --route cards-team
@@ -87,8 +90,11 @@ def label(
 
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
-    number = number_of(cluster)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    if is_level(cluster):
+        decide_as_asked(asked, lambda by: by.label_level(cluster, label, route))
+        return
+    number = number_of(cluster)
     if dry_run:
         decide_as_asked(asked, lambda by: by.label(number, label, route))
         return
@@ -208,12 +214,14 @@ def history(
     """
     from questream.records.times import format_time
     from questream.tools.clusters import open_namespace
-    from questream.tools.decisions import as_document
+    from questream.tools.decisions import as_document, history_of_level
     from questream.tools.decisions import history as operations_of
 
-    number = None if cluster is None else number_of(cluster)
     store, chosen = open_namespace(load(config, set_), namespace)
-    operations = operations_of(store, chosen, limit, number)
+    if cluster is not None and is_level(cluster):
+        operations = history_of_level(store, chosen, limit, cluster)
+    else:
+        operations = operations_of(store, chosen, limit, None if cluster is None else number_of(cluster))
     if as_json:
         for operation in operations:
             print_json(as_document(operation))
@@ -223,7 +231,7 @@ def history(
             str(operation.number),
             format_time(operation.time_ms),
             f"undo {operation.undoes}" if operation.undoes else operation.kind,
-            " ".join(f"c{cluster_id}" for cluster_id in operation.after),
+            " ".join([*(f"c{cluster_id}" for cluster_id in operation.after), *_levels_of(operation)]),
             f"undone by {operation.undone_by}" if operation.undone_by else "",
             printable(operation.actor),
             printable(operation.reason),
@@ -280,7 +288,8 @@ def decide_in(
 
 def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: Mapping[str, Any] | None = None) -> None:
     """An operation that was committed, or that would be."""
-    from questream.tools.decisions import as_document
+    from questream.domain import Ruling
+    from questream.tools.decisions import as_document, namings_of
 
     document = {**as_document(found), **(beside or {})}
     if as_json:
@@ -289,8 +298,17 @@ def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: M
     what = "would change" if document["operation"] is None else f"operation {document['operation']}"
     for cluster_id, after in found.after.items():
         print_line(f"{what}: c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
+    namings = namings_of(found)
+    if namings is not None:
+        for name, naming in namings.after.items():
+            before = Ruling(*namings.before[name])
+            print_line(f"{what}: {name}: {_ruling(before)} -> {_ruling(Ruling(*naming))}")
     if found.rules is not None:
         print_line(f"{what}: rules {_rules(found.rules.before)} -> {_rules(found.rules.after)}")
+
+
+def _levels_of(operation: Operation) -> list[str]:
+    return [] if operation.levels is None else list(operation.levels.after)
 
 
 def _rules(rules: NamespaceRules) -> str:

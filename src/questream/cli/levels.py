@@ -25,15 +25,22 @@ def list_level(store: Store, namespace: str, level: Level, page: slice, *, as_js
             print_json(row)
         return
     print_table(
-        [level.value, "topic" if level is Level.INTENT else "intents#", "clusters#", "size#", "name", "question"],
+        [
+            level.value,
+            "topic" if level is Level.INTENT else "intents#",
+            "clusters#",
+            "size#",
+            "name",
+            "route",
+            "question",
+        ],
         (
             [
                 row["id"],
                 row["topic_id"] if level is Level.INTENT else f"{len(row['intents']):,}",
                 f"{len(row['clusters']):,}",
                 f"{row['size']:,}",
-                printable(row["name"] or ""),
-                printable(row["representative"] or ""),
+                *(printable(row[key] or "") for key in ("name", "route", "representative")),
             ]
             for row in rows
         ),

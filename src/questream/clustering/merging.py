@@ -18,10 +18,9 @@ from questream.clustering.near_pairs import Pairs, near_pairs, near_row
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Exemplar, Ruling, Vector, joint_exemplars
+from questream.domain import Exemplar, Naming, Ruling, Vector, joint_exemplars
 
 # A cluster's label and route, which survive together or not at all.
-Naming = tuple[str | None, str | None]
 UNNAMED: Naming = (None, None)
 
 

@@ -1,22 +1,63 @@
-"""The levels of a namespace as a run left them, with what ended before."""
+"""The levels of a namespace in a store: what a run found, what ended before, and what people named."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from questream.clustering.levels import Levels, Node
+from questream.clustering.levels import Levels, Node, parse_node
+from questream.domain import LevelNamings, Naming
+
+# Of one namespace; an operation that would name more is refused.
+MOST_NAMED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLevels:
-    """What a run found. `version` is the store's number of it, 0 before the first run; a later run has a higher one.
+    """What a run found. `version` is the store's number of it, 0 before the first run; a later one has a higher one.
 
     `opened` clusters had been opened by then: those with a higher number are new since. `ended` are communities that
     are no more, the last that ended last, and where most of their questions went; None where all their leaves are gone.
+    `named` are the labels and routes that people gave communities, or what these became, `operation` the number of the
+    last operation that changed any, 0 where none has.
     """
 
     levels: Levels = field(default_factory=Levels)
     opened: int = 0
     ended: Mapping[Node, Node | None] = field(default_factory=dict)
     version: int = 0
+    named: Mapping[Node, Naming] = field(default_factory=dict)
+    operation: int = 0
+
+    def became(self, nodes: Iterable[Node]) -> dict[Node, Node | None]:
+        """By node, a community itself, or where most questions of one are that ended; None where that is not known."""
+        standing = set(self.levels.parents.values())
+        return {node: self._now(node, standing) for node in nodes}
+
+    def naming(self, path: Iterable[Node]) -> Naming:
+        """Label and route of what has the path, nearest node first: each is that of the nearest node with one."""
+        label = route = None
+        for node in path:
+            its_label, its_route = self.named.get(node, (None, None))
+            label, route = label or its_label, route or its_route
+        return label, route
+
+    def renamed(self, change: LevelNamings, operation: int) -> StoredLevels:
+        """The levels after an operation; what ended since stands for what it became."""
+        after = {parse_node(name): naming for name, naming in change.after.items()}
+        became = self.became(after)
+        named = {**self.named, **{into: after[node] for node, into in became.items() if into is not None}}
+        return replace(self, named={node: one for node, one in named.items() if any(one)}, operation=operation)
+
+    def _now(self, node: Node, standing: Container[Node]) -> Node | None:
+        seen: set[Node] = set()
+        at: Node | None = node
+        while at is not None and at.level and at not in standing and at not in seen:
+            seen.add(at)
+            at = self.ended.get(at)
+        return None if at in seen else at
+
+
+def inherited(own: Naming, above: Naming) -> Naming:
+    """Label and route of a node that has its own, or those from above."""
+    return own[0] or above[0], own[1] or above[1]

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from questream.clustering.levels import Leaves, LevelRules, Levels, Node, Regrouped, leaf, leaves_of, place, regroup
 from questream.clustering.mirror import Mirror
+from questream.clustering.stored_levels import inherited
+from questream.domain import Naming
 from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
 
 # A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
@@ -32,6 +34,7 @@ def find_anew(
     written = replace(
         stored, levels=found.levels, opened=mirror.next_id - 1, ended=_ended(stored.ended, found, ENDED_KEPT)
     )
+    written = replace(written, named=_handed_over(written, mirror))
     return written, _changed_share(leaves, stored, found.levels)
 
 
@@ -47,6 +50,20 @@ def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> d
     ended = {node: found.ended.get(into, into) if into is not None else None for node, into in former.items()}
     ended.update(found.ended)
     return dict(list(ended.items())[-most:])
+
+
+def _handed_over(written: StoredLevels, mirror: Mirror) -> dict[Node, Naming]:
+    """What people named, with each community that is no more in the place of what it became.
+
+    What that has a label or a route of its own keeps it. A cluster has one here where its community left it alone.
+    """
+    became = written.became(written.named)
+    named = {node: naming for node, naming in written.named.items() if became[node] == node}
+    for node, naming in written.named.items():
+        into = became[node]
+        if into is not None and into != node:
+            named[into] = inherited(named.get(into, (None, None)), naming)
+    return {node: naming for node, naming in named.items() if node.level or node.number in mirror.row_of}
 
 
 def _changed_share(leaves: Leaves, stored: StoredLevels, levels: Levels) -> float:

@@ -93,7 +93,7 @@ class Paths:
                 zip(opened, place_new(mirror, levels, self._rules, vectors[list(opened.values())]), strict=True)
             )
         paths = {row.cluster_id: _path(stored, here, row.cluster_id) for row in rows}
-        return [replace(row, path=paths[row.cluster_id]) for row in rows]
+        return [_on_path(row, stored, paths[row.cluster_id]) for row in rows]
 
     def _place(
         self, mirror: Mirror, levels: Levels, placed: dict[int, Node | None], cluster_ids: Sequence[int]
@@ -105,14 +105,22 @@ class Paths:
             placed.update((i, found.get(i)) for i in new)
 
 
-def _path(stored: StoredLevels, placed: Mapping[int, Node | None], cluster_id: int) -> tuple[str, str, str] | None:
+def _on_path(row: LedgerRow, stored: StoredLevels, path: tuple[Node, ...] | None) -> LedgerRow:
+    """The row with its path, and with label and route of what its cluster is in."""
+    if path is None:
+        return row
+    own, intent, topic = path
+    return replace(row, path=(str(topic), str(intent), str(own)), inherited=stored.naming(path))
+
+
+def _path(stored: StoredLevels, placed: Mapping[int, Node | None], cluster_id: int) -> tuple[Node, ...] | None:
+    """The cluster, its intent and its topic."""
     if cluster_id <= stored.opened:
-        own, intent, topic = stored.levels.path(cluster_id)
-        return str(topic), str(intent), str(own)
+        return stored.levels.path(cluster_id)
     parent = placed.get(cluster_id)
     if parent is None:
         return None
     above = stored.levels.parents.get(parent, parent)
     # A cluster may stand alone among intents and be in a topic: then it is its own intent.
     intent = parent if parent.level == 1 else leaf(cluster_id)
-    return str(above), str(intent), str(leaf(cluster_id))
+    return leaf(cluster_id), intent, above

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from questream.domain import (
     NAMES_OF_RULES,
@@ -22,6 +23,7 @@ from questream.domain import (
 )
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away
+from questream.operations.levels import named, taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
@@ -94,6 +96,19 @@ class Decisions:
                     "name them in parts",
                 )
             return ProposedOperation(id_, "label", self._by.actor, self._by.reason, before, after)
+
+        return propose
+
+    def label_level(self, name: str, label: str | None, route: str | None) -> Propose:
+        """As `label`, of an intent (i5) or a topic (t2): what is within it has both, as far as it has none itself.
+
+        It raises ValueError for another name, OperationRefused where there is no such intent or topic any more.
+        """
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            levels = named(self._store.levels(self._namespace), name, label, route)
+            return replace(self._proposal(id_, "label", {}), levels=levels)
 
         return propose
 
@@ -213,7 +228,11 @@ class Decisions:
                 for cluster_id, after in undone.after.items()
             }
             rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
-            return replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
+            proposed = replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
+            if undone.levels is None:
+                return proposed
+            standing = self._store.levels(self._namespace)
+            return replace(proposed, levels=taken_back(standing, undone.levels, partial(require_standing, undone)))
 
         return propose
 
@@ -305,6 +324,12 @@ def history(operations: Iterable[Operation], cluster_ids: Iterable[int]) -> list
     """Those of the operations that changed one of these clusters."""
     wanted = set(cluster_ids)
     return [operation for operation in operations if not wanted.isdisjoint(operation.after)]
+
+
+def history_of_levels(operations: Iterable[Operation], names: Iterable[str]) -> list[Operation]:
+    """Those of the operations that named one of these intents and topics."""
+    wanted = set(names)
+    return [one for one in operations if one.levels is not None and not wanted.isdisjoint(one.levels.after)]
 
 
 def _naming(label: str | None, route: str | None) -> Callable[[Ruling], Ruling]:

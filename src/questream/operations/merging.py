@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from questream.clustering.merging import Merge, Naming, merged_naming, precedence
+from questream.clustering.merging import Merge, merged_naming, precedence
 from questream.clustering.second_look.kept import keep_both, pack, unpack
-from questream.domain import ClusterState, Ruling, format_cluster_id
+from questream.domain import ClusterState, Naming, Ruling, format_cluster_id
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations.live import live_cluster
 from questream.store.protocol import Store

@@ -18,7 +18,9 @@ from questream.records.levels import (
     encode_levels,
     is_levels_key,
     levels_document,
+    names_document,
     read_levels_document,
+    read_names,
 )
 from questream.records.operations import decode_operation, encode_operation
 from questream.records.published import read_decision
@@ -56,10 +58,12 @@ __all__ = [
     "is_namespace_key",
     "levels_document",
     "load_schema",
+    "names_document",
     "open_decoder",
     "passthrough_headers",
     "read_decision",
     "read_levels_document",
+    "read_names",
     "reference_letter",
     "strip_dead_letter_headers",
 ]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import orjson
 
 from questream.clustering.levels import Levels, Node, parse_node
 from questream.clustering.stored_levels import StoredLevels
+from questream.domain import Naming
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.versions import SCHEMA_VERSION, is_known
@@ -50,6 +51,16 @@ def read_levels_document(document: Mapping[str, Any], version: int) -> StoredLev
     return StoredLevels(Levels(parents, (int(one), int(two))), int(document["opened"]), ended, version)
 
 
+def read_names(document: Mapping[str, Any]) -> dict[Node, Naming]:
+    """Labels and routes of communities by id. Raises as `read_levels_document`."""
+    return {parse_node(node): _naming(one["label"], one["route"]) for node, one in document.items()}
+
+
+def names_document(levels: StoredLevels) -> dict[str, dict[str, str | None]]:
+    """The inverse of `read_names`."""
+    return {str(node): {"label": label, "route": route} for node, (label, route) in sorted(levels.named.items())}
+
+
 def is_levels_key(key: bytes) -> bool:
     """Whether a key of the cluster topic is that of a part of a namespace's levels."""
     return _KEY.fullmatch(key) is not None
@@ -58,7 +69,7 @@ def is_levels_key(key: bytes) -> bool:
 def encode_levels(namespace: str, levels: StoredLevels) -> list[tuple[bytes, bytes]]:
     """Key and JSON value of each part."""
     whole = levels_document(levels)
-    parts = list(_parts(whole["within"], whole["ended"]))
+    parts = list(_parts(whole["within"], whole["ended"], names_document(levels)))
     of_all = {
         "schema_version": SCHEMA_VERSION,
         "cluster_id": None,
@@ -68,6 +79,7 @@ def encode_levels(namespace: str, levels: StoredLevels) -> list[tuple[bytes, byt
         "parts": len(parts),
         "next": whole["next"],
         "opened": levels.opened,
+        "operation": levels.operation,
     }
     return [
         (f"{namespace}/levels/{number}".encode(), orjson.dumps({**of_all, "part": number, **part}))
@@ -102,6 +114,8 @@ class PublishedLevels:
             if key != f"{part['namespace']}/levels/{number}".encode() or not 0 <= number < of <= _MOST_PARTS:
                 raise _invalid()
             read = read_levels_document(part, int(part["version"]))
+            read_names(part.get("named", {}))
+            int(part.get("operation", 0))
         except (BadRecord, ValueError, TypeError, LookupError, AttributeError) as error:
             raise error if isinstance(error, BadRecord) else _invalid() from None
         self._parts.setdefault(read.version, {})[number] = part
@@ -129,7 +143,9 @@ class PublishedLevels:
                 within.setdefault(community, []).extend(nodes)
         ended = [pair for part in parts for pair in part["ended"]]
         document = {**parts[0], "next": next_numbers, "within": within, "ended": ended}
-        return read_levels_document(document, self.version)
+        named = {node: naming for part in parts for node, naming in read_names(part.get("named", {})).items()}
+        found = read_levels_document(document, self.version)
+        return replace(found, named=named, operation=int(parts[0].get("operation", 0)))
 
     def _forget(self, key: bytes) -> None:
         """The namespace was deleted: what is published later is of one that began anew."""
@@ -144,20 +160,31 @@ class PublishedLevels:
         return len(parts) == int(next(iter(parts.values()))["parts"])
 
 
-def _parts(within: Mapping[str, list[str]], ended: list[list[str | None]]) -> Iterator[dict[str, Any]]:
-    """One part at least, each of so many nodes and ended communities at most."""
-    rows: list[tuple[str, str] | list[str | None]] = [
-        (community, node) for community, nodes in within.items() for node in nodes
+def _parts(
+    within: Mapping[str, list[str]], ended: list[list[str | None]], named: Mapping[str, dict[str, str | None]]
+) -> Iterator[dict[str, Any]]:
+    """One part at least, each of so many nodes, ended and named communities at most."""
+    rows: list[tuple[str, str, Any]] = [
+        ("within", community, node) for community, nodes in within.items() for node in nodes
     ]
-    rows += ended
+    rows += [("ended", "", pair) for pair in ended]
+    rows += [("named", node, naming) for node, naming in named.items()]
     for start in range(0, max(1, len(rows)), _NODES_OF_A_PART):
-        part: dict[str, Any] = {"within": {}, "ended": []}
-        for row in rows[start : start + _NODES_OF_A_PART]:
-            if isinstance(row, tuple):
-                part["within"].setdefault(row[0], []).append(row[1])
+        part: dict[str, Any] = {"within": {}, "ended": [], "named": {}}
+        for what, node, value in rows[start : start + _NODES_OF_A_PART]:
+            if what == "within":
+                part["within"].setdefault(node, []).append(value)
+            elif what == "ended":
+                part["ended"].append(value)
             else:
-                part["ended"].append(row)
+                part["named"][node] = value
         yield part
+
+
+def _naming(label: object, route: object) -> Naming:
+    if not all(name is None or isinstance(name, str) for name in (label, route)):
+        raise TypeError("a label or a route is a text")
+    return cast("Naming", (label, route))
 
 
 def _invalid() -> BadRecord:

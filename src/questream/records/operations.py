@@ -8,7 +8,15 @@ from typing import Any, cast
 
 import orjson
 
-from questream.domain import Operation, OperationKind, RulesChange, Ruling, format_cluster_id, parse_cluster_id
+from questream.domain import (
+    LevelNamings,
+    Operation,
+    OperationKind,
+    RulesChange,
+    Ruling,
+    format_cluster_id,
+    parse_cluster_id,
+)
 from questream.errors import BadRecord
 from questream.records.reasons import Reason
 from questream.records.states import exemplar_document, read_exemplars
@@ -34,6 +42,7 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "before": _documents(operation.before),
         "after": _documents(operation.after),
         "rules": operation.rules and operation.rules.document(),
+        "levels": operation.levels and operation.levels.document(),
     }
     return namespace.encode(), orjson.dumps(value)
 
@@ -64,6 +73,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             survivor=_numbered(body.get("survivor")),
             parted=_numbered(body.get("parted")),
             rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
+            levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
         )
         return namespace, str(body["cluster_topic"]), operation
     except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:

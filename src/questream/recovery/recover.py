@@ -41,7 +41,7 @@ from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
 from questream.recovery.putting_back import Offsets, PuttingBack
-from questream.store.protocol import Mended, Restored, Store
+from questream.store.protocol import Mended, Restored, Store, StoredLevels
 
 logger = logging.getLogger(__name__)
 
@@ -302,6 +302,7 @@ class StoreRecovery:
         # Of a new one nothing can be lost, and Kafka is not asked.
         committed = self._topic.committed(()) if mended.revisions else {}
         self._putting_back(namespace, token, Published(), mended, committed).count_anew(mended.revisions)
+        self._put_back_levels(namespace, token, Published())
         self._store.recover(namespace, token, None, _decided(committed), mended.revisions)
 
     def _recover(self, namespace: str, token: str, published: Published) -> int:
@@ -337,8 +338,15 @@ class StoreRecovery:
         return count
 
     def _put_back_levels(self, namespace: str, token: str, published: Published) -> None:
-        levels = published.levels.whole()
-        if levels is not None and self._store.restore_levels(namespace, token, levels):
+        of_topic = published.levels.whole() or StoredLevels()
+        levels = of_topic
+        # What was named since they were published, and is published as an operation.
+        for operation in published.operations.ordered() if of_topic.version else ():
+            if operation.levels is not None and operation.number > levels.operation:
+                levels = levels.renamed(operation.levels, operation.number)
+        if levels != of_topic:
+            levels = replace(levels, version=of_topic.version + 1)
+        if self._store.restore_levels(namespace, token, levels, of_topic.version):
             logger.info("levels are as they were published", extra={"namespace": namespace})
 
     def _putting_back(

@@ -3,8 +3,9 @@
 The JSON holds what makes each decision: the worker writes all of it but `clusters`, which the store adds, since only it
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
 question has a share of unknown words; `checked`, {offset: [checked_by, reason or ""]}, where no near cluster got a
-second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known. `fingerprints` has those of
-the rows' records, in their order. A later release may add fields to the object, to rows and to clusters; one that
+second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known; `inherited`, {cluster id:
+[label or "", route or ""]} of what the cluster is in, where no such has any. `fingerprints` has those of the rows'
+records, in their order. A later release may add fields to the object, to rows and to clusters; one that
 changes what is there writes a `version`.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from questream.clustering.stored_levels import inherited
 from questream.domain import Decision, RunnerUp, format_cluster_id
 from questream.store.protocol import ClusterRow, Ledger, LedgerRow, PartitionBatch, Proposal
 from questream.store.redis.codec import require_version
@@ -68,6 +70,9 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     paths = {str(row.cluster_id): row.path[:2] for row in batch.rows if row.path}
     if paths:
         body["paths"] = paths
+    above = {str(row.cluster_id): [name or "" for name in row.inherited] for row in batch.rows if any(row.inherited)}
+    if above:
+        body["inherited"] = above
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
 
 
@@ -86,22 +91,26 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
         _, last, text = entry.split(b" ", 2)
         head = max(head, int(last))
         body = _body(text)
-        unknown, checked, paths = (body.get(name, {}) for name in ("unknown", "checked", "paths"))
+        unknown, checked, paths, above_of = (
+            body.get(name, {}) for name in ("unknown", "checked", "paths", "inherited")
+        )
         fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
         for row in body["rows"]:
             offset, cluster_id, similarity, created, rank, *others = row[:_ROW_FIELDS]
             runner_up, runner_up_similarity, truncated = others
             checked_by, reason = checked.get(str(offset), (None, None))[:_CHECKED_FIELDS]
-            above = paths.get(str(cluster_id))
-            size_before, label, route = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
+            levels = paths.get(str(cluster_id))
+            size_before, *own = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
+            above = above_of.get(str(cluster_id), ["", ""])[:2]
+            label, route = ((of_cluster or of_level or None) for of_cluster, of_level in zip(own, above, strict=True))
             decisions[offset] = Decision(
                 cluster_id=cluster_id,
                 similarity=similarity,
                 outcome="created" if created else "joined",
                 cluster_size=size_before + rank,
                 runner_up=RunnerUp(runner_up, runner_up_similarity) if runner_up else None,
-                label=label or None,
-                route=route or None,
+                label=label,
+                route=route,
                 model=body["model"],
                 threshold=body["threshold"],
                 truncated=bool(truncated),
@@ -109,7 +118,7 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
                 unknown_share=unknown.get(str(offset), 0.0),
                 checked_by=checked_by,
                 reason=reason or None,
-                path=above and (above[0], above[1], format_cluster_id(cluster_id)),
+                path=levels and (levels[0], levels[1], format_cluster_id(cluster_id)),
             )
     return Ledger(head, decisions, store_epoch, fingerprints)
 
@@ -138,14 +147,15 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
 
 def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Proposal) -> Decision:
     """The decision of a committed row: exactly what `parse_ledger` gives for it on a replay."""
+    label, route = inherited((cluster_row.label, cluster_row.route), row.inherited)
     return Decision(
         cluster_id=row.cluster_id,
         similarity=row.similarity,
         outcome="created" if row.created else "joined",
         cluster_size=cluster_row.size - joins + row.rank,
         runner_up=row.runner_up,
-        label=cluster_row.label,
-        route=cluster_row.route,
+        label=label,
+        route=route,
         model=proposal.model,
         threshold=proposal.threshold,
         truncated=row.truncated,

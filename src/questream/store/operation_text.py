@@ -7,13 +7,14 @@ from typing import Any
 
 import orjson
 
-from questream.domain import Operation, RulesChange, Ruling
-from questream.store.protocol import ProposedOperation, kept_rulings
+from questream.domain import LevelNamings, Operation, RulesChange, Ruling
+from questream.store.protocol import ProposedNamings, ProposedOperation, kept_rulings
 from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
 
 def operation_text(proposed: ProposedOperation | Operation) -> bytes:
     """The operation, but for its number, its time and what undoes it, which the store gives."""
+    namings = proposed.levels.change if isinstance(proposed.levels, ProposedNamings) else proposed.levels
     return orjson.dumps(
         {
             "id": proposed.id,
@@ -27,6 +28,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "parted": proposed.parted,
         }
         | ({"rules": proposed.rules.document()} if proposed.rules else {})
+        | ({"levels": namings.document()} if namings else {})
     )
 
 
@@ -48,6 +50,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         survivor=body.get("survivor"),
         rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
         parted=body.get("parted"),
+        levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
     )
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from questream.domain import ClusterState, Operation, Ruling, format_cluster_id
+from questream.domain import ClusterState, LevelNamings, Operation, Ruling, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
-from questream.operations.deciding import Propose
+from questream.operations.deciding import Propose, history_of_levels
+from questream.operations.levels import live_community
 from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
+from questream.store.protocol import OPERATIONS_KEPT, ProposedNamings, ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage
 from questream.tools.naming_files import read_namings
 
@@ -67,9 +68,19 @@ def history(store: Store, namespace: str, limit: int, cluster_id: int | None = N
     return of_clusters(store.operations(namespace, OPERATIONS_KEPT), lived)[:limit]
 
 
+def history_of_level(store: Store, namespace: str, limit: int, name: str) -> list[Operation]:
+    """As `history`, of an intent or a topic and of what it has become. Raises OperationRefused."""
+    try:
+        now = live_community(store.levels(namespace), name)
+    except ValueError as error:
+        raise OperationRefused(str(error)) from None
+    return history_of_levels(store.operations(namespace, OPERATIONS_KEPT), {name, str(now)})[:limit]
+
+
 def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
     """An operation as JSON tells it; one that is only proposed has no number and no time."""
     done = operation if isinstance(operation, Operation) else None
+    namings = namings_of(operation)
     return {
         "operation": done and done.number,
         "id": operation.id,
@@ -84,7 +95,13 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
         "before": _documents(operation.before.items()),
         "after": _documents(operation.after.items()),
         "rules": operation.rules and operation.rules.document(),
+        "levels": None if namings is None else namings.document(),
     }
+
+
+def namings_of(operation: Operation | ProposedOperation) -> LevelNamings | None:
+    """What an operation changes of the names of intents and topics, if anything."""
+    return operation.levels.change if isinstance(operation.levels, ProposedNamings) else operation.levels
 
 
 def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
+from questream.clustering.merging import UNNAMED
+from questream.clustering.stored_levels import StoredLevels
 from questream.deciding.level_runs import standing
-from questream.domain import ClusterState, format_cluster_id
+from questream.domain import ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
 from questream.naming.names import Vocabulary, name_of
 from questream.store.protocol import Store
@@ -24,6 +26,7 @@ class Community:
     """An intent or a topic with its live clusters, the largest first; what stands alone on a level is a cluster's node.
 
     `within` is the topic of an intent, None of a topic; `parts` are the intents of a topic, the largest first.
+    `naming` is the label and route that people gave it, `inherited` that of the topic of an intent.
     """
 
     node: Node
@@ -31,6 +34,23 @@ class Community:
     clusters: tuple[ClusterState, ...]
     within: Node | None = None
     parts: tuple[Community, ...] = ()
+    naming: Naming = (None, None)
+    inherited: Naming = (None, None)
+
+    @property
+    def label(self) -> str | None:
+        """Its own label, or else that of its topic."""
+        return self.naming[0] or self.inherited[0]
+
+    @property
+    def route(self) -> str | None:
+        """As `label`."""
+        return self.naming[1] or self.inherited[1]
+
+    @property
+    def title(self) -> str | None:
+        """What it is shown by where people named it or its clusters: its own label, or the only one of these."""
+        return self.naming[0] or (self.labels[0] if len(self.labels) == 1 else None)
 
     @property
     def size(self) -> int:
@@ -44,25 +64,33 @@ class Community:
 
 
 class Communities:
-    """The intents and topics of clusters; `ended` says where those are that are no more."""
+    """The intents and topics of clusters; `levels` has clusters that are new since they were stored."""
 
-    def __init__(
-        self, levels: Levels, states: Iterable[ClusterState], ended: Mapping[Node, Node | None] | None = None
-    ) -> None:
-        self._ended = ended or {}
+    def __init__(self, stored: StoredLevels, states: Iterable[ClusterState], levels: Levels | None = None) -> None:
+        levels = levels or stored.levels
+        self._ended = stored.ended
         by_intent: dict[Node, list[ClusterState]] = {}
         topic_of: dict[Node, Node] = {}
         for state in sorted(states, key=lambda state: (-state.size, state.cluster_id)):
             _, intent, topic = levels.path(state.cluster_id)
             by_intent.setdefault(intent, []).append(state)
             topic_of[intent] = topic
+        named = stored.named
         self._intents = _ranked(
-            Community(node, Level.INTENT, tuple(clusters), topic_of[node]) for node, clusters in by_intent.items()
+            Community(
+                node,
+                Level.INTENT,
+                tuple(clusters),
+                topic_of[node],
+                naming=named.get(node, UNNAMED),
+                inherited=named.get(topic_of[node], UNNAMED),
+            )
+            for node, clusters in by_intent.items()
         )
         by_topic: dict[Node, list[Community]] = {}
         for intent_of in self._intents:
             by_topic.setdefault(topic_of[intent_of.node], []).append(intent_of)
-        self._topics = _ranked(_topic(node, parts) for node, parts in by_topic.items())
+        self._topics = _ranked(_topic(node, parts, named.get(node, UNNAMED)) for node, parts in by_topic.items())
         # What stands alone among topics is an intent or a cluster there too.
         self._known = {one.node: one for one in self._intents if one.node.level == 1}
         self._known.update((one.node, one) for one in self._topics if one.node.level == len(LEVEL_NAMES))
@@ -95,11 +123,14 @@ def read_communities(store: Store, namespace: str) -> Communities:
             "let one run with `levels.enabled`, or group what stands now: questream clusters intents",
         )
     levels = standing(store.load(namespace), stored, LevelRules())
-    return Communities(levels, store.summaries(namespace), stored.ended)
+    return Communities(stored, store.summaries(namespace), levels)
 
 
 def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
-    """An intent or topic as JSON tells it: its name is that of its largest cluster, as its question is."""
+    """An intent or topic as JSON tells it: its name is its label, else that of its largest cluster, as its question is.
+
+    Label and route are its own, or else those of its topic; `named` tells its own.
+    """
     first = one.clusters[0]
     return {
         "id": str(one.node),
@@ -107,7 +138,10 @@ def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
         "namespace": first.namespace,
         "topic_id": None if one.within is None else str(one.within),
         "size": one.size,
-        "name": one.labels[0] if len(one.labels) == 1 else name_of(first, vocabulary),
+        "name": one.title or name_of(first, vocabulary),
+        "label": one.label,
+        "route": one.route,
+        "named": any(one.naming),
         "labels": one.labels,
         "intents": [str(part.node) for part in one.parts],
         "clusters": [format_cluster_id(state.cluster_id) for state in one.clusters],
@@ -115,10 +149,10 @@ def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
     }
 
 
-def _topic(node: Node, parts: list[Community]) -> Community:
+def _topic(node: Node, parts: list[Community], naming: Naming) -> Community:
     clusters = [state for part in parts for state in part.clusters]
     clusters.sort(key=lambda state: (-state.size, state.cluster_id))
-    return Community(node, Level.TOPIC, tuple(clusters), None, tuple(parts))
+    return Community(node, Level.TOPIC, tuple(clusters), None, tuple(parts), naming)
 
 
 def _ranked(communities: Iterable[Community]) -> list[Community]:

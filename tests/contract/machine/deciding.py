@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from questream.clustering.constraints import pack_vector
-from questream.domain import ClusterState, Exemplar, NamespaceRules, Operation, OperationKind, RulesChange, Ruling
-from questream.store.protocol import OperationClaim, ProposedOperation, Store
+from questream.domain import (
+    ClusterState,
+    Exemplar,
+    LevelNamings,
+    NamespaceRules,
+    Operation,
+    OperationKind,
+    RulesChange,
+    Ruling,
+)
+from questream.store.protocol import OperationClaim, ProposedNamings, ProposedOperation, Store
 from tests.contract.machine.stores import LEASES, NAMES, PARTITIONS, POSITIONS, WORKERS, Stores
 from tests.contract.test_store import IDENTITY
 
@@ -84,6 +94,26 @@ class Deciding(Stores):
             was = {i: dataclasses.replace(one, exemplars=now[i].exemplars) for i, one in operation.before.items()}
             self.proposals += 1
             self.propose("undo", now, was, operation.number)
+
+    @rule(label=st.sampled_from(["cards", "", None]), route=st.sampled_from(["desk", ""]), late=st.booleans())
+    def name_level(self, label: str | None, route: str, late: bool) -> None:
+        """Intents and topics that stand or ended, by levels as they are or before a run."""
+        self.proposals += 1
+        id_ = f"op-{self.proposals}"
+
+        def call(store: Store) -> int | None:
+            stored = store.levels(self.namespace)
+            communities = sorted({*stored.levels.parents.values(), *stored.ended})
+            if not communities:
+                return None
+            naming = (label or None, route or None)
+            change = LevelNamings({str(communities[0]): (None, None)}, {str(communities[0]): naming})
+            standing = replace(stored, version=stored.version - late)
+            proposed = ProposedOperation(id_, "label", "ann", "", {}, {}, levels=ProposedNamings(standing, change))
+            operation = store.operate(self.namespace, proposed)
+            return None if operation is None else operation.number
+
+        self.both(call)
 
     @rule(threshold=st.sampled_from([None, 0.5, 0.9]), most=st.sampled_from([None, 0, 3]), guessed=st.booleans())
     def set_rules(self, threshold: float | None, most: int | None, guessed: bool) -> None:

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from questream.broker.port import Offsets, Outgoing
 from questream.broker.publisher import TransactionalPublisher
-from questream.clustering.merging import Merge, Naming
+from questream.clustering.merging import Merge
+from questream.domain import Naming
 from questream.store.protocol import Committed, Confirmation, Ledger, Merged, Proposal, Replayed, Stale
 from questream.store.reference.store import MemoryStore
 from questream.stream.backlog import Batch

@@ -46,7 +46,7 @@ _OPERATIONS = (
     "tests/contract/test_store_operations.py tests/contract/test_store_rules.py"
     " tests/contract/test_redis_operations.py -k redis"
 )
-_LEVELS = "tests/contract/test_levels.py tests/contract/test_redis_operations.py -k redis"
+_LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
 SUITES: dict[str, tuple[str, ...]] = {
     # Which commands a user lacks is asked of a server with such users.
@@ -55,7 +55,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         f"{LUA}/{script}.lua": (_OPERATIONS, *_STORE)
         for script in ("operate", "claim_operations", "confirm_operations", "operations_wait", "restore_operations")
     },
-    **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels")},
+    **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels", "restore_levels")},
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream/levels.py": ("tests/unit/test_level_runs.py", "tests/integration/test_levels.py"),
     "src/questream/stream/operations.py": ("tests/integration/test_operation_topic.py",),

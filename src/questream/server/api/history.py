@@ -36,6 +36,20 @@ class RulesChanged(BaseModel):
     after: dict[str, float | str]
 
 
+class NamesOf(BaseModel):
+    """Label and route of an intent or a topic."""
+
+    label: str | None
+    route: str | None
+
+
+class LevelsNamed(BaseModel):
+    """Label and route of intents and topics before and after, by id."""
+
+    before: dict[str, NamesOf]
+    after: dict[str, NamesOf]
+
+
 class Committed(BaseModel):
     """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
 
@@ -52,6 +66,7 @@ class Committed(BaseModel):
     before: dict[str, DecidedOf]
     after: dict[str, DecidedOf]
     rules: RulesChanged | None = None
+    levels: LevelsNamed | None = None
 
 
 class History(BaseModel):

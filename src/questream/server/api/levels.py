@@ -6,12 +6,17 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from questream.clustering.levels import parse_node
 from questream.domain import format_cluster_id
+from questream.operations import By
+from questream.server.access import Role
+from questream.server.api.history import Committed
+from questream.server.api.operations import DryRun, Name, OperationId, Reason
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
+from questream.tools.decisions import as_document
 from questream.tools.levels import Communities
 from questream.tools.levels import Community as Found
 from questream.tools.sorting import Level
@@ -27,6 +32,7 @@ router = APIRouter(tags=["levels"])
 class Community(BaseModel):
     """An intent or a topic; what stands alone on a level has the id of its cluster, or of its intent.
 
+    Label and route are its own, or else those of its topic; `named` tells whether it has any itself.
     `clusters` and `intents` are the 200 largest, of so many as `cluster_count` and `intent_count` say. Name and
     `representative` are those of the largest cluster, as it shows them.
     """
@@ -37,12 +43,27 @@ class Community(BaseModel):
     topic_id: str | None
     size: int
     name: str | None
+    label: str | None
+    route: str | None
+    named: bool
     labels: list[str]
     cluster_count: int
     clusters: list[str]
     intent_count: int
     intents: list[str]
     representative: str | None
+
+
+class NamingRequest(BaseModel):
+    """An intent or topic gets a label, a route or both; an empty one removes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Name | None = None
+    route: Name | None = None
+    id: OperationId = ""
+    reason: Reason = ""
+    dry_run: DryRun = False
 
 
 class CommunityList(BaseModel):
@@ -58,7 +79,7 @@ def communities_of(scope: Scope) -> Communities | None:
     if not stored.version:
         return None
     states = scope.services.catalogues.get(scope.namespace).states()
-    return Communities(stored.levels, states, stored.ended)
+    return Communities(stored, states)
 
 
 @router.get("/namespaces/{namespace}/levels")
@@ -90,6 +111,22 @@ def show_community(scope: InNamespace, community_id: str) -> Community:
     return _as_model(communities.get(node), scope)
 
 
+@router.post("/namespaces/{namespace}/levels/{community_id}/label", responses={409: {}})
+def label_community(scope: InNamespace, community_id: str, request: NamingRequest) -> Committed:
+    """Name an intent or topic, or set its route: its clusters have both, as far as they have none of their own.
+
+    It comes again with the same id without being done again.
+    """
+    scope.require(Role.OPERATOR)
+    if request.label is None and request.route is None:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
+    operating = scope.services.operating
+    decide = operating.preview_ruling if request.dry_run else operating.rule
+    by = By(scope.login.name, request.reason, request.id)
+    named = decide(scope.namespace, by, lambda made: made.label_level(community_id, request.label, request.route))
+    return Committed(**as_document(named))
+
+
 def _as_model(one: Found, scope: Scope) -> Community:
     first = one.clusters[0]
     return Community(
@@ -98,7 +135,10 @@ def _as_model(one: Found, scope: Scope) -> Community:
         namespace=scope.namespace,
         topic_id=None if one.within is None else str(one.within),
         size=one.size,
-        name=one.labels[0] if len(one.labels) == 1 else scope.name_of(first),
+        name=one.title or scope.name_of(first),
+        label=one.label,
+        route=one.route,
+        named=any(one.naming),
         labels=one.labels,
         cluster_count=len(one.clusters),
         clusters=[format_cluster_id(state.cluster_id) for state in one.clusters[:MOST_SHOWN]],

@@ -15,6 +15,7 @@ from questream.domain import (
     Decision,
     Exemplar,
     InFlight,
+    Naming,
     Ruling,
     RunnerUp,
     Vector,
@@ -60,6 +61,7 @@ class LedgerRow:
     """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`.
 
     `checked_by`, `reason` and `path` are those of the decision; rows of one cluster and batch have the same path.
+    `inherited` are label and route of what the cluster is in, for where it has none itself; of these the same holds.
     """
 
     offset: int
@@ -74,6 +76,7 @@ class LedgerRow:
     checked_by: CheckedBy | None = None
     reason: str | None = None
     path: tuple[str, str, str] | None = None
+    inherited: Naming = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

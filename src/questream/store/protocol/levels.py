@@ -27,9 +27,10 @@ class LevelCalls(Protocol):
     """The levels above the clusters: one value for each namespace, which one worker at a time finds anew."""
 
     def levels(self, namespace: str) -> StoredLevels:
-        """The levels as last written; of version 0 where there are none that can be read.
+        """The levels as last written; of version 0 where there are none.
 
-        Raises NamespaceRefused where a later release has written them with another meaning.
+        Raises RecoveryNeeded where they cannot be read, NamespaceRefused where a later release has written them with
+        another meaning.
         """
 
     def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
@@ -50,8 +51,9 @@ class LevelCalls(Protocol):
     def confirm_levels(self, namespace: str, version: int) -> None:
         """The levels of this version are published; nothing where another stands by now."""
 
-    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
-        """Put published levels back under the token of a recovery, with their version.
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels, published: int | None = None) -> bool:
+        """Put levels back under the token of a recovery, with their version; what cannot be read goes.
 
-        False, and nothing is changed, where the store has later ones or the recovery is another's.
+        `published` is the version that the topic has, by default that of the levels. False, and nothing is changed,
+        where the store has later ones or the recovery is another's, or there are none to put back (version 0).
         """

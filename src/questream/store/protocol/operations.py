@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from questream.clustering.merging import Merge
-from questream.domain import Operation, OperationKind, RulesChange, Ruling, Vector
+from questream.clustering.stored_levels import StoredLevels
+from questream.domain import LevelNamings, Operation, OperationKind, RulesChange, Ruling, Vector
 from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
@@ -56,11 +57,24 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposedNamings:
+    """A change of the names of communities, by one operation, of the levels as they stood when it was proposed."""
+
+    standing: StoredLevels
+    change: LevelNamings
+
+    def renamed(self, operation: int) -> StoredLevels:
+        """The levels after the operation."""
+        return self.standing.renamed(self.change, operation)
+
+
+@dataclass(frozen=True, slots=True)
 class ProposedOperation:
     """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same.
 
     With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says;
-    with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace.
+    with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
+    `levels` the names of its intents and topics.
     """
 
     id: str
@@ -73,6 +87,7 @@ class ProposedOperation:
     merge: Merge | None = None
     rules: RulesChange | None = None
     part: Part | None = None
+    levels: ProposedNamings | None = None
 
     @property
     def survivor(self) -> int | None:

@@ -153,9 +153,10 @@ KINDS = (
         "hash",
         "levels: JSON of the intents and topics that a run found (store/levels_text.py); version: its number;"
         " opened: how many clusters had been opened by then; published: the last version that the cluster topic has;"
+        " named: the number of the last operation that named any, and JSON of what people named;"
         " lease: who finds or publishes them, until when",
-        "lease_levels write_levels confirm_levels restore_levels",
-        "lease_levels, write_levels and restore_levels, where it is of another type",
+        "lease_levels write_levels confirm_levels restore_levels operate",
+        "a command of a recovery, where it cannot be read",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import redis.exceptions
-
-from questream.store.levels_text import levels_text, parse_levels
+from questream.errors import LostMemory
+from questream.store.levels_text import levels_text, names_text, parse_levels
 from questream.store.protocol import LevelsMark, StoredLevels
 from questream.store.redis.calls import CHUNK, RedisCalls, on_namespace
-from questream.store.redis.codec import is_count
+from questream.store.redis.codec import is_count, reading
 from questream.store.redis.failures import translated
 
 
@@ -19,14 +18,7 @@ class RedisLevels(RedisCalls):
 
     @on_namespace
     def levels(self, namespace: str) -> StoredLevels:
-        try:
-            version, text = self._client.hmget(self._keys.of(namespace, "levels"), ["version", "levels"])
-        except redis.exceptions.ResponseError as error:
-            # The next run writes it anew; to recover the namespace would not mend it.
-            if "WRONGTYPE" not in str(error):
-                raise
-            return StoredLevels()
-        return parse_levels(text, int(version)) if is_count(version) and text is not None else StoredLevels()
+        return self._read_levels(namespace)
 
     @translated()
     def levels_marks(self, namespaces: Sequence[str]) -> dict[str, LevelsMark]:
@@ -55,7 +47,7 @@ class RedisLevels(RedisCalls):
     def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
         self.require_rights(namespace)
         keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
-        args = [store_epoch, levels.version, levels.opened, levels_text(levels)]
+        args = [store_epoch, levels.version, levels.opened, levels_text(levels), names_text(levels)]
         return bool(self._scripts["write_levels"](keys=keys, args=args))
 
     @on_namespace
@@ -63,12 +55,36 @@ class RedisLevels(RedisCalls):
         self._scripts["confirm_levels"](keys=[self._keys.of(namespace, "levels")], args=[version])
 
     @on_namespace
-    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
-        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
-        args = [token, levels.version, levels.opened, levels_text(levels)]
-        return bool(self._scripts["restore_levels"](keys=keys, args=args))
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels, published: int | None = None) -> bool:
+        meta_key, levels_key = self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")
+        try:
+            with translated():
+                self._read_levels(namespace)
+        except LostMemory:
+            # Only a run or a recovery writes them, and none but this recovery does now.
+            self._client.delete(levels_key)
+        if not levels.version:
+            return False
+        args = [token, levels.version, levels.opened, levels_text(levels), names_text(levels)]
+        args.append(levels.version if published is None else published)
+        return bool(self._scripts["restore_levels"](keys=[meta_key, levels_key], args=args))
+
+    def _read_levels(self, namespace: str) -> StoredLevels:
+        """Raises LostMemory, or the client's error, where they cannot be read."""
+        key = self._keys.of(namespace, "levels")
+        version, text, names = self._client.hmget(key, ["version", "levels", "named"])
+        if (version, text, names) == (None, None, None):
+            return StoredLevels()
+        with reading("the levels"):
+            return parse_levels(text, _positive(version), names)
 
 
 def _counts(reply: Any, fields: int) -> list[int]:
     """So many fields as counts, 0 for what is none."""
     return [int(value) if is_count(value) else 0 for value in reply] if isinstance(reply, list) else [0] * fields
+
+
+def _positive(raw: bytes | None) -> int:
+    if not is_count(raw):
+        raise ValueError("a version is a number above zero")
+    return int(raw or 0)

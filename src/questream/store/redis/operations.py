@@ -8,6 +8,7 @@ import orjson
 
 from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
+from questream.records import names_document
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
     OPERATIONS_KEPT,
@@ -33,7 +34,7 @@ from questream.store.rules_text import values_text
 
 _OPERATE_KEYS: tuple[Name, ...] = (
     *("meta", "outbox", "operations", "operation_ids"),
-    *("log", "idle", "singletons", "aliases", "remains"),
+    *("log", "idle", "singletons", "aliases", "remains", "levels"),
 )
 
 
@@ -52,6 +53,7 @@ class RedisOperations(RedisCalls):
             "rules": [values_text(proposed.rules.before), values_text(proposed.rules.after)]
             if proposed.rules
             else False,
+            "levels": str(proposed.levels.standing.version) if proposed.levels else False,
             "clusters": [
                 [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
                 for cluster_id, before in proposed.before.items()
@@ -70,7 +72,8 @@ class RedisOperations(RedisCalls):
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
         changed = merge or part
         sum_after = b"" if changed is None else to_bytes(changed.vector_sum)
-        args = [orjson.dumps(request), operation_text(proposed), sum_after]
+        named = orjson.dumps(names_document(proposed.levels.renamed(0))) if proposed.levels else b""
+        args = [orjson.dumps(request), operation_text(proposed), sum_after, named]
         number = self._scripts["operate"](keys=keys, args=args)
         if number == b"waits":
             raise waits_to_be_published()

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from questream.clustering.kept_members import KeptMembers
-from questream.clustering.merging import Merge, Naming, merged_ruling, precedence
+from questream.clustering.merging import Merge, merged_ruling, precedence
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
 from questream.domain import (
     ClusterEvent,
@@ -21,6 +21,7 @@ from questream.domain import (
     InFlight,
     NamespaceRules,
     NamespaceState,
+    Naming,
     Operation,
     RulesChange,
     Ruling,
@@ -490,7 +491,8 @@ class MemoryStore:
             state = self._get_recovered(namespace, store_epoch)
             if state.levels.version != levels.version:
                 return False
-            state.levels = replace(levels, version=max(levels.version + 1, int(self._clock() * 1000)))
+            version = max(levels.version + 1, int(self._clock() * 1000))
+            state.levels = replace(_with_later_names(levels, state.levels), version=version)
             return True
 
     def confirm_levels(self, namespace: str, version: int) -> None:
@@ -499,13 +501,14 @@ class MemoryStore:
             if state.levels.version == version:
                 state.levels_published = version
 
-    def restore_levels(self, namespace: str, token: str, levels: StoredLevels) -> bool:
+    def restore_levels(self, namespace: str, token: str, levels: StoredLevels, published: int | None = None) -> bool:
         with self._lock:
             state = self._get(namespace)
             is_late = state.levels.version > levels.version
-            if is_late or state.store_epoch is not None or state.recovery_token != token:
+            if is_late or not levels.version or state.store_epoch is not None or state.recovery_token != token:
                 return False
-            state.levels, state.levels_published = levels, levels.version
+            state.levels = _with_later_names(levels, state.levels)
+            state.levels_published = levels.version if published is None else published
             return True
 
     def _levels_wait(self, namespace: str) -> bool:
@@ -545,7 +548,10 @@ class MemoryStore:
                 return None
             if proposed.rules is not None and proposed.rules.before != state.rules:
                 return None
-            number = 1 + max([state.operation_count, state.rules.operation, *(row.operation for row in rows.values())])
+            if proposed.levels is not None and proposed.levels.standing != state.levels:
+                return None
+            count = max(state.operation_count, state.rules.operation, state.levels.operation)
+            number = 1 + max([count, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
                 raise waits_to_be_published()
             if merge is not None:
@@ -574,6 +580,9 @@ class MemoryStore:
                 mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
                 changes.append(replace(mean, rules=state.rules))
                 state.outbox[0] = self._clock()
+            if proposed.levels is not None:
+                version = max(state.levels.version + 1, int(self._clock() * 1000))
+                state.levels = replace(proposed.levels.renamed(number), version=version)
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
             if merge is not None:
@@ -594,6 +603,7 @@ class MemoryStore:
                 survivor=proposed.survivor,
                 rules=proposed.rules and RulesChange.of(proposed.rules.document()),
                 parted=proposed.parted,
+                levels=None if proposed.levels is None else proposed.levels.change,
             )
             state.operation_count = number
             state.operations[number] = operation
@@ -1319,6 +1329,12 @@ def _naming(cluster: _Cluster) -> Naming:
 
 def _precedence(cluster: _Cluster) -> tuple[bool, int, int]:
     return precedence(_naming(cluster), cluster.cluster_row.size, cluster.cluster_row.cluster_id)
+
+
+def _with_later_names(levels: StoredLevels, standing: StoredLevels) -> StoredLevels:
+    if levels.operation >= standing.operation:
+        return levels
+    return replace(levels, named=standing.named, operation=standing.operation)
 
 
 def _is_kept(cluster: _Cluster) -> bool:

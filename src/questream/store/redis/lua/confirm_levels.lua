@@ -3,6 +3,6 @@
 -- ARGV: 1 version
 -- Replies: 1, or 0 where another version stands
 local levels_key, version = KEYS[1], ARGV[1]
-if is_other('HGET', levels_key, 'version') or redis.call('HGET', levels_key, 'version') ~= version then return 0 end
+if redis.call('HGET', levels_key, 'version') ~= version then return 0 end
 redis.call('HSET', levels_key, 'published', version)
 return 1

@@ -3,5 +3,4 @@
 -- ARGV: 1 who asks, without spaces, 2 ms from now, 0 to let it go
 -- Replies: 1 where the lease is of the one who asks, else 0
 local levels_key, asking, lease_ms = KEYS[1], ARGV[1], ARGV[2]
-if is_other('HGET', levels_key, 'lease') then redis.call('DEL', levels_key) end
 return take_lease(levels_key, 'lease', asking, lease_ms, 600000)

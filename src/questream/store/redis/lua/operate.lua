@@ -4,7 +4,8 @@
 -- Rules stand there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
 -- A merge is an operation on the survivor and the one that goes, in this order; where it is undone, on the one that the
 -- survivor is by now and the one that comes back.
--- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, then N clusters
+-- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, 10 levels,
+--       then N clusters
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
@@ -12,16 +13,18 @@
 --                                 references of each kind that a cluster keeps},
 --               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it},
 --               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
---               rules: false, or [JSON of the namespace's rules before, after], '' for none},
---       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else ''
+--               rules: false, or [JSON of the namespace's rules before, after], '' for none,
+--               levels: false, or the version of the levels whose names it changes},
+--       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else '',
+--       4 the names of the levels after it
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
---          was before, or a centroid of a merge has moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
+--          was before, or a centroid of a merge or the levels have moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
-local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key, remains_key
-  = unpack(KEYS, 1, 9)
+local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key, remains_key,
+  levels_key = unpack(KEYS, 1, 10)
 local request, text, sum_after = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local merge, parting = request.merge, request.part
-local function cluster_key(i) return KEYS[9 + i] end
+local function cluster_key(i) return KEYS[10 + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
@@ -43,7 +46,11 @@ if parting and (not remains or remains.generation ~= (redis.call('HGET', meta_ke
 local rules, known_rules = request.rules, string.match(meta[6] or '0 ', '^%d+ (.*)$')
 if not known_rules then return lost('the rules cannot be read') end
 if rules and known_rules ~= rules[1] then return false end
-local number = math.max(tonumber(count), rules_operation(meta[6]))
+local levels = redis.call('HMGET', levels_key, 'version', 'named')
+local named = named_by(levels[2])
+if not named then return lost('the names of levels cannot be read') end
+if request.levels and levels[1] ~= request.levels then return false end
+local number = math.max(tonumber(count), rules_operation(meta[6]), named)
 for i, cluster in ipairs(request.clusters) do
   local _, label, route, ruling, exemplars = unpack(cluster)
   local known = redis.call('HMGET', cluster_key(i), 'members', 'size', 'revision', 'label', 'route', 'ruled', 'merged_into',
@@ -125,6 +132,10 @@ if parting then
   part(log, keys, one_id, other_id, remains, {members = as_text(parting[1] - tonumber(remains.members)), sum = sum_after,
     kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9]})
   redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
+end
+if request.levels then
+  local version = math.max(tonumber(levels[1]) + 1, now_ms)
+  redis.call('HSET', levels_key, 'version', as_text(version), 'named', as_text(number) .. ' ' .. ARGV[4])
 end
 close_log(log, meta_key, idle_key, request.log_entries)
 redis.call('HSET', meta_key, 'operation_count', as_text(number))

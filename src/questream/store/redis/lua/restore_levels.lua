@@ -1,11 +1,12 @@
--- Put back the levels that the cluster topic has, unless the store has later ones.
+-- Put back levels that the cluster topic has, unless the store has later ones.
 -- KEYS: 1 meta, 2 levels
--- ARGV: 1 token of the recovery, 2 version, 3 clusters opened by then, 4 the levels: store/levels_text.py
+-- ARGV: 1 token of the recovery, 2 version, 3 clusters opened by then, 4 the levels, 5 what people named, '' for nothing:
+--       store/levels_text.py, 6 version that the topic has
 -- Replies: 1, or 0 where later ones stand or the recovery is another's
-local meta_key, levels_key, token, version, opened, levels = KEYS[1], KEYS[2], unpack(ARGV)
+local meta_key, levels_key, token, version, opened, levels, named, published = KEYS[1], KEYS[2], unpack(ARGV)
 if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= token then return 0 end
-if is_other('HGET', levels_key, 'version') then redis.call('DEL', levels_key) end
 local standing = redis.call('HGET', levels_key, 'version')
 if is_number(standing) and tonumber(standing) > tonumber(version) then return 0 end
-redis.call('HSET', levels_key, 'version', version, 'published', version, 'opened', opened, 'levels', levels)
+redis.call('HSET', levels_key, 'version', version, 'published', published, 'opened', opened, 'levels', levels)
+put_names(levels_key, named)
 return 1
