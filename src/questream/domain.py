@@ -179,7 +179,8 @@ class Ruling:
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
     inherits it, and clusters with both ends of one never merge. `exemplars` are questions that people put into the
-    cluster or turned away from it, in the order of their names.
+    cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
+    how many questions it had when somebody said that it is dealt with; with more it has returned.
     """
 
     label: str | None = None
@@ -187,6 +188,8 @@ class Ruling:
     pinned: bool = False
     separations: tuple[str, ...] = ()
     exemplars: tuple[Exemplar, ...] = ()
+    muted: bool = False
+    resolved_size: int | None = None
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different."""
@@ -283,7 +286,21 @@ def _namings(namings: Mapping[str, Naming]) -> dict[str, dict[str, str | None]]:
 
 
 OperationKind = Literal[
-    "label", "pin", "unpin", "separate", "move", "reject", "split", "merge", "unmerge", "rules", "undo"
+    "label",
+    "pin",
+    "unpin",
+    "separate",
+    "move",
+    "reject",
+    "split",
+    "merge",
+    "unmerge",
+    "mute",
+    "unmute",
+    "resolve",
+    "reopen",
+    "rules",
+    "undo",
 ]
 
 
@@ -312,6 +329,9 @@ class Operation:
     rules: RulesChange | None = None
     parted: int | None = None
     levels: LevelNamings | None = None
+
+
+ClusterStatus = Literal["open", "resolved", "returned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,11 +366,28 @@ class ClusterState:
     features: bytes = b""
     exemplars: tuple[Exemplar, ...] = ()
     kept_members: str = ""
+    muted: bool = False
+    resolved_size: int | None = None
 
     @property
     def ruling(self) -> Ruling:
         """What people decided of it."""
-        return Ruling(self.label, self.route, self.pinned, self.separations, self.exemplars)
+        return Ruling(
+            self.label,
+            self.route,
+            self.pinned,
+            self.separations,
+            self.exemplars,
+            muted=self.muted,
+            resolved_size=self.resolved_size,
+        )
+
+    @property
+    def status(self) -> ClusterStatus:
+        """Whether people have dealt with it, and whether questions came since."""
+        if self.resolved_size is None:
+            return "open"
+        return "returned" if self.size > self.resolved_size else "resolved"
 
     def __repr__(self) -> str:
         """A line that says which cluster this is; neither its vector nor a text of its questions."""

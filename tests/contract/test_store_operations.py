@@ -204,6 +204,22 @@ def test_only_the_last_operations_are_kept(store: Store, namespace: str, monkeyp
     assert again.number == 4
 
 
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_survivor_is_muted_and_resolved_as_it_was(store: Store, namespace: str, by_operator: bool) -> None:
+    create_two(store, namespace)
+    kept, lost = Ruling(muted=True, resolved_size=12), Ruling(resolved_size=1)
+    for number, (cluster_id, ruling) in enumerate(((1, kept), (2, lost)), 1):
+        one = proposed(number, "resolve", Ruling(), ruling, cluster_id=cluster_id)
+        assert store.operate(namespace, one) is not None
+        assert ruling_of(store, namespace, cluster_id) == ruling
+    wanted = replace(merge_one_and_two(store, namespace), by_operator=by_operator)
+    seq = store.load(namespace).seq
+    (applied,) = merge(store, namespace, seq, [wanted]).applied
+    assert applied.survivor.ruling == ruling_of(store, namespace, applied.merge.survivor) == kept
+    (published,) = store.states(namespace, [1])
+    assert (published.status, published.ruling) == ("resolved", kept)
+
+
 def test_a_ruling_is_put_back_and_no_number_is_given_twice(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     pin(store, namespace, 1)

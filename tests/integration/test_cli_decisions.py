@@ -67,3 +67,28 @@ def test_what_is_not_there_is_told(filled: str) -> None:
         assert (outcome.code, "there is no cluster c99" in outcome.err) == (ExitCode.FAILED, True)
     outcome = questream("undo", "7", at)
     assert (outcome.code, "there is no operation 7" in outcome.err) == (ExitCode.FAILED, True)
+
+
+def test_a_cluster_is_resolved_and_muted_and_listed_so(filled: str) -> None:
+    def stands() -> tuple[str, bool]:
+        (row,) = (
+            one
+            for one in questream("clusters", "list", "--json", f"--redis.url={filled}").json_lines
+            if one["cluster_id"] == "c1"
+        )
+        return row["status"], row["muted"]
+
+    assert stands() == ("open", False)
+    for command, expected in (
+        ("resolve", ("resolved", False)),
+        ("mute", ("resolved", True)),
+        ("unmute", ("resolved", False)),
+        ("reopen", ("open", False)),
+    ):
+        before = stands()
+        looked = questream("clusters", command, "c1", "--dry-run", "--json", f"--redis.url={filled}")
+        assert (looked.code, looked.json["kind"], stands()) == (0, command, before)
+        assert questream("clusters", command, "c1", "--actor", "ann", "--json", f"--redis.url={filled}").code == 0
+        assert stands() == expected
+    shown = questream("clusters", "mute", "c1", f"--redis.url={filled}").out
+    assert shown.strip().endswith(", muted")

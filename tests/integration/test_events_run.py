@@ -231,6 +231,40 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
         assert read_event(json.dumps(value).encode()).cluster_id == "c5"
 
 
+def test_a_resolved_cluster_that_is_asked_for_again_returns_once_and_a_muted_one_is_not_heard_of(
+    told: Told, tmp_path: Path
+) -> None:
+    topic = told.stream.topics.cluster_topic
+    resolved = replace(retired_cluster("acme", 5), event="updated", size=3, resolved_size=3)
+    muted = replace(resolved, cluster_id=6, muted=True)
+
+    def publish(*states: ClusterState) -> None:
+        made = (encode_cluster_state(state) for state in states)
+        send(told.stream.bootstrap_servers, topic, [Message(value, key) for key, value in made])
+
+    def events() -> list[tuple[str, str]]:
+        return [(value["data"]["kind"], value["data"]["cluster_id"]) for value in told._events.values()]
+
+    publish(resolved, muted)
+    with watcher(told, tmp_path) as one:
+        one.start()
+        one.wait_until_telling()
+        publish(replace(muted, size=4), replace(resolved, size=4), replace(resolved, size=5))
+        wait_until(lambda: events() == [("returned", "c5")], "it has returned")
+        one.kill()
+        publish(
+            replace(resolved, size=6),
+            replace(resolved, size=6, resolved_size=6),
+            replace(muted, muted=False, label="x"),
+        )
+        one.start()
+        publish(replace(resolved, size=7, resolved_size=6))
+        wait_until(lambda: len(events()) >= 3, "both are told")
+    assert sorted(events()[1:]) == [("renamed", "c6"), ("returned", "c5")]
+    for value in told._events.values():
+        Draft202012Validator(load_schema("cluster-event")).validate(value)
+
+
 def test_what_a_worker_decides_and_an_operator_labels_is_told(
     kafka: KafkaServer, topics: MakeTopics, redis_url: str, tmp_path: Path
 ) -> None:

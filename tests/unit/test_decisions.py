@@ -142,6 +142,29 @@ def test_one_person_decides_many_things_each_with_an_id(store: MemoryStore) -> N
     assert not ruling_of(store, 1).pinned
 
 
+def test_a_resolved_cluster_returns_with_the_next_question_and_may_be_reopened(store: MemoryStore) -> None:
+    decisions = by(store)
+    resolved = decisions.commit(decisions.resolve(1))
+    decisions.commit(decisions.mute(1))
+
+    def stands() -> tuple[str, bool]:
+        (state,) = store.states("default", [1])
+        return state.status, state.muted
+
+    assert stands() == ("resolved", True)
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    clusterer.assign([[1, 0, 0]])
+    assert stands() == ("returned", True)
+    undo(store, resolved.number)
+    assert stands() == ("open", True)
+    decisions.commit(decisions.resolve(1))
+    assert stands() == ("resolved", True)
+    decisions.commit(decisions.reopen(1))
+    decisions.commit(decisions.unmute(1))
+    assert stands() == ("open", False)
+    assert [one.kind for one in store.operations("default", 3)] == ["unmute", "reopen", "resolve"]
+
+
 def test_a_merge_is_undone_and_done_again(store: MemoryStore) -> None:
     label(store, 1, "card arrival")
     decisions = by(store)

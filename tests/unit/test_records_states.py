@@ -190,6 +190,8 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "operation": 3,
             "pinned": True,
             "separations": ["5f0c+", "17ab-"],
+            "muted": False,
+            "resolved_size": None,
             "exemplars": [
                 {
                     "name": "01-0",

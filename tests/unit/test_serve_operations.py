@@ -132,6 +132,23 @@ def test_a_merge_loses_names_only_where_that_is_said() -> None:
     assert operate(client, **merge, drop_names=True).json()["after"]["label"] == "parcel"
 
 
+def test_a_cluster_is_resolved_and_muted_and_shown_so() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    shown = "/api/v1/namespaces/shop/clusters/c1"
+    assert operate(client, op="resolve", cluster_id="c1", dry_run=True).json()["operation"] is None
+    assert client.get(shown).json()["status"] == "open"
+    done = operate(client, op="resolve", cluster_id="c1", reason="fixed").json()
+    assert (done["after"]["status"], done["after"]["muted"]) == ("resolved", False)
+    assert operate(client, op="mute", cluster_id="c1").json()["after"]["muted"] is True
+    told = client.get(shown).json()
+    assert (told["status"], told["muted"]) == ("resolved", True)
+    page = client.get("/n/shop/clusters/c1").text
+    assert all(f'<span class="tag">{word}</span>' in page for word in ("resolved", "muted"))
+    assert operate(client, op="reopen", cluster_id="c1").json()["after"]["status"] == "open"
+    (_, muted, resolved) = client.get(f"{shown}/history").json()["operations"]
+    assert (resolved["after"]["c1"]["resolved_size"], muted["after"]["c1"]["muted"]) == (4, True)
+
+
 def test_what_was_merged_stands_by_itself_again_and_is_listed() -> None:
     client = client_of(store_with({"shop": TEXTS}))
     listed = "/api/v1/namespaces/shop/clusters"

@@ -18,7 +18,6 @@ from questream.cli.bench_latency import bench_latency
 from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
-from questream.cli.binding import clusters
 from questream.cli.calibrate import calibrate
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -40,6 +39,7 @@ from questream.cli.produce import produce
 from questream.cli.recovery import restore, verify
 from questream.cli.run import run
 from questream.cli.serve import serve, serve_token
+from questream.cli.standing import clusters
 from questream.cli.suggestions import suggestions
 from questream.cli.tail import tail
 from questream.cli.topics import topics

@@ -238,7 +238,7 @@ def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
-    columns += ["created_at", "last_seen_at", "model", "representative", "name"]
+    columns += ["created_at", "last_seen_at", "model", "representative", "status", "muted", "name"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)

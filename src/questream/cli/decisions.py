@@ -317,7 +317,8 @@ def _rules(rules: NamespaceRules) -> str:
 
 def _ruling(ruling: Ruling) -> str:
     told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
-    told += ", pinned" if ruling.pinned else ""
+    told += ", pinned" * ruling.pinned + ", muted" * ruling.muted
+    told += "" if ruling.resolved_size is None else f", resolved at {ruling.resolved_size:,} questions"
     for count, what in ((len(ruling.separations), "separation"), (len(ruling.exemplars), "exemplar")):
         told += f", {count} {what}{'s' * (count != 1)}" if count else ""
     return told

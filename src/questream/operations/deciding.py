@@ -122,6 +122,31 @@ class Decisions:
         id_ = self._new_id()
         return lambda: self._proposal(id_, "unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
 
+    def mute(self, cluster_id: int) -> Propose:
+        """The cluster raises no events."""
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "mute", {cluster_id: lambda ruling: replace(ruling, muted=True)})
+
+    def unmute(self, cluster_id: int) -> Propose:
+        """The cluster raises events again."""
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "unmute", {cluster_id: lambda ruling: replace(ruling, muted=False)})
+
+    def resolve(self, cluster_id: int) -> Propose:
+        """What the cluster's questions are about is dealt with; a question that comes later makes it return."""
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            size = live_cluster(self._store, self._namespace, cluster_id).size
+            return self._proposal(id_, "resolve", {cluster_id: lambda ruling: replace(ruling, resolved_size=size)})
+
+        return propose
+
+    def reopen(self, cluster_id: int) -> Propose:
+        """The cluster is as if nobody had resolved it."""
+        id_ = self._new_id()
+        return lambda: self._proposal(id_, "reopen", {cluster_id: lambda ruling: replace(ruling, resolved_size=None)})
+
     def separate(self, one: int, other: int) -> Propose:
         """The two are different: they never merge, nor does what they become."""
         if one == other:

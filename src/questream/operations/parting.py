@@ -63,8 +63,10 @@ def _left(ruling: Ruling, returned: Ruling, remains: Remains, *, is_direct: bool
     if is_direct and naming == (returned.label, returned.route):
         naming = own
     gone = set(remains.exemplars) - set(remains.survivor_exemplars)
-    return Ruling(
-        *naming,
+    return replace(
+        ruling,
+        label=naming[0],
+        route=naming[1],
         pinned=ruling.pinned and not (is_direct and returned.pinned and not was.pinned),
         separations=tuple(
             end for end in ruling.separations if end not in returned.separations or end in was.separations

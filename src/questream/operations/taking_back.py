@@ -21,6 +21,12 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if before.pinned != after.pinned:
             require_standing(undone, ruling.pinned == after.pinned)
             new = replace(new, pinned=before.pinned)
+        if before.muted != after.muted:
+            require_standing(undone, ruling.muted == after.muted)
+            new = replace(new, muted=before.muted)
+        if before.resolved_size != after.resolved_size:
+            require_standing(undone, ruling.resolved_size == after.resolved_size)
+            new = replace(new, resolved_size=before.resolved_size)
         added = [end for end in after.separations if end not in before.separations]
         removed = [end for end in before.separations if end not in after.separations]
         require_standing(undone, set(added) <= set(ruling.separations))

@@ -97,6 +97,8 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": ruling.separations,
+            "muted": ruling.muted,
+            "resolved_size": ruling.resolved_size,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
         }
         for cluster_id, ruling in rulings.items()
@@ -111,6 +113,8 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             pinned=bool(one["pinned"]),
             separations=tuple(map(str, one["separations"])),
             exemplars=read_exemplars(one.get("exemplars", [])),
+            muted=bool(one.get("muted")),
+            resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),
         )
         for cluster_id, one in documents.items()
     }

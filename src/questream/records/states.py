@@ -84,6 +84,8 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "operation": state.operation,
                 "pinned": state.pinned,
                 "separations": state.separations,
+                "muted": state.muted,
+                "resolved_size": state.resolved_size,
                 "exemplars": [exemplar_document(one) for one in state.exemplars],
             },
             "kept": state.kept_members or None,
@@ -129,6 +131,8 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         ),
         pinned=read.ruled.pinned,
         separations=tuple(read.ruled.separations),
+        muted=read.ruled.muted,
+        resolved_size=read.ruled.resolved_size,
         operation=read.ruled.operation,
         features=_to_features(read.features),
         kept_members=read.kept or "",
@@ -244,6 +248,8 @@ class _Ruled(_Value):
     operation: _Count = 0
     pinned: bool = False
     separations: list[str] = []
+    muted: bool = False
+    resolved_size: _Count | None = None
     exemplars: list[_Exemplar] = []
 
 

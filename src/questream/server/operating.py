@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Literal
 
 from questream.clustering.merging import precedence
 from questream.domain import ClusterState, Ruling, format_cluster_id
@@ -70,7 +71,15 @@ class Unmerging:
     cluster_id: int
 
 
-Operation = Naming | Merging | Pinning | Separating | Unmerging
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A cluster is resolved or open again, muted or not."""
+
+    cluster_id: int
+    kind: Literal["mute", "unmute", "resolve", "reopen"]
+
+
+Operation = Naming | Merging | Pinning | Separating | Unmerging | Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +117,7 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Pinning() | Separating() | Unmerging():
+            case Pinning() | Separating() | Unmerging() | Standing():
                 decisions = Decisions(self._store, namespace, By(""))
                 proposed = preview(decisions, namespace, _ruling(decisions, operation))
                 before = tuple(self._store.states(namespace, list(proposed.before)))
@@ -191,7 +200,7 @@ class Operating:
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
-            case Pinning() | Separating() | Unmerging():
+            case Pinning() | Separating() | Unmerging() | Standing():
                 decisions = Decisions(self._store, namespace, by)
                 proposed = _ruling(decisions, operation)
                 states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
@@ -234,7 +243,7 @@ class Operating:
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
 
 
-def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging) -> Propose:
+def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging | Standing) -> Propose:
     match operation:
         case Pinning():
             return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
@@ -242,6 +251,9 @@ def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging) -
             return decisions.separate(operation.cluster_id, operation.other_id)
         case Unmerging():
             return decisions.unmerge(operation.cluster_id)
+        case Standing():
+            decide_standing: Callable[[int], Propose] = getattr(decisions, operation.kind)
+            return decide_standing(operation.cluster_id)
 
 
 def id_was_given() -> Refused:

@@ -61,6 +61,8 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": ruling.separations,
+            "muted": ruling.muted,
+            "resolved_size": ruling.resolved_size,
             "exemplars": exemplars_text(ruling.exemplars),
         }
         for cluster_id, ruling in rulings.items()
@@ -75,6 +77,8 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             one["pinned"],
             tuple(one["separations"]),
             parse_exemplars(one.get("exemplars", "").encode()),
+            muted=one.get("muted", False),
+            resolved_size=one.get("resolved_size"),
         )
         for cluster_id, one in documents.items()
     }

@@ -51,4 +51,6 @@ def as_document(state: ClusterState) -> dict[str, Any]:
         "last_seen_at": format_time(state.last_seen_at),
         "model": state.model,
         "representative": state.representative,
+        "status": state.status,
+        "muted": state.muted,
     }

@@ -111,6 +111,8 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "route": ruling.route,
             "pinned": ruling.pinned,
             "separations": list(ruling.separations),
+            "muted": ruling.muted,
+            "resolved_size": ruling.resolved_size,
             "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
         }
         for cluster_id, ruling in rulings

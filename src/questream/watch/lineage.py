@@ -1,4 +1,4 @@
-"""What becomes of clusters, by the states that the cluster topic carries: merged, split again, renamed."""
+"""What becomes of clusters, by the states that the cluster topic carries: merged, split again, renamed, returned."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ _MOST_NAMED = 100_000
 
 
 class Stands(NamedTuple):
-    """How a cluster stands: what it was merged into, if it was, its label and its route."""
+    """How a cluster stands: what it was merged into, if it was, its label and its route; whether it is muted.
+
+    One that `has_returned` was resolved, and has got questions since.
+    """
 
     merged_into: str | None
     label: str | None
     route: str | None = None
+    muted: bool = False
+    has_returned: bool = False
 
 
 def read_standing(message: Message) -> tuple[str, str, Stands] | None:
@@ -45,17 +50,20 @@ def read_standing(message: Message) -> tuple[str, str, Stands] | None:
             return None
         if merged_into is not None and not _CLUSTER.fullmatch(merged_into):
             return None
+        ruled, size = document.get("ruled") or {}, document.get("size", 0)
+        muted, resolved_size = ruled.get("muted") is True, ruled.get("resolved_size")
+        has_returned = resolved_size is not None and size > resolved_size
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found[1], found[2], Stands(merged_into, label, route)
+    return found[1], found[2], Stands(merged_into, label, route, muted, has_returned)
 
 
 class Lineage:
     """Reads the partitions of the cluster topic that a consumer is assigned, which is its own from then on.
 
     States below the offsets `seen` are learnt. Memory: how each of the last million clusters stood, labels as numbers,
-    and label and route of the last 100,000 that have one; of one that was forgotten nothing but a merge is told at
-    first.
+    label and route of the last 100,000 that have one, and the last 100,000 muted ones; of one that was forgotten
+    nothing but a merge is told at first.
     """
 
     def __init__(self, consumer: Consumer, seen: dict[Partition, int], topic: str) -> None:
@@ -63,7 +71,8 @@ class Lineage:
         self.seen = seen
         self._topic = topic
         self._next = dict.fromkeys(seen, 0)
-        self._known: OrderedDict[int, tuple[str | None, int]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[str | None, int, bool]] = OrderedDict()
+        self._muted: OrderedDict[int, None] = OrderedDict()
         self._named: OrderedDict[int, dict[str, str]] = OrderedDict()
 
     def take(self, timeout: float) -> list[dict[str, Any]]:
@@ -83,6 +92,11 @@ class Lineage:
         named = self._named.get(hash((data["namespace"], data["cluster_id"])), {})
         return {**document, "data": {**named, **data}}
 
+    def is_muted(self, document: dict[str, Any]) -> bool:
+        """Whether people want to hear nothing of the cluster of an event."""
+        data = document["data"]
+        return hash((data["namespace"], data["cluster_id"])) in self._muted
+
     def next_offsets(self) -> dict[Partition, int]:
         """The first offset of each partition that was not looked at yet."""
         return self._next
@@ -97,14 +111,15 @@ class Lineage:
     ) -> list[dict[str, Any]]:
         number, label = hash((namespace, cluster)), hash(stands.label)
         before = self._known.get(number)
-        self._known[number] = (stands.merged_into, label)
+        self._known[number] = (stands.merged_into, label, stands.has_returned)
         self._known.move_to_end(number)
         if len(self._known) > MOST_CLUSTERS:
             self._known.popitem(last=False)
         self._keep_names(number, stands)
+        self._keep_muted(number, stands)
         if is_seen:
             return []
-        merged_before, label_before = before or (None, label)
+        merged_before, label_before, had_returned = before or (None, label, stands.has_returned)
         told: list[tuple[EventKind, dict[str, Any]]] = []
         if stands.merged_into is not None and stands.merged_into != merged_before:
             told.append(("merged", {"into": stands.merged_into}))
@@ -112,14 +127,25 @@ class Lineage:
             told.append(("split", {"from": merged_before}))
         elif label != label_before:
             told.append(("renamed", {"label": stands.label}))
+        if stands.merged_into is None and stands.has_returned and not had_returned:
+            told.append(("returned", {}))
         at = message.timestamp
         return [
             _with(
-                event_document(namespace, DetectedEvent(kind, cluster, at, at, 0, 0.0), self._topic),
+                event_document(
+                    namespace, DetectedEvent(kind, cluster, at, at, int(kind == "returned"), 0.0), self._topic
+                ),
                 {**_names(stands), **more},
             )
             for kind, more in told
         ]
+
+    def _keep_muted(self, number: int, stands: Stands) -> None:
+        self._muted.pop(number, None)
+        if stands.muted and stands.merged_into is None:
+            self._muted[number] = None
+            if len(self._muted) > _MOST_NAMED:
+                self._muted.popitem(last=False)
 
     def _keep_names(self, number: int, stands: Stands) -> None:
         named = _names(stands)

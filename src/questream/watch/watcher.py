@@ -243,7 +243,7 @@ class Turn:
                 telling.learn(placed.question)
             else:
                 documents += telling.see(placed.question)
-        documents = [lineage.with_names(document) for document in documents]
+        documents = [lineage.with_names(document) for document in documents if not lineage.is_muted(document)]
         if order.is_learning or lineage.is_learning:
             self._condition.learns()
         else:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from questream.domain import ClusterState, format_cluster_id
+from questream.domain import ClusterState, ClusterStatus, format_cluster_id
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
 from questream.server.problems import Refused
@@ -24,6 +24,7 @@ router = APIRouter(tags=["clusters"])
 class Cluster(BaseModel):
     """A cluster as it stands; `representative` is null for those who may not read texts.
 
+    `status` tells whether people have dealt with it, and whether questions came since; a muted one raises no events.
     Its `name` is the label, else words that its questions share, from the third question on and for those who may.
     """
 
@@ -34,6 +35,8 @@ class Cluster(BaseModel):
     name: str | None
     label: str | None
     route: str | None
+    status: ClusterStatus
+    muted: bool
     created_at: str
     last_seen_at: str
     model: str

@@ -26,6 +26,8 @@ class DecidedOf(BaseModel):
     route: str | None
     pinned: bool
     separations: list[str]
+    muted: bool = False
+    resolved_size: int | None = None
     exemplars: list[dict[str, str]] = []
 
 

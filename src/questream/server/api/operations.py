@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of
-from questream.server.operating import Merging, Naming, Operation, Pinning, Separating, Unmerging
+from questream.server.operating import Merging, Naming, Operation, Pinning, Separating, Standing, Unmerging
 from questream.server.services import InNamespace, read_cluster_id
 
 MAX_NAME_CHARACTERS = 256
@@ -85,7 +85,15 @@ class UnmergeRequest(_Request):
     op: Literal["unmerge"]
 
 
-AnyRequest = LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest | UnmergeRequest
+class StandingRequest(_Request):
+    """A cluster is dealt with, or not any more; it raises no events, or does again."""
+
+    op: Literal["mute", "unmute", "resolve", "reopen"]
+
+
+AnyRequest = (
+    LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest | UnmergeRequest | StandingRequest
+)
 Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
@@ -117,6 +125,8 @@ def operation_of(request: AnyRequest) -> Operation:
             return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
         case PinRequest():
             return Pinning(cluster_id, request.op == "pin")
+        case StandingRequest():
+            return Standing(cluster_id, request.op)
         case UnmergeRequest():
             return Unmerging(cluster_id)
         case SeparateRequest():

@@ -172,11 +172,21 @@ class ClusterRow:
     operation: int = 0
     exemplars: tuple[Exemplar, ...] = ()
     kept_members: str = ""
+    muted: bool = False
+    resolved_size: int | None = None
 
     @property
     def ruling(self) -> Ruling:
         """What people decided of the cluster."""
-        return Ruling(self.label, self.route, self.pinned, self.separations, self.exemplars)
+        return Ruling(
+            self.label,
+            self.route,
+            self.pinned,
+            self.separations,
+            self.exemplars,
+            muted=self.muted,
+            resolved_size=self.resolved_size,
+        )
 
     def state(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -74,6 +75,7 @@ def _number(raw: bytes | None) -> int:
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
     size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields
+    ruling, operation = parse_ruled(ruled)
     return ClusterRow(
         cluster_id,
         int(size),
@@ -84,23 +86,42 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         int(seen),
         _text(representative),
         parse_in_flight(joins, absorbed),
-        *parse_ruled(ruled),
+        ruling.pinned,
+        ruling.separations,
+        operation,
         parse_exemplars(exemplars),
         _text(kept) or "",
+        ruling.muted,
+        ruling.resolved_size,
     )
 
 
+_RESOLVED = re.compile(r"r(\d+)")
+
+
 def ruling_text(ruling: Ruling) -> str:
-    """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations."""
-    return " ".join(["p" if ruling.pinned else "-", *ruling.separations])
+    """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations.
+
+    Flags are `p` of a pinned cluster, `m` of a muted one, `r` and its size then of a resolved one; `-` without any.
+    """
+    resolved = "" if ruling.resolved_size is None else f"r{ruling.resolved_size}"
+    flags = "p" * ruling.pinned + "m" * ruling.muted + resolved
+    return " ".join([flags or "-", *ruling.separations])
 
 
-def parse_ruled(ruled: bytes | None) -> tuple[bool, tuple[str, ...], int]:
-    """Whether a cluster is pinned, its separations, and the number of the last operation that ruled it."""
+def parse_ruled(ruled: bytes | None) -> tuple[Ruling, int]:
+    """The inverse of `ruling_text`, and the number of the last operation that ruled the cluster."""
     if ruled is None:
-        return False, (), 0
+        return Ruling(), 0
     number, flags, *separations = ruled.decode().split(" ")
-    return "p" in flags, tuple(separations), int(number)
+    resolved = _RESOLVED.search(flags)
+    ruling = Ruling(
+        pinned="p" in flags,
+        separations=tuple(separations),
+        muted="m" in flags,
+        resolved_size=None if resolved is None else int(resolved[1]),
+    )
+    return ruling, int(number)
 
 
 def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
@@ -226,7 +247,7 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
     representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:]
-    pinned, separations, operation = parse_ruled(ruled)
+    ruling, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
         event = "retired"
@@ -255,8 +276,10 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         model=model,
         revision=_number(revision),
         in_flight=parse_in_flight(joins, absorbed),
-        pinned=pinned,
-        separations=separations,
+        pinned=ruling.pinned,
+        separations=ruling.separations,
+        muted=ruling.muted,
+        resolved_size=ruling.resolved_size,
         operation=operation,
         features=parse_features(features),
         exemplars=parse_exemplars(exemplars),

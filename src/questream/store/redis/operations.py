@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -154,7 +155,7 @@ def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
 
 def _parsed_remains(key: str, fields: Mapping[bytes, bytes]) -> Remains:
     text = {name.decode(): value for name, value in fields.items()}
-    pinned, separations, _ = parse_ruled(text["ruled"] or None)
+    ruling, _ = parse_ruled(text["ruled"] or None)
     return Remains(
         key,
         int(text["cluster"]),
@@ -165,7 +166,7 @@ def _parsed_remains(key: str, fields: Mapping[bytes, bytes]) -> Remains:
         parse_features(text["features"]),
         text["kept"].decode(),
         tuple(text["exemplars"].decode().split()),
-        Ruling(text["label"].decode() or None, text["route"].decode() or None, pinned, separations),
+        replace(ruling, label=text["label"].decode() or None, route=text["route"].decode() or None),
         tuple(text["kept_exemplars"].decode().split()),
     )
 

@@ -567,6 +567,8 @@ class MemoryStore:
                     route=after.route,
                     pinned=after.pinned,
                     separations=after.separations,
+                    muted=after.muted,
+                    resolved_size=after.resolved_size,
                     exemplars=after.exemplars,
                     operation=number,
                     revision=row.revision + 1,
@@ -1021,6 +1023,8 @@ class MemoryStore:
             published.operation,
             published.exemplars,
             published.kept_members,
+            published.muted,
+            published.resolved_size,
         )
         state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
@@ -1154,6 +1158,8 @@ class MemoryStore:
                 in_flight=InFlight(),
                 pinned=False,
                 separations=(),
+                muted=False,
+                resolved_size=None,
                 operation=0,
                 kept_members="",
             )

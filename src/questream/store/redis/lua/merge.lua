@@ -49,18 +49,20 @@ local function naming(kept, lost, dropped)
   if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end
 end
 
--- The field `ruled` of a cluster as the number of its operation, whether it is pinned, and its separations in order.
+-- The field `ruled` of a cluster as the number of its operation, whether it is pinned, its separations in order, and its
+-- other flags.
 local function parsed_ruling(ruled)
   local operation, flags, rest = string.match(ruled or '0 -', '^(%d+) (%S+)(.*)$')
   local separations = {}
   for separation in string.gmatch(rest, '%S+') do separations[#separations + 1] = separation end
-  return tonumber(operation), string.find(flags, 'p', 1, true) ~= nil, separations
+  local others = string.gsub(flags, '[-p]', '')
+  return tonumber(operation), string.find(flags, 'p', 1, true) ~= nil, separations, others
 end
 
 -- The field `ruled` of what a merge makes, '' for none; nil where people's decisions forbid the merge.
 local function ruling(kept, lost, by_operator)
   if not kept[10] and not lost[10] then return '' end
-  local kept_operation, kept_pinned, separations = parsed_ruling(kept[10])
+  local kept_operation, kept_pinned, separations, flags = parsed_ruling(kept[10])
   local lost_operation, lost_pinned, others = parsed_ruling(lost[10])
   local ends = {}
   for _, separation in ipairs(separations) do ends[separation] = true end
@@ -70,7 +72,8 @@ local function ruling(kept, lost, by_operator)
     if not ends[separation] then separations[#separations + 1] = separation end
   end
   if (kept_pinned or lost_pinned) and not by_operator then return nil end
-  local words = {as_text(math.max(kept_operation, lost_operation)), (kept_pinned or lost_pinned) and 'p' or '-'}
+  flags = ((kept_pinned or lost_pinned) and 'p' or '') .. flags
+  local words = {as_text(math.max(kept_operation, lost_operation)), flags == '' and '-' or flags}
   for _, separation in ipairs(separations) do words[#words + 1] = separation end
   return table.concat(words, ' ')
 end
