@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
@@ -34,6 +34,7 @@ from questream.settings import Settings, load_settings
 from questream.store.redis.store import RedisStore
 from questream.stream.worker import Worker
 from tests.kit.child import ChildProcess, own_environment
+from tests.kit.forked import start_module
 from tests.kit.servers import Topics
 
 WAIT_SECONDS = 40.0
@@ -440,18 +441,28 @@ class WorkerProcess(ChildProcess):
 
     def start(self) -> None:
         """Start it, for the first time or again."""
+        self.port_file.unlink(missing_ok=True)
+        with self.log.open("ab") as output:
+            if self._forkable:
+                self._process = start_module(_MODULE, [json.dumps(self._arguments)], own_environment(), output)
+            else:
+                self._process = self._start_anew(output)
+        # It happens once, not again in the life after it.
+        self._arguments["fault"] = None
+
+    @property
+    def _forkable(self) -> bool:
+        """Whether a nursery has imported what it needs: not another release, nor what runs a model."""
+        return self.release is None and self._arguments["hash_encoder"]
+
+    def _start_anew(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         environment = own_environment()
         if self.release is not None:
             # Safe path: `-m` would put the folder of this process before it.
             environment["PYTHONPATH"] = f"{self.release / 'src'}{os.pathsep}{self.release}"
             environment["PYTHONSAFEPATH"] = "1"
-        self.port_file.unlink(missing_ok=True)
         module = _MODULE if self.release is None else _MODULE_OF_RELEASE
-        command = [sys.executable, "-m", module, json.dumps(self._arguments)]
-        with self.log.open("ab") as output:
-            self._process = start_tied(command, output, environment)
-        # It happens once, not again in the life after it.
-        self._arguments["fault"] = None
+        return start_tied([sys.executable, "-m", module, json.dumps(self._arguments)], output, environment)
 
     def has_started(self) -> bool:
         """Whether its model is loaded and its metrics are served."""

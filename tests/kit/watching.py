@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
@@ -15,9 +14,9 @@ from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from questream.domain import Decision, Question, Record, Source
-from questream.embedded import start_tied
 from questream.records import encode_decision
 from tests.kit.child import ChildProcess, own_environment
+from tests.kit.forked import start_module
 from tests.kit.stream import Message, Stream, metric_values, wait_until
 
 Asked = tuple[int, str]
@@ -84,8 +83,9 @@ class WatcherProcess(ChildProcess):
             "fault": fault,
         }
         with self.log.open("ab") as output:
-            command = [sys.executable, "-m", "tests.kit.watcher_process", json.dumps(arguments)]
-            self._process = start_tied(command, output, own_environment())
+            self._process = start_module(
+                "tests.kit.watcher_process", [json.dumps(arguments)], own_environment(), output
+            )
 
     def wait(self, seconds: float = 40.0) -> int:
         """Its exit code; a signal's number is negative."""
