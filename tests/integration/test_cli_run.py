@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -21,8 +20,11 @@ from questream.errors import ExitCode
 from questream.settings import RedisSettings
 from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
+from tests.kit.child import own_environment
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, RedisServer, Topics
+from tests.kit.stream import Stream, question, running_worker
+from tests.kit.vectors import hash_encoder
 
 START_SECONDS = 120.0
 STOP_SECONDS = 60.0
@@ -34,13 +36,12 @@ class RunningWorker:
     """`questream run` with these flags, and what it writes to stderr."""
 
     def __init__(self, *flags: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "questream", "run", "--metrics.port=0", "--metrics.host=127.0.0.1", *flags],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=own_environment(),
         )
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -226,30 +227,40 @@ def test_a_worker_whose_streams_are_closed_full_or_broken_decides_all_the_same(
     tmp_path: Path,
 ) -> None:
     flags = flags_of(kafka, topics(), redis_url, minilm)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUESTREAM_")}
     worker = subprocess.Popen(
         [
             *("bash", "-c", f'exec "$@" {streams}', "bash", sys.executable, "-m", "questream", "run"),
             *("--metrics.port=0", "--metrics.host=127.0.0.1", "--log.level=debug", *flags),
         ],
-        env=environment | {"PYTHONIOENCODING": "ascii"},
+        env=own_environment() | {"PYTHONIOENCODING": "ascii"},
     )
     try:
         path = tmp_path / "questions.txt"
         path.write_text("Where is my card 我?\n")
         assert questream("produce", str(path), *flags).code == 0
         assert questream("tail", "--from-beginning", "--max", "1", "--json", *flags).json["outcome"] == "created"
-        for encoding in ("utf-8", "latin-1", "ascii"):
-            for command in (["clusters", "list"], ["clusters", "export"], ["clusters", "export", "--format", "csv"]):
-                shown = subprocess.run(
-                    [sys.executable, "-m", "questream", *command, *flags],
-                    env=environment | {"PYTHONIOENCODING": encoding},
-                    capture_output=True,
-                )
-                assert (shown.returncode, shown.stderr) == (0, b""), command
-                assert shown.stdout.decode().replace("\\u6211", "我").count("我") == 1
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(STOP_SECONDS) == 0
     finally:
         worker.kill()
         worker.wait()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_what_a_worker_decided_is_shown_in_every_encoding(
+    encoding: str, kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(), redis_url)
+    stream.send([question("q1", "Where is my card 我?")])
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as decisions:
+        decisions.until(1)
+    flags = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    for command in (["clusters", "list"], ["clusters", "export"], ["clusters", "export", "--format", "csv"]):
+        # A process of its own: an encoding is chosen before the first line of the command runs.
+        shown = subprocess.run(
+            [sys.executable, "-m", "questream", *command, *flags],
+            env=own_environment() | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+        )
+        assert (shown.returncode, shown.stderr) == (0, b""), command
+        assert shown.stdout.decode().replace("\\u6211", "我").count("我") == 1
