@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from questream.encoder.encoder import Encoder
@@ -21,8 +24,9 @@ def load_encoder(model: ModelSettings) -> Encoder:
     own, or the device or `max_tokens` asked for cannot be had.
     """
     files = locate_model(model)
-    # torch takes seconds to import: not before a model is really needed, and not for one that is refused.
-    from questream.encoder.model import open_model
+    with _garbage_left_alone():
+        # torch takes seconds to import: not before a model is really needed, and not for one that is refused.
+        from questream.encoder.model import open_model
 
     opened = open_model(files.folder, model)
     encoder = Encoder(
@@ -39,3 +43,15 @@ def load_encoder(model: ModelSettings) -> Encoder:
     )
     logger.info("model %s at %s on %s in %s", encoder.name, encoder.revision, encoder.device, encoder.dtype)
     return encoder
+
+
+@contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Without the garbage collector: half a million objects come with torch, and all of them stay."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
