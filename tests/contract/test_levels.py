@@ -105,6 +105,17 @@ def test_levels_wait_to_be_published_until_that_version_is(store: Store, namespa
     assert store.levels(namespace) == replace(first, version=store.levels(namespace).version)
 
 
+def test_a_late_word_of_earlier_levels_takes_nothing_back(store: Store, namespace: str) -> None:
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    first = store.levels(namespace)
+    assert store.write_levels(namespace, epoch(store, namespace), first)
+    second = store.levels(namespace)
+    store.confirm_levels(namespace, second.version)
+    store.confirm_levels(namespace, first.version)
+    assert not waits(store, namespace)
+    assert store.levels_marks([namespace])[namespace].published == second.version
+
+
 def restored(store: Store, namespace: str, levels: StoredLevels) -> bool:
     """Whether levels that were published come back in a recovery."""
     store.require_recovery(namespace)

@@ -11,7 +11,7 @@ from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
-from tests.contract.test_store_operations import PINNED, pin, proposed
+from tests.contract.test_store_operations import PINNED, merging, pin, proposed
 
 __all__ = ["client", "namespace", "store"]
 
@@ -81,6 +81,18 @@ def test_operations_are_put_back_where_their_keys_are_of_another_type(
     assert store.operations(namespace, 10) == published
     # Its id answers what it did.
     assert store.operate(namespace, proposed(1, "unpin", PINNED, Ruling())) == published[0]
+
+
+@pytest.mark.parametrize("cluster_id", [1, 2])
+def test_nobody_merges_a_cluster_that_has_lost_a_part(
+    store: RedisStore, client: Any, namespace: str, cluster_id: int
+) -> None:
+    create_two(store, namespace)
+    proposal = merging(store, namespace, Ruling())
+    client.hdel(KEYS.cluster(namespace, cluster_id), "seen")
+    with pytest.raises(RecoveryNeeded, match="a cluster is cut short"):
+        store.operate(namespace, proposal)
+    assert not client.hexists(KEYS.cluster(namespace, 2), "merged_into")
 
 
 def test_remains_of_another_type_stop_no_merge_and_go(store: RedisStore, client: Any, namespace: str) -> None:
