@@ -157,6 +157,37 @@ def test_what_is_refused_for_good_or_too_old_is_told_and_sent_again_by_its_place
     assert "no event at 0/99" in missing.err
 
 
+def test_an_event_that_is_never_taken_holds_up_no_other(events: Events) -> None:
+    never = {b'"c1"', b'"c2"'}
+    events.receiver.reply = lambda request: Reply(500 if any(one in request.body for one in never) else 200)
+    with events.process(webhooks__skip_after_seconds=0.5) as one:
+        one.start()
+        one.wait_until_telling()
+        first, second, third, fourth = (events.tell() for _ in range(4))
+        wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="given_up"}'] == 2, "two are given up")
+        wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="delivered"}'] == 2, "two are taken")
+        taken = [cluster for cluster in events.clusters() if cluster in (third, fourth)]
+        assert taken == [third, fourth], "the others come once, in their order"
+        fifth = events.tell()
+        wait_until(lambda: events.clusters()[-1] == fifth, "what comes later is told")
+    log = one.log.read_text()
+    assert "questream events deliver --at 0/0" in log
+    assert "questream events deliver --at 0/1" in log
+    assert {first, second} == {"c1", "c2"}
+
+
+def test_while_the_receiver_takes_nothing_no_event_is_given_up(events: Events) -> None:
+    events.receiver.reply = lambda _: Reply(500)
+    with events.process(webhooks__skip_after_seconds=0) as one:
+        one.start()
+        one.wait_until_telling()
+        told = [events.tell() for _ in range(3)]
+        wait_until(lambda: set(told) <= set(events.clusters()), "those behind are tried")
+        events.receiver.reply = lambda _: Reply()
+        wait_until(lambda: one.metrics()['questream_webhooks_total{outcome="delivered"}'] == 3, "all are taken")
+        assert one.metrics()['questream_webhooks_total{outcome="given_up"}'] == 0
+
+
 def test_of_two_processes_one_tells_and_the_other_takes_over(events: Events) -> None:
     with events.process("one") as one, events.process("two") as two:
         one.start()

@@ -16,7 +16,7 @@ from questream.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "worker" / "kubernetes"
-COMPONENTS = ["events", "gpu", "keda", "podmonitor", "serve"]
+COMPONENTS = ["events", "gpu", "keda", "podmonitor", "serve", "webhooks"]
 SECRETS = "/run/secrets/questream"
 LEAVE_SECONDS = 10
 
@@ -184,12 +184,15 @@ def test_the_schemas_of_kubernetes_allow_the_page() -> None:
         kubernetes.validate(read(f"serve/{name}.yaml"), "1.30", strict=True)
 
 
-def test_events_are_told_with_the_rights_of_a_worker_and_their_probes_are_served(settings: Settings) -> None:
-    deployment = read("events/deployment.yaml")["spec"]
+@pytest.mark.parametrize(("component", "command"), [("events", "run"), ("webhooks", "deliver")])
+def test_events_are_told_with_the_rights_of_a_worker_and_their_probes_are_served(
+    settings: Settings, component: str, command: str
+) -> None:
+    deployment = read(f"{component}/deployment.yaml")["spec"]
     assert deployment["selector"]["matchLabels"] == deployment["template"]["metadata"]["labels"]
     pod = deployment["template"]["spec"]
     (events,) = pod["containers"]
-    assert events["args"] == ["events", "run"]
+    assert (events["name"], events["args"]) == (component, ["events", command])
     assert pod["securityContext"].items() <= POD["securityContext"].items()
     assert events["securityContext"] == WORKER["securityContext"]
     assert events["ports"] == [{"name": "metrics", "containerPort": settings.metrics.port}]
@@ -197,14 +200,30 @@ def test_events_are_told_with_the_rights_of_a_worker_and_their_probes_are_served
     assert [(probe["path"], probe["port"]) for probe in probes] == [
         ("/livez", "metrics"), ("/livez", "metrics"), ("/readyz", "metrics")
     ]  # fmt: skip
-    scraped = read("podmonitor/events.yaml")["spec"]
+    scraped = read(f"podmonitor/{component}.yaml")["spec"]
     assert scraped["selector"] == deployment["selector"]
     assert [endpoint["port"] for endpoint in scraped["podMetricsEndpoints"]] == ["metrics"]
 
 
-def test_the_schemas_of_kubernetes_allow_events() -> None:
+@pytest.mark.parametrize("component", ["events", "webhooks"])
+def test_the_schemas_of_kubernetes_allow_events(component: str) -> None:
     kubernetes = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate carries the schemas")
-    kubernetes.validate(read("events/deployment.yaml"), "1.30", strict=True)
+    kubernetes.validate(read(f"{component}/deployment.yaml"), "1.30", strict=True)
+
+
+def test_the_receiver_of_webhooks_is_named_by_the_secret_alone(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container,) = read("webhooks/deployment.yaml")["spec"]["template"]["spec"]["containers"]
+    secrets = {"webhooks-url": "https://hooks.example/T1", "webhooks-secret": f"whsec_{'A' * 32}"}
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(f"{secret}\n")
+    for variable in container["env"]:
+        if "value" in variable:
+            monkeypatch.setenv(variable["name"], variable["value"].replace(SECRETS, str(tmp_path)))
+    webhooks = settings_from((KUBERNETES / "questream.toml").read_text(), tmp_path).webhooks
+    found = [None if one is None else one.get_secret_value() for one in (webhooks.url, webhooks.secret)]
+    assert found == list(secrets.values())
 
 
 def every_choice_of_components() -> list[list[str]]:
@@ -227,7 +246,7 @@ def kustomized(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str
     made = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
     documents = list(yaml.safe_load_all(made.stdout))
-    others = ("questream-page", "questream-events")
+    others = ("questream-page", "questream-events", "questream-webhooks")
     return request.param, {made["kind"]: made for made in documents if made["metadata"]["name"] not in others}
 
 

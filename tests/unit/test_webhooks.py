@@ -15,9 +15,9 @@ from questream.logs import secrets_of
 from questream.records.events import event_document
 from questream.settings import WebhookSettings, load_settings
 from questream.settings.tree import EventKindName
-from questream.watch.delivery import receiver_of, send
+from questream.watch.delivery import receiver_of
 from questream.watch.receiver import Receiver
-from questream.watch.webhooks import Told, body_of, is_wanted
+from questream.watch.webhooks import Told, body_of, is_wanted, send
 from tests.kit.receiver import HttpReceiver, Received, Reply
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

@@ -27,6 +27,8 @@ _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "event": frozenset({"READ", "WRITE", "DESCRIBE"}),
     "operation": frozenset({"READ", "WRITE", "DESCRIBE"}),
 }
+# Longer than a receiver of webhooks may be away.
+_EVENTS_KEPT = {"cleanup.policy": "delete", "retention.ms": str(90 * 86_400_000)}
 # For ever, and not compacted: streams that share the topic have operations of the same namespace and number.
 _KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 
@@ -65,7 +67,7 @@ def wanted_topics(
         WantedTopic("cluster", kafka.cluster_topic, partitions, replication_factor, {**_COMPACTED, **room}),
         WantedTopic("dead-letter", kafka.dead_letter_topic, 1, replication_factor, room),
         # One partition: events are few, and its reader among those who tell events is the one that does.
-        WantedTopic("event", kafka.event_topic, 1, replication_factor),
+        WantedTopic("event", kafka.event_topic, 1, replication_factor, _EVENTS_KEPT),
         # One partition: operations are read in their order.
         WantedTopic("operation", kafka.operation_topic, 1, replication_factor, _KEPT_FOR_EVER),
     ]

@@ -687,6 +687,13 @@ class WebhookSettings(Group):
         le=2_592_000,
         description="Age of an event, in seconds, after which it is not tried again; each is tried once at least.",
     )
+    skip_after_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="Seconds for which an event is tried before those behind it are: one that the receiver does not "
+        "take while it takes others is given up.",
+    )
 
 
 class LogSettings(Group):

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from questream.domain import Unread
 from questream.records.events import ClusterEvent, read_event
 from questream.records.times import format_time
 from questream.settings import WebhookSettings
+from questream.watch.receiver import Outcome, Receiver
 
 _CROWDS = ("emerging", "spiking")
 
@@ -80,6 +82,14 @@ def signature_headers(told: Told, body: bytes, secrets: str | None, now_seconds:
     keys = (base64.b64decode(secret.removeprefix("whsec_")) for secret in secrets.split())
     made = (base64.b64encode(hmac.digest(key, signed, "sha256")).decode() for key in keys)
     return {**headers, "webhook-signature": " ".join(f"v1,{signature}" for signature in made)}
+
+
+def send(receiver: Receiver, told: Told, webhooks: WebhookSettings) -> Outcome:
+    """One request about an event; blocks."""
+    content_type, body = body_of(told, webhooks)
+    secrets = None if webhooks.secret is None else webhooks.secret.get_secret_value()
+    signed = signature_headers(told, body, secrets, int(time.time()))
+    return receiver.send(body, {"content-type": content_type, "user-agent": "questream", **signed})
 
 
 def _slack_text(told: Told, page_url: str | None) -> str:
