@@ -18,6 +18,7 @@ from questream.cli.bench_latency import bench_latency
 from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
+from questream.cli.bench_scale import bench_scale
 from questream.cli.calibrate import calibrate
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -90,6 +91,7 @@ bench.command("events")(bench_events)
 bench.command("latency")(bench_latency)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
+bench.command("scale")(bench_scale)
 bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 

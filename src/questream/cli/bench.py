@@ -87,17 +87,17 @@ def pipeline(
     parts: Sequence[Part] = [part.value for part in only] if only else PARTS
     if precomputed:
         parts = [part for part in parts if part != "model"]
-    counts = _numbers("--clusters", cluster_counts)
+    counts = numbers("--clusters", cluster_counts)
     plan = Plan(
         parts=parts,
         model_texts=real_texts(round_questions, texts) if "model" in parts else [],
         questions=questions,
         warm_up=warm_up,
         rounds=rounds,
-        workers=_numbers("--workers", workers, least=1),
+        workers=numbers("--workers", workers, least=1),
         rate=rate,
         latency_seconds=seconds,
-        dimensions=_numbers("--dimensions", dimensions, least=2),
+        dimensions=numbers("--dimensions", dimensions, least=2),
         cluster_counts=counts,
         memory_counts=_ends_and_middle(counts),
         runs=runs,
@@ -123,11 +123,11 @@ def assign(
     """
     from questream.lab.bench.suite import Plan
 
-    counts = _numbers("--clusters", cluster_counts)
+    counts = numbers("--clusters", cluster_counts)
     plan = Plan(
         parts=["assign", "memory"],
         model_texts=[],
-        dimensions=_numbers("--dimensions", dimensions, least=2),
+        dimensions=numbers("--dimensions", dimensions, least=2),
         cluster_counts=counts,
         memory_counts=_ends_and_middle(counts),
         runs=runs,
@@ -291,7 +291,8 @@ def bench_settings(
     return settings.model_copy(update={"model": model})
 
 
-def _numbers(option: str, text: str, least: int = 0) -> list[int]:
+def numbers(option: str, text: str, least: int = 0) -> list[int]:
+    """What an option lists. Raises BadParameter for anything but whole numbers from `least` up."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= least for part in parts):
         raise typer.BadParameter(f"{option} takes whole numbers from {least} up, with commas between them")

@@ -1,0 +1,258 @@
+"""Workers that open clusters in one namespace at once: how many commits are refused, and what a question then costs.
+
+Each worker is a process with a clusterer of its own on the same Redis, and all questions are new subjects. In the place
+of Kafka and a model each waits: a micro-batch is ready so long after the one before was taken. Workers that wait leave
+the processor to each other, so that few cores show what many would give, as long as `busy_cores` is below what there
+is. On fewer, the processor time of a question still tells what a core for each worker, and one for Redis, would give.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from questream.deciding.batch import NamespaceBatch
+from questream.deciding.clusterer import Clusterer
+from questream.deciding.config import namespace_config
+from questream.deciding.namespaces import Namespaces
+from questream.deciding.proposal import Arrival
+from questream.domain import Matrix, Source
+from questream.errors import QuestreamError
+from questream.lab.bench.clusters import BATCH_QUESTIONS, fill_namespace
+from questream.lab.bench.machine import load_average
+from questream.lab.bench.questions import table_encoder
+from questream.lab.bench.servers import own_namespace
+from questream.logs import Redactor, configure_quiet_logging, secrets_of
+from questream.settings import LogSettings, Settings
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import open_store
+
+_TOPIC = "bench"
+_WARM_UP_BATCHES = 3
+_READY_SECONDS = 120.0
+_MILLION = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePlan:
+    """Numbers of workers, which decide for `seconds` each beside `clusters` clusters of `dimension`.
+
+    A micro-batch is ready `ready_ms` after the one before was taken; with 0 none is waited for.
+    """
+
+    workers: Sequence[int]
+    dimension: int
+    clusters: int
+    ready_ms: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFigures:
+    """`workers` that commit micro-batches of 256 new subjects to one namespace, each ready `ready_ms` after the last.
+
+    Microseconds of processor time and bytes are per question that was decided; `busy_cores` is what workers and Redis
+    used together. `core_each_per_second` is the rate at which either each worker or Redis, which has one thread, would
+    use a core of its own to the full: what waiting for turns costs beyond that is not in it. Both gains compare with
+    the first number of workers. Of one worker, the `least` and the `most` batches.
+    """
+
+    workers: int
+    ready_ms: float
+    batches: int
+    seconds: float
+    questions_per_second: float
+    gain: float
+    core_each_per_second: float
+    core_each_gain: float
+    refusals_per_batch: float
+    worker_microseconds: float
+    redis_microseconds: float
+    bytes_to_redis: float
+    bytes_from_redis: float
+    busy_cores: float
+    least: int
+    most: int
+    clusters: int
+    load_average: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one worker did while it was measured."""
+
+    batches: int
+    refusals: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Redis:
+    """What Redis has used so far: seconds of processor time, bytes in and out."""
+
+    cpu_seconds: float
+    bytes_in: int
+    bytes_out: int
+
+
+def measure_scale(settings: Settings, plan: ScalePlan, announce: Callable[[str], None]) -> list[ScaleFigures]:
+    """Measure one number of workers after the other, each in a namespace of its own, which is deleted.
+
+    Raises QuestreamError if a worker ends.
+    """
+    found: list[ScaleFigures] = []
+    for workers in plan.workers:
+        announce(f"scale: {workers} workers for {plan.seconds:g} s")
+        found.append(_measure(settings, plan, workers, found[0] if found else None))
+    return found
+
+
+def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigures | None) -> ScaleFigures:
+    config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
+    store = open_store(settings.redis, settings.clusters.log_entries)
+    with own_namespace(settings) as namespace, contextlib.closing(connect_redis(settings.redis)) as client:
+        known = _subjects(np.random.default_rng(0), plan.clusters, plan.dimension)
+        fill_namespace(store, namespace, config.identity, known)
+        workers = [_Worker(settings, namespace, plan, number) for number in range(count)]
+        try:
+            for worker in workers:
+                worker.hear()
+            before, started = _used(client), time.perf_counter()
+            for worker in workers:
+                worker.tell_to_begin()
+            shares: list[_Share] = [worker.hear() for worker in workers]
+            took, after = time.perf_counter() - started, _used(client)
+        finally:
+            for worker in workers:
+                worker.close()
+        live = store.load(namespace).count
+    return _figures(plan, shares, took, before, after, live, first)
+
+
+def _figures(
+    plan: ScalePlan,
+    shares: Sequence[_Share],
+    took: float,
+    before: _Redis,
+    after: _Redis,
+    live: int,
+    first: ScaleFigures | None,
+) -> ScaleFigures:
+    batches = sum(share.batches for share in shares)
+    questions = batches * BATCH_QUESTIONS
+    redis_seconds, worker_seconds = after.cpu_seconds - before.cpu_seconds, sum(share.cpu_seconds for share in shares)
+    rate = questions / took
+    core_each = questions / max(worker_seconds / len(shares), redis_seconds)
+    return ScaleFigures(
+        workers=len(shares),
+        ready_ms=plan.ready_ms,
+        batches=batches,
+        seconds=took,
+        questions_per_second=rate,
+        gain=rate / (first.questions_per_second if first else rate),
+        core_each_per_second=core_each,
+        core_each_gain=core_each / (first.core_each_per_second if first else core_each),
+        refusals_per_batch=sum(share.refusals for share in shares) / batches,
+        worker_microseconds=worker_seconds / questions * _MILLION,
+        redis_microseconds=redis_seconds / questions * _MILLION,
+        bytes_to_redis=(after.bytes_in - before.bytes_in) / questions,
+        bytes_from_redis=(after.bytes_out - before.bytes_out) / questions,
+        busy_cores=(worker_seconds + redis_seconds) / took,
+        least=min(share.batches for share in shares),
+        most=max(share.batches for share in shares),
+        clusters=live,
+        load_average=load_average(),
+    )
+
+
+class _Worker:
+    """A worker in a child process, which says when it is ready and then what it has done. It dies with this process."""
+
+    def __init__(self, settings: Settings, namespace: str, plan: ScalePlan, number: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._tie, childs_tie = context.Pipe()
+        args = (settings, namespace, plan, number, childs_tie)
+        self._process = context.Process(target=_work, args=args, name=f"bench-scale-{number}", daemon=True)
+        self._process.start()
+        childs_tie.close()
+
+    def tell_to_begin(self) -> None:
+        """Its time begins."""
+        self._tie.send(None)
+
+    def hear(self) -> Any:
+        """What it says next."""
+        try:
+            return self._tie.recv()
+        except EOFError:
+            self._process.join(_READY_SECONDS)
+            raise QuestreamError(f"a worker ended with code {self._process.exitcode}: its log is above") from None
+
+    def close(self) -> None:
+        self._tie.close()
+        self._process.join(_READY_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, tie: Connection) -> None:
+    """The child: warms up, says so, and decides batch after batch from when it is told."""
+    configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
+    config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
+    store = open_store(settings.redis, settings.clusters.log_entries)
+    clusterer = Clusterer(store, Namespaces(store, config))
+    rng = np.random.default_rng(number + 1)
+    with threadpool_limits(1, user_api="blas"):
+        for batch in range(_WARM_UP_BATCHES):
+            _decide(clusterer, namespace, number, batch, _subjects(rng, BATCH_QUESTIONS, plan.dimension))
+        tie.send(None)
+        tie.recv()
+        ends = time.perf_counter() + plan.seconds
+        batches = refusals = 0
+        cpu = 0.0
+        due = time.perf_counter()
+        while (taken := max(due, time.perf_counter())) < ends:
+            vectors = _subjects(rng, BATCH_QUESTIONS, plan.dimension)
+            time.sleep(max(0.0, due - time.perf_counter()))
+            taken, processor = time.perf_counter(), time.process_time()
+            refusals += _decide(clusterer, namespace, number, _WARM_UP_BATCHES + batches, vectors)
+            cpu += time.process_time() - processor
+            batches += 1
+            due = taken + plan.ready_ms / 1000
+    tie.send(_Share(batches, refusals, cpu))
+
+
+def _decide(clusterer: Clusterer, namespace: str, number: int, batch: int, vectors: Matrix) -> int:
+    """Decide a batch as the next offsets of the worker's own partition; returns how often it was refused."""
+    now, start = int(time.time() * 1000), batch * BATCH_QUESTIONS
+    arothers = [
+        Arrival(Source(_TOPIC, number, offset, now), "How do I get this matter settled, please?")
+        for offset in range(start, start + BATCH_QUESTIONS)
+    ]
+    store_epoch = clusterer.mirrors.follow(namespace).store_epoch
+    decided = NamespaceBatch(namespace, store_epoch, arothers, vectors)
+    clusterer.decide([decided], {(_TOPIC, number): start})
+    return decided.decided().stale_retries
+
+
+def _subjects(rng: np.random.Generator, count: int, dimension: int) -> Matrix:
+    """Unit vectors (count, dimension) that are all far from each other."""
+    drawn = rng.standard_normal((count, dimension), np.float32)
+    unit: Matrix = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return unit
+
+
+def _used(client: Any) -> _Redis:
+    cpu, stats = client.info("cpu"), client.info("stats")
+    return _Redis(
+        cpu["used_cpu_user"] + cpu["used_cpu_sys"], stats["total_net_input_bytes"], stats["total_net_output_bytes"]
+    )
