@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.choices import Plan
 from questream.clustering.mirror import Mirror
-from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.clustering.second_look.features import features
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.config import NamespaceConfig
@@ -19,18 +18,12 @@ from questream.deciding.merging import Merging
 from questream.deciding.mirrors import Mirrors
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots, Paths
-from questream.deciding.proposal import (
-    SIMILARITY_DIGITS,
-    Arrival,
-    changes_of,
-    ledger_row,
-    propose,
-    rounded,
-)
+from questream.deciding.proposal import changes_of, ledger_row, propose
+from questream.deciding.recorded import Recorded
 from questream.deciding.states import live_state, namespace_state
 from questream.deciding.turns import Turns
-from questream.domain import ClusterEvent, Decision, RunnerUp, Vector
-from questream.errors import Contended, NamespaceRefused, QuestreamError, RecoveryNeeded, Superseded
+from questream.domain import ClusterEvent
+from questream.errors import Contended, NamespaceRefused, QuestreamError
 from questream.store.ledger import decide
 from questream.store.protocol import Committed, LedgerRow, Proposal, Replayed, Stale, Store, Tail, Turn, Whose
 
@@ -91,6 +84,7 @@ class Clusterer:
         self.namespaces = namespaces
         self.mirrors = Mirrors(store, namespaces, max_namespaces)
         self._merging = Merging(store, self.mirrors, clock)
+        self._recorded = Recorded(store, namespaces, self.mirrors, self._merging, clock)
         self._paths = Paths(levels or LevelSnapshots())
         self._keep_texts = keep_texts
         self._max_namespaces = max_namespaces
@@ -205,7 +199,7 @@ class Clusterer:
                         self._adopt(attempts[batch.namespace], reply)
                     case Replayed() as reply:
                         del attempts[batch.namespace]
-                        self._recall(batch, reply)
+                        self._recorded.recall(batch, reply)
                     case Stale() as reply:
                         attempt = attempts[batch.namespace]
                         self._catch_up_and_rescore(attempt, reply)
@@ -295,52 +289,6 @@ class Clusterer:
         if proposal.updates_namespace:
             batch.namespace_state = namespace_state(namespace, attempt.config.identity, mirror)
         batch.pending = []
-
-    def _recall(self, batch: NamespaceBatch, reply: Replayed) -> None:
-        """Some arrivals were decided before: they get what is recorded, or a look at today's clusters."""
-        fresh = []
-        for i in batch.pending:
-            arrival = batch.arrivals[i]
-            source = arrival.source
-            ledger = reply.ledgers[source.place]
-            if source.offset > ledger.head:
-                fresh.append(i)
-            else:
-                if not ledger.is_of(source.offset, arrival.fingerprint):
-                    # The next reading of the ledger finds it, and forgets what is not of these records.
-                    raise RecoveryNeeded("the ledger of a partition is of other records than stand there now")
-                recorded = ledger.decisions.get(source.offset)
-                if recorded is None and arrival.fresh:
-                    # Published by another, else its record would still be there: a second word on it would be another.
-                    raise Superseded("another worker has decided and published these questions meanwhile")
-                if recorded is not None and recorded.cluster_id is not None:
-                    # It may have been committed by a call that failed before it could merge.
-                    self._merging.note_moved(batch.namespace, [recorded.cluster_id])
-                batch.decisions[i] = recorded or self._look(batch.namespace, arrival, batch.vectors[i])
-        batch.pending = fresh
-
-    def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
-        """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
-        config, rules = self.namespaces.config_of(namespace), self.mirrors.rules(namespace)
-        found = assigned(self.mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules.threshold)
-        joined, other = found.cluster, found.runner_up
-        state = self._store.cluster(namespace, joined.cluster_id) if joined else None
-        return Decision(
-            cluster_id=joined.cluster_id if joined else None,
-            similarity=round(joined.similarity, SIMILARITY_DIGITS) if joined else None,
-            outcome="replayed",
-            cluster_size=state.size if state else 0,
-            runner_up=rounded(RunnerUp(other.cluster_id, other.similarity)) if other else None,
-            label=state.label if state else None,
-            route=state.route if state else None,
-            model=config.identity.model,
-            threshold=rules.threshold,
-            truncated=arrival.truncated,
-            decided_at=int(self._clock() * 1000),
-            unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),
-            checked_by="features" if found.judged else None,
-            reason=found.reason,
-        )
 
 
 @contextmanager
