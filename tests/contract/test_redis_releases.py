@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ import questream.store.redis.scripts
 from questream.errors import QuestreamError
 from questream.store.protocol import Committed
 from questream.store.redis.store import RedisStore
-from tests.contract.on_redis import client, namespace, store
-from tests.contract.test_store import batch, commit, create_two, join, proposal, row, vector
+from tests.contract.on_redis import KEYS, client, namespace, store
+from tests.contract.test_store import asked_turn, batch, commit, create_two, creation, join, proposal, row, vector
 from tests.kit.servers import RedisServer
 
 __all__ = ["client", "namespace", "store"]
@@ -119,3 +120,15 @@ def test_scripts_are_called_by_digest_alone(store: RedisStore, client: Any, name
     assert not {
         name for name in called if "fcall" in name or "function" in name or name.endswith(("_eval", "_eval_ro"))
     }
+
+
+def test_turns_neither_hold_up_workers_of_the_release_before_nor_wait_for_theirs(
+    store: RedisStore, namespace: str, client: Any
+) -> None:
+    meta, seq = KEYS.of(namespace, "meta"), create_two(store, namespace).seq
+    assert asked_turn(store, namespace, seq, "ada").whose == "own"
+    # There a worker that lost twice stood in this field, and all were refused but the first of it.
+    assert not client.hexists(meta, "turns")
+    client.hset(meta, "turns", f"before {int(client.time()[0]) * 1000 + 30_000}*;")
+    opening = proposal(creation(3, vector(0, 0, 0, 1)), rows=batch(row(3, 3, created=True)), seq=seq)
+    assert isinstance(commit(store, namespace, replace(opening, turn="ada")), Committed)
