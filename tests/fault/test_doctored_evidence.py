@@ -9,7 +9,9 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, at_rest
+from questream.operations import KnownQuestion
+from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, THRESHOLD, at_rest
+from tests.fault.test_planted_operations import decide
 from tests.kit.checker import Evidence, Named, Promise, check
 from tests.kit.checker.evidence import Entry
 from tests.kit.checker.stored import StoredCluster
@@ -46,9 +48,12 @@ def with_next_number(evidence: Evidence, number: int) -> Evidence:
 
 
 def without_newest_state(evidence: Evidence, key: bytes) -> Evidence:
-    """The cluster topic without the last record of a key, however often it was told."""
-    last = [entry.value for entry in evidence.cluster_states if entry.key == key][-1]
-    states = [entry for entry in evidence.cluster_states if entry.key != key or entry.value != last]
+    """The cluster topic without the last revision of a key, however often it was told."""
+    revisions = {
+        entry: json.loads(entry.value or b"")["revision"] for entry in evidence.cluster_states if entry.key == key
+    }
+    last = max(revisions.values())
+    states = [entry for entry in evidence.cluster_states if revisions.get(entry) != last]
     return replace(evidence, cluster_states=states)
 
 
@@ -64,6 +69,24 @@ def with_text(evidence: Evidence, offset: int, text: str) -> Evidence:
     """The input with another question at an offset."""
     asked = [retold(entry, text=text) if entry.offset == offset else entry for entry in evidence.input]
     return replace(evidence, input=asked)
+
+
+def with_operation(evidence: Evidence, **changed: Any) -> Evidence:
+    """The operation topic with a last record that tells something else."""
+    operations = [*(evidence.operations or ())]
+    operations[-1] = retold(operations[-1], **changed)
+    return replace(evidence, operations=operations)
+
+
+def with_operations(evidence: Evidence, change: Callable[[list[Entry]], list[Entry]]) -> Evidence:
+    """Another operation topic."""
+    return replace(evidence, operations=change([*(evidence.operations or ())]))
+
+
+def without_meta(evidence: Evidence, name: str) -> Evidence:
+    """Redis without a field of the namespace."""
+    meta = {known: value for known, value in evidence.stored["default"].meta.items() if known != name}
+    return replace(evidence, stored={"default": replace(evidence.stored["default"], meta=meta)})
 
 
 def with_output(evidence: Evidence, at: int, **changed: Any) -> Evidence:
@@ -90,6 +113,8 @@ def referring(evidence: Evidence) -> Evidence:
 
 # The founder of c4 stands at offset 7, behind a record that is no question; c1 was merged into c3, the larger.
 FOUNDER = len(MERGING) + 1
+# Nobody asks them; one who did would be decided as people said.
+TURNED_AWAY, MOVED = "green moon", "cold wind"
 DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     "a decision is missing": (
         lambda e: replace(e, output=e.output[:-1]),
@@ -144,6 +169,44 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         lambda e: replace(e, cluster_states=[entry for entry in e.cluster_states if entry.key != b"default"]),
         {Promise.CLUSTER_TOPIC},
     ),
+    "an operation is missing": (lambda e: with_operations(e, lambda told: told[:-1]), {Promise.OPERATIONS}),
+    "an operation is there twice": (lambda e: with_operations(e, lambda told: [*told, told[-1]]), {Promise.OPERATIONS}),
+    "an operation has another number": (lambda e: with_operation(e, operation=99), {Promise.OPERATIONS}),
+    "an operation comes behind a later one": (
+        lambda e: with_operations(e, lambda told: [told[1], told[0], *told[2:]]),
+        {Promise.OPERATIONS},
+    ),
+    "the store has forgotten what was decided": (
+        lambda e: replace(e, stored={"default": replace(e.stored["default"], operations={})}),
+        {Promise.STANDING},
+    ),
+    "a pinned cluster is not pinned": (
+        lambda e: with_cluster(e, 2, pinned=False),
+        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+    ),
+    "a pinned cluster was merged away": (lambda e: with_cluster(e, 2, merged_into=3), {Promise.STANDING}),
+    "a cluster was merged into a pinned one": (lambda e: with_cluster(e, 4, merged_into=2), {Promise.STANDING}),
+    "what keeps two clusters apart is gone": (
+        lambda e: with_cluster(e, 2, bound=frozenset()),
+        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+    ),
+    "a label that an operation gave is gone": (
+        lambda e: with_cluster(e, 3, label=None, route=None),
+        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+    ),
+    "rules are gone": (lambda e: without_meta(e, "rules"), {Promise.STANDING, Promise.CLUSTER_TOPIC}),
+    "a question is decided by former rules": (
+        lambda e: with_output(e, -1, threshold=THRESHOLD),
+        {Promise.STANDING},
+    ),
+    "a question goes where it was turned away": (
+        lambda e: with_output(with_text(e, FOUNDER + 1, TURNED_AWAY), -2, similarity=0.9),
+        {Promise.STANDING},
+    ),
+    "a question does not go where it was moved": (
+        lambda e: with_output(with_text(e, FOUNDER + 1, MOVED), -2, similarity=0.9),
+        {Promise.STANDING},
+    ),
     "a merge is not told of": (lambda e: without_newest_state(e, b"default/c1"), {Promise.CLUSTER_TOPIC}),
 }
 
@@ -159,9 +222,21 @@ def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
     stream.send(question(i, text, headers=[header]) for i, text in enumerate(MERGING))
     at_rest(stream, len(MERGING))
     stream.store().label("default", 2, "sea", "water")
+    turned_away, moved = (KnownQuestion(2, hash_vector(text)) for text in (TURNED_AWAY, MOVED))
+    operated = [
+        decide(stream, make)
+        for make in (
+            lambda by: by.pin(2),
+            lambda by: by.separate(2, 3),
+            lambda by: by.label(3, "numbers", "counting"),
+            lambda by: by.reject([turned_away]),
+            lambda by: by.move([moved], 3),
+            lambda by: by.rules({"threshold": THRESHOLD + 0.01}),
+        )
+    ]
     stream.send([poison, *(question(100 + i, text, headers=[header]) for i, text in enumerate(texts))])
     evidence = at_rest(stream, len(MERGING) + 1 + len(texts))
-    rules = replace(RULES, named=[Named("default", 2, "sea", "water")])
+    rules = replace(RULES, named=[Named("default", 2, "sea", "water")], operated=operated)
     assert not check(evidence, rules)
     for name, (doctor, broken) in DOCTORINGS.items():
         violations = check(doctor(evidence), rules)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+import redis
 from kafka import KafkaAdminClient
 
 from tests.kit.checker import Evidence, Promise, Rules, check, collect
@@ -180,6 +181,7 @@ def evidence_of(stream: Stream) -> Evidence:
         topics.output_topic,
         topics.cluster_topic,
         topics.dead_letter_topic,
+        operation_topic=topics.operation_topic,
     )
 
 
@@ -188,7 +190,15 @@ def at_rest(stream: Stream, records: int) -> Evidence:
     wait_until(lambda: sum(stream.committed().values()) >= records, "all offsets are committed")
     client = stream.redis()
     wait_until(lambda: not client.zcard("questream:{default}:outbox"), "every state is published")
+    wait_until(lambda: not operations_wait(client), "every operation is published")
     return evidence_of(stream)
+
+
+def operations_wait(client: redis.Redis) -> bool:
+    """Whether an operation is not known to be published."""
+    known = client.hmget("questream:{default}:meta", ["operation_count", "operations_published"])
+    count, published = (int(one or 0) for one in known)
+    return published < count
 
 
 def assert_broken(evidence: Evidence, rules: Rules, broken: set[Promise]) -> None:

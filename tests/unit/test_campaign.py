@@ -11,6 +11,7 @@ import pytest
 
 from tests.kit.campaign.campaign import MOST_WORKERS, Outcome, RoundOutcome
 from tests.kit.campaign.faults import KINDS, Fault
+from tests.kit.campaign.operator import asked_afterwards
 from tests.kit.campaign.report import added_up, summary
 from tests.kit.campaign.runs import Run, all_runs, record_of
 from tests.kit.campaign.schedule import ROUND_FAULTS, Round, draw_schedule
@@ -22,6 +23,12 @@ def test_a_seed_draws_the_same_schedule_again_and_a_longer_one_begins_with_it() 
     assert draw_schedule(7, 60, KINDS) == draw_schedule(7, 60, KINDS)
     assert draw_schedule(7, 60, KINDS)[:3] == draw_schedule(7, 300, KINDS)[:3]
     assert draw_schedule(7, 60, KINDS) != draw_schedule(8, 60, KINDS)
+
+
+def test_the_client_of_a_round_is_drawn_and_changes_nothing_else() -> None:
+    both = draw_schedule(7, 200, KINDS, ["kafka-python", "confluent"])
+    assert {one.options["kafka.client"] for one in both} == {"kafka-python", "confluent"}
+    assert [one.blows for one in both] == [one.blows for one in draw_schedule(7, 200, KINDS)]
 
 
 @pytest.mark.parametrize("faults", [1, ROUND_FAULTS - 1, ROUND_FAULTS + 3, 400])
@@ -143,3 +150,12 @@ def is_question(value: bytes) -> bool:
         return bool(json.loads(value)["id"] != "p")
     except ValueError:
         return False
+
+
+def test_questions_of_a_topic_made_anew_come_after_what_was_decided_in_its_life_before() -> None:
+    in_the_first = asked_afterwards({0: 7}, 0, 1, [0, 1])
+    # The first life is called 1000 and 1001; a partition that was added has no question from before.
+    assert in_the_first == {1000: 7, 1001: 0, 0: 0, 1: 0}
+    in_the_second = asked_afterwards({0: 7, 1: 3}, 1, 1, [0, 1])
+    assert (in_the_second[0], in_the_second[1]) == (7, 3)
+    assert in_the_second[1000] == in_the_second[1001] > 10**9

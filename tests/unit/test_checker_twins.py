@@ -179,7 +179,7 @@ def test_a_mean_that_a_batch_fills_may_have_learned_another_partition_first() ->
     )
     rules = replace(CENTRED, mean_questions=1)
     run = read_run(found, rules)
-    openings = Openings(run, run.decided_in("default"), rules)
+    openings = Openings(run, "default", run.decided_in("default"), rules)
     founder = run.decided[0, 2]
     means = openings.means(founder, Centroid(0, np.zeros_like(openings.vector(founder))))
     for text in ("a b", "c d"):

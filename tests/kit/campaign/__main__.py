@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +24,9 @@ from tests.kit.campaign.faults import KINDS
 from tests.kit.campaign.report import added_up, summary, table
 from tests.kit.campaign.runs import FOLDER, Record, Run, all_runs, commit, digest, record_of
 from tests.kit.campaign.schedule import Round, draw_schedule
+
+# The second needs an extra.
+CLIENTS = ["kafka-python", *(["confluent"] if find_spec("confluent_kafka") else [])]
 
 
 def main() -> int:
@@ -35,7 +39,7 @@ def main() -> int:
         return 0
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
     chosen = [kind for kind in KINDS[: arguments.first_kinds] if not arguments.kind or kind.kind in arguments.kind]
-    schedule = draw_schedule(seed, arguments.faults, chosen)
+    schedule = draw_schedule(seed, arguments.faults, chosen, arguments.client or CLIENTS)
     console.print(f"SEED={seed} FAULTS={arguments.faults} of the kinds {digest(chosen)}", markup=False)
     finished: list[Record] = []
     keep: Callable[[RoundOutcome], object] = record_of
@@ -88,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(seed) if seed else None, help="what is drawn follows it (SEED)")
     parser.add_argument("--json", default=environment("REPORT"), help="a file for the report (REPORT)")
     parser.add_argument("--kind", action="append", help="only this kind of fault, as the report names it; repeatable")
+    parser.add_argument("--client", action="append", help="workers with this kafka.client; repeatable, any by default")
     parser.add_argument("--report", action="store_true", help="run nothing, and add up what all runs gave")
     parser.add_argument("--runs", type=Path, default=FOLDER, help="the folder that keeps what finished rounds gave")
     parser.add_argument("--first-kinds", type=int, help="only so many kinds, as runs drew from before more were added")

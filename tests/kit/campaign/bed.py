@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from questream.broker.kafka_python.consumer import RecordConsumer
 from tests.kit.campaign.eras import Era, end_era
 from tests.kit.campaign.kept import KeptWorker
+from tests.kit.campaign.operator import Operator
 from tests.kit.campaign.stores import SentinelStore, SingleStore
 from tests.kit.campaign.traffic import Traffic
 from tests.kit.campaign.watch import Watch
-from tests.kit.checker import Evidence, Named, collect
+from tests.kit.checker import Evidence, collect
 from tests.kit.servers import KafkaServer, Link, create_topics
 from tests.kit.stream import Stream, wait_until
 
@@ -30,6 +32,7 @@ MAX_POLL_INTERVAL_SECONDS = 30
 # Beside other work on the machine, small batches and many namespaces take minutes.
 DRAIN_SECONDS = 400.0
 READY_SECONDS = 120.0
+META = "questream:{*}:meta"
 
 
 class Bed:
@@ -45,8 +48,6 @@ class Bed:
         self.workers: list[KeptWorker] = []
         # Earlier lives of the input topic.
         self.eras: list[Era] = []
-        # What clusters were called, in order of time.
-        self.named: list[Named] = []
         self._paths = paths
         self._plan = plan
         self._started = ExitStack()
@@ -110,6 +111,7 @@ class Bed:
             topics.output_topic,
             topics.cluster_topic,
             topics.dead_letter_topic,
+            operation_topic=topics.operation_topic,
         )
         name = self._name_in_ledgers()
         stored = {
@@ -166,6 +168,7 @@ class Bed:
             raise AssertionError(
                 f"no decision in some partition before any fault:\n{self.workers[0].process.end_of_log()}"
             )
+        self.operator = self._started.enter_context(Operator(self, Random(f"{plan.seed}/operator")))
 
     def _is_drained(self) -> bool:
         committed, asked = self.stream.committed(), self.watch.asked()
@@ -177,11 +180,18 @@ class Bed:
     def _is_published(self) -> bool:
         self.stream.redis_url = self.store.url
         with self.stream.redis() as client:
-            return not client.keys("questream:{*}:outbox")
+            return not client.keys("questream:{*}:outbox") and not any(map(_waits, client.keys(META), repeat(client)))
+
+
+def _waits(key: bytes, client: Any) -> bool:
+    """Whether an operation is not known to be published, by a namespace's key in the store."""
+    count, published = (int(one or 0) for one in client.hmget(key, ["operation_count", "operations_published"]))
+    return published < count
 
 
 def _is_at_rest(evidence: Evidence) -> bool:
     """Whether nothing waits to be published, and every namespace that the cluster topic has is open in the store."""
     published = {entry.key.decode() for entry in evidence.cluster_states if entry.key and b"/" not in entry.key}
     opened = {namespace for namespace, stored in evidence.stored.items() if "model" in stored.meta}
-    return published <= opened and not any(stored.outbox for stored in evidence.stored.values())
+    waits = any(stored.outbox or stored.operations_wait for stored in evidence.stored.values())
+    return published <= opened and not waits

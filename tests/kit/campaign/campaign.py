@@ -132,6 +132,8 @@ def _strike(bed: Bed, outcome: Outcome) -> list[tuple[int, Window]]:
     loses = any(fault.loses_memory for fault in outcome.blow)
     committed = bed.stream.committed() if loses else {}
     _inflict(bed, outcome.blow)
+    if loses:
+        bed.operator.memory_lost()
     ended = time.monotonic()
     asked = bed.watch.asked()
     seconds = bed.watch.seconds_until_decided(asked, RECOVERY_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -38,10 +38,12 @@ class Round:
         )
 
 
-def draw_schedule(seed: int, faults: int, kinds: Sequence[type[Fault]]) -> list[Round]:
+def draw_schedule(
+    seed: int, faults: int, kinds: Sequence[type[Fault]], clients: Sequence[str] = ("kafka-python",)
+) -> list[Round]:
     """Rounds of `ROUND_FAULTS` that come to this number of faults, of every kind about as many.
 
-    The first n rounds of a seed are the same for every number of faults.
+    The first n rounds of a seed are the same for every number of faults. Workers of a round have one of the `clients`.
     """
     random = Random(seed)
     stores = _stores(kinds)
@@ -57,7 +59,9 @@ def draw_schedule(seed: int, faults: int, kinds: Sequence[type[Fault]]) -> list[
             faults -= len(blow)
             if faults <= 0:
                 break
-        rounds.append(Round(**{**vars(drawn), "blows": blows}))
+        # By dice of its own: what else a seed draws does not hang on what is installed.
+        client = Random(f"{drawn.seed}/client").choice(clients)
+        rounds.append(replace(drawn, blows=blows, options=drawn.options | {"kafka.client": client}))
     return rounds
 
 

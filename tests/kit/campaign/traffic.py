@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from random import Random
@@ -16,6 +17,7 @@ from tests.kit.stream import MAX_REQUEST_BYTES, Message, wait_until
 NAMESPACES = ("shop", "bank")
 BURST_QUESTIONS = 20
 BURST_SECONDS = 0.25
+TEXTS_KEPT = 2000
 # So many questions are asked about a topic at a time; a new topic comes up with every so many questions.
 OPEN_TOPICS = 12
 QUESTIONS_OF_A_TOPIC = 25
@@ -76,6 +78,8 @@ class Traffic:
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
         self._failure: BaseException | None = None
         self.places: set[tuple[int, int]] = set()
+        # Of the last questions, by partition and offset.
+        self._texts: OrderedDict[tuple[int, int], str] = OrderedDict()
 
     def __enter__(self) -> Traffic:
         self._going.set()
@@ -111,6 +115,11 @@ class Traffic:
     def begin_anew(self) -> None:
         """The topic was made anew: nothing has been sent to it. Only while it is paused."""
         self.places.clear()
+        self._texts.clear()
+
+    def text_at(self, partition: int, offset: int) -> str | None:
+        """The text of a question that was sent lately; None where there is none at this place."""
+        return self._texts.get((partition, offset))
 
     def send_besides(self, records: Iterable[Message]) -> None:
         """Send these too, compressed, from the caller's own thread; returns once they have arrived."""
@@ -152,9 +161,15 @@ class Traffic:
             self._at_rest.notify_all()
 
     def _send(self, number: int) -> None:
+        records = list(burst(number, self._random))
         futures = [
             self._producer.send(self._topic, key=key, value=value, partition=self._random.randrange(self._partitions))
-            for key, value in burst(number, self._random)
+            for key, value in records
         ]
-        sent = [future.get(timeout=600) for future in futures]
-        self.places.update((record.partition, record.offset) for record in sent)
+        for (_, value), future in zip(records, futures, strict=True):
+            sent = future.get(timeout=600)
+            self.places.add((sent.partition, sent.offset))
+            if value not in POISON:
+                self._texts[sent.partition, sent.offset] = json.loads(value or b"")["text"]
+        while len(self._texts) > TEXTS_KEPT:
+            self._texts.popitem(last=False)

@@ -29,7 +29,7 @@ def judge(bed: Bed, plan: Round, losses: Sequence[tuple[int, Window]], evidence_
     `losses` are the places that a store may have forgotten, one for each time that it lost its memory, with the life
     of the input topic that they are of.
     """
-    with bed.traffic.paused():
+    with bed.traffic.paused(), bed.operator.paused():
         last = bed.evidence_at_rest()
         evidence = whole(last, bed.eras)
         rules = Rules(
@@ -40,7 +40,7 @@ def judge(bed: Bed, plan: Round, losses: Sequence[tuple[int, Window]], evidence_
             delivery=plan.options["delivery"],
             store_lost_memory=bool(losses),
             decided_anew=[window_of(era, window, len(bed.eras)) for era, window in losses],
-            named=bed.named,
+            operated=bed.operator.operated(sorted(last.input_begins)),
         )
         violations = check(evidence, rules)
         if violations:
@@ -56,5 +56,6 @@ def _published(evidence: Evidence) -> Counter[str]:
         decisions=len(evidence.output),
         dead_letters=len(evidence.dead_letters),
         clusters=len(clusters),
+        operations=len(evidence.operations or ()),
         merged=sum(cluster.merged_into is not None for cluster in clusters),
     )

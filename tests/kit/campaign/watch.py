@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from tests.kit.stream import Stream
+
+LATELY = 400
 
 
 class Watch:
@@ -22,6 +25,8 @@ class Watch:
         self._stream = stream
         self._decided_below: dict[int, int] = {}
         self._begins: Mapping[int, int] = {}
+        # Namespace, cluster, partition and offset of what was decided last.
+        self._lately: deque[tuple[str, int, int, int]] = deque(maxlen=LATELY)
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -44,6 +49,12 @@ class Watch:
         with self._changed:
             self._begins = begins
             self._decided_below.clear()
+            self._lately.clear()
+
+    def lately(self, namespace: str) -> list[tuple[int, int, int]]:
+        """Cluster, partition and offset of the questions of a namespace that were decided last."""
+        with self._changed:
+            return [(number, p, offset) for name, number, p, offset in self._lately if name == namespace]
 
     def seconds_until_decided(self, beyond: Mapping[int, int], limit_seconds: float) -> float | None:
         """Seconds until each partition has a decision at or beyond these offsets; None if that does not come."""
@@ -78,8 +89,12 @@ class Watch:
             for record in records:
                 if record.offset < self._begins.get(record.partition, 0):
                     continue
-                source = json.loads(record.value)["source"]
+                told = json.loads(record.value)
+                source = told["source"]
                 partition = source["partition"]
+                if told["cluster_id"] is not None:
+                    at = partition, source["offset"]
+                    self._lately.append((told["namespace"], int(told["cluster_id"][1:]), *at))
                 self._decided_below[partition] = max(self._decided_below.get(partition, 0), source["offset"] + 1)
             self._changed.notify_all()
 

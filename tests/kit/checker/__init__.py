@@ -7,7 +7,7 @@ transaction open, the outbox empty.
 
 from tests.kit.checker.check import check
 from tests.kit.checker.evidence import Evidence, collect
-from tests.kit.checker.rules import Named, Rules, Window
+from tests.kit.checker.rules import Named, Operated, Rules, Window
 from tests.kit.checker.violation import Promise, Violation
 
-__all__ = ["Evidence", "Named", "Promise", "Rules", "Violation", "Window", "check", "collect"]
+__all__ = ["Evidence", "Named", "Operated", "Promise", "Rules", "Violation", "Window", "check", "collect"]

@@ -14,6 +14,7 @@ from tests.kit.checker.clusters import (
     check_unique_ids,
 )
 from tests.kit.checker.evidence import Evidence
+from tests.kit.checker.operations import check_operations
 from tests.kit.checker.published import Run, read_run
 from tests.kit.checker.records import (
     check_dead_letters,
@@ -23,6 +24,7 @@ from tests.kit.checker.records import (
     check_published_once,
 )
 from tests.kit.checker.rules import Rules
+from tests.kit.checker.standing import check_later_decisions, check_standing
 from tests.kit.checker.twins import check_twins
 from tests.kit.checker.violation import Violation
 
@@ -38,6 +40,9 @@ _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_size_sequence,
     check_centroids,
     check_names,
+    check_operations,
+    check_standing,
+    check_later_decisions,
     check_twins,
     check_cluster_topic,
 ]

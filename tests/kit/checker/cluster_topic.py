@@ -59,6 +59,8 @@ def _differences(cluster: StoredCluster, state: State, rules: Rules) -> dict[str
         "representative": cluster.representative != state.representative,
         "created": _published_time(cluster.created) != state.created,
         "seen": _published_time(cluster.seen) != state.seen,
+        "pinned": cluster.pinned != state.pinned,
+        "separations or exemplars": cluster.bound != state.bound,
     }
 
 
@@ -76,6 +78,7 @@ def _compare_namespace(namespace: str, stored: Stored, told: Told, rules: Rules)
         "mean's questions": newest.mean_questions != stored.mean_questions,
         "mean's sum": not _is_close(newest.mean_sum, stored.mean_sum, newest.mean_questions, rules),
         "seq": newest.seq > int(stored.meta["seq"]),
+        "rules": newest.rules != stored.rules,
     }
     if any(differing.values()):
         names = ", ".join(name for name, differs in differing.items() if differs)

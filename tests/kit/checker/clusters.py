@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tests.kit.checker.operations import names_given, published_operations
 from tests.kit.checker.published import Decision, Run
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.stored import Stored
@@ -25,7 +26,7 @@ def check_known_ids(run: Run, rules: Rules) -> Iterator[Violation]:
             subject = _name(namespace, number)
             if told is None or number not in told.states:
                 yield Violation(Promise.KNOWN_ID, subject, "published in decisions, never as a cluster")
-            root = _root(run, namespace, number)
+            root = root_of(run, namespace, number)
             if root is None:
                 yield Violation(Promise.KNOWN_ID, subject, "neither a cluster nor an alias that ends in one")
             cluster = stored.clusters.get(number)
@@ -69,15 +70,18 @@ def check_names(run: Run, rules: Rules) -> Iterator[Violation]:
     Names differ: two clusters that were both named can have been merged by nobody.
     """
     newest = {}
+    operations = published_operations(run.evidence)
     for named in rules.named:
-        root = _root(run, named.namespace, named.number)
+        root = root_of(run, named.namespace, named.number)
         newest[named.namespace, named.number if root is None else root] = named
     for (namespace, number), named in newest.items():
         cluster = _stored(run, namespace).clusters.get(number)
         if cluster is None or (cluster.label, cluster.route) != (named.label, named.route):
             yield Violation(Promise.NAMES, _name(namespace, number), "has not the label and route that it was given")
     for namespace in run.namespaces:
+        given: set[tuple[str | None, str | None]]
         given = {(named.label, named.route) for named in rules.named if named.namespace == namespace}
+        given |= names_given(operations.get(namespace, ())) if given else set()
         for number, cluster in _stored(run, namespace).clusters.items():
             if given and None not in (cluster.label, cluster.route) and (cluster.label, cluster.route) not in given:
                 yield Violation(
@@ -91,7 +95,7 @@ def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
     for namespace in run.namespaces:
         counts: Counter[int] = Counter()
         for decision in run.decided_in(namespace):
-            root = _root(run, namespace, decision.number)
+            root = root_of(run, namespace, decision.number)
             if root is not None:
                 counts[root] += 1
         for number, cluster in _stored(run, namespace).clusters.items():
@@ -133,7 +137,7 @@ def check_centroids(run: Run, rules: Rules) -> Iterator[Violation]:
         }
         sums: dict[int, list[Floats]] = {}
         for decision in decisions:
-            root = _root(run, namespace, decision.number)
+            root = root_of(run, namespace, decision.number)
             if root is not None:
                 sums.setdefault(root, []).append(vectors[decision.place])
         for number, cluster in stored.clusters.items():
@@ -168,7 +172,7 @@ def _stored(run: Run, namespace: str) -> Stored:
     return run.evidence.stored.get(namespace) or Stored()
 
 
-def _root(run: Run, namespace: str, number: int | None) -> int | None:
+def root_of(run: Run, namespace: str, number: int | None) -> int | None:
     """The live or retired cluster that an id stands for by now, if there is one."""
     if number is None:
         return None

@@ -39,7 +39,7 @@ class Evidence:
     """All that the checks look at. Topics are in order of offset within each partition, committed records only.
 
     `input_begins` is the first offset that each partition of the input still holds, `committed` the group's offset.
-    `stored` has the clusters of every namespace in Redis.
+    `stored` has the clusters of every namespace in Redis. `operations` is None where nobody looked at them.
     """
 
     input_topic: str
@@ -50,6 +50,7 @@ class Evidence:
     cluster_states: list[Entry]
     committed: Mapping[int, int]
     stored: Mapping[str, Stored]
+    operations: list[Entry] | None = None
 
 
 def collect(
@@ -61,6 +62,7 @@ def collect(
     cluster_topic: str,
     dead_letter_topic: str,
     *,
+    operation_topic: str | None = None,
     kafka_options: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Read everything, up to where it ends now.
@@ -70,12 +72,13 @@ def collect(
     """
     options = {"bootstrap_servers": bootstrap_servers, "enable_auto_commit": False, **(kafka_options or {})}
     topics = (input_topic, output_topic, dead_letter_topic, cluster_topic)
-    ends = _read_ends(options, topics)
+    ends = _read_ends(options, topics if operation_topic is None else (*topics, operation_topic))
     consumer = KafkaConsumer(
         isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50, **options
     )
     try:
         asked, output, dead_letters, cluster_states = (_read(consumer, topic, ends) for topic in topics)
+        operations = None if operation_topic is None else _read(consumer, operation_topic, ends)
         begins = consumer.beginning_offsets(_partitions(consumer, input_topic))
     finally:
         consumer.close(autocommit=False)
@@ -88,6 +91,7 @@ def collect(
         cluster_states=cluster_states,
         committed=_read_committed_offsets(options, group_id, input_topic),
         stored=read_stored(redis_client_or_url),
+        operations=operations,
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tests.kit.checker.published import Decision, Run
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.scores import Centroid
+from tests.kit.checker.standing import TurnedAway
 
 # Each other partition of a batch is taken to have come so far before the founder.
 _SHARES = (0.0, 0.5, 1.0)
@@ -26,11 +27,12 @@ _MOST_COMBINATIONS = 243
 class Openings:
     """The batches of one namespace by the time that their decisions bear."""
 
-    def __init__(self, run: Run, decisions: Iterable[Decision], rules: Rules) -> None:
+    def __init__(self, run: Run, namespace: str, decisions: Iterable[Decision], rules: Rules) -> None:
         assert rules.embed is not None
         self._run = run
         self._embed: Callable[[str], NDArray[np.float32]] = rules.embed
         self._rules = rules
+        self.turned_away = TurnedAway(run, namespace, rules)
         self._batches: dict[str, list[Decision]] = defaultdict(list)
         for decision in decisions:
             if decision.place in run.asked:

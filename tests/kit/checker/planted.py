@@ -15,10 +15,13 @@ import redis
 
 import questream.deciding.clusterer
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
+from questream.clustering.constraints import Constraints
+from questream.clustering.rules import Rules
 from questream.deciding.namespaces import Namespaces
 from questream.recovery.recover import StoreRecovery
 from questream.store.protocol import Proposal, Stale
 from questream.store.redis.store import RedisStore
+from questream.stream.operations import OperationRelay
 
 # By bug, what of the store's Lua becomes what.
 SCRIPT_EDITS: dict[str, dict[str, str]] = {
@@ -29,12 +32,19 @@ SCRIPT_EDITS: dict[str, dict[str, str]] = {
     "recovery-disabled": {
         "return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"
     },
+    "pinned-merged": {"if (kept_pinned or lost_pinned) and not by_operator then return nil end": ""},
+    "separated-merged": {"if ends[string.sub(separation, 1, -2) .. opposite] then return nil end": ""},
+    "names-mixed": {
+        "if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end": (
+            "do return kept_label, route end"
+        )
+    },
 }
 
 
 def plant(bug: str) -> None:
     """Break the product in this process. Raises KeyError if there is no such bug."""
-    BUGS[bug]()
+    (BUGS | OPERATION_BUGS)[bug]()
 
 
 def offsets_before_records() -> None:
@@ -149,6 +159,60 @@ def recovery_disabled() -> None:
     patch(StoreRecovery, "recover_lost", lambda *_: None)
 
 
+def operation_published_twice() -> None:
+    """Each record of an operation is sent twice."""
+    patch_claims(lambda records: [record for record in records for _ in range(2)])
+
+
+def operation_not_published() -> None:
+    """The topic never hears of an undo."""
+    patch_claims(lambda records: [record for record in records if b'"kind":"undo"' not in record.value])
+
+
+def patch_claims(change: Callable[[Any], Any]) -> None:
+    """Change the records of the operations that a worker has claimed."""
+
+    def claimed(original: Any, *args: Any) -> Any:
+        made = original(*args)
+        return replace(made, records=change(made.records))
+
+    patch(OperationRelay, "_claimed", claimed)
+
+
+def pinned_merged() -> None:
+    """A pinned cluster merges as any other does."""
+    edit_scripts("pinned-merged")
+
+
+def separated_merged() -> None:
+    """Clusters that somebody separated merge as any others do."""
+    edit_scripts("separated-merged")
+
+
+def names_mixed() -> None:
+    """Two clusters that are named differently merge, and the one gets the route of the other."""
+    edit_scripts("names-mixed")
+
+
+def exemplars_ignored() -> None:
+    """Questions are decided as if nobody had turned one away."""
+    patch(Constraints, "of", lambda original, _, dimension: original({}, dimension))
+
+
+def rules_ignored() -> None:
+    """Questions are decided by the settings, whatever was set for the namespace."""
+    patch(Rules, "in_force", lambda _, self, *__: self)
+
+
+def operations_forgotten() -> None:
+    """A recovery takes the number of the last operation from the topic, and puts no operation back."""
+
+    def restore(original: Any, self: Any, namespace: str, token: str, _: Any, newest: int) -> Any:
+        return original(self, namespace, token, [], newest)
+
+    patch(RedisStore, "restore_operations", restore)
+
+
 def leave_out(unwanted: Callable[[Any], bool]) -> None:
     """Have the publisher lose some of its records."""
 
@@ -210,4 +274,15 @@ BUGS: dict[str, Callable[[], None]] = {
     "dead-letters-dropped": dead_letters_dropped,
     "dead-letters-rewritten": dead_letters_rewritten,
     "recovery-disabled": recovery_disabled,
+}
+
+OPERATION_BUGS: dict[str, Callable[[], None]] = {
+    "operation-published-twice": operation_published_twice,
+    "operation-not-published": operation_not_published,
+    "pinned-merged": pinned_merged,
+    "separated-merged": separated_merged,
+    "names-mixed": names_mixed,
+    "exemplars-ignored": exemplars_ignored,
+    "rules-ignored": rules_ignored,
+    "operations-forgotten": operations_forgotten,
 }

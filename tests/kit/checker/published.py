@@ -48,6 +48,9 @@ class State:
     representative: str | None = None
     created: int = 0
     seen: int = 0
+    pinned: bool = False
+    # The ends of separations, and the names of exemplars.
+    bound: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,13 @@ class NamespaceTold:
     mean_questions: int
     mean_sum: Floats
     seq: int
+    rules: dict[str, Any] = field(default_factory=dict)
+    rules_operation: int = 0
 
     @property
     def revision(self) -> int:
-        """Grows with the mean and with every cluster that is opened."""
-        return self.mean_questions + self.next_number
+        """Grows with the mean, with every cluster that is opened and with every change of rules."""
+        return self.mean_questions + self.next_number + self.rules_operation
 
 
 @dataclass(slots=True)
@@ -194,7 +199,7 @@ def _state(entry: Entry, number: int) -> State:
     if entry.value is None:
         return State(entry, number)
     told = json.loads(entry.value)
-    vector, merged_into = told["vector"], told["merged_into"]
+    vector, merged_into, ruled = told["vector"], told["merged_into"], told.get("ruled") or {}
     return State(
         entry=entry,
         number=number,
@@ -209,11 +214,14 @@ def _state(entry: Entry, number: int) -> State:
         representative=told["representative"],
         created=milliseconds(told["created_at"]),
         seen=milliseconds(told["last_seen_at"]),
+        pinned=ruled.get("pinned", False),
+        bound=frozenset([*ruled.get("separations", ()), *(one["name"] for one in ruled.get("exemplars", ()))]),
     )
 
 
 def _whole(entry: Entry) -> NamespaceTold:
     told = json.loads(entry.value or b"")
+    rules = told.get("rules") or {"operation": 0, "set": {}}
     return NamespaceTold(
         entry=entry,
         model=told["model"],
@@ -222,6 +230,8 @@ def _whole(entry: Entry) -> NamespaceTold:
         mean_questions=told["mean"]["questions"],
         mean_sum=to_floats(base64.b64decode(told["mean"]["sum"])),
         seq=told["seq"],
+        rules=rules["set"],
+        rules_operation=rules["operation"],
     )
 
 

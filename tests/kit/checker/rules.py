@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,32 @@ class Named:
     number: int
     label: str
     route: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operated:
+    """An operation that was asked for, with the number that the store answered, 0 where its answer was lost.
+
+    It is on the `clusters`. `forgettable`: the store lost its memory afterwards, and the topic may not have been told
+    before. Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not
+    known. `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are
+    vectors by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set.
+    """
+
+    namespace: str
+    id: str
+    number: int
+    clusters: frozenset[int] = frozenset()
+    forgettable: bool = False
+    asked: Mapping[int, int] | None = None
+    absorbed: frozenset[int] | None = None
+    turned_away: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
+    naming: tuple[str, str] | None = None
+    threshold: float | None = None
+
+    def came_before(self, place: tuple[int, int]) -> bool:
+        """Whether the question at this place was asked after it, for certain."""
+        return self.asked is not None and place[1] >= self.asked.get(place[0], 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +78,10 @@ class Rules:
     added_fields: frozenset[str] = frozenset()
     # Workers score in float32.
     tolerance: float = 1e-4
-    # What people called clusters, in order of time; nobody merged one by hand.
+    # What people called clusters without an operation, in order of time; nobody merged one by hand.
     named: Sequence[Named] = ()
+    # What people decided, in order of time.
+    operated: Sequence[Operated] = ()
 
     def may_decide_anew(self, place: tuple[int, int]) -> bool:
         """Whether a record may have been published with a decision that the store then forgot."""

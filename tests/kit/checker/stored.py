@@ -4,7 +4,9 @@ Keys, as DESIGN and the heads of the Lua files have them, all under `questream:{
 
 - `meta`, hash: model, revision, dimension, seq, next, mean_questions, mean_sum
 - `cluster:<number>`, hash: members and sum (both gone once merged away), size, revision, label, route, created, seen,
-  representative, merged_into
+  representative, merged_into, ruled (`<operation> <p or ->` and the ends of separations), exemplars
+  (`<name>:<kind>:...` of each)
+- `operations`, hash: `<ms> <json>` by number, `undone:<number>`
 - `log`, stream: entries `<seq>-<n>` of `moved id members n sum bytes`, `removed id`, `mean n sum bytes`
 - `outbox`, sorted set: clusters whose last change is not known to be published, `0` for the namespace
 - `ledger:<topic>:<partition>`, list: `<first> <last> <json>`, the json with rows of
@@ -42,6 +44,9 @@ class StoredCluster:
     representative: str | None
     created: int
     seen: int
+    pinned: bool = False
+    # The ends of separations, and the names of exemplars.
+    bound: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,19 @@ class Stored:
     log: list[Moved | MeanMoved] = field(default_factory=list)
     outbox: list[int] = field(default_factory=list)
     ledgers: dict[tuple[str, int], StoredLedger] = field(default_factory=dict)
+    # The id of each operation, by number.
+    operations: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What people set for the namespace."""
+        _, _, values = self.meta.get("rules", b"").partition(b" ")
+        return dict(json.loads(values)) if values else {}
+
+    @property
+    def operations_wait(self) -> bool:
+        """Whether an operation is not known to be published."""
+        return int(self.meta.get("operations_published", 0)) < int(self.meta.get("operation_count", 0))
 
     @property
     def mean_questions(self) -> int:
@@ -129,6 +147,7 @@ def read_stored(client_or_url: Any) -> dict[str, Stored]:
         "log": _read_log,
         "outbox": _read_outbox,
         "ledger": _read_ledger,
+        "operations": _read_operations,
     }
     for key in client.scan_iter(match="questream:{*}:*", count=1000):
         parts = _KEY.fullmatch(key.decode())
@@ -156,6 +175,7 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
     def text(name: str) -> str | None:
         return fields[name].decode() if name in fields else None
 
+    ruled = (text("ruled") or "0 -").split(" ")
     stored.clusters[number] = StoredCluster(
         number=number,
         size=int(fields.get("size", 0)),
@@ -168,6 +188,8 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         representative=text("representative"),
         created=int(fields.get("created", 0)),
         seen=int(fields.get("seen", 0)),
+        pinned="p" in ruled[1],
+        bound=frozenset([*ruled[2:], *(one.split(":")[0] for one in (text("exemplars") or "").split())]),
     )
 
 
@@ -185,6 +207,13 @@ def _read_log(client: Any, key: bytes, stored: Stored, _: str) -> None:
 
 def _read_outbox(client: Any, key: bytes, stored: Stored, _: str) -> None:
     stored.outbox = sorted(int(member) for member in client.zrange(key, 0, -1))
+
+
+def _read_operations(client: Any, key: bytes, stored: Stored, _: str) -> None:
+    fields = {name.decode(): value for name, value in client.hgetall(key).items()}
+    stored.operations = {
+        int(name): json.loads(value.partition(b" ")[2])["id"] for name, value in fields.items() if name.isdigit()
+    }
 
 
 def _read_ledger(client: Any, key: bytes, stored: Stored, rest: str) -> None:

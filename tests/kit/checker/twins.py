@@ -9,7 +9,7 @@ may have stood.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         if rules.embed is None:
             continue
         created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
-        openings = Openings(run, decisions, rules)
+        openings = Openings(run, namespace, decisions, rules)
         stored = run.evidence.stored.get(namespace) or Stored()
         opened = _opened_in_log(stored, created, openings, rules)
         twins = dict(_twins_by_log(stored, created, opened, openings, rules))
@@ -62,6 +62,7 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
 
 
 def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules: Rules) -> Iterator[Violation]:
+    thresholds = [rules.threshold, *(one.threshold for one in rules.operated if one.namespace == namespace)]
     for decision in decisions:
         subject = f"{namespace}/c{decision.number}"
         if decision.outcome == "created" and decision.runner_up and _is_above(decision.runner_up[1], decision):
@@ -69,7 +70,7 @@ def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules
             yield Violation(Promise.NO_TWINS, subject, detail)
         if decision.outcome == "joined" and (decision.similarity is None or _is_below(decision.similarity, decision)):
             yield Violation(Promise.NO_TWINS, subject, "was joined from below the threshold")
-        if abs(decision.threshold - rules.threshold) > rules.tolerance:
+        if not any(one and abs(decision.threshold - one) <= rules.tolerance for one in thresholds):
             yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
 
 
@@ -129,10 +130,13 @@ def _near_throughout(
 ) -> int | None:
     """An older cluster that the founder scored at or above the threshold, however it may have stood before the batch.
 
-    One with no candidate was opened in the founder's batch.
+    One with no candidate was opened in the founder's batch. One that may have turned the founder away is none.
     """
     vector = openings.vector(founder)
+    rules = replace(rules, threshold=founder.threshold)
     for number, befores in candidates.items():
+        if openings.turned_away.may_have(number, vector):
+            continue
         known: Sequence[Centroid | None] = befores or [None]
         stands = [stand for before in known for stand in openings.stands(founder, number, before)]
         if stands and _is_near(vector, stands, means, rules):

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import time
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from kafka import KafkaAdminClient
 
-from questream.errors import QuestreamError
 from tests.kit.campaign.bed import Bed
 from tests.kit.campaign.faults.base import Dice, Fault
 from tests.kit.campaign.faults.servers import SINGLE
 from tests.kit.campaign.traffic import NAMESPACES
-from tests.kit.checker import Named
 from tests.kit.servers import RedisServer, create_topics
 from tests.kit.servers.topics import make_topic_anew
-from tests.kit.stream import Reader, Stream, WorkerProcess, assert_one_decision_each, question, wait_until
+from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, question, wait_until
 
 REFUSED_SECONDS = 120.0
-TOLD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class MadeAnewTopic(Fault):
     alone = True
 
     def inflict(self, bed: Bed) -> None:
-        with bed.traffic.paused():
+        with bed.traffic.paused(), bed.operator.paused():
             bed.end_era()
             make_topic_anew(bed.kafka.bootstrap_servers, bed.stream.topics.input_topic, len(bed.watch.asked()))
             bed.traffic.begin_anew()
@@ -74,32 +68,7 @@ class NamedClusters(Fault):
         return cls(dice.choice(NAMESPACES), dice.count(1, 10))
 
     def inflict(self, bed: Bed) -> None:
-        with bed.stream.cluster_states() as reader:
-            given = self._name(bed)
-            # A store that forgets a name before the cluster topic was told of it does as it may.
-            until = time.monotonic() + TOLD_SECONDS
-            while given.keys() - (told := _told(reader)) and time.monotonic() < until:
-                reader.poll()
-        bed.named += [named for key, named in given.items() if key in told]
-
-    def _name(self, bed: Bed) -> dict[tuple[bytes, str], Named]:
-        """What was named, by its key in the cluster topic and its label; a store that is gone names nothing."""
-        given: dict[tuple[bytes, str], Named] = {}
-        with suppress(QuestreamError):
-            unnamed = [one for one in bed.stream.store().clusters(self.namespace) if one.label is None]
-            for one in sorted(unnamed, key=lambda state: -state.cluster_id)[: self.clusters]:
-                name = uuid.uuid4().hex[:8]
-                state = bed.stream.store().label(self.namespace, one.cluster_id, f"label-{name}", f"route-{name}")
-                named = Named(self.namespace, state.cluster_id, f"label-{name}", f"route-{name}")
-                given[f"{self.namespace}/c{state.cluster_id}".encode(), named.label] = named
-        return given
-
-
-def _told(reader: Reader) -> set[tuple[bytes, str]]:
-    states = [
-        (record.key, json.loads(record.value)) for record in reader.records if record.value and b"/c" in record.key
-    ]
-    return {(key, state["label"]) for key, state in states}
+        bed.operator.name_newest(self.namespace, self.clusters)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,102 @@
+"""The checker finds what is done against people: bugs planted in workers, each beside a stream without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from questream.operations import By, Decisions, KnownQuestion
+from questream.operations.deciding import Propose
+from tests.fault.test_planted_bugs import OPTIONS, RULES, Broken, Starter, assert_broken, at_rest, cases
+from tests.kit.checker import Operated, Promise
+from tests.kit.checker.planted import OPERATION_BUGS
+from tests.kit.stream import Stream, forget, question
+from tests.kit.vectors import hash_vector
+
+# c1 and c2 stand apart until a question draws them together, and so do c3 and c4, c5 and c6; the last two are c7.
+FIRST = ["one two", "two three", "red sea", "sea blue", "old key", "key ring", "long road home", "long road"]
+LATER = [*["one two three"] * 3, *["red sea blue"] * 3, *["old key ring"] * 3, "long road"]
+
+UNDER_WORKERS: Broken = {
+    None: set(),
+    "operation-published-twice": {Promise.OPERATIONS},
+    "operation-not-published": {Promise.OPERATIONS},
+    "pinned-merged": {Promise.STANDING},
+    "separated-merged": {Promise.STANDING},
+    "names-mixed": {Promise.NAMES},
+    "exemplars-ignored": {Promise.STANDING},
+    "rules-ignored": {Promise.STANDING},
+}
+AFTER_A_LOSS: Broken = {None: set(), "operations-forgotten": {Promise.STANDING}}
+
+
+@cases(UNDER_WORKERS)
+def test_what_people_decided_between_two_waves_of_questions(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    start_worker(stream, bug=bug)
+    send(stream, FIRST)
+    at_rest(stream, len(FIRST))
+    operated = decide_all(stream)
+    send(stream, LATER)
+    assert_broken(at_rest(stream, len(FIRST) + len(LATER)), replace(RULES, operated=operated), broken)
+
+
+@cases(AFTER_A_LOSS)
+def test_what_people_decided_before_redis_was_emptied(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    first = start_worker(stream)
+    send(stream, FIRST)
+    at_rest(stream, len(FIRST))
+    operated = decide_all(stream)
+    at_rest(stream, len(FIRST))
+    first.kill()
+    forget(stream, first)
+    with stream.redis() as client:
+        client.flushall()
+    start_worker(stream, bug=bug, left_behind_seconds=0.1)
+    send(stream, LATER)
+    evidence = at_rest(stream, len(FIRST) + len(LATER))
+    assert_broken(evidence, replace(RULES, operated=operated, store_lost_memory=True), broken)
+
+
+def test_every_bug_of_operations_is_planted_in_some_test() -> None:
+    assert OPERATION_BUGS.keys() == set().union(UNDER_WORKERS, AFTER_A_LOSS) - {None}
+
+
+def send(stream: Stream, texts: list[str]) -> None:
+    stood = stream.end(0)
+    stream.send(question(stood + i, text) for i, text in enumerate(texts))
+
+
+def decide_all(stream: Stream) -> list[Operated]:
+    """An operation of each kind; a second label is one that is given up again."""
+    road = KnownQuestion(7, hash_vector("long road"))
+    return [
+        decide(stream, lambda by: by.pin(1)),
+        decide(stream, lambda by: by.separate(3, 4)),
+        decide(stream, lambda by: by.label(5, "keys", "shop")),
+        decide(stream, lambda by: by.label(6, "rings", "jeweller")),
+        decide(stream, lambda by: by.label(7, "roads", "travel")),
+        decide(stream, lambda by: by.undo(5)),
+        decide(stream, lambda by: by.reject([road])),
+        decide(stream, lambda by: by.rules({"threshold": 0.56})),
+    ]
+
+
+def decide(stream: Stream, make: Callable[[Decisions], Propose]) -> Operated:
+    """Commit an operation; later questions come behind all that was asked by now."""
+    decisions = Decisions(stream.store(), "default", By("ann"))
+    operation = decisions.commit(make(decisions))
+    return Operated(
+        "default",
+        operation.id,
+        operation.number,
+        frozenset(operation.after),
+        asked={0: stream.end(0)},
+        absorbed=frozenset(),
+        threshold=operation.rules.after.threshold if operation.rules else None,
+    )

@@ -1,0 +1,319 @@
+"""Somebody who decides: operations of every kind, at random, whatever happens around them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+import redis
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from questream.clustering.constraints import pack_vector
+from questream.domain import ClusterState, Operation
+from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
+from questream.operations import By, Decisions
+from questream.operations.binding import KnownQuestion
+from questream.operations.deciding import Propose
+from questream.store.protocol import ProposedOperation, Store
+from questream.store.redis.keys import Keys
+from questream.store.redis.store import RedisStore
+from tests.kit.campaign.eras import partition_of
+from tests.kit.campaign.traffic import NAMESPACES
+from tests.kit.checker import Operated
+from tests.kit.vectors import hash_vector
+
+if TYPE_CHECKING:
+    from tests.kit.campaign.bed import Bed
+
+PAUSE_SECONDS = 1.0
+# Clusters that still get questions.
+NEWEST = 24
+ANSWER_SECONDS = 5.0
+# Near that of the campaign, and below those with a second look, which takes "a7" and "a8" for two codes.
+THRESHOLDS = (0.56, 0.6, 0.63)
+KEYS = Keys("questream")
+
+# What was planned cannot be done: the clusters are others by now, or what it would undo stands no more.
+_IS_OFF = (OperationRefused, NamingsDiffer, KeyError, ValueError)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be decided. `turned_away` are vectors by the cluster that will turn them away."""
+
+    make: Callable[[Decisions], Propose]
+    turned_away: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
+    naming: tuple[str, str] | None = None
+    threshold: float | None = None
+
+
+@dataclass
+class Attempt:
+    """An operation that is to be done, and asked for again under its id until the store has answered.
+
+    `number` is 0 until then; `asked` are the ends of the input by partition when it had answered, in life `era` of the
+    topic; `answered_at` is by this process's clock. `clusters` are those that it was last proposed for.
+    """
+
+    namespace: str
+    kind: str
+    plan: Plan
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    clusters: frozenset[int] = frozenset()
+    number: int = 0
+    era: int = 0
+    asked: Mapping[int, int] | None = None
+    answered_at: float = 0.0
+    absorbed: frozenset[int] | None = None
+
+    def commit(self, store: Store) -> Operation:
+        """Have it done, once however often it is called."""
+        decisions = Decisions(store, self.namespace, By("ann", "", self.id))
+        propose = self.plan.make(decisions)
+
+        def noted() -> ProposedOperation:
+            proposed = propose()
+            self.clusters = frozenset(proposed.after)
+            return proposed
+
+        return decisions.commit(noted)
+
+
+class Operator:
+    """Decides every `PAUSE_SECONDS` in a thread of its own, once the bed is up; a context manager."""
+
+    def __init__(self, bed: Bed, random: Random) -> None:
+        self._bed = bed
+        self._random = random
+        self._hands = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
+        self._consumer: KafkaConsumer | None = None
+        self._unanswered: Attempt | None = None
+        self._failure: BaseException | None = None
+        self._lost_at = 0.0
+        self.attempts: list[Attempt] = []
+
+    def __enter__(self) -> Operator:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(30)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is decided meanwhile."""
+        with self._hands:
+            if self._failure is not None:
+                raise self._failure
+            yield
+
+    def memory_lost(self) -> None:
+        """The store has lost its memory until now: what it answered before it may have forgotten."""
+        self._lost_at = time.monotonic()
+
+    def name_newest(self, namespace: str, count: int) -> None:
+        """Give the newest clusters that have no name a label and a route, each of its own; without a store none."""
+
+        def name(store: Store) -> None:
+            unnamed = [one for one in self._newest(store, namespace) if one.label is None]
+            for state in unnamed[:count]:
+                self._attempt(store, Attempt(namespace, "label", _label(state)))
+
+        with self._hands:
+            self._on_store(name)
+
+    def operated(self, partitions: Sequence[int]) -> list[Operated]:
+        """What was decided, for the checker; `partitions` are those of the input as it is now."""
+        eras = len(self._bed.eras)
+        return [
+            Operated(
+                one.namespace,
+                one.id,
+                one.number,
+                clusters=one.clusters,
+                forgettable=not one.number or one.answered_at <= self._lost_at,
+                asked=None if one.asked is None else asked_afterwards(one.asked, one.era, eras, partitions),
+                absorbed=one.absorbed,
+                turned_away=one.plan.turned_away,
+                naming=one.plan.naming,
+                threshold=one.plan.threshold,
+            )
+            for one in self.attempts
+        ]
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.wait(PAUSE_SECONDS):
+                with self._hands:
+                    self._on_store(self._decide)
+        except BaseException as error:  # raised again by whoever pauses it
+            self._failure = error
+        finally:
+            if self._consumer is not None:
+                self._consumer.close(autocommit=False)
+
+    def _on_store(self, act: Callable[[Store], None]) -> None:
+        """Act on the store as it is now; one that is gone or full, or has to be recovered first, ends that."""
+        with (
+            contextlib.suppress(QuestreamError, redis.RedisError),
+            redis.Redis.from_url(self._bed.store.url, socket_timeout=ANSWER_SECONDS) as client,
+        ):
+            act(RedisStore(client))
+
+    def _decide(self, store: Store) -> None:
+        if self._unanswered is not None:
+            self._attempt(store, self._unanswered)
+            return
+        namespace, kind = self._random.choice(NAMESPACES), self._random.choice(list(_KINDS))
+        live = self._newest(store, namespace)
+        plan = _KINDS[kind](self, namespace, live) if len(live) > 1 else None
+        if plan is not None:
+            self._attempt(store, Attempt(namespace, kind, plan))
+
+    def _attempt(self, store: Store, attempt: Attempt) -> None:
+        """Have it done; where the store does not answer it may have been done, and is asked for again."""
+        if self._unanswered is not attempt:
+            self.attempts.append(attempt)
+        self._unanswered = attempt
+        try:
+            operation = attempt.commit(store)
+        except _IS_OFF:
+            self._unanswered = None
+            return
+        self._unanswered = None
+        attempt.number, attempt.answered_at, attempt.era = operation.number, time.monotonic(), len(self._bed.eras)
+        self._look_around(attempt, operation)
+
+    def _newest(self, store: Store, namespace: str) -> list[ClusterState]:
+        """Live clusters that questions came to lately, the newest first."""
+        numbers = sorted({number for number, *_ in self._bed.watch.lately(namespace)}, reverse=True)[:NEWEST]
+        states = sorted(store.states(namespace, numbers), key=lambda state: -state.cluster_id)
+        return [state for state in states if state.vector_sum is not None]
+
+    def _look_around(self, attempt: Attempt, operation: Operation) -> None:
+        """What came before it."""
+        if attempt.kind in ("reject", "split", "move", "rules"):
+            attempt.asked = self._ends()
+        if any(ruling.pinned for ruling in operation.after.values()):
+            with redis.Redis.from_url(self._bed.store.url, socket_timeout=ANSWER_SECONDS) as client:
+                attempt.absorbed = frozenset(map(int, client.zrange(KEYS.of(attempt.namespace, "aliases"), 0, -1)))
+
+    def _ends(self) -> dict[int, int] | None:
+        """Where the partitions of the input end now; None where Kafka does not answer."""
+        topic = self._bed.stream.topics.input_topic
+        try:
+            if self._consumer is None:
+                self._consumer = KafkaConsumer(
+                    bootstrap_servers=self._bed.stream.bootstrap_servers, enable_auto_commit=False
+                )
+            found = [TopicPartition(topic, p) for p in self._consumer.partitions_for_topic(topic) or ()]
+            return {at.partition: end for at, end in self._consumer.end_offsets(found).items()}
+        except KafkaError:
+            return None
+
+    # A plan for each kind; None where there is nothing to do it to.
+
+    def _label(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        return _label(self._random.choice(live))
+
+    def _undo(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
+        # A merge that is taken back leaves sizes that repeat, of which the checker knows nothing.
+        done = [one for one in self.attempts if one.namespace == namespace and one.number and one.kind != "merge"]
+        undone = self._random.choice(done[-10:]) if done else None
+        return None if undone is None else Plan(lambda by: by.undo(undone.number))
+
+    def _pin(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        number = self._random.choice(live).cluster_id
+        return Plan(lambda by: by.pin(number))
+
+    def _unpin(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
+        pinned = [one.cluster_id for one in live if one.pinned]
+        number = self._random.choice(pinned) if pinned else None
+        return None if number is None else Plan(lambda by: by.unpin(number))
+
+    def _separate(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        one, other = (state.cluster_id for state in self._random.sample(live, 2))
+        return Plan(lambda by: by.separate(one, other))
+
+    def _merge(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        one, other = (state.cluster_id for state in self._random.sample(live, 2))
+        return Plan(lambda by: by.merge(one, other, keep=one))
+
+    def _reject(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
+        question = self._question(namespace)
+        return None if question is None else Plan(lambda by: by.reject([question]), _away(question))
+
+    def _split(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
+        question = self._question(namespace)
+        if question is None:
+            return None
+        return Plan(lambda by: by.split(question.cluster_id, [question]), _away(question))
+
+    def _move(self, namespace: str, live: Sequence[ClusterState]) -> Plan | None:
+        question = self._question(namespace)
+        target = self._random.choice(live).cluster_id
+        return None if question is None else Plan(lambda by: by.move([question], target), _away(question))
+
+    def _rules(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        del live
+        threshold = self._random.choice(THRESHOLDS)
+        return Plan(lambda by: by.rules({"threshold": threshold}), threshold=threshold)
+
+    def _question(self, namespace: str) -> KnownQuestion | None:
+        """One that was decided lately."""
+        found = self._bed.watch.lately(namespace)
+        self._random.shuffle(found)
+        for number, partition, offset in found:
+            text = self._bed.traffic.text_at(partition, offset)
+            if text is not None:
+                place = (self._bed.stream.topics.input_topic, partition, offset)
+                return KnownQuestion(number, hash_vector(text), place)
+        return None
+
+
+_KINDS: dict[str, Callable[[Operator, str, Sequence[ClusterState]], Plan | None]] = {
+    "label": Operator._label,
+    "undo": Operator._undo,
+    "pin": Operator._pin,
+    "unpin": Operator._unpin,
+    "separate": Operator._separate,
+    "merge": Operator._merge,
+    "reject": Operator._reject,
+    "split": Operator._split,
+    "move": Operator._move,
+    "rules": Operator._rules,
+}
+
+
+def _label(state: ClusterState) -> Plan:
+    name = uuid.uuid4().hex[:8]
+    label, route = f"label-{name}", f"route-{name}"
+    return Plan(lambda by: by.label(state.cluster_id, label, route), naming=(label, route))
+
+
+def _away(question: KnownQuestion) -> dict[int, Sequence[bytes]]:
+    return {question.cluster_id: [pack_vector(question.vector)]}
+
+
+def asked_afterwards(ends: Mapping[int, int], era: int, eras: int, partitions: Sequence[int]) -> dict[int, int]:
+    """From where on questions were asked later, in the names that evidence has for all lives; earlier ones had ended.
+
+    `ends` are those of the input by partition, in life `era` of so many before the last.
+    """
+    asked: dict[int, int] = {}
+    for number in range(eras + 1):
+        for partition in partitions:
+            name = partition_of(number, partition, eras)
+            asked[name] = 2**62 if number < era else ends.get(partition, 0) if number == era else 0
+    return asked

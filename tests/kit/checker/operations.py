@@ -1,0 +1,149 @@
+"""What people decided, as the operation topic tells it, and whether each operation was published once, in its order."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tests.kit.checker.evidence import Evidence
+from tests.kit.checker.published import Run
+from tests.kit.checker.rules import Floats, Rules
+from tests.kit.checker.stored import Stored
+from tests.kit.checker.violation import Promise, Violation
+
+# As many of a namespace stay in the store.
+_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """A question that people put into a cluster (`must`) or turned away from it (`cannot`); `vector` is of length 1."""
+
+    kind: str
+    vector: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """A cluster before or after an operation; of exemplars, those of this time alone."""
+
+    label: str | None
+    route: str | None
+    pinned: bool
+    separations: frozenset[str]
+    exemplars: Mapping[str, Exemplar]
+
+    @property
+    def bound(self) -> frozenset[str]:
+        """The ends of separations, and the names of exemplars."""
+        return self.separations | self.exemplars.keys()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A record of the operation topic."""
+
+    number: int
+    id: str
+    kind: str
+    undoes: int | None
+    survivor: int | None
+    before: Mapping[int, Ruled]
+    after: Mapping[int, Ruled]
+    rules: Mapping[str, Any] | None = field(default=None)
+
+
+def published_operations(evidence: Evidence) -> dict[str, list[Published]]:
+    """The operations by namespace, in the order of the topic. Raises ValueError or KeyError where one is none."""
+    found: dict[str, list[Published]] = {}
+    for entry in evidence.operations or ():
+        found.setdefault((entry.key or b"").decode(), []).append(_published(json.loads(entry.value or b"")))
+    return found
+
+
+def names_given(operations: Sequence[Published]) -> set[tuple[str | None, str | None]]:
+    """Each label with its route that clusters had before or after one of these operations."""
+    rulings = [ruled for one in operations for ruled in (*one.before.values(), *one.after.values())]
+    return {(ruled.label, ruled.route) for ruled in rulings}
+
+
+def check_operations(run: Run, rules: Rules) -> Iterator[Violation]:
+    """Each operation that the store answered is published once, under its number, behind those before it."""
+    if run.evidence.operations is None:
+        return
+    published = published_operations(run.evidence)
+    for namespace, operations in published.items():
+        for one, other in pairwise(operations):
+            if other.number <= one.number:
+                yield _broken(namespace, other.number, f"was published behind operation {one.number}")
+        ids = [operation.id for operation in operations]
+        if len(ids) > len(set(ids)):
+            yield Violation(Promise.OPERATIONS, namespace, "an operation was published twice")
+    for known in rules.operated:
+        numbers = [one.number for one in published.get(known.namespace, ()) if one.id == known.id]
+        if not numbers and known.number and not known.forgettable:
+            yield _broken(known.namespace, known.number, "was not published")
+        elif numbers and known.number not in (0, numbers[0]):
+            yield _broken(known.namespace, known.number, f"was published as operation {numbers[0]}")
+    for namespace in run.namespaces:
+        stored = (run.evidence.stored.get(namespace) or Stored()).operations
+        told = {one.number: one.id for one in published.get(namespace, ())[-_KEPT:]}
+        for number in sorted(told.keys() - stored.keys()):
+            yield Violation(Promise.STANDING, f"{namespace} {number}", "the store has forgotten the operation")
+        for number in sorted(stored.keys()):
+            if number not in told and number > max(told, default=0) - _KEPT:
+                yield _broken(namespace, number, "is in the store and was not published")
+            elif number in told and told[number] != stored[number]:
+                yield _broken(namespace, number, "is another one in the store")
+
+
+def _broken(namespace: str, number: int, detail: str) -> Violation:
+    return Violation(Promise.OPERATIONS, f"{namespace} {number}", detail)
+
+
+def _published(told: Mapping[str, Any]) -> Published:
+    survivor = told["survivor"]
+    return Published(
+        number=told["operation"],
+        id=told["id"],
+        kind=told["kind"],
+        undoes=told["undoes"],
+        survivor=None if survivor is None else int(survivor[1:]),
+        before={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["before"].items()},
+        after={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["after"].items()},
+        rules=told["rules"] and told["rules"]["after"],
+    )
+
+
+def _ruled(told: Mapping[str, Any]) -> Ruled:
+    return Ruled(
+        label=told["label"],
+        route=told["route"],
+        pinned=told["pinned"],
+        separations=frozenset(told["separations"]),
+        exemplars={
+            one["name"]: Exemplar(one["kind"], unit(base64.b64decode(one["vector"]))) for one in told["exemplars"]
+        },
+    )
+
+
+def unit(packed: bytes) -> Floats:
+    """The unit vector (d,) of an exemplar, which is kept in half precision."""
+    vector = np.frombuffer(packed, np.dtype("<f2")).astype(np.float64)
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def standing_numbers(operations: Sequence[Published]) -> set[int]:
+    """The numbers of those that nobody has undone."""
+    undone: set[int] = set()
+    for one in operations:
+        if one.undoes is not None:
+            undone.add(one.undoes)
+            undone -= {known.undoes for known in operations if known.number == one.undoes and known.undoes is not None}
+    return {one.number for one in operations} - undone
