@@ -21,6 +21,7 @@ from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
+from questream.server.levels import StandingLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
@@ -110,7 +111,8 @@ def client_of(
     settings = settings or Settings()
     access = Access(settings.serve)
     catalogues = Catalogues(store, lambda: True)
-    asking = Asking(settings, store, Mirrors(store))
+    mirrors = Mirrors(store)
+    asking = Asking(settings, store, mirrors)
     if encoder is not None:
         asking.take(encoder)
     decisions = Decisions(lambda _: "the text")
@@ -135,6 +137,7 @@ def client_of(
         rate,
         failed,
         MemberTexts(no_topic),
+        StandingLevels(store, mirrors),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
-from questream.store.protocol import StoredLevels
+from questream.store.protocol import ClusterUpdate, Committed, LedgerRow, PartitionBatch, Proposal, StoredLevels
 from questream.store.reference.store import MemoryStore
-from tests.kit.serving import bearer, client_of, store_with, with_tokens
+from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, store_with, vectors_of, with_tokens
 
 LEVELS = "/api/v1/namespaces/shop/levels"
 TEXTS = ["Where is my parcel?", "When does my parcel come?", "How do I pay?", "Can I pay by card?", "<b>Who?</b>"]
@@ -102,3 +103,43 @@ def test_an_operator_names_an_intent_and_its_clusters_are_shown_by_it(shop: Memo
         (client.post(f"{LEVELS}/i1/label", json={"label": "two\nlines"}, headers=otto), 422),
     ):
         assert answer.status_code == status, answer.text
+
+
+class CountingStore(MemoryStore):
+    """Counts how often levels are read whole."""
+
+    read = 0
+
+    def levels(self, namespace: str) -> StoredLevels:
+        self.read += 1
+        return super().levels(namespace)
+
+
+def test_levels_are_read_once_for_each_version_and_clusters_that_came_since_are_placed() -> None:
+    store = CountingStore()
+    add_clusters(store, "shop", TEXTS)
+    found = StoredLevels(Levels({leaf(1): DELIVERY, leaf(2): DELIVERY}, (2, 1)), 5)
+    store_epoch = store.store_epoch("shop") or ""
+    assert store.write_levels("shop", store_epoch, found)
+    client = client_of(store)
+    assert client.get(f"{LEVELS}/i1").json()["clusters"] == ["c1", "c2"]
+    # Near to the first cluster, and one that is near to none.
+    first = vectors_of(len(TEXTS))[0]
+    whole = store.namespace_state("shop")
+    assert whole is not None
+    updates = [ClusterUpdate(6, 1, 0, 1, first, NOW_MS, "new?"), ClusterUpdate(7, 1, 0, 1, -first, NOW_MS, "other?")]
+    rows = [LedgerRow(at, at + 1, 1.0, True, 1, None, False) for at in (5, 6)]
+    partitions = [PartitionBatch("questions", 0, rows, 5)]
+    proposal = Proposal(store_epoch, whole.seq, partitions, updates, None, "model", 0.7, NOW_MS)
+    assert isinstance(store.commit({"shop": proposal})["shop"], Committed)
+    client = client_of(store)
+    deadline = time.monotonic() + 30
+    while client.get(f"{LEVELS}/i1").json()["clusters"] != ["c1", "c2", "c6"]:
+        assert time.monotonic() < deadline, "the new cluster is not where the first one is"
+    before = store.read
+    assert [one["id"] for one in client.get(LEVELS).json()["communities"]].count("c7") == 1
+    client.get("/n/shop/levels")
+    assert store.read == before
+    assert store.write_levels("shop", store_epoch, store.levels("shop"))
+    client.get("/n/shop/levels")
+    assert store.read == before + 2

@@ -18,6 +18,7 @@ from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions
 from questream.server.letters import LetterBox
+from questream.server.levels import StandingLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.operating import Operating
@@ -49,6 +50,7 @@ class Services:
     rate: RateLimit
     failed_logins: RateLimit
     members: MemberTexts
+    levels: StandingLevels
 
 
 def services_of(request: Request) -> Services:

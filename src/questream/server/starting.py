@@ -21,6 +21,7 @@ from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
 from questream.server.letters import LetterBox
+from questream.server.levels import StandingLevels
 from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
@@ -55,7 +56,8 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     store = open_store(settings.redis, settings.clusters.log_entries, settings.clusters.undo_seconds)
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
-    asking = Asking(settings, store, Mirrors(store))
+    mirrors = Mirrors(store)
+    asking = Asking(settings, store, mirrors)
     decisions = Decisions(Texts(settings))
     published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
     board = EventBoard()
@@ -93,6 +95,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         rate,
         failed,
         MemberTexts(questions.read),
+        StandingLevels(store, mirrors),
     )
     return services, running
 

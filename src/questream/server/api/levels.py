@@ -74,12 +74,9 @@ class CommunityList(BaseModel):
 
 
 def communities_of(scope: Scope) -> Communities | None:
-    """The intents and topics as they were found last, None before that; clusters that are new since stand alone."""
-    stored = scope.services.store.levels(scope.namespace)
-    if not stored.version:
-        return None
+    """The intents and topics as they were found last, with clusters that are new since; None before that."""
     states = scope.services.catalogues.get(scope.namespace).states()
-    return Communities(stored, states)
+    return scope.services.levels.of(scope.namespace, states)
 
 
 @router.get("/namespaces/{namespace}/levels")

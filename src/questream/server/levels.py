@@ -1,0 +1,82 @@
+"""The intents and topics that somebody looks at: read once for each version, with the clusters that are new since."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from questream.clustering.levels import LevelRules, Levels, Node, leaf, place
+from questream.clustering.stored_levels import StoredLevels
+from questream.domain import ClusterState
+from questream.server.mirrors import Mirrors
+from questream.server.problems import Refused
+from questream.store.protocol import Store
+from questream.tools.levels import Communities
+
+_MOST_NAMESPACES = 8
+
+
+@dataclass(slots=True)
+class _Kept:
+    stored: StoredLevels
+    # Clusters that are new since, and where those nearest to them are; None: near to none.
+    placed: dict[int, Node | None] = field(default_factory=dict)
+
+
+class StandingLevels:
+    """Levels by namespace, at most 8; those used least recently are let go. For any thread."""
+
+    def __init__(self, store: Store, mirrors: Mirrors) -> None:
+        self._store = store
+        self._mirrors = mirrors
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def of(self, namespace: str, states: Collection[ClusterState]) -> Communities | None:
+        """The intents and topics of these clusters, None before a worker has found any.
+
+        A cluster that is new since they were found is where the clusters nearest to it are, as the paths of decisions
+        have it; it stands alone as long as the centroids are being read.
+        """
+        kept = self._current(namespace)
+        if kept is None:
+            return None
+        new = sorted(state.cluster_id for state in states if state.cluster_id > kept.stored.opened)
+        return Communities(kept.stored, states, self._with_new(namespace, kept, new))
+
+    def _current(self, namespace: str) -> _Kept | None:
+        mark = self._store.levels_marks([namespace]).get(namespace)
+        with self._guard:
+            kept = self._kept.get(namespace)
+            if kept is not None and mark is not None and kept.stored.version == mark.version:
+                self._kept.move_to_end(namespace)
+                return kept
+        stored = self._store.levels(namespace)
+        if not stored.version:
+            return None
+        with self._guard:
+            kept = self._kept[namespace] = _Kept(stored)
+            self._kept.move_to_end(namespace)
+            while len(self._kept) > _MOST_NAMESPACES:
+                self._kept.popitem(last=False)
+        return kept
+
+    def _with_new(self, namespace: str, kept: _Kept, new: Iterable[int]) -> Levels:
+        """The levels with these clusters in them, as far as they are near to others."""
+        levels, placed = kept.stored.levels, kept.placed
+        missing = [number for number in new if number not in placed]
+        if missing:
+            try:
+                with self._mirrors.of(namespace) as mirror:
+                    there = [number for number in missing if number in mirror.row_of]
+                    into = {leaf(i): node for i, node in list(placed.items()) if node is not None}
+                    standing = replace(levels, parents={**levels.parents, **into})
+                    found = place(mirror, standing, LevelRules(), there)
+                placed.update((number, found.get(number)) for number in there)
+            except Refused:
+                # The centroids are being read: the next request finds them.
+                pass
+        into = {leaf(number): node for number in new if (node := placed.get(number)) is not None}
+        return replace(levels, parents={**levels.parents, **into}) if into else levels
