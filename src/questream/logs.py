@@ -148,7 +148,7 @@ def secrets_of(settings: Settings) -> Iterator[str]:
     """Every secret in the settings, as given and as it stands decoded in a URL."""
     kafka, redis, webhooks = settings.kafka, settings.redis, settings.webhooks
     passwords = (kafka.sasl_plain_password, kafka.ssl_password, redis.password, redis.sentinel_password)
-    for secret in (*passwords, webhooks.url, webhooks.secret):
+    for secret in (*passwords, webhooks.url, webhooks.secret, settings.names.endpoint, settings.names.key):
         if secret is not None:
             yield secret.get_secret_value()
     texts = [redis.url.get_secret_value(), *(str(value) for value in kafka.options.values())]

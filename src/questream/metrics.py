@@ -221,12 +221,20 @@ class EventMetrics:
         self.telling = Gauge(
             "questream_events_telling", "1 where this process tells events, 0 where it stands by.", registry=registry
         )
+        self.names = Counter(
+            "questream_names",
+            "Requests to names.endpoint: made (a name), refused (the answer is none) or failed (there was no answer).",
+            ["outcome"],
+            registry=registry,
+        )
         self.sessions = Counter(
             "questream_events_sessions", "Times that its clients for Kafka were (re)built.", registry=registry
         )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         for kind in KINDS:
             self.told.labels(kind)
+        for outcome in ("made", "refused", "failed"):
+            self.names.labels(outcome)
 
 
 class WebhookMetrics:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.protocol import StoredLevels
+from questream.store.protocol import MadeName, StoredLevels
 from questream.store.redis.keys import KINDS, Kind
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
@@ -48,6 +48,7 @@ def use_everything(store: RedisStore, namespace: str) -> None:
     store.lease_levels(namespace, "worker", 60.0)
     store.write_levels(namespace, store.store_epoch(namespace) or "", StoredLevels())
     store.confirm_levels(namespace, store.levels(namespace).version)
+    store.write_names(namespace, store.store_epoch(namespace) or "", {1: MadeName("Cards", "model", 1, 3, "00")})
 
 
 def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: Any) -> None:

@@ -137,6 +137,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "serve.viewers_read_texts": "true",
         "events.asker": "question",
         "webhooks.url": "https://elsewhere/hook",
+        "names.endpoint": "https://elsewhere/v1",
+        "names.moved_below": "0.5",
         "webhooks.secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "webhooks.body": "slack",
         "webhooks.kinds": "quiet, merged",

@@ -68,7 +68,7 @@ def list_(
     from questream.naming.names import Vocabulary
     from questream.tools.clusters import open_namespace
     from questream.tools.listing import Listed, list_clusters
-    from questream.tools.naming import as_named_document
+    from questream.tools.naming import as_named_document, read_made_names
 
     listed = Listed(sort, search, None if since is None else _moment(since), limit, page)
     store, chosen = open_namespace(load(config, set_), namespace)
@@ -78,8 +78,9 @@ def list_(
         list_level(store, chosen, level, slice((page - 1) * limit, page * limit), as_json=as_json)
         return
     vocabulary = Vocabulary()
-    found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed)
-    rows = [as_named_document(state, vocabulary) for state in found]
+    made = read_made_names(store, chosen)
+    found = list_clusters(vocabulary.counting(store.summaries(chosen)), listed, made)
+    rows = [as_named_document(state, vocabulary, made) for state in found]
     if as_json:
         for row in rows:
             print_json(row)
@@ -114,7 +115,7 @@ def show(
     Example: questream clusters show c17
     """
     from questream.tools.clusters import lineage, open_namespace
-    from questream.tools.naming import as_named_document, read_vocabulary
+    from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
 
     if is_level(cluster):
         show_community(*open_namespace(load(config, set_), namespace), cluster, as_json=as_json)
@@ -124,7 +125,7 @@ def show(
     *merged, state = lineage(store, chosen, number)
     for one in merged:
         remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
-    row = as_named_document(state, read_vocabulary(store, chosen))
+    row = as_named_document(state, read_vocabulary(store, chosen), read_made_names(store, chosen))
     if as_json:
         print_json(row)
         return
@@ -187,11 +188,12 @@ def export(
     Example: questream clusters export --output clusters.csv
     """
     from questream.tools.clusters import open_namespace
-    from questream.tools.naming import as_named_document, read_vocabulary
+    from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
 
     store, chosen = open_namespace(load(config, set_), namespace)
     vocabulary = read_vocabulary(store, chosen)
-    rows = (as_named_document(state, vocabulary) for state in store.summaries(chosen))
+    made = read_made_names(store, chosen)
+    rows = (as_named_document(state, vocabulary, made) for state in store.summaries(chosen))
     with destination(output) as file:
         if _format(output, format) is ExportFormat.CSV:
             _write_csv(as_utf8(file), rows)

@@ -51,7 +51,7 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
     """Print an intent or a topic with its clusters. Raises BadParameter and QuestreamError."""
     from questream.clustering.levels import parse_node
     from questream.tools.levels import as_document, read_communities
-    from questream.tools.naming import as_named_document, read_vocabulary
+    from questream.tools.naming import as_named_document, read_made_names, read_vocabulary
 
     try:
         node = parse_node(name)
@@ -62,7 +62,8 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
     if found.node != node:
         remark(f"{node} is no more; most of its questions are in {found.node}")
     row: dict[str, Any] = as_document(found, vocabulary)
-    leaves = [as_named_document(state, vocabulary) for state in found.clusters]
+    made = read_made_names(store, namespace)
+    leaves = [as_named_document(state, vocabulary, made) for state in found.clusters]
     if as_json:
         print_json({**row, "leaves": leaves})
         return

@@ -65,8 +65,10 @@ class Vocabulary:
         return 1 + round(2 * math.log2(max(1.0, share))) / 2
 
 
-def name_of(state: ClusterState, vocabulary: Vocabulary) -> str | None:
-    """A cluster's name: its label, else words of its representative question; None where it has neither, or too few.
+def name_of(state: ClusterState, vocabulary: Vocabulary, made: str | None = None) -> str | None:
+    """A cluster's name: its label, else the one that a model made, else words of its representative question.
+
+    None where it has none of them, or too few questions.
 
     The name is text of people's questions, and may be shown only where these may.
     """
@@ -74,6 +76,8 @@ def name_of(state: ClusterState, vocabulary: Vocabulary) -> str | None:
         return state.label
     if state.size < LEAST_NAMED or not state.representative:
         return None
+    if made is not None:
+        return made
     return keywords(state.representative, unpack(state.features), vocabulary)
 
 

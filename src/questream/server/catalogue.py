@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -78,6 +78,7 @@ class Catalogue:
         self._states: list[ClusterState] = []
         self._names: list[str] = []
         self._questions: list[str] = []
+        self._made: dict[int, str] = {}
         self._columns: dict[str, NDArray[np.int64]] = {
             name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", "label", *Sort)
         }
@@ -134,6 +135,18 @@ class Catalogue:
         with self._guard:
             return list(self._states)
 
+    def put_names(self, made: Mapping[int, str]) -> None:
+        """These are all names that a language model made."""
+        with self._guard:
+            changed = {one for one in {*made, *self._made} if made.get(one) != self._made.get(one)}
+            self._made = dict(made)
+            for row in (self._row_of[one] for one in changed if one in self._row_of):
+                self._questions[row] = self._searchable(self._states[row])
+
+    def made_name(self, cluster_id: int) -> str | None:
+        """The name that a language model made for a cluster, if one did."""
+        return self._made.get(cluster_id)
+
     def get(self, cluster_id: int) -> ClusterState | None:
         """A live cluster, or None."""
         with self._guard:
@@ -182,7 +195,7 @@ class Catalogue:
             self.vocabulary.add(unpack(state.features))
         self._states[row] = replace(state, vector_sum=None, in_flight=InFlight())
         self._names[row] = searchable_names(state)
-        self._questions[row] = searchable_question(state)
+        self._questions[row] = self._searchable(state)
         values = {
             "id": state.cluster_id,
             "label": self._label_numbers.setdefault(state.label or "", len(self._label_numbers)),
@@ -199,6 +212,9 @@ class Catalogue:
         for merged in self._merged.values():
             merged.discard(cluster_id)
         del self._gone[cluster_id]
+
+    def _searchable(self, state: ClusterState) -> str:
+        return searchable_question(state, self._made.get(state.cluster_id))
 
     def _remove(self, state: ClusterState) -> None:
         self._gone[state.cluster_id] = _FOREVER if state.event == "retired" else state.revision

@@ -37,6 +37,7 @@ class _Kept:
     read: threading.Event = field(default_factory=threading.Event)
     failure: QuestreamError | None = None
     missed_changes: bool = False
+    name_changes: int = 0
 
 
 class Catalogues:
@@ -80,6 +81,11 @@ class Catalogues:
         kept = self._kept.get(namespace)
         return Vocabulary() if kept is None else kept.catalogue.vocabulary
 
+    def made_name(self, namespace: str, cluster_id: int) -> str | None:
+        """The name that a language model made for a cluster, if one did."""
+        kept = self._kept.get(namespace)
+        return None if kept is None else kept.catalogue.made_name(cluster_id)
+
     def follow(self, state: ClusterState) -> None:
         """A worker published this state, or an operation made it."""
         with self._guard:
@@ -107,6 +113,15 @@ class Catalogues:
         is_old = now - kept.read_at > _UNFOLLOWED_SECONDS and not self.is_following()
         if kept.missed_changes or is_old or self._store.store_epoch(namespace) != kept.store_epoch:
             self._begin(namespace)
+        elif self._store.name_changes(namespace) != kept.name_changes:
+            self._read_names(namespace, kept)
+
+    def _read_names(self, namespace: str, kept: _Kept) -> None:
+        # The number first: what is written meanwhile is read the next time.
+        kept.name_changes = self._store.name_changes(namespace)
+        if kept.name_changes:
+            made = self._store.made_names(namespace)
+            kept.catalogue.put_names({cluster_id: name.name for cluster_id, name in made.items()})
 
     def _begin(self, namespace: str) -> _Kept:
         store_epoch = self._store.store_epoch(namespace)
@@ -122,6 +137,7 @@ class Catalogues:
         started = time.monotonic()
         try:
             kept.catalogue.put(self._store.summaries(namespace))
+            self._read_names(namespace, kept)
         except QuestreamError as error:
             kept.failure = error
             logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(error)})

@@ -113,7 +113,9 @@ class Scope:
         """The name of a cluster as it is shown here: without texts it has none but its label."""
         if not self.reads_texts:
             return state.label
-        return name_of(state, self.services.catalogues.vocabulary(self.namespace))
+        catalogues = self.services.catalogues
+        made = catalogues.made_name(self.namespace, state.cluster_id)
+        return name_of(state, catalogues.vocabulary(self.namespace), made)
 
     def require(self, role: Role) -> None:
         """Raises Refused unless the login has this role here."""

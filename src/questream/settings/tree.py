@@ -98,6 +98,13 @@ def _check_http_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _check_endpoint(url: SecretStr) -> SecretStr:
+    _check_http_url(url)
+    if urlsplit(url.get_secret_value()).username is not None:
+        raise ValueError
+    return url
+
+
 def _check_page_url(url: str) -> str:
     _check_http_url(SecretStr(url))
     if re.search(r"[\s<>|]", url):
@@ -696,6 +703,34 @@ class WebhookSettings(Group):
     )
 
 
+class NameSettings(Group):
+    """A language model that `questream events run` asks for names of clusters; a label always stands before them."""
+
+    endpoint: Annotated[
+        SecretStr | None,
+        AfterValidator(_check_optional(_check_endpoint)),
+        Allowed("a URL of http:// or https:// without a login in it"),
+    ] = Field(
+        default=None,
+        description="Base of an API like OpenAI's, https://host/v1; questions are sent there. Unset: none are.",
+    )
+    endpoint_file: Path | None = Field(default=None, description="File that holds `endpoint`.")
+    model: str | None = Field(default=None, min_length=1, max_length=200, description="Name of the model there.")
+    key: SecretStr | None = Field(default=None, description="Key for the endpoint, sent as a bearer token.")
+    key_file: Path | None = Field(default=None, description="File that holds `key`.")
+    per_hour: int = Field(default=60, ge=1, le=100_000, description="Most requests in an hour.")
+    timeout_seconds: float = Field(default=20.0, ge=0.1, le=300, description="Seconds that a request may take.")
+    least_questions: int = Field(
+        default=10, ge=3, le=1_000_000, description="Questions that a cluster has to have before it is named."
+    )
+    moved_below: float = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="Similarity of a cluster's centroid to the one it was named with, below which it is named anew.",
+    )
+
+
 class LogSettings(Group):
     """What is logged, to stderr."""
 
@@ -739,4 +774,5 @@ class Settings(Group):
     serve: ServeSettings = Field(default_factory=ServeSettings)
     events: EventSettings = Field(default_factory=EventSettings)
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
+    names: NameSettings = Field(default_factory=NameSettings)
     log: LogSettings = Field(default_factory=LogSettings)

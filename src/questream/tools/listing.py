@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,8 +35,13 @@ class Listed:
     page: int = 1
 
 
-def list_clusters(states: Iterable[ClusterState], listed: Listed) -> list[ClusterState]:
-    """A page of the clusters; of equal ones the older comes first. Raises QuestreamError for a page too far."""
+def list_clusters(
+    states: Iterable[ClusterState], listed: Listed, made_names: Mapping[int, str] | None = None
+) -> list[ClusterState]:
+    """A page of the clusters, some of which have a name that a model made; of equal ones the older comes first.
+
+    Raises QuestreamError for a page too far.
+    """
     most = listed.limit * listed.page
     if most > MOST_LISTED:
         raise QuestreamError(
@@ -44,8 +49,8 @@ def list_clusters(states: Iterable[ClusterState], listed: Listed) -> list[Cluste
             "narrow it with --search or --since, or use `clusters export`",
         )
     rank = _RANKS[listed.sort]
-    words = searched_words(listed.search)
-    found = (state for state in states if _is_asked_for(state, words, listed.seen_since))
+    words, made = searched_words(listed.search), made_names or {}
+    found = (state for state in states if _is_asked_for(state, words, listed.seen_since, made.get(state.cluster_id)))
     first = heapq.nlargest(most, found, key=lambda state: (rank(state), -state.cluster_id))
     return first[most - listed.limit :]
 
@@ -66,12 +71,12 @@ def parse_since(text: str, now_ms: int) -> int:
     return parse_time(text.strip())
 
 
-def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None) -> bool:
+def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None, made_name: str | None) -> bool:
     if seen_since is not None and state.last_seen_at < seen_since:
         return False
     if not words:
         return True
-    text = f"{searchable_names(state)}\n{searchable_question(state)}"
+    text = f"{searchable_names(state)}\n{searchable_question(state, made_name)}"
     return all(word in text for word in words)
 
 

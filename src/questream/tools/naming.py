@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,11 @@ def read_vocabulary(store: Store, namespace: str) -> Vocabulary:
     return vocabulary
 
 
-def as_named_document(state: ClusterState, vocabulary: Vocabulary) -> dict[str, Any]:
-    """A cluster as JSON tells it, with its name."""
-    return {**as_document(state), "name": name_of(state, vocabulary)}
+def read_made_names(store: Store, namespace: str) -> dict[int, str]:
+    """The names that a language model made, by cluster."""
+    return {cluster_id: made.name for cluster_id, made in store.made_names(namespace).items()}
+
+
+def as_named_document(state: ClusterState, vocabulary: Vocabulary, made: Mapping[int, str]) -> dict[str, Any]:
+    """A cluster as JSON tells it, with its name; `made` are those that a model made."""
+    return {**as_document(state), "name": name_of(state, vocabulary, made.get(state.cluster_id))}

@@ -20,8 +20,8 @@ def searchable_names(state: ClusterState) -> str:
     return "\n".join(name for name in names if name).casefold()
 
 
-def searchable_question(state: ClusterState) -> str:
-    """A cluster's representative question. What its name is made of stands in it."""
-    question = (state.representative or "").casefold()
+def searchable_question(state: ClusterState, made_name: str | None) -> str:
+    """A cluster's representative question, and the name that a model made; what other names are made of is in both."""
+    text = f"{state.representative or ''}\n{made_name or ''}".casefold()
     # A name says "not" for "doesn't".
-    return f"{question}\nnot" if _CONTRACTION.search(question) else question
+    return f"{text}\nnot" if _CONTRACTION.search(text) else text

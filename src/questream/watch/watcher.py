@@ -28,6 +28,7 @@ from questream.metrics import EventMetrics
 from questream.settings import Settings
 from questream.watch.condition import WatchCondition
 from questream.watch.lineage import Lineage
+from questream.watch.naming import Take, check_names, naming
 from questream.watch.ordering import TimeOrder
 from questream.watch.sessions import run_sessions
 from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
@@ -51,6 +52,8 @@ class Watcher:
     """Tells events until stopped; several may run, of which one tells and the others stand by."""
 
     def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError where names are to be made for clusters, and cannot be."""
+        check_names(settings)
         own = {"group_id": group_of(settings)}
         self._settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update=own)})
         self._name = f"{settings.kafka.worker_id or f'{socket.gethostname()}-{uuid.uuid4().hex[:8]}'}-events"
@@ -99,7 +102,8 @@ class Watcher:
                 self.condition.learns()
                 publisher.start()
                 decisions, states, told = (opened.enter_context(open_reader(settings)) for _ in range(3))
-                Turn(self, settings, membership, Readers(decisions, states, told), publisher).run(self._stopping)
+                names = opened.enter_context(naming(settings, self.metrics))
+                Turn(self, settings, membership, Readers(decisions, states, told), publisher, names).run(self._stopping)
         finally:
             self.metrics.telling.set(0)
             self.metrics.lag.clear()
@@ -152,7 +156,9 @@ class Turn:
         membership: Membership,
         readers: Readers,
         publisher: TransactionalPublisher,
+        names: Take,
     ) -> None:
+        self._names = names
         self._metrics = watcher.metrics
         self._condition = watcher.condition
         self._settings = settings
@@ -236,7 +242,7 @@ class Turn:
         return found != set(known)
 
     def _look(self, order: TimeOrder, lineage: Lineage, telling: Telling) -> list[dict[str, Any]]:
-        documents = telling.only_new(lineage.take(_STATES_SECONDS))
+        documents = telling.only_new([*lineage.take(_STATES_SECONDS), *self._names()])
         for placed in order.take(0.0 if lineage.is_learning else _POLL_SECONDS):
             self._metrics.read.inc()
             if order.was_seen(placed):

@@ -49,6 +49,7 @@ _OPERATIONS = (
     " tests/contract/test_redis_operations.py -k redis"
 )
 _LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
+_NAMES = "tests/contract/test_store_names.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
 SUITES: dict[str, tuple[str, ...]] = {
     # Which commands a user lacks is asked of a server with such users.
@@ -58,6 +59,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         for script in ("operate", "claim_operations", "confirm_operations", "operations_wait", "restore_operations")
     },
     **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels", "restore_levels")},
+    f"{LUA}/write_names.lua": (_NAMES, *_STORE),
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream/levels.py": ("tests/unit/test_level_runs.py", "tests/integration/test_levels.py"),
     "src/questream/stream/operations.py": ("tests/integration/test_operation_topic.py",),

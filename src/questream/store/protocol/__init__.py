@@ -29,6 +29,7 @@ from questream.store.protocol.commits import (
     Whose,
 )
 from questream.store.protocol.levels import ENDED_KEPT, LevelCalls, LevelsMark
+from questream.store.protocol.names import MadeName, NameCalls
 from questream.store.protocol.namespaces import (
     LAYOUT,
     NO_TOPICS,
@@ -85,9 +86,11 @@ __all__ = [
     "LevelCalls",
     "LevelsMark",
     "LogLength",
+    "MadeName",
     "MeanUpdate",
     "Mended",
     "Merged",
+    "NameCalls",
     "NamespaceSizes",
     "Namespaces",
     "OperationClaim",
@@ -120,7 +123,7 @@ __all__ = [
 ]
 
 
-class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, Protocol):
+class Store(Namespaces, Commits, Outbox, Recovery, Clusters, Operations, LevelCalls, NameCalls, Protocol):
     """Shared state of namespaces. Any call may raise StoreUnavailable (try again) or StoreRefused (do not).
 
     A namespace stands in a store epoch, which begins when it is recovered: compared with the cluster topic. It ends

@@ -21,6 +21,7 @@ Name = Literal[
     "operation_ids",
     "remains",
     "levels",
+    "names",
     "rights",
 ]
 
@@ -157,6 +158,14 @@ KINDS = (
         " lease: who finds or publishes them, until when",
         "lease_levels write_levels confirm_levels restore_levels operate",
         "a command of a recovery, where it cannot be read",
+    ),
+    Kind(
+        "PREFIX:{NAMESPACE}:names",
+        "hash",
+        "ID: JSON of the name that a language model made for a cluster (store/names_text.py); changes: a number that"
+        " grows with each",
+        "write_names",
+        "write_names, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

@@ -23,6 +23,7 @@ _HEAD = b"head:"
 # The keys that a namespace has one of, and the fields of its meta that outlive it.
 _ONE_EACH: tuple[Name, ...] = (
     *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "remains", "levels"),
+    "names",
 )
 _STAYING = ("next", "operation_count", "home")
 

@@ -10,6 +10,7 @@ from questream.store.redis.commits import RedisCommits
 from questream.store.redis.failures import translated
 from questream.store.redis.levels import RedisLevels
 from questream.store.redis.logs import RedisLogs
+from questream.store.redis.names import RedisNames
 from questream.store.redis.namespaces import RedisNamespaces
 from questream.store.redis.operations import RedisOperations
 from questream.store.redis.outbox import RedisOutbox
@@ -28,7 +29,15 @@ def open_store(settings: RedisSettings, log_entries: int = 8192, undo_seconds: f
 
 
 class RedisStore(
-    RedisNamespaces, RedisCommits, RedisLogs, RedisOutbox, RedisRecovery, RedisClusters, RedisOperations, RedisLevels
+    RedisNamespaces,
+    RedisCommits,
+    RedisLogs,
+    RedisOutbox,
+    RedisRecovery,
+    RedisClusters,
+    RedisOperations,
+    RedisLevels,
+    RedisNames,
 ):
     """The Store on Redis 6.2 or newer, or Valkey: single node, Sentinel or Cluster.
 

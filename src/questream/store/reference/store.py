@@ -46,6 +46,7 @@ from questream.store.protocol import (
     Ledger,
     LevelsMark,
     LogLength,
+    MadeName,
     Mended,
     Merged,
     NamespaceSizes,
@@ -155,6 +156,8 @@ class _Namespace:
     levels: StoredLevels = field(default_factory=StoredLevels)
     levels_published: int = 0
     levels_lease: tuple[str, float] = ("", 0.0)
+    made_names: dict[int, MadeName] = field(default_factory=dict)
+    name_changes: int = 0
     operations_published: int = 0
     # The store epoch in which they were compared with what was published.
     operation_epoch: str | None = None
@@ -510,6 +513,26 @@ class MemoryStore:
             state.levels = _with_later_names(levels, state.levels)
             state.levels_published = levels.version if published is None else published
             return True
+
+    def made_names(self, namespace: str) -> dict[int, MadeName]:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return {} if state is None else dict(state.made_names)
+
+    def name_changes(self, namespace: str) -> int:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return 0 if state is None else state.name_changes
+
+    def write_names(self, namespace: str, store_epoch: str, names: Mapping[int, MadeName | None]) -> None:
+        with self._lock:
+            state = self._get_recovered(namespace, store_epoch)
+            for cluster_id, made in names.items():
+                if made is None:
+                    state.made_names.pop(cluster_id, None)
+                else:
+                    state.made_names[cluster_id] = made
+            state.name_changes = max(state.name_changes + 1, int(self._clock() * 1000))
 
     def _levels_wait(self, namespace: str) -> bool:
         with self._lock:
