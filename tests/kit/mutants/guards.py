@@ -38,6 +38,11 @@ PYTHON = (
     "src/questream/recovery/putting_back.py",
     "src/questream/recovery/recover.py",
     "src/questream/recovery/verifying.py",
+    "src/questream/watch/sessions.py",
+    "src/questream/watch/telling.py",
+    "src/questream/watch/watcher.py",
+    "src/questream/broker/confluent/consumer.py",
+    "src/questream/broker/confluent/producer.py",
 )
 
 # What is expected to catch a mutant, by its file: the quick ones first.
@@ -51,6 +56,16 @@ _OPERATIONS = (
 _LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
 _NAMES = "tests/contract/test_store_names.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
+_RECOVERY = (
+    "tests/unit/test_published.py tests/contract/test_redis_homes.py",
+    "tests/contract/test_recovery_lease.py -k redis",
+    "tests/integration/test_cluster_topic.py",
+    "tests/integration/test_cli_recovery.py",
+    "tests/fault/test_recovery_lease.py",
+    "tests/fault/test_two_stores.py",
+    "tests/fault/test_store_loss.py",
+    "tests/fault/test_late_word.py",
+)
 SUITES: dict[str, tuple[str, ...]] = {
     # Which commands a user lacks is asked of a server with such users.
     f"{LUA}/rights.lua": ("tests/integration/test_least_privilege.py",),
@@ -82,15 +97,22 @@ SUITES: dict[str, tuple[str, ...]] = {
         *_STORE[1:],
     ),
     "src/questream/migration": ("tests/fault/test_migration.py", "tests/integration/test_cli_migrate.py"),
-    "src/questream/recovery": (
-        "tests/unit/test_published.py tests/contract/test_redis_homes.py",
-        "tests/contract/test_recovery_lease.py -k redis",
-        "tests/integration/test_cluster_topic.py",
-        "tests/integration/test_cli_recovery.py",
-        "tests/fault/test_recovery_lease.py",
-        "tests/fault/test_two_stores.py",
-        "tests/fault/test_store_loss.py",
-        "tests/fault/test_late_word.py",
+    "src/questream/recovery/putting_back.py": (
+        "tests/unit/test_putting_back.py tests/unit/test_kept_members.py",
+        *_RECOVERY,
+    ),
+    "src/questream/recovery": _RECOVERY,
+    "src/questream/watch": (
+        "tests/unit/test_events.py",
+        "tests/integration/test_events_run.py",
+        "tests/integration/test_cli_events.py",
+    ),
+    "src/questream/broker/confluent": (
+        "tests/contract/test_broker.py -k confluent",
+        "tests/contract/test_publisher.py -k confluent",
+        "tests/integration/test_worker.py -k confluent",
+        "tests/fault/test_zombie.py -k confluent",
+        "tests/fault/test_rebalance.py -k confluent",
     ),
 }
 
