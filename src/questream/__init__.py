@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from questream.clustering.levels import LevelRules
     from questream.domain import ClusterState, Decision, RunnerUp
-    from questream.encoder import Encoder, load_encoder
+    from questream.encoder import Encoder, load_encoder, load_judge
     from questream.errors import QuestreamError
     from questream.estimator import OnlineClustering
     from questream.library import Assigned, Neighbour, QuestionClusterer
@@ -36,6 +36,7 @@ _HOMES = {
     "QuestreamError": "questream.errors",
     "RunnerUp": "questream.domain",
     "load_encoder": "questream.encoder",
+    "load_judge": "questream.encoder",
 }
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "QuestreamError",
     "RunnerUp",
     "load_encoder",
+    "load_judge",
 ]
 
 

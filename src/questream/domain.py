@@ -15,7 +15,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 # Label and route, None where there is none.
 Naming = tuple[str | None, str | None]
 Outcome = Literal["joined", "created", "replayed"]
-CheckedBy = Literal["features"]
+CheckedBy = Literal["features", "judge"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
 _NAMED = 5

@@ -14,6 +14,7 @@ from questream.clustering.levels import LevelRules, Node, leaf, leaves_of
 from questream.clustering.nearest import Neighbour
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.deciding.batch import NamespaceBatch, NamespaceDecisions
+from questream.deciding.close_calls import Judge
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.grouping import Grouping
@@ -70,7 +71,8 @@ class QuestionClusterer:
     Give an `encoder` (see `load_encoder`) to assign texts, or a `dimension` to assign vectors of your own. `threshold`
     overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
     of a mail the question in it, as a worker does by default; `str` leaves all as they are. `judge_features` passes
-    over near clusters whose questions differ in a number, a name or a negation. `store` defaults to memory.
+    over near clusters whose questions differ in a number, a name or a negation. A `judge` (see `load_judge`) is asked
+    about clusters less than `judge_margin` above the threshold. `store` defaults to memory.
     With `levels` clusters are grouped to intents and these to topics, from time to time, by this clusterer alone.
     """
 
@@ -87,6 +89,8 @@ class QuestionClusterer:
         centroid_members: int = 256,
         mean_questions: int = 1000,
         judge_features: bool = True,
+        judge: Judge | None = None,
+        judge_margin: float = 0.1,
         namespace: str = "default",
         store: Store | None = None,
         levels: LevelRules | None = None,
@@ -112,6 +116,7 @@ class QuestionClusterer:
             centroid_members,
             mean_questions,
             judge_features,
+            0.0 if judge is None else judge_margin,
         )
         self.namespace = namespace
         self.prepare = prepare
@@ -127,7 +132,7 @@ class QuestionClusterer:
         )
         self._namespaces = Namespaces(self._store, NamespaceConfig(identity, self.rules))
         self._namespaces.open(namespace)
-        self._clusterer = Clusterer(self._store, self._namespaces)
+        self._clusterer = Clusterer(self._store, self._namespaces, judge=judge)
         self._grouping = None if levels is None else Grouping(levels)
         # Another clusterer may share the store: its questions must not look like ours again.
         self._partition = time.time_ns()

@@ -62,6 +62,12 @@ class Metrics:
             "Merges that labels, routes, pins or separations forbade, again each minute that the clusters move.",
             registry=registry,
         )
+        self.judged = Counter(
+            "questream_judged",
+            "Close calls that a judge was asked about, by verdict.",
+            ["verdict"],
+            registry=registry,
+        )
         self.retired = Counter(
             "questream_retired",
             "Clusters that left the index, by reason: idle, singleton (idle), full (to make room); alias: merged ids.",

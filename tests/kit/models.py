@@ -28,6 +28,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModel,
+    AutoModelForSequenceClassification,
     BertConfig,
     DistilBertConfig,
     MPNetConfig,
@@ -89,6 +90,13 @@ def build_model(folder: Path, architecture: str, **pooling: object) -> SentenceT
     transformer = Transformer(str(folder), max_seq_length=64)
     width = transformer.get_embedding_dimension()
     return SentenceTransformer(modules=[transformer, Pooling(width, **pooling)], device="cpu")
+
+
+def save_cross_encoder(folder: Path) -> Path:
+    """A random cross-encoder with one score, as published ones lie in a folder; returns the folder."""
+    build_model(folder, "bert")
+    AutoModelForSequenceClassification.from_config(BertConfig(**SIZES, id2label={0: "same"})).save_pretrained(folder)  # type: ignore[no-untyped-call]  # untyped in transformers
+    return folder
 
 
 def with_module_before_pooling(library: SentenceTransformer, module: str) -> SentenceTransformer:

@@ -27,6 +27,7 @@ from kafka.errors import KafkaError
 from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.broker.kafka_python.patches import NULL
 from questream.broker.kafka_python.producer import KeySerializer
+from questream.deciding.close_calls import Judge
 from questream.embedded import start_tied
 from questream.encoder import Encoder
 from questream.errors import ExitCode
@@ -360,9 +361,11 @@ def wait_until(condition: Callable[[], bool], promise: str, seconds: float = WAI
 
 
 @contextmanager
-def running_worker(settings: Settings, encoder: Encoder, former: Encoder | None = None) -> Iterator[Worker]:
+def running_worker(
+    settings: Settings, encoder: Encoder, former: Encoder | None = None, judge: Judge | None = None
+) -> Iterator[Worker]:
     """A worker in a thread of this process; stopped at the end, and what it raised is raised here."""
-    worker = Worker(settings, encoder, former)
+    worker = Worker(settings, encoder, former, judge=judge)
     errors: list[BaseException] = []
 
     def run() -> None:

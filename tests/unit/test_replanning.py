@@ -54,11 +54,11 @@ def change(random: np.random.Generator, mirror: Mirror, near: Matrix) -> Change:
 
 def assert_same(plan: Plan, fresh: Plan) -> None:
     for one, other in zip(plan.choices, fresh.choices, strict=True):
-        assert (one.cluster_id, one.created, one.rank, one.judged, one.reason) == (
+        assert (one.cluster_id, one.created, one.rank, one.checked_by, one.reason) == (
             other.cluster_id,
             other.created,
             other.rank,
-            other.judged,
+            other.checked_by,
             other.reason,
         )
         assert one.similarity == pytest.approx(other.similarity, abs=1e-5)

@@ -172,7 +172,7 @@ def test_a_cluster_that_is_passed_over_is_the_runner_up() -> None:
     stepper = Stepper(Rules(0.7, 0.7, similarity="cosine"), 8)
     vectors = near_rows(3, 2)
     first, second, third = stepper.assign(vectors, [ON, OFF, OFF])[0]
-    assert (first.judged, second.judged, third.judged) == (False, True, True)
+    assert [one.checked_by for one in (first, second, third)] == [None, "features", "features"]
     assert second.created
     assert second.reason == "antonym"
     assert second.runner_up is not None

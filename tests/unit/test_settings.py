@@ -144,6 +144,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "webhooks.kinds": "quiet, merged",
         "webhooks.page_url": "https://elsewhere/page",
         "webhooks.timeout_seconds": "29",
+        "judge.margin": "0.2",
+        "judge.min_probability": "0.7",
         "log.level": "error",
         "log.format": "json",
     }

@@ -96,12 +96,13 @@ def _run_worker(settings: Settings, stopper: Stopper) -> None:
         ) from error
     try:
         try_servers(settings)
-        from questream.encoder import load_encoder
+        from questream.encoder import load_encoder, load_judge
         from questream.stream.worker import Worker
 
         former = settings.model.of_former
         encoders = load_encoder(settings.model), None if former is None else load_encoder(former)
-        worker = Worker(settings, *encoders, health=health)
+        judge = load_judge(settings.judge, settings.model.device)
+        worker = Worker(settings, *encoders, health=health, judge=judge)
         stopper.stop_on_signal(worker)
         worker.run()
     finally:

@@ -6,12 +6,12 @@ mean that learns in it are all seen by the questions that come later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.choices import Choice, Found, Plan, Touched
+from questream.clustering.choices import Call, Choice, Found, Plan, Touched
 from questream.clustering.constraints import Bound
 from questream.clustering.may_merge import MayMerge, Neighbours
 from questream.clustering.mirror import Mirror
@@ -20,7 +20,7 @@ from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import Kept, conflict_with, keep, unpack
-from questream.domain import Matrix, RunnerUp, Vector
+from questream.domain import CheckedBy, Matrix, RunnerUp, Vector
 
 # A question that differs from so many near clusters opens its own, without a look at those behind them.
 MOST_PASSED_OVER = 8
@@ -44,12 +44,29 @@ class BatchAssigner:
         self._stale: set[int] = set()
         self._changed: set[int] = set()
         self._made: MadePlan | None = None
+        self._verdicts: dict[Call, bool | None] = {}
         self._score(mirror.count)
 
     def rescore(self, rows: Iterable[int]) -> None:
         """The mirror moved on: score its changed or added `rows` again before the next plan."""
         self._stale.update(rows)
         self._changed.update(rows)
+
+    def close_calls(self, plan: Plan) -> list[Call]:
+        """Questions that join a cluster by little, about which no verdict is known."""
+        close = self._rules.close
+        calls = []
+        for i, choice in enumerate(plan.choices):
+            if not choice.created and choice.similarity < close:
+                call = _call(i, choice.cluster_id, plan.touched.get(choice.cluster_id))
+                if call not in self._verdicts:
+                    calls.append(call)
+        return calls
+
+    def note_verdicts(self, verdicts: Mapping[Call, bool | None]) -> None:
+        """Whether the questions are those of the clusters; None where that cannot be told. The next plan heeds it."""
+        self._verdicts.update(verdicts)
+        self._made = None
 
     def plan(self) -> Plan:
         """Decide for every question in order, against the mirror as it stands.
@@ -105,7 +122,9 @@ class BatchAssigner:
                 neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
             rank, created = len(cluster.questions), cluster.created and len(cluster.questions) == 1
             choices.append(
-                Choice(cluster.cluster_id, found.similarity, created, rank, found.runner_up, found.judged, found.reason)
+                Choice(
+                    cluster.cluster_id, found.similarity, created, rank, found.runner_up, found.checked_by, found.reason
+                )
             )
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
@@ -147,22 +166,26 @@ class BatchAssigner:
     ) -> Found:
         """The row to join or, at len(scores), to open; the rows whose scores are taken out are added to `taken`."""
         features = self._features[i]
-        judged, passed_over, reason = False, None, None
+        passed_over, reason = None, None
+        checked_by: CheckedBy | None = None
         row, similarity = _take_best(scores, length, taken)
         for _ in range(MOST_PASSED_OVER):
             if row is None or similarity < self._rules.threshold:
                 break
             kept = self._kept(row, ids, touched) if features else ()
             differs = conflict_with(features, kept)
-            judged = judged or bool(kept)
+            checked_by = checked_by or ("features" if kept else None)
+            if differs is None and self._verdicts and similarity < self._rules.close:
+                verdict = self._verdicts.get(_call(i, int(ids[row]), touched.get(row)))
+                checked_by = checked_by if verdict is None else "judge"
+                differs = "judge" if verdict is False else None
             if differs is None:
-                return Found(
-                    row, similarity, passed_over or _runner_up(*_take_best(scores, length, taken), ids), judged, reason
-                )
+                runner_up = passed_over or _runner_up(*_take_best(scores, length, taken), ids)
+                return Found(row, similarity, runner_up, checked_by, reason)
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
             row, similarity = _take_best(scores, length, taken)
-        return Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), judged, reason)
+        return Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), checked_by, reason)
 
     def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
         cluster = touched.get(row)
@@ -221,6 +244,11 @@ def _score_row(
     np.multiply(dots[:count], products.scale[:count], out=view)
     products.add_terms(view, constant, length, scratch[:count])
     return view
+
+
+def _call(i: int, cluster_id: int, touched: Touched | None) -> Call:
+    is_new = touched is not None and touched.created and bool(touched.questions)
+    return Call(i, 0, touched.questions[0]) if touched is not None and is_new else Call(i, cluster_id)
 
 
 def _runner_up(row: int | None, similarity: float, ids: NDArray[np.int64]) -> RunnerUp | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from questream.clustering.may_merge import MayMerge
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.kept import Kept
-from questream.domain import RunnerUp
+from questream.domain import CheckedBy, RunnerUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Choice:
     """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
 
     For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
-    `judged`: a near cluster got a second look. Where it was passed over, `reason` says why, and it is the runner-up.
+    `checked_by` is what gave a near cluster a second look. Where it was passed over, `reason` says why, and it is the
+    runner-up.
     """
 
     cluster_id: int
@@ -23,8 +26,24 @@ class Choice:
     created: bool
     rank: int
     runner_up: RunnerUp | None
-    judged: bool = False
+    checked_by: CheckedBy | None = None
     reason: Reason | None = None
+
+
+class Call(NamedTuple):
+    """A question of the batch beside a cluster that it is near to: one that was there, or one that the batch opened.
+
+    `cluster_id` is 0 for a cluster that the batch's question `founder` opened, whose id may still change.
+    """
+
+    question: int
+    cluster_id: int
+    founder: int | None = None
+
+
+def strongest(looks: Iterable[CheckedBy | None]) -> CheckedBy | None:
+    """What a choice that took several looks was checked by: the judge, where it was asked at all."""
+    return max((look for look in looks if look), key=("features", "judge").index, default=None)
 
 
 @dataclass(slots=True)
@@ -87,5 +106,5 @@ class Found:
     row: int
     similarity: float
     runner_up: RunnerUp | None
-    judged: bool
+    checked_by: CheckedBy | None
     reason: Reason | None

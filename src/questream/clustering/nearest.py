@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from questream.clustering.assignment import MOST_PASSED_OVER
+from questream.clustering.choices import strongest
 from questream.clustering.constraints import Bound
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
@@ -15,7 +16,7 @@ from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
-from questream.domain import Vector
+from questream.domain import CheckedBy, Vector
 
 # As many as tell where a question would go: those that may be passed over, and the next.
 NEIGHBOURS = MOST_PASSED_OVER + 1
@@ -25,12 +26,13 @@ NEIGHBOURS = MOST_PASSED_OVER + 1
 class Neighbour:
     """A cluster and its similarity to the question.
 
-    `judged`: it is near enough to join, and got a second look; `reason` is why it was passed over, if it was.
+    `checked_by` is what gave it a second look, as it is near enough to join; `reason` is why it was passed over, if it
+    was.
     """
 
     cluster_id: int
     similarity: float
-    judged: bool = False
+    checked_by: CheckedBy | None = None
     reason: Reason | None = None
 
 
@@ -40,7 +42,7 @@ class Assignment:
 
     cluster: Neighbour | None
     runner_up: Neighbour | None
-    judged: bool
+    checked_by: CheckedBy | None
     reason: Reason | None
 
 
@@ -54,7 +56,7 @@ def assigned(neighbours: Sequence[Neighbour], threshold: float) -> Assignment:
     return Assignment(
         cluster,
         passed_over[0] if passed_over else next(iter(others), None),
-        any(one.judged for one in looked_at),
+        strongest(one.checked_by for one in looked_at),
         passed_over[0].reason if passed_over else None,
     )
 
@@ -81,4 +83,4 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, l
 
 def _judged(neighbour: Neighbour, mirror: Mirror, looks: Features) -> Neighbour:
     kept = unpack(mirror.kept(neighbour.cluster_id))
-    return replace(neighbour, judged=bool(kept), reason=conflict_with(looks, kept))
+    return replace(neighbour, checked_by="features" if kept else None, reason=conflict_with(looks, kept))

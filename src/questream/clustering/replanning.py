@@ -139,7 +139,7 @@ class Replay:
             if beside is None or not self._owned.isdisjoint(self._moved):
                 return None
             choice = beside
-        return Found(row, choice.similarity, choice.runner_up, choice.judged, choice.reason)
+        return Found(row, choice.similarity, choice.runner_up, choice.checked_by, choice.reason)
 
     def note(self, i: int, row: int, *, opens: bool, is_kept: bool) -> None:
         """Question `i` goes to `row`, which it `opens`, or one that is there."""

@@ -24,7 +24,8 @@ class Rules:
     Clusters merge at or above `merge_threshold`, which with linkage `adaptive` binds the cohesion of what they become
     too. A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
     `scores.py` says what a linkage compares. With `judge_features` a second look passes over clusters of questions that
-    differ in a number, a name, a negation and the like (`second_look`).
+    differ in a number, a name, a negation and the like (`second_look`). Where there is a judge, it is asked about
+    clusters whose similarity is less than `judge_margin` above the threshold.
     """
 
     threshold: float
@@ -34,6 +35,7 @@ class Rules:
     centroid_members: int = 256
     mean_questions: int = 1000
     judge_features: bool = True
+    judge_margin: float = 0.0
 
     def in_force(self, of_namespace: NamespaceRules) -> Rules:
         """These, but for what people set for the namespace.
@@ -52,8 +54,13 @@ class Rules:
 
     @property
     def judges(self) -> bool:
-        """Whether near clusters get a second look: not those of a coarse threshold."""
+        """Whether near clusters get a second look by features: not those of a coarse threshold."""
         return self.judge_features and self.threshold >= COARSEST_JUDGED
+
+    @property
+    def close(self) -> float:
+        """The similarity below which a call is a close one, and a judge is asked: none is at a coarse threshold."""
+        return self.threshold + (self.judge_margin if self.threshold >= COARSEST_JUDGED else 0.0)
 
     @property
     def loosest_cohesion(self) -> float:

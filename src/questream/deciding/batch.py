@@ -17,7 +17,7 @@ class NamespaceDecisions:
 
     What these states wait for in the outbox stood there by `outbox_position`, which is None where nothing was
     committed. `commit_seconds` is the part of the time that the store took, `missed_changes` how much of the log had
-    been missed.
+    been missed. `judged_same` and `judged_other` count what a judge said of close calls.
     """
 
     namespace: str
@@ -29,6 +29,8 @@ class NamespaceDecisions:
     merges_refused: int
     stale_retries: int
     missed_changes: int
+    judged_same: int
+    judged_other: int
     commit_seconds: float
 
 
@@ -54,6 +56,8 @@ class NamespaceBatch:
     merges_refused: int = 0
     stale_retries: int = 0
     missed_changes: int = 0
+    judged_same: int = 0
+    judged_other: int = 0
     commit_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -79,5 +83,7 @@ class NamespaceBatch:
             merges_refused=self.merges_refused,
             stale_retries=self.stale_retries,
             missed_changes=self.missed_changes,
+            judged_same=self.judged_same,
+            judged_other=self.judged_other,
             commit_seconds=self.commit_seconds,
         )

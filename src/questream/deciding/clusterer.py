@@ -13,6 +13,7 @@ from questream.clustering.choices import Plan
 from questream.clustering.mirror import Mirror
 from questream.clustering.second_look.features import features
 from questream.deciding.batch import NamespaceBatch
+from questream.deciding.close_calls import CloseCalls, Judge
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.merging import Merging
 from questream.deciding.mirrors import Mirrors
@@ -47,6 +48,7 @@ class _Attempt:
     config: NamespaceConfig
     mirror: Mirror
     assigner: BatchAssigner
+    close_calls: CloseCalls
     losses: int = 0
     turn: Whose = ""
     plan: Plan | None = None
@@ -56,7 +58,7 @@ class _Attempt:
     def planned(self) -> Plan:
         """The plan against the mirror as it stands."""
         if self.plan is None:
-            self.plan = self.assigner.plan()
+            self.plan = self.close_calls.plan(self.batch, self.assigner)
         return self.plan
 
 
@@ -65,8 +67,7 @@ class Clusterer:
 
     `namespaces` are those of the same store, which other threads use too. `keep_texts` keeps the founder's text of a
     cluster in the store as its representative. Mirrors of `max_namespaces` are held at most. Of `levels` decisions
-    have their paths. `clock` gives seconds
-    since the epoch.
+    have their paths. A `judge` is asked about close calls. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -77,13 +78,15 @@ class Clusterer:
         keep_texts: bool = True,
         max_namespaces: int | None = None,
         levels: LevelSnapshots | None = None,
+        judge: Judge | None = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
         self.namespaces = namespaces
         self.mirrors = Mirrors(store, namespaces, max_namespaces)
-        self._merging = Merging(store, self.mirrors, clock)
+        self._close_calls = CloseCalls(judge, store)
+        self._merging = Merging(store, self.mirrors, self._close_calls, clock)
         self._recorded = Recorded(store, namespaces, self.mirrors, self._merging, clock)
         self._paths = Paths(levels or LevelSnapshots())
         self._keep_texts = keep_texts
@@ -215,7 +218,8 @@ class Clusterer:
         mirror = self.mirrors.follow(batch.namespace)
         config = replace(self.namespaces.config_of(batch.namespace), rules=self.mirrors.rules(batch.namespace))
         looks = [features(batch.arrivals[i].text) for i in batch.pending] if config.rules.judges else None
-        return _Attempt(batch, config, mirror, BatchAssigner(batch.vectors[batch.pending], mirror, config.rules, looks))
+        assigner = BatchAssigner(batch.vectors[batch.pending], mirror, config.rules, looks)
+        return _Attempt(batch, config, mirror, assigner, self._close_calls)
 
     def _propose(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
         batch, mirror, config, plan = attempt.batch, attempt.mirror, attempt.config, attempt.planned()

@@ -44,6 +44,7 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
         centroid_members=clusters.centroid_members,
         mean_questions=clusters.mean_questions,
         judge_features=settings.judge.features,
+        judge_margin=0.0 if settings.judge.model is None else settings.judge.margin,
     )
 
 
@@ -77,6 +78,10 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
         "delivery": settings.delivery,
         **{f"clusters.{name}": value for name, value in clusters.items()},
         "judge.features": settings.judge.features,
+        # Its folder may lie elsewhere on each machine.
+        "judge.model": settings.judge.model and settings.judge.model.rstrip("/").rpartition("/")[2],
+        "judge.margin": settings.judge.margin,
+        "judge.min_probability": settings.judge.min_probability,
         **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
         "prepared_by": version_of(settings.input),
         "namespaces.max": settings.namespaces.max,

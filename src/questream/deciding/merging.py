@@ -9,13 +9,15 @@ from questream.clustering.may_merge import MayMerge
 from questream.clustering.merging import Merge, propose_merges
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Mirror
 from questream.deciding.batch import NamespaceBatch
+from questream.deciding.close_calls import CloseCalls
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.mirrors import Mirrors
 from questream.deciding.states import live_state, merged_state
 from questream.store.protocol import Merged, Store
 
-# Pairs that people's labels keep apart are not proposed again for so long: labels may change meanwhile, and only the
-# store knows them. Each refusal lets the pairs behind it be proposed, so that a few rounds do for nearly every batch.
+# Pairs that people's labels or a judge keep apart are not proposed again for so long: labels may change meanwhile, and
+# only the store knows them. Each refusal lets the pairs behind it be proposed, so that a few rounds do for nearly every
+# batch.
 _APART_SECONDS = 60.0
 _APART_PAIRS = 1024
 _ROUNDS = 8
@@ -24,9 +26,10 @@ _ROUNDS = 8
 class Merging:
     """Merges clusters of the namespaces that `mirrors` follow. It belongs to the thread of the mirrors."""
 
-    def __init__(self, store: Store, mirrors: Mirrors, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, mirrors: Mirrors, close_calls: CloseCalls, clock: Callable[[], float]) -> None:
         self._store = store
         self._mirrors = mirrors
+        self._close_calls = close_calls
         self._clock = clock
         # Clusters that moved and were not scored for merging since, because a call to the store failed in between.
         self._unmerged: dict[str, set[int]] = {}
@@ -57,6 +60,9 @@ class Merging:
             merges = propose_merges(mirror, sorted(unmerged), config.rules, self._pairs_apart(namespace), may_merge)
             if not merges:
                 break
+            if differing := self._close_calls.differing(namespace, merges):
+                self._keep_apart(namespace, differing)
+                continue
             started = time.perf_counter()
             reply = self._store.merge(namespace, mirror.store_epoch, mirror.seq, merges)
             batch.commit_seconds += time.perf_counter() - started

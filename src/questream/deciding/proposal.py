@@ -15,7 +15,7 @@ from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, Parti
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS
 
 SIMILARITY_DIGITS = 6
-_REPRESENTATIVE_CHARACTERS = 500
+REPRESENTATIVE_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
         arrival.truncated,
         round(arrival.unknown_share, SIMILARITY_DIGITS),
         arrival.fingerprint,
-        "features" if choice.judged else None,
+        choice.checked_by,
         choice.reason,
     )
 
@@ -95,7 +95,7 @@ def propose(
                 vector_sum=sums.get(touched.cluster_id),
                 # A record without a timestamp has -1.
                 seen_at=min(latest, max(0, *(arrivals[i].source.timestamp for i in touched.questions))),
-                representative=founder and founder[:_REPRESENTATIVE_CHARACTERS],
+                representative=founder and founder[:REPRESENTATIVE_CHARACTERS],
                 features=features if touched.learned and features != mirror.kept(touched.cluster_id) else None,
                 kept_members=str(KeptMembers.of([_member(arrivals[i], rows[i]) for i in touched.questions])),
             )

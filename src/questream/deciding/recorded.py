@@ -72,6 +72,6 @@ class Recorded:
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
             unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),
-            checked_by="features" if found.judged else None,
+            checked_by=found.checked_by,
             reason=found.reason,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -73,7 +74,7 @@ def _on_hub(settings: ModelSettings) -> ModelFiles:
     known = known_by_name(name)
     preset = known.preset if known else None
     require_licence(name, preset, settings.accept_license)
-    folder = _download(name, settings.revision or (known.revision if known else None))
+    folder = download(name, settings.revision or (known.revision if known else None))
     _require_loadable(folder)
     # The hub's cache keeps each snapshot in a folder named by its commit.
     return ModelFiles(name, folder.name, folder, preset)
@@ -93,12 +94,16 @@ def _why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or "it refused the call"
 
 
-def _download(name: str, revision: str | None) -> Path:
+def download(name: str, revision: str | None, group: str = "model") -> Path:
+    """The folder of a model of the hub in its cache. `group` is that of the settings which name it.
+
+    Raises ModelError.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     if revision is None:
-        logger.warning("model %s is unpinned: set model.revision to a commit, or it may change under you", name)
+        logger.warning("model %s is unpinned: set %s.revision to a commit, or it may change under you", name, group)
     try:
         return Path(
             snapshot_download(name, revision=revision, allow_patterns=HUB_PATTERNS, ignore_patterns=HUB_IGNORED)
@@ -107,9 +112,9 @@ def _download(name: str, revision: str | None) -> Path:
     except (OSError, HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
         raise ModelError(
-            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check model.name, "
-            "model.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once elsewhere "
-            "and set model.name to its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
+            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check its "
+            f"name, {group}.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once "
+            f"elsewhere and give the settings of {group} its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
         ) from error
 
 
@@ -137,9 +142,9 @@ def _require_loadable(folder: Path) -> None:
     require_no_code(folder)
     for module_folder in module_folders:
         submodule_folders = _submodules(module_folder)
-        _require_safetensors(module_folder, weights_needed=module_folder == first and not submodule_folders)
+        require_safetensors(module_folder, weights_needed=module_folder == first and not submodule_folders)
         for submodule_folder in submodule_folders:
-            _require_safetensors(submodule_folder, weights_needed=False)
+            require_safetensors(submodule_folder, weights_needed=False)
 
 
 def _stays_inside(path: str) -> bool:
@@ -153,7 +158,8 @@ def _submodules(module_folder: Path) -> list[Path]:
     return [path for path in module_folder.iterdir() if path.is_dir()]
 
 
-def _require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:
+def require_safetensors(module_folder: Path, *, weights_needed: bool) -> None:
+    """Raise ModelError where a folder has its weights in pickles alone, or none although they are needed."""
     files = [path for path in module_folder.iterdir() if path.is_file()] if module_folder.is_dir() else []
     if any(path.suffix == ".safetensors" for path in files):
         return
@@ -171,11 +177,25 @@ def _identify(folder: Path) -> tuple[str, str]:
     """Name and revision of a model that comes without: those of the published model whose weights it has, else the
     folder's name and a digest of its weights, so that workers with different disks agree on what they run.
     """
+    digests = _digests(folder)
+    known = known_by_weights(digests[0])
+    if len(digests) == 1 and known and known.revision:
+        return known.name, known.revision
+    return folder.resolve().name, _digest_of(digests)
+
+
+def weights_digest(folder: Path) -> str:
+    """What tells the weights in a folder from any others."""
+    return _digest_of(_digests(folder))
+
+
+def _digests(folder: Path) -> list[str]:
     digests = []
     for path in sorted(folder.rglob("*.safetensors")):
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    known = known_by_weights(digests[0])
-    if len(digests) == 1 and known and known.revision:
-        return known.name, known.revision
-    return folder.resolve().name, "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
+    return digests
+
+
+def _digest_of(digests: Sequence[str]) -> str:
+    return "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()[:16]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers.utils import logging as transformers_logging
@@ -23,17 +23,32 @@ CPU_BATCH_TOKENS = 512
 GPU_BATCH_TOKENS = 16_384
 
 
+_Model = TypeVar("_Model", SentenceTransformer, CrossEncoder)
+
+
 def open_library(folder: Path) -> SentenceTransformer:
     """The sentence-transformers model in `folder`, on the CPU in float32, ready to run.
 
     Nothing is fetched and no code of the model's own is run. Raises ModelError if its files are broken or incomplete.
     """
+    return _open(SentenceTransformer, folder, torch.device("cpu"))
+
+
+def open_cross_encoder(folder: Path, device: torch.device, max_tokens: int) -> CrossEncoder:
+    """The cross-encoder in `folder`, ready to run on pairs of at most so many tokens; as `open_library` otherwise."""
+    library = _open(CrossEncoder, folder, device)
+    library.max_seq_length = min(max_tokens, library.max_seq_length or max_tokens)
+    require_every_weight(library.transformers_model, folder)
+    return library
+
+
+def _open(kind: type[_Model], folder: Path, device: torch.device) -> _Model:
     progress_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
     try:
-        library = SentenceTransformer(
+        library = kind(
             str(folder),
-            device="cpu",
+            device=str(device),
             trust_remote_code=False,
             local_files_only=True,
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},

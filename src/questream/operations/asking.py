@@ -8,6 +8,7 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
+from questream.deciding.close_calls import Judge, with_verdicts
 from questream.domain import ClusterState
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
@@ -33,14 +34,16 @@ class Answer:
     unknown_share: float = 0.0
 
 
-def ask(store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, limit: int = 6) -> Answer:
+def ask(
+    store: Store, namespace: str, encoder: Encoder, rules: Rules, text: str, judge: Judge | None = None, limit: int = 6
+) -> Answer:
     """Where `text` would go if it came now. Nothing is learned, counted or opened.
 
-    Raises QuestreamError if the namespace is not there or was built with another model, BadRecord if a worker would
-    dead-letter the text.
+    A `judge` is asked about close calls. Raises QuestreamError if the namespace is not there or was built with another
+    model, BadRecord if a worker would dead-letter the text.
     """
     require_same_model(store, namespace, encoder)
-    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, limit)
+    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, judge, limit)
 
 
 def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
@@ -59,7 +62,14 @@ def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
 
 
 def ask_mirror(
-    store: Store, namespace: str, mirror: Mirror, encoder: Encoder, rules: Rules, text: str, limit: int = 6
+    store: Store,
+    namespace: str,
+    mirror: Mirror,
+    encoder: Encoder,
+    rules: Rules,
+    text: str,
+    judge: Judge | None = None,
+    limit: int = 6,
 ) -> Answer:
     """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model.
 
@@ -69,10 +79,12 @@ def ask_mirror(
     (tokens,) = encoder.tokenise([text])
     (vector,) = encoder.encode_tokens([tokens])
     neighbours = nearest_clusters(mirror, rules, vector, max(limit, NEIGHBOURS), features(text))
+    states = {state.cluster_id: state for state in store.states(namespace, [one.cluster_id for one in neighbours])}
+    if judge is not None:
+        texts = {cluster_id: state.representative or "" for cluster_id, state in states.items()}
+        neighbours = with_verdicts(neighbours, rules, judge, text, texts)
     candidates = [
-        Candidate(state, neighbour.similarity, neighbour.reason)
-        for neighbour in neighbours
-        if (state := store.cluster(namespace, neighbour.cluster_id)) is not None
+        Candidate(states[one.cluster_id], one.similarity, one.reason) for one in neighbours if one.cluster_id in states
     ]
     cluster = assigned(neighbours, rules.threshold).cluster
     joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)

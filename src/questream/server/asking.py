@@ -11,7 +11,7 @@ from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
 from questream.domain import NamespaceState
-from questream.encoder import Encoder, load_encoder
+from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
@@ -38,6 +38,7 @@ class Asking:
         self._loaded = threading.Event()
         self._device = threading.Lock()
         self._encoders: list[Encoder] = []
+        self._judge: CrossEncoderJudge | None = None
         self._failure: QuestreamError | None = None
 
     def start(self) -> None:
@@ -70,7 +71,7 @@ class Asking:
             )
         rules = rules_of(self._settings, encoder)
         with self._mirrors.of(namespace) as mirror, self._device:
-            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question)
+            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question, self._judge)
             return answer, rules.in_force(mirror.rules)
 
     def nearest(self, namespace: str, cluster_id: int, limit: int) -> list[Neighbour]:
@@ -107,6 +108,7 @@ class Asking:
     def _load(self) -> None:
         try:
             former = self._settings.model.of_former
+            self._judge = load_judge(self._settings.judge, self._settings.model.device)
             self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
         except QuestreamError as error:
             self._failure = error

@@ -457,6 +457,27 @@ class JudgeSettings(Group):
         description="Whether a near cluster is passed over whose questions differ in a number, code, name, negation, "
         "opposite or direction; without effect below a threshold of .65.",
     )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A cross-encoder that is asked about close calls, by its name on the hub or its folder: whether a "
+        "question and the text of the cluster ask the same; without effect below a threshold of .65. Unset: none is.",
+    )
+    revision: str | None = Field(
+        default=None, min_length=1, description="Commit of the cross-encoder on the hub; unset: its newest."
+    )
+    margin: float = Field(
+        default=0.1,
+        ge=0.001,
+        le=1,
+        description="A call is close where the similarity is less than so much above the threshold.",
+    )
+    min_probability: float = Field(
+        default=0.5,
+        ge=0.01,
+        le=0.99,
+        description="Probability of the cross-encoder from which on two texts are the same.",
+    )
 
 
 class LevelSettings(Group):
@@ -776,3 +797,9 @@ class Settings(Group):
     webhooks: WebhookSettings = Field(default_factory=WebhookSettings)
     names: NameSettings = Field(default_factory=NameSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if self.judge.model is not None and not self.clusters.keep_texts:
+            raise ValueError("judge.model compares with the texts of clusters: it needs clusters.keep_texts = true")
+        return self

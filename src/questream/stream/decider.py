@@ -190,6 +190,8 @@ class Decider:
         for decided in namespaces:
             metrics.merges.inc(decided.merges)
             metrics.merges_refused.inc(decided.merges_refused)
+            metrics.judged.labels("same").inc(decided.judged_same)
+            metrics.judged.labels("other").inc(decided.judged_other)
             metrics.stale_retries.inc(decided.stale_retries)
             metrics.mirror_lag.set(decided.missed_changes)
 

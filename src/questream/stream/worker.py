@@ -20,6 +20,7 @@ from questream.broker.publisher import AtLeastOncePublisher, Publisher, Transact
 from questream.broker.quota import Pace
 from questream.broker.reading import RecordCheck
 from questream.clustering.rules import Rules
+from questream.deciding.close_calls import Judge
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import namespace_config, shared_settings, topics_of
 from questream.deciding.namespaces import Namespaces
@@ -77,7 +78,7 @@ class Worker:
     """Consumes, clusters and publishes until stopped.
 
     New namespaces are built with the model of `encoder`; those that were built with `former` and not moved yet go on
-    with that. `health` is a server that listens already.
+    with that. `health` is a server that listens already. A `judge` is asked about close calls.
 
     Raises SettingsError where the settings cannot be used, StoreUnavailable where a Redis Cluster does not answer.
     """
@@ -88,6 +89,7 @@ class Worker:
         encoder: Encoder,
         former: Encoder | None = None,
         health: HealthServer | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self._settings = settings
         self._health = health
@@ -120,6 +122,7 @@ class Worker:
             self._store,
             self._namespaces,
             levels=snapshots,
+            judge=judge,
             keep_texts=settings.clusters.keep_texts,
             max_namespaces=settings.clusters.max_namespaces,
         )

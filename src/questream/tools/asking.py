@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from questream.deciding.config import rules_of
 from questream.domain import NamespaceState, Record, Source
-from questream.encoder import Encoder, load_encoder
+from questream.encoder import Encoder, load_encoder, load_judge
 from questream.encoder.files import locate_model
 from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
@@ -26,7 +26,8 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
     store.ping()
     name = namespace or settings.clusters.namespace
     encoder = encoder_of(settings, store.namespace_state(name))
-    return ask_store(store, name, encoder, rules_of(settings, encoder), question)
+    judge = load_judge(settings.judge, settings.model.device)
+    return ask_store(store, name, encoder, rules_of(settings, encoder), question, judge)
 
 
 def encoder_of(settings: Settings, namespace: NamespaceState | None) -> Encoder:

@@ -11,7 +11,7 @@ from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.items import PAYLOAD, PAYLOAD_BITS, Flag, Kind, Role
 from questream.clustering.second_look.numbers import BARE, category_of, value_of, variant_of
 
-Reason = Literal["number", "code", "quoted", "name", "antonym", "negation", "direction"]
+Reason = Literal["number", "code", "quoted", "name", "antonym", "negation", "direction", "judge"]
 
 _OPPOSITE = {
     Role.FROM: Role.TO,
