@@ -89,6 +89,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         *_STORE[1:],
     ),
     "src/questream/deciding": (
+        "tests/unit/test_turns.py",
         "tests/unit/test_library.py",
         "tests/unit/test_bounded.py",
         "tests/unit/test_merging.py",
