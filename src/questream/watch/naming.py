@@ -35,7 +35,7 @@ Read = Callable[[int, str, Sequence[KeptMember]], list[Member]]
 Take = Callable[[], list[dict[str, Any]]]
 
 _PASS_SECONDS = 10.0
-# A pass over all clusters takes so small a part of the time at most.
+# To read all clusters takes so small a part of the time at most; to wait for the model is not counted.
 _PASS_SHARE = 1 / 20
 _MOST_CANDIDATES = 1000
 _MOST_NAMES = 20_000
@@ -128,7 +128,7 @@ class Namer:
         self._looked_at: set[str] = set()
         self._renamed: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
-        self._pause_seconds = 0.0
+        self._pause_seconds = self._reading_seconds = 0.0
         self._thread = threading.Thread(target=self._run, name="namer", daemon=True)
 
     def start(self) -> None:
@@ -155,7 +155,7 @@ class Namer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            started = time.monotonic()
+            self._reading_seconds = 0.0
             try:
                 self.look()
             except QuestreamError as error:
@@ -163,8 +163,7 @@ class Namer:
             except Exception as error:
                 # Its message may hold a question.
                 logger.error("clusters could not be named", extra={"error": type(error).__name__})
-            took = time.monotonic() - started
-            self._stopping.wait(max(_PASS_SECONDS, took / _PASS_SHARE, self._pause_seconds))
+            self._stopping.wait(max(_PASS_SECONDS, self._reading_seconds / _PASS_SHARE, self._pause_seconds))
 
     def _look_at(self, namespace: str) -> bool:
         """Name what is due; False where nothing more can be asked for now."""
@@ -180,7 +179,9 @@ class Namer:
                 if self._is_due(namespace, state, made.get(state.cluster_id)):
                     yield state.size, state.cluster_id
 
+        started = time.monotonic()
         due = heapq.nlargest(_MOST_CANDIDATES, candidates())
+        self._reading_seconds += time.monotonic() - started
         gone = made.keys() - live
         if gone:
             self._write(namespace, dict.fromkeys(gone))
