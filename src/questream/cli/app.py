@@ -19,6 +19,7 @@ from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
 from questream.cli.bench_scale import bench_scale
+from questream.cli.bench_serve import bench_serve
 from questream.cli.calibrate import calibrate
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -92,6 +93,7 @@ bench.command("latency")(bench_latency)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
 bench.command("scale")(bench_scale)
+bench.command("serve")(bench_serve)
 bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 
