@@ -97,7 +97,11 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_worker.py",
         *_STORE[1:],
     ),
-    "src/questream/migration": ("tests/fault/test_migration.py", "tests/integration/test_cli_migrate.py"),
+    "src/questream/migration": (
+        "tests/integration/test_held.py",
+        "tests/fault/test_migration.py",
+        "tests/integration/test_cli_migrate.py",
+    ),
     "src/questream/recovery/putting_back.py": (
         "tests/unit/test_putting_back.py tests/unit/test_kept_members.py",
         *_RECOVERY,
