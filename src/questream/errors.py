@@ -8,7 +8,7 @@
     ├── StoreUnavailable
     │   └── NamespaceHeld
     ├── StoreRefused
-    │   ├── AnotherStore, StoreDamaged
+    │   ├── AnotherStore, StoreDamaged, StoreOutdated
     │   └── NamespaceRefused
     │       └── IdentityMismatch, NamespaceOfAnotherStream, NamespaceDamaged
     ├── RecoveryNeeded
@@ -123,6 +123,10 @@ class IdentityMismatch(NamespaceRefused):
 
 class AnotherStore(StoreRefused):
     """The namespace is served by another store than the one that the settings lead to."""
+
+
+class StoreOutdated(StoreRefused):
+    """The store was put back from a copy so old that nothing tells which of its clusters were retired since."""
 
 
 class NamespaceOfAnotherStream(NamespaceRefused):

@@ -6,8 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
+import redis
 
+from questream.store.protocol import Identity
 from questream.store.redis.store import RedisStore
 from questream.stream import settings_in_use
 from questream.stream.settings_in_use import as_noted, differences_of
@@ -52,6 +55,27 @@ def test_two_workers_with_different_settings_tell_so_while_both_run(
         wait_for_metrics(worker.metrics_port, {"questream_settings_differ": 0})
     assert "workers of one namespace run by different settings" in caplog.text
     assert "all workers run by the same settings again" in caplog.text
+
+
+def test_the_age_of_the_last_note_is_told_and_no_worker_makes_an_old_copy_younger(redis_url: str) -> None:
+    client = redis.Redis.from_url(redis_url)
+    store = RedisStore(client)
+    meta = "questream:{old}:meta"
+    store.open("old", Identity("made-up", "1", 4, "cosine", "average", 0.9))
+    store.recover("old", store.begin_recovery("old"), None, {})
+    assert store.seconds_since_noted(["old"]) is None
+    store.note_settings("old", "one", b"{}", 60)
+    age = store.seconds_since_noted(["old", "nowhere"])
+    assert age is not None
+    assert age < 3600.0
+    noted = client.hget(meta, "settings")
+    assert isinstance(noted, bytes)
+    aged = {digest: [at - 7_200_000, *rest] for digest, (at, *rest) in orjson.loads(noted).items()}
+    client.hset(meta, mapping={"settings": orjson.dumps(aged), "incarnation": "of-another-process:1"})
+    store.note_settings("old", "one", b"{}", 60)
+    age = store.seconds_since_noted(["old"])
+    assert age is not None
+    assert age >= 7200.0
 
 
 def test_noted_settings_are_bounded_and_survive_damage(redis_url: str) -> None:

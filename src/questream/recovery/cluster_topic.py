@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from questream.broker.connect import open_reader
+from questream.broker.connect import open_admin, open_reader
 from questream.broker.port import Consumer, Message, Partition
 from questream.broker.reading import all_read, partitions_of, read_to_end, read_up_to, start_before_end
 from questream.domain import ClusterState, NamespaceState, format_cluster_id, parse_cluster_id
@@ -32,6 +32,7 @@ _ANSWER_SECONDS = 10.0
 # What a transaction's own timeout leaves to the broker to abort it.
 _ABORT_SECONDS = 15.0
 _TOLD_EVERY = 1000
+_TOMBSTONES_KEPT_MS = 86_400_000
 _NEWEST_RECORDS = 200
 # Has the topic's own name in a store that has forgotten whose it was; no stream has this identity.
 _AN_EARLIER_STREAM = "an earlier stream"
@@ -53,6 +54,7 @@ class Published:
     `streams` are the names, as a store has them, of the topics whose questions were in flight.
     `outdated` names the clusters (0: the namespace) whose last record is older than an earlier one: compaction would
     keep the older.
+    `newest_at` is the latest timestamp of its records, in ms, as far as all of them were read.
     `unreadable` says where the newest record of a cluster (0: of the namespace) stands that is no state,
     `unreadable_levels` where those of its levels stand, by key.
     """
@@ -67,6 +69,7 @@ class Published:
     operations: PublishedOperations = field(default_factory=PublishedOperations)
     levels: PublishedLevels = field(default_factory=PublishedLevels)
     unreadable_levels: dict[bytes, Place] = field(default_factory=dict)
+    newest_at: int = 0
 
 
 class ClusterTopic:
@@ -118,6 +121,7 @@ class ClusterTopic:
                 of_namespace = found.setdefault(_namespace(message.key), Published())
                 _note(of_namespace, message.key or b"", message.value, _place(message))
                 _note_home(of_namespace, message.headers)
+                of_namespace.newest_at = max(of_namespace.newest_at, message.timestamp)
             except ValueError:
                 place = {"partition": message.partition, "offset": message.offset}
                 logger.warning("a record of the cluster topic has no key of ours", extra=place)
@@ -126,6 +130,13 @@ class ClusterTopic:
             if namespace in found:
                 found[namespace].operations = operations
         return found
+
+    def tombstones_kept_seconds(self) -> float:
+        """For how long compaction keeps tombstones, at the least; Kafka's default where that may not be seen."""
+        with open_admin(self._settings) as admin:
+            found = admin.find_topics([self._topic]).get(self._topic)
+        configs = found.configs if found else {}
+        return int(configs.get("delete.retention.ms", _TOMBSTONES_KEPT_MS)) / 1000
 
     def keys_of(self, namespace: str) -> set[bytes]:
         """The keys of the namespace, its clusters and levels whose last record is no tombstone."""

@@ -37,6 +37,7 @@ from questream.errors import (
     StoreDamaged,
     recourse_of,
 )
+from questream.recovery.age import require_recent
 from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable_levels, unreadable_state
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
@@ -149,6 +150,7 @@ class StoreRecovery:
                 tokens[name] = self._store.begin_recovery(name)
         # The topic is read once for all namespaces: a store that lost one has lost them all.
         published = self._topic.published()
+        require_recent(self._store, self._topic, published)
         self._recover(namespace, token, published.get(namespace, Published()))
         return {name: (tokens[name], found) for name, found in published.items() if name in tokens}
 

@@ -35,6 +35,12 @@ class Recovery(Protocol):
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
         """The revisions of those clusters that the store knows and that stand whole, recovered or not."""
 
+    def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:
+        """How long ago a worker of one of these last noted that it runs, by the store's clock.
+
+        None where none has, or where this login may not read all of them.
+        """
+
     def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:
         """Look at these clusters and at all that an index names, and make the indexes agree with those that are whole.
 

@@ -13,7 +13,14 @@ from questream.errors import NamespaceHeld
 from questream.store.ledger import head_entry, parse_ledger
 from questream.store.protocol import Mended, Restored
 from questream.store.redis.calls import CHUNK, RedisCalls
-from questream.store.redis.codec import parse_in_flight, parse_partition, reading, state_fields, to_bytes
+from questream.store.redis.codec import (
+    parse_in_flight,
+    parse_noted_settings,
+    parse_partition,
+    reading,
+    state_fields,
+    to_bytes,
+)
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
 from questream.store.rules_text import rules_text
@@ -34,6 +41,22 @@ class RedisRecovery(RedisCalls):
     @translated()
     def revisions(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, int]:
         return self._look_at(namespace, "", list(cluster_ids), None).revisions
+
+    @translated()
+    def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:
+        noted_ms = []
+        for start in range(0, len(namespaces), CHUNK):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in namespaces[start : start + CHUNK]:
+                pipeline.hget(self._keys.of(name, "meta"), "settings")
+            for noted in pipeline.execute(raise_on_error=False):
+                if isinstance(noted, Exception):
+                    return None
+                noted_ms += [at for _, at, _ in parse_noted_settings(noted)]
+        if not noted_ms:
+            return None
+        _, _, now_ms = self._scripts["outbox_position"](keys=[self._keys.of(namespaces[0], "meta")])
+        return max(0.0, (int(now_ms) - max(noted_ms)) / 1000)
 
     @translated()
     def mend(self, namespace: str, token: str, cluster_ids: Iterable[int], dimension: int | None) -> Mended:

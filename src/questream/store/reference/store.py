@@ -876,6 +876,10 @@ class MemoryStore:
             rows = {i: clusters[i].cluster_row for i in cluster_ids if i in clusters}
             return {i: InFlight(row.in_flight.joins) for i, row in rows.items() if row.in_flight.joins}
 
+    def seconds_since_noted(self, namespaces: Sequence[str]) -> float | None:  # noqa: ARG002 - of no namespace
+        # It lives and dies with its process: no copy of it is put back.
+        return None
+
     def begin_recovery(self, namespace: str) -> str:
         with self._lock:
             state = self._get(namespace)
