@@ -127,7 +127,7 @@ def test_intents_and_topics_are_listed_and_shown_with_their_clusters(redis_url: 
     assert [leaf["cluster_id"] for leaf in leaves] == shown["clusters"]
     assert sum(leaf["size"] for leaf in leaves) == shown["size"] == CLUSTERS_OF_EACH + 2
     lines = questream("clusters", "list", "--level", "topic", f"--redis.url={redis_url}").out.splitlines()
-    assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "question"]
+    assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "route", "question"]
     table = questream("clusters", "show", rows[0]["id"], f"--redis.url={redis_url}").out
     assert all(leaf["cluster_id"] in table for leaf in leaves)
     nowhere = questream("clusters", "show", "i999", f"--redis.url={redis_url}")
