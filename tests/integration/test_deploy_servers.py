@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from questream.metrics import EventMetrics, Metrics
+from questream.metrics import EventMetrics, Metrics, WebhookMetrics
 from questream.stream.health import HealthServer
 from tests.conftest import built
 from tests.kit.servers import KafkaServer, RedisServer, Server
@@ -144,13 +144,15 @@ class PrometheusServer(Server):
         return result
 
 
-def tick(metrics: Metrics | EventMetrics) -> None:
-    """Something happens to every metric that a worker, or a process that tells events, has."""
+def tick(metrics: Metrics | EventMetrics | WebhookMetrics) -> None:
+    """Something happens to every metric that a worker, or a process that tells or delivers events, has."""
     for metric in vars(metrics).values():
         if not isinstance(metric, Counter | Gauge | Histogram):
             continue
         labelled = (
-            metric.labels(*(_LABEL_VALUES[name] for name in metric._labelnames)) if metric._labelnames else metric
+            metric.labels(*(_LABEL_VALUES.get(name, name) for name in metric._labelnames))
+            if metric._labelnames
+            else metric
         )
         if isinstance(labelled, Histogram):
             labelled.observe(0.3)
@@ -162,34 +164,35 @@ _LABEL_VALUES = {"reason": "not_json", "outcome": "created", "stage": "commit", 
 _LABEL_VALUES |= {"kind": "emerging"}
 
 
-class BothCollector(Collector):
-    """What a worker and a process that tells events measure, as if they were scraped together."""
+class AllCollector(Collector):
+    """What a worker and the processes that tell and deliver events measure, as if they were scraped together."""
 
-    def __init__(self, worker: Metrics, events: EventMetrics) -> None:
-        self._worker, self._events = worker, events
+    def __init__(self, worker: Metrics, *others: EventMetrics | WebhookMetrics) -> None:
+        self._worker, self._others = worker, others
 
     def collect(self) -> Iterator[Metric]:
         yield from self._worker.registry.collect()
-        yield from (family for family in self._events.registry.collect() if family.name != "questream_build")
+        for other in self._others:
+            yield from (family for family in other.registry.collect() if family.name != "questream_build")
 
 
 @pytest.fixture
-def all_metrics() -> Iterator[tuple[Metrics, EventMetrics, int]]:
-    """A worker's metrics, those of a process that tells events, and the port that both are served on."""
-    metrics, events = Metrics(), EventMetrics()
+def all_metrics() -> Iterator[tuple[Metrics, EventMetrics, WebhookMetrics, int]]:
+    """A worker's metrics, those of the processes that tell and deliver events, and the port that they are served on."""
+    metrics, events, webhooks = Metrics(), EventMetrics(), WebhookMetrics()
     metrics.build.info({"version": "1"})
     metrics.model.info({"name": "a model"})
     registry = CollectorRegistry()
-    registry.register(BothCollector(metrics, events))
+    registry.register(AllCollector(metrics, events, webhooks))
     server = HealthServer(LOOPBACK, 0, registry, live=lambda: None, ready=lambda: None)
-    yield metrics, events, server.port
+    yield metrics, events, webhooks, server.port
     server.close()
 
 
 def test_every_panel_of_the_dashboard_shows_what_a_worker_measures(
-    all_metrics: tuple[Metrics, EventMetrics, int], tmp_path: Path
+    all_metrics: tuple[Metrics, EventMetrics, WebhookMetrics, int], tmp_path: Path
 ) -> None:
-    metrics, events, port = all_metrics
+    metrics, events, webhooks, port = all_metrics
     dashboard = json.loads((ROOT / "worker" / "grafana" / "dashboards" / "questream.json").read_text())
     chosen = {"$job": "questream", "$instance": ".+", "$__rate_interval": "10s"}
     waiting = {}
@@ -204,6 +207,7 @@ def test_every_panel_of_the_dashboard_shows_what_a_worker_measures(
         while waiting and time.monotonic() < deadline:
             tick(metrics)
             tick(events)
+            tick(webhooks)
             time.sleep(1)
             waiting = {
                 panel: expression
