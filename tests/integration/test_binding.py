@@ -10,6 +10,7 @@ from questream.errors import QuestreamError
 from questream.operations import By, Decisions
 from questream.tools.questions import given_questions, known_questions
 from tests.kit.servers import KafkaServer, Topics
+from tests.kit.serving import client_of
 from tests.kit.stream import Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
 
@@ -60,3 +61,29 @@ def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
         assert state is not None
         assert [(one.kind, one.text) for one in state.exemplars] == [("cannot", LOST)]
         assert state.operation == rejected.number < moved.number
+
+
+def test_a_question_of_kafka_is_moved_through_the_api(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
+    stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, settings)
+    encoder = hash_encoder()
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        stream.send([question(one, CARD) for one in "abc"])
+        reader.values(3)
+        stream.send([question("lost", LOST), question("pin", PIN)])
+        by_id = {value["question_id"]: value["cluster_id"] for value in reader.values(5)}
+        client = client_of(stream.store(), stream.settings(), encoder=encoder)
+
+        def decide(**body: object) -> tuple[int, dict[str, object]]:
+            answer = client.post("/api/v1/namespaces/default/operations/questions", json=body)
+            return answer.status_code, answer.json()
+
+        assert decide(op="reject", question_ids=["nobody"])[0] == 422
+        looked = decide(op="reject", question_ids=["qlost"], dry_run=True)[1]
+        assert [looked[name] for name in ("kind", "operation")] == ["reject", None], looked
+        code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
+        assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved
+        stream.send([question("later", LOST)])
+        assert by_id["qlost"] == by_id["qa"] != reader.values(6)[5]["cluster_id"] == by_id["qpin"]

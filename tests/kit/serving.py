@@ -38,6 +38,7 @@ from questream.store.protocol import (
     LedgerRow,
     PartitionBatch,
     Proposal,
+    Store,
 )
 from questream.store.reference.store import MemoryStore
 from questream.tools.doctor import Finding
@@ -101,7 +102,7 @@ def no_topic(cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> lis
 
 
 def client_of(
-    store: MemoryStore,
+    store: Store,
     settings: Settings | None = None,
     peer: str = "127.0.0.1",
     encoder: Encoder | None = None,

@@ -149,6 +149,45 @@ def test_a_cluster_is_resolved_and_muted_and_shown_so() -> None:
     assert (resolved["after"]["c1"]["resolved_size"], muted["after"]["c1"]["muted"]) == (4, True)
 
 
+def decide(client: TestClient, **body: Any) -> Any:
+    return client.post(f"{OPERATIONS}/questions", json=body)
+
+
+def test_questions_are_rejected_moved_and_split_by_their_texts() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store, encoder=encoder_of(TEXTS))
+    looked = decide(client, op="reject", texts=[TEXTS[1]], dry_run=True)
+    assert (looked.status_code, looked.json()["operation"]) == (200, None), looked.text
+    assert store.operations("shop", 10) == []
+    rejected = decide(client, op="reject", texts=[TEXTS[1]], reason="another matter", id="mine").json()
+    assert [(one["kind"]) for one in rejected["after"]["c2"]["exemplars"]] == ["cannot"]
+    assert decide(client, op="reject", texts=[TEXTS[1]], id="mine").json() == rejected
+    moved = decide(client, op="move", texts=[TEXTS[2]], cluster_id="c1", target_id="c4").json()
+    assert {name: [one["kind"] for one in ruled["exemplars"]] for name, ruled in moved["after"].items()} == {
+        "c1": ["cannot"],
+        "c4": ["must"],
+    }
+    assert decide(client, op="split", texts=[TEXTS[0]], cluster_id="c3").json()["kind"] == "split"
+    assert TEXTS[1] not in client.get("/api/v1/namespaces/shop/clusters/c2/history").text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"op": "reject"},
+        {"op": "split", "texts": ["Where?"]},
+        {"op": "move", "texts": ["Where?"]},
+        {"op": "reject", "texts": ["Where?"], "target_id": "c1"},
+        {"op": "reject", "texts": ["Where?"] * 33},
+        {"op": "pin", "texts": ["Where?"]},
+    ],
+)
+def test_what_says_too_little_of_questions_is_refused(body: Any) -> None:
+    store = store_with({"shop": TEXTS})
+    assert decide(client_of(store, encoder=encoder_of(TEXTS)), **body).status_code == 422
+    assert store.operations("shop", 10) == []
+
+
 def test_what_was_merged_stands_by_itself_again_and_is_listed() -> None:
     client = client_of(store_with({"shop": TEXTS}))
     listed = "/api/v1/namespaces/shop/clusters"

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
-from questream.domain import NamespaceState
+from questream.domain import Matrix, NamespaceState
 from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
+from questream.operations.binding import KnownQuestion
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
+from questream.tools.questions import known_questions
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -57,6 +61,40 @@ class Asking:
         and for a namespace of another model, and what the store raises.
         """
         question = question_of(text, self._settings)
+        encoder = self._encoder_of(namespace)
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror, self._device:
+            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question, self._judge)
+            return answer, rules.in_force(mirror.rules)
+
+    def known(self, namespace: str, question_ids: Sequence[str]) -> list[KnownQuestion]:
+        """The questions of these ids, read again from Kafka, as `known_questions`, whose errors it raises.
+
+        Raises Refused while the model is being loaded.
+        """
+        return known_questions(
+            self._settings, namespace, _Locked(self._encoder_of(namespace), self._device), question_ids
+        )
+
+    def given(self, namespace: str, texts: Sequence[str], cluster_id: int | None) -> list[KnownQuestion]:
+        """Questions of which there is a text alone, in a cluster, else in the one that each would join now.
+
+        Raises Refused where one would join none, and what `ask` raises.
+        """
+        encoder = self._encoder_of(namespace)
+        found = []
+        for text in texts:
+            joins = None if cluster_id is not None else self.ask(namespace, text)[0].joins
+            if cluster_id is None and joins is None:
+                raise Refused(HTTPStatus.CONFLICT, "a text would join no cluster now", "give its cluster_id")
+            owner = cluster_id if joins is None else joins.state.cluster_id
+            prepared = question_of(text, self._settings)
+            (vector,) = _Locked(encoder, self._device).encode([prepared])
+            kept = prepared if self._settings.clusters.keep_texts else None
+            found.append(KnownQuestion(owner or 0, vector, None, kept))
+        return found
+
+    def _encoder_of(self, namespace: str) -> Encoder:
         if not self._loaded.is_set():
             raise loading("the model's files")
         if self._failure is not None:
@@ -69,10 +107,7 @@ class Asking:
                 f"{namespace} was built with another model than this server has",
                 "set model.name and model.revision as its workers have them",
             )
-        rules = rules_of(self._settings, encoder)
-        with self._mirrors.of(namespace) as mirror, self._device:
-            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question, self._judge)
-            return answer, rules.in_force(mirror.rules)
+        return encoder
 
     def nearest(self, namespace: str, cluster_id: int, limit: int) -> list[Neighbour]:
         """The clusters nearest to one, best first. Needs no model.
@@ -115,6 +150,18 @@ class Asking:
             logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(error)})
         finally:
             self._loaded.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """An encoder that one thread at a time uses."""
+
+    encoder: Encoder
+    device: threading.Lock
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        with self.device:
+            return self.encoder.encode(texts)
 
 
 def _nearest(mirror: Mirror, rules: Rules, cluster_id: int, limit: int) -> list[Neighbour]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol
 
 from questream.broker.connect import open_reader
 from questream.broker.reading import read_to_end, start_before_end
 from questream.deciding.config import rules_of
-from questream.domain import parse_cluster_id
+from questream.domain import Matrix, parse_cluster_id
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations import ask
@@ -24,8 +24,16 @@ from questream.tools.following import open_texts
 LOOKED_AT = 200_000
 
 
+class Encodes(Protocol):
+    """What gives texts their unit vectors (n, d): an `Encoder`."""
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """The vectors, in the order of the texts."""
+        ...
+
+
 def known_questions(
-    settings: Settings, namespace: str, encoder: Encoder, question_ids: Sequence[str]
+    settings: Settings, namespace: str, encoder: Encodes, question_ids: Sequence[str]
 ) -> list[KnownQuestion]:
     """The questions of these ids, as they were decided last, embedded anew from the input topic.
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from questream.server.api import (
     assign,
+    binding,
     clusters,
     dead_letters,
     decisions,
@@ -31,6 +32,7 @@ PARTS = (
     history,
     suggestions,
     rules,
+    binding,
     assign,
     decisions,
     events,

@@ -124,7 +124,7 @@ class Writes:
         id: OperationId = "",
         dry_run: DryRun = False,
     ) -> Result:
-        """Make two clusters one, which cannot be undone; the named, else the larger one's id survives."""
+        """Make two clusters one; the named, else the larger one's id survives."""
         request = MergeRequest(
             op="merge",
             cluster_id=cluster_id,
@@ -144,7 +144,7 @@ class Writes:
         id: OperationId = "",
         dry_run: DryRun = False,
     ) -> Committed:
-        """Take back what somebody decided of clusters, where it still stands; not a merge."""
+        """Take back what somebody decided of clusters, where it still stands."""
         return self._decide(namespace, self._by(reason, id), lambda made: made.undo(operation), dry_run)
 
     def _by(self, reason: str, id: str) -> By:
