@@ -300,6 +300,7 @@ OperationKind = Literal[
     "resolve",
     "reopen",
     "rules",
+    "intents",
     "undo",
 ]
 

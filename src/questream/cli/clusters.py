@@ -195,7 +195,7 @@ def export(
     made = read_made_names(store, chosen)
     rows = (as_named_document(state, vocabulary, made) for state in store.summaries(chosen))
     with destination(output) as file:
-        if _format(output, format) is ExportFormat.CSV:
+        if chosen_format(output, format) is ExportFormat.CSV:
             _write_csv(as_utf8(file), rows)
         else:
             _write_json_lines(file, rows)
@@ -227,7 +227,8 @@ def _moment(since: str) -> int:
         ) from None
 
 
-def _format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
+def chosen_format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
+    """The format that is asked for, else the one of the file's suffix, else JSON Lines."""
     if format is not None:
         return format
     return ExportFormat.CSV if output is not None and output.suffix.lower() == ".csv" else ExportFormat.JSONL
@@ -248,9 +249,6 @@ def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 
 def _cell(value: Any) -> Any:
     """A text as a spreadsheet shows it: one that would be a formula there has an apostrophe before it."""
-    from questream.tools.naming_files import FORMULA
+    from questream.tools.naming_files import shown_cell
 
-    if not isinstance(value, str):
-        return value
-    shown = printable(value)
-    return f"'{shown}" if shown.lstrip().startswith(FORMULA) else shown
+    return shown_cell(printable(value)) if isinstance(value, str) else value

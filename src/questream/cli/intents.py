@@ -1,24 +1,117 @@
-"""`questream intents check`: what is wrong with the labels that people gave."""
+"""`questream intents import|export|check`: intents that people know, and what is wrong with the labels they gave."""
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from questream.cli.clusters import NamespaceOption
+from questream.cli.clusters import ExportFormat, NamespaceOption, chosen_format
+from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_table, printable
+from questream.cli.output import destination, print_json, print_line, print_table, printable, remark
+from questream.cli.streams import as_utf8
+from questream.errors import QuestreamError
 
-intents = typer.Typer(help="Look after the intents that people named.", no_args_is_help=True)
+intents = typer.Typer(help="Look after the intents that people know and name.", no_args_is_help=True)
 
 _MOST_OVERLAPS = 1000
 
 
-@intents.callback()
-def _group() -> None:
-    pass
+@intents.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV or JSON Lines with name, route and examples; `-`: stdin.")],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Open clusters of intents that you know already, from examples of theirs, with label and route.
+
+    Said again it changes nothing. A namespace that is not there yet is opened with the model of the settings.
+
+    Example: questream intents import intents.csv --reason "the desk's list"
+    """
+    from questream.operations.intents import commit_import
+    from questream.tools.importing import as_document, plan_of_file, preview_of_file
+
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    store, chosen, plan = (preview_of_file if dry_run else plan_of_file)(asked.settings, namespace, file)
+    changed = [one for one in plan.intents if one.is_changed]
+    if not as_json:
+        _print_plan(as_document(plan, []))
+    may_ask = sys.stdin.isatty() and file != Path("-")
+    if changed and not (dry_run or yes or (may_ask and typer.confirm(f"Import {len(changed):,} intents?", err=True))):
+        raise QuestreamError("nothing was changed", "say --yes to import without being asked")
+    done = [] if dry_run else commit_import(store, chosen, asked.by, plan)
+    if as_json:
+        print_json(as_document(plan, done))
+    elif done:
+        print_line(f"operation {', '.join(str(one.number) for one in done)}")
+    elif not changed:
+        print_line("all intents of the file are there already")
+
+
+@intents.command("export")
+def export(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")
+    ] = None,
+    format: Annotated[
+        ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
+    ] = None,
+) -> None:
+    """Write the intents that have examples, as `intents import` reads them.
+
+    Example: questream intents export --output intents.csv
+    """
+    from questream.operations.intents import known_intents
+    from questream.tools.clusters import open_namespace
+    from questream.tools.intent_files import write_csv, write_jsonl
+
+    store, chosen = open_namespace(load(config, set_), namespace)
+    found, without = known_intents(list(store.summaries(chosen)))
+    with destination(output) as opened:
+        if chosen_format(output, format) is ExportFormat.CSV:
+            write_csv(as_utf8(opened), found)
+        else:
+            write_jsonl(opened, found)
+    if without:
+        remark(f"{without:,} labels have no examples with texts, and are not in the file")
+
+
+def _print_plan(document: dict[str, Any]) -> None:
+    print_table(
+        ["intent", "change", "examples added#", "clusters opened#", "clusters changed"],
+        (
+            [
+                printable(row["name"]),
+                row["change"],
+                f"{row['examples_added']:,}",
+                f"{row['clusters_opened']:,}",
+                " ".join(row["clusters_changed"]),
+            ]
+            for row in document["intents"]
+        ),
+    )
+    for row in document["overlaps"]:
+        other = f"intent {printable(row['label'])}" if row["label"] else "no label"
+        where = f" ({row['cluster_id']})" if row["cluster_id"] else ""
+        remark(
+            f"{printable(row['intent'])} overlaps with a cluster of {other}{where}: {row['examples']:,} examples,"
+            f" similarity {row['similarity']:.3f} at most"
+        )
 
 
 @intents.command("check")

@@ -129,11 +129,14 @@ class Regrouped:
 
 
 def leaves_of(mirror: Mirror, sizes: Mapping[int, int]) -> Leaves:
-    """The leaves of a mirror, by id; a cluster that `sizes` does not know counts its centroid members."""
+    """The leaves of a mirror, by id; a cluster that `sizes` does not know counts its centroid members.
+
+    One that people opened before any question came counts as one.
+    """
     order = np.argsort(mirror.ids, kind="stable")
     ids = mirror.ids[order]
     members = mirror.members[order]
-    counted = [sizes.get(int(number), int(known)) for number, known in zip(ids, members, strict=True)]
+    counted = [max(1, sizes.get(int(number), int(known))) for number, known in zip(ids, members, strict=True)]
     return Leaves(ids, directions(mirror, order), np.array(counted, np.float64))
 
 

@@ -35,7 +35,7 @@ def turned_away(questions: Sequence[KnownQuestion], names: Sequence[str], live: 
     exemplars = {name: _exemplar(name, "cannot", one) for name, one in zip(names, questions, strict=True)}
     owners = {live[one.cluster_id] for one in questions}
     return {
-        owner: _adding(
+        owner: adding(
             [exemplars[name] for name, one in zip(names, questions, strict=True) if live[one.cluster_id] == owner]
         )
         for owner in sorted(owners)
@@ -48,7 +48,7 @@ def moved_to(
     """The target takes what is near the questions, and the clusters that they are in turn it away."""
     elsewhere = [(name, one) for name, one in zip(names, questions, strict=True) if live[one.cluster_id] != target]
     changes = turned_away([one for _, one in elsewhere], [f"{name}x" for name, _ in elsewhere], live)
-    return {target: _adding([_exemplar(*pair) for pair in _each(names, "must", questions)]), **changes}
+    return {target: adding([_exemplar(*pair) for pair in _each(names, "must", questions)]), **changes}
 
 
 def without(ruling: Ruling, before: Ruling, after: Ruling) -> tuple[Exemplar, ...]:
@@ -58,7 +58,7 @@ def without(ruling: Ruling, before: Ruling, after: Ruling) -> tuple[Exemplar, ..
     return joint_exemplars(kept, [one for one in before.exemplars if one.name not in was])
 
 
-def _adding(exemplars: Sequence[Exemplar]) -> Change:
+def adding(exemplars: Sequence[Exemplar]) -> Change:
     """The change that leaves these with a cluster; what said the opposite of the same question goes."""
     if len(exemplars) > EXEMPLARS_KEPT:
         raise OperationRefused(

@@ -22,13 +22,13 @@ from questream.domain import (
     format_cluster_id,
 )
 from questream.errors import Contended, OperationRefused
-from questream.operations.binding import KnownQuestion, moved_to, new_names, turned_away
+from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.levels import named, taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
 from questream.operations.taking_back import require_standing, taking_back
-from questream.store.protocol import OPERATIONS_KEPT, ProposedOperation, Store
+from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
 
 _ATTEMPTS = 20
 _MOST_CLUSTERS = 1000
@@ -227,8 +227,29 @@ class Decisions:
 
         return propose
 
+    def open_intents(self, leaves: Sequence[tuple[Ruling, OpenedCluster]], changes: Mapping[int, Change]) -> Propose:
+        """Open clusters that people know before any question comes, each with its ruling; change those of others."""
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            proposed = self._proposal(id_, "intents", changes)
+            whole = self._store.namespace_state(self._namespace)
+            first = 1 if whole is None else whole.next_cluster
+            numbered = dict(enumerate(leaves, first))
+            return replace(
+                proposed,
+                before={**proposed.before, **dict.fromkeys(numbered, Ruling())},
+                after={**proposed.after, **{number: ruling for number, (ruling, _) in numbered.items()}},
+                opens={number: opened for number, (_, opened) in numbered.items()},
+            )
+
+        return propose
+
     def undo(self, number: int) -> Propose:
-        """Take an operation back, where what it decided still stands."""
+        """Take an operation back, where what it decided still stands.
+
+        Clusters that it opened and that no question joined are retired; others stay, without what it decided of them.
+        """
 
         id_ = self._new_id()
 
@@ -254,6 +275,7 @@ class Decisions:
             }
             rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
             proposed = replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
+            proposed = replace(proposed, retires=self._unasked(undone, proposed))
             if undone.levels is None:
                 return proposed
             standing = self._store.levels(self._namespace)
@@ -309,6 +331,12 @@ class Decisions:
                     )
                 return operation
         raise Contended("the clusters kept moving", "try again")
+
+    def _unasked(self, undone: Operation, proposed: ProposedOperation) -> frozenset[int]:
+        """The clusters that an operation opened and that nothing rules any more, as far as they are of no question."""
+        opened = [i for i, before in undone.before.items() if before == Ruling() and proposed.after.get(i) == Ruling()]
+        found = self._store.states(self._namespace, opened) if undone.kind == "intents" else []
+        return frozenset(state.cluster_id for state in found if state.size == 0)
 
     def _turning_away(self, kind: OperationKind, questions: Sequence[KnownQuestion]) -> Propose:
         id_, names = self._new_id(), new_names(len(questions))

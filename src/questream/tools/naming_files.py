@@ -36,6 +36,16 @@ def read_namings(path: Path, namespace: str) -> dict[int, tuple[str | None, str 
     return namings
 
 
+def shown_cell(text: str) -> str:
+    """A text as a spreadsheet shows it: one that would be a formula there has an apostrophe before it."""
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+
+
+def text_of_cell(text: str) -> str:
+    """The inverse of `shown_cell`."""
+    return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA) else text
+
+
 def _text(path: Path, line: int, row: Row, name: str) -> str | None:
     if name not in row:
         return None
@@ -44,6 +54,4 @@ def _text(path: Path, line: int, row: Row, name: str) -> str | None:
         return ""
     if not isinstance(text, str):
         raise at_line(path, line, f"the {name} must be a text")
-    if text.startswith("'") and text[1:].lstrip().startswith(FORMULA):
-        text = text[1:]
-    return text.strip()
+    return text_of_cell(text).strip()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from questream.clustering.constraints import pack_vector
+from questream.clustering.second_look.kept import pack
 from questream.domain import (
     ClusterState,
     Exemplar,
@@ -20,7 +21,7 @@ from questream.domain import (
     RulesChange,
     Ruling,
 )
-from questream.store.protocol import OperationClaim, ProposedNamings, ProposedOperation, Store
+from questream.store.protocol import OpenedCluster, OperationClaim, ProposedNamings, ProposedOperation, Store
 from tests.contract.machine.stores import LEASES, NAMES, PARTITIONS, POSITIONS, WORKERS, Stores
 from tests.contract.test_store import IDENTITY
 
@@ -114,6 +115,42 @@ class Deciding(Stores):
             return None if operation is None else operation.number
 
         self.both(call)
+
+    @rule(
+        count=st.integers(1, 2),
+        members=st.integers(1, 3),
+        guessed=st.sampled_from([False, False, False, True]),
+        features=st.booleans(),
+    )
+    def open_intents(self, count: int, members: int, guessed: bool, features: bool) -> None:
+        whole = self.stores[0].namespace_state(self.namespace)
+        first = guessed + (1 if whole is None else whole.next_cluster)
+        kept = pack(((members,),)) if features else b""
+        opened = OpenedCluster(members, np.array([members, 0, 0, 0], np.float32), 40 + members, kept, "?")
+        numbers = range(first, first + count)
+        self.proposals += 1
+        proposed = ProposedOperation(
+            f"op-{self.proposals}",
+            "intents",
+            "ann",
+            "",
+            dict.fromkeys(numbers, Ruling()),
+            {number: Ruling("card", "cards-team", exemplars=(exemplar(self.proposals),)) for number in numbers},
+            opens=dict.fromkeys(numbers, opened),
+        )
+        self.both(lambda store: store.operate(self.namespace, proposed))
+
+    @rule(position=POSITIONS, ruled=st.booleans())
+    def retire_by_operation(self, position: int, ruled: bool) -> None:
+        number = self.known(position)
+        states = self.states([number])
+        before = states[number].ruling if number in states else Ruling()
+        self.proposals += 1
+        after = before if ruled else Ruling()
+        proposed = ProposedOperation(
+            f"op-{self.proposals}", "undo", "ann", "", {number: before}, {number: after}, retires=frozenset([number])
+        )
+        self.both(lambda store: store.operate(self.namespace, proposed))
 
     @rule(threshold=st.sampled_from([None, 0.5, 0.9]), most=st.sampled_from([None, 0, 3]), guessed=st.booleans())
     def set_rules(self, threshold: float | None, most: int | None, guessed: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from questream.clustering.merging import Merge
@@ -56,6 +56,24 @@ class Part:
     kept_members: str
 
 
+# Longer than anybody may still be publishing an earlier state of a cluster that an operation retires.
+TOMBSTONE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedCluster:
+    """A cluster that an operation opens before any question comes: the raw sum (d,) of its `members` examples.
+
+    `opened_at` in ms since the epoch. `features` and `representative` are as in its state.
+    """
+
+    members: int
+    vector_sum: Vector
+    opened_at: int
+    features: bytes = b""
+    representative: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ProposedNamings:
     """A change of the names of communities, by one operation, of the levels as they stood when it was proposed."""
@@ -74,7 +92,9 @@ class ProposedOperation:
 
     With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says;
     with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
-    `levels` the names of its intents and topics.
+    `levels` the names of its intents and topics. `opens` has clusters that it opens under the numbers that are next,
+    in their order: the last of `before`, where nothing rules them. Those of `retires` are of no question, and leave the
+    index.
     """
 
     id: str
@@ -88,6 +108,8 @@ class ProposedOperation:
     rules: RulesChange | None = None
     part: Part | None = None
     levels: ProposedNamings | None = None
+    opens: Mapping[int, OpenedCluster] = field(default_factory=dict)
+    retires: frozenset[int] = frozenset()
 
     @property
     def survivor(self) -> int | None:
@@ -142,8 +164,9 @@ class Operations(Protocol):
         """Commit an operation, all of it or nothing; a repeated id answers the operation that it named first.
 
         None where a cluster is not there or not ruled as it was `before`, where the namespace has other rules than it
-        had, or the centroid of one that merges has moved, or where what it undoes is undone or no longer kept: look
-        again. Rules that change are in the log: a proposal of a mirror that has not seen them is stale. Raises
+        had, the centroid of one that merges has moved, a number that it opens is not next, one that it retires has a
+        question, or where what it undoes is undone or no longer kept: look again. Rules that change and clusters that
+        it opens are in the log: a proposal of a mirror that has not seen them is stale. Raises
         RecoveryNeeded.
         """
 

@@ -14,6 +14,7 @@ from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
     OPERATIONS_KEPT,
     REMAINS_KEPT,
+    TOMBSTONE_SECONDS,
     OperationClaim,
     ProposedOperation,
     Remains,
@@ -59,6 +60,12 @@ class RedisOperations(RedisCalls):
                 [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
                 for cluster_id, before in proposed.before.items()
             ],
+            "opens": [
+                [one.members, features_text(one.features) or False, one.representative or "", one.opened_at]
+                for one in proposed.opens.values()
+            ],
+            "retires": sorted(proposed.retires),
+            "tombstone_ms": int(TOMBSTONE_SECONDS * 1000),
             "merge": merge is not None
             and [
                 *(merge.survivor_members, merge.loser_members),
@@ -74,7 +81,8 @@ class RedisOperations(RedisCalls):
         changed = merge or part
         sum_after = b"" if changed is None else to_bytes(changed.vector_sum)
         named = orjson.dumps(names_document(proposed.levels.renamed(0))) if proposed.levels else b""
-        args = [orjson.dumps(request), operation_text(proposed), sum_after, named]
+        opened = [to_bytes(one.vector_sum) for one in proposed.opens.values()]
+        args = [orjson.dumps(request), operation_text(proposed), sum_after, named, *opened]
         number = self._scripts["operate"](keys=keys, args=args)
         if number == b"waits":
             raise waits_to_be_published()

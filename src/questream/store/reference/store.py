@@ -33,6 +33,7 @@ from questream.store.protocol import (
     NO_TOPICS,
     OPERATIONS_KEPT,
     REMAINS_KEPT,
+    TOMBSTONE_SECONDS,
     TURN_SECONDS,
     UNDO_SECONDS,
     AppliedMerge,
@@ -50,6 +51,7 @@ from questream.store.protocol import (
     Mended,
     Merged,
     NamespaceSizes,
+    OpenedCluster,
     OperationClaim,
     OutboxPosition,
     Part,
@@ -561,7 +563,11 @@ class MemoryStore:
                 for i, cluster in ruled.items()
                 if cluster and (cluster.vector_sum is not None or i == proposed.parted)
             }
-            if {i: row.ruling for i, row in rows.items()} != proposed.before:
+            if {i: rows[i].ruling if i in rows else Ruling() for i in {*rows, *proposed.opens}} != proposed.before:
+                return None
+            if list(proposed.opens) != list(range(state.next_id, state.next_id + len(proposed.opens))):
+                return None
+            if any(rows[i].size for i in proposed.retires):
                 return None
             merge = proposed.merge
             if merge is not None and [state.clusters[i].members for i in (merge.survivor, merge.loser)] != [
@@ -580,6 +586,7 @@ class MemoryStore:
             if merge is not None:
                 self._keep_remains(state, state.clusters[merge.survivor], state.clusters[merge.loser])
             changes: list[Change] = []
+            rows |= {i: self._open(state, i, opened) for i, opened in proposed.opens.items()}
             for i, row in rows.items():
                 after = proposed.after[i]
                 is_named = (row.label, row.route) != (after.label, after.route)
@@ -598,8 +605,14 @@ class MemoryStore:
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                if row.exemplars != after.exemplars and cluster.vector_sum is not None and not (merge or part):
-                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, None, after.exemplars))
+                is_moved = row.exemplars != after.exemplars or i in proposed.opens
+                if is_moved and cluster.vector_sum is not None and not (merge or part):
+                    kept = cluster.features or None if i in proposed.opens else None
+                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, kept, after.exemplars))
+                if i in proposed.retires:
+                    self._make_stub(state, i, TOMBSTONE_SECONDS)
+                    cluster.cluster_row = replace(cluster.cluster_row, revision=row.revision + 1)
+                    changes.append(ClusterRemoved(i))
             if proposed.rules is not None:
                 state.rules = replace(proposed.rules.after, operation=number)
                 mean = state.mean or MeanMoved(0, np.zeros(state.identity.dimension, np.float32))
@@ -1172,27 +1185,39 @@ class MemoryStore:
             i for i in (int(text) for _, text in found) if due.among == "aliases" or not _is_kept(state.clusters[i])
         ][:most]
         for i in ids:
-            cluster, old = state.clusters[i], state.clusters[i].cluster_row
-            cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
-            cluster.features = b""
-            cluster.labelled = False
-            cluster.cluster_row = replace(
-                old,
-                revision=old.revision + 1,
-                representative=None,
-                label=None,
-                route=None,
-                in_flight=InFlight(),
-                pinned=False,
-                separations=(),
-                muted=False,
-                resolved_size=None,
-                operation=0,
-                kept_members="",
-            )
-            state.outbox[i] = self._clock() + retention.tombstone_seconds
+            self._make_stub(state, i, retention.tombstone_seconds)
         self._log(state, [] if due.among == "aliases" else [ClusterRemoved(i) for i in ids])
         return ids
+
+    def _make_stub(self, state: _Namespace, i: int, tombstone_seconds: float) -> None:
+        cluster, old = state.clusters[i], state.clusters[i].cluster_row
+        cluster.members, cluster.vector_sum, cluster.merged_into, cluster.retired = 0, None, None, True
+        cluster.features = b""
+        cluster.labelled = False
+        cluster.cluster_row = replace(
+            old,
+            revision=old.revision + 1,
+            representative=None,
+            label=None,
+            route=None,
+            in_flight=InFlight(),
+            pinned=False,
+            separations=(),
+            muted=False,
+            resolved_size=None,
+            operation=0,
+            kept_members="",
+        )
+        state.outbox[i] = self._clock() + tombstone_seconds
+
+    def _open(self, state: _Namespace, cluster_id: int, opened: OpenedCluster) -> ClusterRow:
+        """A cluster of no question."""
+        at = opened.opened_at
+        row = ClusterRow(cluster_id, 0, 0, None, None, at, at, opened.representative or None)
+        state.clusters[cluster_id] = _Cluster(row, opened.members, opened.vector_sum, features=opened.features)
+        state.next_id = cluster_id + 1
+        state.outbox[0] = self._clock()
+        return row
 
     def _forget(self, state: _Namespace) -> None:
         now = self._clock()

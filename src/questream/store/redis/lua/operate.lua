@@ -14,16 +14,22 @@
 --               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it},
 --               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
 --               rules: false, or [JSON of the namespace's rules before, after], '' for none,
---               levels: false, or the version of the levels whose names it changes},
+--               levels: false, or the version of the levels whose names it changes,
+--               opens: [[members, features or false, representative or '', ms] * M]: so many of the clusters, the last ones, are
+--                      opened with the numbers that are next, and no question in them,
+--               retires: [id]: those of the clusters that leave the index, as retire.lua, where no question is in them,
+--               tombstone_ms},
 --       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else '',
---       4 the names of the levels after it
+--       4 the names of the levels after it, then the M sums of those opened
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
---          was before, or a centroid of a merge or the levels have moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
+--          was before, a number that it opens is not next, one that it retires has a question, or a centroid of a merge or the levels have moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
 local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key, remains_key,
   levels_key = unpack(KEYS, 1, 10)
 local request, text, sum_after = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local merge, parting = request.merge, request.part
+local opens, first_opened, retires = request.opens or {}, #request.clusters - #(request.opens or {}), {}
+for _, id in ipairs(request.retires or {}) do retires[id] = true end
 local function cluster_key(i) return KEYS[10 + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
@@ -52,11 +58,16 @@ if not named then return lost('the names of levels cannot be read') end
 if request.levels and levels[1] ~= request.levels then return false end
 local number = math.max(tonumber(count), rules_operation(meta[6]), named)
 for i, cluster in ipairs(request.clusters) do
-  local _, label, route, ruling, exemplars = unpack(cluster)
+  local id, label, route, ruling, exemplars = unpack(cluster)
   local known = redis.call('HMGET', cluster_key(i), 'members', 'size', 'revision', 'label', 'route', 'ruled', 'merged_into',
     'retired', 'exemplars')
   local members, size, revision, known_label, known_route, ruled, merged_into, retired = unpack(known, 1, 8)
-  if size and not (members or merged_into or retired) or members and not is_number(revision) then
+  if i > first_opened then
+    if id ~= tonumber(meta[2]) + i - first_opened - 1 then return false end
+    if revision or size then return lost('the next number is that of a cluster') end
+    members = '0'
+  end
+  if size and not (members or merged_into or retired) or size and members and not is_number(revision) then
     return lost('a cluster is cut short')
   end
   local operation, known_ruling = string.match(ruled or '0 -', '^(%d+) (.+)$')
@@ -74,6 +85,7 @@ for i, cluster in ipairs(request.clusters) do
     or (known[9] or '') ~= exemplars then
     return false
   end
+  if retires[id] and tonumber(size) ~= 0 then return false end
   if merge then
     local whole = redis.call('HMGET', cluster_key(i), unpack(WHOLE))
     if not is_whole(whole) then return lost('a cluster is cut short') end
@@ -97,19 +109,39 @@ if merge then
 end
 for i, cluster in ipairs(request.clusters) do
   local id, label, route, _, exemplars, new_label, new_route, new_ruling, new_exemplars = unpack(cluster)
-  local key = cluster_key(i)
+  local key, opened = cluster_key(i), opens[i - first_opened]
+  if opened then
+    redis.call('HSET', key, 'members', as_text(opened[1]), 'sum', ARGV[4 + i - first_opened], 'size', '0',
+      'created', as_text(opened[4]), 'seen', as_text(opened[4]))
+    if opened[2] then redis.call('HSET', key, 'features', opened[2]) end
+    put(key, 'representative', opened[3])
+    redis.call('ZADD', idle_key, as_text(opened[4]), as_text(id))
+  end
   put(key, 'label', new_label)
   put(key, 'route', new_route)
   redis.call('HSET', key, 'ruled', as_text(number) .. ' ' .. new_ruling)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
-  if exemplars ~= new_exemplars and not (merge or parting) then
+  if (opened or exemplars ~= new_exemplars) and not (merge or parting) then
     put(key, 'exemplars', new_exemplars)
     local centroid = redis.call('HMGET', key, 'members', 'sum')
-    log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars)
+    log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars,
+      unpack(looked_at(opened and opened[2])))
     redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
   end
+  if retires[id] then
+    redis.call('ZREM', idle_key, as_text(id))
+    redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'ruled', 'features',
+      'kept', 'joins', 'absorbed')
+    redis.call('HSET', key, 'retired', '1')
+    redis.call('ZADD', outbox_key, as_text(now_ms + request.tombstone_ms), as_text(id))
+    log.append('removed', as_text(id))
+  end
+end
+if opens[1] then
+  redis.call('HSET', meta_key, 'next', as_text(tonumber(meta[2]) + #opens))
+  redis.call('ZADD', outbox_key, now_ms, '0')
 end
 if merge then
   local features, members_kept = merge[3], merge[4]
