@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from questream.encoder import load_encoder
+from questream.encoder import load_encoder, load_judge
 from questream.errors import ExitCode
-from questream.settings import ModelSettings
+from questream.settings import JudgeSettings, ModelSettings
 from tests.kit.command import Outcome, questream
 from tests.kit.stream import real_questions
 
@@ -139,3 +139,24 @@ def test_a_full_disk_is_told_before_training(
     outcome = questream("train", str(tmp_path / "model"), *arguments)
     assert outcome.code == ExitCode.FAILED
     assert "has 0.1 GB free, its checkpoints and the model take 0.9 GB" in outcome.err
+
+
+def test_a_judge_is_trained_and_loads_as_a_worker_loads_it(tmp_path: Path, arguments: list[str]) -> None:
+    folder = tmp_path / "judge"
+    outcome = questream("train", str(folder), "--judge", *arguments)
+    assert outcome.code == ExitCode.OK, outcome.err
+    report = json.loads(outcome.out)
+    assert report["steps"] > 0
+    assert report["held_out_different"] > 0
+    assert 0 < report["precision"]["after"] <= 1
+    judge = load_judge(JudgeSettings(model=str(folder)), "cpu")
+    assert judge is not None
+    (probability,) = judge.probabilities([("where is my card", "where is my parcel")])
+    assert 0 < probability < 1
+    assert not (folder / "checkpoints").exists()
+
+
+def test_a_judge_needs_pairs_that_differ(tmp_path: Path, arguments: list[str]) -> None:
+    outcome = questream("train", str(tmp_path / "judge"), "--judge", "--hard-negatives", "0", *arguments)
+    assert outcome.code == ExitCode.FAILED
+    assert "too few pairs of different questions" in outcome.err

@@ -17,6 +17,7 @@ from questream.cli.output import print_json, print_line, print_table, remark
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from questream.lab.training.judging import JudgeReport
     from questream.lab.training.report import Report, Watch
 
 _SHOWN_SHARE = 10
@@ -50,6 +51,9 @@ def train(
     compared: Annotated[int, typer.Option(min=100, help="Most held-out questions that are compared.")] = 2_000,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped or was killed.")] = False,
+    judge: Annotated[
+        bool, typer.Option("--judge", help="Train a cross-encoder for judge.model instead, from the model's weights.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune the model of the settings on pairs and groups of your own, and compare both on what was held out.
@@ -61,7 +65,7 @@ def train(
         raise typer.BadParameter("give --pairs, --groups or both; `questream export` writes groups of the stream")
     if mini_batch is not None and mini_batch > batch:
         raise typer.BadParameter(f"--mini-batch {mini_batch} is more than --batch {batch}")
-    from questream.lab.training.files import train_on_files
+    from questream.lab.training.files import train_judge_on_files, train_on_files
     from questream.lab.training.recipe import Recipe
     from questream.lab.training.report import Order
 
@@ -76,6 +80,14 @@ def train(
         seed=seed,
     )
     order = Order(folder, recipe, held_out, compared, save_every, resume)
+    if judge:
+        with _watch() as watch:
+            judged = train_judge_on_files(settings, pairs or [], groups or [], order, watch)
+        if as_json:
+            print_json(asdict(judged) | {"precision": asdict(judged.precision) | {"verdict": judged.precision.verdict}})
+        else:
+            _print_judge(judged)
+        return
     with _watch() as watch:
         report = train_on_files(settings, pairs or [], groups or [], order, watch)
     if as_json:
@@ -106,6 +118,33 @@ def _print_report(report: Report) -> None:
         )
     print_line(f"held out: {report.held_out.texts:,} texts in {report.held_out.groups:,} groups")
     _print_changes(report)
+
+
+def _print_judge(report: JudgeReport) -> None:
+    print_line(f"{report.folder}: a judge from {report.base}, {report.steps} steps")
+    print_line(
+        f"trained on {report.trained_on_same:,} pairs of the same and {report.trained_on_different:,} of near questions"
+        f" that differ; held out: {report.held_out_same:,} and {report.held_out_different:,}"
+    )
+    change, (right, wrong) = report.precision, report.taken_for_same
+    print_table(
+        ["held out", "cosine#", "judge#", "gain#", "95 %#", ""],
+        [
+            [
+                change.figure,
+                f"{change.before:.4f}",
+                f"{change.after:.4f}",
+                f"{change.after - change.before:+.4f}",
+                f"{change.low:+.4f} to {change.high:+.4f}",
+                change.verdict,
+            ]
+        ],
+    )
+    print_line(
+        f"from a probability of {report.min_probability:g} on it takes {right:.1%} of the same for the same, and"
+        f" {wrong:.1%} of those that differ"
+    )
+    print_line(f"To use it: questream run --judge.model {report.folder}")
 
 
 def _print_changes(report: Report) -> None:

@@ -173,12 +173,23 @@ def _labelled_precision(held_out: Corpus, subjects: Sequence[Subject], random: n
         return []
     pairs: Pairs = np.concatenate([held_out.same, held_out.different])
     right = np.arange(len(pairs)) < len(held_out.same)
-    draws = _draws(len(pairs), random)
+    before, after = (
+        np.einsum("ij,ij->i", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
+        for vectors in (subject.vectors for subject in subjects)
+    )
+    return [compare_scores("average precision of labelled pairs", right, before, after, random)]
+
+
+def compare_scores(
+    figure: str, right: NDArray[np.bool_], before: Weights, after: Weights, random: np.random.Generator
+) -> Change:
+    """What the average precision of scored pairs gained: scores (k,) before and after, and which are the same (k,)."""
+    draws = _draws(len(right), random)
     figures = []
-    for vectors in (subject.vectors for subject in subjects):
-        order = np.argsort(-np.einsum("ij,ij->i", vectors[pairs[:, 0]], vectors[pairs[:, 1]]), kind="stable")
+    for scores in (before, after):
+        order = np.argsort(-scores, kind="stable")
         figures.append([average_precision(right[order], drawn[order]) for drawn in draws])
-    return [_change("average precision of labelled pairs", *figures)]
+    return _change(figure, *figures)
 
 
 def _draws(things: int, random: np.random.Generator) -> list[Weights]:

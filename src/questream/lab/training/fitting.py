@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ from questream.lab.training.recipe import Recipe, scaled_warm_up
 from questream.lab.training.report import Fitted, Watch
 from questream.lab.training.sampling import TrainingPairs
 
+_Arguments = TypeVar("_Arguments", bound=TrainingArguments)
+
 RANKING, CONTRASTIVE = "ranking", "contrastive"
 
 _CHECKPOINTS_KEPT = 2
@@ -50,7 +52,7 @@ class Checkpoints:
     def newest(self) -> Path | None:
         """The newest that was written to its end."""
         whole = [path for path in self.folder.glob("checkpoint-*") if (path / _LAST_WRITTEN).is_file()]
-        return max(whole, key=_step_of, default=None)
+        return max(whole, key=step_of, default=None)
 
 
 def fit(
@@ -72,8 +74,8 @@ def fit(
     """
     datasets = _datasets(corpus.texts, pairs)
     batches = _batches(pairs, corpus.groups, recipe)
-    _require_room(model, checkpoints.folder)
-    arguments = _arguments(recipe, checkpoints, device, dtype)
+    require_room(model, checkpoints.folder)
+    arguments = arguments_of(SentenceTransformerTrainingArguments, recipe, checkpoints, device, dtype)
     losses = _losses(model, recipe, list(datasets))
     trainer = _Trainer(
         model=model,
@@ -81,7 +83,7 @@ def fit(
         train_dataset=datasets,
         loss=losses,
         evaluator=list(evaluators),
-        callbacks=[_Reporter(watch)],
+        callbacks=[Reporter(watch)],
         batches=batches,
         groups_of_pairs=corpus.groups[pairs.positives[:, 0]],
     )
@@ -101,14 +103,15 @@ def fit(
     return Fitted(
         steps=trainer.state.global_step,
         warm_up_steps=int(arguments.warmup_steps),
-        resumed_at=_step_of(found) if found else 0,
+        resumed_at=step_of(found) if found else 0,
         batches={name: batches[name] for name in datasets},
         losses={name: type(loss).__name__ for name, loss in losses.items()},
         dtype=dtype,
     )
 
 
-def _step_of(checkpoint: Path) -> int:
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint was written after."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
@@ -150,10 +153,11 @@ def _losses(model: SentenceTransformer, recipe: Recipe, names: Sequence[str]) ->
     return {name: losses[name] for name in names}
 
 
-def _arguments(
-    recipe: Recipe, checkpoints: Checkpoints, device: torch.device, dtype: str
-) -> SentenceTransformerTrainingArguments:
-    return SentenceTransformerTrainingArguments(
+def arguments_of(
+    kind: Callable[..., _Arguments], recipe: Recipe, checkpoints: Checkpoints, device: torch.device, dtype: str
+) -> _Arguments:
+    """What the library's trainer is told of a training, as arguments of this kind."""
+    return kind(
         output_dir=str(checkpoints.folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch,
@@ -205,7 +209,7 @@ class _Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # untyped in 
         self.model.save_pretrained(output_dir or self.args.output_dir, create_model_card=False)
 
 
-class _Reporter(TrainerCallback):
+class Reporter(TrainerCallback):
     """Tells the watch of steps, losses and evaluations."""
 
     def __init__(self, watch: Watch) -> None:
@@ -223,7 +227,8 @@ class _Reporter(TrainerCallback):
         self._watch.evaluated(float(state.epoch or 0), figures)
 
 
-def _require_room(model: SentenceTransformer, folder: Path) -> None:
+def require_room(model: torch.nn.Module, folder: Path) -> None:
+    """Raise QuestreamError where the folder's disk has no room for the checkpoints of the model and itself."""
     weights = sum(parameter.numel() for parameter in model.parameters()) * 4
     # One checkpoint more than are kept stands while it is written; the model itself comes last.
     needed = weights * (_FLOATS_PER_WEIGHT * (_CHECKPOINTS_KEPT + 1) + 1)
