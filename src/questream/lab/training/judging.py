@@ -126,11 +126,11 @@ def _fit(
     recipe, device = order.recipe, choose_device(settings.model.device)
     torch.manual_seed(recipe.seed)  # the head begins as chance has it
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped in transformers
-    verbosity = transformers_logging.get_verbosity()  # type: ignore[no-untyped-call]  # as above
+    verbosity = transformers_logging.get_verbosity()
     # It would tell that the head is new, at length.
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as above
     library = CrossEncoder(str(source), num_labels=1, device=str(device), local_files_only=True)
-    transformers_logging.set_verbosity(verbosity)  # type: ignore[no-untyped-call]  # as above
+    transformers_logging.set_verbosity(verbosity)
     library.max_seq_length = min(2 * recipe.max_tokens, library.max_seq_length or 2 * recipe.max_tokens)
     place = Checkpoints(checkpoints, order.save_every)
     require_room(library, checkpoints)
