@@ -73,13 +73,6 @@ local function rules_operation(text) return tonumber(string.match(text or '', '^
 -- where it cannot be read.
 local function named_by(text) return tonumber(string.match(text or '', '^(%d+) ') or (text or '') == '' and 0 or nil) end
 
--- Put the field `named` of levels, '' for none, in the place of one that no later operation has changed: a release before
--- names wrote levels without them.
-local function put_names(levels_key, named)
-  if named_by(named) < (named_by(redis.call('HGET', levels_key, 'named')) or 0) then return end
-  if named == '' then redis.call('HDEL', levels_key, 'named') else redis.call('HSET', levels_key, 'named', named) end
-end
-
 -- The revision that a cluster stands at, as text, or false where it is gone; for id 0 the namespace's: its mean's question
 -- count + its next cluster's number + the operation that set its rules, false where these are damaged.
 local function revision_of(id, meta_key, cluster_key)

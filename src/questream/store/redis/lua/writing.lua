@@ -20,6 +20,13 @@ local function take_lease(key, field, asking, lease_ms, longest_ms)
   return 1
 end
 
+-- Put the field `named` of levels, '' for none, in the place of one that no later operation has changed: a release before
+-- names wrote levels without them.
+local function put_names(levels_key, named)
+  if named_by(named) < (named_by(redis.call('HGET', levels_key, 'named')) or 0) then return end
+  if named == '' then redis.call('HDEL', levels_key, 'named') else redis.call('HSET', levels_key, 'named', named) end
+end
+
 -- The turns to move the log of a namespace, as the worker of a token finds them. Workers stand in the order they asked:
 -- 'token deadline' with a mark `*` once its turn has begun. Only the first of them moves the log, so that one far away
 -- commits too. A worker that is late has died, or asks again. Workers of earlier releases know no `line` of meta: they
