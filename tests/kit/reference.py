@@ -12,6 +12,9 @@ from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
 
 Floats = NDArray[np.float64]
 
+# What an exemplar that is kept in half precision may score too little.
+HALF_PRECISION = 1e-3
+
 
 @dataclass
 class Cluster:
@@ -111,8 +114,9 @@ class Reference:
         for one in [*pulls, *bars]:
             self.closest_call = min(self.closest_call, abs(one - self.rules.threshold))
         for one in bars:
-            self.closest_call = min(self.closest_call, abs(one - score))
-        return -np.inf if any(one >= max(score, self.rules.threshold) for one in bars) else score
+            self.closest_call = min(self.closest_call, abs(one - score + HALF_PRECISION))
+        turned_away = any(one >= max(score - HALF_PRECISION, self.rules.threshold) for one in bars)
+        return -np.inf if turned_away else score
 
     def takes_rejected(self, taker: Cluster, rejecter: Cluster) -> bool:
         scores = [self.score(one, taker) for one in rejecter.cannot]

@@ -50,6 +50,17 @@ def test_what_is_nearer_to_a_rejected_question_than_to_the_members_does_not_join
     assert (choice.cluster_id, choice.created) == (1, False)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_question_that_opened_a_cluster_and_was_moved_binds_its_like(seed: int) -> None:
+    rules = Rules(0.9, 0.99, similarity="cosine")
+    stepper, question = Stepper(rules, 384), unit_rows(np.random.default_rng(seed).normal(size=(2, 384)))
+    stepper.assign(question)
+    stepper.constrain(1, [exemplar("a", "cannot", question[0])])
+    stepper.constrain(2, [exemplar("b", "must", question[0])])
+    (choice,), _ = stepper.assign(question[:1])
+    assert (choice.cluster_id, choice.created) == (2, False)
+
+
 def test_the_next_best_cluster_takes_what_is_turned_away() -> None:
     stepper = two_clusters()
     question = near_first(0.99)

@@ -2,9 +2,9 @@
 
 An exemplar is scored as a cluster of its own with one member would be, by the formula of `scores.py`. A question that
 is nearer to a `must` exemplar than to the members of its cluster has that score with the cluster. A question whose
-score with a `cannot` exemplar is at least the threshold and its score with the owner does not join the owner: the next
-best cluster takes it, or a new one. Two clusters do not merge automatically where the one would take a question that
-was turned away from the other.
+score with a `cannot` exemplar is at least the threshold and its score with the owner (but for what half precision takes
+off) does not join the owner: the next best cluster takes it, or a new one. Two clusters do not merge automatically
+where the one would take a question that was turned away from the other.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _FLOAT16 = np.dtype("<f2")
 _SMALLEST_LENGTH = 3e-5
+# What half precision may take off an exemplar's score: a question that opened a cluster and was turned away from it is
+# as near to the cluster as to its own exemplar.
+_ROUNDING = 1e-3
 
 
 def pack_vector(vector: Vector) -> bytes:
@@ -114,7 +117,8 @@ class Bound:
         must = self._constraints.must
         pulling, barring = near[near < must], near[near >= must]
         np.maximum.at(scores, self._rows[pulling], of_exemplars[pulling])
-        barred = self._rows[barring][of_exemplars[barring] >= scores[self._rows[barring]]]
+        own = scores[self._rows[barring]] - np.float32(_ROUNDING * length)
+        barred = self._rows[barring][of_exemplars[barring] >= own]
         scores[barred] = -np.inf
         rows: list[int] = barred.tolist()
         return rows
