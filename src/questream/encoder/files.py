@@ -94,14 +94,15 @@ def _why(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or "it refused the call"
 
 
-def download(name: str, revision: str | None, group: str = "model") -> Path:
-    """The folder of a model of the hub in its cache. `group` is that of the settings which name it.
+def download(name: str, revision: str | None, setting: str = "model.name") -> Path:
+    """The folder of a model of the hub in its cache. `setting` is the one that names it.
 
     Raises ModelError.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
+    group = setting.partition(".")[0]
     if revision is None:
         logger.warning("model %s is unpinned: set %s.revision to a commit, or it may change under you", name, group)
     try:
@@ -112,9 +113,9 @@ def download(name: str, revision: str | None, group: str = "model") -> Path:
     except (OSError, HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
         raise ModelError(
-            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check its "
-            f"name, {group}.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once "
-            f"elsewhere and give the settings of {group} its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
+            f"The model {name}{at} could not be had from the hub: {_why(error)}. Check {setting}, "
+            f"{group}.revision and the network (HF_TOKEN for a private model). Without a network, fetch it once "
+            f"elsewhere and set {setting} to its folder, or fill the hub's cache and set HF_HUB_OFFLINE=1."
         ) from error
 
 

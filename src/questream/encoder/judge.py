@@ -75,7 +75,7 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str, str]:
             f"judge.model is {model}, which is not a folder here",
             "give the folder that CrossEncoder.save wrote, or a hub name such as cross-encoder/quora-roberta-base",
         )
-    folder = download(model, revision, "judge")
+    folder = download(model, revision, "judge.model")
     require_safetensors(folder, weights_needed=True)
     return folder, model, folder.name
 
@@ -97,6 +97,6 @@ def _require_cross_encoder(folder: Path) -> None:
         )
     if labels != 1:
         raise ModelError(
-            f"The cross-encoder in {folder} gives {labels} scores, such as those of NLI; a judge has one",
+            f"The cross-encoder in {folder} gives {labels} scores, as those of NLI do, where a judge has one",
             "give judge.model a cross-encoder for duplicates or similarity",
         )
