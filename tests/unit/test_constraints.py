@@ -53,7 +53,10 @@ def test_what_is_nearer_to_a_rejected_question_than_to_the_members_does_not_join
 @pytest.mark.parametrize("seed", range(20))
 def test_a_question_that_opened_a_cluster_and_was_moved_binds_its_like(seed: int) -> None:
     rules = Rules(0.9, 0.99, similarity="cosine")
-    stepper, question = Stepper(rules, 384), unit_rows(np.random.default_rng(seed).normal(size=(2, 384)))
+    stepper, question = (
+        Stepper(rules, 384),
+        unit_rows(np.random.default_rng(seed).normal(size=(2, 384)).astype(np.float32)),
+    )
     stepper.assign(question)
     stepper.constrain(1, [exemplar("a", "cannot", question[0])])
     stepper.constrain(2, [exemplar("b", "must", question[0])])
