@@ -338,6 +338,29 @@ def test_members_share_the_partitions_and_hear_of_each_other(bed: Bed) -> None:
     assert first.group_metadata().generation_id == second.group_metadata().generation_id > generation
 
 
+@pytest.mark.parametrize("bed", ADAPTERS[1:], ids=["confluent"], indirect=True)
+def test_what_was_paused_before_a_rebalance_is_read_after_it(bed: Bed) -> None:
+    listener = Listener()
+    first = bed.member(listener)
+    wait_until(lambda: polled(first) is not None and len(first.assignment()) == 2, "the first has both")
+    first.pause(first.assignment())
+    second = bed.adapter.make_consumer(bed.settings, "guest")
+    second.subscribe(bed.topic, Listener())
+
+    def is_shared() -> bool:
+        polled(first, 0.1)
+        polled(second, 0.1)
+        return len(first.assignment()) == len(second.assignment()) == 1
+
+    wait_until(is_shared, "each has one")
+    second.close(CLOSE_SECONDS)
+    wait_until(lambda: polled(first) is not None and len(first.assignment()) == 2, "the first has both again")
+    first.resume(first.paused())
+    bed.send(b"one", partition=0)
+    bed.send(b"two", partition=1)
+    assert sorted(value or b"" for value in values(first, 2)) == [b"one", b"two"]
+
+
 def test_a_consumer_that_has_not_joined_is_no_member(bed: Bed) -> None:
     assert bed.member().group_metadata().generation_id < 0
 

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -264,6 +265,10 @@ class ConsumerAdapter:
 
     def _reassign(self, partitions: set[Partition]) -> None:
         """Others are assigned: of what was before nothing holds."""
+        if self._paused:
+            # librdkafka would keep them paused, should they come back.
+            with suppress(KafkaException):
+                self._client.resume(_all(self._paused))
         self._rebalances += 1
         self._assigned = partitions
         self._positions, self._paused, self._is_moved = {}, set(), False
