@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ from questream.store.redis.store import RedisStore
 from questream.stream import operations as relay
 from questream.stream.retry import Retry
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
+from tests.kit.stream import WAIT_SECONDS, Reader, Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
 
 SETTINGS = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
@@ -148,10 +149,10 @@ def test_a_missing_topic_stops_no_decision_and_gets_what_waited(
         wait_until(lambda: not waits(store), "the operations are confirmed")
 
 
-def relay_of(stream: Stream) -> relay.OperationRelay:
+def relay_of(stream: Stream, kind: type[OperationTopic] = OperationTopic) -> relay.OperationRelay:
     """What a worker publishes operations by."""
     settings = stream.settings()
-    topic = OperationTopic(settings)
+    topic = kind(settings)
     return relay.OperationRelay(stream.store(), Retry(threading.Event()), topic, settings.kafka.cluster_topic)
 
 
@@ -171,6 +172,38 @@ def test_a_claim_that_another_worker_took_over_is_no_claim(stream: Stream, monke
     with pytest.raises(RecoveryNeeded, match="another worker"):
         first.require(claimed)
     second.require(later)
+
+
+class FarTopic(OperationTopic):
+    """The topic as a worker far from its broker reads it."""
+
+    def published(self, standstill_seconds: float | None = None) -> dict[str, PublishedOperations]:
+        found = super().published(standstill_seconds)
+        time.sleep(0.5)
+        return found
+
+
+def test_workers_that_compare_at_once_let_each_other_go_first(stream: Stream) -> None:
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+    decide(stream.store(), "one", "two")
+    claims: list[relay.Claimed] = []
+
+    def work(delay_seconds: float) -> None:
+        time.sleep(delay_seconds)
+        one = relay_of(stream, FarTopic)
+        ends = time.monotonic() + WAIT_SECONDS
+        while not claims and time.monotonic() < ends:
+            claimed = one.claim("default", 10)
+            claims.extend([] if claimed is None else [claimed])
+            time.sleep(0.05)
+
+    workers = [threading.Thread(target=work, args=[delay]) for delay in (0.0, 0.3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [len(one.records) for one in claims[:1]] == [2]
 
 
 def test_nothing_is_claimed_where_the_topic_has_all_or_the_store_keeps_none(stream: Stream) -> None:

@@ -9,6 +9,7 @@ more.
 from __future__ import annotations
 
 import logging
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,6 +29,9 @@ _CLAIM_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 30.0
 # Decisions wait for it: an open transaction is looked at again later.
 _STANDSTILL_SECONDS = 2.0
+# Claims that were not compared yet take each other's place: workers that read the topic at once would do so for ever.
+_LONGEST_BACKOFF_SECONDS = 10.0
+_BACKOFF_SECONDS = 2.0
 
 
 class Published(Protocol):
@@ -82,10 +86,13 @@ class OperationRelay:
         self._clock = clock
         self._is_there = False
         self._held_until = -_LOOK_AGAIN_SECONDS
+        # By namespace: how often another's claim came between in a row, and until when others go first.
+        self._interrupted: dict[str, tuple[int, float]] = {}
 
     def claim(self, namespace: str, most: int) -> Claimed | None:
         """The next operations of a namespace, about `most` clusters of them; None where none is to be published now."""
-        if self._clock() < self._held_until or not self._topic_is_there():
+        interruptions, others_until = self._interrupted.get(namespace, (0, self._clock()))
+        if self._clock() < max(self._held_until, others_until) or not self._topic_is_there():
             return None
         # One token for each attempt: after one whose end is unknown the topic is read first.
         token = uuid.uuid4().hex[:12]
@@ -94,7 +101,13 @@ class OperationRelay:
             if not self._compare(namespace, token):
                 return None
             claim = self._retry.call(self._store.claim_operations, namespace, token, _CLAIM_SECONDS)
-        if claim is None or not claim.compared:
+        if claim is not None and not claim.compared:
+            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * (interruptions + 1))
+            until = self._clock() + random.uniform(0, longest)  # noqa: S311 - spreads attempts, guards nothing
+            self._interrupted[namespace] = interruptions + 1, until
+            return None
+        self._interrupted.pop(namespace, None)
+        if claim is None:
             return None
         claimed = self._claimed(namespace, token, claim, most)
         if not claimed.records:
