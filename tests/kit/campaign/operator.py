@@ -100,7 +100,6 @@ class Operator:
         self._hands = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
-        self._consumer: KafkaConsumer | None = None
         self._unanswered: Attempt | None = None
         self._failure: BaseException | None = None
         self._lost_at = 0.0
@@ -163,9 +162,6 @@ class Operator:
                     self._on_store(self._decide)
         except BaseException as error:  # raised again by whoever pauses it
             self._failure = error
-        finally:
-            if self._consumer is not None:
-                self._consumer.close(autocommit=False)
 
     def _on_store(self, act: Callable[[Store], None]) -> None:
         """Act on the store as it is now; one that is gone or full, or has to be recovered first, ends that."""
@@ -217,12 +213,13 @@ class Operator:
         """Where the partitions of the input end now; None where Kafka does not answer."""
         topic = self._bed.stream.topics.input_topic
         try:
-            if self._consumer is None:
-                self._consumer = KafkaConsumer(
-                    bootstrap_servers=self._bed.stream.bootstrap_servers, enable_auto_commit=False
-                )
-            found = [TopicPartition(topic, p) for p in self._consumer.partitions_for_topic(topic) or ()]
-            return {at.partition: end for at, end in self._consumer.end_offsets(found).items()}
+            # One that was there before may not know of a partition that was added since.
+            consumer = KafkaConsumer(bootstrap_servers=self._bed.stream.bootstrap_servers, enable_auto_commit=False)
+            try:
+                found = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+                return {at.partition: end for at, end in consumer.end_offsets(found).items()}
+            finally:
+                consumer.close(autocommit=False)
         except KafkaError:
             return None
 
