@@ -19,8 +19,6 @@ from tests.kit.servers import KafkaServer, Link
 from tests.kit.servers.process import free_port
 
 FAULTS = 4
-# What is decided of clusters themselves; `make faults` draws from every kind of operation.
-OF_CLUSTERS = ("label", "pin", "unpin", "separate", "merge")
 # Those that are over soon.
 QUICK = (KilledWorker, StoppedWorker, FrozenWorker, KilledStore, CutPath)
 
@@ -43,7 +41,7 @@ def test_random_faults_cost_no_question_and_break_no_promise(
     say(f"SEED={seed}")
     (plan,) = draw_schedule(seed, FAULTS, QUICK)
     result = RoundOutcome(plan)
-    run_round(result, tmp_path, kafka_factory(links=paths), paths, say, OF_CLUSTERS)
+    run_round(result, tmp_path, kafka_factory(links=paths), paths, say)
     assert all(outcome.survived for outcome in result.outcomes), (seed, result.outcomes, result.violations[:5])
     assert sum(len(outcome.blow) for outcome in result.outcomes) == FAULTS
     assert result.verdict.published["decisions"] > 0

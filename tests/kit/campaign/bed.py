@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import repeat
@@ -39,12 +38,10 @@ META = "questream:{*}:meta"
 class Bed:
     """A context manager: up, with decisions in every partition, when it is entered.
 
-    `paths` lead to the broker, one for each worker at least; `operations` are the kinds that its operator draws from.
+    `paths` lead to the broker, one for each worker at least.
     """
 
-    def __init__(
-        self, folder: Path, kafka: KafkaServer, paths: list[Link], plan: Round, operations: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, kafka: KafkaServer, paths: list[Link], plan: Round) -> None:
         self.folder = folder
         self.kafka = kafka
         self.store = SingleStore(folder / "store", plan.workers) if plan.store == "single" else SentinelStore(folder)
@@ -53,7 +50,6 @@ class Bed:
         self.eras: list[Era] = []
         self._paths = paths
         self._plan = plan
-        self._operations = operations
         self._started = ExitStack()
 
     def __enter__(self) -> Self:
@@ -172,7 +168,7 @@ class Bed:
             raise AssertionError(
                 f"no decision in some partition before any fault:\n{self.workers[0].process.end_of_log()}"
             )
-        self.operator = self._started.enter_context(Operator(self, Random(f"{plan.seed}/operator"), self._operations))
+        self.operator = self._started.enter_context(Operator(self, Random(f"{plan.seed}/operator")))
 
     def _is_drained(self) -> bool:
         committed, asked = self.stream.committed(), self.watch.asked()

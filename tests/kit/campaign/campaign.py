@@ -83,21 +83,14 @@ def run_schedule(
             keep(results[-1])
 
 
-def run_round(
-    result: RoundOutcome,
-    folder: Path,
-    kafka: KafkaServer,
-    paths: list[Link],
-    say: Say,
-    operations: Sequence[str] = (),
-) -> None:
-    """One round, from fresh topics and an empty store to its last verdict; `operations` as in `Bed`."""
+def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: list[Link], say: Say) -> None:
+    """One round, from fresh topics and an empty store to its last verdict."""
     plan = result.plan
     folder.mkdir(parents=True, exist_ok=True)
     say(str(plan))
     losses: list[tuple[int, Window]] = []
     try:
-        with Bed(folder, kafka, paths, plan, operations) as bed:
+        with Bed(folder, kafka, paths, plan) as bed:
             for number, blow in enumerate(plan.blows, 1):
                 outcome = Outcome(blow)
                 result.outcomes.append(outcome)

@@ -88,14 +88,10 @@ class Attempt:
 
 
 class Operator:
-    """Decides every `PAUSE_SECONDS` in a thread of its own, once the bed is up; a context manager.
+    """Decides every `PAUSE_SECONDS` in a thread of its own, once the bed is up; a context manager."""
 
-    `kinds` are those of operations that it draws from; without any, from all.
-    """
-
-    def __init__(self, bed: Bed, random: Random, kinds: Sequence[str] = ()) -> None:
+    def __init__(self, bed: Bed, random: Random) -> None:
         self._bed = bed
-        self._kinds = list(kinds or _KINDS)
         self._random = random
         self._hands = threading.Lock()
         self._ended = threading.Event()
@@ -175,7 +171,7 @@ class Operator:
         if self._unanswered is not None:
             self._attempt(store, self._unanswered)
             return
-        namespace, kind = self._random.choice(NAMESPACES), self._random.choice(self._kinds)
+        namespace, kind = self._random.choice(NAMESPACES), self._random.choice(list(_KINDS))
         live = self._newest(store, namespace)
         plan = _KINDS[kind](self, namespace, live) if len(live) > 1 else None
         if plan is not None:
