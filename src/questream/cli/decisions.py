@@ -1,4 +1,4 @@
-"""`questream clusters label|pin|unpin|separate|history` and `questream undo`: what people decide, and take back."""
+"""`questream clusters label|separate|history` and `questream undo`: what people decide, and take back."""
 
 from __future__ import annotations
 
@@ -127,52 +127,6 @@ def _label_from(path: Path, asked: Asked, yes: bool) -> None:
     print_decided(found, asked.as_json)
     if not found.after and not asked.as_json:
         print_line("all clusters of the file are named so already")
-
-
-@clusters.command("pin")
-def pin(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a cluster never merge automatically.
-
-    Example: questream clusters pin c17 --reason "reviewed"
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.pin(number))
-
-
-@clusters.command("unpin")
-def unpin(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a pinned cluster merge automatically again.
-
-    Example: questream clusters unpin c17
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.unpin(number))
 
 
 @clusters.command("separate")

@@ -1,6 +1,9 @@
-"""`questream clusters mute|unmute|resolve|reopen`: what people say of a cluster as a whole."""
+"""`questream clusters pin|unpin|mute|unmute|resolve|reopen`: what people say of a cluster as a whole."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from questream.cli.binding import clusters
 from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
@@ -15,96 +18,63 @@ from questream.cli.decisions import (
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 
+if TYPE_CHECKING:
+    from questream.operations import Decisions
+    from questream.operations.deciding import Propose
+
 __all__ = ["clusters"]
 
 
-@clusters.command("mute")
-def mute(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a cluster raise no events.
+def _add(name: str, help_: str, propose: Callable[[Decisions, int], Propose]) -> None:
+    """Add a command of this name that proposes something of one cluster."""
 
-    Example: questream clusters mute c17 --reason "known outage"
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.mute(number))
-
-
-@clusters.command("unmute")
-def unmute(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a muted cluster raise events again.
-
-    Example: questream clusters unmute c17
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.unmute(number))
+    @clusters.command(name, help=help_)
+    def decide(
+        cluster: ClusterArgument,
+        config: ConfigOption = None,
+        set_: SetOption = None,
+        namespace: NamespaceOption = None,
+        actor: ActorOption = None,
+        reason: ReasonOption = "",
+        id_: IdOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        del yes
+        number = number_of(cluster)
+        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+        decide_as_asked(asked, lambda by: propose(by, number))
 
 
-@clusters.command("resolve")
-def resolve(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Say that a cluster is dealt with; it returns with the next question.
-
-    Example: questream clusters resolve c17 --reason "fixed in 2.3"
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.resolve(number))
-
-
-@clusters.command("reopen")
-def reopen(
-    cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Let a resolved cluster be open again.
-
-    Example: questream clusters reopen c17
-    """
-    del yes
-    number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.reopen(number))
+_add(
+    "pin",
+    'Let a cluster never merge automatically.\n\nExample: questream clusters pin c17 --reason "reviewed"',
+    lambda by, number: by.pin(number),
+)
+_add(
+    "unpin",
+    "Let a pinned cluster merge automatically again.\n\nExample: questream clusters unpin c17",
+    lambda by, number: by.unpin(number),
+)
+_add(
+    "mute",
+    'Let a cluster raise no events.\n\nExample: questream clusters mute c17 --reason "known outage"',
+    lambda by, number: by.mute(number),
+)
+_add(
+    "unmute",
+    "Let a muted cluster raise events again.\n\nExample: questream clusters unmute c17",
+    lambda by, number: by.unmute(number),
+)
+_add(
+    "resolve",
+    "Say that a cluster is dealt with; it returns with the next question.\n\n"
+    'Example: questream clusters resolve c17 --reason "fixed in 2.3"',
+    lambda by, number: by.resolve(number),
+)
+_add(
+    "reopen",
+    "Let a resolved cluster be open again.\n\nExample: questream clusters reopen c17",
+    lambda by, number: by.reopen(number),
+)
