@@ -338,7 +338,23 @@ def test_members_share_the_partitions_and_hear_of_each_other(bed: Bed) -> None:
     assert first.group_metadata().generation_id == second.group_metadata().generation_id > generation
 
 
-@pytest.mark.parametrize("bed", ADAPTERS[1:], ids=["confluent"], indirect=True)
+def test_a_join_that_ends_between_two_polls_is_not_begun_again(bed: Bed) -> None:
+    listener = Listener()
+    member = bed.member(listener)
+
+    def has_joined() -> bool:
+        member.poll(0.001)
+        time.sleep(0.5)
+        return len(member.assignment()) == 2
+
+    wait_until(has_joined, "the member has both")
+    generation = member.group_metadata().generation_id
+    for _ in range(3):
+        assert has_joined()
+    assert listener.assignments == 1
+    assert member.group_metadata().generation_id == generation
+
+
 def test_what_was_paused_before_a_rebalance_is_read_after_it(bed: Bed) -> None:
     listener = Listener()
     first = bed.member(listener)

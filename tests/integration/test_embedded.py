@@ -86,7 +86,7 @@ def test_broker_carries_a_transaction_with_offsets_through_a_consumer_group() ->
         joined_by = time.monotonic() + EMBEDDED_SESSION_TIMEOUT_SECONDS
         records: list[ConsumerRecord] = []
         while len(records) < 8 and time.monotonic() < joined_by:
-            # To the end: kafka-python forgets a join that a poll ends in the midst of (see `Intake._keep_joining`).
+            # To the end: kafka-python forgets a join that a poll ends in the midst of (see `keep_joining`).
             for batch in consumer.poll((joined_by - time.monotonic()) * 1000).values():
                 records += batch
         assert {record.key for record in records} == {b"%d" % number for number in range(8)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
+from kafka.future import Future
 from kafka.structs import OffsetAndMetadata
 
 from questream.broker.kafka_python.batches import HandedOn, PartitionRecords
@@ -83,10 +84,14 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
         """Have the next poll finish a join that the last one began.
 
         kafka-python forgets a join that new metadata caused if a poll ends between its two requests: the consumer then
-        has no partitions, sends no heartbeats, and waits for ever.
+        has no partitions, sends no heartbeats, and waits for ever. And it throws away a join that succeeds while nobody
+        polls, and begins another: members that do much between their polls join for ever.
         """
-        if self._coordinator.rebalance_in_progress() and not self._coordinator.need_rejoin():
-            self._coordinator.request_rejoin()
+        coordinator = self._coordinator
+        if coordinator.rebalance_in_progress() and not coordinator.need_rejoin():
+            coordinator.request_rejoin()
+        if isinstance(coordinator._join_task, Future):
+            coordinator._join_task = _Join(coordinator._join_task)
 
     def _append_within(self, drained: Any, part: Any, max_records: int, update_offsets: bool) -> int:
         """How many records were taken of so many; all of them, where a poll has as many bytes as it may."""
@@ -108,6 +113,19 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             raise KafkaUnavailable(f"the broker shows no topic {topic}")
         cluster_id, topic_id = self._cluster.cluster_id, self._cluster.topic_id(topic)
         return f"{cluster_id or ''}/{topic_id if topic_id and topic_id.int else ''}/{self.config['group_id']}"
+
+
+class _Join:
+    """The future of a join, which passes for done only where it failed: whoever asks then waits for how it ended."""
+
+    def __init__(self, ended: Any) -> None:
+        self._ended = ended
+        self.add_callback = ended.add_callback
+        self.add_errback = ended.add_errback
+
+    @property
+    def is_done(self) -> bool:
+        return bool(self._ended.failed())
 
 
 class ConsumerAdapter:

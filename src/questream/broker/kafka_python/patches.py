@@ -113,6 +113,12 @@ PATCHES = (
         "test_partitions_added_to_the_input_topic_are_read_although_the_join_outlasts_many_polls",
     ),
     Patch(
+        "a join that succeeds while nobody polls is thrown away and begun again",
+        "kafka.coordinator.base.BaseCoordinator._join_task",
+        "consumer",
+        "tests/contract/test_broker.py::test_a_join_that_ends_between_two_polls_is_not_begun_again",
+    ),
+    Patch(
         "how long a quota holds a producer back is known as an average alone",
         "kafka.net.connection.KafkaConnection._throttle_time",
         "producer",
