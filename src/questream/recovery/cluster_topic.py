@@ -158,6 +158,7 @@ class ClusterTopic:
                     of_namespace = found.setdefault(_namespace(message.key), Published())
                     _note(of_namespace, message.key or b"", message.value, _place(message))
                     _note_home(of_namespace, message.headers)
+            witness.assign(())
         except KafkaUnavailable:
             self.close()
             raise
@@ -271,6 +272,7 @@ class ClusterTopic:
                 if count % _TOLD_EVERY == 0:
                     self.reading = (sum(passed.values()), of)
                 yield message
+            reader.assign(())
             positions.update(ends)
         except KafkaUnavailable:
             self.close()

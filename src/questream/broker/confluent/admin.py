@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types n
 
 from questream.broker.confluent.failures import UNKNOWN_TOPIC, error_of, refusal_of, translated
 from questream.broker.port import GRANT, Brokers, CreatedTopic, FoundTopic, Isolation, Partition
-from questream.errors import KafkaRefused, KafkaTimeout
+from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable
 
 ANSWER_SECONDS = 10.0
 _TOPIC_SECONDS = 30.0
@@ -59,9 +59,11 @@ class AdminAdapter:
 
     @translated("READ")
     def topic_id(self, topic: str) -> str:
-        """The id of a topic, written as a UUID is; empty where the broker has none."""
+        """The id of a topic, written as a UUID is; empty where the broker gives none. Raises KafkaUnavailable."""
         found = described_topics(self._client, [topic]).get(topic)
-        if found is None or found.topic_id is None:
+        if found is None:
+            raise KafkaUnavailable(f"the broker shows no topic {topic}")
+        if found.topic_id is None:
             return ""
         # As text it has Kafka's own form, base64 without padding.
         written = uuid.UUID(bytes=base64.urlsafe_b64decode(f"{found.topic_id}=="))

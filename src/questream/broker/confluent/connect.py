@@ -37,7 +37,9 @@ Client = TypeVar("Client", Consumer, Producer, AdminClient)
 
 _CLIENT_ID = "questream-command"
 _CLOSE_SECONDS = 5.0
+_FETCH_WAIT_SECONDS = 0.1
 _LOOK_SECONDS = 0.1
+_REPLY_SECONDS = 1.0
 _HINTS = ("Disconnected", "disconnected")
 _FILES = ("ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.crl.location", "private key")
 
@@ -110,8 +112,8 @@ def open_reader(
     """As `questream.broker.port.Adapter` has it."""
     config = consumer_config(settings, _CLIENT_ID)
     config |= {"group.id": group_id or NO_GROUP, "isolation.level": isolation}
-    if fetch_wait is not None:
-        config["fetch.wait.max.ms"] = ms(fetch_wait)
+    # What a reader asks waits behind its fetches.
+    config["fetch.wait.max.ms"] = ms(_FETCH_WAIT_SECONDS if fetch_wait is None else fetch_wait)
     consumer = _consumer(settings, config, group_id)
     try:
         yield consumer
@@ -143,7 +145,11 @@ def open_producer(
 @contextmanager
 def open_admin(settings: Settings) -> Iterator[AdminAdapter]:
     """As `questream.broker.port.Adapter` has it."""
-    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _Ear()))
+
+    def ask(client: AdminClient) -> object:
+        return client.describe_cluster(request_timeout=_REPLY_SECONDS).result()
+
+    admin = AdminAdapter(_connected(AdminClient, admin_config(settings, _CLIENT_ID), _Ear(), ask))
     try:
         yield admin
     finally:
@@ -157,7 +163,11 @@ def _consumer(settings: Settings, config: Config, group_id: str | None) -> Consu
         with open_admin(settings) as admin:
             return admin.topic_id(topic)
 
-    return ConsumerAdapter(_connected(Consumer, config, ear), group_id, ask_topic_id, ear.refusal)
+    # Where nothing is asked of it, librdkafka takes a second to connect. Unlike a producer's, this asks for no topic.
+    def ask(client: Consumer) -> object:
+        return client.list_topics(settings.kafka.input_topic, _REPLY_SECONDS)
+
+    return ConsumerAdapter(_connected(Consumer, config, ear, ask), group_id, ask_topic_id, ear.refusal)
 
 
 def _producer(settings: Settings, config: Config, give_up_seconds: float) -> ProducerAdapter:
@@ -167,7 +177,13 @@ def _producer(settings: Settings, config: Config, give_up_seconds: float) -> Pro
     return ProducerAdapter(client, throttle, give_up_seconds, of_group)
 
 
-def _connected(kind: Callable[[Any], Client], config: Config, ear: _Ear) -> Client:
+def _ask_cluster_id(client: Any) -> object:
+    return client.cluster_id(_LOOK_SECONDS)
+
+
+def _connected(
+    kind: Callable[[Any], Client], config: Config, ear: _Ear, ask: Callable[[Client], object] = _ask_cluster_id
+) -> Client:
     """A client, once a broker has answered it. Raises KafkaUnavailable or KafkaRefused with the cause."""
     given = {name: value for name, value in config.items() if name != CONNECT_MS}
     seconds = int(config[CONNECT_MS]) / 1000
@@ -178,16 +194,16 @@ def _connected(kind: Callable[[Any], Client], config: Config, ear: _Ear) -> Clie
     except (ValueError, TypeError, RuntimeError) as error:
         raise KafkaRefused("a client for Kafka cannot be made", "check kafka.options") from error
     deadline = time.monotonic() + seconds
-    while not _has_answer(client):
+    while not _has_answer(client, ask):
         client.poll(0)
         if ear.is_refused or time.monotonic() > deadline:
             raise _explained(ear.cause, given, seconds)
     return client
 
 
-def _has_answer(client: Any) -> bool:
+def _has_answer(client: Client, ask: Callable[[Client], object]) -> bool:
     try:
-        return bool(client.cluster_id(_LOOK_SECONDS))
+        return bool(ask(client))
     except KafkaException:
         return False
 

@@ -113,6 +113,10 @@ class ConsumerAdapter:
 
         def assigned(_: Consumer, partitions: list[TopicPartition]) -> None:
             self._reassign({_at(partition) for partition in partitions})
+            # Nothing is fetched before the next poll: what is asked meanwhile would wait behind each fetch, which waits
+            # for records, and where to begin is known by then.
+            self._client.assign([])
+            self._is_moved = True
             listener.assigned()
 
         def revoked(_: Consumer, __: list[TopicPartition]) -> None:
@@ -129,7 +133,9 @@ class ConsumerAdapter:
         kept = {at: offset for at, offset in self._positions.items() if at in partitions}
         self._reassign(set(partitions))
         self._positions = kept
-        self._is_moved = True
+        self._is_moved = bool(partitions)
+        if not partitions:
+            self._client.unassign()
 
     def assignment(self) -> set[Partition]:
         return set(self._assigned)
