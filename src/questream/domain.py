@@ -14,7 +14,9 @@ Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
 # Label and route, None where there is none.
 Naming = tuple[str | None, str | None]
-Outcome = Literal["joined", "created", "replayed"]
+Outcome = Literal["joined", "created", "replayed", "unmatched"]
+# Whether what joins no cluster opens one.
+Mode = Literal["open", "known-only"]
 CheckedBy = Literal["features", "judge"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
@@ -92,8 +94,10 @@ class RunnerUp:
 class Decision:
     """The one decision a question ever gets. Similarities are cosines in [-1, 1]; `decided_at` in ms since the epoch.
 
-    `cluster_id` and `similarity` are None only for outcome `replayed` with no cluster near enough. `unknown_share` is
-    the share of the text's words, in [0, 1], that the model's tokenizer does not know. `checked_by` says what gave a
+    `cluster_id` is None for outcome `unmatched`, in a namespace where questions open no clusters, and for `replayed`
+    with no cluster near enough. `similarity` is that to the cluster; for `unmatched` to the runner-up, the best that
+    there was, if any. `unknown_share` is the share of the text's words, in [0, 1], that the model's tokenizer does not
+    know. `checked_by` says what gave a
     near cluster a second look, None where nothing did; where one was passed over, it is the runner-up, and `reason`
     says what differs: number, code, name, antonym, negation or direction. `path` has the ids of the topic and the
     intent that the cluster was in, and its own; None where that was not known.
@@ -117,8 +121,8 @@ class Decision:
 
     @property
     def margin(self) -> float | None:
-        """Similarity minus the runner-up's, or None where there is no runner-up."""
-        if self.runner_up is None or self.similarity is None:
+        """Similarity minus the runner-up's, or None where there is no runner-up or no cluster."""
+        if self.runner_up is None or self.similarity is None or self.cluster_id is None:
             return None
         return self.similarity - self.runner_up.similarity
 
@@ -211,7 +215,8 @@ class Ruling:
 class NamespaceRules:
     """What people set for a namespace, in place of the settings of its workers; None leaves a rule to these.
 
-    Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit.
+    Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit. By
+    `mode` questions open clusters, or join those that are known alone.
     `operation` is the number of the last one that set any, 0 where none has.
     """
 
@@ -222,6 +227,7 @@ class NamespaceRules:
     singleton_retention_seconds: float | None = None
     alias_retention_seconds: float | None = None
     max_clusters: int | None = None
+    mode: str | None = None
     operation: int = field(default=0, compare=False)
 
     def values(self) -> dict[str, float | int | str]:
@@ -233,15 +239,16 @@ class NamespaceRules:
         """The inverse of `values`; a rule that this release does not know is left out. Raises ValueError."""
         known = {name: values[name] for name in NAMES_OF_RULES if values.get(name) is not None}
         for name, value in known.items():
-            if not isinstance(value, str) if name == "linkage" else type(value) not in (int, float):
-                raise ValueError("a rule is a number, linkage a text")
+            if not isinstance(value, str) if name in _RULES_OF_TEXT else type(value) not in (int, float):
+                raise ValueError(f"a rule is a number, or a text: {', '.join(sorted(_RULES_OF_TEXT))}")
         return cls(**known, operation=operation)
 
 
 NAMES_OF_RULES = (
     *("threshold", "merge_threshold", "linkage", "retention_seconds", "singleton_retention_seconds"),
-    *("alias_retention_seconds", "max_clusters"),
+    *("alias_retention_seconds", "max_clusters", "mode"),
 )
+_RULES_OF_TEXT = frozenset({"linkage", "mode"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from questream.deciding.config import NamespaceConfig
 from questream.deciding.grouping import Grouping
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
-from questream.domain import ClusterState, Decision, Matrix, Source
+from questream.domain import ClusterState, Decision, Matrix, Mode, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
 from questream.preparing import version_of_function, without_frame
@@ -51,7 +51,7 @@ class Assigned:
 
     @property
     def ids(self) -> list[int]:
-        """Cluster ids in order."""
+        """Cluster ids in order, 0 for a question that is in none."""
         return [decision.cluster_id or 0 for decision in self.decisions]
 
     @property
@@ -71,7 +71,8 @@ class QuestionClusterer:
     Give an `encoder` (see `load_encoder`) to assign texts, or a `dimension` to assign vectors of your own. `threshold`
     overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
     of a mail the question in it, as a worker does by default; `str` leaves all as they are. `judge_features` passes
-    over near clusters whose questions differ in a number, a name or a negation. A `judge` (see `load_judge`) is asked
+    over near clusters whose questions differ in a number, a name or a negation. With `mode="known-only"` what joins no
+    cluster of the store opens none: it has cluster id None, 0 in `ids`. A `judge` (see `load_judge`) is asked
     about clusters less than `judge_margin` above the threshold. `store` defaults to memory.
     With `levels` clusters are grouped to intents and these to topics, from time to time, by this clusterer alone.
     """
@@ -91,6 +92,7 @@ class QuestionClusterer:
         judge_features: bool = True,
         judge: Judge | None = None,
         judge_margin: float = 0.1,
+        mode: Mode = "open",
         namespace: str = "default",
         store: Store | None = None,
         levels: LevelRules | None = None,
@@ -100,6 +102,7 @@ class QuestionClusterer:
             ("granularity", granularity, get_args(Granularity)),
             ("similarity", similarity, get_args(Similarity)),
             ("linkage", linkage, get_args(Linkage)),
+            ("mode", mode, get_args(Mode)),
         ):
             if given not in allowed:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}")
@@ -117,6 +120,7 @@ class QuestionClusterer:
             mean_questions,
             judge_features,
             0.0 if judge is None else judge_margin,
+            mode,
         )
         self.namespace = namespace
         self.prepare = prepare

@@ -202,7 +202,7 @@ class Metrics:
             self.stage_seconds.labels(stage)
         for reason in REASONS:
             self.retired.labels(reason)
-        for outcome in ("joined", "created", "replayed"):
+        for outcome in ("joined", "created", "replayed", "unmatched"):
             self.assignments.labels(outcome)
 
 

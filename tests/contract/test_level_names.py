@@ -129,7 +129,7 @@ def test_a_decision_inherits_what_its_cluster_lacks_and_is_recorded_so(
     assert isinstance(reply, Committed)
     recorded = store.ledger(namespace, "questions", 0).decisions
     for one in rows:
-        assert recorded[one.offset] == decide(one, reply.cluster_rows[one.cluster_id], 1, proposed)
+        assert recorded[one.offset] == decide(one, reply.cluster_rows[one.cluster_id or 0], 1, proposed)
     assert [(recorded[at].label, recorded[at].route) for at in (3, 4)] == [("mine", "card-team"), CARDS]
 
 

@@ -26,7 +26,7 @@ from questream.errors import (
     RecoveryNeeded,
     StoreUnavailable,
 )
-from questream.store.ledger import decide
+from questream.store.ledger import decide, decide_unmatched
 from questream.store.protocol import (
     LAYOUT,
     AskedTurn,
@@ -77,6 +77,11 @@ def vector(*parts: float) -> Vector:
 
 def row(offset: int, cluster_id: int, *, created: bool = False, rank: int = 1) -> LedgerRow:
     return LedgerRow(offset, cluster_id, 1.0 if created else 0.75, created, rank, RunnerUp(9, 0.25), False)
+
+
+def unmatched(offset: int, nearest: RunnerUp | None = RunnerUp(1, 0.25)) -> LedgerRow:  # noqa: B008 - frozen
+    similarity = None if nearest is None else nearest.similarity
+    return LedgerRow(offset, None, similarity, False, 0, nearest, True, 0.5, f"{offset:016x}")
 
 
 def batch(*rows: LedgerRow, prune_below: int = 0, partition: int = 0) -> PartitionBatch:
@@ -1357,3 +1362,55 @@ def test_a_number_that_a_cluster_has_is_never_given_again(store: Store, namespac
     store.require_recovery(namespace)
     recover(store, namespace)
     assert store.load(namespace).next_id == 3
+
+
+def test_a_question_without_a_cluster_is_recorded_and_touches_none(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    near, alone = replace(unmatched(3), checked_by="features", reason="number"), unmatched(5, None)
+    proposed = proposal(join(2, 1, vector(0, 2, 0, 0)), rows=batch(near, row(4, 2), alone), seq=seq)
+    before = store.states(namespace, [1, 2])
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    assert [one.size for one in (*before, *store.states(namespace, [1, 2]))] == [2, 1, 2, 2]
+    ledger = store.ledger(namespace, "questions", 0)
+    assert ledger.head == 5
+    assert ledger.decisions[4].cluster_size == 2
+    for one in (near, alone):
+        assert ledger.decisions[one.offset] == decide_unmatched(one, proposed)
+        assert ledger.decisions[one.offset].outcome == "unmatched"
+        assert ledger.is_of(one.offset, one.fingerprint)
+        assert not ledger.is_of(one.offset, "0123456789abcdef")
+    assert (ledger.decisions[3].reason, ledger.decisions[3].runner_up) == ("number", RunnerUp(1, 0.25))
+    assert (ledger.decisions[5].similarity, ledger.decisions[5].runner_up) == (None, None)
+
+
+def test_a_batch_that_finds_no_cluster_moves_nothing_and_is_recorded(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    proposed = proposal(rows=batch(unmatched(3), unmatched(4)), seq=seq)
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    assert (reply.seq, reply.cluster_rows) == (seq, {})
+    assert store.load(namespace).next_id == 3
+    again = commit(store, namespace, proposed)
+    assert isinstance(again, Replayed)
+    recorded = again.ledgers["questions", 0].decisions
+    assert [recorded[at] for at in (3, 4)] == [decide_unmatched(one, proposed) for one in proposed.partitions[0].rows]
+    assert list(store.cut_ledger(namespace, "questions", 0, 4).decisions) == [0, 1, 2, 3]
+
+
+def test_a_question_that_found_no_cluster_is_stale_once_anything_moved(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    commit(store, namespace, proposal(creation(3, vector(0, 0, 1, 0)), rows=batch(row(3, 3, created=True)), seq=seq))
+    proposed = proposal(rows=batch(unmatched(4)), seq=seq)
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Stale)
+    assert isinstance(commit(store, namespace, replace(proposed, seq=reply.missed.seq)), Committed)
+
+
+def test_a_question_that_found_no_cluster_waits_for_its_turn(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    epoch = store.store_epoch(namespace) or ""
+    store.ask_turns({namespace: AskedTurn(epoch, seq, "other")})
+    reply = commit(store, namespace, replace(proposal(rows=batch(unmatched(3)), seq=seq), turn="mine"))
+    assert isinstance(reply, Stale)
+    assert reply.turn == "other"

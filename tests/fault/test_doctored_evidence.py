@@ -124,6 +124,14 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
     "a decision is there twice": (repeated, {Promise.ONCE}),
     "a decision is there twice and differs": (lambda e: repeated(e, cluster_id="c2"), {Promise.ONE_ID}),
     "the ledger holds another decision": (lambda e: with_output(e, -1, cluster_id="c2"), {Promise.ONE_ID}),
+    "a question that joined is called unmatched": (
+        lambda e: with_output(e, -1, outcome="unmatched"),
+        {Promise.ONE_ID},
+    ),
+    "an unmatched question has a size": (
+        lambda e: with_output(e, -1, outcome="unmatched", cluster_id=None),
+        {Promise.ONE_ID},
+    ),
     "a decision of no question": (lambda e: replace(e, input=e.input[:-1]), {Promise.ONCE}),
     "a header is missing": (
         lambda e: replace(e, output=[replace(e.output[0], headers=()), *e.output[1:]]),

@@ -27,7 +27,7 @@ class Cluster:
 
 @dataclass
 class Answer:
-    cluster_id: int
+    cluster_id: int | None
     created: bool
     similarity: float
     runner_up: tuple[int, float] | None
@@ -127,18 +127,22 @@ class Reference:
 
     def assign(self, question: Floats) -> Answer:
         scored = self.scores(question)
+        cluster: Cluster | None
         for (better, _), (worse, _) in pairwise(scored[:3]):
             self.closest_call = min(self.closest_call, better - worse)
         if scored:
             self.closest_call = min(self.closest_call, abs(scored[0][0] - self.rules.threshold))
         if scored and scored[0][0] >= self.rules.threshold:
-            similarity, cluster = scored[0]
+            similarity, found = scored[0]
             created = False
             others = scored[1:]
-            cluster.size += 1
-            if len(cluster.centroid_members) < self.rules.learning_members:
-                cluster.centroid_members.append(question)
-                self.moved.add(cluster.id)
+            found.size += 1
+            if len(found.centroid_members) < self.rules.learning_members:
+                found.centroid_members.append(question)
+                self.moved.add(found.id)
+            cluster = found
+        elif self.rules.mode == "known-only":
+            similarity, created, others, cluster = scored[0][0] if scored else -1.0, False, scored, None
         else:
             similarity, created, others = 1.0, True, scored
             cluster = Cluster(self.next_id, [question], 1)
@@ -147,6 +151,8 @@ class Reference:
         if len(self.mean_members) < self.rules.learning_questions:
             self.mean_members.append(question)
         runner_up = (others[0][1].id, others[0][0]) if others else None
+        if cluster is None:
+            return Answer(None, False, similarity, runner_up, 0)
         return Answer(cluster.id, created, similarity, runner_up, cluster.size)
 
     def merge(self) -> list[tuple[int, int]]:

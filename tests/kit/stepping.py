@@ -30,7 +30,7 @@ class Stepper:
         """Choices of one batch, and each question's cluster size at its decision."""
         assigner = BatchAssigner(vectors, self.mirror, self.rules, features)
         plan = assigner.plan()
-        sizes = [self.sizes.get(choice.cluster_id, 0) + choice.rank for choice in plan.choices]
+        sizes = [self.sizes.get(choice.cluster_id or 0, 0) + choice.rank for choice in plan.choices]
         mean = MeanMoved(self.mirror.mean_questions + plan.mean_learned, assigner.mean_sum(plan))
         moves = [
             ClusterMoved(cluster_id, plan.touched[cluster_id].members, vector_sum, pack(plan.touched[cluster_id].kept))

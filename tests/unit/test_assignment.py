@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -25,12 +27,19 @@ def stream(seed: int, questions: int, topics: int, dimension: int, spread: float
     return unit_rows(chosen + spread * random.normal(size=(questions, dimension)) + shared)
 
 
-def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rules, tie: float = TIE) -> bool:
-    """Whether the comparison reached the end; it stops at a call too close for float32 and float64 to agree on."""
+def assert_same_as_one_by_one(
+    vectors: Matrix, batch_questions: int, rules: Rules, tie: float = TIE, known_only_from: int | None = None
+) -> bool:
+    """Whether the comparison reached the end; it stops at a call too close for float32 and float64 to agree on.
+
+    From a question on, questions may open no clusters.
+    """
     reference = Reference(rules, vectors.shape[1])
     stepper = Stepper(rules, vectors.shape[1])
     for start in range(0, len(vectors), batch_questions):
         batch = vectors[start : start + batch_questions]
+        if known_only_from is not None and start >= known_only_from:
+            reference.rules = stepper.rules = replace(rules, mode="known-only")
         choices, sizes = stepper.assign(batch)
         for question, choice, size in zip(batch, choices, sizes, strict=True):
             answer = reference.assign(question.astype(np.float64))
@@ -66,6 +75,7 @@ def assert_same_as_one_by_one(vectors: Matrix, batch_questions: int, rules: Rule
     merge_above=st.floats(-0.6, 0.2),
     centroid_members=st.sampled_from([1, 2, 5, 256]),
     mean_questions=st.sampled_from([0, 7, 1000]),
+    known_only_from=st.sampled_from([None, 0, 1, 10]),
 )
 def test_a_batch_decides_as_one_by_one_does(
     seed: int,
@@ -80,10 +90,26 @@ def test_a_batch_decides_as_one_by_one_does(
     merge_above: float,
     centroid_members: int,
     mean_questions: int,
+    known_only_from: int | None,
 ) -> None:
     rules = Rules(threshold, threshold + merge_above, similarity, linkage, centroid_members, mean_questions)
     vectors = stream(seed, questions, topics, 16, spread, background)
-    assume(assert_same_as_one_by_one(vectors, batch_questions, rules))
+    assume(assert_same_as_one_by_one(vectors, batch_questions, rules, known_only_from=known_only_from))
+
+
+def test_where_questions_open_no_clusters_one_that_joins_none_tells_the_nearest() -> None:
+    stepper = Stepper(Rules(0.8, 0.8, similarity="cosine", mode="known-only"), 2)
+    vectors = unit_rows(np.array([[1, 0], [1, 1], [1, 0.1]], np.float32))
+    (none,), sizes = stepper.assign(vectors[:1])
+    assert (none.cluster_id, none.similarity, none.runner_up, none.created, sizes) == (None, -1.0, None, False, [0])
+    stepper.mirror.apply([ClusterMoved(7, 1, vectors[0])])
+    (far, near), sizes = stepper.assign(vectors[1:])
+    assert far.is_unmatched
+    assert far.runner_up is not None
+    assert (far.runner_up.cluster_id, far.runner_up.similarity) == (7, far.similarity)
+    assert far.similarity == pytest.approx(0.5**0.5, abs=1e-5)
+    assert (near.cluster_id, near.rank, sizes) == (7, 1, [0, 1])
+    assert stepper.mirror.count == 1
 
 
 def test_the_same_question_again_and_again_is_one_cluster() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -18,7 +19,7 @@ from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, Me
 from questream.clustering.replanning import MadePlan
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.clustering.second_look.features import features
-from questream.domain import Exemplar, Matrix
+from questream.domain import Exemplar, Matrix, Mode
 from tests.kit.stepping import Stepper, unit_rows
 
 DIMENSION = 24
@@ -80,6 +81,7 @@ def assert_same(plan: Plan, fresh: Plan) -> None:
     threshold=st.floats(0.3, 0.8),
     mean_questions=st.sampled_from([0, 20, 1000]),
     looks=st.booleans(),
+    mode=st.sampled_from(["open", "known-only"]),
 )
 def test_a_plan_made_again_is_that_of_a_fresh_batch(
     seed: int,
@@ -91,6 +93,7 @@ def test_a_plan_made_again_is_that_of_a_fresh_batch(
     threshold: float,
     mean_questions: int,
     looks: bool,
+    mode: Mode,
 ) -> None:
     rules = Rules(threshold, 0.95, similarity, linkage, 4, mean_questions)
     vectors, random = rows_of(seed, 40 + questions, spread), np.random.default_rng(seed)
@@ -99,6 +102,7 @@ def test_a_plan_made_again_is_that_of_a_fresh_batch(
     stepper = Stepper(rules, DIMENSION)
     stepper.assign(vectors[questions:], asked and asked[questions:])
     batch, own = vectors[:questions], asked and asked[:questions]
+    rules = replace(rules, mode=mode)
     assigner = BatchAssigner(batch, stepper.mirror, rules, own)
     assigner.plan()
     for count in changes:
@@ -114,6 +118,7 @@ def test_a_correction_of_an_operator_is_heeded_by_a_plan_made_again() -> None:
     stepper.assign(vectors)
     assigner = BatchAssigner(vectors[:8], stepper.mirror, rules)
     joined = assigner.plan().choices[0].cluster_id
+    assert joined is not None
     exemplar = Exemplar("1", "cannot", pack_vector(vectors[0]))
     vector_sum = stepper.mirror.vector_sum(joined).copy()
     moved = ClusterMoved(joined, stepper.mirror.member_count(joined), vector_sum, exemplars=(exemplar,))

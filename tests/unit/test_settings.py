@@ -117,6 +117,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "model.max_tokens": "77",
         "clusters.similarity": "cosine",
         "clusters.linkage": "first",
+        "clusters.mode": "known-only",
         "clusters.granularity": "intent",
         "clusters.threshold": "-0.25",
         "clusters.merge_threshold": "0.25",

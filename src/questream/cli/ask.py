@@ -13,6 +13,8 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 if TYPE_CHECKING:
     from questream.operations import Answer, Candidate
 
+_WITHOUT_CLUSTER = {"unmatched": "It would be unmatched: questions open no clusters in this namespace."}
+
 
 def ask(
     text: Annotated[str, typer.Argument(help="The question.")],
@@ -50,6 +52,7 @@ def _document(answer: Answer) -> dict[str, Any]:
     rows = [_row(candidate) for candidate in answer.candidates]
     return {
         "cluster": None if answer.joins is None else _row(answer.joins),
+        "outcome": answer.outcome,
         "nearest": rows,
         "truncated": answer.truncated,
         "unknown_share": round(answer.unknown_share, 6),
@@ -76,7 +79,7 @@ def _print_document(document: dict[str, Any]) -> None:
     if document["cluster"]:
         print_line(f"It would join {printable(document['cluster']['cluster_id'])}.")
     else:
-        print_line("It would open a new cluster.")
+        print_line(_WITHOUT_CLUSTER.get(str(document.get("outcome")), "It would open a new cluster."))
     print_table(
         ["cluster", "similarity#", "size#", "label", "question"],
         ([printable(row["cluster_id"]), f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),

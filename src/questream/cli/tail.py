@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from questream.tools.following import Seen
 
-_COLOURS = {"created": "green", "joined": "cyan", "replayed": "yellow"}
+_COLOURS = {"created": "green", "joined": "cyan", "replayed": "yellow", "unmatched": "magenta"}
 
 
 def tail(

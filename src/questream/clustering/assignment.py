@@ -57,8 +57,9 @@ class BatchAssigner:
         close = self._rules.close
         calls = []
         for i, choice in enumerate(plan.choices):
-            if not choice.created and choice.similarity < close:
-                call = _call(i, choice.cluster_id, plan.touched.get(choice.cluster_id))
+            cluster_id = choice.cluster_id
+            if cluster_id is not None and not choice.created and choice.similarity < close:
+                call = _call(i, cluster_id, plan.touched.get(cluster_id))
                 if call not in self._verdicts:
                     calls.append(call)
         return calls
@@ -113,19 +114,13 @@ class BatchAssigner:
             row = found.row
             if replay:
                 replay.note(i, row, opens=row == products.count, is_kept=kept is not None)
-            cluster = touched.get(row)
-            if cluster is None:
-                expected = int(mirror.members[row]) if row < mirror.count else 0
-                cluster = touched[row] = Touched(int(ids[row]), expected, unpack(mirror.kept(int(ids[row]))))
-            self._join(i, row, cluster, products, float(dot_mean_sum[i]))
-            if not replay and cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
-                neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
-            rank, created = len(cluster.questions), cluster.created and len(cluster.questions) == 1
-            choices.append(
-                Choice(
-                    cluster.cluster_id, found.similarity, created, rank, found.runner_up, found.checked_by, found.reason
-                )
-            )
+            cluster = None
+            if row is not None:
+                cluster = self._touched(row, ids, touched)
+                self._join(i, row, cluster, products, float(dot_mean_sum[i]))
+                if not replay and cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
+                    neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
+            choices.append(_choice(found, cluster))
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
                 bound.learn_mean(i)
@@ -164,7 +159,7 @@ class BatchAssigner:
         touched: dict[int, Touched],
         taken: list[int],
     ) -> Found:
-        """The row to join or, at len(scores), to open; the rows whose scores are taken out are added to `taken`."""
+        """The row to join or, at len(scores), to open, or none; `taken` gets the rows whose scores are taken out."""
         features = self._features[i]
         passed_over, reason = None, None
         checked_by: CheckedBy | None = None
@@ -185,7 +180,18 @@ class BatchAssigner:
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
             row, similarity = _take_best(scores, length, taken)
-        return Found(len(scores), 1.0, passed_over or _runner_up(row, similarity, ids), checked_by, reason)
+        nearest = passed_over or _runner_up(row, similarity, ids)
+        if self._rules.mode == "known-only":
+            return Found(None, nearest.similarity if nearest else -1.0, nearest, checked_by, reason)
+        return Found(len(scores), 1.0, nearest, checked_by, reason)
+
+    def _touched(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Touched:
+        """What the batch does to the cluster of a row: one that is there, or the next to be opened."""
+        cluster = touched.get(row)
+        if cluster is None:
+            expected = int(self._mirror.members[row]) if row < self._mirror.count else 0
+            cluster = touched[row] = Touched(int(ids[row]), expected, unpack(self._mirror.kept(int(ids[row]))))
+        return cluster
 
     def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
         cluster = touched.get(row)
@@ -244,6 +250,15 @@ def _score_row(
     np.multiply(dots[:count], products.scale[:count], out=view)
     products.add_terms(view, constant, length, scratch[:count])
     return view
+
+
+def _choice(found: Found, cluster: Touched | None) -> Choice:
+    """What a question got that has just joined the cluster, if any."""
+    rest = found.runner_up, found.checked_by, found.reason
+    if cluster is None:
+        return Choice(None, found.similarity, False, 0, *rest)
+    rank = len(cluster.questions)
+    return Choice(cluster.cluster_id, found.similarity, cluster.created and rank == 1, rank, *rest)
 
 
 def _call(i: int, cluster_id: int, touched: Touched | None) -> Call:

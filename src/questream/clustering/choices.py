@@ -16,18 +16,30 @@ from questream.domain import CheckedBy, RunnerUp
 class Choice:
     """What one question got. `rank` counts the batch's questions in the same cluster, from 1.
 
-    For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough.
+    For a created cluster `similarity` is 1 (to itself) and the runner-up is the nearest that was not near enough. A
+    question without a cluster has rank 0; the runner-up is the nearest cluster, if there is any, and `similarity` that
+    to it, else -1.
     `checked_by` is what gave a near cluster a second look. Where it was passed over, `reason` says why, and it is the
     runner-up.
     """
 
-    cluster_id: int
+    cluster_id: int | None
     similarity: float
     created: bool
     rank: int
     runner_up: RunnerUp | None
     checked_by: CheckedBy | None = None
     reason: Reason | None = None
+
+    @property
+    def is_unmatched(self) -> bool:
+        """Whether it is in no cluster."""
+        return self.cluster_id is None
+
+    @property
+    def joins(self) -> bool:
+        """Whether it goes to a cluster that was there."""
+        return not self.created and not self.is_unmatched
 
 
 class Call(NamedTuple):
@@ -91,6 +103,11 @@ class Plan:
         return bool(self.mean_learned) or any(touched.learned for touched in self.touched.values())
 
     @property
+    def needs_head(self) -> bool:
+        """Whether it holds only while nobody else moves the log: what a question did not find may be there by now."""
+        return self.moves_log or any(choice.is_unmatched for choice in self.choices)
+
+    @property
     def moved(self) -> list[int]:
         """Clusters that existed for at least one question before they learned: those which may now be one with another.
 
@@ -101,9 +118,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The row that a question goes to, the next one to open it, and the rest of its choice."""
+    """The row that a question goes to, the next one to open it, None for no cluster; and the rest of its choice."""
 
-    row: int
+    row: int | None
     similarity: float
     runner_up: RunnerUp | None
     checked_by: CheckedBy | None

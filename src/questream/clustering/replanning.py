@@ -94,7 +94,9 @@ class MadePlan:
             return choice
         if runner_up is not None and runner_up.cluster_id >= own:
             runner_up = RunnerUp(runner_up.cluster_id + shift, runner_up.similarity)
-        cluster_id = choice.cluster_id + shift if choice.cluster_id >= own else choice.cluster_id
+        cluster_id = choice.cluster_id
+        if cluster_id is not None and cluster_id >= own:
+            cluster_id += shift
         return replace(choice, cluster_id=cluster_id, runner_up=runner_up)
 
 
@@ -122,8 +124,10 @@ class Replay:
         `dots` are its products with the sums and `ids` the clusters, by row; the rest is as in ScoreTerms.
         """
         choice = self._choices[i]
-        row = None if choice is None else products.count if choice.created else self._row_of(choice.cluster_id)
-        if choice is None or row is None or row in self._moved:
+        if choice is None:
+            return None
+        row = products.count if choice.created else self._row_of(choice.cluster_id)
+        if row in self._moved or (row is None and not choice.is_unmatched):
             return None
         if choice.runner_up is not None:
             next_row = self._row_of(choice.runner_up.cluster_id)
@@ -141,18 +145,18 @@ class Replay:
             choice = beside
         return Found(row, choice.similarity, choice.runner_up, choice.checked_by, choice.reason)
 
-    def note(self, i: int, row: int, *, opens: bool, is_kept: bool) -> None:
-        """Question `i` goes to `row`, which it `opens`, or one that is there."""
+    def note(self, i: int, row: int | None, *, opens: bool, is_kept: bool) -> None:
+        """Question `i` goes to `row`, which it `opens`, or one that is there, or to none."""
         planned = self._planned[i]
-        if opens and planned.created:
+        if opens and planned.created and planned.cluster_id is not None and row is not None:
             self._opened[planned.cluster_id] = row
         elif not is_kept:
             before = self._row_of(planned.cluster_id)
             if row != before or row in self._changed:
-                self._moved.extend({row, *(() if before is None else (before,))} - set(self._moved))
+                self._moved.extend({one for one in (row, before) if one is not None} - set(self._moved))
 
-    def _row_of(self, cluster_id: int) -> int | None:
-        return self._mirror.row_of.get(cluster_id, self._opened.get(cluster_id))
+    def _row_of(self, cluster_id: int | None) -> int | None:
+        return None if cluster_id is None else self._mirror.row_of.get(cluster_id, self._opened.get(cluster_id))
 
 
 def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer: bool) -> Choice | None:
@@ -161,13 +165,14 @@ def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer:
     `may_pass_fewer`: a cluster that differed from the question may have moved away from it.
     """
     runner_up = choice.runner_up
-    if near.similarity >= (threshold if choice.created else choice.similarity) - _ROUNDING:
+    if near.similarity >= (choice.similarity if choice.joins else threshold) - _ROUNDING:
         return None
     if choice.reason is not None:
         # As many as are ever looked at may have been passed over: without one, the next would be looked at.
-        return None if choice.created and may_pass_fewer else choice
+        return choice if choice.joins or not may_pass_fewer else None
     if runner_up is None or near.similarity > runner_up.similarity + _ROUNDING:
-        return replace(choice, runner_up=near)
+        similarity = near.similarity if choice.is_unmatched else choice.similarity
+        return replace(choice, runner_up=near, similarity=similarity)
     return choice if near.similarity < runner_up.similarity - _ROUNDING else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from questream.domain import NamespaceRules
+from questream.domain import Mode, NamespaceRules
 
 Similarity = Literal["centred", "cosine"]
 Linkage = Literal["adaptive", "average", "centroid", "first"]
@@ -25,7 +25,8 @@ class Rules:
     too. A centroid learns from its first `centroid_members` members, the stream's mean from the first `mean_questions`.
     `scores.py` says what a linkage compares. With `judge_features` a second look passes over clusters of questions that
     differ in a number, a name, a negation and the like (`second_look`). Where there is a judge, it is asked about
-    clusters whose similarity is less than `judge_margin` above the threshold.
+    clusters whose similarity is less than `judge_margin` above the threshold. With mode `known-only` what joins no
+    cluster opens none.
     """
 
     threshold: float
@@ -36,6 +37,7 @@ class Rules:
     mean_questions: int = 1000
     judge_features: bool = True
     judge_margin: float = 0.0
+    mode: Mode = "open"
 
     def in_force(self, of_namespace: NamespaceRules) -> Rules:
         """These, but for what people set for the namespace.
@@ -50,7 +52,8 @@ class Rules:
         if merge_threshold is None:
             merge_threshold = threshold if follows else self.merge_threshold
         linkage = cast("Linkage", of_namespace.linkage or self.linkage)
-        return replace(self, threshold=threshold, merge_threshold=merge_threshold, linkage=linkage)
+        mode = cast("Mode", of_namespace.mode or self.mode)
+        return replace(self, threshold=threshold, merge_threshold=merge_threshold, linkage=linkage, mode=mode)
 
     @property
     def judges(self) -> bool:

@@ -25,7 +25,7 @@ from questream.deciding.states import live_state, namespace_state
 from questream.deciding.turns import Turns
 from questream.domain import ClusterEvent
 from questream.errors import Contended, NamespaceRefused, QuestreamError
-from questream.store.ledger import decide
+from questream.store.ledger import decide, decide_unmatched
 from questream.store.protocol import Committed, LedgerRow, Proposal, Replayed, Stale, Store, Tail, Turn, Whose
 
 # Losing a race is normal at a cold start and costs a rescore of what the winner moved. Every loss is somebody's commit,
@@ -160,7 +160,7 @@ class Clusterer:
             if attempt is None:
                 attempt = attempts[batch.namespace] = self._begin(batch)
             if attempt.turn == "other" or (
-                attempt.turn == "" and self._turns.token(batch.namespace) and attempt.planned().moves_log
+                attempt.turn == "" and self._turns.token(batch.namespace) and attempt.planned().needs_head
             ):
                 asking.append(batch)
         started = time.perf_counter()
@@ -278,7 +278,10 @@ class Clusterer:
         model = attempt.config.identity.model
         joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
         for i, row in zip(batch.pending, attempt.rows, strict=True):
-            batch.decisions[i] = decide(row, reply.cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
+            if row.cluster_id is None:
+                batch.decisions[i] = decide_unmatched(row, proposal)
+            else:
+                batch.decisions[i] = decide(row, reply.cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
         batch.outbox_position = reply.outbox_position
         self._merging.note_moved(namespace, plan.moved)
         may_merge = plan.may_merge

@@ -10,7 +10,7 @@ from questream.preparing import version_of
 from questream.store.protocol import Identity, StreamTopics
 
 _SHARED_OF_CLUSTERS = {
-    *("merge_threshold", "centroid_members", "mean_questions", "keep_texts", "shared", "max_clusters"),
+    *("merge_threshold", "centroid_members", "mean_questions", "keep_texts", "shared", "max_clusters", "mode"),
     *("retention_seconds", "singleton_retention_seconds", "alias_retention_seconds"),
 }
 
@@ -45,6 +45,7 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
         mean_questions=clusters.mean_questions,
         judge_features=settings.judge.features,
         judge_margin=0.0 if settings.judge.model is None else settings.judge.margin,
+        mode=clusters.mode,
     )
 
 

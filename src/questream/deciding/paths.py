@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from questream.clustering.levels import LevelRules, Levels, Node, leaf, place, place_new
@@ -82,8 +82,9 @@ class Paths:
         if known is not stored or len(placed) > _MOST_PLACED:
             placed = {}
         self._placed[namespace] = (stored, placed)
-        opened = {row.cluster_id: at for at, row in enumerate(rows) if row.created}
-        self._place(mirror, stored.levels, placed, [row.cluster_id for row in rows if row.cluster_id > stored.opened])
+        clusters = {row.cluster_id for row in rows if row.cluster_id is not None}
+        opened = {row.cluster_id: at for at, row in enumerate(rows) if row.created and row.cluster_id is not None}
+        self._place(mirror, stored.levels, placed, {i for i in clusters if i > stored.opened})
         # Of this plan alone: another may open other clusters under these numbers.
         here = {i: into for i, into in placed.items() if i not in opened}
         if opened:
@@ -92,11 +93,11 @@ class Paths:
             here |= dict(
                 zip(opened, place_new(mirror, levels, self._rules, vectors[list(opened.values())]), strict=True)
             )
-        paths = {row.cluster_id: _path(stored, here, row.cluster_id) for row in rows}
-        return [_on_path(row, stored, paths[row.cluster_id]) for row in rows]
+        paths = {i: _path(stored, here, i) for i in clusters}
+        return [_on_path(row, stored, None if row.cluster_id is None else paths[row.cluster_id]) for row in rows]
 
     def _place(
-        self, mirror: Mirror, levels: Levels, placed: dict[int, Node | None], cluster_ids: Sequence[int]
+        self, mirror: Mirror, levels: Levels, placed: dict[int, Node | None], cluster_ids: Collection[int]
     ) -> None:
         """Find where clusters of the mirror are that were not looked at yet."""
         new = sorted({i for i in cluster_ids if i not in placed and i in mirror.row_of})

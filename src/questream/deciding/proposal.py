@@ -38,7 +38,7 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
     return LedgerRow(
         arrival.source.offset,
         choice.cluster_id,
-        round(choice.similarity, SIMILARITY_DIGITS),
+        round(choice.similarity, SIMILARITY_DIGITS) if choice.runner_up or not choice.is_unmatched else None,
         choice.created,
         choice.rank,
         rounded(choice.runner_up),

@@ -9,7 +9,7 @@ from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
 from questream.deciding.close_calls import Judge, with_verdicts
-from questream.domain import ClusterState
+from questream.domain import ClusterState, Mode, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.store.protocol import Store
@@ -26,12 +26,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where a question would go: the nearest clusters, best first, and the one that it joins, None for a new one."""
+    """Where a question would go: the nearest clusters, best first, and the one that it joins, None if it joins none.
+
+    By the `mode` of the namespace it opens a cluster then, or is unmatched.
+    """
 
     candidates: list[Candidate]
     joins: Candidate | None
     truncated: bool
     unknown_share: float = 0.0
+    mode: Mode = "open"
+
+    @property
+    def outcome(self) -> Outcome:
+        """What its decision would be called."""
+        if self.joins is not None:
+            return "joined"
+        return "unmatched" if self.mode == "known-only" else "created"
 
 
 def ask(
@@ -88,4 +99,4 @@ def ask_mirror(
     ]
     cluster = assigned(neighbours, rules.threshold).cluster
     joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)
-    return Answer(candidates[:limit], joins, tokens.truncated, tokens.unknown_share)
+    return Answer(candidates[:limit], joins, tokens.truncated, tokens.unknown_share, rules.mode)

@@ -212,13 +212,13 @@ class _Planner:
             return
         bare = Mirror(self.mirror.dimension)
         bare.apply([MeanMoved(self.mirror.mean_questions, self.mirror.mean_sum)])
-        steady = replace(self.rules, mean_questions=self.mirror.mean_questions)
+        steady = replace(self.rules, mean_questions=self.mirror.mean_questions, mode="open")
         looks = [features(intent.examples[row]) for row in rows]
         groups: dict[int, list[int]] = {}
         for row, choice in zip(
             rows, BatchAssigner(intent.vectors[list(rows)], bare, steady, looks).plan().choices, strict=True
         ):
-            groups.setdefault(choice.cluster_id, []).append(row)
+            groups.setdefault(choice.cluster_id or 0, []).append(row)
         for group in groups.values():
             yield from (group[at : at + EXEMPLARS_KEPT] for at in range(0, len(group), EXEMPLARS_KEPT))
 

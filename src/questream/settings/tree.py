@@ -430,6 +430,11 @@ class ClusterSettings(Group):
         description="Most clusters of a namespace; with more, those idle for longest in stream time are retired within "
         "seconds, of the older half single questions first, but none with a label or a route; unset: no limit.",
     )
+    mode: Literal["open", "known-only"] = Field(
+        default="open",
+        description="`open`: a question that joins no cluster opens one. `known-only`: it gets no cluster, outcome "
+        "`unmatched`; clusters are opened by people alone, as with `questream intents import`.",
+    )
     max_namespaces: int = Field(
         default=1000,
         ge=1,

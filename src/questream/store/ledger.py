@@ -4,15 +4,16 @@ The JSON holds what makes each decision: the worker writes all of it but `cluste
 knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`, {offset: share}, is left out where no
 question has a share of unknown words; `checked`, {offset: [checked_by, reason or ""]}, where no near cluster got a
 second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known; `inherited`, {cluster id:
-[label or "", route or ""]} of what the cluster is in, where no such has any. `fingerprints` has those of the rows'
-records, in their order. A later release may add fields to the object, to rows and to clusters; one that
-changes what is there writes a `version`.
+[label or "", route or ""]} of what the cluster is in, where no such has any; `unmatched`, [[offset, nearest cluster or
+0, similarity, truncated, fingerprint]] of the questions without a cluster, which have no row, where there are none.
+`fingerprints` has those of the rows' records, in their order. A later release may add fields to the object, to rows and
+to clusters; one that changes what is there writes a `version`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ from questream.store.redis.codec import require_version
 _ROW_FIELDS = 8
 _CLUSTER_FIELDS = 3
 _CHECKED_FIELDS = 2
+_UNMATCHED_FIELDS = 5
 
 
 def other_stream(topic: str, identity: str) -> str:
@@ -40,6 +42,7 @@ def topic_of(stream: str) -> str:
 
 def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     """The entry up to its open `clusters` field."""
+    in_clusters = [row for row in batch.rows if row.cluster_id is not None]
     rows = [
         [
             row.offset,
@@ -51,26 +54,29 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
             row.runner_up.similarity if row.runner_up else 0,
             int(row.truncated),
         ]
-        for row in batch.rows
+        for row in in_clusters
     ]
-    body = {
+    body: dict[str, Any] = {
         "decided_at": proposal.decided_at,
         "model": proposal.model,
         "threshold": proposal.threshold,
         "rows": rows,
     }
     if all(row.fingerprint for row in batch.rows):
-        body["fingerprints"] = [row.fingerprint for row in batch.rows]
+        body["fingerprints"] = [row.fingerprint for row in in_clusters]
+    unmatched = [_unmatched(row) for row in batch.rows if row.cluster_id is None]
+    if unmatched:
+        body["unmatched"] = unmatched
     unknown = {str(row.offset): row.unknown_share for row in batch.rows if row.unknown_share}
     if unknown:
         body["unknown"] = unknown
     checked = {str(row.offset): [row.checked_by, row.reason or ""] for row in batch.rows if row.checked_by}
     if checked:
         body["checked"] = checked
-    paths = {str(row.cluster_id): row.path[:2] for row in batch.rows if row.path}
+    paths = {str(row.cluster_id): row.path[:2] for row in in_clusters if row.path}
     if paths:
         body["paths"] = paths
-    above = {str(row.cluster_id): [name or "" for name in row.inherited] for row in batch.rows if any(row.inherited)}
+    above = {str(row.cluster_id): [name or "" for name in row.inherited] for row in in_clusters if any(row.inherited)}
     if above:
         body["inherited"] = above
     return f"{batch.first} {batch.last} ".encode() + orjson.dumps(body)[:-1] + b',"clusters":'
@@ -95,6 +101,11 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
             body.get(name, {}) for name in ("unknown", "checked", "paths", "inherited")
         )
         fingerprints.update(zip((row[0] for row in body["rows"]), body.get("fingerprints", ()), strict=False))
+        for one in body.get("unmatched", ()):
+            # A release that does not know them leaves them in an entry that it cuts.
+            if one[0] <= int(last):
+                decisions[one[0]] = _read_unmatched(body, one, unknown, checked)
+                fingerprints.update({one[0]: one[4]} if one[4] else {})
         for row in body["rows"]:
             offset, cluster_id, similarity, created, rank, *others = row[:_ROW_FIELDS]
             runner_up, runner_up_similarity, truncated = others
@@ -123,6 +134,31 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
     return Ledger(head, decisions, store_epoch, fingerprints)
 
 
+def _unmatched(row: LedgerRow) -> list[Any]:
+    nearest = row.runner_up.cluster_id if row.runner_up else 0
+    return [row.offset, nearest, row.similarity or 0, int(row.truncated), row.fingerprint]
+
+
+def _read_unmatched(
+    body: Mapping[str, Any], read: Sequence[Any], unknown: Mapping[str, float], checked: Mapping[str, Any]
+) -> Decision:
+    offset, nearest, similarity, truncated = read[: _UNMATCHED_FIELDS - 1]
+    checked_by, reason = checked.get(str(offset), (None, None))[:_CHECKED_FIELDS]
+    row = LedgerRow(
+        offset,
+        None,
+        similarity if nearest else None,
+        False,
+        0,
+        RunnerUp(nearest, similarity) if nearest else None,
+        bool(truncated),
+        unknown.get(str(offset), 0.0),
+        checked_by=checked_by,
+        reason=reason or None,
+    )
+    return _of_unmatched(row, body["model"], body["threshold"], body["decided_at"])
+
+
 def _body(text: bytes) -> dict[str, Any]:
     body: dict[str, Any] = orjson.loads(text)
     require_version(body.get("version"), "the ledger of the namespace")
@@ -141,6 +177,8 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
             body = _body(text)
             rows = [row for row in body["rows"] if row[0] < offset]
             body |= {"rows": rows, "fingerprints": body.get("fingerprints", [])[: len(rows)]}
+            if "unmatched" in body:
+                body["unmatched"] = [one for one in body["unmatched"] if one[0] < offset]
             kept.append(b"%b %d " % (first, offset - 1) + orjson.dumps(body))
     return kept or ([head_entry(offset - 1)] if entries and offset > 0 else [])
 
@@ -164,4 +202,28 @@ def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Propos
         checked_by=row.checked_by,
         reason=row.reason,
         path=row.path,
+    )
+
+
+def decide_unmatched(row: LedgerRow, proposal: Proposal) -> Decision:
+    """As `decide`, of a row without a cluster."""
+    return _of_unmatched(row, proposal.model, proposal.threshold, proposal.decided_at)
+
+
+def _of_unmatched(row: LedgerRow, model: str, threshold: float, decided_at: int) -> Decision:
+    return Decision(
+        cluster_id=None,
+        similarity=row.similarity,
+        outcome="unmatched",
+        cluster_size=0,
+        runner_up=row.runner_up,
+        label=None,
+        route=None,
+        model=model,
+        threshold=threshold,
+        truncated=row.truncated,
+        decided_at=decided_at,
+        unknown_share=row.unknown_share,
+        checked_by=row.checked_by,
+        reason=row.reason,
     )

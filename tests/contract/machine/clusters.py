@@ -11,7 +11,7 @@ from hypothesis.stateful import initialize, rule
 
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.merging import Merge
-from questream.domain import Vector
+from questream.domain import RunnerUp, Vector
 from questream.store.protocol import (
     AskedTurn,
     ClusterUpdate,
@@ -121,6 +121,29 @@ class Clusters(Stores):
 
         def call(store: Store) -> Any:
             proposal = Proposal(self.epoch(store), seq, batches, updates, mean, "model", 0.55, 123_456, turn=turn)
+            return commit_one(store, self.namespace, proposal)
+
+        self.both(call)
+        at = ("questions", partition)
+        self.offsets[partition] = self.stores[0].heads(self.namespace, [at])[at] + 1
+
+    @rule(
+        nearest=st.lists(st.none() | st.integers(1, 9), min_size=1, max_size=3),
+        partition=st.sampled_from(PARTITIONS),
+        late=st.sampled_from([0, 0, 1]),
+        turn=st.sampled_from(["", "", "ada", "bob"]),
+    )
+    def find_no_cluster(self, nearest: list[int | None], partition: int, late: int, turn: str) -> None:
+        first, seq = self.offsets[partition], max(1, self.whole.seq - late)
+        others = [None if one is None else RunnerUp(one, one / 16) for one in nearest]
+        rows = [
+            LedgerRow(first + at, None, None if other is None else other.similarity, False, 0, other, False)
+            for at, other in enumerate(others)
+        ]
+        batches = [PartitionBatch("questions", partition, rows, 0)]
+
+        def call(store: Store) -> Any:
+            proposal = Proposal(self.epoch(store), seq, batches, [], None, "model", 0.55, 123_456, turn=turn)
             return commit_one(store, self.namespace, proposal)
 
         self.both(call)

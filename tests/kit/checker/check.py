@@ -22,6 +22,7 @@ from tests.kit.checker.records import (
     check_offsets,
     check_pass_through,
     check_published_once,
+    check_unmatched,
 )
 from tests.kit.checker.rules import Rules
 from tests.kit.checker.standing import check_later_decisions, check_standing
@@ -30,6 +31,7 @@ from tests.kit.checker.violation import Violation
 
 _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_published_once,
+    check_unmatched,
     check_decisions_agree,
     check_offsets,
     check_pass_through,

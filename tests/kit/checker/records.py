@@ -74,6 +74,19 @@ def check_decisions_agree(run: Run, rules: Rules) -> Iterator[Violation]:
         yield from _compare_ledgers(run, namespace)
 
 
+def check_unmatched(run: Run, rules: Rules) -> Iterator[Violation]:
+    """A question without a cluster has nothing of one, and was nowhere near enough; all others have a cluster."""
+    for place, decision in run.decided.items():
+        told, is_unmatched = decision.told, decision.outcome == "unmatched"
+        near_enough = decision.threshold + rules.tolerance
+        if is_unmatched != (decision.number is None):
+            yield Violation(Promise.ONE_ID, _name(place), f"{decision.outcome}, with cluster {told['cluster_id']}")
+        elif is_unmatched and (told["label"] or told["route"] or told.get("path") or decision.size):
+            yield Violation(Promise.ONE_ID, _name(place), "unmatched, with label, route, path or size of a cluster")
+        elif is_unmatched and not told.get("reason") and (decision.similarity or -1.0) > near_enough:
+            yield Violation(Promise.ONE_ID, _name(place), "unmatched, although a cluster was near enough")
+
+
 def check_pass_through(run: Run, rules: Rules) -> Iterator[Violation]:
     """A decision has the key and the headers of its question, but for those that describe the question's own form."""
     del rules
@@ -135,8 +148,8 @@ def _is_tombstone(asked: Entry) -> bool:
     return asked.key is not None and asked.value is None
 
 
-def _is_recorded(decision: Decision, number: int, created: bool, size: int) -> bool:
-    outcome = "created" if created else "joined"
+def _is_recorded(decision: Decision, number: int | None, created: bool, size: int) -> bool:
+    outcome = "unmatched" if number is None else "created" if created else "joined"
     return (decision.number, decision.outcome, decision.size) == (number, outcome, size)
 
 

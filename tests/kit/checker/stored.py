@@ -70,9 +70,9 @@ class MeanMoved:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A decision as the ledger holds it."""
+    """A decision as the ledger holds it; one without a number is unmatched."""
 
-    number: int
+    number: int | None
     created: bool
     similarity: float
     size: int
@@ -227,4 +227,6 @@ def _read_ledger(client: Any, key: bytes, stored: Stored, rest: str) -> None:
             if number:
                 size = int(told["clusters"][str(number)][0]) + rank
                 rows[offset] = Recorded(number, bool(created), similarity, size)
+        for offset, _nearest, similarity, *_more in told.get("unmatched", ()):
+            rows[offset] = Recorded(None, False, similarity, 0)
     stored.ledgers[topic, int(partition)] = StoredLedger(head, rows)

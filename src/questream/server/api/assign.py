@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,9 +38,13 @@ class Near(BaseModel):
 
 
 class Assigned(BaseModel):
-    """The cluster that the question would join, null where it would open one, and the nearest ones, best first."""
+    """The cluster that the question would join, null where it would join none, and the nearest ones, best first.
+
+    `outcome` says what it would be then: `created`, or `unmatched` where questions open no clusters.
+    """
 
     cluster: Near | None
+    outcome: Literal["joined", "created", "unmatched", "replayed"]
     nearest: list[Near]
     threshold: float
     truncated: bool
@@ -68,6 +72,7 @@ def assign(scope: InNamespace, question: Question) -> Assigned:
     nearest = [as_near(candidate, scope.reads_texts) for candidate in answer.candidates]
     return Assigned(
         cluster=as_near(answer.joins, scope.reads_texts) if answer.joins else None,
+        outcome=answer.outcome,
         nearest=nearest,
         threshold=rules.threshold,
         truncated=answer.truncated,

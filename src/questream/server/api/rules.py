@@ -44,6 +44,7 @@ class RulesToSet(BaseModel):
     singleton_retention_seconds: Seconds | Off | None = None
     alias_retention_seconds: Seconds | Off | None = None
     max_clusters: Annotated[int, Field(ge=2, le=100_000_000)] | Off | None = None
+    mode: Literal["open", "known-only"] | None = None
 
 
 class RulesRequest(BaseModel):

@@ -60,13 +60,14 @@ class ClusterUpdate:
 class LedgerRow:
     """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`.
 
+    Without a cluster it is unmatched, and `similarity` is that of the runner-up, None where there is no such.
     `checked_by`, `reason` and `path` are those of the decision; rows of one cluster and batch have the same path.
     `inherited` are label and route of what the cluster is in, for where it has none itself; of these the same holds.
     """
 
     offset: int
-    cluster_id: int
-    similarity: float
+    cluster_id: int | None
+    similarity: float | None
     created: bool
     rank: int
     runner_up: RunnerUp | None
@@ -139,6 +140,11 @@ class Proposal:
     def moves_log(self) -> bool:
         """Whether any centroid or the mean moves; a question that a frozen cluster counts moves nothing."""
         return self.mean is not None or any(update.vector_sum is not None for update in self.cluster_updates)
+
+    @property
+    def has_unmatched(self) -> bool:
+        """Whether any question is in no cluster: what it did not find may be there once the log has moved."""
+        return any(row.cluster_id is None for batch in self.partitions for row in batch.rows)
 
     @property
     def updates_namespace(self) -> bool:

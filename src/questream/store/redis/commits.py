@@ -180,6 +180,7 @@ class RedisCommits(RedisCalls):
             "log_entries": self._log_entries,
             "mean": [mean.expected_questions, mean.questions] if mean else False,
             "members_kept": KEPT_OF_A_KIND,
+            "unmatched": proposal.has_unmatched,
             "turn": proposal.turn,
             "turn_ms": int(TURN_SECONDS * 1000),
             "partitions": [
@@ -264,5 +265,7 @@ def _joins(batch: PartitionBatch, slots: Mapping[int, int]) -> list[tuple[int, l
     """Which offsets joined each of the touches, by their slots."""
     joins: dict[int, list[int]] = {}
     for row in batch.rows:
+        if row.cluster_id is None:
+            continue
         joins.setdefault(slots[row.cluster_id], []).append(row.offset)
     return list(joins.items())

@@ -28,7 +28,7 @@ from questream.domain import (
     Vector,
 )
 from questream.errors import IdentityMismatch, NamespaceHeld, RecoveryNeeded, StoreRefused
-from questream.store.ledger import decide, other_stream
+from questream.store.ledger import decide, decide_unmatched, other_stream
 from questream.store.protocol import (
     NO_TOPICS,
     OPERATIONS_KEPT,
@@ -355,7 +355,8 @@ class MemoryStore:
             if is_stale and proposal.seq == state.seq:
                 # Nothing was missed, and yet it is not what the mirror has: looking again would find the same.
                 raise _lost(state, namespace)
-            if is_stale or (proposal.moves_log and state.turns.first not in (None, proposal.turn)):
+            needs_turn = proposal.moves_log or proposal.has_unmatched
+            if is_stale or (needs_turn and state.turns.first not in (None, proposal.turn)):
                 return Stale(missed, self._turn(state, proposal.turn))
             state.turns.end(proposal.turn)
             cluster_rows = {
@@ -1021,7 +1022,8 @@ class MemoryStore:
 
     @staticmethod
     def _is_stale(state: _Namespace, proposal: Proposal) -> bool:
-        if (proposal.creates and proposal.seq != state.seq) or proposal.seq < state.constrained:
+        needs_head = proposal.creates or proposal.has_unmatched
+        if (needs_head and proposal.seq != state.seq) or proposal.seq < state.constrained:
             return True
         if proposal.mean and proposal.mean.expected_questions != (state.mean.questions if state.mean else 0):
             return True
@@ -1235,7 +1237,9 @@ class MemoryStore:
         joins = {update.cluster_id: update.joins for update in proposal.cluster_updates}
         for batch in proposal.partitions:
             decisions = {
-                row.offset: decide(row, cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
+                row.offset: decide_unmatched(row, proposal)
+                if row.cluster_id is None
+                else decide(row, cluster_rows[row.cluster_id], joins[row.cluster_id], proposal)
                 for row in batch.rows
             }
             entries = state.ledgers.setdefault((batch.topic, batch.partition), [])

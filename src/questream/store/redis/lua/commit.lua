@@ -2,6 +2,7 @@
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then P ledgers, then T clusters, then singletons
 -- ARGV: 1 JSON {store epoch, seq, log_entries, mean: [expected, questions] or false,
 --               turn: a token of a worker that loses too often and asks for a turn, or '', turn_ms: how long one lasts,
+--               unmatched: whether a question is in no cluster,
 --               partitions: [[topic/partition, first, last, prune_below, [[slot in touches, from 1, [offset]]],
 --                             head that the ledger was last seen at] * P],
 --               members_kept: of each kind,
@@ -12,6 +13,7 @@
 --          error LOST                   the namespace is not what the mirror was loaded from, and no log says why
 --          {'replayed', {entries} * P}   an offset is not above its ledger
 --          {'stale', seq, tail, turn}    a cluster is to be opened and the log moved, or a joined one moved or is gone,
+--                                        or a question found no cluster and the log moved,
 --                                        or people have turned questions away or moved them,
 --                                        or it is another's turn to move the log: `turn` is 'own', 'other' or ''
 --          {'committed', seq before, tail, seq, {size, revision, label, route, created, seen, representative,
@@ -53,8 +55,10 @@ if replayed then
   return {'replayed', ledgers}
 end
 
-local moves_log = batch.mean
+-- A question without a cluster moves nothing, but holds only while nobody else does.
+local moves_log = batch.mean or batch.unmatched
 local stale = batch.mean and batch.mean[1] ~= tonumber(meta[3]) or is_unaware(meta_key, batch.seq, seq)
+  or batch.unmatched and seq ~= batch.seq
 for t, touch in ipairs(touches) do
   moves_log = moves_log or vector_sum(t) ~= ''
   if touch[3] == 0 then stale = stale or seq ~= batch.seq or touch[1] < next_id end
