@@ -313,6 +313,22 @@ OperationKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What an operation changed of where a question belongs: from cluster `before` to `after`.
+
+    None stands for no cluster: the next question like it opens one, or joins the next best. `place` is where the
+    question stands in Kafka, `question_id` and `key` are those of its decision, None where it has none or they are not
+    known.
+    """
+
+    place: tuple[str, int, int]
+    before: int | None
+    after: int | None
+    question_id: str | None = None
+    key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """What somebody decided of clusters, and when: `time_ms` since the epoch, by the store's clock.
 
@@ -320,7 +336,7 @@ class Operation:
     `rules` what it changed of the namespace's, `levels` what it changed of intents and topics. `undoes` is the number
     of the operation that it takes back, `undone_by` of the one that took it back. Of a merge, `survivor` is the one of
     its two clusters that both are by now; of one that takes a merge back, `parted` is the cluster that stands by itself
-    again.
+    again. `corrections` tell of the questions that are known by name which belong elsewhere since.
     """
 
     id: str
@@ -337,6 +353,7 @@ class Operation:
     rules: RulesChange | None = None
     parted: int | None = None
     levels: LevelNamings | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 ClusterStatus = Literal["open", "resolved", "returned"]

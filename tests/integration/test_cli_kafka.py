@@ -128,8 +128,10 @@ def test_the_topics_are_created_as_the_worker_needs_them(kafka: KafkaServer, adm
         ("dead-letter", "created", 1),
         ("event", "created", 1),
         ("operation", "created", 1),
+        ("correction", "created", 3),
     ]
-    assert config(admin, topics.operation_topic, "retention.ms") == "-1"
+    for topic in (topics.operation_topic, topics.correction_topic):
+        assert config(admin, topic, "retention.ms") == "-1"
     assert config(admin, topics.cluster_topic, "cleanup.policy") == "compact"
     assert config(admin, topics.cluster_topic, "min.compaction.lag.ms") == "600000"
     assert config(admin, topics.output_topic, "cleanup.policy") == "delete"

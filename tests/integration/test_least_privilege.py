@@ -54,7 +54,8 @@ DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)
 REDIS_PASSWORD = "redis-pw-0815-of-the-user"
 OWN_TOPICS = Topics(
-    "questions", "question-clusters", "clusters", "questions-dead-letters", "cluster-events", "cluster-operations"
+    *("questions", "question-clusters", "clusters", "questions-dead-letters", "cluster-events", "cluster-operations"),
+    correction_topic="question-corrections",
 )
 
 
@@ -181,8 +182,9 @@ def test_a_worker_runs_exactly_once_with_the_listed_rights_alone(
         assert again["outcome"] == "joined"
 
 
-# Without a right to the operation topic operations wait, and questions are decided.
-NEEDED = [right for right in rights_of("worker") if right.name != "cluster-operations"]
+# Without a right to these topics operations wait, and questions are decided.
+_WAITED_FOR = ("cluster-operations", "question-corrections")
+NEEDED = [right for right in rights_of("worker") if right.name not in _WAITED_FOR]
 
 
 @pytest.mark.parametrize("missing", NEEDED, ids=lambda right: f"{right.operation}-{right.name}")

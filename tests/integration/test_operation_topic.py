@@ -18,7 +18,7 @@ from questream.domain import Operation
 from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions
 from questream.records import load_schema
-from questream.recovery.operation_topic import OperationTopic, PublishedOperations
+from questream.recovery.operation_topic import CorrectionTopic, OperationTopic, PublishedOperations
 from questream.recovery.operation_topic import _keep as keep
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.store.redis.store import RedisStore
@@ -153,7 +153,9 @@ def relay_of(stream: Stream, kind: type[OperationTopic] = OperationTopic) -> rel
     """What a worker publishes operations by."""
     settings = stream.settings()
     topic = kind(settings)
-    return relay.OperationRelay(stream.store(), Retry(threading.Event()), topic, settings.kafka.cluster_topic)
+    return relay.OperationRelay(
+        stream.store(), Retry(threading.Event()), topic, CorrectionTopic(settings), settings.kafka.cluster_topic
+    )
 
 
 def test_a_claim_that_another_worker_took_over_is_no_claim(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:

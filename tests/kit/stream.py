@@ -46,7 +46,7 @@ _MODULE = "tests.kit.worker_process"
 # Where the release before has it.
 _MODULE_OF_RELEASE = "tests.fault.worker_process"
 # What it would refuse to start with.
-_UNKNOWN_TO_RELEASE = frozenset({"kafka.event_topic", "kafka.operation_topic"})
+_UNKNOWN_TO_RELEASE = frozenset({"kafka.event_topic", "kafka.operation_topic", "kafka.correction_topic"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ POINTS: dict[str, tuple[Any, str]] = {
     "merge": (RedisStore, "merge"),
     "restore": (RedisStore, "restore"),
     "confirm": (RedisStore, "confirm"),
+    "claim-operations": (RedisStore, "claim_operations"),
+    "confirm-operations": (RedisStore, "confirm_operations"),
     "send": (ProducerAdapter, "send"),
     # Everything is sent, the offsets too; only the word that makes it count is missing.
     "commit-transaction": (KafkaProducer, "commit_transaction"),

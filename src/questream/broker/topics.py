@@ -1,4 +1,4 @@
-"""The six topics: what they must be like, creating them, and comparing those that exist with what they must be."""
+"""The seven topics: what they must be like, creating them, and comparing those that exist with what they must be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from questream.broker.port import GRANT, Admin, FoundTopic
 from questream.errors import Problem
 from questream.settings import Settings
 
-Role = Literal["input", "output", "cluster", "dead-letter", "event", "operation"]
+Role = Literal["input", "output", "cluster", "dead-letter", "event", "operation", "correction"]
 Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
@@ -26,6 +26,7 @@ _NEEDED_OPERATIONS: dict[Role, frozenset[str]] = {
     "dead-letter": frozenset({"WRITE", "DESCRIBE"}),
     "event": frozenset({"READ", "WRITE", "DESCRIBE"}),
     "operation": frozenset({"READ", "WRITE", "DESCRIBE"}),
+    "correction": frozenset({"WRITE", "DESCRIBE"}),
 }
 # Longer than a receiver of webhooks may be away.
 _EVENTS_KEPT = {"cleanup.policy": "delete", "retention.ms": str(90 * 86_400_000)}
@@ -70,6 +71,8 @@ def wanted_topics(
         WantedTopic("event", kafka.event_topic, 1, replication_factor, _EVENTS_KEPT),
         # One partition: operations are read in their order.
         WantedTopic("operation", kafka.operation_topic, 1, replication_factor, _KEPT_FOR_EVER),
+        # As many partitions as decisions have: who joins the two by key finds both in the same one.
+        WantedTopic("correction", kafka.correction_topic, partitions, replication_factor, {**_KEPT_FOR_EVER, **room}),
     ]
 
 
@@ -105,7 +108,7 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
         problems.append(
             Problem(f"cleanup.policy is {policy}", "set it to delete, or records of one key replace each other")
         )
-    if role == "operation":
+    if role in ("operation", "correction"):
         problems += _kept_problems(topic)
     limit, input_limit = topic.max_message_bytes, found_input.max_message_bytes if found_input else None
     is_sized = role not in ("input", "event", "operation")
@@ -125,7 +128,7 @@ def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -
 
 
 def _kept_problems(topic: FoundTopic) -> list[Problem]:
-    """What makes the broker delete operations with time."""
+    """What makes the broker delete operations and corrections with time."""
     kept = {name: topic.configs.get(name, "-1") for name in ("retention.ms", "retention.bytes")}
     return [
         Problem(f"{name} is {value}", "set it to -1, or what people decided is deleted with time")

@@ -16,12 +16,17 @@ Change = Callable[[Ruling], Ruling]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownQuestion:
-    """A question in a cluster: its unit vector (d,), where it stands in Kafka, and its text where texts are kept."""
+    """A question in a cluster: its unit vector (d,), where it stands in Kafka, and its text where texts are kept.
+
+    `question_id` and `key` are those of its decision.
+    """
 
     cluster_id: int
     vector: Vector
     place: tuple[str, int, int] | None = None
     text: str | None = None
+    question_id: str | None = None
+    key: bytes | None = None
 
 
 def new_names(count: int) -> list[str]:

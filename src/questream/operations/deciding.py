@@ -23,7 +23,9 @@ from questream.domain import (
 )
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
-from questream.operations.levels import named, taken_back
+from questream.operations.correcting import Place, corrected, latest, moved, taken_back
+from questream.operations.levels import named
+from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
@@ -175,7 +177,8 @@ class Decisions:
 
         def checked() -> ProposedOperation:
             whole = self._live(cluster_id)
-            if any(owner != whole for owner in self._live_of(questions).values()):
+            now = corrected(questions, self._corrected())
+            if any(owner != whole for owner in self._live_of(now).values()):
                 raise OperationRefused(
                     f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
                 )
@@ -186,9 +189,15 @@ class Decisions:
     def move(self, questions: Sequence[KnownQuestion], target: int) -> Propose:
         """The questions belong to the target: what is near them goes there, not to the clusters that they are in."""
         id_, names = self._new_id(), new_names(len(questions))
-        return lambda: self._proposal(
-            id_, "move", moved_to(self._live(target), questions, names, self._live_of(questions))
-        )
+
+        def propose() -> ProposedOperation:
+            known = self._corrected()
+            now = corrected(questions, known)
+            live, owner = self._live_of(now), self._live(target)
+            proposed = self._proposal(id_, "move", moved_to(owner, now, names, live))
+            return replace(proposed, corrections=moved(now, known, live, owner))
+
+        return propose
 
     def merge(self, one: int, other: int, may_drop: MayDrop = keep_namings, *, keep: int | None = None) -> Propose:
         """The two are one, by the rules of `OperatorsMerge`.
@@ -274,12 +283,16 @@ class Decisions:
                 for cluster_id, after in undone.after.items()
             }
             rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
-            proposed = replace(self._proposal(id_, "undo", changes), undoes=number, rules=rules)
+            corrections = taken_back(undone, self._corrected(), self._live) if undone.corrections else ()
+            proposed = self._proposal(id_, "undo", changes)
+            proposed = replace(proposed, undoes=number, rules=rules, corrections=corrections)
             proposed = replace(proposed, retires=self._unasked(undone, proposed))
             if undone.levels is None:
                 return proposed
             standing = self._store.levels(self._namespace)
-            return replace(proposed, levels=taken_back(standing, undone.levels, partial(require_standing, undone)))
+            return replace(
+                proposed, levels=levels_taken_back(standing, undone.levels, partial(require_standing, undone))
+            )
 
         return propose
 
@@ -340,7 +353,18 @@ class Decisions:
 
     def _turning_away(self, kind: OperationKind, questions: Sequence[KnownQuestion]) -> Propose:
         id_, names = self._new_id(), new_names(len(questions))
-        return lambda: self._proposal(id_, kind, turned_away(questions, names, self._live_of(questions)))
+
+        def propose() -> ProposedOperation:
+            known = self._corrected()
+            now = corrected(questions, known)
+            live = self._live_of(now)
+            proposed = self._proposal(id_, kind, turned_away(now, names, live))
+            return replace(proposed, corrections=moved(now, known, live, None))
+
+        return propose
+
+    def _corrected(self) -> dict[Place, tuple[int, int | None]]:
+        return latest(self._store.operations(self._namespace, OPERATIONS_KEPT))
 
     def _live_of(self, questions: Iterable[KnownQuestion]) -> dict[int, int]:
         return {cluster_id: self._live(cluster_id) for cluster_id in {one.cluster_id for one in questions}}

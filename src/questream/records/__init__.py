@@ -1,5 +1,6 @@
 """The bytes of Kafka: consumed records in, decisions, cluster states and dead letters out."""
 
+from questream.records.corrections import encode_corrections
 from questream.records.decode import QuestionDecoder, open_decoder
 from questream.records.encode import encode_decision
 from questream.records.formats import Deserializer
@@ -49,6 +50,7 @@ __all__ = [
     "decode_namespace_state",
     "decode_operation",
     "encode_cluster_state",
+    "encode_corrections",
     "encode_decision",
     "encode_levels",
     "encode_namespace_state",

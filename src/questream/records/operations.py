@@ -18,6 +18,7 @@ from questream.domain import (
     parse_cluster_id,
 )
 from questream.errors import BadRecord
+from questream.records.corrections import correction_document, read_correction
 from questream.records.reasons import Reason
 from questream.records.states import exemplar_document, read_exemplars
 from questream.records.times import format_time, parse_time
@@ -43,6 +44,7 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "after": _documents(operation.after),
         "rules": operation.rules and operation.rules.document(),
         "levels": operation.levels and operation.levels.document(),
+        "corrections": [correction_document(one) for one in operation.corrections],
     }
     return namespace.encode(), orjson.dumps(value)
 
@@ -74,6 +76,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             parted=_numbered(body.get("parted")),
             rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
             levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
+            corrections=tuple(map(read_correction, body.get("corrections") or ())),
         )
         return namespace, str(body["cluster_topic"]), operation
     except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:

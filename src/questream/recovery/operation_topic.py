@@ -32,6 +32,19 @@ class PublishedOperations:
         return [self.by_number[number] for number in sorted(self.by_number)[-OPERATIONS_KEPT:]]
 
 
+class CorrectionTopic:
+    """The topic of the questions that operations move; safe from any thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.name = settings.kafka.correction_topic
+
+    def exists(self) -> bool:
+        """Whether there is such a topic. Raises KafkaRefused, KafkaUnavailable."""
+        with open_admin(self._settings) as admin:
+            return self.name in admin.find_topics([self.name])
+
+
 class OperationTopic:
     """Reads the operation topic; safe from any thread. `given_up` ends the wait for an open transaction."""
 

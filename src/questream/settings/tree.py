@@ -188,6 +188,10 @@ class KafkaSettings(Group):
         default="cluster-operations",
         description="Topic that keeps for ever what people decided of clusters; where there is none, Redis alone does.",
     )
+    correction_topic: Topic = Field(
+        default="question-corrections",
+        description="Topic that says which decided questions an operation moved to another cluster.",
+    )
     worker_id: Annotated[str | None, _TOPIC_WORDS] = Field(
         default=None,
         pattern=TOPIC_PATTERN,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from questream.domain import LevelNamings, Operation, RulesChange, Ruling
+from questream.domain import Correction, LevelNamings, Operation, RulesChange, Ruling
 from questream.store.protocol import ProposedNamings, ProposedOperation, kept_rulings
 from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
 
@@ -29,6 +30,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
         }
         | ({"rules": proposed.rules.document()} if proposed.rules else {})
         | ({"levels": namings.document()} if namings else {})
+        | ({"corrections": [_corrected(one) for one in proposed.corrections]} if proposed.corrections else {})
     )
 
 
@@ -51,7 +53,18 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
         parted=body.get("parted"),
         levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
+        corrections=tuple(_correction(one) for one in body.get("corrections", ())),
     )
+
+
+def _corrected(one: Correction) -> list[Any]:
+    key = None if one.key is None else b64encode(one.key).decode()
+    return [*one.place, one.before, one.after, one.question_id, key]
+
+
+def _correction(document: list[Any]) -> Correction:
+    topic, partition, offset, before, after, question_id, key = document[:7]
+    return Correction((topic, partition, offset), before, after, question_id, None if key is None else b64decode(key))
 
 
 def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Protocol
 from questream.broker.port import Outgoing
 from questream.domain import Operation
 from questream.errors import KafkaRefused, KafkaUnavailable, QuestreamError, RecoveryNeeded
-from questream.records import encode_operation
+from questream.records import encode_corrections, encode_operation
 from questream.store.protocol import OperationClaim, Store
 from questream.stream.retry import Retry
 
@@ -45,13 +45,17 @@ class Published(Protocol):
         """The last operations, the oldest first."""
 
 
-class Topic(Protocol):
-    """The topic, as the relay needs it: `recovery.operation_topic.OperationTopic`."""
+class Written(Protocol):
+    """A topic that is written to: `recovery.operation_topic.CorrectionTopic`."""
 
     name: str
 
     def exists(self) -> bool:
         """Whether there is such a topic."""
+
+
+class Topic(Written, Protocol):
+    """The topic, as the relay needs it: `recovery.operation_topic.OperationTopic`."""
 
     def published(self, standstill_seconds: float) -> Mapping[str, Published]:
         """What was published, by namespace; waits so long for an open transaction."""
@@ -73,18 +77,26 @@ class OperationRelay:
     """Claims and confirms operations; `stream` names the cluster topic. It belongs to the publisher's thread.
 
     Where the topic is missing, or does not take a record, operations wait in the store: that is said in the log, and
-    tried again after half a minute. Questions are decided meanwhile.
+    tried again after half a minute. Questions are decided meanwhile. So do those that move questions, and all behind
+    them, where the topic of `corrections` is missing.
     """
 
     def __init__(
-        self, store: Store, retry: Retry, topic: Topic, stream: str, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        retry: Retry,
+        topic: Topic,
+        corrections: Written,
+        stream: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._retry = retry
         self._topic = topic
+        self._corrections = corrections
         self._stream = stream
         self._clock = clock
-        self._is_there = False
+        self._there: set[str] = set()
         self._held_until = -_LOOK_AGAIN_SECONDS
         # By namespace: how often another's claim came between in a row, and until when others go first.
         self._interrupted: dict[str, tuple[int, float]] = {}
@@ -92,7 +104,7 @@ class OperationRelay:
     def claim(self, namespace: str, most: int) -> Claimed | None:
         """The next operations of a namespace, about `most` clusters of them; None where none is to be published now."""
         interruptions, others_until = self._interrupted.get(namespace, (0, self._clock()))
-        if self._clock() < max(self._held_until, others_until) or not self._topic_is_there():
+        if self._clock() < max(self._held_until, others_until) or not self._is_there(self._topic):
             return None
         # One token for each attempt: after one whose end is unknown the topic is read first.
         token = uuid.uuid4().hex[:12]
@@ -111,7 +123,7 @@ class OperationRelay:
             return None
         claimed = self._claimed(namespace, token, claim, most)
         if not claimed.records:
-            # Those that no store keeps any longer.
+            # Of those that no store keeps any longer, and of those that wait.
             self.confirm(claimed)
             return None
         return claimed
@@ -128,12 +140,12 @@ class OperationRelay:
         self._retry.call(self._store.confirm_operations, claimed.namespace, claimed.token, claimed.newest)
 
     def hold(self, error: QuestreamError) -> None:
-        """The topic takes none for now."""
+        """The topics take none for now."""
         self._held_until = self._clock() + _LOOK_AGAIN_SECONDS
-        self._is_there = False
+        self._there.clear()
         logger.error(
-            "operations wait in Redis: the operation topic does not take them",
-            extra={"topic": self._topic.name, "reason": str(error)},
+            "operations wait in Redis: their topics do not take them",
+            extra={"topic": f"{self._topic.name}, {self._corrections.name}", "reason": str(error)},
         )
 
     def _claimed(self, namespace: str, token: str, claim: OperationClaim, most: int) -> Claimed:
@@ -144,12 +156,22 @@ class OperationRelay:
         for operation in operations:
             if records and len(cluster_ids) + len(operation.after) > most:
                 break
-            records.append(Outgoing(self._topic.name, *encode_operation(namespace, self._stream, operation)))
+            if operation.corrections and not self._is_there(self._corrections):
+                newest = operation.number - 1
+                break
+            records += self._records_of(namespace, operation)
             cluster_ids.update(dict.fromkeys(operation.after))
             if operation.rules is not None:
                 cluster_ids[0] = None  # The namespace's own state has them.
             newest = operation.number
         return Claimed(namespace, token, claim, records, list(cluster_ids), newest)
+
+    def _records_of(self, namespace: str, operation: Operation) -> list[Outgoing]:
+        corrections = encode_corrections(namespace, self._stream, operation)
+        return [
+            Outgoing(self._topic.name, *encode_operation(namespace, self._stream, operation)),
+            *(Outgoing(self._corrections.name, key, value) for key, value in corrections),
+        ]
 
     def _compare(self, namespace: str, token: str) -> bool:
         """Put back what the store lacks of what was published; returns whether that is known by now."""
@@ -164,14 +186,16 @@ class OperationRelay:
             logger.warning("operations are put back", extra={"namespace": namespace, "operations": restored})
         return True
 
-    def _topic_is_there(self) -> bool:
-        if not self._is_there:
+    def _is_there(self, topic: Written) -> bool:
+        if topic.name not in self._there:
             try:
-                self._is_there = self._topic.exists()
+                exists = topic.exists()
             except (KafkaRefused, KafkaUnavailable) as error:
                 self.hold(error)
                 return False
-        if not self._is_there:
-            what = f"topic {self._topic.name} does not exist"
-            self.hold(KafkaRefused(what, "create it with: questream topics create"))
-        return self._is_there
+            if not exists:
+                what = f"topic {topic.name} does not exist"
+                self.hold(KafkaRefused(what, "create it with: questream topics create"))
+                return False
+            self._there.add(topic.name)
+        return True

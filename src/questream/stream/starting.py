@@ -15,6 +15,10 @@ from questream.store.redis.store import open_store
 logger = logging.getLogger(__name__)
 
 _REMEDY = "create it with: questream topics create"
+_WITHOUT: dict[Role, str] = {
+    "operation": "the operation topic does not exist: what people decide is kept in Redis alone",
+    "correction": "the correction topic does not exist: operations that move questions wait, and those behind them",
+}
 
 
 def try_servers(settings: Settings) -> None:
@@ -35,7 +39,8 @@ def try_servers(settings: Settings) -> None:
 def check_topics(settings: Settings) -> None:
     """Look at what the guarantees rest on: the topics exist, and the cluster topic is compacted.
 
-    Without the operation topic, as before the release that brought it, operations wait in Redis.
+    Without the operation topic, as before the release that brought it, operations wait in Redis; those that move
+    questions, without the correction topic.
 
     What else is amiss is logged. Raises KafkaRefused with the remedy, KafkaUnavailable where no broker answers.
     """
@@ -47,7 +52,7 @@ def check_topics(settings: Settings) -> None:
         "dead-letter": kafka.dead_letter_topic,
     }
     with open_admin(settings) as admin:
-        found = admin.find_topics([*roles.values(), kafka.operation_topic])
+        found = admin.find_topics([*roles.values(), kafka.operation_topic, kafka.correction_topic])
     missing = [name for name in roles.values() if name not in found]
     if missing:
         raise KafkaRefused(f"topic {', '.join(missing)} does not exist", _REMEDY)
@@ -61,13 +66,12 @@ def check_topics(settings: Settings) -> None:
         )
     for role, name in roles.items():
         _warn(role, found[name], found[kafka.input_topic])
-    if kafka.operation_topic in found:
-        _warn("operation", found[kafka.operation_topic], found[kafka.input_topic])
-    else:
-        logger.warning(
-            "the operation topic does not exist: what people decide is kept in Redis alone",
-            extra={"topic": kafka.operation_topic, "remedy": _REMEDY},
-        )
+    optional: dict[Role, str] = {"operation": kafka.operation_topic, "correction": kafka.correction_topic}
+    for role, name in optional.items():
+        if name in found:
+            _warn(role, found[name], found[kafka.input_topic])
+        else:
+            logger.warning(_WITHOUT[role], extra={"topic": name, "remedy": _REMEDY})
 
 
 def _warn(role: Role, topic: FoundTopic, found_input: FoundTopic) -> None:

@@ -41,7 +41,7 @@ from questream.records import open_decoder
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Homes, location_of
 from questream.recovery.lease import RecoveryLease
-from questream.recovery.operation_topic import OperationTopic
+from questream.recovery.operation_topic import CorrectionTopic, OperationTopic
 from questream.recovery.recover import StoreRecovery
 from questream.settings import Settings
 from questream.store.redis.store import open_store
@@ -346,7 +346,13 @@ class Worker:
             on_published,
             state_headers=self._homes.header,
             pace=self._pace,
-            operations=OperationRelay(self._store, retry, self._operation_topic, settings.kafka.cluster_topic),
+            operations=OperationRelay(
+                self._store,
+                retry,
+                self._operation_topic,
+                CorrectionTopic(settings),
+                settings.kafka.cluster_topic,
+            ),
         )
         retirement = Retirement(self._store, retention_of(settings), self.metrics, retry)
         log_budget = LogBudget(self._store, settings.clusters.log_bytes, self.metrics)

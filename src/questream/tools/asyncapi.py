@@ -64,6 +64,11 @@ _CHANNELS: dict[Role, _Channel] = {
         (_Message("operation", "operation", _NAMESPACE_KEY),),
         ("send", "receive"),
     ),
+    "correction": _Channel(
+        "Questions that were decided and belong to another cluster since an operation.",
+        (_Message("correction", "correction", "The key of the question's decision, or none."),),
+        ("send",),
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
 from questream.operations.deciding import Propose, history_of_levels
 from questream.operations.levels import live_community
+from questream.records.corrections import correction_document
 from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedNamings, ProposedOperation, Store
@@ -96,6 +97,7 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
         "after": _documents(operation.after.items()),
         "rules": operation.rules and operation.rules.document(),
         "levels": None if namings is None else namings.document(),
+        "corrections": [correction_document(one) for one in operation.corrections],
     }
 
 

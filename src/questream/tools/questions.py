@@ -40,7 +40,7 @@ def known_questions(
     Raises QuestreamError where one of them has no decision among the newest, or cannot be read again.
     """
     with ExitStack() as opened:
-        decisions = _decisions(settings, namespace, set(question_ids), opened)
+        decisions, keys = _decisions(settings, namespace, set(question_ids), opened)
         if missing := [one for one in question_ids if one not in decisions]:
             raise QuestreamError(
                 f"{len(missing)} of the questions have no decision in namespace {namespace!r} among the newest"
@@ -58,7 +58,12 @@ def known_questions(
     keeps = settings.clusters.keep_texts
     return [
         KnownQuestion(
-            parse_cluster_id(decisions[one]["cluster_id"]), vector, _place(decisions[one]), text if keeps else None
+            parse_cluster_id(decisions[one]["cluster_id"]),
+            vector,
+            _place(decisions[one]),
+            text if keeps else None,
+            one,
+            keys[one],
         )
         for one, vector, text in zip(question_ids, encoder.encode(read), read, strict=True)
     ]
@@ -84,17 +89,20 @@ def given_questions(
     return found
 
 
-def _decisions(settings: Settings, namespace: str, wanted: set[str], opened: ExitStack) -> dict[str, dict[str, Any]]:
+def _decisions(
+    settings: Settings, namespace: str, wanted: set[str], opened: ExitStack
+) -> tuple[dict[str, dict[str, Any]], dict[str, bytes | None]]:
     consumer = opened.enter_context(open_reader(settings))
     start_before_end(consumer, settings.kafka.output_topic, LOOKED_AT)
     found: dict[str, dict[str, Any]] = {}
+    keys: dict[str, bytes | None] = {}
     for message in read_to_end(consumer):
         decision = read_decision(message.value)
         if decision is None or decision.get("namespace") != namespace or not decision.get("cluster_id"):
             continue
         if (question_id := decision.get("question_id")) in wanted:
-            found[str(question_id)] = decision
-    return found
+            found[str(question_id)], keys[str(question_id)] = decision, message.key
+    return found, keys
 
 
 def _place(decision: dict[str, Any]) -> tuple[str, int, int]:

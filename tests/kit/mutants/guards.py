@@ -77,7 +77,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     f"{LUA}/write_names.lua": (_NAMES, *_STORE),
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream/levels.py": ("tests/unit/test_level_runs.py", "tests/integration/test_levels.py"),
-    "src/questream/stream/operations.py": ("tests/integration/test_operation_topic.py",),
+    "src/questream/stream/operations.py": (
+        "tests/integration/test_operation_topic.py",
+        "tests/fault/test_corrections.py",
+    ),
     "src/questream/recovery/operation_topic.py": ("tests/integration/test_operation_topic.py",),
     "src/questream/stream": (
         "tests/unit/test_backlog.py",

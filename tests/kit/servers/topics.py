@@ -27,6 +27,7 @@ class Topics:
     # Named, and created by who needs them.
     event_topic: str = field(default_factory=lambda: f"events-{uuid.uuid4().hex[:10]}")
     operation_topic: str = field(default_factory=lambda: f"operations-{uuid.uuid4().hex[:10]}")
+    correction_topic: str = field(default_factory=lambda: f"corrections-{uuid.uuid4().hex[:10]}")
 
     def settings(self) -> dict[str, str]:
         """Setting name to topic name, to spread into `KafkaSettings(...)`."""
@@ -39,7 +40,7 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
     The topic of events is named, and created by who needs it.
     """
     suffix = uuid.uuid4().hex[:10]
-    names = ("questions", "decisions", "clusters", "dead-letters", "events", "operations")
+    names = ("questions", "decisions", "clusters", "dead-letters", "events", "operations", "corrections")
     topics = Topics(*(f"{name}-{suffix}" for name in names))
     admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
     try:
@@ -56,6 +57,7 @@ def create_topics(bootstrap_servers: str, partitions: int = 1) -> Topics:
                 ),
                 NewTopic(topics.dead_letter_topic, 1, -1),
                 NewTopic(topics.operation_topic, 1, -1, topic_configs=KEPT),
+                NewTopic(topics.correction_topic, partitions, -1, topic_configs=KEPT),
             ],
             wait_for_metadata=True,
         )

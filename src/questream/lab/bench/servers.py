@@ -94,6 +94,7 @@ def own_stream(
             "dead_letter_topic": f"{name}-dead-letters",
             "event_topic": f"{name}-events",
             "operation_topic": f"{name}-operations",
+            "correction_topic": f"{name}-corrections",
             # What is sent before the worker has joined is read too.
             "auto_offset_reset": "earliest",
             "worker_id": None,
@@ -156,7 +157,7 @@ def _drop_keys(client: Any, names: Keys, namespace: str) -> None:
 def _delete_topics(settings: Settings) -> None:
     kafka = settings.kafka
     topics = [kafka.input_topic, kafka.output_topic, kafka.cluster_topic, kafka.dead_letter_topic, kafka.event_topic]
-    topics.append(kafka.operation_topic)
+    topics += [kafka.operation_topic, kafka.correction_topic]
     try:
         with open_admin(settings) as admin:
             admin.delete_topics(topics)

@@ -317,7 +317,7 @@ def _flags(settings: Settings) -> list[str]:
         "kafka.bootstrap_servers": kafka.bootstrap_servers,
         "kafka.group_id": kafka.group_id,
         **{f"kafka.{role}_topic": getattr(kafka, f"{role}_topic")
-           for role in ("input", "output", "cluster", "dead_letter", "event", "operation")},
+           for role in ("input", "output", "cluster", "dead_letter", "event", "operation", "correction")},
         "redis.url": settings.redis.url.get_secret_value(),
         "clusters.namespace": settings.clusters.namespace,
         "model.name": settings.model.name,

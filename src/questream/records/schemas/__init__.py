@@ -7,12 +7,15 @@ from typing import Any
 
 import orjson
 
-SCHEMA_NAMES = ("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event", "operation", "levels")
+SCHEMA_NAMES = (
+    *("decision", "cluster-state", "namespace-state", "dead-letter", "cluster-event", "operation", "correction"),
+    "levels",
+)
 
 
 def load_schema(name: str) -> dict[str, Any]:
     """The schema of `decision`, `cluster-state`, `namespace-state`, `dead-letter`, `cluster-event`,
-    `operation` or `levels`.
+    `operation`, `correction` or `levels`.
 
     Raises ValueError for another name.
     """

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.stored_levels import StoredLevels
-from questream.domain import LevelNamings, Operation, OperationKind, RulesChange, Ruling, Vector
+from questream.domain import Correction, LevelNamings, Operation, OperationKind, RulesChange, Ruling, Vector
 from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
@@ -94,7 +94,7 @@ class ProposedOperation:
     with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
     `levels` the names of its intents and topics. `opens` has clusters that it opens under the numbers that are next,
     in their order: the last of `before`, where nothing rules them. Those of `retires` are of no question, and leave the
-    index.
+    index. `corrections` are kept with it.
     """
 
     id: str
@@ -110,6 +110,7 @@ class ProposedOperation:
     levels: ProposedNamings | None = None
     opens: Mapping[int, OpenedCluster] = field(default_factory=dict)
     retires: frozenset[int] = frozenset()
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def survivor(self) -> int | None:

@@ -643,6 +643,7 @@ class MemoryStore:
                 rules=proposed.rules and RulesChange.of(proposed.rules.document()),
                 parted=proposed.parted,
                 levels=None if proposed.levels is None else proposed.levels.change,
+                corrections=proposed.corrections,
             )
             state.operation_count = number
             state.operations[number] = operation

@@ -62,6 +62,7 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
         "cluster": kafka.cluster_topic,
         "dead-letter": kafka.dead_letter_topic,
         "operation": kafka.operation_topic,
+        "correction": kafka.correction_topic,
     }
     found_input: FoundTopic | None = None
     for role, name in names.items():
@@ -81,6 +82,11 @@ def check_topics(patient: Patient) -> Iterator[Finding]:
 def _missing(check: str, role: Role) -> Finding:
     if role == "operation":
         text = "the operation topic does not exist: what people decide is kept in Redis alone"
+        return Finding(check, "warn", text, "questream topics create")
+    if role == "correction":
+        text = (
+            "the correction topic does not exist: operations that move questions wait in Redis, and those behind them"
+        )
         return Finding(check, "warn", text, "questream topics create")
     return Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
 

@@ -1,0 +1,117 @@
+"""What operations say of where the questions that they name belong, and what takes that back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jsonschema
+import numpy as np
+import orjson
+import pytest
+
+from questream import QuestionClusterer
+from questream.domain import Correction, Operation
+from questream.operations import By, Decisions, KnownQuestion, merge_clusters
+from questream.records import decode_operation, encode_corrections, encode_operation, load_schema
+from questream.store.operation_text import operation_text, parse_operation
+from questream.store.reference.store import MemoryStore
+
+PLACE = ("questions", 0, 7)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Three clusters of one question each."""
+    store = MemoryStore()
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    assert clusterer.assign([[1, 0, 0], [0, 1, 0], [0, 0, 1]]).ids == [1, 2, 3]
+    return store
+
+
+@pytest.fixture
+def decisions(store: MemoryStore) -> Decisions:
+    return Decisions(store, "default", By("ann"))
+
+
+def asked(cluster_id: int, offset: int = 7) -> KnownQuestion:
+    """A question whose decision named this cluster."""
+    vector = np.array([1, 0.3, 0], np.float32)
+    return KnownQuestion(cluster_id, vector / np.linalg.norm(vector), (*PLACE[:2], offset), None, "q7", b"key")
+
+
+def steps(operation: Operation) -> list[tuple[int, int | None, int | None]]:
+    return [(one.place[2], one.before, one.after) for one in operation.corrections]
+
+
+def test_a_moved_question_is_in_the_target_and_goes_on_from_there(decisions: Decisions) -> None:
+    first = decisions.commit(decisions.move([asked(1), asked(1, 8)], 2))
+    assert first.corrections[0] == Correction(PLACE, 1, 2, "q7", b"key")
+    assert steps(first) == [(7, 1, 2), (8, 1, 2)]
+    # Its decision names the first cluster for ever.
+    second = decisions.commit(decisions.move([asked(1)], 3))
+    assert steps(second) == [(7, 2, 3)]
+    assert list(second.after) == [3, 2]
+    assert steps(decisions.commit(decisions.move([asked(1)], 3))) == []
+
+
+def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) -> None:
+    assert steps(decisions.commit(decisions.reject([asked(1)]))) == [(7, 1, None)]
+    assert steps(decisions.commit(decisions.reject([asked(1)]))) == []
+    assert steps(decisions.commit(decisions.move([asked(1)], 2))) == [(7, None, 2)]
+    assert steps(decisions.commit(decisions.split(2, [asked(1)]))) == [(7, 2, None)]
+
+
+def test_a_question_without_a_place_has_no_correction(decisions: Decisions) -> None:
+    assert decisions.commit(decisions.move([replace(asked(1), place=None)], 2)).corrections == ()
+
+
+def test_an_undo_moves_back_what_no_later_operation_moved(decisions: Decisions) -> None:
+    first = decisions.commit(decisions.move([asked(1), asked(1, 8)], 2))
+    decisions.commit(decisions.move([asked(1, 8)], 3))
+    undone = decisions.commit(decisions.undo(first.number))
+    assert steps(undone) == [(7, 2, 1)]
+    assert steps(decisions.commit(decisions.undo(undone.number))) == [(7, 1, 2)]
+
+
+def test_corrections_name_the_clusters_of_today(store: MemoryStore, decisions: Decisions) -> None:
+    moved = decisions.commit(decisions.move([asked(1)], 2))
+    merge_clusters(store, "default", 2, 3)
+    survivor = store.cluster("default", 2)
+    assert survivor is not None
+    assert steps(decisions.commit(decisions.move([asked(3)], 1))) == [(7, survivor.merged_into or 2, 1)]
+    assert moved.number == 1
+
+
+MOVED = Operation(
+    "id",
+    4,
+    "move",
+    "ann",
+    "",
+    5,
+    {},
+    {},
+    corrections=(Correction(PLACE, 1, 2, "q7", b"key\xff"), Correction(("questions", 1, 0), None, 3)),
+)
+
+
+def test_corrections_are_kept_and_published_with_their_operation() -> None:
+    assert parse_operation(4, 5, operation_text(MOVED), None) == MOVED
+    key, value = encode_operation("default", "clusters", MOVED)
+    jsonschema.validate(orjson.loads(value), load_schema("operation"))
+    assert decode_operation(key, value) == ("default", "clusters", MOVED)
+    of_earlier = orjson.loads(value)
+    del of_earlier["corrections"]
+    assert decode_operation(key, orjson.dumps(of_earlier))[2] == replace(MOVED, corrections=())
+
+
+def test_a_correction_is_under_the_key_of_its_decision() -> None:
+    records = encode_corrections("default", "clusters", MOVED)
+    assert [key for key, _ in records] == [b"key\xff", None]
+    told = [orjson.loads(value) for _, value in records]
+    for one in told:
+        jsonschema.validate(one, load_schema("correction"))
+    assert [(one["question_id"], one["source"]["offset"], one["from"], one["to"]) for one in told] == [
+        ("q7", 7, "c1", "c2"),
+        (None, 0, None, "c3"),
+    ]
