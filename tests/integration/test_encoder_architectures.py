@@ -48,11 +48,15 @@ def test_every_model_of_the_kit_is_tried_here(models: ModuleType) -> None:
 
 
 def loaded(library: SentenceTransformer, folder: Path, dtype: str = "float32") -> Encoder:
-    """The encoder on what the library saves of its model."""
+    """The encoder on what the library saves of its model, as its first start gives it; a second one gives the same."""
     library.save(str(folder))
     # Some of the texts have words that nobody knows.
     settings = {"name": str(folder), "device": "cpu", "dtype": dtype, "max_unknown_share": 1.0}
-    return load_encoder(ModelSettings.model_validate(settings))
+    probes = folder.with_name("probes")
+    first, second = (load_encoder(ModelSettings.model_validate(settings), probes) for _ in range(2))
+    assert (second.dtype, second.dimension, second.max_tokens) == (first.dtype, first.dimension, first.max_tokens)
+    np.testing.assert_allclose(second.encode(TEXTS), first.encode(TEXTS), atol=1e-6)
+    return first
 
 
 def assert_same_vectors(encoder: Encoder, library: SentenceTransformer, cosine: float = 0.999999) -> None:

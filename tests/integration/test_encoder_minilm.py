@@ -40,15 +40,25 @@ TEXTS = (
 )
 
 
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the probe of the first start is kept for the second."""
+    return tmp_path_factory.mktemp("probes")
+
+
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def encoder(request: pytest.FixtureRequest, minilm: Path) -> Encoder:
-    return load_encoder(ModelSettings(name=str(minilm), device="cpu", dtype=request.param))
+def encoder(request: pytest.FixtureRequest, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    """The encoder as its first start on a machine gives it."""
+    settings = ModelSettings(name=str(minilm), device="cpu", dtype=request.param)
+    return load_encoder(settings, tmp_path_factory.mktemp("no-probes"))
 
 
 @pytest.fixture(scope="module")
-def exact(minilm: Path) -> Encoder:
-    """The encoder in float32, in which rounding is far below what these tests look at."""
-    return load_encoder(ModelSettings(name=str(minilm), device="cpu", dtype="float32"))
+def exact(minilm: Path, probes: Path) -> Encoder:
+    """The encoder in float32, in which rounding is far below what these tests look at, as a second start gives it."""
+    settings = ModelSettings(name=str(minilm), device="cpu", dtype="float32")
+    load_encoder(settings, probes)
+    return load_encoder(settings, probes)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from questream.encoder.encoder import Encoder
 from questream.encoder.files import locate_model
+from questream.encoder.imports import garbage_left_alone
+from questream.encoder.kept import KeptProbes, default_folder
 
 if TYPE_CHECKING:
     from questream.settings import ModelSettings
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def load_encoder(model: ModelSettings) -> Encoder:
+def load_encoder(model: ModelSettings, probes: Path | None = None) -> Encoder:
     """Load the model that the settings name onto its device, in the dtype that is fast there.
 
-    Raises ModelError if its licence is not accepted, its files are missing, broken or pickled, it needs code of its
-    own, or the device or `max_tokens` asked for cannot be had.
+    `probes` is the folder where the library's vectors of a few texts are kept between starts; by default one beside
+    the hub's cache. Raises ModelError if its licence is not accepted, its files are missing, broken or pickled, it
+    needs code of its own, or the device or `max_tokens` asked for cannot be had.
     """
     files = locate_model(model)
-    with _garbage_left_alone():
+    with garbage_left_alone():
         # torch takes seconds to import: not before a model is really needed, and not for one that is refused.
-        from questream.encoder.model import open_model
+        from questream.encoder.opening import open_kept_model
 
-    opened = open_model(files.folder, model)
+    opened = open_kept_model(files.folder, model, KeptProbes(default_folder() if probes is None else probes))
     encoder = Encoder(
         name=files.name,
         revision=files.revision,
         folder=files.folder,
-        dimension=opened.dimension,
+        dimension=opened.probe.dimension,
         max_tokens=opened.max_tokens,
         device=str(opened.device),
         dtype=str(opened.dtype).removeprefix("torch."),
@@ -43,15 +44,3 @@ def load_encoder(model: ModelSettings) -> Encoder:
     )
     logger.info("model %s at %s on %s in %s", encoder.name, encoder.revision, encoder.device, encoder.dtype)
     return encoder
-
-
-@contextmanager
-def _garbage_left_alone() -> Iterator[None]:
-    """Without the garbage collector: half a million objects come with torch, and all of them stay."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()

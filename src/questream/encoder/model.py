@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from torch import nn
 from questream.encoder.device import choose_device, choose_dtype
 from questream.encoder.encoder import Forward
 from questream.encoder.library import LibraryForward, open_library, require_every_weight
+from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
 from questream.encoder.probe import FAITHFUL_COSINE, Probe, probe_of, probe_texts
 from questream.encoder.tokens import Tokeniser
@@ -32,18 +32,6 @@ DEFAULT_MAX_TOKENS = 384
 FAITHFUL_COSINE_BFLOAT16 = 0.99
 # What transformers call their table of absolute positions.
 _POSITIONS = frozenset({"position_embeddings", "embed_positions", "wpe"})
-
-
-@dataclass(frozen=True, slots=True)
-class OpenModel:
-    """A model ready to run, and what it runs on and in."""
-
-    tokeniser: Tokeniser
-    forward: Forward
-    dimension: int
-    max_tokens: int
-    device: torch.device
-    dtype: torch.dtype
 
 
 def open_model(folder: Path, settings: ModelSettings) -> OpenModel:
@@ -63,7 +51,7 @@ def open_model(folder: Path, settings: ModelSettings) -> OpenModel:
     probe = _probe(library.to(device), folder, tokenizer, max_tokens, prompt)
     forward, dtype = _faithful_forward(library, folder, settings, probe, prompt)
     tokeniser = Tokeniser(tokenizer, max_tokens, prompt, settings.max_unknown_share)
-    return OpenModel(tokeniser, forward, probe.dimension, max_tokens, device, dtype)
+    return OpenModel(tokeniser, forward, probe, max_tokens, device, dtype)
 
 
 def _private_tokenizer(library: SentenceTransformer, folder: Path) -> Tokenizer:
@@ -165,7 +153,8 @@ def _packed_if_faithful(
 ) -> PackedForward | None:
     """The packed forward pass; None if a variant of the architecture makes it differ from the library's."""
     try:
-        packed = PackedForward(library, dtype, features, probe.dimension)
+        pooling = list(library.children())[1:]
+        packed = PackedForward(library.transformers_model, pooling, dtype, features, probe.dimension)
         cosine = probe.cosine(packed)
     # A variant of the architecture may lack what is packed, and a module may need what packing does not give.
     except Exception as error:

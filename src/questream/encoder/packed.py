@@ -15,10 +15,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
-from torch import Tensor, nn
-from torch.nn.functional import layer_norm, linear, normalize, scaled_dot_product_attention
-from transformers.activations import ACT2FN
+from torch import Tensor
+from torch.nn.functional import gelu, layer_norm, linear, normalize, relu, scaled_dot_product_attention
 
 from questream.domain import Matrix
 
@@ -26,6 +24,8 @@ PACKED_FAMILIES = frozenset({"bert", "roberta", "xlm-roberta", "mpnet"})
 
 # Below this a forward pass does not fill the cores; above it nothing is gained (MiniLM and MPNet on two cores).
 BATCH_TOKENS = 1024
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "relu": relu}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +49,32 @@ class Layer:
 
 
 class PackedForward:
-    """The transformer of `library` without padding, then the library's own modules: pooling and what follows.
+    """A transformer without padding, then `modules`: pooling and what follows, from features to features.
+
+    `transformer` is the library's, or has its weights under the same names (`encoder/weights.py`).
 
     Linear layers and attention compute in `dtype`; what they add up to, the norms and the pooling stay in float32,
     which in bfloat16 costs nothing and halves the error. Vectors are cut to `dimension`, as a model that was saved with
-    `truncate_dim` asks. `features` go to the library's modules with every group.
+    `truncate_dim` asks. `features` go to the modules with every group.
     """
 
     def __init__(
-        self, library: SentenceTransformer, dtype: torch.dtype, features: dict[str, Any], dimension: int
+        self,
+        transformer: Any,
+        modules: Sequence[Callable[[dict[str, Any]], dict[str, Any]]],
+        dtype: torch.dtype,
+        features: dict[str, Any],
+        dimension: int,
     ) -> None:
         self.batch_tokens = BATCH_TOKENS
-        transformer = library.transformers_model
         config, embeddings = transformer.config, transformer.embeddings
         self._dtype = dtype
         self._features = features
         self._dimension = dimension
-        self._modules = list(library.children())[1:]
+        self._modules = modules
         self._heads: int = config.num_attention_heads
         self._epsilon: float = config.layer_norm_eps
-        self._activation = cast(Callable[[Tensor], Tensor], ACT2FN[config.hidden_act])
+        self._activation = _activation(config.hidden_act)
         self._words: Tensor = embeddings.word_embeddings.weight.detach()
         self._positions: Tensor = embeddings.position_embeddings.weight.detach()
         if hasattr(embeddings, "token_type_embeddings"):
@@ -147,16 +153,25 @@ def _parts(tokens: Tensor, groups: Sequence[NDArray[np.int32]]) -> tuple[Tensor,
     return torch.split(tokens, [group.size for group in groups])
 
 
-def _layer(layer: nn.Module, dtype: torch.dtype) -> Layer:
+def _activation(name: str) -> Callable[[Tensor], Tensor]:
+    if name in _ACTIVATIONS:
+        return _ACTIVATIONS[name]
+    # Its import takes seconds, and nearly all models have one of those above.
+    from transformers.activations import ACT2FN
+
+    return cast(Callable[[Tensor], Tensor], ACT2FN[name])
+
+
+def _layer(layer: Any, dtype: torch.dtype) -> Layer:
     """The weights of a layer of BERT's family or of MPNet, which has the same under other names."""
-    attention: Any = layer.attention
+    attention = layer.attention
     if hasattr(attention, "attn"):
         of = attention.attn
         projections, out, norm = [of.q, of.k, of.v], of.o, attention.LayerNorm
     else:
         of = attention.self
         projections, out, norm = [of.query, of.key, of.value], attention.output.dense, attention.output.LayerNorm
-    intermediate, output = cast(Any, layer.intermediate), cast(Any, layer.output)
+    intermediate, output = layer.intermediate, layer.output
     return Layer(
         query_key_value=_affine(projections, dtype),
         attention_out=_affine([out], dtype),

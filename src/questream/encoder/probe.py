@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from questream.domain import Matrix
 from questream.encoder.encoder import Forward
 from questream.encoder.tokens import Tokeniser, Tokens
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 FAITHFUL_COSINE = 0.999
 
