@@ -69,7 +69,7 @@ class QuestionClusterer:
     """Online clustering of questions, decided exactly as the worker does.
 
     Give an `encoder` (see `load_encoder`) to assign texts, or a `dimension` to assign vectors of your own. `threshold`
-    overrides `granularity`: `intent`, `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
+    overrides `granularity`: `question` or `duplicate`. `prepare` makes of a text what is embedded and shown:
     of a mail the question in it, as a worker does by default; `str` leaves all as they are. `judge_features` passes
     over near clusters whose questions differ in a number, a name or a negation. With `mode="known-only"` what joins no
     cluster of the store opens none: it has cluster id None, 0 in `ids`. A `judge` (see `load_judge`) is asked
@@ -105,7 +105,8 @@ class QuestionClusterer:
             ("mode", mode, get_args(Mode)),
         ):
             if given not in allowed:
-                raise ValueError(f"{name} is one of {', '.join(allowed)}")
+                hint = "; intents and topics are `levels` above clusters" if name == "granularity" else ""
+                raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
         self.encoder = encoder

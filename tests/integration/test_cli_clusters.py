@@ -343,15 +343,15 @@ QUESTIONS = [
 
 @pytest.fixture
 def asked(redis_url: str, encoder: Encoder) -> str:
-    """URL of a Redis with questions about cards and PINs, clustered by intent."""
-    clusterer = QuestionClusterer(encoder, granularity="intent", store=store_at(url=redis_url))
+    """URL of a Redis with questions about cards and PINs, in clusters as wide as intents."""
+    clusterer = QuestionClusterer(encoder, threshold=0.55, store=store_at(url=redis_url))
     clusterer.assign(QUESTIONS)
     return redis_url
 
 
 def test_a_question_is_told_its_cluster_and_nothing_is_learned(asked: str, minilm: Path) -> None:
     before = questream("clusters", "export", f"--redis.url={asked}").out
-    flags = [f"--redis.url={asked}", f"--model.name={minilm}", "--clusters.granularity=intent"]
+    flags = [f"--redis.url={asked}", f"--model.name={minilm}", "--clusters.threshold=0.55"]
     outcome = questream("ask", "Where has my card got to?", "--json", *flags)
     assert outcome.code == 0, outcome.err
     answer = outcome.json

@@ -118,7 +118,7 @@ def test_without_a_terminal_it_prints_lines_and_leaves_nothing_behind(tmp_path: 
     rows = [*sample_of(150), {"id": "empty", "text": "", "gold": "none"}]
     questions.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     demo = subprocess.run(
-        [*DEMO, "--questions", str(questions), "--granularity", "intent"],
+        [*DEMO, "--questions", str(questions)],
         capture_output=True,
         text=True,
         timeout=LOAD_SECONDS,
@@ -145,7 +145,7 @@ def test_without_a_terminal_it_prints_lines_and_leaves_nothing_behind(tmp_path: 
 def test_on_a_terminal_it_draws_and_then_answers_questions(tmp_path: Path) -> None:
     questions = tmp_path / "mine.txt"
     questions.write_text("\n".join(row["text"] for row in sample_of(60)), encoding="utf-8")
-    with demo_on_a_terminal("--questions", str(questions), "--granularity", "intent") as terminal:
+    with demo_on_a_terminal("--questions", str(questions)) as terminal:
         terminal.wait_for(r"Servers +broker 127\.0\.0\.1:\d+")
         terminal.wait_for(r"60 questions in \d+ clusters")
         addresses = re.findall(r"127\.0\.0\.1:\d+", terminal.output)
@@ -155,9 +155,9 @@ def test_on_a_terminal_it_draws_and_then_answers_questions(tmp_path: Path) -> No
         text = sample_of(1)[0]["text"]
         terminal.type(text + "\n")
         # The very question is in the stream already, so it joins its cluster, and there is another one next to it.
-        terminal.wait_for(r"joined +\d\.\d{3} c\d+ .*runner-up +-?\d\.\d{3} c\d+ .*threshold +0\.550", 30)
+        terminal.wait_for(r"joined +\d\.\d{3} c\d+ .*runner-up +-?\d\.\d{3} c\d+ .*threshold +0\.725", 30)
         # What is typed before the next prompt is there may be thrown away with the change of the terminal's mode.
-        terminal.wait_for(r"threshold +0\.550\s+\? $", 10)
+        terminal.wait_for(r"threshold +0\.725\s+\? $", 10)
         terminal.type("\x04")
         assert terminal.wait_for_its_end(60) == 0
         assert listening(addresses) == []

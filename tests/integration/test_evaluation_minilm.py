@@ -50,7 +50,7 @@ def test_the_command_clusters_real_questions_and_draws_a_report(minilm: Path, tm
     rows = [f'"{text}",{number}' for number, pair in enumerate(SAME) for text in pair]
     (tmp_path / "questions.csv").write_text("text,gold\n" + "\n".join(rows) + "\n")
     report = tmp_path / "report.html"
-    flags = [f"--model.name={minilm}", "--clusters.granularity=intent", f"--report={report}", "--json"]
+    flags = [f"--model.name={minilm}", "--clusters.threshold=0.55", f"--report={report}", "--json"]
     outcome = questream("evaluate", str(tmp_path / "questions.csv"), *flags)
     assert outcome.code == 0, outcome.err
     (found,) = outcome.json["files"]

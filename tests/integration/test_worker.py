@@ -80,7 +80,7 @@ def test_every_question_gets_one_decision(any_stream: Stream, encoder: Encoder, 
 
 
 def test_the_cluster_topic_says_what_redis_holds(make_stream: Callable[..., Stream], encoder: Encoder) -> None:
-    stream = make_stream(2, **{"clusters.granularity": "intent", "batch_questions": 64})
+    stream = make_stream(2, **{"clusters.threshold": 0.55, "batch_questions": 64})
     texts = real_questions(400)
     stream.send(question(i, text) for i, text in enumerate(texts))
     with running_worker(stream.settings(), encoder), stream.decisions() as reader:
@@ -254,7 +254,7 @@ def test_a_namespace_of_another_model_is_refused(make_stream: Callable[..., Stre
 def test_a_group_that_is_set_far_back_learns_nothing_twice(make_stream: Callable[..., Stream]) -> None:
     encoder = hash_encoder()
     # Far below what the questions of one kind score: none changes its cluster as the mean moves.
-    stream = make_stream(**{"batch_questions": 16, "clusters.granularity": "intent"})
+    stream = make_stream(**{"batch_questions": 16, "clusters.threshold": 0.55})
     texts = [f"how to {i % 7} card{i % 7} bank{i % 7} {i}" for i in range(200)]
     stream.send(question(i, text) for i, text in enumerate(texts))
     with running_worker(stream.settings(), encoder), stream.decisions() as reader:

@@ -99,7 +99,7 @@ def test_a_file_without_gold_groups_is_refused(tmp_path: Path) -> None:
 def test_a_method_is_measured_in_its_own_process_and_an_absent_one_is_named() -> None:
     questions = topics_stream()
     streams = [questions.in_order(order) for order in orders_of(len(questions), 1, seed=0)]
-    ours, drain = measure_quality(streams, "intent", ["questream", "Drain3 (on text)"], 60.0, lambda _: None)
+    ours, drain = measure_quality(streams, "question", ["questream", "Drain3 (on text)"], 60.0, lambda _: None)
     assert ours.orders == 2
     assert ours.after is not None
     assert ours.peak_mib is None or ours.peak_mib >= 0
@@ -163,6 +163,17 @@ def test_goals_are_held_against_the_better_offline_reference() -> None:
     assert [goal.holds for goal in goals_of(figures, "duplicate")] == [True, False, False, True]
     assert not goals_of([figures_of("questream", 0.5, 0.5, falsely_joined=0.03)], "duplicate")[0].holds
     assert goals_of(figures[2:], "duplicate") == []
+
+
+def test_goals_of_intents_are_held_against_the_reference_and_against_themselves() -> None:
+    reference = figures_of("average linkage, offline", None, 0.60)
+    figures = [figures_of("questream, level of intents", 0.55, 0.59), reference]
+    assert [(round(goal.value, 1), goal.holds) for goal in goals_of(figures, "question")] == [
+        (-1.0, False),
+        (4.0, True),
+    ]
+    figures = [figures_of("questream, level of intents", 0.55, 0.61), reference]
+    assert [(round(goal.value, 1), goal.holds) for goal in goals_of(figures, "question")] == [(1.0, True), (6.0, False)]
 
 
 def test_the_table_says_how_far_each_stands_from_the_reference_and_which_goals_hold() -> None:

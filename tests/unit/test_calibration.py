@@ -14,8 +14,8 @@ from questream.lab.calibration.groups import propose_from_groups
 from questream.lab.calibration.pairs import PairStream, pair_stream, propose_from_pairs
 from questream.lab.calibration.preview import preview
 from questream.lab.calibration.proposal import Proposal
-from questream.lab.calibration.sweep import Floats, Sweep, grid_of, sweep, weighted_f
-from questream.lab.calibration.unlabelled import is_of_duplicates, propose_unlabelled
+from questream.lab.calibration.sweep import Floats, Sweep, grid_of, nearest_level, sweep, weighted_f
+from questream.lab.calibration.unlabelled import is_of_duplicates, propose_intents, propose_unlabelled
 from questream.lab.evaluation.agreement import Labels, agreement, shared_counts
 from questream.library import QuestionClusterer
 from questream.records.files import LabelledPair
@@ -230,7 +230,7 @@ def test_costly_false_joins_raise_the_threshold_whichever_way_it_is_found(way: s
             case "answers":
                 return answered(swept, threes, 40, cost=cost).proposal().threshold
             case _:
-                return propose_unlabelled(swept, vectors, RULES, "intent", cost).threshold
+                return propose_intents(swept, vectors, RULES, cost).threshold
 
     cheap, costly = propose(0.2), propose(5.0)
     assert cheap <= propose(1.0) <= costly
@@ -264,13 +264,13 @@ def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
 
 def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_proposal() -> None:
     swept, _, _, vectors = nested()
-    guess, proposal = propose_unlabelled(swept, vectors, RULES), propose_unlabelled(swept, vectors, RULES, "intent")
+    guess, proposal = propose_unlabelled(swept, vectors, RULES), propose_unlabelled(swept, vectors, RULES, "question")
     assert not guess.is_known
     assert (guess.low, guess.high) == (None, None)
     assert any("--ask 40" in remark for remark in guess.remarks)
     assert proposal.is_known
-    assert proposal.threshold == guess.threshold
-    assert any("how wide an intent" in remark for remark in proposal.remarks)
+    assert proposal.threshold == 0.725
+    assert any("how fine a question" in remark for remark in proposal.remarks)
 
 
 def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_are_told() -> None:
@@ -294,7 +294,8 @@ def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_ar
 
 
 def test_a_level_limits_what_is_searched_and_needs_the_rules_that_it_was_measured_with() -> None:
-    assert grid_of(RULES, "intent")[-1] < grid_of(RULES, "duplicate")[0]
+    assert max(grid_of(RULES, "question")) < max(grid_of(RULES, "duplicate")) == max(grid_of(RULES))
+    assert [nearest_level(threshold) for threshold in (0.55, 0.6, 0.9)] == [None, "question", "duplicate"]
     assert min(grid_of(RULES, "question")) > grid_of(RULES)[0]
     plain = Rules(0.35, 0.35, "cosine", "average")
     assert grid_of(plain)[0] < grid_of(RULES)[0]

@@ -168,7 +168,7 @@ def test_config_prints_a_file_that_leads_to_the_same_settings(tmp_path: Path) ->
 
 
 def test_config_shows_what_an_unset_threshold_comes_to() -> None:
-    assert "# threshold = 0.55, from granularity\n" in questream("config", "--clusters.granularity=intent").out
+    assert "# threshold = 0.95, from granularity\n" in questream("config", "--clusters.granularity=duplicate").out
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

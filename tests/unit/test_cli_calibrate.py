@@ -85,7 +85,7 @@ def test_a_sample_alone_gives_a_guess_and_says_what_would_tell(sample: Path) -> 
 
 
 def test_a_sample_and_a_level_give_a_threshold_with_its_interval_and_examples(sample: Path) -> None:
-    document = questream("calibrate", str(sample), "--granularity", "intent", "--json").json
+    document = questream("calibrate", str(sample), "--granularity", "question", "--json").json
     assert document["guess"] is None
     assert document["way"] == "a sample without labels"
     assert document["questions"] == QUESTIONS
@@ -100,14 +100,13 @@ def test_a_sample_and_a_level_give_a_threshold_with_its_interval_and_examples(sa
 
 
 def test_the_report_says_how_sure_it_is_what_else_costs_and_what_to_paste(sample: Path) -> None:
-    outcome = questream("calibrate", str(sample), "--granularity", "intent")
+    outcome = questream("calibrate", str(sample), "--granularity", "question")
     assert outcome.code == 0
     threshold = outcome.out.split()[1].rstrip(",")
     for told in ("How sure: ", "moved: ", f"> {threshold}", f"At {float(threshold) - 0.05:.3f}: ", "(proposed)"):
         assert told in outcome.out, told
-    at_level = float(threshold) == GRANULARITY_THRESHOLDS["intent"]
-    pasted = 'granularity = "intent"' if at_level else f"threshold = {float(threshold):g}"
-    assert outcome.out.rstrip().endswith(f"[clusters]\n{pasted}")
+    assert float(threshold) == GRANULARITY_THRESHOLDS["question"]
+    assert outcome.out.rstrip().endswith('[clusters]\ngranularity = "question"')
 
 
 def test_labelled_pairs_and_gold_groups_agree_on_the_same_level(tmp_path: Path) -> None:
@@ -133,7 +132,7 @@ def test_a_level_is_kept_to(sample: Path) -> None:
 
 def test_settings_that_the_threshold_needs_are_pasted_with_it(sample: Path) -> None:
     document = questream(
-        *("calibrate", str(sample), "--granularity", "intent", "--json"),
+        *("calibrate", str(sample), "--granularity", "question", "--json"),
         *("--clusters.threshold=0.5", "--clusters.merge_threshold=0.6"),
     ).json
     threshold = document["threshold"]

@@ -103,7 +103,7 @@ def test_what_cannot_be_assigned_is_refused() -> None:
         clusterer.assign(np.zeros((1, 4)))
     with pytest.raises(QuestreamError, match="takes an encoder"):
         clusterer.assign(["Where is my card?"])
-    with pytest.raises(ValueError, match="granularity is one of intent, question, duplicate"):
+    with pytest.raises(ValueError, match="granularity is one of question, duplicate; intents and topics are `levels`"):
         QuestionClusterer(dimension=4, granularity="topic")  # type: ignore[arg-type]  # what a notebook may pass
     with pytest.raises(ValueError, match="give an encoder"):
         QuestionClusterer()

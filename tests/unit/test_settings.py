@@ -118,7 +118,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.similarity": "cosine",
         "clusters.linkage": "first",
         "clusters.mode": "known-only",
-        "clusters.granularity": "intent",
+        "clusters.granularity": "duplicate",
         "clusters.threshold": "-0.25",
         "clusters.merge_threshold": "0.25",
         "clusters.keep_texts": "false",
@@ -299,11 +299,31 @@ def test_options_of_several_sources_are_joined(monkeypatch: pytest.MonkeyPatch, 
     }
 
 
-@pytest.mark.parametrize(("granularity", "threshold"), [("intent", 0.55), ("question", 0.725), ("duplicate", 0.95)])
+@pytest.mark.parametrize(("granularity", "threshold"), [("question", 0.725), ("duplicate", 0.95)])
 def test_a_granularity_stands_for_a_threshold(granularity: Any, threshold: float) -> None:
     clusters = ClusterSettings(granularity=granularity)
     assert clusters.effective_threshold == threshold
     assert clusters.effective_merge_threshold == threshold
+
+
+@pytest.mark.parametrize("former", ["intent", "topic"])
+def test_a_granularity_that_is_a_level_now_is_refused_with_what_to_read_instead(
+    former: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = toml(tmp_path, f'[clusters]\ngranularity = "{former}"')
+    with pytest.raises(
+        SettingsError, match=re.escape(f"is '{former}', in {path}; allowed: one of question")
+    ) as refused:
+        load_settings(path)
+    for told in ("levels above the clusters", "`path`", "clusters.threshold = 0.55"):
+        assert told in str(refused.value)
+    monkeypatch.setenv("QUESTREAM_CLUSTERS__GRANULARITY", former)
+    with pytest.raises(SettingsError, match=r"in the environment; .*`path`"):
+        load_settings()
+    monkeypatch.setenv("QUESTREAM_CLUSTERS__GRANULARITY", "other")
+    with pytest.raises(SettingsError, match="one of question, duplicate") as unknown:
+        load_settings()
+    assert "levels" not in str(unknown.value)
 
 
 def test_a_threshold_overrides_the_granularity_and_a_merge_threshold_the_threshold() -> None:

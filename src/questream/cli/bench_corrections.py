@@ -29,7 +29,7 @@ def corrections(
 ) -> None:
     """Measure how much better later questions are clustered after an operator's right corrections.
 
-    Example: questream bench corrections banking77.jsonl --clusters.granularity intent
+    Example: questream bench corrections banking77.jsonl --clusters.threshold 0.55
     """
     from questream.deciding.config import rules_of
     from questream.encoder import load_encoder

@@ -33,7 +33,7 @@ def quality(
     Ours takes the threshold of `clusters.granularity`; an asterisk marks a setting that was the best of several for the
     gold groups. What is not installed is named: `make setup EXTRAS=quality` brings it. Last come the goals, and
     whether they hold.
-    Example: questream bench quality banking77.jsonl --clusters.granularity intent
+    Example: questream bench quality banking77.jsonl --questions 2500
     """
     from questream.encoder import load_encoder
     from questream.lab.bench.quality.goals import goals_of

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class Level(StrEnum):
     """The names of granularities."""
 
-    INTENT = "intent"
     QUESTION = "question"
     DUPLICATE = "duplicate"
 

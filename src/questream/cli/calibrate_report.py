@@ -54,9 +54,14 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
         print_line(_certainty(proposal))
     else:
         print_line(f"No threshold: {made_from}, which do not tell it.")
-        print_line(f"If they are to be clustered by intent, {proposal.threshold:.3f} is a guess.")
+        print_line(
+            f"For clusters as wide as intents {proposal.threshold:.3f} is a guess; by default intents stand above them."
+        )
     for what in proposal.remarks:
         remark(f"mind: {what}")
+    if proposal.is_known and level is None and _has_levels(done):
+        remark("mind: clusters so wide are intents; levels find these above the clusters of granularity question, and")
+        remark("questream evaluate tells which come closer")
     print_line("")
     _print_settings(proposal)
     _print_costs(proposal)
@@ -88,9 +93,15 @@ def toml_of(done: Calibrated, settings: Settings) -> str:
 
 
 def _level_of(done: Calibrated) -> Granularity | None:
-    from questream.lab.calibration.sweep import has_levels, nearest_level
+    from questream.lab.calibration.sweep import nearest_level
 
-    return nearest_level(done.proposal.threshold) if has_levels(done.rules) else None
+    return nearest_level(done.proposal.threshold) if _has_levels(done) else None
+
+
+def _has_levels(done: Calibrated) -> bool:
+    from questream.lab.calibration.sweep import has_levels
+
+    return has_levels(done.rules)
 
 
 def _certainty(proposal: Proposal) -> str:

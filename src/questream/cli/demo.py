@@ -13,7 +13,7 @@ def demo(
         Path | None, typer.Option(help="Your own questions: text lines, CSV or JSON Lines; default: 2,002 of a bank's.")
     ] = None,
     granularity: Annotated[
-        str | None, typer.Option(help="How alike questions of one cluster are: intent, question or duplicate.")
+        str | None, typer.Option(help="How alike questions of one cluster are: question or duplicate.")
     ] = None,
     in_flight: Annotated[int, typer.Option(min=1, max=10_000, help="Questions under way at once.")] = 64,
 ) -> None:

@@ -36,7 +36,7 @@ def evaluate(
     """Measure how well the model and the threshold of the settings do on questions with gold groups or labelled pairs.
 
     The columns of a file tell which it is. No server is needed, nothing is stored.
-    Example: questream evaluate banking.csv pairs.jsonl --report report.html --clusters.granularity intent
+    Example: questream evaluate banking.csv pairs.jsonl --report report.html
     """
     from questream.lab.evaluation.run import evaluate_files, read_file
     from questream.records.files import FileTexts

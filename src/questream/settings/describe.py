@@ -13,7 +13,7 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from questream.settings.tree import Allowed, Group, Settings
+from questream.settings.tree import Allowed, Group, Instead, Settings
 
 ENV_PREFIX = "QUESTREAM_"
 ENV_DELIMITER = "__"
@@ -62,6 +62,10 @@ class Setting:
     def allowed(self) -> str:
         """What it may be, in words: `a whole number from 1 to 4096`."""
         return allowed(self.field)
+
+    def instead(self, given: object) -> str | None:
+        """What does now what this value did in an earlier release; None for one that never was allowed."""
+        return next((m.remedy for m in self.field.metadata if isinstance(m, Instead) and given in m.values), None)
 
 
 def env_name(key: str) -> str:

@@ -218,7 +218,9 @@ def _explain(mistake: Any, known: Mapping[str, Setting], sources: list[_Source])
     place = next((source.place for source in sources if _has(source.values, path)), "read from its file")
     if setting is not None:
         shown = mask_given(setting, mistake["input"])
-        return Problem(f"{setting.key} ({setting.env_name}) is {shown}, {place}", f"allowed: {setting.allowed}")
+        remedy = setting.instead(mistake["input"])
+        allowed = f"allowed: {setting.allowed}" + ("" if remedy is None else f"; {remedy}")
+        return Problem(f"{setting.key} ({setting.env_name}) is {shown}, {place}", allowed)
     key = ".".join(location)
     if mistake["type"] == "extra_forbidden":
         return Problem(f"{key}, {place}, is not a setting", _nearest(key, known))

@@ -27,7 +27,7 @@ from pydantic import (
 from questream.settings.formats import Format
 
 Delivery = Literal["exactly-once", "at-least-once"]
-Granularity = Literal["intent", "question", "duplicate"]
+Granularity = Literal["question", "duplicate"]
 
 NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 DEFAULT_PREFIX = "questream"
@@ -38,7 +38,7 @@ _SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@,\[\]]+)(:[0-9]{1,5})?")
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
 # Thresholds of centred similarity with adaptive linkage; docs/clustering.md says how far they carry over.
-GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"intent": 0.55, "question": 0.725, "duplicate": 0.95}
+GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"question": 0.725, "duplicate": 0.95}
 
 
 _CENTURY_SECONDS = 100 * 365 * 86_400
@@ -48,6 +48,13 @@ class Allowed(NamedTuple):
     """What a setting may be, in words, where its type and range do not say it well."""
 
     words: str
+
+
+class Instead(NamedTuple):
+    """Values that a setting took in an earlier release, and what does now what they did."""
+
+    values: tuple[str, ...]
+    remedy: str
 
 
 def _split(value: object) -> object:
@@ -366,8 +373,16 @@ class ClusterSettings(Group):
         description="What a question is compared with: a cluster's members on average (`adaptive` with leeway where "
         "these differ among themselves), its normalised centroid, or its first question.",
     )
-    granularity: Granularity = Field(
-        default="question", description="How alike questions of one cluster are: similarity .55, .725 or .95."
+    granularity: Annotated[
+        Granularity,
+        Instead(
+            ("intent", "topic"),
+            "intents and topics are levels above the clusters: read `path` in decisions, or `questream clusters list"
+            " --level intent`; a namespace of clusters as wide as intents goes on with clusters.threshold = 0.55",
+        ),
+    ] = Field(
+        default="question",
+        description="How alike questions of one cluster are: similarity .725 or .95; intents are levels above.",
     )
     threshold: float | None = Field(
         default=None, ge=-1, le=1, description="Least similarity to join a cluster; overrides `granularity`."

@@ -27,7 +27,6 @@ _LOWEST = 0.1
 _HIGHEST = 0.975
 # Levels overlap, so that one set apart by a step is not cut off from its best.
 _LEVELS: dict[Granularity, tuple[float, float]] = {
-    "intent": (_LOWEST_ADAPTIVE, 0.65),
     "question": (0.6, 0.85),
     "duplicate": (0.8, _HIGHEST),
 }
@@ -84,8 +83,10 @@ def has_levels(rules: Rules) -> bool:
     return rules.similarity == "centred" and rules.linkage == "adaptive"
 
 
-def nearest_level(threshold: float) -> Granularity:
-    """The granularity whose threshold is nearest."""
+def nearest_level(threshold: float) -> Granularity | None:
+    """The granularity whose threshold is nearest; None below all of them, where clusters are as wide as intents."""
+    if threshold < _LEVELS["question"][0]:
+        return None
     return min(GRANULARITY_THRESHOLDS, key=lambda name: abs(GRANULARITY_THRESHOLDS[name] - threshold))
 
 

@@ -29,9 +29,6 @@ _UNKNOWN = (
     "nothing in a sample tells whether questions of one intent belong together or only those that ask the same:"
     " --ask 40 tells, or give --granularity"
 )
-_WIDTH = (
-    "a sample does not tell how wide an intent is: where they are few, a lower threshold may be better; answers tell"
-)
 _UNCLEAR = (
     "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
 )
@@ -43,7 +40,7 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
     Clusters the sample of unit vectors (n, d) online at each threshold, as a worker does, and takes the one whose
     clusters have the highest modularity in the graph that ties each question to its three nearest. 1,000 to 2,000
     questions do. It finds the groups that the stream falls into, not how fine a user wants them: for duplicates take
-    the granularity.
+    the granularity. Of the clusters of the granularity `question`, levels make intents without a threshold.
 
     Raises ValueError for fewer than 100 vectors, or no thresholds.
     """
@@ -60,24 +57,22 @@ def propose_unlabelled(
 ) -> Proposal:
     """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
 
-    With a `level` other than `intent` its own threshold, since nothing in a sample tells how fine duplicates are
-    wanted; without one `question` where the sample is clearly one of duplicates, else as a guess that is not known what
-    `propose_intents` finds: questions about one subject look like intents, whichever are wanted together.
+    With a `level` its own threshold, since nothing in a sample tells how fine duplicates are wanted; without one
+    `question` where the sample is clearly one of duplicates, else as a guess that is not known what `propose_intents`
+    finds: questions about one subject look like intents, whichever are wanted together.
     Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(swept.questions)
-    if level in ("question", "duplicate"):
+    if level is not None:
         remark = f"a sample does not tell how fine a {level} is: this is the level's own threshold; answers tell more"
         return _propose_level(swept, vectors, level, remark)
-    if level is None and has_levels(rules) and is_of_duplicates(swept):
+    if has_levels(rules) and is_of_duplicates(swept):
         remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
         return _propose_level(swept, vectors, "question", remark)
     if has_levels(rules):
         swept = swept.between(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[-1])
     intents = propose_intents(swept, vectors, rules, false_join_cost)
-    if level is None:
-        return replace(intents, low=None, high=None, remarks=(_UNKNOWN,), is_known=False)
-    return replace(intents, remarks=(*intents.remarks, _WIDTH))
+    return replace(intents, low=None, high=None, remarks=(_UNKNOWN,), is_known=False)
 
 
 def propose_intents(

@@ -66,7 +66,7 @@ def run_demo(
     """Stream questions through a worker on embedded servers and show what becomes of them.
 
     `questions` is a file as `read_questions` takes it (default: 2,002 questions of BANKING77), `granularity` one of
-    `intent`, `question`, `duplicate`, `in_flight` how many questions are under way at once. On a terminal it draws a
+    `question` and `duplicate`, `in_flight` how many questions are under way at once. On a terminal it draws a
     screen and ends with a prompt, elsewhere it prints lines. The last screen goes to the file `picture` as SVG.
     Whatever happens, all that it started has ended when it returns.
 

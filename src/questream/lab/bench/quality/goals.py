@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from questream.lab.bench.quality.measure import Figures
 from questream.lab.bench.quality.offline import AVERAGE_LINKAGE
-from questream.lab.bench.quality.ours import CALIBRATED, OURS, WORKERS
+from questream.lab.bench.quality.ours import CALIBRATED, OURS, WORKERS, level_method
 from questream.settings import Granularity
 
 _PUBLISHED_POINTS = -3.0
+_LEVEL_POINTS = 4.0
 _WORKERS_POINTS = 0.5
 _FALSE_JOINS = 0.03
 
@@ -32,13 +33,16 @@ def reference_f1(figures: Sequence[Figures]) -> float | None:
 
 
 def goals_of(figures: Sequence[Figures], granularity: Granularity) -> list[Goal]:
-    """Each goal for which there are figures: for the granularity's threshold, and for the one found without labels."""
+    """Each goal for which there are figures: of the granularity's threshold, the one found without labels, intents."""
     rows = {one.method: one for one in figures if one.after is not None}
     goals: list[Goal] = []
     reference = reference_f1(figures)
     for method in (OURS, CALIBRATED):
         if method in rows and reference is not None:
             goals += _against_offline(rows[method], reference)
+    intents = rows.get(level_method("intent"))
+    if intents is not None and reference is not None:
+        goals += _of_intents(intents, reference)
     if OURS in rows and WORKERS in rows:
         goals.append(_of_workers(rows[OURS], rows[WORKERS]))
     if granularity == "duplicate" and OURS in rows:
@@ -58,6 +62,15 @@ def _against_offline(ours: Figures, reference: float) -> list[Goal]:
         published = 100 * (ours.published.bcubed_f1 - reference)
         bound = "as published, at most 3 points below offline"
         goals.append(Goal(ours.method, bound, published, published >= _PUBLISHED_POINTS))
+    return goals
+
+
+def _of_intents(intents: Figures, reference: float) -> list[Goal]:
+    goals = _against_offline(intents, reference)[:1]
+    if intents.after is not None and intents.published is not None:
+        lost = 100 * (intents.after.bcubed_f1 - intents.published.bcubed_f1)
+        bound = f"as published, at most {_LEVEL_POINTS:g} points below after the stream"
+        goals.append(Goal(intents.method, bound, lost, lost <= _LEVEL_POINTS))
     return goals
 
 

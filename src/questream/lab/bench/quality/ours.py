@@ -32,15 +32,20 @@ def our_methods(granularity: Granularity) -> list[Method]:
     return [
         Method(OURS, [threshold], _online),
         Method(WORKERS, [threshold], _together),
-        *([unlabelled, *_levels()] if granularity == "intent" else []),
+        *([unlabelled, *_levels()] if granularity == "question" else []),
         Method("questream, oracle threshold", _grid(0.425), _online),
     ]
 
 
 def _levels() -> list[Method]:
-    """What stands above the clusters of the default threshold: for intents, what a granularity of their own was for."""
+    """What stands above the clusters of the default threshold."""
     threshold = GRANULARITY_THRESHOLDS["question"]
-    return [Method(f"questream, level of {name}s", [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES]
+    return [Method(level_method(name), [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES]
+
+
+def level_method(name: str) -> str:
+    """What a level is called among the methods."""
+    return f"{OURS}, level of {name}s"
 
 
 def _of_level(stream: Stream, threshold: float, *, name: str) -> Clustering:
