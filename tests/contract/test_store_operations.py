@@ -568,6 +568,37 @@ def test_published_operations_that_the_store_lacks_come_back(store: Store, names
     assert (claim.published, claim.newest, claim.compared) == (7, 8, True)
 
 
+def test_a_number_that_was_given_again_is_that_of_the_published_operation(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    pin(store, namespace, 2, 2)
+    first, own = store.operations_from(namespace, 1, 10)
+    published = [first, *(replace(own, number=number, id=f"published-{number}") for number in (2, 3))]
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+    assert store.restore_operations(namespace, "one", published, 3) == 2
+    assert store.restore_operations(namespace, "one", published, 3) == 0
+    ids = [(one.number, one.id) for one in store.operations_from(namespace, 1, 10)]
+    assert ids == [(1, first.id), (2, "published-2"), (3, "published-3"), (4, own.id)]
+    # It is published then, and its id answers under its number.
+    claim = store.claim_operations(namespace, "one", 30.0)
+    assert claim is not None
+    assert (claim.published, claim.newest) == (3, 4)
+    assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED, cluster_id=2)) == store.operation(namespace, 4)
+
+
+def test_an_operation_that_was_done_again_is_the_one_that_was_published(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    pin(store, namespace, 2, 2)
+    other, again = store.operations_from(namespace, 1, 10)
+    published = [replace(again, number=1), replace(other, number=3, id="third")]
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+    assert store.restore_operations(namespace, "one", published, 3) == 2
+    ids = [(one.number, one.id) for one in store.operations_from(namespace, 1, 10)]
+    assert ids == [(1, again.id), (3, "third"), (4, other.id)]
+    assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED, cluster_id=2)) == store.operation(namespace, 1)
+
+
 def test_a_recovery_puts_operations_back_before_the_next_decision(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     pin(store, namespace, 1)

@@ -143,6 +143,7 @@ def _strike(bed: Bed, outcome: Outcome) -> list[tuple[int, Window]]:
         outcome.seconds = time.monotonic() - ended
     if not loses:
         return []
+    bed.operator.memory_found()
     if len(bed.eras) == era:
         return [(era, {at: (committed.get(at, 0), end) for at, end in asked.items()})]
     # The topic was made anew meanwhile: some of the old one was lost, or of the new one, or both.

@@ -98,7 +98,7 @@ class Operator:
         self._thread = threading.Thread(target=self._run, name="operator", daemon=True)
         self._unanswered: Attempt | None = None
         self._failure: BaseException | None = None
-        self._lost_at = 0.0
+        self._lost_at = self._found_at = 0.0
         self.attempts: list[Attempt] = []
 
     def __enter__(self) -> Operator:
@@ -121,6 +121,10 @@ class Operator:
         """The store has lost its memory until now: what it answered before it may have forgotten."""
         self._lost_at = time.monotonic()
 
+    def memory_found(self) -> None:
+        """The memory is put back by now: until then nobody may have noticed, and numbers were given again."""
+        self._found_at = time.monotonic()
+
     def name_newest(self, namespace: str, count: int) -> None:
         """Give the newest clusters that have no name a label and a route, each of its own; without a store none."""
 
@@ -142,6 +146,7 @@ class Operator:
                 one.number,
                 clusters=one.clusters,
                 forgettable=not one.number or one.answered_at <= self._lost_at,
+                renumbered=one.answered_at <= max(self._lost_at, self._found_at),
                 asked=None if one.asked is None else asked_afterwards(one.asked, one.era, eras, partitions),
                 absorbed=one.absorbed,
                 turned_away=one.plan.turned_away,

@@ -89,7 +89,7 @@ def check_operations(run: Run, rules: Rules) -> Iterator[Violation]:
         numbers = [one.number for one in published.get(known.namespace, ()) if one.id == known.id]
         if not numbers and known.number and not known.forgettable:
             yield _broken(known.namespace, known.number, "was not published")
-        elif numbers and known.number not in (0, numbers[0]):
+        elif numbers and known.number not in (0, numbers[0]) and not known.renumbered:
             yield _broken(known.namespace, known.number, f"was published as operation {numbers[0]}")
     for namespace in run.namespaces:
         stored = (run.evidence.stored.get(namespace) or Stored()).operations

@@ -30,9 +30,10 @@ class Operated:
     """An operation that was asked for, with the number that the store answered, 0 where its answer was lost.
 
     It is on the `clusters`. `forgettable`: the store lost its memory afterwards, and the topic may not have been told
-    before. Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not
-    known. `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are
-    vectors by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set.
+    before. `renumbered`: it was answered before anybody had noticed that, perhaps under the number of another.
+    Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not known.
+    `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are vectors
+    by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set.
     """
 
     namespace: str
@@ -40,6 +41,7 @@ class Operated:
     number: int
     clusters: frozenset[int] = frozenset()
     forgettable: bool = False
+    renumbered: bool = False
     asked: Mapping[int, int] | None = None
     absorbed: frozenset[int] | None = None
     turned_away: Mapping[int, Sequence[bytes]] = field(default_factory=dict)

@@ -698,11 +698,20 @@ class MemoryStore:
                 return 0
             state.operation_count = max(state.operation_count, newest)
             oldest = state.operation_count - OPERATIONS_KEPT
-            lacking = [one for one in published if one.number > oldest and one.number not in state.operations]
-            state.operations.update((one.number, replace(one, undone_by=None)) for one in lacking)
+            lacking = [one for one in published if one.number > oldest and not _has(state.operations, one)]
+            places = {one.id: one.number for one in state.operations.values()}
+            displaced = [state.operations[one.number] for one in lacking if one.number in state.operations]
+            for one in lacking:
+                state.operations.pop(places.get(one.id, one.number), None)
+            for one in lacking:
+                state.operations[one.number] = replace(one, undone_by=None)
             for one in lacking:
                 if one.undoes in state.operations:
                     state.operations[one.undoes] = replace(state.operations[one.undoes], undone_by=one.number)
+            for other in displaced:
+                if other.id not in {one.id for one in state.operations.values()}:
+                    state.operation_count += 1
+                    state.operations[state.operation_count] = replace(other, number=state.operation_count)
             state.operations_published, state.operation_epoch = newest, state.store_epoch or token
             if recovers:
                 state.operation_claim = ("", 0.0)
@@ -1436,3 +1445,8 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
         features=cluster.features,
         merged_into=cluster.merged_into,
     )
+
+
+def _has(operations: Mapping[int, Operation], one: Operation) -> bool:
+    known = operations.get(one.number)
+    return known is not None and known.id == one.id
