@@ -21,6 +21,8 @@ CheckedBy = Literal["features", "judge"]
 ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 
 _NAMED = 5
+# Of the question that stands for a cluster, so much is kept.
+REPRESENTATIVE_CHARACTERS = 500
 
 
 class Unread(bytes):
@@ -178,13 +180,31 @@ def joint_exemplars(kept: Iterable[Exemplar], others: Iterable[Exemplar]) -> tup
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenQuestion:
+    """A question that people chose to stand for a cluster; `name` is of the operation that did.
+
+    `place` is where the question stands in Kafka, if it does: topic, partition, offset. There is no `text` where only
+    the operation topic has told of it.
+    """
+
+    name: str
+    text: str | None
+    place: tuple[str, int, int] | None = None
+
+    def __repr__(self) -> str:
+        """A line without the text."""
+        return f"ChosenQuestion({self.name}, {self.place})"
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
     inherits it, and clusters with both ends of one never merge. `exemplars` are questions that people put into the
     cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
-    how many questions it had when somebody said that it is dealt with; with more it has returned.
+    how many questions it had when somebody said that it is dealt with; with more it has returned. `represented_by` is
+    the question that stands for it in place of the one that opened it.
     """
 
     label: str | None = None
@@ -194,6 +214,7 @@ class Ruling:
     exemplars: tuple[Exemplar, ...] = ()
     muted: bool = False
     resolved_size: int | None = None
+    represented_by: ChosenQuestion | None = None
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different."""
@@ -208,6 +229,7 @@ class Ruling:
             pinned=self.pinned or absorbed.pinned,
             separations=tuple(ends),
             exemplars=joint_exemplars(self.exemplars, absorbed.exemplars),
+            represented_by=self.represented_by or absorbed.represented_by,
         )
 
 
@@ -306,6 +328,7 @@ OperationKind = Literal[
     "unmute",
     "resolve",
     "reopen",
+    "represent",
     "rules",
     "intents",
     "undo",
@@ -367,7 +390,8 @@ class ClusterState:
     `in_flight` is what its size has to be corrected by when it is put back from the topic. `operation` is the number
     of the last one that ruled it or what it absorbed, 0 where none has. `features` are hashes of a few of its questions
     that a second look compares with, packed (`clustering/second_look/kept.py`), `kept_members` references to a few of
-    its questions, as text (`clustering/kept_members.py`).
+    its questions, as text (`clustering/kept_members.py`). `representative` is the text that stands for it: that of
+    `represented_by`, in whose place `own_representative` stands again once people take their choice back.
     """
 
     cluster_id: int
@@ -393,6 +417,8 @@ class ClusterState:
     kept_members: str = ""
     muted: bool = False
     resolved_size: int | None = None
+    represented_by: ChosenQuestion | None = None
+    own_representative: str | None = None
 
     @property
     def ruling(self) -> Ruling:
@@ -405,6 +431,7 @@ class ClusterState:
             self.exemplars,
             muted=self.muted,
             resolved_size=self.resolved_size,
+            represented_by=self.represented_by,
         )
 
     @property

@@ -11,7 +11,7 @@ import pytest
 
 from questream.clustering.constraints import pack_vector
 from questream.clustering.merging import Merge
-from questream.domain import EXEMPLARS_KEPT, ClusterState, Exemplar, OperationKind, Ruling, Vector
+from questream.domain import EXEMPLARS_KEPT, ChosenQuestion, ClusterState, Exemplar, OperationKind, Ruling, Vector
 from questream.errors import Contended, RecoveryNeeded
 from questream.store.protocol import (
     OPERATIONS_KEPT,
@@ -218,6 +218,88 @@ def test_a_survivor_is_muted_and_resolved_as_it_was(store: Store, namespace: str
     assert applied.survivor.ruling == ruling_of(store, namespace, applied.merge.survivor) == kept
     (published,) = store.states(namespace, [1])
     assert (published.status, published.ruling) == ("resolved", kept)
+
+
+CHOSEN = ChosenQuestion("0a-00", "When does my card come?", ("questions", 0, 7))
+
+
+def represent(store: Store, namespace: str, cluster_id: int, chosen: ChosenQuestion, number: int = 1) -> None:
+    before = ruling_of(store, namespace, cluster_id)
+    after = replace(before, represented_by=chosen)
+    assert store.operate(namespace, proposed(number, "represent", before, after, cluster_id=cluster_id)) is not None
+
+
+def test_what_people_chose_stands_for_a_cluster_until_that_is_undone(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    own = store.states(namespace, [1])[0].representative
+    represent(store, namespace, 1, CHOSEN)
+    joined = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    committed = commit(store, namespace, joined)
+    assert isinstance(committed, Committed)
+    told = committed.cluster_rows[1]
+    assert (told.representative, told.represented_by, told.own_representative) == (CHOSEN.text, CHOSEN, own)
+    (state,) = store.states(namespace, [1])
+    assert (state.representative, state.ruling, state.own_representative) == (
+        CHOSEN.text,
+        Ruling(represented_by=CHOSEN),
+        own,
+    )
+    kept = store.operation(namespace, 1)
+    assert kept is not None
+    assert kept.after == {1: Ruling(represented_by=CHOSEN)}
+    assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED)) is None
+    assert store.operate(namespace, proposed(2, "undo", state.ruling, Ruling(), undoes=1)) is not None
+    (state,) = store.states(namespace, [1])
+    assert (state.representative, state.represented_by, state.own_representative) == (own, None, None)
+
+
+def test_an_operation_that_leaves_what_stands_for_a_cluster_keeps_no_text_of_it(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    represent(store, namespace, 1, CHOSEN)
+    chosen = Ruling(represented_by=CHOSEN)
+    assert store.operate(namespace, proposed(2, "pin", chosen, replace(chosen, pinned=True))) is not None
+    kept = store.operation(namespace, 2)
+    assert kept is not None
+    assert [one[1].represented_by for one in (kept.before, kept.after)] == [replace(CHOSEN, text=None)] * 2
+
+
+@pytest.mark.parametrize("of_survivor", [True, False])
+def test_a_survivor_keeps_what_stands_for_it_and_inherits_it_where_nothing_does(
+    store: Store, namespace: str, of_survivor: bool
+) -> None:
+    create_two(store, namespace)
+    represent(store, namespace, 2, CHOSEN)
+    if of_survivor:
+        represent(store, namespace, 1, replace(CHOSEN, name="0b-00", text="Where is it?"), number=2)
+    seq = store.load(namespace).seq
+    (applied,) = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    survivor, gone = store.states(namespace, [1, 2])
+    wanted = "Where is it?" if of_survivor else CHOSEN.text
+    assert (survivor.merged_into, survivor.representative, applied.survivor.representative) == (None, wanted, wanted)
+    assert (gone.merged_into, gone.represented_by) == (1, CHOSEN)
+
+
+def test_a_cluster_that_people_chose_a_question_for_does_not_retire(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    represent(store, namespace, 1, CHOSEN)
+    retired = store.retire(namespace, Retention(max_clusters=1), 10).ids
+    assert [i for ids in retired.values() for i in ids] == [2]
+
+
+def test_what_stands_for_a_cluster_is_put_back(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    own = store.states(namespace, [1])[0].representative
+    represent(store, namespace, 1, CHOSEN)
+    states = list(store.clusters(namespace))
+    other = f"{namespace}-other"
+    store.open(other, IDENTITY)
+    token = store.begin_recovery(other)
+    store.restore(other, token, [Restored(replace(state, namespace=other)) for state in states])
+    store.recover(other, token, None, {})
+    (state,) = store.states(other, [1])
+    assert (state.representative, state.represented_by, state.own_representative) == (CHOSEN.text, CHOSEN, own)
+    assert store.operate(other, proposed(2, "represent", state.ruling, Ruling())) is not None
+    assert store.states(other, [1])[0].representative == own
 
 
 def test_a_ruling_is_put_back_and_no_number_is_given_twice(store: Store, namespace: str) -> None:

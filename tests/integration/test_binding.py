@@ -83,6 +83,12 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         assert decide(op="reject", question_ids=["nobody"])[0] == 422
         looked = decide(op="reject", question_ids=["qlost"], dry_run=True)[1]
         assert [looked[name] for name in ("kind", "operation")] == ["reject", None], looked
+        chosen = client.post(
+            "/api/v1/namespaces/default/operations",
+            json={"op": "represent", "cluster_id": by_id["qa"], "question_id": "qlost", "dry_run": True},
+        ).json()
+        assert [chosen[one]["representative"] for one in ("after",)] == [LOST]
+        assert [one["representative"] for one in chosen["before"]] == [CARD]
         code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
         assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved
         stream.send([question("later", LOST)])

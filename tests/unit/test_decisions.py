@@ -216,6 +216,52 @@ def test_what_was_decided_since_a_merge_stays_when_it_is_undone(store: MemorySto
     assert kept == {survivor: Ruling("all cards", pinned=True), other: replace(merged.before[other], separations=())}
 
 
+def shown(store: MemoryStore, cluster_id: int) -> str | None:
+    state = store.cluster("default", cluster_id)
+    assert state is not None
+    return state.representative
+
+
+def represent(store: MemoryStore, cluster_id: int, text: str, of: int | None = None) -> Operation:
+    decisions = by(store)
+    return decisions.commit(decisions.represent(cluster_id, text, of=of))
+
+
+def test_the_question_that_stood_for_a_cluster_before_stands_for_it_again_once_that_is_undone(
+    store: MemoryStore,
+) -> None:
+    first = represent(store, 1, "Where is my card?")
+    second = represent(store, 1, "When does it come?")
+    with pytest.raises(OperationRefused, match="operation 1 decided was decided anew"):
+        undo(store, first.number)
+    undo(store, second.number)
+    assert shown(store, 1) == "Where is my card?"
+    undo(store, first.number)
+    assert (shown(store, 1), ruling_of(store, 1)) == (None, Ruling())
+
+
+def test_a_question_of_another_cluster_stands_for_none(store: MemoryStore) -> None:
+    with pytest.raises(OperationRefused, match="the question is in c2"):
+        represent(store, 1, "Where is my card?", of=2)
+    merge_clusters(store, "default", 1, 2)
+    represent(store, 1, "Where is my card?", of=2)
+    assert shown(store, 1) == "Where is my card?"
+
+
+def test_what_stood_for_a_merged_cluster_goes_back_with_it(store: MemoryStore) -> None:
+    represent(store, 2, "Where is my card?")
+    merged = merge_clusters(store, "default", 1, 2)
+    assert (merged.survivor, shown(store, 1)) == (1, "Where is my card?")
+    undone = undo(store, merged.number)
+    assert (shown(store, 1), shown(store, 2)) == (None, "Where is my card?")
+    undo(store, undone.number)
+    assert shown(store, 1) == "Where is my card?"
+    represent(store, 1, "When does it come?")
+    parted = by(store)
+    parted.commit(parted.unmerge(2))
+    assert (shown(store, 1), shown(store, 2)) == ("When does it come?", "Where is my card?")
+
+
 def test_a_merge_whose_remains_are_gone_is_not_undone() -> None:
     store = MemoryStore(undo_seconds=0)
     clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)

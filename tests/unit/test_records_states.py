@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from jsonschema import Draft202012Validator
 
 from questream.clustering.second_look.kept import pack
-from questream.domain import ClusterState, Exemplar, InFlight, NamespaceState, Vector
+from questream.domain import ChosenQuestion, ClusterState, Exemplar, InFlight, NamespaceState, Vector
 from questream.errors import BadRecord
 from questream.records import (
     decode_cluster_state,
@@ -169,6 +169,20 @@ def test_namespace_state_comes_back_as_it_was(state: NamespaceState) -> None:
     assert_equal(state, decode_namespace_state(key, value))
 
 
+@pytest.mark.parametrize("own", [REPRESENTATIVE, None])
+@pytest.mark.parametrize("place", [("questions", 3, 7), None])
+def test_what_people_chose_to_stand_for_a_cluster_is_published(
+    own: str | None, place: tuple[str, int, int] | None
+) -> None:
+    chosen = ChosenQuestion("0a-00", "When does my card come?", place)
+    state = replace(CLUSTER, representative=chosen.text, represented_by=chosen, own_representative=own)
+    key, value = encode_cluster_state(state)
+    assert value is not None
+    assert orjson.loads(value)["representative"] == "When does my card come?"
+    assert decode_cluster_state(key, value).ruling == state.ruling
+    assert decode_cluster_state(key, value).own_representative == own
+
+
 def test_cluster_value_holds_the_published_fields() -> None:
     _, value = encode_cluster_state(CLUSTER)
     assert value is not None
@@ -202,6 +216,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
                 },
                 {"name": "01-1", "kind": "cannot", "vector": "YWI=", "place": None, "text": None},
             ],
+            "represented_by": None,
         },
         "in_flight": {
             "joins": [{"topic": "questions", "partition": 3, "offsets": [7, 11]}],

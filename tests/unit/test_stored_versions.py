@@ -41,7 +41,7 @@ def test_a_log_entry_with_fields_of_a_later_release_is_read_and_of_another_meani
 
 
 def test_a_cluster_of_fields_that_this_release_does_not_ask_for_is_read() -> None:
-    fields = [b"1", b"\0" * 16, b"2", b"5", None, None, b"1", b"2", b"Why?", *[None] * 9]
+    fields = [b"1", b"\0" * 16, b"2", b"5", None, None, b"1", b"2", b"Why?", *[None] * 10]
     assert parse_state("shop", 3, "m", fields).size == 2
 
 

@@ -1,4 +1,4 @@
-"""`questream clusters reject|move|split`: what people decide of questions binds those that come later."""
+"""`questream clusters reject|move|split|represent`: what people decide of questions binds those that come later."""
 
 from __future__ import annotations
 
@@ -111,6 +111,41 @@ def split(
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     whole = number_of(cluster)
     _decide(asked, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
+
+
+@clusters.command("represent")
+def represent(
+    cluster: ClusterArgument,
+    question: Annotated[
+        str | None, typer.Argument(metavar="QUESTION", help="Id of a question, as its decision has it.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    text: Annotated[str | None, typer.Option("--text", help="Another text that stands for the cluster.")] = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a question stand for a cluster, in place of the one that opened it, and for what the cluster becomes.
+
+    Example: questream clusters represent c17 q-4711
+    """
+    del yes
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.questions import chosen_question
+
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    number = number_of(cluster)
+    store, chosen = open_namespace(asked.settings, namespace)
+    lineage(store, chosen, number)
+    found = chosen_question(asked.settings, chosen, question, text)
+    decide_in(
+        store, chosen, asked, lambda decisions: decisions.represent(number, found.text, found.place, found.cluster_id)
+    )
 
 
 def _decide(

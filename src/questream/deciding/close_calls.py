@@ -12,7 +12,7 @@ from questream.clustering.merging import Merge
 from questream.clustering.nearest import Neighbour, assigned
 from questream.clustering.rules import Rules
 from questream.deciding.batch import NamespaceBatch
-from questream.deciding.proposal import REPRESENTATIVE_CHARACTERS
+from questream.domain import REPRESENTATIVE_CHARACTERS
 from questream.store.protocol import Store
 
 

@@ -10,12 +10,11 @@ from questream.clustering.choices import Choice, Plan
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
 from questream.clustering.second_look.kept import pack
-from questream.domain import RunnerUp, Source
+from questream.domain import REPRESENTATIVE_CHARACTERS, RunnerUp, Source
 from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal
 from questream.store.retention import FUTURE_ALLOWANCE_SECONDS
 
 SIMILARITY_DIGITS = 6
-REPRESENTATIVE_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)

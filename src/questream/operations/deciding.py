@@ -14,6 +14,8 @@ from functools import partial
 
 from questream.domain import (
     NAMES_OF_RULES,
+    REPRESENTATIVE_CHARACTERS,
+    ChosenQuestion,
     NamespaceRules,
     Operation,
     OperationKind,
@@ -148,6 +150,26 @@ class Decisions:
         """The cluster is as if nobody had resolved it."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "reopen", {cluster_id: lambda ruling: replace(ruling, resolved_size=None)})
+
+    def represent(
+        self, cluster_id: int, text: str, place: tuple[str, int, int] | None = None, of: int | None = None
+    ) -> Propose:
+        """This question stands for the cluster, in place of the one that opened it, and for what the cluster becomes.
+
+        `place` is where it stands in Kafka, `of` the cluster that it was decided to be in. Raises OperationRefused
+        where that is another one by now.
+        """
+        id_, (name,) = self._new_id(), new_names(1)
+        chosen = ChosenQuestion(name, text[:REPRESENTATIVE_CHARACTERS], place)
+
+        def propose() -> ProposedOperation:
+            if of is not None and (owner := self._live(of)) != self._live(cluster_id):
+                raise OperationRefused(
+                    f"the question is in {format_cluster_id(owner)}", "name a question of the cluster, or give --text"
+                )
+            return self._proposal(id_, "represent", {cluster_id: lambda ruling: replace(ruling, represented_by=chosen)})
+
+        return propose
 
     def separate(self, one: int, other: int) -> Propose:
         """The two are different: they never merge, nor does what they become."""

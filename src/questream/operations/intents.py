@@ -19,7 +19,16 @@ from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
 from questream.clustering.second_look.kept import Kept, keep, pack
-from questream.domain import EXEMPLARS_KEPT, ClusterState, Exemplar, Matrix, Operation, Ruling, Vector
+from questream.domain import (
+    EXEMPLARS_KEPT,
+    REPRESENTATIVE_CHARACTERS,
+    ClusterState,
+    Exemplar,
+    Matrix,
+    Operation,
+    Ruling,
+    Vector,
+)
 from questream.errors import OperationRefused
 from questream.operations.binding import Change, adding, new_names
 from questream.operations.deciding import By, Decisions
@@ -28,7 +37,6 @@ from questream.store.protocol import OpenedCluster, Store
 # Of one intent, and of all that one operation brings: it is one record of Kafka, which has a vector of each.
 MOST_EXAMPLES = 200
 _SAME_VECTOR = 0.999
-_REPRESENTATIVE_CHARACTERS = 500
 
 Leaf = tuple[Ruling, OpenedCluster]
 
@@ -234,7 +242,7 @@ class _Planner:
             intent.vectors[learned].sum(axis=0),
             int(time.time() * 1000),
             pack(kept),
-            None if text is None else text[:_REPRESENTATIVE_CHARACTERS],
+            None if text is None else text[:REPRESENTATIVE_CHARACTERS],
         )
         return Ruling(intent.name, route, exemplars=exemplars), opened
 

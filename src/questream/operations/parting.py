@@ -63,8 +63,13 @@ def _left(ruling: Ruling, returned: Ruling, remains: Remains, *, is_direct: bool
     if is_direct and naming == (returned.label, returned.route):
         naming = own
     gone = set(remains.exemplars) - set(remains.survivor_exemplars)
+    chosen = ruling.represented_by
+    if is_direct and chosen is not None and chosen == returned.represented_by:
+        # A survivor inherits one where it has none of its own.
+        chosen = None
     return replace(
         ruling,
+        represented_by=chosen,
         label=naming[0],
         route=naming[1],
         pinned=ruling.pinned and not (is_direct and returned.pinned and not was.pinned),

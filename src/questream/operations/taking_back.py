@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from questream.domain import Operation, Ruling
+from questream.domain import ChosenQuestion, Operation, Ruling
 from questream.errors import OperationRefused
 from questream.operations.binding import without
 
@@ -27,6 +27,9 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if before.resolved_size != after.resolved_size:
             require_standing(undone, ruling.resolved_size == after.resolved_size)
             new = replace(new, resolved_size=before.resolved_size)
+        if not _is_same(before.represented_by, after.represented_by):
+            require_standing(undone, _is_same(ruling.represented_by, after.represented_by))
+            new = replace(new, represented_by=_with_text(before.represented_by))
         added = [end for end in after.separations if end not in before.separations]
         removed = [end for end in before.separations if end not in after.separations]
         require_standing(undone, set(added) <= set(ruling.separations))
@@ -35,6 +38,19 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         return replace(new, separations=separations, exemplars=without(ruling, before, after))
 
     return change
+
+
+def _is_same(one: ChosenQuestion | None, other: ChosenQuestion | None) -> bool:
+    return (one and one.name) == (other and other.name)
+
+
+def _with_text(chosen: ChosenQuestion | None) -> ChosenQuestion | None:
+    if chosen is not None and chosen.text is None:
+        raise OperationRefused(
+            "the text that stood for the cluster before is not kept any longer",
+            "choose one with `questream clusters represent`",
+        )
+    return chosen
 
 
 def require_standing(undone: Operation, stands: bool) -> None:

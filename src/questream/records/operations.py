@@ -20,7 +20,7 @@ from questream.domain import (
 from questream.errors import BadRecord
 from questream.records.corrections import correction_document, read_correction
 from questream.records.reasons import Reason
-from questream.records.states import exemplar_document, read_exemplars
+from questream.records.states import chosen_document, exemplar_document, read_chosen, read_exemplars
 from questream.records.times import format_time, parse_time
 from questream.records.versions import SCHEMA_VERSION, is_known
 
@@ -103,6 +103,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
+            "represented_by": chosen_document(ruling.represented_by),
         }
         for cluster_id, ruling in rulings.items()
     }
@@ -118,6 +119,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             exemplars=read_exemplars(one.get("exemplars", [])),
             muted=bool(one.get("muted")),
             resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),
+            represented_by=read_chosen(one.get("represented_by")),
         )
         for cluster_id, one in documents.items()
     }

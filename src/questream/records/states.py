@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
+    ChosenQuestion,
     ClusterState,
     ConstraintKind,
     Exemplar,
@@ -87,6 +88,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "muted": state.muted,
                 "resolved_size": state.resolved_size,
                 "exemplars": [exemplar_document(one) for one in state.exemplars],
+                "represented_by": _chosen_of(state),
             },
             "kept": state.kept_members or None,
             "features": base64.b64encode(state.features).decode("ascii") if state.features else None,
@@ -119,6 +121,8 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         vector_sum=None if vector is None else _to_vector(vector.sum, vector.dimension),
         merged_into=read.merged_into,
         representative=read.representative,
+        represented_by=_to_chosen(read.ruled.represented_by, read.representative),
+        own_representative=None if read.ruled.represented_by is None else read.ruled.represented_by.instead_of,
         label=read.label,
         route=read.route,
         created_at=read.created_at,
@@ -244,6 +248,12 @@ class _Exemplar(_Value):
     text: str | None = None
 
 
+class _Chosen(_Value):
+    name: str
+    place: _Place | None = None
+    instead_of: str | None = None
+
+
 class _Ruled(_Value):
     operation: _Count = 0
     pinned: bool = False
@@ -251,6 +261,7 @@ class _Ruled(_Value):
     muted: bool = False
     resolved_size: _Count | None = None
     exemplars: list[_Exemplar] = []
+    represented_by: _Chosen | None = None
 
 
 class _ClusterValue(_Value):
@@ -326,14 +337,40 @@ def _split_key(key: bytes) -> tuple[str, int]:
     raise _invalid_state()
 
 
+def chosen_document(chosen: ChosenQuestion | None) -> dict[str, object] | None:
+    """The question that people chose to stand for a cluster in JSON, without its text; `read_chosen` is the inverse."""
+    return None if chosen is None else {"name": chosen.name, "place": _place_document(chosen.place)}
+
+
+def read_chosen(document: object) -> ChosenQuestion | None:
+    """What `chosen_document` wrote. Raises ValueError where it is none."""
+    return None if document is None else _to_chosen(_Chosen.model_validate(document), None)
+
+
+def _chosen_of(state: ClusterState) -> dict[str, object] | None:
+    document = chosen_document(state.represented_by)
+    return document and {**document, "instead_of": state.own_representative}
+
+
+def _to_chosen(read: _Chosen | None, text: str | None) -> ChosenQuestion | None:
+    return None if read is None else ChosenQuestion(read.name, text, _to_place(read.place))
+
+
+def _place_document(place: tuple[str, int, int] | None) -> dict[str, object] | None:
+    return place and {"topic": place[0], "partition": place[1], "offset": place[2]}
+
+
+def _to_place(read: _Place | None) -> tuple[str, int, int] | None:
+    return None if read is None else (read.topic, read.partition, read.offset)
+
+
 def exemplar_document(exemplar: Exemplar) -> dict[str, object]:
     """An exemplar in JSON; `read_exemplars` is the inverse."""
-    place = exemplar.place
     return {
         "name": exemplar.name,
         "kind": exemplar.kind,
         "vector": base64.b64encode(exemplar.vector).decode("ascii"),
-        "place": place and {"topic": place[0], "partition": place[1], "offset": place[2]},
+        "place": _place_document(exemplar.place),
         "text": exemplar.text,
     }
 
@@ -350,8 +387,7 @@ def _to_exemplar(read: _Exemplar) -> Exemplar:
         vector = base64.b64decode(read.vector, validate=True)
     except ValueError:
         raise _invalid_state() from None
-    place = None if read.place is None else (read.place.topic, read.place.partition, read.place.offset)
-    return Exemplar(read.name, "must" if read.kind == "must" else "cannot", vector, place, read.text)
+    return Exemplar(read.name, "must" if read.kind == "must" else "cannot", vector, _to_place(read.place), read.text)
 
 
 def _to_rules(read: _Rules) -> NamespaceRules:

@@ -23,7 +23,7 @@ from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
-from questream.tools.questions import known_questions
+from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -75,6 +75,10 @@ class Asking:
         return known_questions(
             self._settings, namespace, _Locked(self._encoder_of(namespace), self._device), question_ids
         )
+
+    def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
+        """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
+        return chosen_question(self._settings, namespace, question_id, text)
 
     def given(self, namespace: str, texts: Sequence[str], cluster_id: int | None) -> list[KnownQuestion]:
         """Questions of which there is a text alone, in a cluster, else in the one that each would join now.

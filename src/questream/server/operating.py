@@ -79,7 +79,17 @@ class Standing:
     kind: Literal["mute", "unmute", "resolve", "reopen"]
 
 
-Operation = Naming | Merging | Pinning | Separating | Unmerging | Standing
+@dataclass(frozen=True, slots=True)
+class Representing:
+    """A question stands for a cluster; `of` is the one that it was put in, where it is known by its id."""
+
+    cluster_id: int
+    text: str
+    place: tuple[str, int, int] | None = None
+    of: int | None = None
+
+
+Operation = Representing | Naming | Merging | Pinning | Separating | Unmerging | Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +127,13 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Pinning() | Separating() | Unmerging() | Standing():
+            case Pinning() | Separating() | Unmerging() | Standing() | Representing():
                 decisions = Decisions(self._store, namespace, By(""))
                 proposed = preview(decisions, namespace, _ruling(decisions, operation))
                 before = tuple(self._store.states(namespace, list(proposed.before)))
-                return Outcome(before, before[0])
+                chosen = proposed.after[before[0].cluster_id].represented_by
+                shown = before[0].representative if chosen is None else chosen.text
+                return Outcome(before, replace(before[0], representative=shown))
 
     def apply(
         self,
@@ -200,7 +212,7 @@ class Operating:
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
-            case Pinning() | Separating() | Unmerging() | Standing():
+            case Pinning() | Separating() | Unmerging() | Standing() | Representing():
                 decisions = Decisions(self._store, namespace, by)
                 proposed = _ruling(decisions, operation)
                 states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
@@ -243,8 +255,10 @@ class Operating:
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
 
 
-def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging | Standing) -> Propose:
+def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging | Standing | Representing) -> Propose:
     match operation:
+        case Representing():
+            return decisions.represent(operation.cluster_id, operation.text, operation.place, operation.of)
         case Pinning():
             return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
         case Separating():

@@ -10,7 +10,13 @@ import orjson
 
 from questream.domain import Correction, LevelNamings, Operation, RulesChange, Ruling
 from questream.store.protocol import ProposedNamings, ProposedOperation, kept_rulings
-from questream.store.redis.codec import exemplars_text, parse_exemplars, require_version
+from questream.store.redis.codec import (
+    exemplars_text,
+    parse_exemplars,
+    parse_represented,
+    represented_text,
+    require_version,
+)
 
 
 def operation_text(proposed: ProposedOperation | Operation) -> bytes:
@@ -77,6 +83,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "exemplars": exemplars_text(ruling.exemplars),
+            "represented": represented_text(ruling.represented_by),
         }
         for cluster_id, ruling in rulings.items()
     }
@@ -92,6 +99,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             parse_exemplars(one.get("exemplars", "").encode()),
             muted=one.get("muted", False),
             resolved_size=one.get("resolved_size"),
+            represented_by=parse_represented(one.get("represented", "").encode()),
         )
         for cluster_id, one in documents.items()
     }

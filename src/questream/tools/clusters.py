@@ -6,6 +6,7 @@ from typing import Any
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.errors import QuestreamError
+from questream.records.states import chosen_document
 from questream.records.times import format_time
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases
@@ -53,4 +54,5 @@ def as_document(state: ClusterState) -> dict[str, Any]:
         "representative": state.representative,
         "status": state.status,
         "muted": state.muted,
+        "represented_by": chosen_document(state.represented_by),
     }

@@ -13,6 +13,7 @@ from questream.operations import history as of_clusters
 from questream.operations.deciding import Propose, history_of_levels
 from questream.operations.levels import live_community
 from questream.records.corrections import correction_document
+from questream.records.states import chosen_document
 from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, ProposedNamings, ProposedOperation, Store
@@ -116,6 +117,7 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
+            "represented_by": chosen_document(ruling.represented_by),
         }
         for cluster_id, ruling in rulings
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from questream.broker.connect import open_reader
@@ -32,6 +33,19 @@ class Encodes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ReadQuestion:
+    """A question's text as it is embedded; with an id also where it stands in Kafka, and the cluster it was put in."""
+
+    text: str
+    place: tuple[str, int, int] | None = None
+    cluster_id: int | None = None
+
+    def __repr__(self) -> str:
+        """A line without the text."""
+        return f"ReadQuestion({self.place}, {self.cluster_id})"
+
+
 def known_questions(
     settings: Settings, namespace: str, encoder: Encodes, question_ids: Sequence[str]
 ) -> list[KnownQuestion]:
@@ -39,6 +53,36 @@ def known_questions(
 
     Raises QuestreamError where one of them has no decision among the newest, or cannot be read again.
     """
+    found = _read_again(settings, namespace, question_ids)
+    keeps = settings.clusters.keep_texts
+    vectors = encoder.encode([text for *_, text in found])
+    return [
+        KnownQuestion(
+            parse_cluster_id(decision["cluster_id"]), vector, _place(decision), text if keeps else None, one, key
+        )
+        for one, (decision, key, text), vector in zip(question_ids, found, vectors, strict=True)
+    ]
+
+
+def chosen_question(settings: Settings, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
+    """A question that is to stand for a cluster, by its id, else by its text.
+
+    Raises QuestreamError where neither or both are given, where no texts are kept, and what `known_questions` raises.
+    """
+    if (question_id is None) == (text is None):
+        raise QuestreamError("a cluster is represented by one question", "give its id or its text, not both")
+    if not settings.clusters.keep_texts:
+        raise QuestreamError("no texts of questions are kept here", "clusters.keep_texts has to be true for that")
+    if question_id is None:
+        return ReadQuestion(question_of(text or "", settings))
+    ((decision, _, read),) = _read_again(settings, namespace, [question_id])
+    return ReadQuestion(read, _place(decision), parse_cluster_id(decision["cluster_id"]))
+
+
+def _read_again(
+    settings: Settings, namespace: str, question_ids: Sequence[str]
+) -> list[tuple[dict[str, Any], bytes | None, str]]:
+    """Decision, key and text of each question. Raises QuestreamError where one is not found."""
     with ExitStack() as opened:
         decisions, keys = _decisions(settings, namespace, set(question_ids), opened)
         if missing := [one for one in question_ids if one not in decisions]:
@@ -54,19 +98,7 @@ def known_questions(
             f"{texts.count(None)} of the questions cannot be read again from topic {settings.kafka.input_topic!r}",
             "give the text with --text, and its cluster with --cluster",
         )
-    read = [text or "" for text in texts]
-    keeps = settings.clusters.keep_texts
-    return [
-        KnownQuestion(
-            parse_cluster_id(decisions[one]["cluster_id"]),
-            vector,
-            _place(decisions[one]),
-            text if keeps else None,
-            one,
-            keys[one],
-        )
-        for one, vector, text in zip(question_ids, encoder.encode(read), read, strict=True)
-    ]
+    return [(decisions[one], keys[one], text or "") for one, text in zip(question_ids, texts, strict=True)]
 
 
 def given_questions(

@@ -21,6 +21,21 @@ MAX_SEARCH_CHARACTERS = 200
 router = APIRouter(tags=["clusters"])
 
 
+class PlaceOf(BaseModel):
+    """Where a question stands in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Chosen(BaseModel):
+    """A question that people chose to stand for a cluster; `place` is null where only its text was given."""
+
+    name: str
+    place: PlaceOf | None
+
+
 class Cluster(BaseModel):
     """A cluster as it stands; `representative` is null for those who may not read texts.
 
@@ -41,6 +56,7 @@ class Cluster(BaseModel):
     last_seen_at: str
     model: str
     representative: str | None
+    represented_by: Chosen | None = None
     revision: int
 
 

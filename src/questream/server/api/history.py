@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from questream.operations import By
 from questream.server.access import Role
+from questream.server.api.clusters import Chosen
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
@@ -29,6 +30,7 @@ class DecidedOf(BaseModel):
     muted: bool = False
     resolved_size: int | None = None
     exemplars: list[dict[str, str]] = []
+    represented_by: Chosen | None = None
 
 
 class RulesChanged(BaseModel):

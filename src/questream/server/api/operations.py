@@ -11,8 +11,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of
-from questream.server.operating import Merging, Naming, Operation, Pinning, Separating, Standing, Unmerging
-from questream.server.services import InNamespace, read_cluster_id
+from questream.server.operating import (
+    Merging,
+    Naming,
+    Operation,
+    Pinning,
+    Representing,
+    Separating,
+    Standing,
+    Unmerging,
+)
+from questream.server.services import InNamespace, Scope, read_cluster_id
 
 MAX_NAME_CHARACTERS = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -91,8 +100,23 @@ class StandingRequest(_Request):
     op: Literal["mute", "unmute", "resolve", "reopen"]
 
 
+class RepresentRequest(_Request):
+    """A question stands for the cluster, in place of the one that opened it: by its id, or another text."""
+
+    op: Literal["represent"]
+    question_id: Annotated[str | None, Field(min_length=1, max_length=1000)] = None
+    text: Annotated[str | None, Field(min_length=1, max_length=100_000)] = None
+
+
 AnyRequest = (
-    LabelRequest | RouteRequest | MergeRequest | PinRequest | SeparateRequest | UnmergeRequest | StandingRequest
+    RepresentRequest
+    | LabelRequest
+    | RouteRequest
+    | MergeRequest
+    | PinRequest
+    | SeparateRequest
+    | UnmergeRequest
+    | StandingRequest
 )
 Request = Annotated[AnyRequest, Field(discriminator="op")]
 
@@ -112,10 +136,13 @@ class Result(BaseModel):
     drops_names: bool
 
 
-def operation_of(request: AnyRequest) -> Operation:
-    """What is asked for."""
+def operation_of(request: AnyRequest, scope: Scope) -> Operation:
+    """What is asked for; a question that is named by its id is read again from Kafka."""
     cluster_id = read_cluster_id(request.cluster_id)
     match request:
+        case RepresentRequest():
+            found = scope.services.asking.chosen(scope.namespace, request.question_id, request.text)
+            return Representing(cluster_id, found.text, found.place, found.cluster_id)
         case LabelRequest():
             return Naming(cluster_id, label=request.label)
         case RouteRequest():
@@ -142,7 +169,7 @@ def operate(
 ) -> Result:
     """Preview or apply an operation. One that comes again with the same id is not done again."""
     scope.require(Role.OPERATOR)
-    operation, operating = operation_of(request), scope.services.operating
+    operation, operating = operation_of(request, scope), scope.services.operating
     id = request.id or str(uuid4())
     if request.dry_run:
         outcome = operating.preview(scope.namespace, operation)

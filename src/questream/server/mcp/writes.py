@@ -42,6 +42,7 @@ class Writes:
             self.route_cluster,
             self.pin_cluster,
             self.unpin_cluster,
+            self.represent_cluster,
             self.separate_clusters,
             self.merge_clusters,
             self.undo_operation,
@@ -100,6 +101,25 @@ class Writes:
         """Let a pinned cluster merge automatically again."""
         number = read_cluster_id(cluster_id)
         return self._decide(namespace, self._by(reason, id), lambda made: made.unpin(number), dry_run)
+
+    def represent_cluster(
+        self,
+        cluster_id: ClusterId,
+        question_id: Annotated[str, Field(min_length=1, max_length=1000, description="As its decision has it.")],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let a question stand for a cluster, in place of the one that opened it."""
+        scope = self._caller.scope(namespace)
+        scope.require(Role.OPERATOR)
+        number = read_cluster_id(cluster_id)
+        found = scope.services.asking.chosen(scope.namespace, question_id, None)
+        by = self._by(reason, id)
+        return self._decide(
+            namespace, by, lambda made: made.represent(number, found.text, found.place, found.cluster_id), dry_run
+        )
 
     def separate_clusters(
         self,

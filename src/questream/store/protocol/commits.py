@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import (
     CheckedBy,
+    ChosenQuestion,
     ClusterEvent,
     ClusterState,
     Decision,
@@ -180,6 +181,8 @@ class ClusterRow:
     kept_members: str = ""
     muted: bool = False
     resolved_size: int | None = None
+    represented_by: ChosenQuestion | None = None
+    own_representative: str | None = None
 
     @property
     def ruling(self) -> Ruling:
@@ -192,7 +195,15 @@ class ClusterRow:
             self.exemplars,
             muted=self.muted,
             resolved_size=self.resolved_size,
+            represented_by=self.represented_by,
         )
+
+    def with_representative(self, chosen: ChosenQuestion | None) -> ClusterRow:
+        """The row of a cluster that this question stands for, None for the one that opened it."""
+        own = self.representative if self.represented_by is None else self.own_representative
+        if chosen is None:
+            return replace(self, representative=own, represented_by=None, own_representative=None)
+        return replace(self, representative=chosen.text, represented_by=chosen, own_representative=own)
 
     def state(
         self,

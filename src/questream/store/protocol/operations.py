@@ -140,12 +140,19 @@ class OperationClaim:
 def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) -> dict[int, Ruling]:
     """The rulings of one time as an operation is kept with them; `others` are those of the other time.
 
-    Of exemplars, those that the other time has not: an undo needs no more. None has its text.
+    Of exemplars, those that the other time has not: an undo needs no more. None has its text; neither has the question
+    that stands for a cluster, where it does at both times.
     """
     return {
         i: replace(
             ruling,
             exemplars=tuple(replace(one, text=None) for one in ruling.exemplars if one not in others[i].exemplars),
+            represented_by=ruling.represented_by
+            and (
+                replace(ruling.represented_by, text=None)
+                if ruling.represented_by == others[i].represented_by
+                else ruling.represented_by
+            ),
         )
         for i, ruling in rulings.items()
     }

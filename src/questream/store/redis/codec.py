@@ -14,7 +14,16 @@ import orjson
 
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.kept import unpack
-from questream.domain import ClusterEvent, ClusterState, Exemplar, InFlight, NamespaceState, Ruling, Vector
+from questream.domain import (
+    ChosenQuestion,
+    ClusterEvent,
+    ClusterState,
+    Exemplar,
+    InFlight,
+    NamespaceState,
+    Ruling,
+    Vector,
+)
 from questream.errors import LostMemory, NamespaceRefused
 from questream.store.protocol import ClusterRow, OutboxPosition, Tail
 from questream.store.rules_text import parse_rules
@@ -24,7 +33,7 @@ _FLOAT32 = np.dtype("<f4")
 _ENTRY_VERSION = 1
 STATE_FIELDS = [
     *("members", "sum", "size", "revision", "label", "route", "created", "seen", "representative", "merged_into"),
-    *("labelled", "joins", "absorbed", "retired", "ruled", "features", "exemplars", "kept"),
+    *("labelled", "joins", "absorbed", "retired", "ruled", "features", "exemplars", "kept", "represented"),
 ]
 # No hash has a field of the empty name: it is answered with null, as the sum of a merged cluster is.
 SUMMARY_FIELDS = ["" if name == "sum" else name for name in STATE_FIELDS]
@@ -74,9 +83,9 @@ def _number(raw: bytes | None) -> int:
 
 @reading("a cluster")
 def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
-    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields
+    size, revision, label, route, created, seen, representative, joins, absorbed, ruled, exemplars, kept = fields[:12]
     ruling, operation = parse_ruled(ruled)
-    return ClusterRow(
+    row = ClusterRow(
         cluster_id,
         int(size),
         int(revision),
@@ -94,6 +103,8 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         ruling.muted,
         ruling.resolved_size,
     )
+    chosen = parse_represented(fields[12])
+    return row if chosen is None else row.with_representative(chosen)
 
 
 _RESOLVED = re.compile(r"r(\d+)")
@@ -134,7 +145,7 @@ def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
             (
                 one.name,
                 one.kind,
-                "" if one.place is None else "/".join(map(str, one.place)),
+                _place_text(one.place),
                 base64.b64encode(one.vector).decode("ascii"),
                 "" if one.text is None else base64.b64encode(one.text.encode()).decode("ascii"),
             )
@@ -154,18 +165,42 @@ def parse_exemplars(raw: bytes | None) -> tuple[Exemplar, ...]:
         name, kind, place, vector, text = token.split(":")
         if kind != "must" and kind != "cannot":
             continue
-        topic, _, at = place.partition("/")
-        partition, _, offset = at.partition("/")
         found.append(
             Exemplar(
                 name,
                 "must" if kind == "must" else "cannot",
                 base64.b64decode(vector, validate=True),
-                (topic, int(partition), int(offset)) if place else None,
+                _parsed_place(place),
                 base64.b64decode(text, validate=True).decode() if text else None,
             )
         )
     return tuple(found)
+
+
+def represented_text(chosen: ChosenQuestion | None) -> str:
+    """NAME:TOPIC/PARTITION/OFFSET:TEXT of the question that people chose to stand for a cluster; '' for none."""
+    if chosen is None:
+        return ""
+    text = "" if chosen.text is None else base64.b64encode(chosen.text.encode()).decode("ascii")
+    return ":".join((chosen.name, _place_text(chosen.place), text))
+
+
+def parse_represented(raw: bytes | None) -> ChosenQuestion | None:
+    """The inverse of `represented_text`; a later release may add parts. Raises ValueError where it is cut short."""
+    if not raw:
+        return None
+    name, place, text = raw.decode("ascii").split(":")[:3]
+    return ChosenQuestion(name, base64.b64decode(text, validate=True).decode() if text else None, _parsed_place(place))
+
+
+def _place_text(place: tuple[str, int, int] | None) -> str:
+    return "" if place is None else "/".join(map(str, place))
+
+
+def _parsed_place(text: str) -> tuple[str, int, int] | None:
+    topic, _, at = text.partition("/")
+    partition, _, offset = at.partition("/")
+    return (topic, int(partition), int(offset)) if text else None
 
 
 def parse_outbox_position(store_epoch: bytes, count: int, server_time_ms: int) -> OutboxPosition:
@@ -230,7 +265,8 @@ def state_fields(state: ClusterState) -> dict[str, str]:
         "route": state.route,
         "created": state.created_at,
         "seen": state.last_seen_at,
-        "representative": state.representative,
+        "representative": state.representative if state.represented_by is None else state.own_representative,
+        "represented": represented_text(state.represented_by) or None,
         "merged_into": state.merged_into,
         "labelled": state.revision if state.event == "labelled" else None,
         "joins": _joins_text(state.in_flight),
@@ -246,7 +282,8 @@ def state_fields(state: ClusterState) -> dict[str, str]:
 @reading("a cluster")
 def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[bytes | None]) -> ClusterState:
     members, vector_sum, size, revision, label, route, created, seen = fields[:8]
-    representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:]
+    representative, merged_into, labelled, joins, absorbed, retired, ruled, features, exemplars, kept = fields[8:18]
+    chosen = parse_represented(fields[18])
     ruling, operation = parse_ruled(ruled)
     event: ClusterEvent = "updated"
     if retired is not None:
@@ -268,7 +305,9 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         members=int(members or 0),
         vector_sum=None if vector_sum is None else from_bytes(vector_sum),
         merged_into=None if merged_into is None else int(merged_into),
-        representative=_text(representative),
+        representative=_text(representative) if chosen is None else chosen.text,
+        represented_by=chosen,
+        own_representative=None if chosen is None else _text(representative),
         label=_text(label),
         route=_text(route),
         created_at=_number(created),

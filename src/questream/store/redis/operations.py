@@ -28,6 +28,7 @@ from questream.store.redis.codec import (
     parse_features,
     parse_ruled,
     reading,
+    represented_text,
     ruling_text,
     to_bytes,
 )
@@ -57,7 +58,7 @@ class RedisOperations(RedisCalls):
             else False,
             "levels": str(proposed.levels.standing.version) if proposed.levels else False,
             "clusters": [
-                [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id])]
+                [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id]), *_chosen(proposed, cluster_id)]
                 for cluster_id, before in proposed.before.items()
             ],
             "opens": [
@@ -159,6 +160,12 @@ class RedisOperations(RedisCalls):
 
 def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
     return ruling.label or "", ruling.route or "", ruling_text(ruling), exemplars_text(ruling.exemplars)
+
+
+def _chosen(proposed: ProposedOperation, cluster_id: int) -> tuple[str, str]:
+    """What stands for a cluster before and after."""
+    before, after = proposed.before[cluster_id], proposed.after[cluster_id]
+    return represented_text(before.represented_by), represented_text(after.represented_by)
 
 
 def _parsed_remains(key: str, fields: Mapping[bytes, bytes]) -> Remains:

@@ -593,7 +593,7 @@ class MemoryStore:
                 is_named = (row.label, row.route) != (after.label, after.route)
                 cluster = state.clusters[i]
                 cluster.cluster_row = replace(
-                    row,
+                    row.with_representative(after.represented_by),
                     label=after.label,
                     route=after.route,
                     pinned=after.pinned,
@@ -1077,6 +1077,8 @@ class MemoryStore:
             published.kept_members,
             published.muted,
             published.resolved_size,
+            published.represented_by,
+            published.own_representative,
         )
         state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
@@ -1156,7 +1158,7 @@ class MemoryStore:
         survivor.members, survivor.vector_sum = merge.members, merge.vector_sum
         survivor.features, loser.features = merge.kept or survivor.features, b""
         survivor.cluster_row = replace(
-            kept,
+            kept.with_representative(ruling.represented_by),
             size=kept.size + lost.size,
             revision=kept.revision + 1,
             label=ruling.label,
@@ -1210,6 +1212,8 @@ class MemoryStore:
             old,
             revision=old.revision + 1,
             representative=None,
+            represented_by=None,
+            own_representative=None,
             label=None,
             route=None,
             in_flight=InFlight(),

@@ -136,7 +136,7 @@ for t, touch in ipairs(touches) do
   local size = redis.call('HINCRBY', key, 'size', joining)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   local known = redis.call('HMGET', key, 'label', 'route', 'created', 'seen', 'representative', 'joins',
-    'absorbed', 'ruled', 'exemplars', 'kept')
+    'absorbed', 'ruled', 'exemplars', 'kept', 'represented')
   local seen = as_text(math.max(tonumber(known[4] or 0), seen_at))
   local joins = in_flight(known[6], t)
   local kept = known[10]
@@ -154,7 +154,7 @@ for t, touch in ipairs(touches) do
   end
   redis.call('ZADD', outbox_key, now_ms, id)
   standings[t] = {size, revision, known[1], known[2], known[3], seen, known[5], joins, known[7],
-    known[8], known[9], kept}
+    known[8], known[9], kept, known[11]}
   recorded[t] = {id, {size - joining, known[1] or '', known[2] or ''}}
 end
 if batch.mean then

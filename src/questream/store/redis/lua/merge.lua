@@ -17,7 +17,7 @@
 --           {the merge, from 1, survivor id, loser id} of each that was refused because of what people decided},
 --           {outbox count, ms} as outbox_position.lua}, or error RECOVERY_NEEDED or LOST
 --          a standing is {size, revision, label, route, created, seen, representative, joins, absorbed, ruled,
---                        exemplars, kept}
+--                        exemplars, kept, represented}
 local meta_key, log_key, idle_key, outbox_key = unpack(KEYS, 1, 4)
 local singletons_key, aliases_key, remains_key = KEYS[#KEYS - 2], KEYS[#KEYS - 1], KEYS[#KEYS]
 local batch = cjson.decode(ARGV[1])

@@ -7,7 +7,8 @@
 -- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, 10 levels,
 --       then N clusters
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
---               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after] * N],
+--               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after,
+--                         represented before, represented after] * N],
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
 --                                 references of each kind that a cluster keeps},
@@ -60,7 +61,7 @@ local number = math.max(tonumber(count), rules_operation(meta[6]), named)
 for i, cluster in ipairs(request.clusters) do
   local id, label, route, ruling, exemplars = unpack(cluster)
   local known = redis.call('HMGET', cluster_key(i), 'members', 'size', 'revision', 'label', 'route', 'ruled', 'merged_into',
-    'retired', 'exemplars')
+    'retired', 'exemplars', 'represented')
   local members, size, revision, known_label, known_route, ruled, merged_into, retired = unpack(known, 1, 8)
   if i > first_opened then
     if id ~= tonumber(meta[2]) + i - first_opened - 1 then return false end
@@ -82,7 +83,7 @@ for i, cluster in ipairs(request.clusters) do
       and tonumber(size) > tonumber(remains.size)
   end
   if not is_there or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling
-    or (known[9] or '') ~= exemplars then
+    or (known[9] or '') ~= exemplars or (known[10] or '') ~= cluster[10] then
     return false
   end
   if retires[id] and tonumber(size) ~= 0 then return false end
@@ -119,6 +120,7 @@ for i, cluster in ipairs(request.clusters) do
   end
   put(key, 'label', new_label)
   put(key, 'route', new_route)
+  put(key, 'represented', cluster[11])
   redis.call('HSET', key, 'ruled', as_text(number) .. ' ' .. new_ruling)
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
@@ -133,7 +135,7 @@ for i, cluster in ipairs(request.clusters) do
   if retires[id] then
     redis.call('ZREM', idle_key, as_text(id))
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'ruled', 'features',
-      'kept', 'joins', 'absorbed')
+      'kept', 'joins', 'absorbed', 'represented')
     redis.call('HSET', key, 'retired', '1')
     redis.call('ZADD', outbox_key, as_text(now_ms + request.tombstone_ms), as_text(id))
     log.append('removed', as_text(id))

@@ -23,14 +23,14 @@ local retired, log = {}, open_log(log_key, tonumber(meta[1]))
 for i, number in ipairs(batch.ids) do
   local key, id = cluster_key(i), as_text(number)
   local seen = redis.call('ZSCORE', index_key, id)
-  local kept = redis.call('HMGET', key, 'label', 'route', 'ruled', 'exemplars')
-  local is_ruled = kept[1] or kept[2] or kept[4] or kept[3] and not string.match(kept[3], '^%d+ %-$')
+  local kept = redis.call('HMGET', key, 'label', 'route', 'ruled', 'exemplars', 'represented')
+  local is_ruled = kept[1] or kept[2] or kept[4] or kept[5] or kept[3] and not string.match(kept[3], '^%d+ %-$')
   if #retired < batch.most and seen and tonumber(seen) <= batch["until"] and (is_alias or not is_ruled) then
     redis.call('ZREM', idle_key, id)
     redis.call('ZREM', singletons_key, id)
     redis.call('ZREM', aliases_key, id)
     redis.call('HDEL', key, 'members', 'sum', 'representative', 'label', 'route', 'labelled', 'merged_into', 'joins',
-      'absorbed', 'ruled', 'features', 'kept')
+      'absorbed', 'ruled', 'features', 'kept', 'represented')
     redis.call('HSET', key, 'retired', '1')
     redis.call('HINCRBY', key, 'revision', 1)
     redis.call('ZADD', outbox_key, as_text(tombstone_at), id)

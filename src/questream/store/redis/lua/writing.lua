@@ -105,7 +105,7 @@ end
 -- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
-  'ruled', 'exemplars', 'kept'}
+  'ruled', 'exemplars', 'kept', 'represented'}
 
 -- The three lists of references to questions of a cluster, one after the other; empty where they cannot be read.
 local function parsed_members(text)
@@ -340,6 +340,7 @@ local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
     more[#more + 1] = 'exemplars'
     more[#more + 1] = made.exemplars
   end
+  if not kept[13] and lost[13] then redis.call('HSET', survivor, 'represented', lost[13]) end
   local members_of_both = united_members(lost[12] or '', kept[12] or '', made.members_kept)
   if members_of_both ~= '' then redis.call('HSET', survivor, 'kept', members_of_both) end
   redis.call('HDEL', loser, 'members', 'sum', 'features', 'exemplars', 'kept', 'joins', 'absorbed')
