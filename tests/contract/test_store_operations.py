@@ -590,11 +590,14 @@ def test_an_operation_waits_until_it_is_confirmed(store: Store, namespace: str) 
     pin(store, namespace, 1)
     pin(store, namespace, 2, 2)
     assert wait(store, namespace)
+    assert store.published_operations(namespace) is None
     claim = compared(store, namespace)
+    assert store.published_operations(namespace) == 0
     assert (claim.published, claim.newest, claim.store_epoch) == (0, 2, store.store_epoch(namespace))
     assert [one.number for one in store.operations_from(namespace, 1, 10)] == [1, 2]
     assert [one.number for one in store.operations_from(namespace, 1, 1)] == [1]
     store.confirm_operations(namespace, "one", 1)
+    assert store.published_operations(namespace) == 1
     assert wait(store, namespace)
     second = store.claim_operations(namespace, "two", 30.0)
     assert second is not None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from questream.errors import ExitCode
+from questream.operations import By, Decisions
 from questream.store.retention import Retention
 from tests.fault.test_crash import text
 from tests.kit.command import Outcome, questream
@@ -77,6 +78,69 @@ def test_damage_is_told_by_the_promise_that_it_breaks(
 ) -> None:
     damage(stream.redis())
     assert promise in promises(stream)
+
+
+OPERATIONS = "questream:{default}:operations"
+
+
+@pytest.fixture
+def decided(stream: Stream) -> Stream:
+    """The stream with a merge and a pin, which are published."""
+    store = stream.store()
+    decisions = Decisions(store, "default", By("ann", "the same"))
+    merged = decisions.commit(decisions.merge(1, 2))
+    decisions.commit(decisions.pin(3))
+    assert merged.survivor is not None
+    with running_worker(stream.settings(), hash_encoder()):
+        wait_until(lambda: store.published_operations("default") == 2, "the operations are published")
+        wait_until(lambda: not store.unpublished("default", 0, 1), "all states are published")
+    return stream
+
+
+def test_a_merge_of_the_operation_topic_comes_back(decided: Stream) -> None:
+    known = decided.store().operations("default", 10)
+    assert [(one.kind, one.survivor) for one in known] == [("pin", None), ("merge", 1)]
+    assert promises(decided) == []
+    decided.redis().delete(OPERATIONS, OPERATIONS.replace("operations", "operation_ids"))
+    (difference,) = run(decided, "verify", "--json").json["differences"]
+    assert difference["promise"] == "the store has all that was published"
+    assert difference["told"] == "2 operations of the topic are missing in the store: 1, 2"
+    assert run(decided, "restore").code == ExitCode.OK
+    assert decided.store().operations("default", 10) == known
+    assert promises(decided) == []
+
+
+def other_actor(text: bytes) -> bytes:
+    return text.replace(b'"actor":"ann"', b'"actor":"bob"')
+
+
+@pytest.mark.parametrize(
+    ("damage", "promise"),
+    [
+        pytest.param(
+            lambda r: r.hset(OPERATIONS, "1", other_actor(r.hget(OPERATIONS, "1"))),
+            "the topic has what the store holds",
+            id="another operation",
+        ),
+        pytest.param(
+            lambda r: (
+                r.hset(OPERATIONS, "3", r.hget(OPERATIONS, "2")),
+                r.hset(META, mapping={"operation_count": 3, "operations_published": 3}),
+            ),
+            "every change is published",
+            id="an untold operation",
+        ),
+    ],
+)
+def test_operations_that_differ_are_told(decided: Stream, damage: Callable[[Any], Any], promise: str) -> None:
+    damage(decided.redis())
+    assert promises(decided) == [promise]
+
+
+def test_an_operation_that_waits_is_no_difference(decided: Stream) -> None:
+    decisions = Decisions(decided.store(), "default", By("ann"))
+    decisions.commit(decisions.unpin(3))
+    assert promises(decided) == []
 
 
 def test_what_was_deleted_by_hand_is_put_back_while_a_worker_runs(stream: Stream) -> None:

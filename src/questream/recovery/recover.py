@@ -42,6 +42,7 @@ from questream.recovery.cluster_topic import ClusterTopic, Published, unreadable
 from questream.recovery.home import Homes
 from questream.recovery.lease import RecoveryLease
 from questream.recovery.putting_back import Offsets, PuttingBack
+from questream.recovery.verifying_operations import missing_operations
 from questream.store.protocol import Mended, Restored, Store, StoredLevels
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,8 @@ class StoreRecovery:
         if self._store.store_epoch(namespace) is not None:
             found = self._topic.published().get(namespace, Published())
             known = self._store.revisions(namespace, [*found.revisions, *found.retired])
-            if not self._give_up and not self._behind(namespace, found, known):
+            lacks_operations = missing_operations(self._store, namespace, found.operations)
+            if not self._give_up and not self._behind(namespace, found, known) and not lacks_operations:
                 return 0
             # From here on nothing is decided; what was until now is read below.
             self._store.require_recovery(namespace)

@@ -16,22 +16,14 @@ from questream.broker.reading import all_read, read_to_end, start_before_end
 from questream.domain import ClusterState, name_some, parse_cluster_id
 from questream.records import read_decision
 from questream.recovery.cluster_topic import ClusterTopic, Published
+from questream.recovery.differences import Difference
+from questream.recovery.verifying_operations import compare_operations
 from questream.settings import Settings
-from questream.store.protocol import Store, StoredLevels
+from questream.store.protocol import OPERATIONS_KEPT, Store, StoredLevels
 
 _ALL = 1_000_000_000
 # Sums are float32: adding in another order moves the last digits.
 _TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A promise that does not hold in a namespace, and what to do."""
-
-    namespace: str
-    promise: str
-    told: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +53,7 @@ def verify(settings: Settings, store: Store, topic: ClusterTopic, decisions: int
         named = {cluster_id for namespace, cluster_id in newest if namespace == name}
         differences += _compare(store, name, held, of_topic, states, named)
         differences += _compare_levels(store, name, held, of_topic)
+        differences += compare_operations(store, name, held.operations, held.published_operations, of_topic.operations)
     clusters = sum(len(held.states) for held in before.values())
     return Verified(len(before.keys() | published.keys()), clusters, len(newest), differences)
 
@@ -75,6 +68,9 @@ class _Held:
         )
         # After the states: what left the outbox before them is in the topic by now.
         self.unpublished = set(store.unpublished(namespace, 0, _ALL)) if self.states else set()
+        # In this order: what counts as published is in the topic by now.
+        self.published_operations = store.published_operations(namespace) if self.states else None
+        self.operations = store.operations(namespace, OPERATIONS_KEPT) if self.states else []
         mark = store.levels_marks([namespace]).get(namespace)
         self.levels = StoredLevels() if mark is None else store.levels(namespace)
         self.levels_are_published = mark is not None and mark.published == self.levels.version

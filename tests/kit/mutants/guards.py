@@ -38,6 +38,7 @@ PYTHON = (
     "src/questream/recovery/putting_back.py",
     "src/questream/recovery/recover.py",
     "src/questream/recovery/verifying.py",
+    "src/questream/recovery/verifying_operations.py",
     "src/questream/watch/sessions.py",
     "src/questream/watch/telling.py",
     "src/questream/watch/watcher.py",

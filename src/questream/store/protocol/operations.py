@@ -190,6 +190,9 @@ class Operations(Protocol):
     def operations_from(self, namespace: str, number: int, limit: int) -> list[Operation]:
         """Those that are kept from this number on, the oldest first."""
 
+    def published_operations(self, namespace: str) -> int | None:
+        """Up to which number operations are published, None where no worker has compared that in this store epoch."""
+
     def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
         """Claim the unpublished operations, or hold the claim for longer; None if there are none or another has it.
 

@@ -121,6 +121,15 @@ class RedisOperations(RedisCalls):
         return [operation for operation in self._read(namespace, numbers) if operation is not None]
 
     @on_namespace
+    def published_operations(self, namespace: str) -> int | None:
+        meta = self._keys.of(namespace, "meta")
+        compared, published = self._client.hmget(meta, ["operation_epoch", "operations_published"])
+        if compared is None or compared.decode() != self.store_epoch(namespace):
+            return None
+        with reading("the namespace"):
+            return int(published or 0)
+
+    @on_namespace
     def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
         args = [token, int(claim_seconds * 1000)]
         found = self._scripts["claim_operations"](keys=[self._keys.of(namespace, "meta")], args=args)

@@ -673,6 +673,12 @@ class MemoryStore:
             first = max(number, state.operation_count - OPERATIONS_KEPT + 1)
             return [state.operations[at] for at in range(first, first + limit) if at in state.operations]
 
+    def published_operations(self, namespace: str) -> int | None:
+        with self._lock:
+            state = self._get(namespace)
+            is_compared = state.store_epoch is not None and state.operation_epoch == state.store_epoch
+            return state.operations_published if is_compared else None
+
     def claim_operations(self, namespace: str, token: str, claim_seconds: float) -> OperationClaim | None:
         with self._lock:
             state = self._get(namespace)
