@@ -9,6 +9,7 @@ import orjson
 
 from tests.fault.test_crash import text
 from tests.fault.test_store_loss import OPTIONS
+from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, RedisServer, Topics
 from tests.kit.stream import Stream, WorkerProcess, forget, question, wait_until
 
@@ -43,6 +44,10 @@ def test_a_dump_older_than_the_tombstones_is_refused_and_an_emptied_redis_filled
     refused.wait()
     assert "empty that Redis" in refused.end_of_log()
     assert stream.store().store_epoch("default") is None
+    flags = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    findings = {found["check"]: found for found in questream("doctor", "--json", *flags).json}
+    assert findings["redis home"]["status"] == "fail"
+    assert "put back from a copy" in findings["redis home"]["told"]
     forget(stream, refused)
     stream.redis().flushdb()
     stream.send(question(i, text(i)) for i in range(20, 40))

@@ -158,6 +158,7 @@ class ClusterTopic:
                     of_namespace = found.setdefault(_namespace(message.key), Published())
                     _note(of_namespace, message.key or b"", message.value, _place(message))
                     _note_home(of_namespace, message.headers)
+                    of_namespace.newest_at = max(of_namespace.newest_at, message.timestamp)
             witness.assign(())
         except KafkaUnavailable:
             self.close()

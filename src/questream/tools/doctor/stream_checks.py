@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from questream.broker.port import Partition
 from questream.deciding.config import settings_beside_rules
 from questream.errors import AnotherStore, KafkaRefused, KafkaUnavailable
+from questream.recovery.age import require_recent
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.home import Home, Homes, location_of
 from questream.store.redis.store import RedisStore
@@ -19,15 +20,17 @@ _HELD_SECONDS = 2.0
 
 
 def check_home(patient: Patient) -> Iterator[Finding]:
-    """The Redis is the one that serves the namespaces of the cluster topic."""
+    """The Redis is the one that serves the namespaces of the cluster topic, and no copy that is too old for it."""
     settings = patient.settings
     store = _store(patient)
     homes = Homes(store, location_of(settings.redis))
     topic = ClusterTopic(settings, store.stream)
     try:
-        found = {name: published.home for name, published in topic.newest().items() if published.home}
+        newest = topic.newest()
+        require_recent(store, topic, newest)
     finally:
         topic.close()
+    found = {name: published.home for name, published in newest.items() if published.home}
     strange = []
     for name, home in found.items():
         try:
