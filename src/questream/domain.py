@@ -102,7 +102,9 @@ class Decision:
     know. `checked_by` says what gave a
     near cluster a second look, None where nothing did; where one was passed over, it is the runner-up, and `reason`
     says what differs: number, code, name, antonym, negation or direction. `path` has the ids of the topic and the
-    intent that the cluster was in, and its own; None where that was not known.
+    intent that the cluster was in, and its own; None where that was not known. `confidence` is how likely a person
+    would put the question into its cluster, in [0, 1]; None where nothing is fitted, and for a cluster that it opened.
+    Where that is too little for a route, `suggested_route` is what it would have been.
     """
 
     cluster_id: int | None
@@ -120,6 +122,8 @@ class Decision:
     checked_by: CheckedBy | None = None
     reason: str | None = None
     path: tuple[str, str, str] | None = None
+    confidence: float | None = None
+    suggested_route: str | None = None
 
     @property
     def margin(self) -> float | None:
@@ -238,7 +242,8 @@ class NamespaceRules:
     """What people set for a namespace, in place of the settings of its workers; None leaves a rule to these.
 
     Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit. By
-    `mode` questions open clusters, or join those that are known alone.
+    `mode` questions open clusters, or join those that are known alone. `confidence` is the text of a `Confidence`. A
+    question is routed at a confidence of `routing_precision` and above alone, with 0 at any.
     `operation` is the number of the last one that set any, 0 where none has.
     """
 
@@ -250,6 +255,8 @@ class NamespaceRules:
     alias_retention_seconds: float | None = None
     max_clusters: int | None = None
     mode: str | None = None
+    confidence: str | None = None
+    routing_precision: float | None = None
     operation: int = field(default=0, compare=False)
 
     def values(self) -> dict[str, float | int | str]:
@@ -268,9 +275,9 @@ class NamespaceRules:
 
 NAMES_OF_RULES = (
     *("threshold", "merge_threshold", "linkage", "retention_seconds", "singleton_retention_seconds"),
-    *("alias_retention_seconds", "max_clusters", "mode"),
+    *("alias_retention_seconds", "max_clusters", "mode", "confidence", "routing_precision"),
 )
-_RULES_OF_TEXT = frozenset({"linkage", "mode"})
+_RULES_OF_TEXT = frozenset({"linkage", "mode", "confidence"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1414,3 +1414,27 @@ def test_a_question_that_found_no_cluster_waits_for_its_turn(store: Store, names
     reply = commit(store, namespace, replace(proposal(rows=batch(unmatched(3)), seq=seq), turn="mine"))
     assert isinstance(reply, Stale)
     assert reply.turn == "other"
+
+
+@pytest.mark.parametrize(
+    ("precision", "routes"),
+    [(None, ["cards", "cards", "cards"]), (0.9, ["cards", None, None])],
+)
+def test_a_confidence_and_what_comes_of_it_are_recorded(
+    store: Store, namespace: str, precision: float | None, routes: list[str | None]
+) -> None:
+    create_two(store, namespace)
+    assert store.label(namespace, 1, "card", "cards") is not None
+    rows = [replace(row(at, 1, rank=at - 2), confidence=sure) for at, sure in ((3, 0.9), (4, 0.89), (5, None))]
+    total = vector(5, 0, 0, 0)
+    proposed = proposal(ClusterUpdate(1, 3, 2, 5, total, 2000), rows=batch(*rows), seq=store.load(namespace).seq)
+    proposed = replace(proposed, routing_precision=precision)
+    reply = commit(store, namespace, proposed)
+    assert isinstance(reply, Committed)
+    recorded = store.ledger(namespace, "questions", 0).decisions
+    decided = [recorded[one.offset] for one in rows]
+    assert decided == [decide(one, reply.cluster_rows[1], 3, proposed) for one in rows]
+    assert [one.confidence for one in decided] == [0.9, 0.89, None]
+    assert [one.route for one in decided] == routes
+    assert [one.suggested_route for one in decided] == [None if one else "cards" for one in routes]
+    assert {one.label for one in decided} == {"card"}

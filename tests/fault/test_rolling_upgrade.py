@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[2]
 RELEASE_BEFORE = "716ef79db545"
 THRESHOLD = 0.55
 WAVE = 400
-ADDED_FIELDS = frozenset({"schema_version", "unknown_share", "prepared_by", "checked_by", "reason", "path"})
+ADDED_FIELDS = frozenset(
+    {
+        *("schema_version", "unknown_share", "prepared_by", "checked_by", "reason", "path"),
+        *("confidence", "suggested_route"),
+    }
+)
 PARTITIONS = 4
 OPTIONS = {
     "clusters.threshold": THRESHOLD,

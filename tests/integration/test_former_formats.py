@@ -28,7 +28,10 @@ from tests.kit.vectors import hash_encoder
 WRITTEN = json.loads((Path(__file__).parent / "formats" / "716ef79.json").read_text())
 # The first offset that the ledger still has.
 RECORDED = 6
-ADDED = {"schema_version", "unknown_share", "prepared_by", "ruled", "checked_by", "reason", "path", "features", "kept"}
+ADDED = {
+    *("schema_version", "unknown_share", "prepared_by", "ruled", "checked_by", "reason", "path", "features", "kept"),
+    *("confidence", "suggested_route"),
+}
 
 
 @pytest.fixture

@@ -118,6 +118,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.similarity": "cosine",
         "clusters.linkage": "first",
         "clusters.mode": "known-only",
+        "routing.precision": "0.95",
         "clusters.granularity": "duplicate",
         "clusters.threshold": "-0.25",
         "clusters.merge_threshold": "0.25",

@@ -53,6 +53,9 @@ def _document(answer: Answer) -> dict[str, Any]:
     return {
         "cluster": None if answer.joins is None else _row(answer.joins),
         "outcome": answer.outcome,
+        "confidence": answer.confidence,
+        "route": answer.route,
+        "suggested_route": answer.suggested_route,
         "nearest": rows,
         "truncated": answer.truncated,
         "unknown_share": round(answer.unknown_share, 6),
@@ -77,7 +80,11 @@ def _row(candidate: Candidate) -> dict[str, Any]:
 def _print_document(document: dict[str, Any]) -> None:
     rows = document["nearest"]
     if document["cluster"]:
-        print_line(f"It would join {printable(document['cluster']['cluster_id'])}.")
+        sure = document.get("confidence")
+        certainty = "" if sure is None else f", with confidence {sure:.2f}"
+        print_line(f"It would join {printable(document['cluster']['cluster_id'])}{certainty}.")
+        if document.get("suggested_route"):
+            remark(f"too unsure to be routed to {printable(document['suggested_route'])}")
     else:
         print_line(_WITHOUT_CLUSTER.get(str(document.get("outcome")), "It would open a new cluster."))
     print_table(

@@ -66,7 +66,7 @@ def _print_lines(seen: Iterable[Seen], with_text: bool, with_route: bool) -> Non
         if one.decision is None:
             remark(f"no decision at {one.place}")
         else:
-            more = [str(one.decision.get("route") or "-")] if with_route else []
+            more = [_route(one.decision)] if with_route else []
             more += [one.text or "(no longer in the input topic)"] if with_text else []
             console.print(_line(one.decision, more))
             sys.stdout.flush()
@@ -94,6 +94,12 @@ def _line(decision: dict[str, Any], more: Sequence[str]) -> Text:
         line.append(printable(text) + "  ", style=style)
     line.rstrip()
     return line
+
+
+def _route(decision: dict[str, Any]) -> str:
+    """The route, or the one that is suggested with a question mark."""
+    suggested = decision.get("suggested_route")
+    return str(decision.get("route") or (f"{suggested}?" if suggested else "-"))
 
 
 def _time(decided_at: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
+from questream.clustering.confidence import Confidence
 from questream.domain import Mode, NamespaceRules
 
 Similarity = Literal["centred", "cosine"]
@@ -26,7 +27,8 @@ class Rules:
     `scores.py` says what a linkage compares. With `judge_features` a second look passes over clusters of questions that
     differ in a number, a name, a negation and the like (`second_look`). Where there is a judge, it is asked about
     clusters whose similarity is less than `judge_margin` above the threshold. With mode `known-only` what joins no
-    cluster opens none.
+    cluster opens none. `confidence` gives a probability of similarities; a question with less than `routing_precision`
+    has no route.
     """
 
     threshold: float
@@ -38,6 +40,8 @@ class Rules:
     judge_features: bool = True
     judge_margin: float = 0.0
     mode: Mode = "open"
+    confidence: Confidence | None = None
+    routing_precision: float | None = None
 
     def in_force(self, of_namespace: NamespaceRules) -> Rules:
         """These, but for what people set for the namespace.
@@ -53,7 +57,21 @@ class Rules:
             merge_threshold = threshold if follows else self.merge_threshold
         linkage = cast("Linkage", of_namespace.linkage or self.linkage)
         mode = cast("Mode", of_namespace.mode or self.mode)
-        return replace(self, threshold=threshold, merge_threshold=merge_threshold, linkage=linkage, mode=mode)
+        precision = of_namespace.routing_precision
+        return replace(
+            self,
+            threshold=threshold,
+            merge_threshold=merge_threshold,
+            linkage=linkage,
+            mode=mode,
+            confidence=_confidence(of_namespace.confidence),
+            routing_precision=self.routing_precision if precision is None else precision or None,
+        )
+
+    def confidence_of(self, similarity: float, model: str) -> float | None:
+        """The confidence at a similarity of vectors of the model (`model_mark`), None where none is fitted to it."""
+        fitted = self.confidence
+        return None if fitted is None or fitted.model != model else fitted.of(similarity)
 
     @property
     def judges(self) -> bool:
@@ -82,3 +100,11 @@ class Rules:
     def learning_questions(self) -> int:
         """How many questions the mean learns from; none where similarity is the plain cosine."""
         return self.mean_questions if self.similarity == "centred" else 0
+
+
+def _confidence(text: str | None) -> Confidence | None:
+    """What people's answers were fitted to; a later release may write another form, which says nothing here."""
+    try:
+        return None if text is None else Confidence.parse(text)
+    except ValueError:
+        return None

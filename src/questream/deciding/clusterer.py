@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.choices import Plan
+from questream.clustering.confidence import model_mark
 from questream.clustering.mirror import Mirror
 from questream.clustering.second_look.features import features
 from questream.deciding.batch import NamespaceBatch
@@ -224,7 +225,11 @@ class Clusterer:
     def _propose(self, attempt: _Attempt, published_below: Mapping[tuple[str, int], int]) -> None:
         batch, mirror, config, plan = attempt.batch, attempt.mirror, attempt.config, attempt.planned()
         arrivals = [batch.arrivals[i] for i in batch.pending]
-        rows = [ledger_row(arrival, choice) for arrival, choice in zip(arrivals, plan.choices, strict=True)]
+        mark = model_mark(config.identity.model, config.identity.revision)
+        rows = [
+            ledger_row(arrival, choice, config.rules, mark)
+            for arrival, choice in zip(arrivals, plan.choices, strict=True)
+        ]
         attempt.rows = self._paths.of_rows(batch.namespace, mirror, rows, batch.vectors[batch.pending])
         attempt.proposal = propose(
             mirror,
@@ -241,6 +246,7 @@ class Clusterer:
             decided_at=int(self._clock() * 1000),
             keep_texts=self._keep_texts,
             turn=self._turns.token(batch.namespace),
+            routing_precision=config.rules.routing_precision,
         )
 
     def _catch_up_and_rescore(self, attempt: _Attempt, reply: Stale) -> None:

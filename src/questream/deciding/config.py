@@ -46,6 +46,7 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
         judge_features=settings.judge.features,
         judge_margin=0.0 if settings.judge.model is None else settings.judge.margin,
         mode=clusters.mode,
+        routing_precision=settings.routing.precision,
     )
 
 
@@ -85,6 +86,7 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
         "judge.min_probability": settings.judge.min_probability,
         **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
         "prepared_by": version_of(settings.input),
+        "routing.precision": settings.routing.precision,
         "namespaces.max": settings.namespaces.max,
         "namespaces.allow": sorted(settings.namespaces.allow),
         "model.max_tokens": settings.model.max_tokens,

@@ -9,6 +9,7 @@ from questream.clustering.assignment import BatchAssigner
 from questream.clustering.choices import Choice, Plan
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.mirror import Change, ClusterMoved, MeanMoved, Mirror
+from questream.clustering.rules import Rules
 from questream.clustering.second_look.kept import pack
 from questream.domain import REPRESENTATIVE_CHARACTERS, RunnerUp, Source
 from questream.store.protocol import ClusterUpdate, LedgerRow, MeanUpdate, PartitionBatch, Proposal
@@ -32,12 +33,13 @@ class Arrival:
     fingerprint: str = ""
 
 
-def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
-    """What the ledger keeps of a choice."""
+def ledger_row(arrival: Arrival, choice: Choice, rules: Rules, model: str) -> LedgerRow:
+    """What the ledger keeps of a choice by these rules, of vectors of the model (`model_mark`)."""
+    similarity = round(choice.similarity, SIMILARITY_DIGITS)
     return LedgerRow(
         arrival.source.offset,
         choice.cluster_id,
-        round(choice.similarity, SIMILARITY_DIGITS) if choice.runner_up or not choice.is_unmatched else None,
+        similarity if choice.runner_up or not choice.is_unmatched else None,
         choice.created,
         choice.rank,
         rounded(choice.runner_up),
@@ -46,6 +48,7 @@ def ledger_row(arrival: Arrival, choice: Choice) -> LedgerRow:
         arrival.fingerprint,
         choice.checked_by,
         choice.reason,
+        confidence=rules.confidence_of(similarity, model) if choice.joins else None,
     )
 
 
@@ -70,6 +73,7 @@ def propose(
     decided_at: int,
     keep_texts: bool,
     turn: str = "",
+    routing_precision: float | None = None,
 ) -> Proposal:
     """The batch as the store takes it; `rows` are those of the arrivals, in their order.
 
@@ -116,6 +120,7 @@ def propose(
         threshold=threshold,
         decided_at=decided_at,
         turn=turn,
+        routing_precision=routing_precision,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from questream.clustering.confidence import model_mark
 from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.merging import Merging
@@ -12,6 +13,7 @@ from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import SIMILARITY_DIGITS, Arrival, rounded
 from questream.domain import Decision, RunnerUp, Vector
 from questream.errors import RecoveryNeeded, Superseded
+from questream.store.ledger import routed
 from questream.store.protocol import Replayed, Store
 
 
@@ -59,14 +61,18 @@ class Recorded:
         found = assigned(self._mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules.threshold)
         joined, other = found.cluster, found.runner_up
         state = self._store.cluster(namespace, joined.cluster_id) if joined else None
+        similarity = round(joined.similarity, SIMILARITY_DIGITS) if joined else None
+        mark = model_mark(config.identity.model, config.identity.revision)
+        confidence = None if similarity is None else rules.confidence_of(similarity, mark)
+        route, suggested = routed(state.route if state else None, confidence, rules.routing_precision)
         return Decision(
             cluster_id=joined.cluster_id if joined else None,
-            similarity=round(joined.similarity, SIMILARITY_DIGITS) if joined else None,
+            similarity=similarity,
             outcome="replayed",
             cluster_size=state.size if state else 0,
             runner_up=rounded(RunnerUp(other.cluster_id, other.similarity)) if other else None,
             label=state.label if state else None,
-            route=state.route if state else None,
+            route=route,
             model=config.identity.model,
             threshold=rules.threshold,
             truncated=arrival.truncated,
@@ -74,4 +80,6 @@ class Recorded:
             unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),
             checked_by=found.checked_by,
             reason=found.reason,
+            confidence=confidence,
+            suggested_route=suggested,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from questream.clustering.confidence import model_mark
 from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Rules
@@ -12,6 +13,7 @@ from questream.deciding.close_calls import Judge, with_verdicts
 from questream.domain import ClusterState, Mode, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
+from questream.store.ledger import routed
 from questream.store.protocol import Store
 
 
@@ -28,7 +30,8 @@ class Candidate:
 class Answer:
     """Where a question would go: the nearest clusters, best first, and the one that it joins, None if it joins none.
 
-    By the `mode` of the namespace it opens a cluster then, or is unmatched.
+    By the `mode` of the namespace it opens a cluster then, or is unmatched. `confidence`, `route` and `suggested_route`
+    are those that a decision would have.
     """
 
     candidates: list[Candidate]
@@ -36,6 +39,9 @@ class Answer:
     truncated: bool
     unknown_share: float = 0.0
     mode: Mode = "open"
+    confidence: float | None = None
+    route: str | None = None
+    suggested_route: str | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -99,4 +105,16 @@ def ask_mirror(
     ]
     cluster = assigned(neighbours, rules.threshold).cluster
     joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)
-    return Answer(candidates[:limit], joins, tokens.truncated, tokens.unknown_share, rules.mode)
+    mark = model_mark(encoder.name, encoder.revision)
+    confidence = None if joins is None else rules.confidence_of(joins.similarity, mark)
+    route, suggested = routed(None if joins is None else joins.state.route, confidence, rules.routing_precision)
+    return Answer(
+        candidates[:limit],
+        joins,
+        tokens.truncated,
+        tokens.unknown_share,
+        rules.mode,
+        confidence,
+        route,
+        suggested,
+    )

@@ -31,6 +31,8 @@ def encode_decision(question: Question, decision: Decision) -> bytes:
             "margin": None if margin is None else round(float(margin), 6),
             "label": decision.label,
             "route": decision.route,
+            "confidence": decision.confidence,
+            "suggested_route": decision.suggested_route,
             "model": decision.model,
             "threshold": decision.threshold,
             "truncated": decision.truncated,

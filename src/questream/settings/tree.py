@@ -504,6 +504,18 @@ class JudgeSettings(Group):
     )
 
 
+class RoutingSettings(Group):
+    """When a decision has the route of its cluster."""
+
+    precision: float | None = Field(
+        default=None,
+        ge=0.01,
+        le=1,
+        description="Least `confidence` of a decision with a route; with less, or none, it has a `suggested_route` "
+        "alone. Unset: any has its route.",
+    )
+
+
 class LevelSettings(Group):
     """Intents and topics: groups of the clusters, which a worker finds anew from time to time beside the stream."""
 
@@ -812,6 +824,7 @@ class Settings(Group):
     model: ModelSettings = Field(default_factory=ModelSettings)
     clusters: ClusterSettings = Field(default_factory=ClusterSettings)
     judge: JudgeSettings = Field(default_factory=JudgeSettings)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
     levels: LevelSettings = Field(default_factory=LevelSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     input: InputSettings = Field(default_factory=InputSettings)

@@ -5,7 +5,8 @@ knows the sizes: {cluster id: [size before the batch, label, route]}. `unknown`,
 question has a share of unknown words; `checked`, {offset: [checked_by, reason or ""]}, where no near cluster got a
 second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known; `inherited`, {cluster id:
 [label or "", route or ""]} of what the cluster is in, where no such has any; `unmatched`, [[offset, nearest cluster or
-0, similarity, truncated, fingerprint]] of the questions without a cluster, which have no row, where there are none.
+0, similarity, truncated, fingerprint]] of the questions without a cluster, which have no row, where there are none;
+`confidence`, {offset: probability}, where nothing is fitted; `precision` where all are routed.
 `fingerprints` has those of the rows' records, in their order. A later release may add fields to the object, to rows and
 to clusters; one that changes what is there writes a `version`.
 """
@@ -19,7 +20,7 @@ from typing import Any
 import orjson
 
 from questream.clustering.stored_levels import inherited
-from questream.domain import Decision, RunnerUp, format_cluster_id
+from questream.domain import Decision, Naming, RunnerUp, format_cluster_id
 from questream.store.protocol import ClusterRow, Ledger, LedgerRow, PartitionBatch, Proposal
 from questream.store.redis.codec import require_version
 
@@ -76,6 +77,11 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     paths = {str(row.cluster_id): row.path[:2] for row in in_clusters if row.path}
     if paths:
         body["paths"] = paths
+    confidence = {str(row.offset): row.confidence for row in in_clusters if row.confidence is not None}
+    if confidence:
+        body["confidence"] = confidence
+    if proposal.routing_precision is not None:
+        body["precision"] = proposal.routing_precision
     above = {str(row.cluster_id): [name or "" for name in row.inherited] for row in in_clusters if any(row.inherited)}
     if above:
         body["inherited"] = above
@@ -114,6 +120,8 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
             size_before, *own = body["clusters"][str(cluster_id)][:_CLUSTER_FIELDS]
             above = above_of.get(str(cluster_id), ["", ""])[:2]
             label, route = ((of_cluster or of_level or None) for of_cluster, of_level in zip(own, above, strict=True))
+            confidence = body.get("confidence", {}).get(str(offset))
+            route, suggested = routed(route, confidence, body.get("precision"))
             decisions[offset] = Decision(
                 cluster_id=cluster_id,
                 similarity=similarity,
@@ -130,6 +138,8 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
                 checked_by=checked_by,
                 reason=reason or None,
                 path=levels and (levels[0], levels[1], format_cluster_id(cluster_id)),
+                confidence=confidence,
+                suggested_route=suggested,
             )
     return Ledger(head, decisions, store_epoch, fingerprints)
 
@@ -185,7 +195,8 @@ def cut_entries(entries: Iterable[bytes], offset: int) -> list[bytes]:
 
 def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Proposal) -> Decision:
     """The decision of a committed row: exactly what `parse_ledger` gives for it on a replay."""
-    label, route = inherited((cluster_row.label, cluster_row.route), row.inherited)
+    label, given = inherited((cluster_row.label, cluster_row.route), row.inherited)
+    route, suggested = routed(given, row.confidence, proposal.routing_precision)
     return Decision(
         cluster_id=row.cluster_id,
         similarity=row.similarity,
@@ -202,7 +213,19 @@ def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Propos
         checked_by=row.checked_by,
         reason=row.reason,
         path=row.path,
+        confidence=row.confidence,
+        suggested_route=suggested,
     )
+
+
+def routed(route: str | None, confidence: float | None, precision: float | None) -> Naming:
+    """The route of a question and the suggested one, by what the route of its cluster is: one of them at most.
+
+    With a precision a question is routed where its confidence is known, and not less.
+    """
+    if precision is None or (confidence is not None and confidence >= precision):
+        return route, None
+    return None, route
 
 
 def decide_unmatched(row: LedgerRow, proposal: Proposal) -> Decision:

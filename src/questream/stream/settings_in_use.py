@@ -72,6 +72,11 @@ class SettingsInUse:
         return f"workers run by different settings: {'; '.join(self.differences)}" if self.differences else None
 
 
+def setting_of(rule: str) -> str | None:
+    """The key of the setting that is in force where a rule of a namespace is not set; None where there is none."""
+    return {"routing_precision": "routing.precision", "confidence": None}.get(rule, f"clusters.{rule}")
+
+
 def as_noted(settings: Mapping[str, Any]) -> bytes:
     """The text form of settings: equal ones have the same."""
     return orjson.dumps(settings, option=orjson.OPT_SORT_KEYS)
@@ -94,7 +99,7 @@ def differences_of(
     Nor is one that people set for the namespace by `rules`: its setting is not in force.
     """
     found = {}
-    ruled = {f"clusters.{name}" for name in (rules or NamespaceRules()).values()}
+    ruled = {setting_of(name) for name in (rules or NamespaceRules()).values()}
     settings = {key: value for key, value in settings.items() if key not in ruled}
     for worker, noted in others:
         for key, value in settings_of(noted).items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from questream.clustering.confidence import Confidence
 from questream.clustering.kept_members import KeptMembers
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import Mirror
@@ -15,13 +16,15 @@ from questream.clustering.rules import Rules
 from questream.domain import NAMES_OF_RULES, NamespaceRules, format_cluster_id
 from questream.errors import QuestreamError
 from questream.settings import Settings
-from questream.settings.tree import ClusterSettings
+from questream.settings.tree import ClusterSettings, RoutingSettings
 from questream.store.redis.store import RedisStore
-from questream.stream.settings_in_use import settings_of
+from questream.stream.settings_in_use import setting_of, settings_of
 from questream.tools.suggestions import MOST_PAIRS, rules_in_use
 
 _UNSET, _OFF = "unset", "off"
-_MAY_BE_OFF = {"retention_seconds", "singleton_retention_seconds", "alias_retention_seconds", "max_clusters"}
+_MAY_BE_OFF = {"retention_seconds", "singleton_retention_seconds", "alias_retention_seconds", "max_clusters"} | {
+    "routing_precision"
+}
 _EXAMPLES = 5
 
 Values = dict[str, float | int | str | None]
@@ -77,13 +80,15 @@ def sources(rules: NamespaceRules, settings: Settings, noted: Mapping[str, Any])
     """Each rule with its value and where that is from: the namespace, settings that a worker noted, or the caller's."""
     found = {}
     for name in NAMES_OF_RULES:
-        key = f"clusters.{name}"
+        key = setting_of(name)
         if name in rules.values():
             value, source = getattr(rules, name) or None, f"namespace (operation {rules.operation})"
+        elif key is None:
+            value, source = None, "not fitted"
         elif key in noted:
             value, source = noted[key], "settings of the workers"
         else:
-            value, source = getattr(settings.clusters, name), "settings given here"
+            value, source = _of_settings(settings, key), "settings given here"
         found[name] = {"value": value, "source": source}
     return found
 
@@ -125,13 +130,33 @@ def _merges(mirror: Mirror, rules: Rules) -> dict[tuple[int, int], None]:
     return {(merge.survivor, merge.loser): None for merge in merges}
 
 
+def _of_settings(settings: Settings, key: str) -> Any:
+    group, _, name = key.partition(".")
+    return getattr(getattr(settings, group), name)
+
+
 def _validated(name: str, text: str) -> float | int | str:
+    key = setting_of(name)
+    if key is None:
+        return _confidence(text)
+    group, _, of_group = key.partition(".")
+    model = RoutingSettings if group == "routing" else ClusterSettings
     try:
-        value: float | int | str = getattr(ClusterSettings.model_validate({name: text}), name)
+        value: float | int | str = getattr(model.model_validate({of_group: text}), of_group)
     except ValidationError as error:
         told = error.errors()[0]["msg"]
         off = ", or off" if name in _MAY_BE_OFF else ""
         raise QuestreamError(
-            f"{name} cannot be {text!r}: {told}", f"clusters.{name} of the settings page has its range; unset{off}"
+            f"{name} cannot be {text!r}: {told}", f"{key} of the settings page has its range; unset{off}"
         ) from None
     return value
+
+
+def _confidence(text: str) -> str:
+    try:
+        return str(Confidence.parse(text))
+    except ValueError:
+        raise QuestreamError(
+            "confidence is a slope above 0, an intercept and a model",
+            'write confidence="SLOPE INTERCEPT MODEL", or confidence=unset',
+        ) from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,9 @@ def cluster_online(
     and learns of the others' when it commits. `texts` are those of the vectors; without them there is no second look.
     """
     store = MemoryStore()
-    clusterers = [QuestionClusterer(dimension=vectors.shape[1], store=store, **asdict(rules)) for _ in range(workers)]
+    clusterers = [
+        QuestionClusterer(dimension=vectors.shape[1], store=store, **options_of(rules)) for _ in range(workers)
+    ]
     published: list[int] = []
     for turn, start in enumerate(range(0, len(vectors), batch_questions)):
         batch = slice(start, start + batch_questions)
@@ -41,13 +44,19 @@ def cluster_online(
 
 def cluster_in_levels(vectors: Matrix, rules: Rules, level_rules: LevelRules) -> dict[str, Clustering]:
     """Intent and topic of each unit vector (n, d), as published and after the stream, by the level's name."""
-    clusterer = QuestionClusterer(dimension=vectors.shape[1], levels=level_rules, **asdict(rules))
+    clusterer = QuestionClusterer(dimension=vectors.shape[1], levels=level_rules, **options_of(rules))
     paths: list[tuple[Node, ...]] = []
     for start in range(0, len(vectors), BATCH_QUESTIONS):
         paths += clusterer.assign(vectors[start : start + BATCH_QUESTIONS]).paths
     clusterer.regroup()
     after = [clusterer.path(survivor) for survivor in clusterer.survivors([path[0].number for path in paths])]
     return {name: _clustering(paths, after, level) for level, name in enumerate(LEVEL_NAMES, start=1)}
+
+
+def options_of(rules: Rules) -> dict[str, Any]:
+    """The rules as a `QuestionClusterer` takes them: all that say where a question goes."""
+    beside = {"confidence", "routing_precision"}
+    return {one.name: getattr(rules, one.name) for one in fields(rules) if one.name not in beside}
 
 
 def _clustering(published: Sequence[tuple[Node, ...]], after: Sequence[tuple[Node, ...]], level: int) -> Clustering:

@@ -40,11 +40,15 @@ class Near(BaseModel):
 class Assigned(BaseModel):
     """The cluster that the question would join, null where it would join none, and the nearest ones, best first.
 
-    `outcome` says what it would be then: `created`, or `unmatched` where questions open no clusters.
+    `outcome` says what it would be then: `created`, or `unmatched` where questions open no clusters. Confidence, route
+    and suggested route are those that a decision would have.
     """
 
     cluster: Near | None
     outcome: Literal["joined", "created", "unmatched", "replayed"]
+    confidence: float | None
+    route: str | None
+    suggested_route: str | None
     nearest: list[Near]
     threshold: float
     truncated: bool
@@ -73,6 +77,9 @@ def assign(scope: InNamespace, question: Question) -> Assigned:
     return Assigned(
         cluster=as_near(answer.joins, scope.reads_texts) if answer.joins else None,
         outcome=answer.outcome,
+        confidence=answer.confidence,
+        route=answer.route,
+        suggested_route=answer.suggested_route,
         nearest=nearest,
         threshold=rules.threshold,
         truncated=answer.truncated,

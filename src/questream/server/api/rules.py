@@ -45,6 +45,8 @@ class RulesToSet(BaseModel):
     alias_retention_seconds: Seconds | Off | None = None
     max_clusters: Annotated[int, Field(ge=2, le=100_000_000)] | Off | None = None
     mode: Literal["open", "known-only"] | None = None
+    confidence: Annotated[str, Field(max_length=1000)] | None = None
+    routing_precision: Annotated[float, Field(ge=0.01, le=1)] | Off | None = None
 
 
 class RulesRequest(BaseModel):

@@ -62,8 +62,9 @@ class LedgerRow:
     """One question's decision as a batch proposes it; its cluster's size will be the size before the batch + `rank`.
 
     Without a cluster it is unmatched, and `similarity` is that of the runner-up, None where there is no such.
-    `checked_by`, `reason` and `path` are those of the decision; rows of one cluster and batch have the same path.
-    `inherited` are label and route of what the cluster is in, for where it has none itself; of these the same holds.
+    `checked_by`, `reason`, `path` and `confidence` are those of the decision; rows of one cluster and batch have the
+    same path. `inherited` are label and route of what the cluster is in, for where it has none itself; of these the
+    same holds.
     """
 
     offset: int
@@ -79,6 +80,7 @@ class LedgerRow:
     reason: str | None = None
     path: tuple[str, str, str] | None = None
     inherited: Naming = (None, None)
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class Proposal:
     """A micro-batch of one namespace, decided against the mirror at `seq` of a store epoch of the namespace.
 
     `model` is the one that its vectors are of, `decided_at` in ms since the epoch. `turn`, a token of the worker
-    without spaces, asks for a turn should the batch be stale: see Stale.
+    without spaces, asks for a turn should the batch be stale: see Stale. A question with a confidence of less than
+    `routing_precision` has a suggested route alone.
     """
 
     store_epoch: str
@@ -131,6 +134,7 @@ class Proposal:
     threshold: float
     decided_at: int
     turn: str = ""
+    routing_precision: float | None = None
 
     @property
     def creates(self) -> bool:

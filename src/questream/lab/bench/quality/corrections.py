@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from questream.clustering.rules import Rules
 from questream.lab.evaluation.agreement import agreement
+from questream.lab.evaluation.online import options_of
 from questream.lab.evaluation.stream import Stream
 from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.operations import By, Decisions, KnownQuestion
@@ -112,7 +113,7 @@ _SHARES = ("bcubed_f1", "bcubed_precision", "bcubed_recall")
 
 
 def _clusterer(store: MemoryStore, stream: Stream, rules: Rules) -> QuestionClusterer:
-    return QuestionClusterer(dimension=stream.vectors.shape[1], store=store, **asdict(rules))
+    return QuestionClusterer(dimension=stream.vectors.shape[1], store=store, **options_of(rules))
 
 
 def _assign(clusterer: QuestionClusterer, stream: Stream, start: int, end: int) -> Iterator[int]:
