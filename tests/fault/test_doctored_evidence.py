@@ -192,6 +192,11 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         lambda e: with_cluster(e, 2, pinned=False),
         {Promise.STANDING, Promise.CLUSTER_TOPIC},
     ),
+    "a cluster is muted": (lambda e: with_cluster(e, 2, muted=True), {Promise.STANDING, Promise.CLUSTER_TOPIC}),
+    "a cluster is resolved": (
+        lambda e: with_cluster(e, 2, resolved_size=1),
+        {Promise.STANDING, Promise.CLUSTER_TOPIC},
+    ),
     "a pinned cluster was merged away": (lambda e: with_cluster(e, 2, merged_into=3), {Promise.STANDING}),
     "a cluster was merged into a pinned one": (lambda e: with_cluster(e, 4, merged_into=2), {Promise.STANDING}),
     "what keeps two clusters apart is gone": (

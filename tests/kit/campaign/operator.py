@@ -244,6 +244,24 @@ class Operator:
         number = self._random.choice(pinned) if pinned else None
         return None if number is None else Plan(lambda by: by.unpin(number))
 
+    def _mute(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        number = self._random.choice(live).cluster_id
+        return Plan(lambda by: by.mute(number))
+
+    def _unmute(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
+        muted = [one.cluster_id for one in live if one.muted]
+        number = self._random.choice(muted) if muted else None
+        return None if number is None else Plan(lambda by: by.unmute(number))
+
+    def _resolve(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        number = self._random.choice(live).cluster_id
+        return Plan(lambda by: by.resolve(number))
+
+    def _reopen(self, _: str, live: Sequence[ClusterState]) -> Plan | None:
+        resolved = [one.cluster_id for one in live if one.resolved_size is not None]
+        number = self._random.choice(resolved) if resolved else None
+        return None if number is None else Plan(lambda by: by.reopen(number))
+
     def _separate(self, _: str, live: Sequence[ClusterState]) -> Plan:
         one, other = (state.cluster_id for state in self._random.sample(live, 2))
         return Plan(lambda by: by.separate(one, other))
@@ -289,6 +307,10 @@ _KINDS: dict[str, Callable[[Operator, str, Sequence[ClusterState]], Plan | None]
     "undo": Operator._undo,
     "pin": Operator._pin,
     "unpin": Operator._unpin,
+    "mute": Operator._mute,
+    "unmute": Operator._unmute,
+    "resolve": Operator._resolve,
+    "reopen": Operator._reopen,
     "separate": Operator._separate,
     "merge": Operator._merge,
     "reject": Operator._reject,

@@ -60,6 +60,8 @@ def _differences(cluster: StoredCluster, state: State, rules: Rules) -> dict[str
         "created": _published_time(cluster.created) != state.created,
         "seen": _published_time(cluster.seen) != state.seen,
         "pinned": cluster.pinned != state.pinned,
+        "muted": cluster.muted != state.muted,
+        "resolved": cluster.resolved_size != state.resolved_size,
         "separations or exemplars": cluster.bound != state.bound,
     }
 

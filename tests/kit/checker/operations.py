@@ -38,6 +38,8 @@ class Ruled:
     pinned: bool
     separations: frozenset[str]
     exemplars: Mapping[str, Exemplar]
+    muted: bool = False
+    resolved_size: int | None = None
 
     @property
     def bound(self) -> frozenset[str]:
@@ -130,6 +132,8 @@ def _ruled(told: Mapping[str, Any]) -> Ruled:
         exemplars={
             one["name"]: Exemplar(one["kind"], unit(base64.b64decode(one["vector"]))) for one in told["exemplars"]
         },
+        muted=told.get("muted", False),
+        resolved_size=told.get("resolved_size"),
     )
 
 

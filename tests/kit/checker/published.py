@@ -49,6 +49,8 @@ class State:
     created: int = 0
     seen: int = 0
     pinned: bool = False
+    muted: bool = False
+    resolved_size: int | None = None
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
 
@@ -215,6 +217,8 @@ def _state(entry: Entry, number: int) -> State:
         created=milliseconds(told["created_at"]),
         seen=milliseconds(told["last_seen_at"]),
         pinned=ruled.get("pinned", False),
+        muted=ruled.get("muted", False),
+        resolved_size=ruled.get("resolved_size"),
         bound=frozenset([*ruled.get("separations", ()), *(one["name"] for one in ruled.get("exemplars", ()))]),
     )
 

@@ -62,12 +62,13 @@ def decided(operations: Sequence[Published]) -> Decided:
 def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
     """The store has what the operations came to, in the clusters that theirs are by now.
 
-    An operation that the store forgot before it was published may have left its mark on the clusters that it was on:
-    nothing is said of these.
+    An operation that the store forgot before it was published may have left its mark on the clusters that it was on,
+    and one that got another number may have lost it: nothing is said of these.
     """
     for namespace, operations in published_operations(run.evidence).items():
-        ids = {one.id for one in operations}
-        forgotten = [one for one in rules.operated if one.namespace == namespace and one.id not in ids]
+        numbers = {one.id: one.number for one in operations}
+        known = [one for one in rules.operated if one.namespace == namespace]
+        forgotten = [one for one in known if one.id not in numbers or one.number not in (0, numbers[one.id])]
         standing = _Standing(run, namespace, decided(operations), operations, forgotten)
         yield from standing.check_rules()
         yield from standing.check_bound()
@@ -151,6 +152,13 @@ class _Standing:
             if cluster.merged_into is None and cluster.pinned != after.pinned:
                 yield _broken(
                     self._namespace, number, f"is not pinned, or not free, as operation {operation.number} left it"
+                )
+            if cluster.merged_into is None and (cluster.muted, cluster.resolved_size) != (
+                after.muted,
+                after.resolved_size,
+            ):
+                yield _broken(
+                    self._namespace, number, f"is not muted or resolved as operation {operation.number} left it"
                 )
             known = by_id.get(operation.id)
             if after.pinned and known is not None and known.absorbed is not None:

@@ -45,6 +45,8 @@ class StoredCluster:
     created: int
     seen: int
     pinned: bool = False
+    muted: bool = False
+    resolved_size: int | None = None
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
 
@@ -189,6 +191,8 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         created=int(fields.get("created", 0)),
         seen=int(fields.get("seen", 0)),
         pinned="p" in ruled[1],
+        muted="m" in ruled[1],
+        resolved_size=int(ruled[1].partition("r")[2]) if "r" in ruled[1] else None,
         bound=frozenset([*ruled[2:], *(one.split(":")[0] for one in (text("exemplars") or "").split())]),
     )
 
