@@ -95,7 +95,32 @@ def test_agreement_follows_merges_to_the_surviving_cluster() -> None:
     gold = {(0, 0): "a", (0, 1): "a", (0, 2): "a", (0, 9): "never decided"}
     found = tally.agreement(gold)["clusters"]
     assert (found.questions, found.clusters, found.bcubed_f1) == (3, 1, 1.0)
-    assert tally.representative("c3") == "why"
+    assert tally.typical("c3") == "why"
+
+
+def test_a_cluster_is_shown_by_the_question_that_was_most_alike_to_it() -> None:
+    tally = Tally()
+    for name in ("c1", "c2"):
+        tally.add_cluster_state(name, state(5, f"opened {name}"))
+    told: list[tuple[str, str, float, str | None]] = [
+        ("c1", "joined", 0.8, "near"),
+        ("c1", "joined", 0.95, "nearest"),
+        ("c1", "joined", 0.9, "late"),
+    ]
+    told += [("c1", "joined", 0.99, None), ("c2", "created", 1.0, "itself")]
+    for offset, (name, outcome, similarity, text) in enumerate(told):
+        tally.add_decision(decision(offset, name, outcome) | {"similarity": similarity}, 1.0, 1.0, text)
+    assert (tally.typical("c1"), tally.typical("c2")) == ("nearest", "opened c2")
+    tally.add_cluster_state("c2", state(5, "opened c2", merged_into="c1"))
+    assert tally.typical("c2") == "nearest"
+    assert tally.nearest_in_words("c2", "Is it late?") == "late"
+    assert tally.nearest_in_words("c1", "or near, or not") == "near"
+    assert tally.nearest_in_words("c1", "else") == "nearest"
+    # Of a cluster whose state was not read nothing is shown.
+    tally.add_decision(decision(9, "c9") | {"similarity": 0.9}, 1.0, 1.0, "early")
+    assert (tally.typical("c9"), tally.nearest_in_words("c9", "early")) == ("", "")
+    tally.add_cluster_state("c1", None)
+    assert tally.typical("c1") == ""
 
 
 def test_questions_without_gold_have_no_agreement() -> None:

@@ -38,7 +38,7 @@ class PlainLines:
         for intent in snapshot.figures.biggest:
             self._say(f"  {intent.size:>6,}  {intent.id:<6} {typical(intent).plain}")
             for cluster in intent.clusters if len(intent.clusters) > 1 else ():
-                self._say(f"    {cluster.size:>6,}  {cluster.id:<6} {printable(cluster.representative).plain}")
+                self._say(f"    {cluster.size:>6,}  {cluster.id:<6} {printable(cluster.question).plain}")
         for name, text in summary_lines(summary):
             self._say(f"{name}: {text}")
 

@@ -36,7 +36,7 @@ def converse(console: Console, asker: Asker, tally: Tally, check: Callable[[], N
         decision = _await_decision(place, tally, check)
         if decision is not None:
             tally.find_intents()
-            console.print(render_answer(_answer(decision, tally), console.width))
+            console.print(render_answer(_answer(decision, text, tally), console.width))
         elif tally.is_dead_letter(place):
             console.print("  refused: it went to the dead-letter topic", style="red")
         else:
@@ -49,7 +49,7 @@ def _await_decision(place: Place, tally: Tally, check: Callable[[], None]) -> di
     while time.monotonic() < deadline and not tally.is_dead_letter(place):
         check()
         decision = tally.decision_at(place)
-        if decision is not None and tally.representative(decision["cluster_id"]):
+        if decision is not None and tally.typical(decision["cluster_id"]):
             return decision
         time.sleep(_POLL_SECONDS)
     return tally.decision_at(place)
@@ -62,7 +62,7 @@ def _read_line() -> str:
         return ""
 
 
-def _answer(decision: dict[str, Any], tally: Tally) -> Answer:
+def _answer(decision: dict[str, Any], text: str, tally: Tally) -> Answer:
     runner_up = decision["runner_up"]
     return Answer(
         outcome=decision["outcome"],
@@ -70,9 +70,9 @@ def _answer(decision: dict[str, Any], tally: Tally) -> Answer:
         cluster_size=decision["cluster_size"],
         similarity=decision["similarity"],
         threshold=decision["threshold"],
-        representative=tally.representative(decision["cluster_id"]),
+        question=tally.nearest_in_words(decision["cluster_id"], text),
         runner_up_id=None if runner_up is None else runner_up["cluster_id"],
         runner_up_similarity=None if runner_up is None else runner_up["similarity"],
-        runner_up_representative="" if runner_up is None else tally.representative(runner_up["cluster_id"]),
+        runner_up_question="" if runner_up is None else tally.nearest_in_words(runner_up["cluster_id"], text),
         intent=tally.intent(decision["cluster_id"]),
     )

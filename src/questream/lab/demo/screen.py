@@ -152,7 +152,7 @@ def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> Rendera
     table.add_column(width=7, justify="right", style="bold")
     table.add_column(width=bar_width, style=_ACCENT, no_wrap=True)
     table.add_column(width=width - bar_width - 19, no_wrap=True, overflow="ellipsis")
-    heading = Text("biggest intents, each with its biggest clusters, by a question of theirs", style="dim")
+    heading = Text("biggest intents with clusters, by typical question", style="dim")
     table.add_row("", "", Text("questions", style="dim", overflow="crop"), heading)
     largest = max((intent.size for intent in intents), default=1)
     roomy = lines >= _ROOMY_LINES
@@ -167,14 +167,14 @@ def _biggest(intents: tuple[IntentView, ...], width: int, lines: int) -> Rendera
         table.add_row(name, f"{intent.size:,}", _bar(intent.size / largest, bar_width), typical(intent))
         for cluster in parts:
             size = Text(f"{cluster.size:,}", style="dim")
-            question = Text(printable(cluster.representative).plain, style="dim")
+            question = Text(printable(cluster.question).plain, style="dim")
             table.add_row("", size, Text(f"{cluster.id:>{bar_width}}", style="dim"), question)
     return table
 
 
 def typical(intent: IntentView) -> Text:
     """A question that stands for an intent, and of how many clusters it is."""
-    question = printable(intent.clusters[0].representative)
+    question = printable(intent.clusters[0].question)
     count = len(intent.clusters) + intent.more
     return Text.assemble((f"({count} clusters) ", "dim"), question) if count > 1 else question
 
@@ -236,7 +236,7 @@ def render_answer(answer: Answer, width: int) -> RenderableType:
         Text(answer.outcome, style="bold green" if answer.outcome == "joined" else "bold yellow"),
         f"{answer.similarity:.3f}",
         answer.cluster_id,
-        Text.assemble(printable(answer.representative), (f"  ({answer.cluster_size:,})", "dim")),
+        Text.assemble(printable(answer.question), (f"  ({answer.cluster_size:,})", "dim")),
     )
     if answer.intent is not None:
         count = len(answer.intent.clusters) + answer.intent.more
@@ -245,7 +245,7 @@ def render_answer(answer: Answer, width: int) -> RenderableType:
             "",
             answer.intent.id,
             Text.assemble(
-                printable(answer.intent.clusters[0].representative),
+                printable(answer.intent.clusters[0].question),
                 (f"  ({answer.intent.size:,} in {count} clusters)", "dim"),
             ),
         )
@@ -254,7 +254,7 @@ def render_answer(answer: Answer, width: int) -> RenderableType:
             Text("runner-up", style="dim"),
             Text(f"{answer.runner_up_similarity:.3f}", style="dim"),
             Text(answer.runner_up_id, style="dim"),
-            Text(printable(answer.runner_up_representative).plain, style="dim"),
+            Text(printable(answer.runner_up_question).plain, style="dim"),
         )
     table.add_row(Text("threshold", style="dim"), Text(f"{answer.threshold:.3f}", style="dim"))
     return table

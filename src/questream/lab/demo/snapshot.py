@@ -22,11 +22,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """A cluster as the cluster topic last told it."""
+    """A cluster as the cluster topic last told it, with a typical question of it."""
 
     id: str
     size: int
-    representative: str
+    question: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the stream decided about a question that was typed; the representatives are those of the two clusters.
+    """What the stream decided about a typed question; `question` and `runner_up_question` are those nearest in words.
 
-    `intent` is where its cluster belongs; None where that stands alone.
+    Each is a question of the cluster that it stands beside. `intent` is where its cluster belongs; None
+    where that stands alone.
     """
 
     outcome: str
@@ -98,10 +99,10 @@ class Answer:
     cluster_size: int
     similarity: float
     threshold: float
-    representative: str
+    question: str
     runner_up_id: str | None
     runner_up_similarity: float | None
-    runner_up_representative: str
+    runner_up_question: str
     intent: IntentView | None = None
 
 

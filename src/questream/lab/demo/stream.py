@@ -26,6 +26,9 @@ from questream.settings import KafkaSettings, Settings
 _SEND_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _JOIN_SECONDS = 5.0
+# Decisions carry the headers of their question: so its text comes back with what became of it.
+_TEXT_HEADER = "questream-demo-text"
+_SHOWN_CHARACTERS = 200
 
 
 class Topics(NamedTuple):
@@ -63,7 +66,10 @@ class Reader(Task):
     def _take(self, topic: str, record: Message) -> None:
         now = time.monotonic()
         if topic == self._topics.decisions:
-            is_new = self._tally.add_decision(orjson.loads(record.value or b""), time.time(), now)
+            text = dict(record.headers).get(_TEXT_HEADER)
+            is_new = self._tally.add_decision(
+                orjson.loads(record.value or b""), time.time(), now, None if text is None else text.decode()
+            )
         elif topic == self._topics.dead_letters:
             origin = dead_letter_origin(record.headers)
             is_new = self._tally.add_dead_letter((origin.partition, origin.offset), now)
@@ -100,14 +106,13 @@ class Asker:
         self._opened.close()
 
     def send(self, question_id: str, text: str, on_delivery: OnDelivery) -> None:
-        """Send a question; its place is told later."""
-        value = orjson.dumps({"id": question_id, "text": text})
-        self._producer.send(Outgoing(self._topic, question_id.encode(), value), on_delivery)
+        """Send a question that may stand for its cluster; its place is told later."""
+        self._send(question_id, text, [(_TEXT_HEADER, text[:_SHOWN_CHARACTERS].encode())], on_delivery)
 
     def ask(self, question_id: str, text: str) -> Place:
         """Send one question and wait until the broker has it; returns its place in the input topic."""
         outcomes: queue.SimpleQueue[Place | Exception] = queue.SimpleQueue()
-        self.send(question_id, text, outcomes.put)
+        self._send(question_id, text, [], outcomes.put)
         self.flush()
         outcome = outcomes.get(timeout=_SEND_SECONDS)
         if isinstance(outcome, Exception):
@@ -117,6 +122,12 @@ class Asker:
     def flush(self) -> None:
         """Wait until the broker has all that was sent."""
         self._producer.flush(_SEND_SECONDS)
+
+    def _send(
+        self, question_id: str, text: str, headers: list[tuple[str, bytes | None]], on_delivery: OnDelivery
+    ) -> None:
+        value = orjson.dumps({"id": question_id, "text": text})
+        self._producer.send(Outgoing(self._topic, question_id.encode(), value, headers), on_delivery)
 
 
 def _settings(bootstrap: str) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 import threading
 from array import array
 from collections import Counter, deque
@@ -24,13 +25,17 @@ _RATE_SECONDS = 2.0
 
 # Of a shown intent, so many clusters are named.
 _NAMED_CLUSTERS = 3
+# Of each cluster, so many questions are kept: those that were most alike to it.
+_KEPT_QUESTIONS = 12
+_WORD = re.compile(r"\w+")
 
 
 class Tally:
     """Counts decisions and cluster states; safe to use from several threads.
 
     Every place of the input topic counts once: the embedded broker shows the records of aborted transactions too.
-    It keeps 8 bytes and the place of each question, and one entry for each cluster.
+    It keeps 8 bytes and the place of each question, and one entry for each cluster, with a few of its questions. The
+    typical one is that which was most alike to the cluster when it joined.
     """
 
     def __init__(self) -> None:
@@ -39,6 +44,7 @@ class Tally:
         self._dead_letters: set[Place] = set()
         self._answers: dict[Place, dict[str, Any]] = {}
         self._clusters: dict[str, dict[str, Any]] = {}
+        self._kept: dict[str, list[tuple[float, str]]] = {}
         self._mean: dict[str, Any] | None = None
         self._intents = Intents()
         self._outcomes: Counter[str] = Counter()
@@ -48,9 +54,10 @@ class Tally:
         self._first_at = 0.0
         self._last_at = 0.0
 
-    def add_decision(self, decision: dict[str, Any], read_at: float, now: float) -> bool:
+    def add_decision(self, decision: dict[str, Any], read_at: float, now: float, text: str | None = None) -> bool:
         """Count a decision read at `read_at`, seconds since the epoch; `now` is the same moment of a steady clock.
 
+        Its question may stand for the cluster that it joined, if it has a `text`.
         Returns whether the question had none before.
         """
         source = decision["source"]
@@ -58,7 +65,7 @@ class Tally:
         with self._lock:
             if place in self._cluster_of:
                 return False
-            self._cluster_of[place] = decision["cluster_id"]
+            cluster = self._cluster_of[place] = decision["cluster_id"]
             self._answers[place] = decision
             # Only the last few are asked for, by the prompt.
             if len(self._answers) > 1000:
@@ -66,6 +73,8 @@ class Tally:
             self._outcomes[decision["outcome"]] += 1
             self._latencies_ms.append(read_at * 1000 - source["timestamp"])
             self._count_at(now)
+            if text is not None and decision["outcome"] == "joined":
+                self._keep(cluster, [(decision["similarity"], text)])
         return True
 
     def add_dead_letter(self, place: Place, now: float) -> bool:
@@ -83,8 +92,11 @@ class Tally:
             self._states += 1
             if state is None:
                 self._clusters.pop(cluster_id, None)
+                self._kept.pop(cluster_id, None)
                 return
             self._clusters[cluster_id] = state
+            if state["merged_into"]:
+                self._keep(state["merged_into"], self._kept.pop(cluster_id, []))
 
     def add_namespace_state(self, state: dict[str, Any]) -> None:
         """Take over the state of the namespace, which has the stream's mean."""
@@ -143,10 +155,25 @@ class Tally:
         with self._lock:
             return place in self._dead_letters
 
-    def representative(self, cluster_id: str) -> str:
+    def typical(self, cluster_id: str) -> str:
         """The question that stands for a cluster, or nothing if its state has not been read."""
         with self._lock:
-            return self._representative(self._surviving(cluster_id))
+            return self._typical_of(self._surviving(cluster_id))
+
+    def nearest_in_words(self, cluster_id: str, text: str) -> str:
+        """The question of a cluster that shares most words with this one, or nothing if its state has not been read."""
+        words = _words(text)
+
+        def shared(question: str) -> float:
+            others = _words(question)
+            return len(words & others) / max(len(words | others), 1)
+
+        with self._lock:
+            surviving = self._surviving(cluster_id)
+            typical = self._typical_of(surviving)
+            first = self._clusters[surviving]["representative"] if typical else ""
+            kept = [question for _, question in self._kept.get(surviving, [])] if typical else []
+            return max([typical, first, *kept], key=shared)
 
     def intent(self, cluster_id: str) -> IntentView | None:
         """The intent of a cluster; None where it stands alone."""
@@ -189,15 +216,20 @@ class Tally:
 
     def _intent(self, clusters: Sequence[str]) -> IntentView:
         """The intent of which these are all clusters."""
-        views = [ClusterView(name, self._clusters[name]["size"], self._representative(name)) for name in clusters]
+        views = [ClusterView(name, self._clusters[name]["size"], self._typical_of(name)) for name in clusters]
         views.sort(key=lambda view: -view.size)
         intent = str(self._intents.path(clusters[0])[1])
         size = sum(view.size for view in views)
         return IntentView(intent, size, tuple(views[:_NAMED_CLUSTERS]), max(len(views) - _NAMED_CLUSTERS, 0))
 
-    def _representative(self, cluster_id: str) -> str:
+    def _typical_of(self, cluster_id: str) -> str:
         state = self._clusters.get(cluster_id)
-        return "" if state is None else state["representative"] or ""
+        first = "" if state is None else state["representative"] or ""
+        return self._kept[cluster_id][0][1] if first and self._kept.get(cluster_id) else first
+
+    def _keep(self, cluster_id: str, questions: list[tuple[float, str]]) -> None:
+        kept = sorted({*self._kept.get(cluster_id, []), *questions}, reverse=True)
+        self._kept[cluster_id] = kept[:_KEPT_QUESTIONS]
 
     def _processed(self) -> int:
         return len(self._cluster_of) + len(self._dead_letters)
@@ -211,3 +243,7 @@ class Tally:
         while (cluster := self._clusters.get(cluster_id)) is not None and cluster["merged_into"]:
             cluster_id = cluster["merged_into"]
         return cluster_id
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))
