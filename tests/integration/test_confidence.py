@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from questream.clustering.confidence import Confidence
 from questream.clustering.rules import Rules
-from questream.operations import By, Decisions, ask
+from questream.operations import By, Decisions, KnownQuestion, ask
 from questream.records import load_schema
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
@@ -87,3 +88,72 @@ def test_an_unsure_question_has_a_suggested_route_also_from_the_next_worker(stre
 def test_a_confidence_that_is_none_is_refused(redis_url: str, rule: str, told: str) -> None:
     refused = questream("namespaces", "set", "default", rule, f"--redis.url={redis_url}")
     assert (refused.code != 0, told in refused.err) == (True, True), refused.err
+
+
+def answers_in(path: Path) -> Path:
+    """Answers that overlap: what is nearer is the same more often."""
+    told = [
+        *[("card card card", "card card card", 1)] * 10,
+        *[("card card card", "card card loan", 1)] * 8,
+        *[("card card card", "card card loan", 0)] * 2,
+        *[("card card card", "card loan loan", 0)] * 7,
+        *[("card card card", "card loan loan", 1)] * 2,
+        *[("card card card", "loan loan loan", 0)] * 10,
+    ]
+    rows = [{"text_a": one, "text_b": other, "label": label} for one, other, label in told]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_a_confidence_is_fitted_to_answers_and_to_what_operators_said(
+    stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = hash_encoder()
+    monkeypatch.setattr("questream.tools.confidence.encoder_of", lambda *_: encoder)
+    store, answers = stream.store(), answers_in(tmp_path / "answers.jsonl")
+    command = ("namespaces", "calibrate", "default", f"--answers={answers}")
+    options = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        stream.send([question("a", NEAR), question("b", NEAR), question("c", "card card loan")])
+        third = reader.values(3)[2]
+        assert third["cluster_id"] == "c1"
+        (vector,) = encoder.encode(["card card loan"])
+        asked = KnownQuestion(1, vector, (stream.topics.input_topic, 0, third["source"]["offset"]))
+        decisions = Decisions(store, "default", By("ann"))
+        decisions.commit(decisions.reject([asked]))
+
+        seen = questream(*command, "--dry-run", "--json", *options)
+        assert seen.code == 0, seen.err
+        assert (seen.json["operation"], store.rules("default").confidence) == (None, None)
+        assert (seen.json["fitted"]["answers"], seen.json["fitted"]["of_operators"]) == (40, 1)
+        assert seen.json["fitted"]["belonging"] == 20
+        assert sum(one["decisions"] for one in seen.json["fitted"]["reliability"]["bins"]) == 40
+
+        done = questream(*command, "--id", "fit", "--json", *options).json
+        assert (done["operation"], done["kind"]) == (2, "rules")
+        assert done["rules"]["after"]["confidence"] == store.rules("default").confidence
+        assert questream(*command, "--id", "fit", "--json", *options).json["operation"] == 2
+        stream.send([question("d", NEAR)])
+        told = reader.values(4)[3]
+        known = Confidence.parse(store.rules("default").confidence or "")
+        assert told["confidence"] == known.of(told["similarity"]) > 0.8
+    lines = questream(*command, *options).out
+    assert "40 answers, 20 of them yes; 1 of operators" in lines
+    assert "calibration error" in lines
+
+
+def test_too_few_answers_are_told_and_set_nothing(
+    stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = hash_encoder()
+    monkeypatch.setattr("questream.tools.confidence.encoder_of", lambda *_: encoder)
+    options = [f"--{key}={value}" for key, value in stream.overrides().items()]
+    nowhere = questream("namespaces", "calibrate", "default", *options)
+    assert (nowhere.code != 0, "there is no namespace" in nowhere.err) == (True, True), nowhere.err
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        stream.send([question("a", NEAR)])
+        reader.values(1)
+    refused = questream("namespaces", "calibrate", "default", *options)
+    assert refused.code != 0
+    assert "0 answers, 0 of them yes, are too few" in refused.err
+    assert stream.store().rules("default").values() == {}

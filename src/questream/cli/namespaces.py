@@ -1,8 +1,9 @@
-"""`questream namespaces list|show|set|delete`: what the store holds of tenants, and their rules."""
+"""`questream namespaces list|show|set|calibrate|delete`: what the store holds of tenants, and their rules."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -114,6 +115,49 @@ def set_rules(
     if effect is not None and not as_json:
         for name, value in effect.items():
             print_line(f"{name}: {_shown([' '.join(pair) for pair in value] if name == 'examples' else value)}")
+
+
+@namespaces.command("calibrate")
+def calibrate(
+    namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
+    answers: Annotated[
+        Path | None, typer.Option(help="File of answers: text_a, text_b, label, as `questream calibrate` writes it.")
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the confidence of decisions to people's answers, and to what operators moved and turned away.
+
+    It is the rule `confidence` of the namespace: all its workers tell it from then on.
+
+    Example: questream namespaces calibrate default --answers answers.jsonl
+    """
+    from questream.tools.clusters import open_namespace
+    from questream.tools.confidence import fit_confidence
+
+    del yes
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    store, chosen = open_namespace(asked.settings, namespace)
+    fitted = fit_confidence(store, chosen, asked.settings, answers)
+    document = fitted.document()
+    decide_in(store, chosen, asked, lambda by: by.rules({"confidence": str(fitted.confidence)}), {"fitted": document})
+    if not as_json:
+        told = f"{fitted.answers:,} answers, {fitted.belonging:,} of them yes; {fitted.of_operators:,} of operators"
+        print_line(f"{told}; at the threshold the confidence is {document['at_threshold']:.2f}")
+        print_table(
+            ["confidence", "answers#", "mean#", "yes#"],
+            [
+                [f"{one.low:.1f} to {one.high:.1f}", f"{one.decisions:,}", f"{one.confidence:.2f}", f"{one.right:.2f}"]
+                for one in fitted.reliability.bins
+            ],
+        )
+        print_line(f"calibration error {fitted.reliability.calibration_error:.3f}, by answers left out of the fit")
 
 
 @namespaces.command("delete")

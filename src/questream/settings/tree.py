@@ -512,7 +512,7 @@ class RoutingSettings(Group):
         ge=0.01,
         le=1,
         description="Least `confidence` of a decision with a route; with less, or none, it has a `suggested_route` "
-        "alone. Unset: any has its route.",
+        "alone. Unset: any has its route. `questream namespaces calibrate` fits the confidence.",
     )
 
 

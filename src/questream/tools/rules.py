@@ -158,5 +158,5 @@ def _confidence(text: str) -> str:
     except ValueError:
         raise QuestreamError(
             "confidence is a slope above 0, an intercept and a model",
-            'write confidence="SLOPE INTERCEPT MODEL", or confidence=unset',
+            "let `questream namespaces calibrate` fit it, or write confidence=unset",
         ) from None
