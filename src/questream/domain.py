@@ -225,6 +225,15 @@ class Ruling:
         opposite = {end[:-1] + ("-" if end.endswith("+") else "+") for end in self.separations}
         return not opposite.isdisjoint(other.separations)
 
+    def without_texts(self) -> Ruling:
+        """The same without any text of a question."""
+        chosen = self.represented_by
+        return replace(
+            self,
+            exemplars=tuple(replace(one, text=None) for one in self.exemplars),
+            represented_by=None if chosen is None else replace(chosen, text=None),
+        )
+
     def with_constraints_of(self, absorbed: Ruling) -> Ruling:
         """This ruling for both clusters: what forbids a merge of either forbids it to what they become."""
         ends = dict.fromkeys((*self.separations, *absorbed.separations))
@@ -336,6 +345,7 @@ OperationKind = Literal[
     "resolve",
     "reopen",
     "represent",
+    "forget",
     "rules",
     "intents",
     "undo",

@@ -153,6 +153,22 @@ def decide(client: TestClient, **body: Any) -> Any:
     return client.post(f"{OPERATIONS}/questions", json=body)
 
 
+def test_the_texts_of_a_cluster_are_erased_where_that_is_meant() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    shown = "/api/v1/namespaces/shop/clusters/c1"
+    for irreversible in ({}, {"irreversible": False}):
+        assert operate(client, op="forget", cluster_id="c1", **irreversible).status_code == 422
+    looked = operate(client, op="forget", cluster_id="c1", irreversible=True, dry_run=True).json()
+    assert (looked["operation"], looked["after"]["representative"]) == (None, None)
+    assert client.get(shown).json()["representative"] == TEXTS[0]
+    done = operate(client, op="forget", cluster_id="c1", irreversible=True).json()
+    assert (done["operation"], done["after"]["representative"]) == (1, None)
+    told = client.get(shown).json()
+    assert (told["representative"], told["size"]) == (None, 4)
+    assert TEXTS[0] not in client.get("/n/shop/clusters").text
+    assert client.post(f"{OPERATIONS}/1/undo", json={}).status_code == 409
+
+
 def test_questions_are_rejected_moved_and_split_by_their_texts() -> None:
     store = store_with({"shop": TEXTS})
     client = client_of(store, encoder=encoder_of(TEXTS))

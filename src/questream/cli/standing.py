@@ -1,9 +1,12 @@
-"""`questream clusters pin|unpin|mute|unmute|resolve|reopen`: what people say of a cluster as a whole."""
+"""`questream clusters pin|unpin|mute|unmute|resolve|reopen|forget`: what people say of a cluster as a whole."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import typer
 
 from questream.cli.binding import clusters
 from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
@@ -15,8 +18,11 @@ from questream.cli.decisions import (
     ReasonOption,
     YesOption,
     decide_as_asked,
+    decide_in,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import remark
+from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.operations import Decisions
@@ -78,3 +84,38 @@ _add(
     "Let a resolved cluster be open again.\n\nExample: questream clusters reopen c17",
     lambda by, number: by.reopen(number),
 )
+
+
+@clusters.command("forget")
+def forget(
+    cluster: ClusterArgument,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase the texts of a cluster and of what it absorbed, for ever; its id stays, and decides on as before.
+
+    Example: questream clusters forget c17 --reason "asked for by a customer"
+    """
+    from questream.operations import Decisions
+    from questream.tools.clusters import open_namespace
+    from questream.tools.decisions import known_as, preview
+
+    number = number_of(cluster)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    store, chosen = open_namespace(asked.settings, namespace)
+    decisions = Decisions(store, chosen, asked.by)
+    forgets = preview(decisions, chosen, decisions.forget(number)).forgets
+    known = known_as(store, chosen, asked.by.id) if asked.by.id else None
+    if forgets is not None and not dry_run and known is None and not yes:
+        remark(f"c{forgets.cluster_id} and {len(forgets.aliases):,} that it absorbed lose their texts, for ever")
+        if not sys.stdin.isatty() or not typer.confirm("Erase them?", err=True):
+            raise QuestreamError("nothing was erased", "say --yes to erase without being asked")
+    aliases = [f"c{alias}" for alias in forgets.aliases] if forgets is not None else []
+    decide_in(store, chosen, asked, lambda by: by.forget(number), {"absorbed": aliases})

@@ -36,6 +36,7 @@ from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOpe
 
 _ATTEMPTS = 20
 _MOST_CLUSTERS = 1000
+_MOST_ALIASES = 10_000
 _LONGEST = {"actor": 200, "reason": 2000, "id": 200}
 
 Propose = Callable[[], ProposedOperation]
@@ -171,6 +172,30 @@ class Decisions:
 
         return propose
 
+    def forget(self, cluster_id: int) -> Propose:
+        """Erase the texts of a cluster and of all that it absorbed, for ever; it decides on as before.
+
+        Label, route and reasons stay: they are words of those who decided. Raises OperationRefused where it has
+        absorbed more than 10,000.
+        """
+        id_ = self._new_id()
+
+        def erased(ruling: Ruling) -> Ruling:
+            return replace(ruling.without_texts(), represented_by=None)
+
+        def propose() -> ProposedOperation:
+            whole = self._live(cluster_id)
+            forgets = self._store.forgetting(self._namespace, whole)
+            if len(forgets.aliases) > _MOST_ALIASES:
+                raise OperationRefused(
+                    f"{format_cluster_id(whole)} has absorbed {len(forgets.aliases):,} clusters,"
+                    f" of {_MOST_ALIASES:,} at most texts are erased",
+                    "wait until clusters.alias_retention_seconds has let some go",
+                )
+            return replace(self._proposal(id_, "forget", {whole: erased}), forgets=forgets)
+
+        return propose
+
     def separate(self, one: int, other: int) -> Propose:
         """The two are different: they never merge, nor does what they become."""
         if one == other:
@@ -297,6 +322,11 @@ class Decisions:
                     raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
                 # Said again: the store answers what it did.
                 return replace(self._proposal(id_, "undo", {}), undoes=number)
+            if undone.kind == "forget":
+                raise OperationRefused(
+                    f"operation {number} erased texts, which nothing brings back",
+                    "`questream clusters represent` chooses a text that stands for the cluster",
+                )
             again = self._merged_again(id_, undone)
             if again is not None:
                 return replace(again, undoes=number)

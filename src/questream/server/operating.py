@@ -73,10 +73,10 @@ class Unmerging:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A cluster is resolved or open again, muted or not."""
+    """A cluster is resolved or open again, muted or not, or loses its texts."""
 
     cluster_id: int
-    kind: Literal["mute", "unmute", "resolve", "reopen"]
+    kind: Literal["mute", "unmute", "resolve", "reopen", "forget"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,7 @@ class Operating:
                 before = tuple(self._store.states(namespace, list(proposed.before)))
                 chosen = proposed.after[before[0].cluster_id].represented_by
                 shown = before[0].representative if chosen is None else chosen.text
+                shown = None if proposed.forgets is not None else shown
                 return Outcome(before, replace(before[0], representative=shown))
 
     def apply(

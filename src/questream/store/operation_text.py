@@ -21,6 +21,9 @@ from questream.store.redis.codec import (
 
 def operation_text(proposed: ProposedOperation | Operation) -> bytes:
     """The operation, but for its number, its time and what undoes it, which the store gives."""
+    before, after = kept_rulings(proposed.before, proposed.after), kept_rulings(proposed.after, proposed.before)
+    if proposed.kind == "forget":
+        before = {i: ruling.without_texts() for i, ruling in before.items()}
     namings = proposed.levels.change if isinstance(proposed.levels, ProposedNamings) else proposed.levels
     return orjson.dumps(
         {
@@ -28,8 +31,8 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
             "kind": proposed.kind,
             "actor": proposed.actor,
             "reason": proposed.reason,
-            "before": _documents(kept_rulings(proposed.before, proposed.after)),
-            "after": _documents(kept_rulings(proposed.after, proposed.before)),
+            "before": _documents(before),
+            "after": _documents(after),
             "undoes": proposed.undoes,
             "survivor": proposed.survivor,
             "parted": proposed.parted,

@@ -94,6 +94,13 @@ class UnmergeRequest(_Request):
     op: Literal["unmerge"]
 
 
+class ForgetRequest(_Request):
+    """The texts of a cluster and of what it absorbed are erased, for ever; `irreversible` says that this is meant."""
+
+    op: Literal["forget"]
+    irreversible: Literal[True]
+
+
 class StandingRequest(_Request):
     """A cluster is dealt with, or not any more; it raises no events, or does again."""
 
@@ -110,6 +117,7 @@ class RepresentRequest(_Request):
 
 AnyRequest = (
     RepresentRequest
+    | ForgetRequest
     | LabelRequest
     | RouteRequest
     | MergeRequest
@@ -154,6 +162,8 @@ def operation_of(request: AnyRequest, scope: Scope) -> Operation:
             return Pinning(cluster_id, request.op == "pin")
         case StandingRequest():
             return Standing(cluster_id, request.op)
+        case ForgetRequest():
+            return Standing(cluster_id, "forget")
         case UnmergeRequest():
             return Unmerging(cluster_id)
         case SeparateRequest():

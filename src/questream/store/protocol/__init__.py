@@ -44,6 +44,7 @@ from questream.store.protocol.operations import (
     REMAINS_KEPT,
     TOMBSTONE_SECONDS,
     UNDO_SECONDS,
+    Forgetting,
     OpenedCluster,
     OperationClaim,
     Operations,
@@ -51,8 +52,10 @@ from questream.store.protocol.operations import (
     ProposedNamings,
     ProposedOperation,
     Remains,
+    aliases_of,
     kept_rulings,
     waits_to_be_published,
+    without_texts,
 )
 from questream.store.protocol.outbox import (
     Confirmation,
@@ -83,6 +86,7 @@ __all__ = [
     "Commits",
     "Committed",
     "Confirmation",
+    "Forgetting",
     "Identity",
     "Ledger",
     "LedgerRow",
@@ -122,8 +126,10 @@ __all__ = [
     "Verified",
     "Waiting",
     "Whose",
+    "aliases_of",
     "kept_rulings",
     "waits_to_be_published",
+    "without_texts",
 ]
 
 

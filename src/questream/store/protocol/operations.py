@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -87,6 +87,24 @@ class ProposedNamings:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgetting:
+    """Whose texts an operation erases: a live cluster's, and those of all `aliases` that were merged into it.
+
+    The namespace had `aliases_known` in all then, and its last operation was `operation_count`.
+    """
+
+    cluster_id: int
+    aliases: tuple[int, ...]
+    aliases_known: int
+    operation_count: int
+
+    @property
+    def cluster_ids(self) -> frozenset[int]:
+        """The cluster and its aliases."""
+        return frozenset((self.cluster_id, *self.aliases))
+
+
+@dataclass(frozen=True, slots=True)
 class ProposedOperation:
     """An operation on live clusters that have the rulings `before`, and get those of `after`; both name the same.
 
@@ -94,7 +112,8 @@ class ProposedOperation:
     with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
     `levels` the names of its intents and topics. `opens` has clusters that it opens under the numbers that are next,
     in their order: the last of `before`, where nothing rules them. Those of `retires` are of no question, and leave the
-    index. `corrections` are kept with it.
+    index. One that `forgets` is on that cluster alone, and leaves no text of it but label and route. `corrections` are
+    kept with it.
     """
 
     id: str
@@ -110,6 +129,7 @@ class ProposedOperation:
     levels: ProposedNamings | None = None
     opens: Mapping[int, OpenedCluster] = field(default_factory=dict)
     retires: frozenset[int] = frozenset()
+    forgets: Forgetting | None = None
     corrections: tuple[Correction, ...] = ()
 
     @property
@@ -158,6 +178,27 @@ def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) ->
     }
 
 
+def aliases_of(cluster_id: int, merged_into: Mapping[int, Collection[int]]) -> tuple[int, ...]:
+    """All that a cluster has absorbed, by what was merged into each."""
+    found: dict[int, None] = {}
+    asked = [cluster_id]
+    while asked:
+        new = [i for i in merged_into.get(asked.pop(), ()) if i not in found]
+        found.update(dict.fromkeys(new))
+        asked += new
+    return tuple(sorted(found))
+
+
+def without_texts(operation: Operation, cluster_ids: Collection[int]) -> Operation:
+    """An operation as it is kept once the texts of these clusters are erased."""
+    erase = {i for i in operation.before if i in cluster_ids}
+    before, after = (
+        {i: ruling.without_texts() if i in erase else ruling for i, ruling in rulings.items()}
+        for rulings in (operation.before, operation.after)
+    )
+    return replace(operation, before=before, after=after)
+
+
 def waits_to_be_published() -> Contended:
     """The error where an operation would drive out one that is not published yet."""
     return Contended(
@@ -173,10 +214,13 @@ class Operations(Protocol):
 
         None where a cluster is not there or not ruled as it was `before`, where the namespace has other rules than it
         had, the centroid of one that merges has moved, a number that it opens is not next, one that it retires has a
-        question, or where what it undoes is undone or no longer kept: look again. Rules that change and clusters that
-        it opens are in the log: a proposal of a mirror that has not seen them is stale. Raises
-        RecoveryNeeded.
+        question, what it forgets has absorbed more, or where what it undoes is undone or no longer kept: look again.
+        Rules that change and clusters that it opens are in the log: a proposal of a mirror that has not seen them is
+        stale. Raises RecoveryNeeded.
         """
+
+    def forgetting(self, namespace: str, cluster_id: int) -> Forgetting:
+        """What an operation that erases the texts of a live cluster has to name, as the namespace stands now."""
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
         """What is kept of a cluster that was merged away: of the last merges, and for as long as the store was told."""

@@ -165,8 +165,8 @@ KINDS = (
         "hash",
         "ID: JSON of the name that a language model made for a cluster (store/names_text.py); changes: a number that"
         " grows with each",
-        "write_names",
-        "write_names, where it is of another type",
+        "write_names operate",
+        "write_names and operate, where it is of another type",
     ),
     Kind(
         "PREFIX:{NAMESPACE}:rights",

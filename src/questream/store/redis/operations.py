@@ -15,10 +15,13 @@ from questream.store.protocol import (
     OPERATIONS_KEPT,
     REMAINS_KEPT,
     TOMBSTONE_SECONDS,
+    Forgetting,
     OperationClaim,
     ProposedOperation,
     Remains,
+    aliases_of,
     waits_to_be_published,
+    without_texts,
 )
 from questream.store.redis.calls import RedisCalls, on_namespace
 from questream.store.redis.codec import (
@@ -37,8 +40,11 @@ from questream.store.rules_text import values_text
 
 _OPERATE_KEYS: tuple[Name, ...] = (
     *("meta", "outbox", "operations", "operation_ids"),
-    *("log", "idle", "singletons", "aliases", "remains", "levels"),
+    *("log", "idle", "singletons", "aliases", "remains", "levels", "names"),
 )
+
+
+_ALIASES_READ = 1000
 
 
 class RedisOperations(RedisCalls):
@@ -76,9 +82,11 @@ class RedisOperations(RedisCalls):
             "part": part is not None and [part.survivor_members, part.remains.key, part.kept_members],
             "remains_kept": REMAINS_KEPT,
             "undo_ms": self._undo_ms,
+            "forgets": False if proposed.forgets is None else self._forgetting_document(namespace, proposed.forgets),
         }
         keys = [self._keys.of(namespace, name) for name in _OPERATE_KEYS]
         keys += [self._keys.cluster(namespace, cluster_id) for cluster_id in proposed.before]
+        keys += [self._keys.cluster(namespace, i) for i in (proposed.forgets.aliases if proposed.forgets else ())]
         changed = merge or part
         sum_after = b"" if changed is None else to_bytes(changed.vector_sum)
         named = orjson.dumps(names_document(proposed.levels.renamed(0))) if proposed.levels else b""
@@ -88,6 +96,34 @@ class RedisOperations(RedisCalls):
         if number == b"waits":
             raise waits_to_be_published()
         return self._operation(namespace, int(number)) if number else None
+
+    @on_namespace
+    def forgetting(self, namespace: str, cluster_id: int) -> Forgetting:
+        count = self._client.hget(self._keys.of(namespace, "meta"), "operation_count")
+        members = self._client.zrange(self._keys.of(namespace, "aliases"), 0, -1)
+        into: dict[int, list[int]] = {}
+        with reading("an index"):
+            ids = [int(member) for member in members]
+        for first in range(0, len(ids), _ALIASES_READ):
+            page = ids[first : first + _ALIASES_READ]
+            pipeline = self._client.pipeline(transaction=False)
+            for alias in page:
+                pipeline.hget(self._keys.cluster(namespace, alias), "merged_into")
+            for alias, survivor in zip(page, pipeline.execute(), strict=True):
+                into.setdefault(int(survivor or 0), []).append(alias)
+        return Forgetting(cluster_id, aliases_of(cluster_id, into), len(ids), int(count or 0))
+
+    def _forgetting_document(self, namespace: str, forgets: Forgetting) -> dict[str, object]:
+        """What the script is told: the operations that have texts of these clusters, without these."""
+        newest = forgets.operation_count
+        kept = self._read(namespace, range(max(1, newest - OPERATIONS_KEPT), newest + 1))
+        erased = [(one, without_texts(one, forgets.cluster_ids)) for one in kept if one is not None]
+        return {
+            "aliases": forgets.aliases,
+            "aliases_known": forgets.aliases_known,
+            "operation_count": forgets.operation_count,
+            "operations": [[new.number, operation_text(new).decode()] for old, new in erased if new != old],
+        }
 
     @on_namespace
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:

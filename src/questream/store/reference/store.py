@@ -43,6 +43,7 @@ from questream.store.protocol import (
     CommitReply,
     Committed,
     Confirmation,
+    Forgetting,
     Identity,
     Ledger,
     LevelsMark,
@@ -70,8 +71,10 @@ from questream.store.protocol import (
     Unconfirmed,
     Verified,
     Waiting,
+    aliases_of,
     kept_rulings,
     waits_to_be_published,
+    without_texts,
 )
 from questream.store.retention import Due, Index, Members, Retention, Retired, due_by_age, due_for_room, excess
 
@@ -580,6 +583,8 @@ class MemoryStore:
                 return None
             if proposed.levels is not None and proposed.levels.standing != state.levels:
                 return None
+            if proposed.forgets is not None and proposed.forgets != _forgetting(state, proposed.forgets.cluster_id):
+                return None
             count = max(state.operation_count, state.rules.operation, state.levels.operation)
             number = 1 + max([count, *(row.operation for row in rows.values())])
             if state.operation_epoch is not None and number - OPERATIONS_KEPT > state.operations_published:
@@ -606,7 +611,7 @@ class MemoryStore:
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                is_moved = row.exemplars != after.exemplars or i in proposed.opens
+                is_moved = row.exemplars != after.exemplars or i in proposed.opens or proposed.forgets is not None
                 if is_moved and cluster.vector_sum is not None and not (merge or part):
                     kept = cluster.features or None if i in proposed.opens else None
                     changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, kept, after.exemplars))
@@ -624,6 +629,8 @@ class MemoryStore:
                 state.levels = replace(proposed.levels.renamed(number), version=version)
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
+            if proposed.forgets is not None:
+                self._erase_texts(state, proposed.forgets)
             if merge is not None:
                 self._log(state, self._merge_by_operation(state, merge, proposed.after[merge.survivor]))
             if part is not None:
@@ -636,7 +643,7 @@ class MemoryStore:
                 proposed.actor,
                 proposed.reason,
                 int(self._clock() * 1000),
-                kept_rulings(proposed.before, proposed.after),
+                _kept_before(proposed),
                 kept_rulings(proposed.after, proposed.before),
                 proposed.undoes,
                 survivor=proposed.survivor,
@@ -651,6 +658,23 @@ class MemoryStore:
             if undone is not None:
                 state.operations[undone.number] = replace(undone, undone_by=number)
             return operation
+
+    def forgetting(self, namespace: str, cluster_id: int) -> Forgetting:
+        with self._lock:
+            return _forgetting(self._get(namespace), cluster_id)
+
+    def _erase_texts(self, state: _Namespace, forgets: Forgetting) -> None:
+        for i in forgets.cluster_ids:
+            row = replace(
+                state.clusters[i].cluster_row, representative=None, represented_by=None, own_representative=None
+            )
+            is_alias = i != forgets.cluster_id
+            state.clusters[i].cluster_row = replace(row, kept_members="", revision=row.revision + is_alias)
+            state.outbox[i] = self._clock()
+            state.made_names.pop(i, None)
+        state.name_changes = max(state.name_changes + 1, int(self._clock() * 1000))
+        state.operations = {number: without_texts(one, forgets.cluster_ids) for number, one in state.operations.items()}
+        del state.log[:-1]
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
         with self._lock:
@@ -1460,3 +1484,17 @@ def _state(namespace: str, state: _Namespace, cluster_id: int) -> ClusterState:
 def _has(operations: Mapping[int, Operation], one: Operation) -> bool:
     known = operations.get(one.number)
     return known is not None and known.id == one.id
+
+
+def _kept_before(proposed: ProposedOperation) -> dict[int, Ruling]:
+    kept = kept_rulings(proposed.before, proposed.after)
+    return {i: ruling.without_texts() for i, ruling in kept.items()} if proposed.forgets else kept
+
+
+def _forgetting(state: _Namespace, cluster_id: int) -> Forgetting:
+    into: dict[int, list[int]] = {}
+    for i, cluster in state.clusters.items():
+        if cluster.merged_into is not None:
+            into.setdefault(cluster.merged_into, []).append(i)
+    known = sum(map(len, into.values()))
+    return Forgetting(cluster_id, aliases_of(cluster_id, into), known, state.operation_count)

@@ -5,7 +5,7 @@
 -- A merge is an operation on the survivor and the one that goes, in this order; where it is undone, on the one that the
 -- survivor is by now and the one that comes back.
 -- KEYS: 1 meta, 2 outbox, 3 operations, 4 operation_ids, 5 log, 6 idle, 7 singletons, 8 aliases, 9 remains, 10 levels,
---       then N clusters
+--       11 names, then N clusters, then the aliases of one whose texts are erased
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after,
 --                         represented before, represented after] * N],
@@ -19,19 +19,24 @@
 --               opens: [[members, features or false, representative or '', ms] * M]: so many of the clusters, the last ones, are
 --                      opened with the numbers that are next, and no question in them,
 --               retires: [id]: those of the clusters that leave the index, as retire.lua, where no question is in them,
---               tombstone_ms},
+--               tombstone_ms,
+--               forgets: false, or {aliases: [id], aliases_known: how many aliases there are, operation_count,
+--                        operations: [[number, text]] that have texts of these clusters, without them}: texts of the one
+--                        cluster are erased},
 --       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else '',
 --       4 the names of the levels after it, then the M sums of those opened
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
 --          was before, a number that it opens is not next, one that it retires has a question, or a centroid of a merge or the levels have moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
 local meta_key, outbox_key, operations_key, ids_key, log_key, idle_key, singletons_key, aliases_key, remains_key,
-  levels_key = unpack(KEYS, 1, 10)
+  levels_key, names_key = unpack(KEYS, 1, 11)
 local request, text, sum_after = cjson.decode(ARGV[1]), ARGV[2], ARGV[3]
 local merge, parting = request.merge, request.part
 local opens, first_opened, retires = request.opens or {}, #request.clusters - #(request.opens or {}), {}
 for _, id in ipairs(request.retires or {}) do retires[id] = true end
-local function cluster_key(i) return KEYS[10 + i] end
+local function cluster_key(i) return KEYS[11 + i] end
+local forgets = request.forgets
+local function alias_key(i) return KEYS[11 + #request.clusters + i] end
 
 if not current_store_epoch(meta_key) then return recovery_needed() end
 local count = redis.call('HGET', meta_key, 'operation_count') or '0'
@@ -57,6 +62,12 @@ local levels = redis.call('HMGET', levels_key, 'version', 'named')
 local named = named_by(levels[2])
 if not named then return lost('the names of levels cannot be read') end
 if request.levels and levels[1] ~= request.levels then return false end
+if forgets then
+  if tonumber(count) ~= forgets.operation_count or redis.call('ZCARD', aliases_key) ~= forgets.aliases_known then return false end
+  for i = 1, #forgets.aliases do
+    if redis.call('HEXISTS', alias_key(i), 'merged_into') == 0 then return false end
+  end
+end
 local number = math.max(tonumber(count), rules_operation(meta[6]), named)
 for i, cluster in ipairs(request.clusters) do
   local id, label, route, ruling, exemplars = unpack(cluster)
@@ -125,7 +136,8 @@ for i, cluster in ipairs(request.clusters) do
   local revision = redis.call('HINCRBY', key, 'revision', 1)
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
-  if (opened or exemplars ~= new_exemplars) and not (merge or parting) then
+  if forgets then redis.call('HDEL', key, 'representative', 'kept') end
+  if (opened or forgets or exemplars ~= new_exemplars) and not (merge or parting) then
     put(key, 'exemplars', new_exemplars)
     local centroid = redis.call('HMGET', key, 'members', 'sum')
     log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars,
@@ -172,6 +184,24 @@ if request.levels then
   redis.call('HSET', levels_key, 'version', as_text(version), 'named', as_text(number) .. ' ' .. ARGV[4])
 end
 close_log(log, meta_key, idle_key, request.log_entries)
+if forgets then
+  -- Entries before this one may have texts of exemplars: mirrors are loaded anew.
+  redis.call('XTRIM', log_key, 'MINID', as_text(log.seq) .. '-0')
+  if is_other('HGET', names_key, 'changes') then redis.call('DEL', names_key) end
+  redis.call('HDEL', names_key, one_id)
+  for i, id in ipairs(forgets.aliases) do
+    redis.call('HDEL', alias_key(i), 'representative', 'represented')
+    redis.call('HINCRBY', alias_key(i), 'revision', 1)
+    redis.call('ZADD', outbox_key, now_ms, as_text(id))
+    redis.call('HDEL', names_key, as_text(id))
+  end
+  local changes = redis.call('HGET', names_key, 'changes')
+  redis.call('HSET', names_key, 'changes', as_text(math.max((is_number(changes) and tonumber(changes) or 0) + 1, now_ms)))
+  for _, kept in ipairs(forgets.operations) do
+    local when = string.match(redis.call('HGET', operations_key, as_text(kept[1])) or '', '^%d+ ')
+    if when then redis.call('HSET', operations_key, as_text(kept[1]), when .. kept[2]) end
+  end
+end
 redis.call('HSET', meta_key, 'operation_count', as_text(number))
 redis.call('HSET', operations_key, as_text(number), as_text(now_ms) .. ' ' .. text)
 redis.call('HSET', ids_key, request.id, as_text(number))
