@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jsonschema
+import pytest
 
+from questream.errors import QuestreamError
+from questream.operations import By, Decisions
+from questream.operations.parting import joined_since
 from questream.records import load_schema
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
@@ -73,3 +77,75 @@ def test_an_operator_takes_a_workers_merge_back_for_good(
         again = questream("undo", str(done.json["operation"]), "--json", redis_flag)
         assert (again.code, again.json["survivor"], sizes()) == (0, "c1", {"c1": 9})
         assert [value["operation"] for value in published.values(2)] == [1, 2]
+
+
+PIN = "how do i change the pin"
+
+
+@pytest.mark.parametrize("command", ["undo", "unmerge"])
+def test_questions_that_joined_since_go_to_the_nearer_part(
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, SETTINGS | {"clusters.threshold": 0.3})
+    encoder, store = hash_encoder(), stream.store()
+    monkeypatch.setattr("questream.tools.parting.encoder_of", lambda *_: encoder)
+
+    def sizes() -> dict[str, int]:
+        return {f"c{state.cluster_id}": state.size for state in store.clusters("default")}
+
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        stream.send([question("card-a", CARD)])
+        reader.values(1)
+        stream.send([question("pin-a", PIN)])
+        card, pin = (value["cluster_id"] for value in reader.values(2))
+        decisions = Decisions(store, "default", By("ann"))
+        merged = decisions.commit(decisions.merge(int(card[1:]), int(pin[1:])))
+        assert merged.survivor == int(card[1:])
+        stream.send([question("pin-later", PIN), question("card-later", CARD)])
+        assert {value["cluster_id"] for value in reader.values(4)[2:]} == {card}
+        wait_until(lambda: not store.unpublished("default", 0.0, 10), "the outbox is published")
+        wait_until(lambda: len(joined_since(store, "default", int(pin[1:]))) == 2, "both are known to be published")
+
+        what = {"undo": ["undo", str(merged.number)], "unmerge": ["clusters", "unmerge", pin]}[command]
+        flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+        done = questream(*what, "--json", *flags)
+        assert (done.code, done.json["parted"], done.err) == (0, pin, "")
+        assert sizes() == {card: 2, pin: 2}
+        with Reader(stream.bootstrap_servers, stream.topics.correction_topic) as corrections:
+            (record,) = corrections.until(1)
+            told = corrections.values(1)[0]
+            assert (record.key, told["question_id"]) == (b"qpin-later", "qpin-later")
+            assert (told["from"], told["to"], told["operation"]) == (card, pin, done.json["operation"])
+        wait_until(lambda: not store.unpublished("default", 0.0, 10), "the outbox is published")
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question("pin-last", PIN)])
+        assert reader.values(5)[4]["cluster_id"] == pin
+        assert sizes() == {card: 2, pin: 3}
+
+
+def test_without_the_model_what_joined_since_stays_and_that_is_said(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_model(*_: object) -> None:
+        raise QuestreamError("the settings have another model")
+
+    stream = Stream(kafka.bootstrap_servers, topics(), redis_url, SETTINGS | {"clusters.threshold": 0.3})
+    store = stream.store()
+    monkeypatch.setattr("questream.tools.parting.encoder_of", without_model)
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        stream.send([question("card", CARD), question("pin", PIN)])
+        reader.values(2)
+        decisions = Decisions(store, "default", By("ann"))
+        decisions.commit(decisions.merge(1, 2))
+        stream.send([question("later", PIN)])
+        reader.values(3)
+        wait_until(lambda: len(joined_since(store, "default", 2)) == 1, "it is known to be published")
+        flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+        done = questream("clusters", "unmerge", "c2", "--json", *flags)
+        assert (done.code, done.json["parted"], done.json["corrections"]) == (0, "c2", [])
+        assert "stay where they were decided: the settings have another model" in done.err

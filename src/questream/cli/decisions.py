@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +18,7 @@ from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.domain import NamespaceRules, Operation, Ruling
-    from questream.operations import By, Decisions
+    from questream.operations import By, Decisions, KnownQuestion
     from questream.operations.deciding import Propose
     from questream.settings import Settings
     from questream.store.protocol import ProposedOperation, Store
@@ -213,7 +213,41 @@ def undo(
     """
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    decide_as_asked(asked, lambda by: by.undo(operation))
+    decide_parting(
+        asked,
+        lambda store, chosen: _merged_away(store, chosen, operation),
+        lambda by, joined: by.undo(operation, joined),
+    )
+
+
+def _merged_away(store: Store, namespace: str, number: int) -> int | None:
+    from questream.tools.parting import merged_away
+
+    return merged_away(store, namespace, number)
+
+
+def decide_parting(
+    asked: Asked,
+    parts: Callable[[Store, str], int | None],
+    propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
+) -> None:
+    """As `decide_as_asked`, of an operation that lets a merged cluster stand by itself again, where `parts` names one.
+
+    Where the questions that joined since cannot be read, they stay where they were decided, and that is said.
+    """
+    from questream.tools.clusters import open_namespace
+    from questream.tools.parting import joined_questions
+
+    store, chosen = open_namespace(asked.settings, asked.namespace)
+    parted = parts(store, chosen)
+    joined: list[KnownQuestion] = []
+    try:
+        joined = [] if parted is None else joined_questions(asked.settings, store, chosen, parted)
+    except KeyError:
+        pass  # The operation says so.
+    except QuestreamError as error:
+        remark(f"questions that joined since stay where they were decided: {error}")
+    decide_in(store, chosen, asked, lambda by: propose(by, joined))
 
 
 def decide_as_asked(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:

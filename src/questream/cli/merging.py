@@ -14,7 +14,7 @@ from questream.cli.decisions import (
     DryRunOption,
     IdOption,
     ReasonOption,
-    decide_as_asked,
+    decide_parting,
     print_decided,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
@@ -76,7 +76,7 @@ def unmerge(
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     number = number_of(cluster)
-    decide_as_asked(asked, lambda by: by.unmerge(number))
+    decide_parting(asked, lambda *_: number, lambda by, joined: by.unmerge(number, joined))
 
 
 def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bool) -> None:

@@ -76,6 +76,14 @@ class KeptMembers:
             _first(sorted((*self.doubtful, *later.doubtful), key=_ascending)),
         )
 
+    def all(self) -> list[KeptMember]:
+        """Each of them once."""
+        return list({one.place: one for one in (*self.newest, *self.typical, *self.doubtful)}.values())
+
+    def only(self, places: Collection[Place]) -> Self:
+        """Those that stand at one of these places."""
+        return self.without([one.place for one in self.all() if one.place not in places])
+
     def without(self, places: Collection[Place]) -> Self:
         """Those that stand at none of these places."""
 

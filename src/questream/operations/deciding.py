@@ -301,8 +301,8 @@ class Decisions:
 
         return propose
 
-    def undo(self, number: int) -> Propose:
-        """Take an operation back, where what it decided still stands.
+    def undo(self, number: int, joined: Sequence[KnownQuestion] = ()) -> Propose:
+        """Take an operation back, where what it decided still stands; a merge as `unmerge` does.
 
         Clusters that it opened and that no question joined are retired; others stay, without what it decided of them.
         """
@@ -327,7 +327,7 @@ class Decisions:
                     f"operation {number} erased texts, which nothing brings back",
                     "`questream clusters represent` chooses a text that stands for the cluster",
                 )
-            again = self._merged_again(id_, undone)
+            again = self._merged_again(id_, undone, joined)
             if again is not None:
                 return replace(again, undoes=number)
             changes = {
@@ -348,8 +348,11 @@ class Decisions:
 
         return propose
 
-    def unmerge(self, cluster_id: int) -> Propose:
-        """A cluster that was merged away, by whom ever, stands by itself again, as `operations/parting.py` says."""
+    def unmerge(self, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Propose:
+        """A cluster that was merged away, by whom ever, stands by itself again, as `operations/parting.py` says.
+
+        Of the questions that `joined` what it had become, those that are nearer to it go with it.
+        """
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
@@ -359,14 +362,14 @@ class Decisions:
                 return self._proposal(id_, "unmerge", {})
             merged = next((one for one in kept if one.survivor and cluster_id in one.after and not one.undone_by), None)
             undoes = merged.number if merged is not None and merged.survivor != cluster_id else None
-            return replace(self._parting(id_, "unmerge", cluster_id), undoes=undoes)
+            return replace(self._parting(id_, "unmerge", cluster_id, joined), undoes=undoes)
 
         return propose
 
-    def _merged_again(self, id_: str, undone: Operation) -> ProposedOperation | None:
+    def _merged_again(self, id_: str, undone: Operation, joined: Sequence[KnownQuestion]) -> ProposedOperation | None:
         """The undo of a merge, or of an undo of one; None for that of another operation."""
         if undone.survivor is not None:
-            return self._parting(id_, "undo", next(one for one in undone.after if one != undone.survivor))
+            return self._parting(id_, "undo", next(one for one in undone.after if one != undone.survivor), joined)
         if undone.parted is None:
             return None
         one, other = undone.after
@@ -376,9 +379,12 @@ class Decisions:
         merged, before, after = merge.proposed()
         return ProposedOperation(id_, "undo", self._by.actor, self._by.reason, before, after, merge=merged)
 
-    def _parting(self, id_: str, kind: OperationKind, cluster_id: int) -> ProposedOperation:
-        part, before, after = parting(self._store, self._namespace, cluster_id)
-        return ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after, part=part)
+    def _parting(
+        self, id_: str, kind: OperationKind, cluster_id: int, joined: Sequence[KnownQuestion]
+    ) -> ProposedOperation:
+        part, before, after, moved_along = parting(self._store, self._namespace, cluster_id, joined)
+        proposed = ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after, part=part)
+        return replace(proposed, corrections=moved_along)
 
     def preview(self, propose: Propose) -> ProposedOperation:
         """What the operation would change now."""

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
-from questream.clustering.kept_members import KeptMembers
-from questream.domain import Ruling, format_cluster_id
+import numpy as np
+
+from questream.clustering.kept_members import KeptMember, KeptMembers, Place
+from questream.domain import ClusterState, Correction, Ruling, Vector, format_cluster_id
 from questream.errors import OperationRefused
+from questream.operations.binding import KnownQuestion
 from questream.operations.live import live_cluster
+from questream.store.ledger import topic_of
 from questream.store.protocol import Part, Remains, Store
 
 Rulings = dict[int, Ruling]
+_TINY = 1e-12
 
 
-def parting(store: Store, namespace: str, cluster_id: int) -> tuple[Part, Rulings, Rulings]:
-    """How a merged cluster parts from what it has become, and how both are ruled before and after it.
+Parting = tuple[Part, Rulings, Rulings, tuple[Correction, ...]]
 
-    It gets back what it was: questions that joined since stay counted where they were decided. The two are separated,
-    since what has merged once would merge again. Raises KeyError if there is no such cluster, OperationRefused where it
-    is not merged or what it was is not kept any longer.
+
+def joined_since(store: Store, namespace: str, cluster_id: int) -> list[KeptMember]:
+    """References to questions that joined what a cluster was merged into, since that merge.
+
+    Of those that the survivor keeps, without what is not published yet and what other clusters brought. None where the
+    cluster is not merged, what it was is not kept, or the survivor was merged itself. Raises KeyError if there is no
+    such cluster.
+    """
+    survivor, remains = live_cluster(store, namespace, cluster_id), store.remains(namespace, cluster_id)
+    return [] if remains is None or survivor.cluster_id == cluster_id else _joined(survivor, remains)
+
+
+def _joined(survivor: ClusterState, remains: Remains) -> list[KeptMember]:
+    if survivor.cluster_id != remains.survivor or remains.survivor_kept is None:
+        return []
+    of_others = (remains.kept_members, remains.survivor_kept, *remains.later_kept)
+    known = {one.place for text in of_others for one in KeptMembers.parse(text).all()}
+    in_flight = survivor.in_flight.joins
+    return [
+        one
+        for one in KeptMembers.parse(survivor.kept_members).all()
+        if one.place not in known and one.place[2] not in in_flight.get(one.place[:2], ())
+    ]
+
+
+def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Parting:
+    """How a merged cluster parts from what it has become, how both are ruled before and after it, and what moves.
+
+    It gets back what it was, and of the questions that `joined` the survivor since those that are nearer to it: each is
+    counted and referred to there, and has a correction. Other questions stay counted where they were decided. The two
+    are separated, since what has merged once would merge again. Raises KeyError if there is no such cluster,
+    OperationRefused where it is not merged or what it was is not kept any longer.
     """
     survivor = live_cluster(store, namespace, cluster_id)
     name = format_cluster_id(cluster_id)
@@ -31,13 +65,22 @@ def parting(store: Store, namespace: str, cluster_id: int) -> tuple[Part, Ruling
             f"what {name} was before its merge is not kept any longer",
             "clusters.undo_seconds says for how long; `questream clusters split` parts questions that come later",
         )
-    places = {one.place for list_ in _lists(remains) for one in list_}
+    left_sum = survivor.vector_sum - remains.vector_sum
+    nearer = _nearer(joined, _joined(survivor, remains), remains.vector_sum, left_sum)
+    kept, own_kept = KeptMembers.parse(survivor.kept_members), KeptMembers.parse(remains.kept_members)
     part = Part(
         remains,
         survivor.cluster_id,
         survivor.members,
-        survivor.vector_sum - remains.vector_sum,
-        str(KeptMembers.parse(survivor.kept_members).without(places)),
+        left_sum,
+        str(kept.without({*nearer, *(one.place for one in own_kept.all())})),
+        len(nearer),
+        str(own_kept.joined_by(kept.only(nearer))),
+    )
+    moved = tuple(
+        Correction(one.place, survivor.cluster_id, cluster_id, one.question_id, one.key)
+        for one in nearer.values()
+        if one.place is not None
     )
     before = {survivor.cluster_id: survivor.ruling, cluster_id: returned.ruling}
     stem = uuid.uuid4().hex[:12]
@@ -48,12 +91,24 @@ def parting(store: Store, namespace: str, cluster_id: int) -> tuple[Part, Ruling
         survivor.cluster_id: replace(left, separations=(*left.separations, f"{stem}+")),
         cluster_id: replace(alone, separations=(*alone.separations, f"{stem}-"), exemplars=own),
     }
-    return part, before, after
+    return part, before, after, moved
 
 
-def _lists(remains: Remains) -> tuple[tuple, ...]:  # type: ignore[type-arg]  # of references, read for their places
-    kept = KeptMembers.parse(remains.kept_members)
-    return kept.newest, kept.typical, kept.doubtful
+def _nearer(
+    questions: Sequence[KnownQuestion], joined: Sequence[KeptMember], own_sum: Vector, left_sum: Vector
+) -> dict[Place, KnownQuestion]:
+    """Those of the questions that joined since and are nearer to the part than to what is left, by cosine."""
+    by_place = {one.place: one for one in questions if one.place is not None}
+    towards = own_sum / max(float(np.linalg.norm(own_sum)), _TINY) - left_sum / max(
+        float(np.linalg.norm(left_sum)), _TINY
+    )
+    found: dict[Place, KnownQuestion] = {}
+    for one in joined:
+        topic, partition, offset = one.place
+        question = by_place.get((topic_of(topic), partition, offset))
+        if question is not None and float(question.vector @ towards) > 0:
+            found[one.place] = question
+    return found
 
 
 def _left(ruling: Ruling, returned: Ruling, remains: Remains, *, is_direct: bool) -> Ruling:

@@ -25,7 +25,8 @@ class Remains:
     """What a cluster was when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
 
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
-    those that the survivor had; `survivor_ruling` is how that was ruled, without them.
+    those that the survivor had; `survivor_ruling` is how that was ruled, without them. `survivor_kept` are the
+    references of the survivor, None where they were not kept; `later_kept` those of what it absorbed since.
     """
 
     key: str
@@ -39,6 +40,8 @@ class Remains:
     exemplars: tuple[str, ...]
     survivor_ruling: Ruling
     survivor_exemplars: tuple[str, ...]
+    survivor_kept: str | None = None
+    later_kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Part:
     """A cluster that was merged away stands by itself again, with its `remains`.
 
     `survivor` is what it has become, seen with so many `survivor_members`; `vector_sum` (d,) and `kept_members` are
-    the survivor's after it.
+    the survivor's after it. So many questions that `joined` since go with it; `returned_kept` are its references then.
     """
 
     remains: Remains
@@ -54,6 +57,18 @@ class Part:
     survivor_members: int
     vector_sum: Vector
     kept_members: str
+    joined: int = 0
+    returned_kept: str | None = None
+
+    @property
+    def size(self) -> int:
+        """How many questions the cluster that parts has."""
+        return self.remains.size + self.joined
+
+    @property
+    def own_kept(self) -> str:
+        """The references that it has."""
+        return self.remains.kept_members if self.returned_kept is None else self.returned_kept
 
 
 # Longer than anybody may still be publishing an earlier state of a cluster that an operation retires.

@@ -79,7 +79,8 @@ class RedisOperations(RedisCalls):
                 features_text(merge.kept) or False,
                 KEPT_OF_A_KIND,
             ],
-            "part": part is not None and [part.survivor_members, part.remains.key, part.kept_members],
+            "part": part is not None
+            and [part.survivor_members, part.remains.key, part.kept_members, part.joined, part.own_kept],
             "remains_kept": REMAINS_KEPT,
             "undo_ms": self._undo_ms,
             "forgets": False if proposed.forgets is None else self._forgetting_document(namespace, proposed.forgets),
@@ -130,12 +131,14 @@ class RedisOperations(RedisCalls):
         entry = self._client.hget(self._keys.cluster(namespace, cluster_id), "remains")
         if entry is None:
             return None
-        found = self._client.xrange(self._keys.of(namespace, "remains"), entry.decode(), entry.decode())
+        found = self._client.xrange(self._keys.of(namespace, "remains"), entry.decode(), "+")
         generation = self._client.hget(self._keys.of(namespace, "meta"), "generation") or b"0"
-        if not found or found[0][1].get(b"generation") != generation:
+        if not found or found[0][0] != entry or found[0][1].get(b"generation") != generation:
             return None
         with reading("what a merge absorbed"):
-            return _parsed_remains(entry.decode(), found[0][1])
+            first, *later = (fields for _, fields in found)
+            since = tuple(one[b"kept"].decode() for one in later if one[b"survivor"] == first[b"survivor"])
+            return replace(_parsed_remains(entry.decode(), first), later_kept=since)
 
     @on_namespace
     def operation(self, namespace: str, number: int) -> Operation | None:
@@ -228,6 +231,7 @@ def _parsed_remains(key: str, fields: Mapping[bytes, bytes]) -> Remains:
         tuple(text["exemplars"].decode().split()),
         replace(ruling, label=text["label"].decode() or None, route=text["route"].decode() or None),
         tuple(text["kept_exemplars"].decode().split()),
+        text["survivor_kept"].decode() if "survivor_kept" in text else None,
     )
 
 

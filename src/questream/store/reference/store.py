@@ -678,8 +678,12 @@ class MemoryStore:
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
         with self._lock:
-            found = self._get(namespace).remains.get(cluster_id)
-            return None if found is None else found[0]
+            all_of_them = self._get(namespace).remains
+            if cluster_id not in all_of_them:
+                return None
+            found = all_of_them[cluster_id][0]
+            later = [one for one, _, _ in list(all_of_them.values())[list(all_of_them).index(cluster_id) + 1 :]]
+            return replace(found, later_kept=tuple(one.kept_members for one in later if one.survivor == found.survivor))
 
     def operation(self, namespace: str, number: int) -> Operation | None:
         with self._lock:
@@ -1174,6 +1178,7 @@ class MemoryStore:
             tuple(one.name for one in lost.exemplars),
             replace(kept.ruling, exemplars=()),
             tuple(one.name for one in kept.exemplars),
+            kept.kept_members,
         )
         state.remains.pop(lost.cluster_id, None)
         state.remains[lost.cluster_id] = remains, lost.in_flight, now
@@ -1368,7 +1373,7 @@ def _may_part(state: _Namespace, part: Part) -> bool:
         and survivor is not None
         and survivor.vector_sum is not None
         and survivor.members == part.survivor_members > remains[0].members
-        and survivor.cluster_row.size > remains[0].size
+        and survivor.cluster_row.size > part.size
         and returned is not None
         and returned.merged_into is not None
         and not returned.retired
@@ -1381,11 +1386,9 @@ def _part(state: _Namespace, part: Part) -> list[Change]:
     survivor, returned = state.clusters[part.survivor], state.clusters[remains.cluster_id]
     left, back = _parted(survivor.cluster_row.in_flight, remains.cluster_id, was)
     row = survivor.cluster_row
-    survivor.cluster_row = replace(row, size=row.size - remains.size, in_flight=left, kept_members=part.kept_members)
+    survivor.cluster_row = replace(row, size=row.size - part.size, in_flight=left, kept_members=part.kept_members)
     survivor.members, survivor.vector_sum = survivor.members - remains.members, part.vector_sum
-    returned.cluster_row = replace(
-        returned.cluster_row, size=remains.size, in_flight=back, kept_members=remains.kept_members
-    )
+    returned.cluster_row = replace(returned.cluster_row, size=part.size, in_flight=back, kept_members=part.own_kept)
     returned.members, returned.vector_sum, returned.merged_into = remains.members, remains.vector_sum, None
     returned.features = remains.features
     return [

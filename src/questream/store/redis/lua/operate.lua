@@ -12,7 +12,8 @@
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
 --                                 references of each kind that a cluster keeps},
---               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it},
+--               part: false, or {members of the first cluster, entry of what the second was, `kept` of the first after it, how
+--                                many questions that joined since go with the second, its `kept`},
 --               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
 --               rules: false, or [JSON of the namespace's rules before, after], '' for none,
 --               levels: false, or the version of the levels whose names it changes,
@@ -91,7 +92,7 @@ for i, cluster in ipairs(request.clusters) do
     local whole = redis.call('HMGET', cluster_key(i), unpack(WHOLE))
     if members and not is_whole(whole) then return lost('a cluster is cut short') end
     is_there = members and tonumber(members) == parting[1] and parting[1] > tonumber(remains.members)
-      and tonumber(size) > tonumber(remains.size)
+      and tonumber(size) > tonumber(remains.size) + parting[4]
   end
   if not is_there or (known_label or '') ~= label or (known_route or '') ~= route or known_ruling ~= ruling
     or (known[9] or '') ~= exemplars or (known[10] or '') ~= cluster[10] then
@@ -176,7 +177,8 @@ if parting then
   local keys = {survivor = cluster_key(1), returned = cluster_key(2), idle = idle_key, singletons = singletons_key,
     aliases = aliases_key}
   part(log, keys, one_id, other_id, remains, {members = as_text(parting[1] - tonumber(remains.members)), sum = sum_after,
-    kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9]})
+    kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9],
+    joined = parting[4], returned_kept = parting[5]})
   redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
 end
 if request.levels then

@@ -237,11 +237,12 @@ local function keep_remains(remains, meta_key, survivor_id, loser_id, survivor, 
   local text = {}
   local names = {'size', 'members', 'sum', 'features', 'kept', 'joins', 'absorbed', 'exemplars'}
   for i, value in ipairs(redis.call('HMGET', loser, unpack(names))) do text[names[i]] = value or '' end
-  local kept = redis.call('HMGET', survivor, 'label', 'route', 'ruled', 'exemplars')
+  local kept = redis.call('HMGET', survivor, 'label', 'route', 'ruled', 'exemplars', 'kept')
   local entry = redis.call('XADD', remains.key, 'MAXLEN', remains.most, '*', 'cluster', loser_id, 'survivor', survivor_id,
     'size', text.size, 'members', text.members, 'sum', text.sum, 'features', text.features, 'kept', text.kept,
     'joins', text.joins, 'absorbed', text.absorbed, 'exemplars', exemplar_names(text.exemplars),
     'label', kept[1] or '', 'route', kept[2] or '', 'ruled', kept[3] or '', 'kept_exemplars', exemplar_names(kept[4]),
+    'survivor_kept', kept[5] or '',
     'generation', redis.call('HGET', meta_key, 'generation') or '0')
   redis.call('XTRIM', remains.key, 'MINID', as_text(math.max(0, time_ms() - remains.undo_ms)))
   redis.call('HSET', loser, 'remains', entry)
@@ -287,29 +288,31 @@ end
 
 -- Let a cluster that was merged away stand by itself again, as its `remains` say, but for what people decided of both and
 -- their revisions. `keys` are {survivor, returned, idle, singletons, aliases}; `made` is what becomes of them: {members, sum
--- and kept of the survivor, exemplars of the survivor, returned_exemplars}.
+-- and kept of the survivor, exemplars of the survivor, returned_exemplars, joined: how many questions that joined since go
+-- with the one that returns, returned_kept}.
 local function part(log, keys, survivor_id, returned_id, remains, made)
   local survivor, returned = keys.survivor, keys.returned
   local known = redis.call('HMGET', survivor, 'joins', 'absorbed', 'seen')
   local joins, own_joins = parted_joins(known[1], remains.joins)
   local absorbed, own_absorbed = parted_absorbed(known[2], returned_id, remains.absorbed)
   redis.call('HSET', survivor, 'members', made.members, 'sum', made.sum)
-  local size = redis.call('HINCRBY', survivor, 'size', '-' .. remains.size)
+  local returned_size = as_text(tonumber(remains.size) + made.joined)
+  local size = redis.call('HINCRBY', survivor, 'size', '-' .. returned_size)
   put(survivor, 'joins', joins)
   put(survivor, 'absorbed', absorbed)
   put(survivor, 'kept', made.kept)
   put(survivor, 'exemplars', made.exemplars)
   redis.call('HDEL', returned, 'merged_into', 'remains')
-  redis.call('HSET', returned, 'members', remains.members, 'sum', remains.sum, 'size', remains.size)
+  redis.call('HSET', returned, 'members', remains.members, 'sum', remains.sum, 'size', returned_size)
   put(returned, 'joins', own_joins)
   put(returned, 'absorbed', own_absorbed)
   put(returned, 'features', remains.features)
-  put(returned, 'kept', remains.kept)
+  put(returned, 'kept', made.returned_kept)
   put(returned, 'exemplars', made.returned_exemplars)
   local seen = redis.call('HGET', returned, 'seen')
   redis.call('ZREM', keys.aliases, returned_id)
   redis.call('ZADD', keys.idle, seen, returned_id)
-  if remains.size == '1' then redis.call('ZADD', keys.singletons, seen, returned_id) end
+  if returned_size == '1' then redis.call('ZADD', keys.singletons, seen, returned_id) end
   if size == 1 then redis.call('ZADD', keys.singletons, known[3], survivor_id) end
   log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, 'exemplars', made.exemplars)
   local more = looked_at(remains.features ~= '' and remains.features)
