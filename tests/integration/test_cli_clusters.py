@@ -78,8 +78,11 @@ def test_the_biggest_clusters_come_first(filled: str) -> None:
 
 def test_the_list_is_a_table_for_people(filled: str) -> None:
     lines = questream("clusters", "list", f"--redis.url={filled}").out.splitlines()
-    assert lines[0].split() == ["cluster", "size", "name", "label", "route", "last", "seen", "question"]
-    assert lines[1].split()[:2] == ["c1", "3"]
+    assert lines[0].split() == ["cluster", "size", "status", "name", "label", "route", "last", "seen", "question"]
+    assert lines[1].split()[:3] == ["c1", "3", "open"]
+    for command in ("pin", "mute", "resolve"):
+        questream("clusters", command, "c1", f"--redis.url={filled}")
+    assert "  resolved, muted, pinned  " in questream("clusters", "list", f"--redis.url={filled}").out
 
 
 def test_the_list_is_sorted_searched_and_paged(filled: str) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from questream.domain import ClusterState
@@ -28,6 +30,13 @@ CLUSTERS = [
 
 def listed(**wanted: object) -> list[int]:
     return [state.cluster_id for state in list_clusters(iter(CLUSTERS), Listed(**wanted))]  # type: ignore[arg-type]  # any of its fields
+
+
+def test_what_took_a_question_at_the_lowest_similarity_is_the_most_doubtful() -> None:
+    kept = {1: ";;t/0/1:0.9000:00 t/0/2:0.9500:00", 2: ";;t/0/3:0.7200:00", 4: ";;t/0/4:0.8000:00"}
+    states = [replace(one, kept_members=kept.get(one.cluster_id, "")) for one in CLUSTERS]
+    found = list_clusters(iter(states), Listed(sort=Sort.DOUBTFUL))
+    assert [state.cluster_id for state in found] == [2, 4, 1, 3]
 
 
 @pytest.mark.parametrize(

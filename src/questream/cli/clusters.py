@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +48,7 @@ def list_(
     namespace: NamespaceOption = None,
     sort: Annotated[
         Sort,
-        typer.Option(help="First: the biggest, the newest, seen last, most questions a day, the biggest unlabelled."),
+        typer.Option(help="First: the biggest, newest, seen last, fastest growing, biggest unlabelled, most doubtful."),
     ] = Sort.SIZE,
     search: Annotated[str, typer.Option(help="Only with these words in id, name, route or question.")] = "",
     since: Annotated[
@@ -86,11 +86,12 @@ def list_(
             print_json(row)
         return
     print_table(
-        ["cluster", "size#", "name", "label", "route", "last seen", "question"],
+        ["cluster", "size#", "status", "name", "label", "route", "last seen", "question"],
         (
             [
                 row["cluster_id"],
                 f"{row['size']:,}",
+                _standing(row),
                 # A label is the name, and said once.
                 "" if row["label"] else printable(row["name"] or ""),
                 *(printable(row[name] or "") for name in ("label", "route")),
@@ -227,6 +228,11 @@ def _moment(since: str) -> int:
         ) from None
 
 
+def _standing(row: Mapping[str, Any]) -> str:
+    """What people said of a cluster as a whole, in words: open, resolved or returned, muted, pinned."""
+    return ", ".join([row["status"], *(name for name in ("muted", "pinned") if row[name])])
+
+
 def chosen_format(output: Path | None, format: ExportFormat | None) -> ExportFormat:
     """The format that is asked for, else the one of the file's suffix, else JSON Lines."""
     if format is not None:
@@ -241,7 +247,8 @@ def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
-    columns += ["created_at", "last_seen_at", "model", "representative", "status", "muted", "name"]
+    columns += ["created_at", "last_seen_at", "model", "representative", "status", "muted", "pinned"]
+    columns += ["represented_by", "name"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
@@ -251,4 +258,5 @@ def _cell(value: Any) -> Any:
     """A text as a spreadsheet shows it: one that would be a formula there has an apostrophe before it."""
     from questream.tools.naming_files import shown_cell
 
+    value = json_line(value) if isinstance(value, dict) else value
     return shown_cell(printable(value)) if isinstance(value, str) else value

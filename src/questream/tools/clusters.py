@@ -54,5 +54,6 @@ def as_document(state: ClusterState) -> dict[str, Any]:
         "representative": state.representative,
         "status": state.status,
         "muted": state.muted,
+        "pinned": state.pinned,
         "represented_by": chosen_document(state.represented_by),
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from questream.clustering.kept_members import KeptMembers
 from questream.domain import ClusterState
 from questream.errors import QuestreamError
 from questream.records.times import parse_time
@@ -71,6 +72,12 @@ def parse_since(text: str, now_ms: int) -> int:
     return parse_time(text.strip())
 
 
+def _lowest_similarity(state: ClusterState) -> float:
+    """The lowest at which one of the questions joined that a cluster keeps references to; 1 where none did."""
+    kept = KeptMembers.parse(state.kept_members)
+    return min((one.similarity for one in kept.doubtful if one.similarity is not None), default=1.0)
+
+
 def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None, made_name: str | None) -> bool:
     if seen_since is not None and state.last_seen_at < seen_since:
         return False
@@ -85,5 +92,6 @@ _RANKS: dict[Sort, Callable[[ClusterState], tuple[float, ...]]] = {
     Sort.NEW: lambda state: (state.created_at,),
     Sort.SEEN: lambda state: (state.last_seen_at,),
     Sort.GROWTH: lambda state: (questions_per_day(state), state.size),
+    Sort.DOUBTFUL: lambda state: (-_lowest_similarity(state), state.size),
     Sort.UNLABELLED: lambda state: (state.label is None, state.size),
 }

@@ -6,13 +6,17 @@ from enum import StrEnum
 
 
 class Sort(StrEnum):
-    """What comes first: the largest, the newest, those seen last, those that grew fastest, the largest unlabelled."""
+    """What comes first: the largest, newest, seen last, fastest growing, largest unlabelled, or most doubtful.
+
+    Doubtful is a cluster that took a question at a low similarity, as far as it keeps a reference to that.
+    """
 
     SIZE = "size"
     NEW = "new"
     SEEN = "seen"
     GROWTH = "growth"
     UNLABELLED = "unlabelled"
+    DOUBTFUL = "doubtful"
 
 
 class Level(StrEnum):

@@ -52,6 +52,7 @@ class Cluster(BaseModel):
     route: str | None
     status: ClusterStatus
     muted: bool
+    pinned: bool
     created_at: str
     last_seen_at: str
     model: str
