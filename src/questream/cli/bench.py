@@ -114,6 +114,7 @@ def assign(
     dimensions: DimensionsOption = "384",
     cluster_counts: CountsOption = "0,1000,10000,100000",
     runs: RunsOption = 20,
+    exemplars: Annotated[int, typer.Option(min=0, help="Measure what so many rejected questions cost, too.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure assignment and commit of 256 questions against many clusters, and a worker's memory with them.
@@ -125,8 +126,9 @@ def assign(
 
     counts = numbers("--clusters", cluster_counts)
     plan = Plan(
-        parts=["assign", "memory"],
+        parts=["assign", "exemplars", "memory"] if exemplars else ["assign", "memory"],
         model_texts=[],
+        exemplars=exemplars,
         dimensions=numbers("--dimensions", dimensions, least=2),
         cluster_counts=counts,
         memory_counts=_ends_and_middle(counts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from questream.lab.bench.questions import SyntheticQuestions, table_encoder
 from questream.lab.bench.servers import own_namespace, own_stream
 from questream.lab.bench.traffic import Reader, send_all
 from questream.lab.bench.worker_process import worker_processes
+from questream.operations import By, Decisions
+from questream.operations.binding import KnownQuestion
 from questream.settings import Settings
 from questream.store.protocol import ClusterUpdate, Committed, Identity, MeanUpdate, Proposal, Store
 from questream.store.redis.store import open_store
@@ -38,6 +41,8 @@ _NEW_TOPIC_EVERY = 10
 _MEAN_QUESTIONS = 1000
 _FIRST_TOPICS = 3000
 _MEMORY_QUESTIONS = 2048
+# Of a coordinate of a question that was turned away: it is about .84 from its cluster at 384 dimensions.
+_SPREAD = 0.033
 _MIB = 1024**2
 
 
@@ -75,6 +80,19 @@ class MirrorLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class ExemplarFigures:
+    """What `exemplars` questions that people turned away cost a batch: ms of processor time, medians of `runs`."""
+
+    dimension: int
+    clusters: int
+    exemplars: int
+    questions: int
+    runs: int
+    without_cpu_median: float
+    cpu_median: float
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFigures:
     """A whole worker without a model, after it has answered some questions: MiB in RAM then, and at the most.
 
@@ -109,6 +127,27 @@ def measure_assignment(
                     timings[turns[turn]].append(prepared.decide(batches[turn]))
     told = [_summary(dimension, clusters, count, timings[count][_WARM_UP_RUNS:]) for count in threads]
     return told, MirrorLoad(dimension, clusters, load_seconds)
+
+
+def measure_exemplars(settings: Settings, dimension: int, clusters: int, exemplars: int, runs: int) -> ExemplarFigures:
+    """Decide the same micro-batches with and without questions that people turned away, in turns, with one BLAS thread.
+
+    They are drawn over `clusters` clusters, each near its own. Raises what the store raises.
+    """
+    recipe = _recipe(dimension, clusters, (_WARM_UP_RUNS + runs) * BATCH_QUESTIONS)
+    centres, batches = _centres(recipe, clusters), np.split(recipe.vectors(), _WARM_UP_RUNS + runs)
+    seconds: tuple[list[float], list[float]] = [], []
+    with (
+        _prepared(settings, centres) as without,
+        _prepared(settings, centres, exemplars) as with_them,
+        threadpool_limits(1, user_api="blas"),
+    ):
+        for turn, batch in enumerate(batches):
+            # Whoever is first warms the caches.
+            for which in (turn % 2, 1 - turn % 2):
+                seconds[which].append((without, with_them)[which].decide(batch).cpu)
+    plain, bound = (1000 * float(np.median(values[_WARM_UP_RUNS:])) for values in seconds)
+    return ExemplarFigures(dimension, clusters, exemplars, BATCH_QUESTIONS, runs, plain, bound)
 
 
 def measure_memory(settings: Settings, dimension: int, clusters: int) -> MemoryFigures:
@@ -195,12 +234,24 @@ class _Prepared:
 
 
 @contextmanager
-def _prepared(settings: Settings, centres: Matrix) -> Iterator[_Prepared]:
+def _prepared(settings: Settings, centres: Matrix, exemplars: int = 0) -> Iterator[_Prepared]:
     config = namespace_config(settings, table_encoder((), centres[:0]))
     store = open_store(settings.redis, settings.clusters.log_entries)
     with own_namespace(settings) as namespace:
         fill_namespace(store, namespace, config.identity, centres)
+        _turn_away(store, namespace, centres, exemplars)
         yield _Prepared(Clusterer(store, Namespaces(store, config)), namespace)
+
+
+def _turn_away(store: Store, namespace: str, centres: Matrix, count: int) -> None:
+    """Turn away a question near each of so many of the clusters at `centres` (n, d), drawn with repetition."""
+    random = np.random.default_rng(1)
+    for number in range(count):
+        at = int(random.integers(len(centres)))
+        vector = centres[at] + random.standard_normal(centres.shape[1], np.float32) * np.float32(_SPREAD)
+        question = KnownQuestion(at + 1, vector / np.linalg.norm(vector), (_TOPIC, 1, number))
+        decisions = Decisions(store, namespace, By("bench", "", uuid.uuid4().hex))
+        decisions.commit(decisions.reject([question]))
 
 
 def _recipe(dimension: int, clusters: int, questions: int) -> SyntheticQuestions:

@@ -32,6 +32,8 @@ def print_results(results: Results, line: Line, table: Table) -> None:
         table(_LATENCY_COLUMNS, [_latency_row(figures) for figures in results.latency])
     if results.assignment:
         _print_assignment(results, line, table)
+    if results.exemplars:
+        _print_exemplars(results, line, table)
     if results.memory:
         _print_memory(results, line, table)
 
@@ -155,6 +157,23 @@ def _print_assignment(results: Results, line: Line, table: Table) -> None:
     table(
         ["clusters#", "dimension#", "seconds#"],
         [[f"{load.clusters:,}", str(load.dimension), f"{load.seconds:.2f}"] for load in results.mirror_loads],
+    )
+
+
+def _print_exemplars(results: Results, line: Line, table: Table) -> None:
+    first = results.exemplars[0]
+    line(f"\nWhat {first.exemplars:,} questions that people turned away cost {first.questions}, ms of processor time")
+    table(
+        ["clusters#", "dimension#", "without p50#", "with p50#", "ratio#"],
+        [
+            [
+                f"{f.clusters:,}",
+                str(f.dimension),
+                *(f"{value:,.1f}" for value in (f.without_cpu_median, f.cpu_median)),
+                f"{f.cpu_median / f.without_cpu_median:.3f}",
+            ]
+            for f in results.exemplars
+        ],
     )
 
 

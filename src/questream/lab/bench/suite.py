@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from questream.lab.bench.clusters import (
     AssignmentFigures,
+    ExemplarFigures,
     MemoryFigures,
     MirrorLoad,
     bytes_per_cluster,
     measure_assignment,
+    measure_exemplars,
     measure_memory,
 )
 from questream.lab.bench.machine import Machine, describe_machine
@@ -28,8 +30,8 @@ from questream.lab.bench.servers import Servers
 from questream.settings import Settings
 from questream.settings.tree import Delivery
 
-Part = Literal["model", "precomputed", "workers", "latency", "assign", "memory"]
-PARTS: tuple[Part, ...] = ("model", "precomputed", "workers", "latency", "assign", "memory")
+Part = Literal["model", "precomputed", "workers", "latency", "assign", "exemplars", "memory"]
+PARTS: tuple[Part, ...] = ("model", "precomputed", "workers", "latency", "assign", "exemplars", "memory")
 
 # Where a rate is asked of a stream, it must not be one that the stream cannot keep up with.
 _EASY_SHARE = 0.5
@@ -56,6 +58,7 @@ class Plan:
     dimensions: Sequence[int] = (384,)
     cluster_counts: Sequence[int] = (0, 1_000, 10_000, 100_000)
     memory_counts: Sequence[int] = (0, 10_000, 100_000)
+    exemplars: int = 1_000
     runs: int = 20
 
 
@@ -72,6 +75,7 @@ class Results:
     latency: list[Latency] = field(default_factory=list)
     assignment: list[AssignmentFigures] = field(default_factory=list)
     mirror_loads: list[MirrorLoad] = field(default_factory=list)
+    exemplars: list[ExemplarFigures] = field(default_factory=list)
     memory: list[MemoryFigures] = field(default_factory=list)
 
     @property
@@ -149,6 +153,14 @@ def _measure_assignment(settings: Settings, plan: Plan, results: Results, announ
             results.mirror_loads.append(load)
 
 
+def _measure_exemplars(settings: Settings, plan: Plan, results: Results, announce: Announce) -> None:
+    for dimension in plan.dimensions:
+        for clusters in filter(None, plan.cluster_counts):
+            announce(f"{plan.exemplars:,} exemplars in {clusters:,} clusters of {dimension} dimensions")
+            figures = measure_exemplars(settings, dimension, clusters, plan.exemplars, plan.runs)
+            results.exemplars.append(figures)
+
+
 def _measure_memory(settings: Settings, plan: Plan, results: Results, announce: Announce) -> None:
     for dimension in plan.dimensions:
         for clusters in plan.memory_counts:
@@ -166,6 +178,7 @@ _MEASURES: dict[Part, Callable[[Settings, Plan, Results, Announce], None]] = {
     "workers": _measure_workers,
     "latency": _measure_latency,
     "assign": _measure_assignment,
+    "exemplars": _measure_exemplars,
     "memory": _measure_memory,
 }
 
