@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from questream.clustering.mirror import MeanMoved, Mirror
+from questream.clustering.rules import Rules
 from questream.encoder import Encoder
+from questream.lab.evaluation.groups import joined_their_group, reliability_of_joins
+from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.pairs import pair_metrics
+from questream.lab.evaluation.stream import Stream, read_gold
+from questream.operations.confidence import fit, of_pairs, reliability
+from questream.records.files import FileTexts
+from questream.settings import InputSettings
 from tests.kit.command import questream
 
 SAME = [
@@ -58,3 +68,27 @@ def test_the_command_clusters_real_questions_and_draws_a_report(minilm: Path, tm
     assert 0.6 < found["first"]["after"]["bcubed_f1"] <= found["best"]["bcubed_f1"]
     assert {point["threshold"]: point["clusters"] for point in found["curve"]}[0.975] == 2 * len(SAME)
     assert "My card has not arrived yet" in report.read_text("utf-8")
+
+
+def test_a_confidence_that_is_fitted_to_pairs_holds_for_decisions(encoder: Encoder) -> None:
+    file = Path(str(resources.files("questream.lab.demo"))) / "banking77.jsonl"
+    texts, gold = read_gold(file, 3000, 0, FileTexts(InputSettings()))
+    vectors, rules = encoder.encode(texts), Rules(0.725, 0.725)
+    clustering = cluster_online(vectors, rules, texts)
+    by_folds = reliability_of_joins(clustering, Stream(texts, vectors, gold))
+    assert by_folds is not None
+    assert by_folds.calibration_error < 0.03
+    mirror = Mirror(vectors.shape[1])
+    mirror.apply([MeanMoved(1000, vectors[:1000].sum(axis=0))])
+    centred = vectors - mirror.mean_sum / 1005
+    centred /= np.linalg.norm(centred, axis=1, keepdims=True)
+    near = np.argwhere(np.triu(centred @ centred.T >= 0.55, 1))
+    asked = near[np.random.default_rng(0).choice(len(near), 1000, replace=False)]
+    same = (gold[asked[:, 0]] == gold[asked[:, 1]]).tolist()
+    answers = list(of_pairs(mirror, rules, [*vectors[asked[:, 0]]], [*vectors[asked[:, 1]]], same))
+    confidence = fit(answers, "m")
+    assert clustering.similarity is not None
+    joined = ~np.isnan(clustering.similarity)
+    told = [confidence.of(float(one)) for one in clustering.similarity[joined]]
+    right = joined_their_group(clustering.after if clustering.published is None else clustering.published, gold)
+    assert reliability(told, right[joined]).calibration_error < 0.05

@@ -16,13 +16,13 @@ from questream.lab.evaluation.agreement import agreement, agreement_by_size, spr
 from questream.lab.evaluation.decisions import best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
-from questream.lab.evaluation.groups import group_figures, time_order
+from questream.lab.evaluation.groups import group_figures, reliability_of_joins, time_order
 from questream.lab.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
 from questream.lab.evaluation.pairs import OneSidedPairs
 from questream.lab.evaluation.report.words import group_verdict
 from questream.lab.evaluation.run import read_file
 from questream.lab.evaluation.sampling import sampled_similarities
-from questream.lab.evaluation.stream import Stream, orders_of
+from questream.lab.evaluation.stream import Clustering, Stream, orders_of
 from questream.records.files import FileTexts
 from questream.settings import InputSettings
 from tests.kit.stepping import unit_rows
@@ -248,3 +248,18 @@ def test_a_text_without_a_finite_vector_ends_the_evaluation_and_is_not_quoted() 
     with pytest.raises(QuestreamError, match="2 of 2") as raised:
         evaluate_groups(file, replace(hash_encoder(), forward=Broken()), RULES, 0, 0, lambda _: None)
     assert "secret" not in str(raised.value)
+
+
+def test_a_confidence_is_told_of_joins_and_right_where_most_were_of_the_group_before() -> None:
+    # Two clusters, opened by group 0 and group 1; a join at .9 goes right, one at .5 goes wrong.
+    gold = np.array([0, 1, *[0, 1] * 10, *[1, 0] * 10])
+    published = np.array([1, 2, *[1, 2] * 10, *[1, 2] * 10])
+    similarity = np.array([np.nan, np.nan, *[0.9] * 20, *[0.5] * 20])
+    stream = Stream(["?"] * len(gold), np.zeros((len(gold), 2), np.float32), gold)
+    found = reliability_of_joins(Clustering(published, published, similarity), stream)
+    assert found is not None
+    assert sum(one.decisions for one in found.bins) == 40
+    assert [(one.decisions, one.right) for one in found.bins] == [(20, 0.0), (20, 1.0)]
+    assert reliability_of_joins(Clustering(published, published), stream) is None
+    right = Clustering(published[:22], published[:22], similarity[:22])
+    assert reliability_of_joins(right, stream.first(22)) is None

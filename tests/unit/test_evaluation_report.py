@@ -93,11 +93,12 @@ def test_the_page_loads_nothing_from_elsewhere(page: str) -> None:
 
 
 def test_the_page_shows_every_figure_and_plot_of_both_kinds(page: str, evaluations: dict[str, Evaluation]) -> None:
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
     text = Page(page).text
     for sentence in ("1 without a text", "2 without a gold group", "3 more were not drawn", "4 with an empty text"):
         assert sentence in text
-    for title in ("biggest clusters", "surest false joins", "By size of gold group", "cossim", "setting 0.500"):
+    titles = ("biggest clusters", "surest false joins", "By size of gold group", "cossim", "setting 0.500")
+    for title in (*titles, "at each confidence"):
         assert title in text
     groups = next(iter(evaluations.values())).figures
     assert f"{groups.first.after.bcubed_f1:.3f}" in text  # type: ignore[union-attr]

@@ -129,6 +129,16 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
         ["", "F1 published#", "F1 after#", "ARI published#", "ARI after#", "in heaps#", "groups#", "changed later#"],
         [_level_row(one) for one in figures.levels],
     )
+    if figures.reliability is not None:
+        line("\nConfidence, fitted to four fifths of the questions that joined a cluster and told of the others")
+        table(
+            ["confidence", "questions#", "mean#", "right#"],
+            [
+                [f"{one.low:.1f} to {one.high:.1f}", f"{one.decisions:,}", f"{one.confidence:.3f}", f"{one.right:.3f}"]
+                for one in figures.reliability.bins
+            ],
+        )
+        line(f"calibration error {figures.reliability.calibration_error:.3f}, Brier {figures.reliability.brier:.3f}")
     line("\nAt other thresholds")
     table(
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,6 +15,7 @@ from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.lab.evaluation.agreement import (
     Agreement,
+    Labels,
     SizeAgreement,
     agreement,
     agreement_by_size,
@@ -22,6 +24,7 @@ from questream.lab.evaluation.agreement import (
 )
 from questream.lab.evaluation.online import cluster_in_levels, cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
+from questream.operations.confidence import Reliability, cross_fitted, reliability
 
 Order = Literal["time", "file"]
 
@@ -74,7 +77,8 @@ class GroupFigures:
     `first` is of the order that `order` names: by time where each question says when it was asked, else of the file.
     `shuffled` holds one for each shuffle; mean and spread (standard deviation) of them are None without any.
     `by_size` is after the stream in the first order, `levels` are the intents and topics above the clusters in that
-    order. `seconds` is how long clustering took in it.
+    order. `reliability` is that of a confidence that is fitted to some of the questions that joined and told of the
+    others, None where all of them went right, or all wrong. `seconds` is how long clustering took in it.
     """
 
     order: Order
@@ -85,6 +89,7 @@ class GroupFigures:
     by_size: list[SizeAgreement]
     curve: list[CurvePoint]
     levels: list[LevelFigures]
+    reliability: Reliability | None
     seconds: float
 
     @property
@@ -132,6 +137,7 @@ def group_figures(
         by_size=agreement_by_size(clustering.after, stream.gold),
         curve=_curve(stream, rules),
         levels=levels,
+        reliability=reliability_of_joins(clustering, stream),
         seconds=seconds,
     )
     return figures, clustering
@@ -146,6 +152,29 @@ def level_figures(stream: Stream, rules: Rules, level_rules: LevelRules = LEVEL_
         changed = clustering.changed[half:]
         found.append(LevelFigures(level, figures.published, figures.after, float(changed.mean())))
     return found
+
+
+def reliability_of_joins(clustering: Clustering, stream: Stream) -> Reliability | None:
+    """How reliable a confidence in the joins of a stream is, where a join is right in a cluster mostly of its group."""
+    if clustering.similarity is None or clustering.published is None:
+        return None
+    right = joined_their_group(clustering.published, stream.gold)
+    joined = ~np.isnan(clustering.similarity)
+    told = right[joined]
+    if not told.any() or told.all():
+        return None
+    return reliability(cross_fitted(clustering.similarity[joined], told), told)
+
+
+def joined_their_group(published: Labels, gold: Labels) -> NDArray[np.bool_]:
+    """Whether most of the questions that were in its cluster before (n,) are of a question's group."""
+    right = np.zeros(len(gold), bool)
+    groups_in: dict[int, Counter[int]] = {}
+    for at, (cluster, group) in enumerate(zip(published.tolist(), gold.tolist(), strict=True)):
+        before = groups_in.setdefault(cluster, Counter())
+        right[at] = bool(before) and before[group] == max(before.values())
+        before[group] += 1
+    return right
 
 
 def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:

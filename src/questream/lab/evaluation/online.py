@@ -35,11 +35,15 @@ def cluster_online(
         QuestionClusterer(dimension=vectors.shape[1], store=store, **options_of(rules)) for _ in range(workers)
     ]
     published: list[int] = []
+    similarities: list[float] = []
     for turn, start in enumerate(range(0, len(vectors), batch_questions)):
         batch = slice(start, start + batch_questions)
         of_batch = None if texts is None else texts[batch]
-        published += clusterers[turn % workers].assign(vectors[batch], of_batch).ids
-    return Clustering(np.array(published, np.int64), np.array(clusterers[0].survivors(published), np.int64))
+        assigned = clusterers[turn % workers].assign(vectors[batch], of_batch)
+        published += assigned.ids
+        similarities += [one.similarity or 0.0 if one.outcome == "joined" else np.nan for one in assigned.decisions]
+    after = np.array(clusterers[0].survivors(published), np.int64)
+    return Clustering(np.array(published, np.int64), after, np.array(similarities))
 
 
 def cluster_in_levels(vectors: Matrix, rules: Rules, level_rules: LevelRules) -> dict[str, Clustering]:

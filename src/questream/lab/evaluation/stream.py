@@ -44,11 +44,13 @@ class Stream:
 class Clustering:
     """The cluster of each question in the order of the stream: at the moment it was published, and after the stream.
 
-    `published` is None for methods that see all questions before they answer.
+    `published` is None for methods that see all questions before they answer. `similarity` (n,) is that to the cluster
+    that a question joined, NaN where it opened one; None for methods that tell none.
     """
 
     published: Labels | None
     after: Labels
+    similarity: NDArray[np.float64] | None = None
 
     @property
     def changed(self) -> NDArray[np.bool_]:

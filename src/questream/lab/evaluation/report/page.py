@@ -16,6 +16,7 @@ from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
 from questream.lab.evaluation.decisions import centred
 from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
+from questream.lab.evaluation.groups import GroupFigures
 from questream.lab.evaluation.mixing import broken_down, largest, most_broken, worst_false_joins
 from questream.lab.evaluation.report import plots
 from questream.lab.evaluation.report.words import group_verdict, pair_verdict
@@ -106,11 +107,18 @@ def _groups(evaluation: GroupEvaluation, rules: Rules) -> dict[str, Any]:
                 same, different, {"setting": rules.threshold}
             ),
             "How large clusters and gold groups are": plots.sizes(figures.by_size),
-        },
+        }
+        | _reliability(figures),
         "mixed": broken_down(after, stream.gold, largest(after, _BIG_CLUSTERS)),
         "split": broken_down(stream.gold, after, most_broken(stream.gold, after, _SPLIT_GROUPS)),
         "joins": worst_false_joins(published, stream.gold, shifted, _WORST),
     }
+
+
+def _reliability(figures: GroupFigures) -> dict[str, str]:
+    if figures.reliability is None:
+        return {}
+    return {"How often joins are right at each confidence": plots.reliability_diagram(figures.reliability)}
 
 
 def _environment() -> Environment:

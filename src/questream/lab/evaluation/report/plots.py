@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from questream.lab.evaluation.agreement import SizeAgreement
     from questream.lab.evaluation.decisions import PairDecisions
     from questream.lab.evaluation.groups import CurvePoint
+    from questream.operations.confidence import Reliability
 
 # Colours that nothing else has, each in place of one of the page's.
 _INK, _LINE, _ONE, _TWO, _THREE = "#010101", "#020202", "#030303", "#040404", "#050505"
@@ -125,6 +126,30 @@ def sizes(by_size: Sequence[SizeAgreement]) -> str:
         axes.grid(visible=False)
         axes.set_xticks(places, [size_name(one) for one in by_size])
         axes.set_xlabel("questions in it")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
+
+    return _drawn(draw)
+
+
+def reliability_diagram(found: Reliability) -> str:
+    """How often joins were right at each confidence; on the diagonal it is as often as it says."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=_INK, linestyle=":", linewidth=1.2, label="as it says")
+        axes.plot([one.confidence for one in found.bins], [one.right for one in found.bins], color=_ONE, zorder=2)
+        largest = max(one.decisions for one in found.bins)
+        areas = [12 + 120 * one.decisions / largest for one in found.bins]
+        axes.scatter(
+            [one.confidence for one in found.bins],
+            [one.right for one in found.bins],
+            s=areas,
+            color=_ONE,
+            zorder=3,
+            label="joins, by how many",
+        )
+        axes.set_xlim(0, 1.02)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlabel("confidence")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8.5)
 
     return _drawn(draw)
