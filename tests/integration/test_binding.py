@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions
 from questream.tools.questions import given_questions, known_questions
+from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.serving import client_of
 from tests.kit.stream import Stream, question, running_worker, wait_until
@@ -64,7 +66,7 @@ def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
 
 
 def test_a_question_of_kafka_is_moved_through_the_api(
-    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
     stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, settings)
@@ -76,7 +78,7 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         by_id = {value["question_id"]: value["cluster_id"] for value in reader.values(5)}
         client = client_of(stream.store(), stream.settings(), encoder=encoder)
 
-        def decide(**body: object) -> tuple[int, dict[str, object]]:
+        def decide(**body: object) -> tuple[int, dict[str, Any]]:
             answer = client.post("/api/v1/namespaces/default/operations/questions", json=body)
             return answer.status_code, answer.json()
 
@@ -89,6 +91,16 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         ).json()
         assert [chosen[one]["representative"] for one in ("after",)] == [LOST]
         assert [one["representative"] for one in chosen["before"]] == [CARD]
+        # Nothing else takes it.
+        assert [(one["question_id"], one["from"], one["to"]) for one in looked["corrections"]] == [
+            ("qlost", by_id["qlost"], None)
+        ]
+        monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+        flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+        # Where all is near enough, the next best is the only other one.
+        flags.append("--clusters.threshold=-1")
+        shown = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json
+        assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
         code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
         assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved
         stream.send([question("later", LOST)])

@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from questream import QuestionClusterer
+from questream.clustering.rules import Rules
 from questream.domain import Correction, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
+from questream.operations.asking import would_join
 from questream.records import decode_operation, encode_corrections, encode_operation, load_schema
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.reference.store import MemoryStore
@@ -59,6 +61,20 @@ def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) 
     assert steps(decisions.commit(decisions.reject([asked(1)]))) == []
     assert steps(decisions.commit(decisions.move([asked(1)], 2))) == [(7, None, 2)]
     assert steps(decisions.commit(decisions.split(2, [asked(1)]))) == [(7, 2, None)]
+
+
+def test_a_rejected_question_is_in_the_next_best_cluster(store: MemoryStore, decisions: Decisions) -> None:
+    rules = Rules(threshold=0.2, merge_threshold=0.9, similarity="cosine", linkage="centroid")
+    between = np.array([1, 0.5, 0.05], np.float32)
+    question = replace(asked(1), vector=between / np.linalg.norm(between), text="which card?")
+    assert would_join(store.load("default"), rules, replace(question, text=None)) == ()
+    question = replace(question, would_join=would_join(store.load("default"), rules, question))
+    assert question.would_join == (1, 2)
+    assert steps(decisions.commit(decisions.reject([question]))) == [(7, 1, 2)]
+    # What turned it away takes it no more.
+    again = replace(question, would_join=would_join(store.load("default"), rules, question))
+    assert again.would_join == (2,)
+    assert steps(decisions.commit(decisions.reject([again]))) == [(7, 2, None)]
 
 
 def test_a_question_without_a_place_has_no_correction(decisions: Decisions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,8 +21,11 @@ from questream.cli.decisions import (
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 
 if TYPE_CHECKING:
+    from questream.encoder import Encoder
     from questream.operations import Decisions, KnownQuestion
     from questream.operations.deciding import Propose
+    from questream.settings import Settings
+    from questream.store.protocol import Store
 
 __all__ = ["clusters"]
 
@@ -58,7 +62,7 @@ def reject(
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     of = None if cluster is None else number_of(cluster)
-    _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found))
+    _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found), _with_next_best)
 
 
 @clusters.command("move")
@@ -148,12 +152,33 @@ def represent(
     )
 
 
+LookUp = Callable[["Settings", "Store", str, "Encoder", "list[KnownQuestion]"], "list[KnownQuestion]"]
+
+
+def _as_found(
+    settings: Settings, store: Store, namespace: str, encoder: Encoder, found: list[KnownQuestion]
+) -> list[KnownQuestion]:
+    del settings, store, namespace, encoder
+    return found
+
+
+def _with_next_best(
+    settings: Settings, store: Store, namespace: str, encoder: Encoder, found: list[KnownQuestion]
+) -> list[KnownQuestion]:
+    from questream.deciding.config import rules_of
+    from questream.operations.asking import would_join
+
+    mirror, rules = store.load(namespace), rules_of(settings, encoder)
+    return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
+
+
 def _decide(
     asked: Asked,
     question_ids: Sequence[str],
     texts: Sequence[str],
     cluster_id: int | None,
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
+    looked_up: LookUp = _as_found,
 ) -> None:
     from questream.operations.asking import require_same_model
     from questream.tools.asking import encoder_of
@@ -169,4 +194,5 @@ def _decide(
     require_same_model(store, chosen, encoder)
     found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
     found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
-    decide_in(store, chosen, asked, lambda decisions: propose(decisions, found))
+    known = looked_up(asked.settings, store, chosen, encoder, found)
+    decide_in(store, chosen, asked, lambda decisions: propose(decisions, known))

@@ -13,6 +13,7 @@ from questream.deciding.close_calls import Judge, with_verdicts
 from questream.domain import ClusterState, Mode, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
+from questream.operations.binding import KnownQuestion
 from questream.store.ledger import routed
 from questream.store.protocol import Store
 
@@ -61,6 +62,18 @@ def ask(
     """
     require_same_model(store, namespace, encoder)
     return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, judge, limit)
+
+
+def would_join(mirror: Mirror, rules: Rules, question: KnownQuestion) -> tuple[int, ...]:
+    """The clusters that would take a question, the best first; none of them where its text is not kept.
+
+    Without the text there is no second look, so that nobody knows which would pass it over.
+    """
+    if question.text is None:
+        return ()
+    rules = rules.in_force(mirror.rules)
+    neighbours = nearest_clusters(mirror, rules, question.vector, NEIGHBOURS + 1, features(question.text))
+    return tuple(one.cluster_id for one in neighbours if one.similarity >= rules.threshold and one.reason is None)
 
 
 def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:

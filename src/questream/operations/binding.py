@@ -18,7 +18,8 @@ Change = Callable[[Ruling], Ruling]
 class KnownQuestion:
     """A question in a cluster: its unit vector (d,), where it stands in Kafka, and its text where texts are kept.
 
-    `question_id` and `key` are those of its decision.
+    `question_id` and `key` are those of its decision. `would_join` has the clusters that would take it now, the best
+    first, as far as that was looked for.
     """
 
     cluster_id: int
@@ -27,6 +28,7 @@ class KnownQuestion:
     text: str | None = None
     question_id: str | None = None
     key: bytes | None = None
+    would_join: tuple[int, ...] = ()
 
 
 def new_names(count: int) -> list[str]:

@@ -37,9 +37,9 @@ def moved(
     questions: Iterable[KnownQuestion],
     known: Mapping[Place, tuple[int, int | None]],
     live: Mapping[int, int],
-    target: int | None,
+    target_of: Callable[[KnownQuestion], int | None],
 ) -> tuple[Correction, ...]:
-    """The questions belong to the target, None for no cluster: those that stand in Kafka and are elsewhere so far.
+    """The questions belong to their targets, None for no cluster: those that stand in Kafka and are elsewhere so far.
 
     `live` says what the clusters of the questions are today.
     """
@@ -49,6 +49,7 @@ def moved(
             continue
         is_in_none = known.get(one.place, (0, one.cluster_id))[1] is None
         before = None if is_in_none else live[one.cluster_id]
+        target = target_of(one)
         if before != target:
             found[one.place] = Correction(one.place, before, target, one.question_id, one.key)
     return tuple(found.values())

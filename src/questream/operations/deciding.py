@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -213,14 +214,14 @@ class Decisions:
 
         What comes later goes to the next best cluster, or opens one.
         """
-        return self._turning_away("reject", questions)
+        return self._turning_away("reject", questions, self._next_best)
 
     def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Propose:
         """The questions are another part of a cluster, which the next one of theirs opens; it never merges back.
 
         Raises OperationRefused where one of them is in another cluster.
         """
-        propose = self._turning_away("split", questions)
+        propose = self._turning_away("split", questions, lambda *_: None)
 
         def checked() -> ProposedOperation:
             whole = self._live(cluster_id)
@@ -242,7 +243,7 @@ class Decisions:
             now = corrected(questions, known)
             live, owner = self._live_of(now), self._live(target)
             proposed = self._proposal(id_, "move", moved_to(owner, now, names, live))
-            return replace(proposed, corrections=moved(now, known, live, owner))
+            return replace(proposed, corrections=moved(now, known, live, lambda _: owner))
 
         return propose
 
@@ -409,7 +410,12 @@ class Decisions:
         found = self._store.states(self._namespace, opened) if undone.kind == "intents" else []
         return frozenset(state.cluster_id for state in found if state.size == 0)
 
-    def _turning_away(self, kind: OperationKind, questions: Sequence[KnownQuestion]) -> Propose:
+    def _turning_away(
+        self,
+        kind: OperationKind,
+        questions: Sequence[KnownQuestion],
+        target_of: Callable[[KnownQuestion, int], int | None],
+    ) -> Propose:
         id_, names = self._new_id(), new_names(len(questions))
 
         def propose() -> ProposedOperation:
@@ -417,9 +423,19 @@ class Decisions:
             now = corrected(questions, known)
             live = self._live_of(now)
             proposed = self._proposal(id_, kind, turned_away(now, names, live))
-            return replace(proposed, corrections=moved(now, known, live, None))
+            corrections = moved(now, known, live, lambda one: target_of(one, live[one.cluster_id]))
+            return replace(proposed, corrections=corrections)
 
         return propose
+
+    def _next_best(self, question: KnownQuestion, owner: int) -> int | None:
+        """The best cluster that would take a question, but for the one that turns it away."""
+        for cluster_id in question.would_join:
+            with suppress(KeyError):
+                live = self._live(cluster_id)
+                if live != owner:
+                    return live
+        return None
 
     def _corrected(self) -> dict[Place, tuple[int, int | None]]:
         return latest(self._store.operations(self._namespace, OPERATIONS_KEPT))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from questream.clustering.mirror import Mirror
@@ -16,6 +16,7 @@ from questream.domain import Matrix, NamespaceState
 from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
+from questream.operations.asking import would_join
 from questream.operations.binding import KnownQuestion
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.server.mirrors import Mirrors
@@ -70,11 +71,13 @@ class Asking:
     def known(self, namespace: str, question_ids: Sequence[str]) -> list[KnownQuestion]:
         """The questions of these ids, read again from Kafka, as `known_questions`, whose errors it raises.
 
-        Raises Refused while the model is being loaded.
+        Raises Refused while the model or centroids are being loaded.
         """
-        return known_questions(
-            self._settings, namespace, _Locked(self._encoder_of(namespace), self._device), question_ids
-        )
+        encoder = self._encoder_of(namespace)
+        found = known_questions(self._settings, namespace, _Locked(encoder, self._device), question_ids)
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror:
+            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
 
     def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
         """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from questream.operations import By
 from questream.server.access import Role
@@ -54,6 +54,23 @@ class LevelsNamed(BaseModel):
     after: dict[str, NamesOf]
 
 
+class QuestionPlace(BaseModel):
+    """Where a question stands in the input topic."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Corrected(BaseModel):
+    """A question that an operation moved; null stands for no cluster."""
+
+    question_id: str | None
+    source: QuestionPlace
+    from_: str | None = Field(alias="from")
+    to: str | None
+
+
 class Committed(BaseModel):
     """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
 
@@ -71,6 +88,7 @@ class Committed(BaseModel):
     after: dict[str, DecidedOf]
     rules: RulesChanged | None = None
     levels: LevelsNamed | None = None
+    corrections: list[Corrected] = Field(default_factory=list)
 
 
 class History(BaseModel):
