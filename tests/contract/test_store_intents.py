@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from questream.clustering.merging import Merge
 from questream.clustering.second_look.kept import pack
 from questream.domain import Exemplar, Ruling
 from questream.store.protocol import Committed, OpenedCluster, ProposedOperation, Restored, Stale, Store
-from tests.contract.test_store import batch, commit, create_two, join, namespace, proposal, row, vector
+from tests.contract.test_store import batch, commit, create_two, join, merge, namespace, proposal, row, vector
 
 __all__ = ["namespace"]
 
@@ -109,3 +110,17 @@ def test_an_opened_cluster_is_put_back_from_its_state(store: Store, namespace: s
     put_back = store.cluster(namespace, 1)
     assert put_back is not None
     assert (put_back.size, put_back.ruling, put_back.features) == (0, CARD, OPENED.features)
+
+
+def test_a_cluster_that_nobody_asked_stands_whole_after_it_took_one_question_in(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    store.operate(namespace, opening(3))
+    seq = store.load(namespace).seq
+    merged = merge(store, namespace, seq, [Merge(3, 2, 2, 1, vector(1, 2, 0, 0))])
+    (applied,) = merged.applied
+    survivor, loser = applied.merge.survivor, applied.merge.loser
+    state = store.cluster(namespace, survivor)
+    assert state is not None
+    assert state.size == 1
+    assert store.revisions(namespace, [survivor, loser]).keys() == {survivor, loser}
+    assert store.sizes(namespace).singletons == 1

@@ -313,6 +313,7 @@ local function part(log, keys, survivor_id, returned_id, remains, made)
   redis.call('ZREM', keys.aliases, returned_id)
   redis.call('ZADD', keys.idle, seen, returned_id)
   if returned_size == '1' then redis.call('ZADD', keys.singletons, seen, returned_id) end
+  redis.call('ZREM', keys.singletons, survivor_id)
   if size == 1 then redis.call('ZADD', keys.singletons, known[3], survivor_id) end
   log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, 'exemplars', made.exemplars)
   local more = looked_at(remains.features ~= '' and remains.features)
@@ -329,7 +330,7 @@ local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
   redis.call('HSET', survivor, 'members', made.members, 'sum', made.sum, 'seen', seen,
     'created', as_text(math.min(tonumber(kept[5]), tonumber(lost[5]))))
   if made.features then redis.call('HSET', survivor, 'features', made.features) end
-  redis.call('HINCRBY', survivor, 'size', lost[1])
+  local size = redis.call('HINCRBY', survivor, 'size', lost[1])
   local joins = joined(kept[8], lost[8])
   if joins then redis.call('HSET', survivor, 'joins', joins) end
   local absorbed = loser_id
@@ -351,6 +352,8 @@ local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
   redis.call('ZADD', keys.idle, seen, survivor_id)
   redis.call('ZREM', keys.idle, loser_id)
   redis.call('ZREM', keys.singletons, survivor_id, loser_id)
+  -- One that people opened may have had no question.
+  if size == 1 then redis.call('ZADD', keys.singletons, seen, survivor_id) end
   redis.call('ZADD', keys.aliases, seen, loser_id)
   log.append('removed', loser_id)
   log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, unpack(more))
