@@ -16,7 +16,7 @@ from kafka.admin import NewTopic
 
 from questream.domain import Operation
 from questream.errors import RecoveryNeeded
-from questream.operations import By, Decisions
+from questream.operations import By, Decisions, KnownQuestion
 from questream.records import load_schema
 from questream.recovery.operation_topic import CorrectionTopic, OperationTopic, PublishedOperations
 from questream.recovery.operation_topic import _keep as keep
@@ -26,7 +26,7 @@ from questream.stream import operations as relay
 from questream.stream.retry import Retry
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import WAIT_SECONDS, Reader, Stream, question, running_worker, wait_until
-from tests.kit.vectors import hash_encoder
+from tests.kit.vectors import hash_encoder, hash_vector
 
 SETTINGS = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
 CARD = "where is my card card card"
@@ -147,6 +147,36 @@ def test_a_missing_topic_stops_no_decision_and_gets_what_waited(
         with Reader(stream.bootstrap_servers, name) as reader:
             assert [value["operation"] for value in reader.values(2)] == [1, 2]
         wait_until(lambda: not waits(store), "the operations are confirmed")
+
+
+def test_operations_that_move_questions_wait_for_their_topic_and_those_before_do_not(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(relay, "_LOOK_AGAIN_SECONDS", 0.1)
+    name = f"{stream.topics.correction_topic}-later"
+    settings, store = stream.settings(kafka__correction_topic=name), stream.store()
+    operations = Reader(stream.bootstrap_servers, stream.topics.operation_topic)
+    with caplog.at_level(logging.ERROR), running_worker(settings, hash_encoder()), operations as reader:
+        open_clusters(stream)
+        decide(store, "one")
+        decisions = Decisions(store, "default", By("ann"))
+        moved = KnownQuestion(1, hash_vector(CARD), (stream.topics.input_topic, 0, 0), None, "qcard", b"qcard")
+        decisions.commit(decisions.move([moved], 2))
+        decide(store, "three")
+        wait_until(lambda: store.published_operations("default") == 1, "the first operation is published")
+        wait_until(
+            lambda: any(name in str(getattr(record, "reason", "")) for record in caplog.records),
+            "the worker says which topic is missing",
+        )
+        assert [value["operation"] for value in reader.values()] == [1]
+        admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+        try:
+            admin.create_topics([NewTopic(name, 1, -1)], wait_for_metadata=True)
+        finally:
+            admin.close()
+        assert [value["operation"] for value in reader.values(3)] == [1, 2, 3]
+        with Reader(stream.bootstrap_servers, name) as corrections:
+            assert [(value["operation"], value["to"]) for value in corrections.values(1)] == [(2, "c2")]
 
 
 def relay_of(stream: Stream, kind: type[OperationTopic] = OperationTopic) -> relay.OperationRelay:
