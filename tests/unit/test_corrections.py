@@ -56,6 +56,12 @@ def test_a_moved_question_is_in_the_target_and_goes_on_from_there(decisions: Dec
     assert steps(decisions.commit(decisions.move([asked(1)], 3))) == []
 
 
+def test_another_question_at_the_place_of_one_that_was_moved_is_where_it_was_decided(decisions: Decisions) -> None:
+    decisions.commit(decisions.move([asked(1)], 2))
+    another = replace(asked(1), question_id="of a topic that was made anew")
+    assert steps(decisions.commit(decisions.move([another], 3))) == [(7, 1, 3)]
+
+
 def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) -> None:
     assert steps(decisions.commit(decisions.reject([asked(1)]))) == [(7, 1, None)]
     assert steps(decisions.commit(decisions.reject([asked(1)]))) == []

@@ -26,7 +26,7 @@ from questream.domain import (
 )
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
-from questream.operations.correcting import Place, corrected, latest, moved, taken_back
+from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
 from questream.operations.levels import named
 from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
@@ -437,7 +437,7 @@ class Decisions:
                     return live
         return None
 
-    def _corrected(self) -> dict[Place, tuple[int, int | None]]:
+    def _corrected(self) -> Latest:
         return latest(self._store.operations(self._namespace, OPERATIONS_KEPT))
 
     def _live_of(self, questions: Iterable[KnownQuestion]) -> dict[int, int]:
