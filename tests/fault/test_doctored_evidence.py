@@ -83,6 +83,30 @@ def with_operations(evidence: Evidence, change: Callable[[list[Entry]], list[Ent
     return replace(evidence, operations=change([*(evidence.operations or ())]))
 
 
+def with_steps_from(evidence: Evidence, cluster_id: str) -> Evidence:
+    """Operations and corrections that moved their questions out of this cluster."""
+
+    def moved(told: dict[str, Any]) -> list[dict[str, Any]]:
+        return [one | {"from": cluster_id} for one in told["corrections"]]
+
+    operations = [
+        retold(entry, corrections=moved(json.loads(entry.value or b""))) for entry in evidence.operations or ()
+    ]
+    corrections = [retold(entry, **{"from": cluster_id}) for entry in evidence.corrections or ()]
+    return replace(evidence, operations=operations, corrections=corrections)
+
+
+def place_and_id(stream: Stream, cluster_id: str) -> dict[str, Any]:
+    """A question that was decided to be in this cluster, as `KnownQuestion` names it."""
+    with stream.decisions() as reader:
+        decision = next(one for one in reader.values(len(MERGING)) if one["cluster_id"] == cluster_id)
+    source = decision["source"]
+    return {
+        "place": (source["topic"], source["partition"], source["offset"]),
+        "question_id": decision["question_id"],
+    }
+
+
 def without_meta(evidence: Evidence, name: str) -> Evidence:
     """Redis without a field of the namespace."""
     meta = {known: value for known, value in evidence.stored["default"].meta.items() if known != name}
@@ -184,6 +208,16 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         lambda e: with_operations(e, lambda told: [told[1], told[0], *told[2:]]),
         {Promise.OPERATIONS},
     ),
+    "a correction is missing": (lambda e: replace(e, corrections=[]), {Promise.CORRECTIONS}),
+    "a correction is there twice": (
+        lambda e: replace(e, corrections=[*(e.corrections or ()), *(e.corrections or ())]),
+        {Promise.CORRECTIONS},
+    ),
+    "a correction leads to another cluster": (
+        lambda e: replace(e, corrections=[retold(one, to="c7") for one in e.corrections or ()]),
+        {Promise.CORRECTIONS},
+    ),
+    "a question was moved from where it was not": (lambda e: with_steps_from(e, "c3"), {Promise.CORRECTIONS}),
     "the store has forgotten what was decided": (
         lambda e: replace(e, stored={"default": replace(e.stored["default"], operations={})}),
         {Promise.STANDING},
@@ -236,6 +270,7 @@ def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
     at_rest(stream, len(MERGING))
     stream.store().label("default", 2, "sea", "water")
     turned_away, moved = (KnownQuestion(2, hash_vector(text)) for text in (TURNED_AWAY, MOVED))
+    moved = replace(moved, **place_and_id(stream, "c2"))
     operated = [
         decide(stream, make)
         for make in (

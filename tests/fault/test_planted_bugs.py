@@ -182,6 +182,7 @@ def evidence_of(stream: Stream) -> Evidence:
         topics.cluster_topic,
         topics.dead_letter_topic,
         operation_topic=topics.operation_topic,
+        correction_topic=topics.correction_topic,
     )
 
 

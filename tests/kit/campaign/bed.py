@@ -112,6 +112,7 @@ class Bed:
             topics.cluster_topic,
             topics.dead_letter_topic,
             operation_topic=topics.operation_topic,
+            correction_topic=topics.correction_topic,
         )
         name = self._name_in_ledgers()
         stored = {

@@ -294,11 +294,11 @@ class Operator:
         """One that was decided lately."""
         found = self._bed.watch.lately(namespace)
         self._random.shuffle(found)
-        for number, partition, offset in found:
+        for number, partition, offset, name in found:
             text = self._bed.traffic.text_at(partition, offset)
             if text is not None:
                 place = (self._bed.stream.topics.input_topic, partition, offset)
-                return KnownQuestion(number, hash_vector(text), place)
+                return KnownQuestion(number, hash_vector(text), place, question_id=name, key=name.encode())
         return None
 
 

@@ -26,7 +26,7 @@ class Watch:
         self._decided_below: dict[int, int] = {}
         self._begins: Mapping[int, int] = {}
         # Namespace, cluster, partition and offset of what was decided last.
-        self._lately: deque[tuple[str, int, int, int]] = deque(maxlen=LATELY)
+        self._lately: deque[tuple[str, int, int, int, str]] = deque(maxlen=LATELY)
         self._changed = threading.Condition()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -51,10 +51,10 @@ class Watch:
             self._decided_below.clear()
             self._lately.clear()
 
-    def lately(self, namespace: str) -> list[tuple[int, int, int]]:
-        """Cluster, partition and offset of the questions of a namespace that were decided last."""
+    def lately(self, namespace: str) -> list[tuple[int, int, int, str]]:
+        """Cluster, partition, offset and id of the questions of a namespace that were decided last."""
         with self._changed:
-            return [(number, p, offset) for name, number, p, offset in self._lately if name == namespace]
+            return [(number, p, offset, asked) for name, number, p, offset, asked in self._lately if name == namespace]
 
     def seconds_until_decided(self, beyond: Mapping[int, int], limit_seconds: float) -> float | None:
         """Seconds until each partition has a decision at or beyond these offsets; None if that does not come."""
@@ -94,7 +94,7 @@ class Watch:
                 partition = source["partition"]
                 if told["cluster_id"] is not None:
                     at = partition, source["offset"]
-                    self._lately.append((told["namespace"], int(told["cluster_id"][1:]), *at))
+                    self._lately.append((told["namespace"], int(told["cluster_id"][1:]), *at, told["question_id"]))
                 self._decided_below[partition] = max(self._decided_below.get(partition, 0), source["offset"] + 1)
             self._changed.notify_all()
 

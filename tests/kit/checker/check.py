@@ -13,6 +13,7 @@ from tests.kit.checker.clusters import (
     check_sizes,
     check_unique_ids,
 )
+from tests.kit.checker.corrections import check_corrections
 from tests.kit.checker.evidence import Evidence
 from tests.kit.checker.operations import check_operations
 from tests.kit.checker.published import Run, read_run
@@ -43,6 +44,7 @@ _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_centroids,
     check_names,
     check_operations,
+    check_corrections,
     check_standing,
     check_later_decisions,
     check_twins,

@@ -39,7 +39,7 @@ class Evidence:
     """All that the checks look at. Topics are in order of offset within each partition, committed records only.
 
     `input_begins` is the first offset that each partition of the input still holds, `committed` the group's offset.
-    `stored` has the clusters of every namespace in Redis. `operations` is None where nobody looked at them.
+    `stored` has the clusters of every namespace in Redis. `operations` and `corrections` are None where nobody looked.
     """
 
     input_topic: str
@@ -51,6 +51,7 @@ class Evidence:
     committed: Mapping[int, int]
     stored: Mapping[str, Stored]
     operations: list[Entry] | None = None
+    corrections: list[Entry] | None = None
 
 
 def collect(
@@ -63,6 +64,7 @@ def collect(
     dead_letter_topic: str,
     *,
     operation_topic: str | None = None,
+    correction_topic: str | None = None,
     kafka_options: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Read everything, up to where it ends now.
@@ -72,13 +74,16 @@ def collect(
     """
     options = {"bootstrap_servers": bootstrap_servers, "enable_auto_commit": False, **(kafka_options or {})}
     topics = (input_topic, output_topic, dead_letter_topic, cluster_topic)
-    ends = _read_ends(options, topics if operation_topic is None else (*topics, operation_topic))
+    others = [topic for topic in (operation_topic, correction_topic) if topic is not None]
+    ends = _read_ends(options, (*topics, *others))
     consumer = KafkaConsumer(
         isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=50, **options
     )
     try:
         asked, output, dead_letters, cluster_states = (_read(consumer, topic, ends) for topic in topics)
-        operations = None if operation_topic is None else _read(consumer, operation_topic, ends)
+        operations, corrections = (
+            None if topic is None else _read(consumer, topic, ends) for topic in (operation_topic, correction_topic)
+        )
         begins = consumer.beginning_offsets(_partitions(consumer, input_topic))
     finally:
         consumer.close(autocommit=False)
@@ -92,6 +97,7 @@ def collect(
         committed=_read_committed_offsets(options, group_id, input_topic),
         stored=read_stored(redis_client_or_url),
         operations=operations,
+        corrections=corrections,
     )
 
 

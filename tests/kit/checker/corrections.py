@@ -1,0 +1,97 @@
+"""The questions that operations moved: what the corrections say of them, against operations and decisions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.kit.checker.clusters import root_of
+from tests.kit.checker.evidence import Entry
+from tests.kit.checker.published import Run
+from tests.kit.checker.rules import Rules
+from tests.kit.checker.violation import Promise, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A question, by its place and id, was in cluster `before` and is in `after` since an operation; None for none."""
+
+    namespace: str
+    operation: int
+    place: tuple[str, int, int]
+    question_id: str | None
+    before: int | None
+    after: int | None
+    key: bytes | None
+
+
+def check_corrections(run: Run, rules: Rules) -> Iterator[Violation]:
+    """Each correction of an operation is published once, and each question's lead from where it was decided."""
+    if run.evidence.operations is None or run.evidence.corrections is None:
+        return
+    made = Counter(one for entry in run.evidence.operations for one in _of_operation(entry))
+    told = Counter(_of_record(entry) for entry in run.evidence.corrections)
+    for one in made.keys() - told.keys():
+        yield _broken(one, "moved a question of which its correction is missing")
+    for one in told.keys() - made.keys():
+        yield _broken(one, "did not move a question that a correction says it moved")
+    if rules.delivery == "exactly-once":
+        for one in told.keys() & made.keys():
+            if told[one] > made[one]:
+                yield _broken(one, "moved a question that is told more than once")
+    yield from _check_steps(run, rules, sorted(made, key=lambda one: one.operation))
+
+
+def _check_steps(run: Run, rules: Rules, made: list[Correction]) -> Iterator[Violation]:
+    """Nothing is said of namespaces with operations that the store forgot, or gave another number after a loss."""
+    given = {(one.namespace, one.id): one.number for one in rules.operated}
+    stood = {(entry.key or b"", json.loads(entry.value or b"")["id"]): entry for entry in run.evidence.operations or ()}
+    unclear = {name for (name, id_), number in given.items() if number and _number(stood, name, id_) != number}
+    at = {
+        (namespace, decision.told["question_id"]): decision.number
+        for namespace in run.namespaces
+        for decision in run.decided_in(namespace)
+    }
+    for one in made:
+        asked = one.namespace, one.question_id
+        if one.namespace in unclear or asked not in at:
+            continue
+        if _root(run, one.namespace, at[asked]) != _root(run, one.namespace, one.before):
+            yield _broken(one, "moved a question from where it was not")
+        at[asked] = one.after
+
+
+def _number(stood: Mapping[tuple[bytes, str], Entry], namespace: str, id_: str) -> int | None:
+    entry = stood.get((namespace.encode(), id_))
+    return None if entry is None else int(json.loads(entry.value or b"")["operation"])
+
+
+def _root(run: Run, namespace: str, number: int | None) -> int | None:
+    return None if number is None else root_of(run, namespace, number)
+
+
+def _of_operation(entry: Entry) -> Iterator[Correction]:
+    told = json.loads(entry.value or b"")
+    for one in told.get("corrections") or ():
+        key = None if one["key"] is None else base64.b64decode(one["key"])
+        yield _correction((entry.key or b"").decode(), told["operation"], one, key)
+
+
+def _of_record(entry: Entry) -> Correction:
+    told = json.loads(entry.value or b"")
+    return _correction(told["namespace"], told["operation"], told, entry.key)
+
+
+def _correction(namespace: str, operation: int, told: Mapping[str, Any], key: bytes | None) -> Correction:
+    source = told["source"]
+    place = source["topic"], source["partition"], source["offset"]
+    before, after = (None if one is None else int(one[1:]) for one in (told["from"], told["to"]))
+    return Correction(namespace, operation, place, told["question_id"], before, after, key)
+
+
+def _broken(one: Correction, detail: str) -> Violation:
+    return Violation(Promise.CORRECTIONS, f"{one.namespace} {one.operation}", detail)
