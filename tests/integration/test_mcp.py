@@ -75,8 +75,22 @@ async def as_operator(server: StdioServerParameters) -> None:
         gone = next(found for found in (one, other) if found != merged["after"]["cluster_id"])
         led = await call(client, "show_cluster", cluster_id=gone)
         assert led["cluster_id"] == merged["after"]["cluster_id"]
+        parted = await call(client, "unmerge_cluster", cluster_id=gone)
+        assert (parted["kind"], parted["parted"]) == ("unmerge", gone)
+        asked = next(found for found in recent if found["cluster_id"] == one)
+        named = {"question_ids": [asked["question_id"]]}
+        looked = await call(client, "split_cluster", cluster_id=one, dry_run=True, **named)
+        assert (looked["kind"], looked["operation"]) == ("split", None)
+        chosen = await call(client, "represent_cluster", cluster_id=one, question_id=asked["question_id"])
+        assert chosen["after"][one]["represented_by"]["place"] is not None
+        rejected = await call(client, "reject_questions", reason="another matter", **named)
+        assert [found["kind"] for found in rejected["after"][one]["exemplars"]] == ["cannot"]
+        await call(client, "undo_operation", operation=rejected["operation"])
+        moved = await call(client, "move_questions", target_id=other, **named)
+        assert [found["kind"] for found in moved["after"][other]["exemplars"]] == ["must"]
         kinds = [found["kind"] for found in (await call(client, "cluster_history"))["operations"]]
-        assert kinds == ["merge", "undo", "pin", "label"]
+        later = ["move", "undo", "reject", "represent", "unmerge"]
+        assert kinds == [*later, "merge", "undo", "pin", "label"]
 
 
 async def as_viewer(server: StdioServerParameters) -> None:

@@ -30,7 +30,7 @@ from tests.conftest import built
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, MissingServer, RedisServer, create_topics
 from tests.kit.servers.process import free_port
-from tests.kit.stream import Message, Stream, question, real_questions, running_worker, send, wait_until
+from tests.kit.stream import Message, Stream, live_sizes, question, real_questions, running_worker, send, wait_until
 from tests.kit.watching import create_event_topic
 
 QUESTIONS = real_questions(120)
@@ -396,6 +396,24 @@ def test_the_questions_of_a_cluster_are_shown_to_those_who_may_read_texts(site: 
     with logged_in(site, browser, "vera") as page:
         page.goto(f"/n/default/clusters/{largest}")
         assert ours["members"][0]["text"] not in page.content()
+        expect(page.get_by_role("button", name="Not this one")).to_have_count(0)
+
+
+def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Browser) -> None:
+    cluster = max(live_sizes(site.stream.store()).items(), key=lambda one: one[1])[0]
+    with logged_in(site, browser, "anna") as page:
+
+        def is_rejected() -> bool:
+            page.goto(f"/n/default/clusters/{cluster}?order=doubtful")
+            button = page.get_by_role("button", name="Not this one").first
+            if button.is_visible():
+                button.click()
+            return "joins no more" in page.content()
+
+        wait_until(is_rejected, "questions and model are read, and the question is rejected")
+    (newest,) = site.stream.store().operations("default", 1)
+    assert (newest.kind, newest.actor) == ("reject", "anna")
+    assert [one.kind for one in newest.after[int(cluster[1:])].exemplars] == ["cannot"]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,11 @@ def test_a_viewer_sees_its_namespace_without_texts_and_changes_nothing() -> None
         ("separate_clusters", {"cluster_id": "c1", "other_id": "c2"}),
         ("merge_clusters", {"cluster_id": "c1", "other_id": "c2"}),
         ("undo_operation", {"operation": 1}),
+        ("unmerge_cluster", {"cluster_id": "c1"}),
+        ("reject_questions", {"question_ids": ["q1"]}),
+        ("move_questions", {"question_ids": ["q1"], "target_id": "c2"}),
+        ("split_cluster", {"cluster_id": "c1", "question_ids": ["q1"]}),
+        ("represent_cluster", {"cluster_id": "c1", "question_id": "q1"}),
     ]
     for tool, arguments in calls:
         for dry_run in (True, False):

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from questream.operations import By, Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
+from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.history import Committed
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
@@ -45,6 +46,10 @@ class Writes:
             self.represent_cluster,
             self.separate_clusters,
             self.merge_clusters,
+            self.unmerge_cluster,
+            self.reject_questions,
+            self.move_questions,
+            self.split_cluster,
             self.undo_operation,
         )
 
@@ -155,6 +160,60 @@ class Writes:
             dry_run=dry_run,
         )
         return operate(self._caller.scope(namespace), request, Response(), None)
+
+    def unmerge_cluster(
+        self,
+        cluster_id: ClusterId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let a cluster that was merged away stand by itself again; the two never merge automatically."""
+        number = read_cluster_id(cluster_id)
+        return self._decide(namespace, self._by(reason, id), lambda made: made.unmerge(number), dry_run)
+
+    def reject_questions(
+        self,
+        question_ids: QuestionIds,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that questions do not belong to their clusters: what is nearer to them than to the rest joins no more."""
+        request = QuestionsRequest(op="reject", question_ids=question_ids, id=id, reason=reason, dry_run=dry_run)
+        return decide_on_questions(self._caller.scope(namespace), request)
+
+    def move_questions(
+        self,
+        question_ids: QuestionIds,
+        target_id: ClusterId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that questions belong to another cluster: what is near them goes there from then on."""
+        request = QuestionsRequest(
+            op="move", question_ids=question_ids, target_id=target_id, id=id, reason=reason, dry_run=dry_run
+        )
+        return decide_on_questions(self._caller.scope(namespace), request)
+
+    def split_cluster(
+        self,
+        cluster_id: ClusterId,
+        question_ids: QuestionIds,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that questions are another part of a cluster: the next of theirs opens it, and it never merges back."""
+        request = QuestionsRequest(
+            op="split", question_ids=question_ids, cluster_id=cluster_id, id=id, reason=reason, dry_run=dry_run
+        )
+        return decide_on_questions(self._caller.scope(namespace), request)
 
     def undo_operation(
         self,

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.server.access import Role
+from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
 from questream.server.api.operations import MAX_NAME_CHARACTERS, check_name
 from questream.server.operating import Merging, Naming
@@ -63,9 +64,27 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     return RedirectResponse(link(f"/n/{scope.namespace}/clusters", done=done), HTTPStatus.SEE_OTHER)
 
 
+@router.post("/n/{namespace}/clusters/{cluster_id}/reject")
+def reject(scope: InNamespace, cluster_id: str, fields: Form) -> Response:
+    """A question does not belong to this cluster; what is near it is decided by that from then on."""
+    scope.require(Role.OPERATOR)
+    state = find_cluster(scope, read_cluster_id(cluster_id))
+    wanted = QuestionsRequest(op="reject", question_ids=[first(fields, "q")[:1000]], id=first(fields, "id")[:64])
+    done = decide_on_questions(scope, wanted)
+    return RedirectResponse(_cluster(scope, state.cluster_id, done=f"reject.{done.operation}"), HTTPStatus.SEE_OTHER)
+
+
+@router.get("/n/{namespace}/clusters/{cluster_id}/reject")
+def show_rejecting(scope: InNamespace, cluster_id: str) -> Response:
+    """Where a browser looks again that was told to wait for the model: the question is still to be rejected."""
+    return RedirectResponse(_cluster(scope, read_cluster_id(cluster_id)), HTTPStatus.SEE_OTHER)
+
+
 def told(request: Request) -> str | None:
     """What the change that led to this page did, in words."""
     op, _, count = request.query_params.get("done", "").partition(".")
+    if op == "reject" and count.isdigit() and len(count) < 16:
+        return f"What is nearer to that question than to the others joins no more. This is operation {count}."
     if op not in _DONE or not count.isdigit() or len(count) > 3:
         return None
     return f"{count} cluster{'s' * (count != '1')} {_DONE[op]}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from http import HTTPStatus
 from typing import Annotated
 
@@ -93,6 +94,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         orders=First,
         nearest=_nearest(scope, state.cluster_id),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        change_id=secrets.token_urlsafe(16),
         done=told(request),
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
         merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
