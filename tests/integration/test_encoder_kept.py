@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,19 @@ def test_a_folder_that_cannot_be_written_costs_a_start_its_time_alone(tmp_path: 
     taken.write_text("no folder")
     for _ in range(2):
         assert load(folder, taken / "probes").dimension == 32
+    assert len(asked) == 2
+
+
+def test_a_package_without_a_version_costs_a_start_its_time_alone(
+    tmp_path: Path, asked: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(kept, "version", none)
+    folder = saved(tmp_path)
+    for _ in range(2):
+        assert load(folder, tmp_path / "probes").dimension == 32
     assert len(asked) == 2
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,8 @@ def open_kept_model(folder: Path, settings: ModelSettings, probes: KeptProbes) -
         return _by_library(folder, settings)
     try:
         key = key_of(folder, settings.max_tokens)
-    except OSError:
-        # The library names the file that cannot be read.
+    except (OSError, PackageNotFoundError):
+        # The library names the file that cannot be read; of packages without a version no start is like another.
         return _by_library(folder, settings)
     kept = probes.find(key)
     opened = None if kept is None else _by_files(folder, settings, kept)
