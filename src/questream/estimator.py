@@ -14,7 +14,8 @@ from questream.clustering.levels import LevelRules, leaf
 from questream.clustering.nearest import NEIGHBOURS, assigned
 from questream.clustering.rules import Linkage, Similarity
 from questream.encoder import Encoder
-from questream.library import BATCH_QUESTIONS, QuestionClusterer, texts_of
+from questream.given import texts_of
+from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.preparing import without_frame
 from questream.settings import Granularity
 

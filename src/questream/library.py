@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any, get_args
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from questream.clustering.levels import LevelRules, Node, leaf, leaves_of
@@ -23,6 +23,16 @@ from questream.deciding.proposal import Arrival
 from questream.domain import ClusterState, Decision, Matrix, Mode, Source
 from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
+from questream.given import (
+    check_namespace,
+    check_rules,
+    check_thresholds,
+    dimension_of,
+    plain,
+    texts_beside,
+    texts_of,
+    unit_vectors_of,
+)
 from questream.preparing import version_of_function, without_frame
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 from questream.store.aliases import follow_aliases, survivor_of
@@ -35,7 +45,6 @@ __all__ = ["Assigned", "Neighbour", "QuestionClusterer"]
 BATCH_QUESTIONS = 64
 
 _TOPIC = "library"
-_SHOWN_POSITIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,9 @@ class QuestionClusterer:
     cluster of the store opens none: it has cluster id None, 0 in `ids`. A `judge` (see `load_judge`) is asked
     about clusters less than `judge_margin` above the threshold. `store` defaults to memory.
     With `levels` clusters are grouped to intents and these to topics, from time to time, by this clusterer alone.
+
+    Threads may share one: their calls take turns. Raises ValueError for a parameter that makes no sense, with what it
+    may be.
     """
 
     def __init__(
@@ -109,8 +121,13 @@ class QuestionClusterer:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
+        check_thresholds(threshold=threshold, merge_threshold=merge_threshold)
+        check_rules(centroid_members=centroid_members, mean_questions=mean_questions)
+        if judge is not None:
+            check_rules(judge_margin=judge_margin)
+        check_namespace(namespace)
         self.encoder = encoder
-        self.dimension = encoder.dimension if encoder is not None else int(dimension or 0)
+        self.dimension = encoder.dimension if encoder is not None else dimension_of(dimension)
         chosen = GRANULARITY_THRESHOLDS[granularity] if threshold is None else threshold
         self.rules = Rules(
             chosen,
@@ -142,6 +159,14 @@ class QuestionClusterer:
         # Another clusterer may share the store: its questions must not look like ours again.
         self._partition = time.time_ns()
         self._next_offset = 0
+        self._turn = RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which no other process can have."""
+        return {name: value for name, value in self.__dict__.items() if name != "_turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _turn=RLock())
 
     def __repr__(self) -> str:
         """A line with what is compared and how."""
@@ -158,9 +183,11 @@ class QuestionClusterer:
         for texts without an encoder; BadRecord with its position if a worker would dead-letter one of the texts.
         """
         embedded, tokens, vectors = self._embed(questions)
-        texts = embedded if texts is None else list(texts)
-        if len(texts) != len(vectors):
-            raise ValueError(f"{len(vectors)} questions have {len(texts)} texts")
+        texts = embedded if texts is None else texts_beside(texts, len(vectors))
+        with self._turn:
+            return self._decide(texts, tokens, vectors)
+
+    def _decide(self, texts: Sequence[str], tokens: Sequence[Tokens | None], vectors: Matrix) -> Assigned:
         now, first = int(time.time() * 1000), self._next_offset
         self._next_offset += len(texts)
         arrivals = [
@@ -183,15 +210,17 @@ class QuestionClusterer:
     def path(self, cluster_id: int) -> tuple[Node, ...]:
         """A live cluster with its intent and its topic as they stand; without `levels` it is all three."""
         grouping = self._grouping or Grouping(LevelRules())
-        return grouping.path(cluster_id)
+        with self._turn:
+            return grouping.path(cluster_id)
 
     def regroup(self) -> None:
         """Find intents and topics anew now, as `assign` does from time to time. Raises ValueError without `levels`."""
         if self._grouping is None:
             raise ValueError("intents and topics are found with levels=LevelRules()")
-        sizes = {state.cluster_id: state.size for state in self._store.clusters(self.namespace)}
-        mirror = self._clusterer.mirrors.follow(self.namespace)
-        self._grouping.run(leaves_of(mirror, sizes), self._next_offset)
+        with self._turn:
+            sizes = {state.cluster_id: state.size for state in self._store.clusters(self.namespace)}
+            mirror = self._clusterer.mirrors.follow(self.namespace)
+            self._grouping.run(leaves_of(mirror, sizes), self._next_offset)
 
     def _paths_of(self, decided: NamespaceDecisions) -> list[tuple[Node, ...]]:
         """Where the questions of a batch are, before what has changed is found anew."""
@@ -216,41 +245,36 @@ class QuestionClusterer:
         Of a text, and of a vector whose `text` is given, those near enough to join have had a second look: their
         `reason` says why one would be passed over.
         """
-        one = [question] if isinstance(question, str) else np.atleast_2d(np.asarray(question, np.float32))
+        one: Any = [question]
         texts, _, vectors = self._embed(one)
-        self._clusterer.mirrors.catch_up(self.namespace)
-        return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit, texts[0] or text)
+        with self._turn:
+            self._clusterer.mirrors.catch_up(self.namespace)
+            return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit, texts[0] or text)
 
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""
         given = list(ids)
-        chains = follow_aliases(self._store, self.namespace, given)
+        with self._turn:
+            chains = follow_aliases(self._store, self.namespace, given)
         return [survivor_of(cluster_id, chains[cluster_id]) for cluster_id in given]
 
     def clusters(self) -> list[ClusterState]:
         """All live clusters, largest first."""
-        return sorted(self._store.clusters(self.namespace), key=lambda state: -state.size)
+        with self._turn:
+            states = self._store.clusters(self.namespace)
+        return sorted(states, key=lambda state: -state.size)
 
     def _embed(self, questions: Sequence[str] | ArrayLike) -> tuple[list[str], Sequence[Tokens | None], Matrix]:
         """Text, tokens and unit row of each question; of a vector there is no more than itself."""
-        texts = texts_of(questions)
+        given = plain(questions)
+        texts = texts_of(given)
         if texts is not None:
             if self.encoder is None:
                 raise QuestreamError("assigning texts takes an encoder: QuestionClusterer(load_encoder(...))")
             prepared = [self.prepare(text) for text in texts]
             tokens = self.encoder.tokenise_all(prepared)
             return prepared, tokens, self.encoder.encode_tokens(tokens)
-        vectors = _vectors_of(questions)
-        if vectors.size == 0:
-            return [], [], np.empty((0, self.dimension), np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
-            raise ValueError(f"vectors are (n, {self.dimension}), these are {vectors.shape}")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unusable = ~(np.isfinite(vectors).all(axis=1) & (lengths[:, 0] > 0))
-        if unusable.any():
-            at = _positions(np.flatnonzero(unusable).tolist())
-            raise ValueError(f"vectors must be finite and not zero, those at {at} are not")
-        unit: Matrix = np.ascontiguousarray(vectors / lengths)
+        unit = unit_vectors_of(given, self.dimension)
         return [""] * len(unit), [None] * len(unit), unit
 
 
@@ -258,56 +282,3 @@ def _survivor(cluster_id: int, into: Mapping[int, int]) -> int:
     while cluster_id in into:
         cluster_id = into[cluster_id]
     return cluster_id
-
-
-def texts_of(questions: Any) -> list[str] | None:
-    """The texts of a list, an array or a Series; None where it holds vectors, or nothing.
-
-    Raises ValueError with the positions of what is no text beside texts, such as None and NaN; and for a single text.
-    """
-    if isinstance(questions, str | bytes):
-        raise ValueError("give a list of texts, not one text")
-    given = _plain(questions)
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "OUT":
-        return None
-    if isinstance(given, np.ndarray) and given.ndim != 1:
-        return None
-    missing = [at for at, text in enumerate(given) if not isinstance(text, str)]
-    if len(missing) == len(given) and not all(_is_missing(item) for item in given):
-        return None
-    if missing:
-        raise ValueError(f"questions must be texts, those at {_positions(missing)} are None, NaN or something else")
-    return [str(text) for text in given] or None
-
-
-def _plain(questions: Any) -> Any:
-    """A sequence or an array of whatever holds the questions."""
-    if isinstance(questions, np.ndarray | list | tuple):
-        return questions
-    if hasattr(questions, "to_numpy"):
-        return questions.to_numpy()
-    return np.asarray(questions) if hasattr(questions, "__array__") else list(questions)
-
-
-def _vectors_of(questions: Any) -> Matrix:
-    given = _plain(questions)
-    if isinstance(given, np.ndarray) and given.dtype == object and given.ndim == 1:
-        # A column whose cells are vectors.
-        given = list(given)
-    try:
-        vectors: Matrix = np.asarray(given, np.float32)
-    except (TypeError, ValueError):
-        raise ValueError("vectors must be rows of numbers, all of one length") from None
-    return vectors
-
-
-def _is_missing(item: Any) -> bool:
-    """Whether this stands for nothing: None, NaN, or what a data frame calls NA."""
-    return item is None or type(item).__name__ in ("NAType", "NaTType") or (isinstance(item, float) and item != item)
-
-
-def _positions(found: Sequence[int]) -> str:
-    """The first ten in words, and how many more there are."""
-    shown = ", ".join(map(str, found[:_SHOWN_POSITIONS]))
-    more = f" and {len(found) - _SHOWN_POSITIONS} more" if len(found) > _SHOWN_POSITIONS else ""
-    return f"position{'s' if len(found) > 1 else ''} {shown}{more}"

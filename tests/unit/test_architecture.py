@@ -20,7 +20,7 @@ LAYERS = (
     {"domain"},
     {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
-    {"deciding", "operations"},
+    {"deciding", "operations", "given"},
     {"recovery", "migration", "library"},
     {"stream", "estimator"},
     {"tools", "watch"},

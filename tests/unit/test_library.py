@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -320,3 +322,94 @@ def test_without_levels_nothing_is_grouped() -> None:
     assert clusterer.path(1) == (leaf(1),) * 3
     with pytest.raises(ValueError, match="levels=LevelRules"):
         clusterer.regroup()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "allowed"),
+    [
+        ("threshold", float("nan"), "a finite number"),
+        ("threshold", True, "a finite number"),
+        ("threshold", "0.8", "a finite number"),
+        ("merge_threshold", float("-inf"), "a finite number"),
+        ("centroid_members", 0, "a whole number from 1 to 1000000"),
+        ("centroid_members", 1.5, "a whole number from 1 to 1000000"),
+        ("mean_questions", -1, "a whole number from 1 to 1000000"),
+        ("namespace", "a/{b}", "1 to 64 letters, digits"),
+        ("namespace", "", "1 to 64 letters, digits"),
+        ("namespace", None, "1 to 64 letters, digits"),
+        ("dimension", 0, "a whole number, 1 or more"),
+        ("dimension", -4, "a whole number, 1 or more"),
+        ("dimension", 4.5, "a whole number, 1 or more"),
+        ("dimension", True, "a whole number, 1 or more"),
+    ],
+)
+def test_a_parameter_outside_its_range_is_refused(parameter: str, given: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"^{parameter} is {allowed}"):
+        QuestionClusterer(**({"dimension": 4} | {parameter: given}))
+
+
+def test_a_margin_outside_its_range_is_refused_where_there_is_a_judge() -> None:
+    with pytest.raises(ValueError, match=r"^judge_margin is a number from 0\.001 to 1"):
+        QuestionClusterer(dimension=4, judge=lambda pairs: [True] * len(pairs), judge_margin=-0.1)  # type: ignore[arg-type]  # never asked
+
+
+def test_a_number_of_numpy_is_a_number() -> None:
+    clusterer = QuestionClusterer(
+        dimension=np.int64(4),  # type: ignore[arg-type]  # what a notebook may pass
+        threshold=np.float32(0.5),  # type: ignore[arg-type]  # what a notebook may pass
+        centroid_members=np.int32(8),  # type: ignore[arg-type]  # what a notebook may pass
+    )
+    assert (clusterer.dimension, clusterer.rules.threshold) == (4, 0.5)
+
+
+def test_vectors_that_can_be_read_only_once_are_read() -> None:
+    rows = np.eye(4, dtype=np.float32)
+    assert QuestionClusterer(dimension=4).assign(iter(rows)).ids == [1, 2, 3, 4]  # type: ignore[arg-type]  # a generator
+
+
+@pytest.mark.parametrize("length", [1e-300, 1e-30, 1e30, 1e300])
+def test_the_length_of_a_vector_says_nothing(length: float) -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    assert clusterer.assign(np.eye(4) * length).ids == clusterer.assign(np.eye(4)).ids == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("given", [None, 5, object()])
+def test_what_holds_no_questions_is_refused_in_words(given: Any) -> None:
+    with pytest.raises(ValueError, match="give a list of texts or of vectors"):
+        QuestionClusterer(dimension=4).assign(given)
+    with pytest.raises(ValueError, match="must be"):
+        QuestionClusterer(dimension=4).nearest(None)  # type: ignore[arg-type]  # what a notebook may pass
+
+
+@pytest.mark.parametrize("wrong", [None, float("nan"), 5, b"bytes", "half \ud800"], ids=repr)
+def test_a_text_beside_a_vector_that_is_none_is_refused_by_its_position(wrong: Any) -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    with pytest.raises(ValueError, match="position 1 are not"):
+        clusterer.assign(np.eye(4)[:3], ["one", wrong, "two"])
+    with pytest.raises(ValueError, match="give a list of texts"):
+        clusterer.assign(np.eye(4)[:3], "abc")
+    assert clusterer.clusters() == []
+
+
+def test_threads_take_turns_with_one_clusterer() -> None:
+    clusterer = QuestionClusterer(dimension=8, threshold=0.9, levels=LevelRules())
+    streams = [np.random.default_rng(seed).normal(size=(60, 3, 8)) for seed in range(4)]
+
+    def assign(stream: Any) -> list[int]:
+        ids = []
+        for rows in stream:
+            ids += clusterer.assign(rows).ids
+            clusterer.nearest(rows[0])
+        return ids
+
+    with ThreadPoolExecutor(len(streams)) as threads:
+        assigned = list(threads.map(assign, streams))
+    assert sum(state.size for state in clusterer.clusters()) == sum(map(len, assigned)) == 4 * 60 * 3
+
+
+def test_a_clusterer_goes_on_in_another_process() -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    clusterer.assign(np.eye(4)[:2])
+    copied = pickle.loads(pickle.dumps(clusterer))
+    assert copied.assign(np.eye(4)).ids == [1, 2, 3, 4]
+    assert len(clusterer.clusters()) == 2
