@@ -200,6 +200,17 @@ class TestDebezium:
         assert decode(self.value(connect, change("c", None, ROW)), updates="skip", text_field=path).text == TEXT
 
 
+@pytest.mark.parametrize("settings", [{}, {"text": "{subject} {text}"}], ids=str)
+def test_a_text_that_an_update_left_out_is_passed_over(settings: dict[str, Any]) -> None:
+    row = {"id": 5, "subject": "Card", "text": "__debezium_unavailable_value"}
+    updated = change("u", row, row)
+    for document in (updated, {"schema": None, "payload": updated}, row | {"__deleted": "false"}):
+        assert passed_over(as_json(document), **settings) == "update"
+    assert decode(as_json(row), envelope="none", **settings).id == "5"
+    asked = "What is __debezium_unavailable_value in my row?"
+    assert decode(as_json(row | {"text": asked}), **settings).text.endswith(asked)
+
+
 def test_a_question_with_the_words_of_a_change_is_no_change() -> None:
     assert decode(as_json({"op": "d", "text": TEXT})).text == TEXT
     assert decode(as_json({"op": "d", "before": 1, "text": TEXT})).text == TEXT

@@ -10,7 +10,7 @@ from questream.errors import BadRecord
 from questream.preparing import Preparation
 from questream.records.formats import Event, Read, open_deserializer
 from questream.records.formats.cloudevents import is_extension
-from questream.records.formats.envelopes import is_framed, opened
+from questream.records.formats.envelopes import UNAVAILABLE, is_framed, opened
 from questream.records.parsing import is_binary, is_visible, plain_number
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import PassedOverReason, Reason, passed_over, undecodable
@@ -88,6 +88,8 @@ class QuestionDecoder:
             text = read.content
         else:
             text, levels = self._find_text(read.content)
+        if UNAVAILABLE in text and levels and self._is_left_out(text, levels[0]):
+            raise passed_over(PassedOverReason.UPDATE)
         found_id = _find_in(levels, self._id_path)
         self._check_text(text)
         if found_id is ABSENT:
@@ -133,6 +135,14 @@ class QuestionDecoder:
                 raise undecodable(Reason.WRONG_TYPE, f"`{self._input.text_field}` must be a string")
         where = self._input.text_field if self._template is None else self._template.shown
         raise undecodable(Reason.MISSING_TEXT, f"the value must hold the question at `{where}`")
+
+    def _is_left_out(self, text: str, row: Any) -> bool:
+        """Whether the text, or a field of it, is what Debezium sends in its place, no text that speaks of that."""
+        if self._template is None or type(row) is str:
+            parts = [text]
+        else:
+            parts = [find(row, path.split(".")) for path in self._template.paths]
+        return self._input.envelope == "auto" and UNAVAILABLE in parts
 
     def _text_in(self, document: Any) -> Any:
         return find(document, self._text_path) if self._template is None else self._template.fill(document)
