@@ -19,7 +19,8 @@ from questream.lab.bench.quality.offline import offline_methods
 from questream.lab.bench.quality.report import print_quality
 from questream.lab.bench.quality.runs import Run, runs_of
 from questream.lab.evaluation.agreement import Agreement, agreement
-from questream.lab.evaluation.online import cluster_in_levels, cluster_online
+from questream.lab.evaluation.levels import cluster_in_levels
+from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of, read_gold
 from questream.library import QuestionClusterer
 from questream.records.files import AS_THEY_STAND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from questream.clustering.rules import Rules
 from questream.deciding.close_calls import with_verdicts
 from questream.encoder import load_judge
 from questream.errors import ModelError, SettingsError
+from questream.lab.evaluation.groups import group_figures
+from questream.lab.evaluation.stream import Stream
+from questream.lab.evaluation.verdicts import RememberingJudge
 from questream.settings import JudgeSettings, load_settings
 
 MARGIN = 0.1
@@ -195,3 +199,19 @@ def test_a_cross_encoder_gives_probabilities(tmp_path: Path) -> None:
     # Alone as beside others, and the same whenever it is loaded.
     assert judge.probabilities(pairs[:1]) == pytest.approx(probabilities[:1], abs=1e-5)
     assert judge.revision.startswith("sha256:")
+
+
+def test_an_evaluation_asks_the_judge_about_each_close_call_once() -> None:
+    texts = ["where is my card", "where is my parcel", "see the card", "see the parcel"]
+    stream = Stream(texts, np.array(at(1, 0.95, 0.97, 0.96), np.float32), np.array([0, 1, 0, 1]))
+    rules = Rules(0.9, 0.9, "cosine", "first", judge_features=False, judge_margin=MARGIN)
+    judge = ByLastWord()
+    alone, _ = group_figures(stream, "file", replace(rules, judge_margin=0.0), [])
+    asked, clustering = group_figures(stream, "file", rules, [np.arange(4)], judge=RememberingJudge(judge))
+    assert (alone.first.after.clusters, asked.first.after.clusters) == (1, 2)
+    assert clustering.after.tolist() == [1, 2, 1, 2]
+    assert next(point.clusters for point in asked.curve if point.threshold == 0.9) == 2
+    # Without texts the levels would be those of one cluster, in which all four are.
+    assert all(level.published.bcubed_precision == 1.0 for level in asked.levels)
+    pairs = [pair for call in judge.calls for pair in call]
+    assert len(pairs) == len(set(pairs)) > 0

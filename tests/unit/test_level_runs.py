@@ -227,7 +227,24 @@ def test_a_name_goes_on_with_what_its_intent_became_unless_that_has_its_own() ->
 
 
 @pytest.mark.parametrize(
-    ("opened", "now", "live", "due"), [(0, 7, 7, False), (0, 8, 8, True), (100, 174, 300, False), (100, 175, 300, True)]
+    ("opened", "now", "live", "due"), [(0, 7, 7, False), (0, 8, 8, True), (100, 137, 300, False), (100, 138, 300, True)]
 )
 def test_a_run_is_due_by_new_clusters_and_their_share(opened: int, now: int, live: int, due: bool) -> None:
     assert is_due(LevelsMark(1, opened, now, live)) is due
+
+
+def test_a_cluster_that_is_new_stays_where_decisions_have_named_it_but_for_a_clear_gain() -> None:
+    random = np.random.default_rng(1)
+    centres = random.normal(size=(12, 16))
+    questions = centres[random.integers(12, size=240)] + random.normal(size=(240, 16)) * 0.8
+    store, calm = MemoryStore(), LevelRules(inertia=2.0)
+    clusterer = QuestionClusterer(dimension=16, threshold=0.95, similarity="cosine", store=store)
+    clusterer.assign(questions[:120])
+    stored = replace(find_anew(store.load("default"), {}, StoredLevels(), calm)[0], version=1)
+    clusterer.assign(questions[120:])
+    mirror = store.load("default")
+    named = standing(mirror, stored, calm)
+    new = [i for i in mirror.ids.tolist() if i > stored.opened and named.path(i)[1].level == 1]
+    assert len(new) > 50
+    found, _ = find_anew(mirror, {}, stored, calm)
+    assert [found.levels.path(i)[1] for i in new] == [named.path(i)[1] for i in new]

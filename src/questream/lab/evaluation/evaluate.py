@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.rules import Rules
+from questream.deciding.close_calls import Judge
 from questream.domain import Matrix
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
@@ -85,9 +86,18 @@ def evaluate_pairs(file: PairFile, encoder: Encoder, rules: Rules, announce: Ann
 
 
 def evaluate_groups(
-    file: GoldFile, encoder: Encoder, rules: Rules, shuffles: int, seed: int, announce: Announce
+    file: GoldFile,
+    encoder: Encoder,
+    rules: Rules,
+    shuffles: int,
+    seed: int,
+    announce: Announce,
+    judge: Judge | None = None,
 ) -> GroupEvaluation:
-    """Cluster the questions online under `rules`, in their first order and in `shuffles` drawn by `seed`."""
+    """Cluster the questions online under `rules`, in their first order and in `shuffles` drawn by `seed`.
+
+    A `judge` is asked about close calls.
+    """
     started = time.perf_counter()
     distinct, rows = _distinct(file.texts)
     vectors = _embed(distinct, encoder, announce)[rows]
@@ -95,7 +105,7 @@ def evaluate_groups(
     order, rows_in_order = time_order(file.asked_at, len(file.texts))
     stream = Stream(file.texts, vectors, file.gold).in_order(rows_in_order)
     shuffled = orders_of(len(stream), shuffles, seed)[1:]
-    figures, clustering = group_figures(stream, order, rules, shuffled, announce)
+    figures, clustering = group_figures(stream, order, rules, shuffled, announce, judge)
     return GroupEvaluation(file, figures, stream, clustering, seconds)
 
 

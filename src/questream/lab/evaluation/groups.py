@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
+from questream.deciding.close_calls import Judge
 from questream.lab.evaluation.agreement import (
     Agreement,
     Labels,
@@ -22,7 +23,8 @@ from questream.lab.evaluation.agreement import (
     mean_agreement,
     spread_agreement,
 )
-from questream.lab.evaluation.online import cluster_in_levels, cluster_online
+from questream.lab.evaluation.levels import cluster_in_levels
+from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
 from questream.operations.confidence import Reliability, cross_fitted, reliability
 
@@ -111,22 +113,24 @@ def group_figures(
     rules: Rules,
     shuffles: Sequence[NDArray[np.intp]],
     announce: Callable[[str], None] = lambda _: None,
+    judge: Judge | None = None,
 ) -> tuple[GroupFigures, Clustering]:
     """Cluster the stream as it stands (`order` says how that is) and in `shuffles`, then at other thresholds.
 
+    A `judge` is asked about close calls, and must be where the rules have a margin for one.
     Also returns the clustering of the stream as it stands.
     """
     announce(f"clustering {len(stream):,} questions")
     started = time.perf_counter()
-    clustering = cluster_online(stream.vectors, rules, stream.texts)
+    clustering = cluster_online(stream.vectors, rules, stream.texts, judge=judge)
     seconds = time.perf_counter() - started
     shuffled = []
     for number, shuffle in enumerate(shuffles, start=1):
         announce(f"shuffle {number} of {len(shuffles)}")
         other = stream.in_order(shuffle)
-        shuffled.append(_figures(cluster_online(other.vectors, rules, other.texts), other))
+        shuffled.append(_figures(cluster_online(other.vectors, rules, other.texts, judge=judge), other))
     announce("intents and topics")
-    levels = level_figures(stream, rules)
+    levels = level_figures(stream, rules, judge=judge)
     announce("other thresholds")
     figures = GroupFigures(
         order=order,
@@ -135,7 +139,7 @@ def group_figures(
         shuffled_mean=_over(shuffled, mean_agreement),
         shuffled_spread=_over(shuffled, spread_agreement),
         by_size=agreement_by_size(clustering.after, stream.gold),
-        curve=_curve(stream, rules),
+        curve=_curve(stream, rules, judge),
         levels=levels,
         reliability=reliability_of_joins(clustering, stream),
         seconds=seconds,
@@ -143,10 +147,12 @@ def group_figures(
     return figures, clustering
 
 
-def level_figures(stream: Stream, rules: Rules, level_rules: LevelRules = LEVEL_RULES) -> list[LevelFigures]:
+def level_figures(
+    stream: Stream, rules: Rules, level_rules: LevelRules = LEVEL_RULES, judge: Judge | None = None
+) -> list[LevelFigures]:
     """Intents and topics above the clusters of `rules`, in the order of the stream."""
     found = []
-    for level, clustering in cluster_in_levels(stream.vectors, rules, level_rules).items():
+    for level, clustering in cluster_in_levels(stream.vectors, rules, level_rules, stream.texts, judge).items():
         figures = _figures(clustering, stream)
         half = len(stream) // 2
         changed = clustering.changed[half:]
@@ -177,14 +183,17 @@ def joined_their_group(published: Labels, gold: Labels) -> NDArray[np.bool_]:
     return right
 
 
-def _curve(stream: Stream, rules: Rules) -> list[CurvePoint]:
+def _curve(stream: Stream, rules: Rules, judge: Judge | None) -> list[CurvePoint]:
     around = np.linspace(rules.threshold - _AROUND, rules.threshold + _AROUND, 21).round(3).tolist()
     grid = _GRID if rules.threshold >= _GRID[0] else around
     points = []
     for threshold in sorted({*grid, rules.threshold}):
         merge_threshold = threshold + (rules.merge_threshold - rules.threshold)
         clustering = cluster_online(
-            stream.vectors, replace(rules, threshold=threshold, merge_threshold=merge_threshold), stream.texts
+            stream.vectors,
+            replace(rules, threshold=threshold, merge_threshold=merge_threshold),
+            stream.texts,
+            judge=judge,
         )
         found = _figures(clustering, stream)
         points.append(

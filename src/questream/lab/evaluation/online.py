@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node
 from questream.clustering.rules import Rules
+from questream.deciding.close_calls import Judge
 from questream.domain import Matrix
-from questream.lab.evaluation.agreement import numbered
 from questream.lab.evaluation.stream import Clustering
 from questream.library import BATCH_QUESTIONS, QuestionClusterer
 from questream.store.reference.store import MemoryStore
@@ -24,15 +23,18 @@ def cluster_online(
     *,
     workers: int = 1,
     batch_questions: int = BATCH_QUESTIONS,
+    judge: Judge | None = None,
 ) -> Clustering:
     """The cluster of each unit vector (n, d), as published and after the stream, in micro-batches.
 
     `workers` on one store take the batches in turns: each looks at the clusters as they stood at its own last batch,
-    and learns of the others' when it commits. `texts` are those of the vectors; without them there is no second look.
+    and learns of the others' when it commits. `texts` are those of the vectors; without them there is no second look,
+    and no `judge` is asked.
     """
     store = MemoryStore()
     clusterers = [
-        QuestionClusterer(dimension=vectors.shape[1], store=store, **options_of(rules)) for _ in range(workers)
+        QuestionClusterer(dimension=vectors.shape[1], store=store, judge=judge, **options_of(rules))
+        for _ in range(workers)
     ]
     published: list[int] = []
     similarities: list[float] = []
@@ -46,23 +48,7 @@ def cluster_online(
     return Clustering(np.array(published, np.int64), after, np.array(similarities))
 
 
-def cluster_in_levels(vectors: Matrix, rules: Rules, level_rules: LevelRules) -> dict[str, Clustering]:
-    """Intent and topic of each unit vector (n, d), as published and after the stream, by the level's name."""
-    clusterer = QuestionClusterer(dimension=vectors.shape[1], levels=level_rules, **options_of(rules))
-    paths: list[tuple[Node, ...]] = []
-    for start in range(0, len(vectors), BATCH_QUESTIONS):
-        paths += clusterer.assign(vectors[start : start + BATCH_QUESTIONS]).paths
-    clusterer.regroup()
-    after = [clusterer.path(survivor) for survivor in clusterer.survivors([path[0].number for path in paths])]
-    return {name: _clustering(paths, after, level) for level, name in enumerate(LEVEL_NAMES, start=1)}
-
-
 def options_of(rules: Rules) -> dict[str, Any]:
     """The rules as a `QuestionClusterer` takes them: all that say where a question goes."""
     beside = {"confidence", "routing_precision"}
     return {one.name: getattr(rules, one.name) for one in fields(rules) if one.name not in beside}
-
-
-def _clustering(published: Sequence[tuple[Node, ...]], after: Sequence[tuple[Node, ...]], level: int) -> Clustering:
-    numbers = numbered([*(path[level] for path in published), *(path[level] for path in after)])
-    return Clustering(numbers[: len(published)], numbers[len(published) :])

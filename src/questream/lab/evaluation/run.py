@@ -8,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from questream.deciding.config import rules_of
-from questream.encoder import load_encoder
+from questream.encoder import load_encoder, load_judge
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
 from questream.lab.evaluation.report.page import Evaluation, Subject
+from questream.lab.evaluation.verdicts import RememberingJudge
 from questream.records.files import FileTexts, holds_pairs
 from questream.settings import Settings
 
@@ -33,6 +34,8 @@ def evaluate_files(
     """What was evaluated, and what came of it by the name of the file. Raises ModelError."""
     announce("loading the model")
     encoder = load_encoder(settings.model)
+    judge = load_judge(settings.judge, settings.model.device)
+    remembering = None if judge is None else RememberingJudge(judge)
     rules = rules_of(settings, encoder)
     evaluations: dict[str, Evaluation] = {}
     for path, file in files.items():
@@ -40,7 +43,7 @@ def evaluate_files(
         if isinstance(file, PairFile):
             evaluations[str(path)] = evaluate_pairs(file, encoder, rules, announce)
         else:
-            evaluations[str(path)] = evaluate_groups(file, encoder, rules, shuffles, seed, announce)
+            evaluations[str(path)] = evaluate_groups(file, encoder, rules, shuffles, seed, announce, remembering)
     by_name = settings.clusters.threshold is None and encoder.preset is None
     subject = Subject(
         model=encoder.name,

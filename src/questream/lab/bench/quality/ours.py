@@ -10,7 +10,8 @@ from questream.clustering.levels import LEVEL_NAMES, LevelRules
 from questream.clustering.rules import Linkage, Rules
 from questream.lab.bench.quality.method import Method
 from questream.lab.calibration import propose_threshold
-from questream.lab.evaluation.online import cluster_in_levels, cluster_online
+from questream.lab.evaluation.levels import cluster_in_levels
+from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
 from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 
@@ -49,7 +50,7 @@ def level_method(name: str) -> str:
 
 
 def _of_level(stream: Stream, threshold: float, *, name: str) -> Clustering:
-    return cluster_in_levels(stream.vectors, Rules(threshold, threshold), LevelRules())[name]
+    return cluster_in_levels(stream.vectors, Rules(threshold, threshold), LevelRules(), stream.texts)[name]
 
 
 def simpler_methods() -> list[Method]:
