@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.server.access import Role
-from questream.server.api.clusters import Cluster, as_model, etag_of
+from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
 from questream.server.operating import (
     Merging,
     Naming,
@@ -149,6 +149,8 @@ def operation_of(request: AnyRequest, scope: Scope) -> Operation:
     cluster_id = read_cluster_id(request.cluster_id)
     match request:
         case RepresentRequest():
+            # Before Kafka is read, which takes seconds.
+            find_cluster(scope, cluster_id)
             found = scope.services.asking.chosen(scope.namespace, request.question_id, request.text)
             return Representing(cluster_id, found.text, found.place, found.cluster_id)
         case LabelRequest():
