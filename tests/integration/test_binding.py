@@ -97,6 +97,17 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         ]
         monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
         flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+        effect = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json["effect"]
+        counts = ("decisions", "decisions_moved", "members", "members_moved", "unread")
+        assert [effect[name] for name in counts] == [4, 1, 4, 1, 0]
+        places = {"before": by_id["qlost"], "after": None}
+        assert effect["moving"] == [{"question_id": "qlost", "text": LOST} | places] * 2
+        assert {one["text"] for one in effect["staying"]} == {CARD}
+        few = questream("clusters", "reject", "qlost", "--dry-run", "--json", "--questions", "2", *flags)
+        assert few.json["effect"]["decisions"] == 1
+        told = questream("clusters", "merge", by_id["qa"], by_id["qpin"], "--dry-run", *flags).out
+        assert "of 5 questions that were decided there lately 1 would go elsewhere; of 5 kept members 1" in told
+        assert f"would move: {by_id['qpin']} -> {by_id['qa']}: {PIN}" in told
         # Where all is near enough, the next best is the only other one.
         flags.append("--clusters.threshold=-1")
         shown = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json

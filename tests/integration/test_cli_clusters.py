@@ -272,6 +272,9 @@ def test_a_label_and_a_route_are_set_kept_and_removed(filled: str) -> None:
 def test_two_clusters_are_merged_by_an_operation(filled: str) -> None:
     previewed = questream("clusters", "merge", "c3", "c1", "--dry-run", "--json", f"--redis.url={filled}")
     assert (previewed.json["operation"], previewed.json["survivor"]) == (None, "c1")
+    # Without Kafka nobody knows the questions.
+    assert "effect" not in previewed.json
+    assert "what it would do with questions is not known" in previewed.err
     by_ann = ("--actor", "ann", "--reason", "same", "--id", "m1", "--json", f"--redis.url={filled}")
     outcome = questream("clusters", "merge", "c3", "c1", *by_ann)
     told = outcome.json

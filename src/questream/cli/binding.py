@@ -10,13 +10,16 @@ import typer
 
 from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
 from questream.cli.decisions import (
+    LOOKED_AT,
     ActorOption,
     Asked,
     DryRunOption,
     IdOption,
+    LookedAtOption,
     ReasonOption,
     YesOption,
     decide_in,
+    print_proposed,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 
@@ -52,6 +55,7 @@ def reject(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +64,7 @@ def reject(
     Example: questream clusters reject q-4711 --reason "asks for a refund"
     """
     del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     of = None if cluster is None else number_of(cluster)
     _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found), _with_next_best)
 
@@ -79,6 +83,7 @@ def move(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,7 +92,7 @@ def move(
     Example: questream clusters move q-4711 q-4712 c42
     """
     del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
     _decide(asked, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
 
@@ -104,6 +109,7 @@ def split(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -112,7 +118,7 @@ def split(
     Example: questream clusters split c17 q-4711 q-4712
     """
     del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     whole = number_of(cluster)
     _decide(asked, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
 
@@ -180,9 +186,13 @@ def _decide(
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
     looked_up: LookUp = _as_found,
 ) -> None:
+    from questream.deciding.config import rules_of
+    from questream.operations import Decisions
     from questream.operations.asking import require_same_model
     from questream.tools.asking import encoder_of
     from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.decisions import preview
+    from questream.tools.previewing import effect_of_binding
     from questream.tools.questions import given_questions, known_questions
 
     if not question_ids and not texts:
@@ -195,4 +205,13 @@ def _decide(
     found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
     found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
     known = looked_up(asked.settings, store, chosen, encoder, found)
-    decide_in(store, chosen, asked, lambda decisions: propose(decisions, known))
+    if not asked.dry_run:
+        decide_in(store, chosen, asked, lambda decisions: propose(decisions, known))
+        return
+    decisions, rules = Decisions(store, chosen, asked.by), rules_of(asked.settings, encoder)
+    proposed = preview(decisions, chosen, propose(decisions, known))
+    print_proposed(
+        proposed,
+        asked.as_json,
+        lambda: effect_of_binding(asked.settings, store, chosen, encoder, rules, proposed, asked.looked_at),
+    )

@@ -22,17 +22,22 @@ if TYPE_CHECKING:
     from questream.operations.deciding import Propose
     from questream.settings import Settings
     from questream.store.protocol import ProposedOperation, Store
+    from questream.tools.previewing import Effect
 
 ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
 IdOption = Annotated[str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+LookedAtOption = Annotated[
+    int, typer.Option("--questions", min=0, help="With --dry-run: try it on so many of the last decisions.")
+]
+LOOKED_AT = 10_000
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What every command that decides is given."""
+    """What every command that decides is given; a dry run is tried on `looked_at` of the last decisions."""
 
     settings: Settings
     namespace: str | None
@@ -41,6 +46,7 @@ class Asked:
     id: str | None
     dry_run: bool
     as_json: bool
+    looked_at: int = 0
 
     @property
     def by(self) -> By:
@@ -272,6 +278,31 @@ def decide_in(
     decisions = Decisions(store, namespace, asked.by)
     found = (preview if asked.dry_run else decide)(decisions, namespace, propose(decisions))
     print_decided(found, asked.as_json, beside)
+
+
+def print_proposed(found: ProposedOperation, as_json: bool, effect_of: Callable[[], Effect]) -> None:
+    """An operation that would be committed, and what it would do with the questions that came lately."""
+    try:
+        effect = effect_of()
+    except QuestreamError as error:
+        remark(f"what it would do with questions is not known: {error}")
+        print_decided(found, as_json)
+        return
+    print_decided(found, as_json, {"effect": effect.document()})
+    if not as_json:
+        _print_effect(effect)
+
+
+def _print_effect(effect: Effect) -> None:
+    print_line(
+        f"of {effect.decisions:,} questions that were decided there lately {effect.decisions_moved:,} would go"
+        f" elsewhere; of {effect.members:,} kept members {effect.members_moved:,}"
+    )
+    if effect.unread:
+        print_line(f"{effect.unread:,} cannot be read again")
+    for title, examples in (("would move", effect.moving), ("would stay", effect.staying)):
+        for one in examples:
+            print_line(f"{title}: {one.before or 'none'} -> {one.after or 'none'}: {printable(one.text)}")
 
 
 def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: Mapping[str, Any] | None = None) -> None:

@@ -9,13 +9,15 @@ import typer
 
 from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
 from questream.cli.decisions import (
+    LOOKED_AT,
     ActorOption,
     Asked,
     DryRunOption,
     IdOption,
+    LookedAtOption,
     ReasonOption,
     decide_parting,
-    print_decided,
+    print_proposed,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, printable, remark
@@ -42,6 +44,7 @@ def merge(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +55,7 @@ def merge(
 
     Example: questream clusters merge c17 c42 --reason "the same question"
     """
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     merge_as_asked(asked, number_of(cluster), number_of(other), None if keep is None else number_of(keep), yes)
 
 
@@ -96,7 +99,12 @@ def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bo
     decisions = Decisions(store, chosen, asked.by)
     propose = decisions.merge(one, other, may_drop, keep=keep)
     if asked.dry_run:
-        print_decided(preview(decisions, chosen, propose), asked.as_json)
+        from questream.tools.previewing import effect_of_merge
+
+        found = preview(decisions, chosen, propose)
+        print_proposed(
+            found, asked.as_json, lambda: effect_of_merge(asked.settings, store, chosen, found, asked.looked_at)
+        )
         return
     try:
         done = decide(decisions, chosen, propose)

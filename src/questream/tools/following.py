@@ -53,14 +53,16 @@ def following(settings: Settings, begin_at: Literal["beginning", "end"], *, with
         yield Following(consumer, start_at(consumer, settings.kafka.output_topic, begin_at), text_of)
 
 
-def recent(settings: Settings, namespace: str, limit: int, *, with_texts: bool) -> list[Seen]:
-    """The newest decisions of a namespace, the newest first, among the last thousand records of each partition.
+def recent(
+    settings: Settings, namespace: str, limit: int, *, with_texts: bool, records: int = _RECENT_RECORDS
+) -> list[Seen]:
+    """The newest decisions of a namespace, the newest first, among so many last records of each partition.
 
     Raises KafkaUnavailable or KafkaRefused.
     """
     with ExitStack() as opened:
         consumer = opened.enter_context(open_reader(settings))
-        start_before_end(consumer, settings.kafka.output_topic, _RECENT_RECORDS)
+        start_before_end(consumer, settings.kafka.output_topic, records)
         found: list[tuple[str, dict[str, Any]]] = []
         for message in read_to_end(consumer):
             decision = read_decision(message.value)
