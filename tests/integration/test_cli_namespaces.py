@@ -68,7 +68,11 @@ def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
     assert (shown["settings_differ"], shown["rules"]["retention_seconds"]["value"]) == ([], 60.0)
     assert "max_clusters" in questream("namespaces", "show", "default", redis).out
 
+    precise = questream("namespaces", "set", "default", "routing_precision=0.9", redis, "--dry-run")
+    assert "without `questream namespaces calibrate default` no question is routed" in precise.err
+
     more = questream("namespaces", "set", "default", "linkage=average", redis)
+    assert more.err == ""
     assert "operation 2: rules threshold=0.95, max_clusters=0 -> threshold=0.95, linkage=average" in more.out
     undone = questream("undo", "1", "--json", redis).json
     assert undone["rules"]["after"] == {"linkage": "average"}

@@ -115,6 +115,8 @@ def set_rules(
     if effect is not None and not as_json:
         for name, value in effect.items():
             print_line(f"{name}: {_shown([' '.join(pair) for pair in value] if name == 'examples' else value)}")
+    if values.get("routing_precision") and not (values.get("confidence") or store.rules(chosen).confidence):
+        remark(f"no confidence is fitted: without `questream namespaces calibrate {chosen}` no question is routed")
 
 
 @namespaces.command("calibrate")
