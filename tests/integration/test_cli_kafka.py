@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import subprocess
@@ -256,10 +255,9 @@ def test_a_rate_spreads_the_questions_evenly(kafka: KafkaServer, topics: MakeTop
     path.write_text("".join(f"question {number}\n" for number in range(6)))
     outcome = questream("produce", str(path), "--rate", "5", "--json", *flags(kafka, mine))
     assert outcome.code == 0
+    # From the first, which waits for nothing, to the sixth; tests/unit/test_producing_pace.py has the times between.
     assert outcome.json["seconds"] >= 1.0
-    times = [message.timestamp for message in read_all(kafka, mine.input_topic, 6)]
-    assert times[-1] - times[0] >= 850
-    assert all(after - before >= 50 for before, after in itertools.pairwise(times))
+    assert len(read_all(kafka, mine.input_topic, 6)) == 6
 
 
 def test_a_mistake_in_the_file_is_told_by_its_line_without_the_text(

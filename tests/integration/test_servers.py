@@ -119,7 +119,7 @@ def test_topics_of_two_tests_differ_and_the_cluster_topic_is_compacted(
     configuration = str(admin.describe_configs([resource]))
     admin.close()
     created = [name for name in second.settings().values() if name != second.event_topic]
-    assert [partitions[name] for name in created] == [3, 3, 1, 1, 1]
+    assert [partitions[name] for name in created] == [3, 3, 1, 1, 1, 3]
     assert re.search(r"cleanup\.policy.{0,40}compact", configuration)
 
 

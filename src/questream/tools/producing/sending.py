@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,7 @@ def send_file(
     retention = _Retention(topic, report)
     with open_producer(records.settings) as producer:
         outbox = _Outbox(producer, topic, file, report, refuse)
-        pace = _Pace(rate)
+        pace = Pace(rate)
         try:
             for one in records.read(file, refuse):
                 pace.wait()
@@ -135,21 +136,28 @@ class _Retention:
         self._first_kept_ms = 0
 
 
-class _Pace:
-    """Lets pass so many per second, evenly."""
+class Pace:
+    """Lets pass so many per second, evenly; None for as many as come."""
 
-    def __init__(self, rate: float | None) -> None:
+    def __init__(
+        self,
+        rate: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._seconds = 1.0 / rate if rate else 0.0
-        self._next = time.monotonic() - self._seconds
+        self._clock = clock
+        self._sleep = sleep
+        self._next = clock() - self._seconds
 
     def wait(self) -> None:
         """Return when the next one is due."""
         if not self._seconds:
             return
-        now = time.monotonic()
+        now = self._clock()
         # What a pause has cost is not caught up in one burst.
         self._next = max(self._next + self._seconds, now - _CATCH_UP_SECONDS)
-        time.sleep(max(0.0, self._next - now))
+        self._sleep(max(0.0, self._next - now))
 
 
 class _Outbox:
