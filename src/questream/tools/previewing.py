@@ -117,14 +117,19 @@ def _effect(
         unread=unread,
         labels=sorted({ruling.label for ruling in proposed.before.values() if ruling.label}),
         routes=sorted({ruling.route for ruling in proposed.before.values() if ruling.route}),
-        moving=[_example(*one) for one in moving[:EXAMPLES]],
-        staying=[_example(*one) for one in staying[:EXAMPLES]],
+        moving=_examples(moving),
+        staying=_examples(staying),
     )
 
 
-def _example(one: Asked, places: tuple[int | None, int | None]) -> Example:
-    before, after = (None if place is None else format_cluster_id(place) for place in places)
-    return Example(one.question_id, one.text, before, after)
+def _examples(found: Sequence[tuple[Asked, tuple[int | None, int | None]]]) -> list[Example]:
+    """The first few; a question that is both a member and decided lately stands there once."""
+
+    def named(place: int | None) -> str | None:
+        return None if place is None else format_cluster_id(place)
+
+    examples = (Example(one.question_id, one.text, named(before), named(after)) for one, (before, after) in found)
+    return list(dict.fromkeys(examples))[:EXAMPLES]
 
 
 def _goes_to(mirror: Mirror, rules: Rules, vector: Vector, text: str) -> int | None:
