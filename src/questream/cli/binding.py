@@ -161,13 +161,6 @@ def represent(
 LookUp = Callable[["Settings", "Store", str, "Encoder", "list[KnownQuestion]"], "list[KnownQuestion]"]
 
 
-def _as_found(
-    settings: Settings, store: Store, namespace: str, encoder: Encoder, found: list[KnownQuestion]
-) -> list[KnownQuestion]:
-    del settings, store, namespace, encoder
-    return found
-
-
 def _with_next_best(
     settings: Settings, store: Store, namespace: str, encoder: Encoder, found: list[KnownQuestion]
 ) -> list[KnownQuestion]:
@@ -184,7 +177,7 @@ def _decide(
     texts: Sequence[str],
     cluster_id: int | None,
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
-    looked_up: LookUp = _as_found,
+    look_up: LookUp | None = None,
 ) -> None:
     from questream.deciding.config import rules_of
     from questream.operations import Decisions
@@ -204,12 +197,13 @@ def _decide(
     require_same_model(store, chosen, encoder)
     found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
     found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
-    known = looked_up(asked.settings, store, chosen, encoder, found)
+    if look_up is not None:
+        found = look_up(asked.settings, store, chosen, encoder, found)
     if not asked.dry_run:
-        decide_in(store, chosen, asked, lambda decisions: propose(decisions, known))
+        decide_in(store, chosen, asked, lambda decisions: propose(decisions, found))
         return
     decisions, rules = Decisions(store, chosen, asked.by), rules_of(asked.settings, encoder)
-    proposed = preview(decisions, chosen, propose(decisions, known))
+    proposed = preview(decisions, chosen, propose(decisions, found))
     print_proposed(
         proposed,
         asked.as_json,

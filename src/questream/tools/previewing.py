@@ -80,21 +80,20 @@ def effect_of_binding(
     `most` is how many of the namespace's last decisions are looked at. Raises KafkaUnavailable or KafkaRefused.
     """
     asked, unread = _questions(settings, store, namespace, proposed, most)
-    before, after = store.load(namespace), store.load(namespace)
-    after.apply(
+    mirror = store.load(namespace)
+    rules = rules.in_force(mirror.rules)
+    texts = [one.text for one in asked]
+    vectors = encoder.encode(texts) if texts else ()
+    before = [_goes_to(mirror, rules, *question) for question in zip(vectors, texts, strict=True)]
+    mirror.apply(
         ClusterMoved(
-            cluster_id, after.member_count(cluster_id), after.vector_sum(cluster_id), exemplars=ruling.exemplars
+            cluster_id, mirror.member_count(cluster_id), mirror.vector_sum(cluster_id), exemplars=ruling.exemplars
         )
         for cluster_id, ruling in proposed.after.items()
-        if cluster_id in after.row_of
+        if cluster_id in mirror.row_of
     )
-    rules = rules.in_force(before.rules)
-    vectors = encoder.encode([one.text for one in asked]) if asked else ()
-    places = [
-        (_goes_to(before, rules, vector, one.text), _goes_to(after, rules, vector, one.text))
-        for one, vector in zip(asked, vectors, strict=True)
-    ]
-    return _effect(proposed, asked, places, unread)
+    after = [_goes_to(mirror, rules, *question) for question in zip(vectors, texts, strict=True)]
+    return _effect(proposed, asked, list(zip(before, after, strict=True)), unread)
 
 
 def effect_of_merge(settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int) -> Effect:
