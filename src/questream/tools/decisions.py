@@ -55,8 +55,9 @@ def reviewed(store: Store, namespace: str, path: Path, by: By) -> tuple[Decision
 
 
 def known_as(store: Store, namespace: str, id_: str) -> Operation | None:
-    """The operation that had this id first, if it is kept."""
-    return next((one for one in store.operations(namespace, OPERATIONS_KEPT) if one.id == id_), None)
+    """The operation that had this id first, if it is kept; None where no id is given."""
+    kept = store.operations(namespace, OPERATIONS_KEPT) if id_ else []
+    return next((one for one in kept if one.id == id_), None)
 
 
 def history(store: Store, namespace: str, limit: int, cluster_id: int | None = None) -> list[Operation]:

@@ -19,8 +19,7 @@ from questream.server.api.operations import ClusterId, DryRun, OperationId, Reas
 from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
-from questream.store.protocol import OPERATIONS_KEPT
-from questream.tools.decisions import as_document
+from questream.tools.decisions import as_document, known_as
 
 router = APIRouter(tags=["operations"])
 
@@ -83,8 +82,7 @@ def _known(scope: Scope, request: QuestionsRequest) -> Operation | None:
 
     Raises Refused where that was another kind.
     """
-    kept = scope.services.store.operations(scope.namespace, OPERATIONS_KEPT) if request.id else []
-    found = next((one for one in kept if one.id == request.id), None)
+    found = known_as(scope.services.store, scope.namespace, request.id)
     if found is not None and found.kind != request.op:
         raise id_was_given()
     return found
