@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, is_level, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -122,11 +121,11 @@ def _label_from(path: Path, asked: Asked, yes: bool) -> None:
     decisions, propose = reviewed(store, chosen, path, by)
     found: Operation | ProposedOperation = preview(decisions, chosen, propose)
     if not asked.dry_run:
-        known = known_as(store, chosen, by.id) if by.id else None
+        known = known_as(store, chosen, by.id)
         if known is None and found.after and not yes:
             for cluster_id, after in found.after.items():
                 remark(f"c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
-            if not sys.stdin.isatty() or not typer.confirm(f"Change {len(found.after):,} clusters?", err=True):
+            if not agrees(f"Change {len(found.after):,} clusters?"):
                 raise QuestreamError("nothing was changed", "say --yes to change without being asked")
         if known is not None or found.after:
             found = decide(decisions, chosen, propose)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from questream.cli.clusters import ExportFormat, NamespaceOption, chosen_format
 from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import destination, print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, destination, print_json, print_line, print_table, printable, remark
 from questream.cli.streams import as_utf8
 from questream.errors import QuestreamError
 
@@ -48,8 +47,8 @@ def import_(
     changed = [one for one in plan.intents if one.is_changed]
     if not as_json:
         _print_plan(as_document(plan, []))
-    may_ask = sys.stdin.isatty() and file != Path("-")
-    if changed and not (dry_run or yes or (may_ask and typer.confirm(f"Import {len(changed):,} intents?", err=True))):
+    # A file on stdin leaves nothing to answer with.
+    if changed and not (dry_run or yes or (file != Path("-") and agrees(f"Import {len(changed):,} intents?"))):
         raise QuestreamError("nothing was changed", "say --yes to import without being asked")
     done = [] if dry_run else commit_import(store, chosen, asked.by, plan)
     if as_json:

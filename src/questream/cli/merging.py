@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,7 @@ from questream.cli.decisions import (
     print_proposed,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, printable, remark
+from questream.cli.output import agrees, print_json, print_line, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -91,9 +90,7 @@ def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bo
 
     def may_drop(survivor: ClusterState, loser: ClusterState) -> bool:
         remark(f"c{survivor.cluster_id} stays with {_naming(survivor)}; c{loser.cluster_id} loses {_naming(loser)}")
-        if yes or asked.dry_run or not sys.stdin.isatty():
-            return yes or asked.dry_run
-        return typer.confirm(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?", default=False, err=True)
+        return yes or asked.dry_run or agrees(f"Merge c{loser.cluster_id} into c{survivor.cluster_id}?")
 
     store, chosen = open_namespace(asked.settings, asked.namespace)
     decisions = Decisions(store, chosen, asked.by)

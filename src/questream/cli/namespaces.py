@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption, decide_in
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import print_json, print_line, print_table, printable, remark
+from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
 
 namespaces = typer.Typer(
@@ -185,7 +184,7 @@ def delete(
     told = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
     if not as_json:
         print_line(f"{printable(chosen)}: {found.sizes.clusters:,} clusters, {found.sizes.aliases:,} aliases")
-    if not (dry_run or yes) and (not sys.stdin.isatty() or not typer.confirm("Delete it for good?", err=True)):
+    if not (dry_run or yes or agrees("Delete it for good?")):
         raise QuestreamError("nothing was deleted", "say --yes to delete without being asked")
     records = None if dry_run else delete_namespace(settings, store, chosen)
     if as_json:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import orjson
+import typer
 
 from questream.cli.streams import is_utf8, writable
 from questream.errors import QuestreamError
@@ -59,6 +60,11 @@ def remark(text: str) -> None:
     """A line on stderr: not part of what a program reads."""
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
+
+
+def agrees(question: str) -> bool:
+    """Whether somebody says yes to it, asked on stderr; without a terminal nobody does."""
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import typer
 
 from questream.cli.binding import clusters
 from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
@@ -21,7 +18,7 @@ from questream.cli.decisions import (
     decide_in,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
-from questream.cli.output import remark
+from questream.cli.output import agrees, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
@@ -112,10 +109,10 @@ def forget(
     store, chosen = open_namespace(asked.settings, namespace)
     decisions = Decisions(store, chosen, asked.by)
     forgets = preview(decisions, chosen, decisions.forget(number)).forgets
-    known = known_as(store, chosen, asked.by.id) if asked.by.id else None
+    known = known_as(store, chosen, asked.by.id)
     if forgets is not None and not dry_run and known is None and not yes:
         remark(f"c{forgets.cluster_id} and {len(forgets.aliases):,} that it absorbed lose their texts, for ever")
-        if not sys.stdin.isatty() or not typer.confirm("Erase them?", err=True):
+        if not agrees("Erase them?"):
             raise QuestreamError("nothing was erased", "say --yes to erase without being asked")
     aliases = [f"c{alias}" for alias in forgets.aliases] if forgets is not None else []
     decide_in(store, chosen, asked, lambda by: by.forget(number), {"absorbed": aliases})
