@@ -11,8 +11,9 @@ from typing import Any
 
 from tests.kit.checker.clusters import root_of
 from tests.kit.checker.evidence import Entry
+from tests.kit.checker.operations import forgotten, published_operations
 from tests.kit.checker.published import Run
-from tests.kit.checker.rules import Rules
+from tests.kit.checker.rules import Operated, Rules
 from tests.kit.checker.violation import Promise, Violation
 
 
@@ -48,26 +49,24 @@ def check_corrections(run: Run, rules: Rules) -> Iterator[Violation]:
 
 def _check_steps(run: Run, rules: Rules, made: list[Correction]) -> Iterator[Violation]:
     """Nothing is said of namespaces with operations that the store forgot, or gave another number after a loss."""
-    given = {(one.namespace, one.id): one.number for one in rules.operated}
-    stood = {(entry.key or b"", json.loads(entry.value or b"")["id"]): entry for entry in run.evidence.operations or ()}
-    unclear = {name for (name, id_), number in given.items() if number and _number(stood, name, id_) != number}
+    published = published_operations(run.evidence)
+    answered: dict[str, list[Operated]] = {}
+    for one in rules.operated:
+        if one.number:
+            answered.setdefault(one.namespace, []).append(one)
+    unclear = {name for name, operated in answered.items() if forgotten(operated, published.get(name, ()))}
     at = {
         (namespace, decision.told["question_id"]): decision.number
         for namespace in run.namespaces
         for decision in run.decided_in(namespace)
     }
-    for one in made:
-        asked = one.namespace, one.question_id
-        if one.namespace in unclear or asked not in at:
+    for step in made:
+        asked = step.namespace, step.question_id
+        if step.namespace in unclear or asked not in at:
             continue
-        if _root(run, one.namespace, at[asked]) != _root(run, one.namespace, one.before):
-            yield _broken(one, "moved a question from where it was not")
-        at[asked] = one.after
-
-
-def _number(stood: Mapping[tuple[bytes, str], Entry], namespace: str, id_: str) -> int | None:
-    entry = stood.get((namespace.encode(), id_))
-    return None if entry is None else int(json.loads(entry.value or b"")["operation"])
+        if _root(run, step.namespace, at[asked]) != _root(run, step.namespace, step.before):
+            yield _broken(step, "moved a question from where it was not")
+        at[asked] = step.after
 
 
 def _root(run: Run, namespace: str, number: int | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.kit.checker.evidence import Evidence
 from tests.kit.checker.published import Run
-from tests.kit.checker.rules import Floats, Rules
+from tests.kit.checker.rules import Floats, Operated, Rules
 from tests.kit.checker.stored import Stored
 from tests.kit.checker.violation import Promise, Violation
 
@@ -67,6 +67,12 @@ def published_operations(evidence: Evidence) -> dict[str, list[Published]]:
     for entry in evidence.operations or ():
         found.setdefault((entry.key or b"").decode(), []).append(_published(json.loads(entry.value or b"")))
     return found
+
+
+def forgotten(known: Iterable[Operated], operations: Sequence[Published]) -> list[Operated]:
+    """Those of a namespace that were not published, or got another number after a loss than was answered."""
+    numbers = {one.id: one.number for one in operations}
+    return [one for one in known if one.id not in numbers or one.number not in (0, numbers[one.id])]
 
 
 def names_given(operations: Sequence[Published]) -> set[tuple[str | None, str | None]]:

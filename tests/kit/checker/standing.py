@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.kit.checker.clusters import root_of
-from tests.kit.checker.operations import Exemplar, Published, Ruled, names_given, published_operations, unit
+from tests.kit.checker.operations import (
+    Exemplar,
+    Published,
+    Ruled,
+    forgotten,
+    names_given,
+    published_operations,
+    unit,
+)
 from tests.kit.checker.published import Decision, Run
 from tests.kit.checker.rules import Floats, Operated, Rules
 from tests.kit.checker.stored import Stored
@@ -66,10 +74,8 @@ def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
     and one that got another number may have lost it: nothing is said of these.
     """
     for namespace, operations in published_operations(run.evidence).items():
-        numbers = {one.id: one.number for one in operations}
         known = [one for one in rules.operated if one.namespace == namespace]
-        forgotten = [one for one in known if one.id not in numbers or one.number not in (0, numbers[one.id])]
-        standing = _Standing(run, namespace, decided(operations), operations, forgotten)
+        standing = _Standing(run, namespace, decided(operations), operations, forgotten(known, operations))
         yield from standing.check_rules()
         yield from standing.check_bound()
         yield from standing.check_namings()
