@@ -28,8 +28,34 @@ def test_a_call_that_nothing_holds_back_has_its_time() -> None:
     assert GuardedCall("transaction", -1.0, None).left_seconds < 0
 
 
-def test_batches_get_smaller_until_each_is_published_in_time_and_grow_again() -> None:
+def full_pace() -> Pace:
+    """A pace that no quota has slowed down, of 256 by now."""
     pace = Pace(256, target_seconds=5)
+    while pace.limit < 256:
+        pace.published(pace.limit, 0.0)
+    return pace
+
+
+def test_the_first_batches_are_small_and_double_while_nothing_holds_them_back() -> None:
+    pace = Pace(256, target_seconds=5)
+    sizes = [pace.limit]
+    while sizes[-1] < 256:
+        pace.published(pace.limit, 0.0)
+        sizes.append(pace.limit)
+    assert sizes == [16, 32, 64, 128, 256]
+    assert Pace(8, target_seconds=5).limit == 8
+
+
+def test_no_batch_doubles_once_a_quota_held_one_back() -> None:
+    pace = Pace(256, target_seconds=5)
+    pace.published(16, 10)
+    assert pace.limit == 8
+    pace.published(8, 0.0)
+    assert pace.limit == 10
+
+
+def test_batches_get_smaller_until_each_is_published_in_time_and_grow_again() -> None:
+    pace = full_pace()
     sizes = []
     # A tenth of a second each: 25.6 s for the first.
     while (size := pace.limit) not in sizes:
@@ -43,14 +69,14 @@ def test_batches_get_smaller_until_each_is_published_in_time_and_grow_again() ->
 
 
 def test_a_batch_has_one_question_at_least_however_long_it_is_held_back() -> None:
-    pace = Pace(256, target_seconds=5)
+    pace = full_pace()
     for _ in range(20):
         pace.published(pace.limit, 1e6)
     assert pace.limit == 1
 
 
 def test_small_batches_tell_nothing_of_what_larger_ones_would_cost() -> None:
-    pace = Pace(256, target_seconds=5)
+    pace = full_pace()
     pace.published(256, 50)
     limit = pace.limit
     pace.published(1, 0.0)
