@@ -92,7 +92,8 @@ def test_id_of_another_type_is_refused(id: object) -> None:
 def test_id_has_1_to_512_characters() -> None:
     assert decoder().decode(record(as_json({"id": "é" * 512, "text": TEXT}))).id == "é" * 512
     assert refusal(as_json({"id": "x" * 513, "text": TEXT})).reason == "invalid_id"
-    assert refusal(as_json({"id": "", "text": TEXT})).reason == "invalid_id"
+    for empty in ("", " ", "\t\n", "\u200b", "\x00"):
+        assert refusal(as_json({"id": empty, "text": TEXT})).reason == "invalid_id"
 
 
 def test_text_format_takes_the_value_as_the_question() -> None:

@@ -192,6 +192,15 @@ class TestDebezium:
             assert passed_over(self.value(connect, ROW | {"__deleted": deleted})) == "delete"
         assert decode(self.value(connect, ROW | {"__deleted": "false"})).text == TEXT
 
+    def test_a_flattened_row_tells_its_change_in_the_field_of_its_operation(self, connect: bool) -> None:
+        gone = self.value(connect, {"id": 7, "text": None, "__op": "d"})
+        assert passed_over(gone) == "delete"
+        assert reason(gone, deletes="dead-letter") == "wrong_type"
+        updated = self.value(connect, ROW | {"__op": "u", "__deleted": "false"})
+        assert decode(updated).text == TEXT
+        assert passed_over(updated, updates="skip") == "update"
+        assert decode(self.value(connect, ROW | {"__op": "c"}), updates="skip").text == TEXT
+
     def test_updates_are_passed_over_on_request(self, connect: bool) -> None:
         value = self.value(connect, change("u", ROW, ROW))
         path = "payload.after.text" if connect else "after.text"
@@ -301,6 +310,45 @@ def test_an_event_holds_a_change() -> None:
     event = EVENT | {"data": {"schema": SCHEMA, "payload": change("c", None, ROW)}}
     assert decode(as_json(event)).id == "7"
     assert passed_over(as_json(EVENT | {"data": change("d", ROW)})) == "delete"
+
+
+@pytest.mark.parametrize("format", ["auto", "cloudevents"])
+def test_an_array_as_data_of_an_event_is_read_as_the_settings_say(format: str) -> None:
+    def sent(data: object) -> list[tuple[bytes, Headers]]:
+        return [(as_json(EVENT | {"data": data}), ()), (as_json(data), binary())]
+
+    for value, headers in sent([{"text": TEXT}]):
+        asked = decode(value, headers, format=format, arrays="single")
+        assert (asked.id, asked.text) == ("e1", TEXT)
+        assert decode(value, headers, format=format, text_field="0.text").text == TEXT
+        assert passed_over(value, headers, format=format, arrays="skip") == "array"
+        assert reason(value, headers, format=format) == "wrong_type"
+    for value, headers in sent([{"text": TEXT}, {"text": TEXT}]):
+        assert reason(value, headers, format=format, arrays="single") == "wrong_type"
+
+
+def test_undeclared_data_of_an_event_tell_what_they_are() -> None:
+    assert decode(as_json(TEXT), binary()).text == TEXT
+    assert decode(TEXT.encode(), binary()).text == TEXT
+    assert [reason(value, binary()) for value in (b"4711", b"null", b"[7]")] == [
+        "wrong_type",
+        "missing_text",
+        "wrong_type",
+    ]
+
+
+def test_an_event_stands_in_a_connect_envelope() -> None:
+    event = EVENT | {"tenant": "acme", "data": {"text": TEXT}}
+    enveloped = as_json({"schema": SCHEMA, "payload": event})
+    asked = decode(enveloped, namespace_field="tenant")
+    assert (asked.id, asked.text, asked.namespace) == ("e1", TEXT, "acme")
+    assert decode(enveloped, text_field="payload.data.text").text == TEXT
+    assert decode(enveloped, text_field="data.text").text == TEXT
+    assert reason(enveloped, envelope="none") == "missing_text"
+    of_array = as_json({"schema": None, "payload": EVENT | {"data": [TEXT]}})
+    assert decode(of_array, arrays="single").text == TEXT
+    assert reason(of_array) == "wrong_type"
+    assert reason(as_json({"schema": None, "payload": EVENT | {"specversion": "9"}})) == "invalid_cloudevent"
 
 
 def test_the_page_of_records_names_every_reason() -> None:

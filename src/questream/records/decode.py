@@ -10,7 +10,7 @@ from questream.errors import BadRecord
 from questream.preparing import Preparation
 from questream.records.formats import Event, Read, open_deserializer
 from questream.records.formats.cloudevents import is_extension
-from questream.records.formats.envelopes import UNAVAILABLE, is_framed, opened
+from questream.records.formats.envelopes import UNAVAILABLE, is_framed, opened, payload_of
 from questream.records.parsing import is_binary, is_visible, plain_number
 from questream.records.paths import ABSENT, find
 from questream.records.reasons import PassedOverReason, Reason, passed_over, undecodable
@@ -83,6 +83,7 @@ class QuestionDecoder:
         read = self._deserialize(value, record.headers)
         if type(read.content) is list:
             read = self._of_array(read, read.content)
+        read = self._of_envelope(read)
         levels: list[Any] = []
         if isinstance(read.content, str):
             text = read.content
@@ -119,7 +120,20 @@ class QuestionDecoder:
             raise passed_over(PassedOverReason.ARRAY)
         if self._input.arrays == "single" and len(array) == 1 and isinstance(array[0], str | dict):
             return Read(array[0]) if read.element is None else read.element(array[0])
-        raise undecodable(Reason.INVALID_CLOUDEVENT if read.is_batch else Reason.NOT_OBJECT, _ONE_QUESTION)
+        refused = Reason.NOT_OBJECT if read.event is None else Reason.WRONG_TYPE
+        raise undecodable(Reason.INVALID_CLOUDEVENT if read.is_batch else refused, _ONE_QUESTION)
+
+    def _of_envelope(self, read: Read) -> Read:
+        """What is to be read of a Connect envelope: the event in it, unless the path of the text leads past that."""
+        if type(read.content) is not dict or read.element is None or self._input.envelope != "auto":
+            return read
+        payload = payload_of(read.content)
+        if type(payload) is not dict or any(self._text_in(level) is not ABSENT for level in (read.content, payload)):
+            return read
+        inner = read.element(payload)
+        if inner.event is None:
+            return read
+        return self._of_array(inner, inner.content) if type(inner.content) is list else inner
 
     def _find_text(self, document: Any) -> tuple[str, list[Any]]:
         """The text, and the documents that id and namespace may stand in: that of the text, then those around it."""
@@ -161,8 +175,10 @@ class QuestionDecoder:
     def _check_id(self, found: object) -> str:
         if type(found) is not str:
             found = self._decimal_id(found)
-        if not 0 < len(found) <= MAX_ID_CHARACTERS:
-            raise undecodable(Reason.INVALID_ID, f"an id has 1 to {MAX_ID_CHARACTERS} characters")
+        if not 0 < len(found) <= MAX_ID_CHARACTERS or not is_visible(found):
+            raise undecodable(
+                Reason.INVALID_ID, f"an id has 1 to {MAX_ID_CHARACTERS} characters, a visible one at least"
+            )
         return found
 
     def _decimal_id(self, found: Any) -> str:

@@ -50,4 +50,4 @@ def _of_element(element: str | dict[str, Any]) -> Read:
 
 
 def _of_object(document: dict[str, Any]) -> Read:
-    return of_declared(read_structured(document)) if is_event(document) else Read(document)
+    return of_declared(read_structured(document)) if is_event(document) else Read(document, element=_of_element)

@@ -16,7 +16,7 @@ from questream.errors import BadRecord
 from questream.records.formats import json
 from questream.records.formats.deserializer import Content, Deserializer, Event, Read
 from questream.records.formats.serializer import Serialized, Serializer
-from questream.records.parsing import opens_object, parse_json, parse_object, read_plain
+from questream.records.parsing import opens_object, parse_json, parse_object, parse_undeclared, read_plain
 from questream.records.paths import ABSENT
 from questream.records.reasons import Reason, undecodable
 
@@ -141,7 +141,7 @@ def of_declared(declared: Event | Batch) -> Read:
     """What an event or a batch of them is to the decoder."""
     if isinstance(declared, Batch):
         return Read(declared.events, is_batch=True, element=_of_element)
-    return Read(declared.content, declared)
+    return Read(declared.content, declared, element=lambda message: Read(message, declared))
 
 
 def _read(value: bytes, headers: Headers) -> Read:
@@ -169,19 +169,19 @@ def _structured_content(data: object, media: _Media) -> Content:
 
 
 def _read_data(data: bytes, media: _Media) -> Content:
-    if media == "text" or (media == "undeclared" and not opens_object(data)):
+    if media == "text":
         return read_plain(data)
     if media == "json" or media == "undeclared":
-        return _json_content(parse_json(data))
+        return _json_content(parse_json(data) if media == "json" or opens_object(data) else parse_undeclared(data))
     raise _invalid("data must be JSON or plain text, in UTF-8")
 
 
 def _json_content(data: object) -> Content:
-    if isinstance(data, str | dict):
+    if isinstance(data, str | dict | list):
         return data
     if data is None:
         raise undecodable(Reason.MISSING_TEXT, "the event must have data")
-    raise undecodable(Reason.WRONG_TYPE, "data must be a JSON object or a string")
+    raise undecodable(Reason.WRONG_TYPE, "data must be a JSON object, an array or a string")
 
 
 @lru_cache(maxsize=256)

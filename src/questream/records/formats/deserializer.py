@@ -24,8 +24,8 @@ class Event(NamedTuple):
 class Read(NamedTuple):
     """A value as its format has it: the question itself or the document that it stands in, and the event around it.
 
-    Of a list, `element` reads an element, an object or a text; `is_batch` says that the elements are messages of their
-    own, into which no path leads.
+    `element` reads a message inside, an object or a text: an element of a list, the payload of an envelope. `is_batch`
+    says that the elements of a list are messages of their own, into which no path leads.
     """
 
     content: Content

@@ -1,7 +1,7 @@
 """What Kafka Connect and Debezium put around a row, and what schema registries put in front of bytes.
 
 Sources: Kafka Connect's JsonConverter (`schemas.enable`), Debezium 3 (change event value, MongoDB's `after`, the
-`__deleted` field of ExtractNewRecordState), Confluent's wire format, AWS Glue's and Apicurio's serializers.
+`__deleted` and `__op` fields of ExtractNewRecordState), Confluent's wire format, AWS Glue's and Apicurio's serializers.
 """
 
 from __future__ import annotations
@@ -51,9 +51,23 @@ def opened(document: dict[str, Any], input: InputSettings) -> list[Any]:
     if type(change) is dict and _is_change(change):
         change = _row_of(change, input)
         levels.append(change)
-    if type(change) is dict and change.get("__deleted") in ("true", True) and input.deletes == "skip":
-        raise passed_over(PassedOverReason.DELETE)
+    if type(change) is dict:
+        _pass_over_flattened(change, input)
     return levels
+
+
+def payload_of(document: dict[str, Any]) -> Any:
+    """What a Connect envelope holds; None of another document."""
+    return document["payload"] if _is_connect(document) else None
+
+
+def _pass_over_flattened(row: dict[str, Any], input: InputSettings) -> None:
+    """A flattened row tells its change in fields of its own: `__deleted`, and `__op` where the connector adds it."""
+    operation = row.get("__op")
+    if (operation == _DELETED or row.get("__deleted") in ("true", True)) and input.deletes == "skip":
+        raise passed_over(PassedOverReason.DELETE)
+    if operation == _UPDATED and input.updates == "skip":
+        raise passed_over(PassedOverReason.UPDATE)
 
 
 def _is_connect(document: dict[str, Any]) -> bool:
