@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from questream.errors import QuestreamError
 from questream.lab.bench.drift import DriftingQuestions
+from questream.lab.bench.questions import of_letters
 from questream.lab.bench.soak import Sample, Soak
 from questream.lab.bench.soak_plot import _TITLES, draw
 from questream.lab.bench.trend import trend
@@ -19,7 +20,7 @@ HOUR_MS = 3_600_000
 
 
 def topic_of(text: str) -> int:
-    return int(text.split()[3])
+    return of_letters(text.split()[2].removeprefix("matter"))
 
 
 def test_topics_come_and_go_as_the_day_goes_on() -> None:

@@ -19,7 +19,7 @@ from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
 from questream.errors import QuestreamError
 from questream.lab.bench.machine import load_average, usable_cores
-from questream.lab.bench.questions import SyntheticQuestions, table_encoder
+from questream.lab.bench.questions import SyntheticQuestions, in_letters, table_encoder
 from questream.lab.bench.servers import own_namespace, own_stream
 from questream.lab.bench.traffic import Reader, send_all
 from questream.lab.bench.worker_process import worker_processes
@@ -186,7 +186,7 @@ def fill_namespace(store: Store, namespace: str, identity: Identity, centres: Ma
     now, seq = int(time.time() * 1000), fresh.seq
     for first in range(0, len(centres), _CREATED_AT_ONCE):
         cluster_updates = [
-            ClusterUpdate(number, 1, 0, 1, centre, now, f"How do I get matter {number} settled, please?")
+            ClusterUpdate(number, 1, 0, 1, centre, now, f"How do I get matter{in_letters(number)} settled?")
             for number, centre in enumerate(centres[first : first + _CREATED_AT_ONCE], start=first + 1)
         ]
         mean = None if first else MeanUpdate(0, _MEAN_QUESTIONS, centres.mean(axis=0) * np.float32(_MEAN_QUESTIONS))
@@ -223,7 +223,10 @@ class _Prepared:
         now = int(time.time() * 1000)
         offsets = range(self._offset, self._offset + len(vectors))
         self._offset = offsets.stop
-        arrivals = [Arrival(Source(_TOPIC, 0, offset, now), f"Question number {offset}?") for offset in offsets]
+        arrivals = [
+            Arrival(Source(_TOPIC, 0, offset, now), f"How do I get case{in_letters(offset)} settled?")
+            for offset in offsets
+        ]
         started, cpu_started = time.perf_counter(), time.process_time()
         batch = NamespaceBatch(self._namespace, self._store_epoch, arrivals, vectors)
         self._clusterer.decide([batch], {(_TOPIC, 0): offsets.start})

@@ -6,6 +6,7 @@ that ten million take no more memory than a thousand, in the sender or in a work
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from questream.domain import Matrix
 from questream.encoder import Encoder, Tokens
 from questream.encoder.tokens import Tokeniser
-from questream.lab.bench.questions import SyntheticQuestions
+from questream.lab.bench.questions import SyntheticQuestions, in_letters, of_letters
 
 # The lower half of the centres is for topics, the upper half for one-off questions; each is used again in turn, long
 # after its clusters have been retired.
@@ -25,6 +26,7 @@ _NOISES = 8192
 _TOPIC_COSINE = 0.8
 _CHUNK = 4096
 _HOUR_MS = 3_600_000
+_NUMBERS = re.compile("How is matter([a-z]+) of case([a-z]+) settled[?]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,8 @@ class DriftingQuestions:
             alone = rng.random(len(numbers)) < self.one_off_share
             topics[alone] = _CENTRES // 2 + numbers[alone] % (_CENTRES // 2)
             for number, topic, hour in zip(numbers.tolist(), topics.tolist(), hours.tolist(), strict=True):
-                yield Asked(f"How is matter {topic} settled? {number}", start_ms + int(hour * _HOUR_MS))
+                text = f"How is matter{in_letters(topic)} of case{in_letters(number)} settled?"
+                yield Asked(text, start_ms + int(hour * _HOUR_MS))
 
     def open(self) -> Encoder:
         centres = SyntheticQuestions(1, self.dimension, topics=_CENTRES, seed=self.seed).centres()
@@ -94,8 +97,9 @@ class _NumbersTokeniser(Tokeniser):
         """Without a vocabulary."""
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        words = [text.split() for text in texts]
-        return [Tokens(np.array([int(w[3]), int(w[5]) % _NOISES], np.int32), truncated=False) for w in words]
+        found = [_NUMBERS.fullmatch(text) for text in texts]
+        numbers = [(of_letters(one[1]), of_letters(one[2]) % _NOISES) for one in found if one is not None]
+        return [Tokens(np.array(pair, np.int32), truncated=False) for pair in numbers]
 
 
 class _MixedForward:

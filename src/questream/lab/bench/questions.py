@@ -28,6 +28,8 @@ _TIGHTEST_TOPIC_COSINE = 0.95
 _THEMES = 60
 
 _CHUNK = 4096
+_LETTERS = 26
+_FIRST_LETTER = ord("a")
 
 
 class EncoderSource(Protocol):
@@ -62,7 +64,10 @@ class SyntheticQuestions:
 
     def texts(self) -> list[str]:
         """The questions, `count` different texts."""
-        return [f"How do I get matter {topic} settled, please? Case {row}." for row, topic in enumerate(self._topics)]
+        return [
+            f"How do I get matter{in_letters(topic)} of case{in_letters(row)} settled, please?"
+            for row, topic in enumerate(self._topics.tolist())
+        ]
 
     def centres(self) -> Matrix:
         """Unit vectors (topics, dimension) in the middle of the topics, the most popular topic first."""
@@ -136,6 +141,20 @@ def table_encoder(texts: Sequence[str], vectors: Matrix) -> Encoder:
         tokeniser=_TableTokeniser({text: row for row, text in enumerate(texts)}),
         forward=_TableForward(vectors),
     )
+
+
+def in_letters(number: int) -> str:
+    """A number from 0 up, by the letters a to z as its digits: the second look parts questions whose numbers differ."""
+    rest, digit = divmod(number, _LETTERS)
+    return (in_letters(rest) if rest else "") + chr(_FIRST_LETTER + digit)
+
+
+def of_letters(letters: str) -> int:
+    """The number that `in_letters` wrote."""
+    number = 0
+    for letter in letters:
+        number = number * _LETTERS + ord(letter) - _FIRST_LETTER
+    return number
 
 
 def real_texts(count: int, file: Path | None = None) -> list[str]:
