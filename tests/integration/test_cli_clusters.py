@@ -133,6 +133,23 @@ def test_intents_and_topics_are_listed_and_shown_with_their_clusters(redis_url: 
     assert lines[0].split() == ["topic", "intents", "clusters", "size", "name", "route", "question"]
     table = questream("clusters", "show", rows[0]["id"], f"--redis.url={redis_url}").out
     assert all(leaf["cluster_id"] in table for leaf in leaves)
+    first, intent = leaves[0]["cluster_id"], rows[0]["id"]
+    named = questream("clusters", "label", intent, "--label", "cards", "--route", "desk", f"--redis.url={redis_url}")
+    assert named.code == 0, named.err
+    (cluster,) = run("show", first)
+    assert (cluster["label"], cluster["path"]) == (None, [rows[0]["topic_id"], intent, first])
+    assert cluster["inherited"] == {"label": "cards", "route": "desk"}
+    topic = rows[0]["topic_id"]
+    topic_name = next(row["name"] for row in topics if row["id"] == topic)
+    assert [(one["id"], one["name"]) for one in cluster["levels"]] == [
+        (intent, "cards"),
+        *([] if topic == intent else [(topic, topic_name)]),
+    ]
+    told = questream("clusters", "show", first, f"--redis.url={redis_url}").out.splitlines()
+    assert [line.split() for line in told if line.startswith(("intent", "label inherited"))] == [
+        ["intent", intent, "cards"],
+        ["label", "inherited", "cards"],
+    ]
     nowhere = questream("clusters", "show", "i999", f"--redis.url={redis_url}")
     assert (nowhere.code, "there is no intent i999" in nowhere.err) == (ExitCode.FAILED, True)
     for refused in (("show", "i0"), ("list", "--level", "intent", "--search", "card")):

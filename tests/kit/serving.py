@@ -113,7 +113,8 @@ def client_of(
     access = Access(settings.serve)
     catalogues = Catalogues(store, lambda: True)
     mirrors = Mirrors(store)
-    asking = Asking(settings, store, mirrors)
+    levels = StandingLevels(store, mirrors)
+    asking = Asking(settings, store, mirrors, levels)
     if encoder is not None:
         asking.take(encoder)
     decisions = Decisions(lambda _: "the text")
@@ -138,7 +139,7 @@ def client_of(
         rate,
         failed,
         MemberTexts(no_topic),
-        StandingLevels(store, mirrors),
+        levels,
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

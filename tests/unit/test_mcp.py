@@ -10,12 +10,14 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
+from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState
 from questream.server.access import ANY_NAMESPACE, Login, Role
 from questream.server.mcp.reads import Reads
 from questream.server.mcp.toolset import Caller, build_server
 from questream.server.mcp.writes import Writes
 from questream.settings import ServeSettings, Settings
+from questream.store.protocol import StoredLevels
 from questream.store.reference.store import MemoryStore
 from tests.kit.command import questream
 from tests.kit.serving import client_of, encoder_of, store_with
@@ -97,6 +99,7 @@ def test_a_viewer_sees_its_namespace_without_texts_and_changes_nothing() -> None
         ("reject_questions", {"question_ids": ["q1"]}),
         ("move_questions", {"question_ids": ["q1"], "target_id": "c2"}),
         ("split_cluster", {"cluster_id": "c1", "question_ids": ["q1"]}),
+        ("label_level", {"level_id": "i1", "label": "parcel"}),
         ("represent_cluster", {"cluster_id": "c1", "question_id": "q1"}),
     ]
     for tool, arguments in calls:
@@ -128,6 +131,30 @@ def test_each_decision_is_an_operation_of_its_actor_and_can_be_undone() -> None:
     assert [one["kind"] for one in history] == ["undo", "separate", "label"]
     assert {one["actor"] for one in history} == {"ada by MCP"}
     assert (history[-1]["reason"], history[-1]["undone_by"]) == ("seen often", history[0]["operation"])
+
+
+def test_intents_are_listed_shown_and_named() -> None:
+    store = store_with({"shop": TEXTS})
+    model = Model(store, OPERATOR)
+    assert model.call("list_levels", namespace="shop") == {"communities": [], "total": 0}
+    intent, topic = Node(1, 1), Node(2, 1)
+    found = StoredLevels(Levels({leaf(1): intent, leaf(2): intent, intent: topic}, (2, 2)), 3)
+    assert store.write_levels("shop", store.store_epoch("shop") or "", found)
+    listed = model.call("list_levels", namespace="shop")
+    assert [(one["id"], one["clusters"]) for one in listed["communities"]] == [("i1", ["c1", "c2"]), ("c3", ["c3"])]
+    assert model.call("list_levels", namespace="shop", level="topic", limit=1)["communities"][0]["intents"] == ["i1"]
+    told = model.call("label_level", namespace="shop", level_id="i1", label="parcel", route="mail", dry_run=True)
+    assert (told["operation"], store.levels("shop").named) == (None, {})
+    model.call("label_level", namespace="shop", level_id="t1", label="orders")
+    done = model.call("label_level", namespace="shop", level_id="i1", route="mail", reason="seen often")
+    assert done["levels"]["after"] == {"i1": {"label": None, "route": "mail"}}
+    shown = model.call("show_level", namespace="shop", level_id="i1")
+    assert (shown["label"], shown["route"], shown["topic_id"]) == ("orders", "mail", "t1")
+    inherited = model.call("show_cluster", namespace="shop", cluster_id="c1")["inherited"]
+    assert inherited == model.call("assign", namespace="shop", text=TEXTS[0])["cluster"]["inherited"]
+    assert inherited == {"label": "orders", "route": "mail"}
+    model.call("undo_operation", namespace="shop", operation=done["operation"])
+    assert model.call("show_level", namespace="shop", level_id="i1")["route"] is None
 
 
 def test_an_id_that_comes_again_does_nothing_twice() -> None:
@@ -202,6 +229,8 @@ def test_reads_alone_are_offered_unless_writes_are_asked_for() -> None:
         "list_namespaces": True,
         "list_clusters": True,
         "show_cluster": True,
+        "list_levels": True,
+        "show_level": True,
         "cluster_members": True,
         "cluster_history": True,
         "recent_decisions": True,

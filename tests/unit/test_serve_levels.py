@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from questream.clustering.levels import Levels, Node, leaf
+from questream.lab.bench.questions import table_encoder
+from questream.operations import By, Decisions
 from questream.store.protocol import ClusterUpdate, Committed, LedgerRow, PartitionBatch, Proposal, StoredLevels
 from questream.store.reference.store import MemoryStore
-from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, store_with, vectors_of, with_tokens
+from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, encoder_of, store_with, vectors_of, with_tokens
 
 LEVELS = "/api/v1/namespaces/shop/levels"
 TEXTS = ["Where is my parcel?", "When does my parcel come?", "How do I pay?", "Can I pay by card?", "<b>Who?</b>"]
@@ -97,12 +105,135 @@ def test_an_operator_names_an_intent_and_its_clusters_are_shown_by_it(shop: Memo
     assert ">Delivery<" in page
     assert "to parcels" in page
     for answer, status in (
+        (client.post(f"{LEVELS}/i1/label", json=naming | {"label": "Other"}, headers=otto), 409),
         (client.post(f"{LEVELS}/i8/label", json=naming | {"id": ""}, headers=otto), 409),
         (client.post(f"{LEVELS}/c1/label", json=naming | {"id": ""}, headers=otto), 409),
         (client.post(f"{LEVELS}/i1/label", json={}, headers=otto), 422),
         (client.post(f"{LEVELS}/i1/label", json={"label": "two\nlines"}, headers=otto), 422),
     ):
         assert answer.status_code == status, answer.text
+
+
+def name_levels(store: MemoryStore) -> None:
+    """Delivery (i1) and orders (t1) are named, and what is routed of t1."""
+    decisions = Decisions(store, "shop", By("ann"))
+    decisions.commit(decisions.label_level("i1", "Delivery", None))
+    decisions.commit(decisions.label_level("t1", "Orders", "orders"))
+
+
+def test_a_cluster_tells_what_it_is_in_and_what_it_inherits(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    name_levels(shop)
+    shown = client.get("/api/v1/namespaces/shop/clusters/c1").json()
+    assert (shown["label"], shown["route"], shown["path"]) == (None, None, ["t1", "i1", "c1"])
+    assert shown["inherited"] == {"label": "Delivery", "route": "orders"}
+    assert shown["levels"] == [
+        {"id": "i1", "level": "intent", "label": "Delivery", "route": None, "name": "Delivery"},
+        {"id": "t1", "level": "topic", "label": "Orders", "route": "orders", "name": "Orders"},
+    ]
+    unnamed = client.get("/api/v1/namespaces/shop/clusters/c3").json()["levels"][0]
+    listed = next(one for one in client.get(LEVELS).json()["communities"] if one["id"] == "i2")
+    assert (unnamed["label"], unnamed["name"]) == (None, listed["name"])
+    alone = client.get("/api/v1/namespaces/shop/clusters/c5").json()
+    assert (alone["path"], alone["levels"]) == (["c5", "c5", "c5"], [])
+    early = client.get("/api/v1/namespaces/empty/clusters/c1").json()
+    assert (early["path"], early["levels"]) == (None, [])
+    page = client.get("/n/shop/clusters/c1").text
+    assert all(text in page for text in (">i1<", ">t1<", "<bdi>Delivery</bdi>", "<bdi>orders</bdi>", "inherited"))
+
+
+def test_who_may_not_read_texts_is_told_levels_by_labels_alone(shop: MemoryStore, tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    client = client_of(shop, settings, peer="10.0.0.1")
+    shown = client.get("/api/v1/namespaces/shop/clusters/c1", headers=bearer(tokens["vera"])).json()
+    assert [one["name"] for one in shown["levels"]] == [None, None]
+
+
+def test_a_question_is_told_the_names_that_its_decision_would_inherit(shop: MemoryStore) -> None:
+    client = client_of(shop, encoder=encoder_of([*TEXTS[:4], "Who?"]))
+    name_levels(shop)
+    decisions = Decisions(shop, "shop", By("ann"))
+    decisions.commit(decisions.label(2, "Arrival", None))
+    asked = [ready(client, text) for text in (TEXTS[0], TEXTS[1], "Who?")]
+    assert [(one["label"], one["route"]) for one in asked] == [
+        ("Delivery", "orders"),
+        ("Arrival", "orders"),
+        (None, None),
+    ]
+    assert [[level["id"] for level in one["levels"]] for one in asked] == [["i1", "t1"], ["i1", "t1"], []]
+    first = asked[0]["cluster"]
+    assert (first["label"], first["inherited"], first["path"]) == (
+        None,
+        {"label": "Delivery", "route": "orders"},
+        ["t1", "i1", "c1"],
+    )
+    form = {"form_token": client.cookies["questream_form"], "text": TEXTS[0]}
+    page = client.post("/n/shop/ask", data=form).text
+    assert all(text in page for text in (">i1<", "<bdi>Delivery</bdi>", "<bdi>orders</bdi>"))
+
+
+def test_a_question_that_would_open_a_cluster_inherits_from_where_that_would_be() -> None:
+    near = ["Where is my parcel?", "My parcel, where is it?", "Parcel, where?"]
+    store = MemoryStore()
+    add_clusters(store, "shop", near[:2])
+    first, second = vectors_of(2)
+    # Near to the first, and not near enough to join it.
+    aside = vectors_of(3)[2] - float(vectors_of(3)[2] @ first) * first
+    other = (0.6 * first + 0.8 * aside / np.linalg.norm(aside)).astype(np.float32)
+    found = StoredLevels(Levels({leaf(1): DELIVERY, leaf(2): DELIVERY, DELIVERY: ORDERS}, (2, 2)), 2)
+    assert store.write_levels("shop", store.store_epoch("shop") or "", found)
+    name_levels(store)
+    encoder = replace(table_encoder(near, np.stack([first, second, other])), name="model", revision="revision")
+    client = client_of(store, encoder=encoder)
+    answer = ready(client, near[2])
+    assert (answer["outcome"], answer["label"], answer["route"]) == ("created", "Delivery", "orders")
+
+
+def ready(client: TestClient, text: str) -> dict[str, Any]:
+    """What the API answers once it has read the centroids."""
+    deadline = time.monotonic() + 30
+    while (answer := client.post("/api/v1/namespaces/shop/assign", json={"text": text})).status_code == 503:
+        assert time.monotonic() < deadline, "the centroids are not read"
+    client.get("/n/shop/ask")
+    found: dict[str, Any] = answer.json()
+    assert answer.status_code == 200, found
+    return found
+
+
+def test_an_operator_names_an_intent_by_the_form_of_the_page(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    assert 'href="/n/shop/levels/i1"' in client.get("/n/shop/levels").text
+    form = client.get("/n/shop/levels/i1").text
+    fields = {name: hidden(form, name) for name in ("form_token", "id", "seen")}
+    names = {"label": "Delivery", "route": "parcels"}
+    for _ in range(2):
+        saved = client.post("/n/shop/levels/i1", data=fields | names)
+        if saved.status_code != 303:
+            break
+        assert "i1 was named. This is operation 1." in client.get(saved.headers["location"]).text
+    assert shop.levels("shop").named == {DELIVERY: ("Delivery", "parcels")}
+    assert len(shop.operations("shop", 9)) == 1
+    # Somebody else's name is shown before it is overwritten.
+    late = client.post("/n/shop/levels/i1", data=fields | {"id": "other", "label": "Late", "route": ""})
+    assert (late.status_code, "Somebody named it" in late.text, 'value="Delivery"' in late.text) == (409, True, True)
+    assert len(shop.operations("shop", 9)) == 1
+    bad = client.post("/n/shop/levels/i1", data={**fields, "seen": hidden(late.text, "seen"), "label": "two\nlines"})
+    assert bad.status_code == 422
+    assert client.get("/n/shop/levels/i8").status_code == 404
+
+
+def test_a_viewer_is_shown_no_form_of_names(shop: MemoryStore, tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    client = client_of(shop, settings, peer="10.0.0.1")
+    assert "/n/shop/levels/i1" not in client.get("/n/shop/levels", headers=bearer(tokens["vera"])).text
+    assert client.get("/n/shop/levels/i1", headers=bearer(tokens["vera"])).status_code == 403
+
+
+def hidden(page: str, name: str) -> str:
+    """The value of a field that a form hides."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, name
+    return html.unescape(found[1])
 
 
 class CountingStore(MemoryStore):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from questream.cli.levels import level_text
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_line, print_table, printable, remark
 
@@ -49,13 +50,17 @@ def ask(
 
 
 def _document(answer: Answer) -> dict[str, Any]:
+    from questream.tools.levels import within_document
+
     rows = [_row(candidate) for candidate in answer.candidates]
     return {
         "cluster": None if answer.joins is None else _row(answer.joins),
         "outcome": answer.outcome,
         "confidence": answer.confidence,
+        "label": answer.label,
         "route": answer.route,
         "suggested_route": answer.suggested_route,
+        "levels": within_document(answer.within)["levels"],
         "nearest": rows,
         "truncated": answer.truncated,
         "unknown_share": round(answer.unknown_share, 6),
@@ -64,6 +69,7 @@ def _document(answer: Answer) -> dict[str, Any]:
 
 def _row(candidate: Candidate) -> dict[str, Any]:
     from questream.domain import format_cluster_id
+    from questream.tools.levels import within_document
 
     state = candidate.state
     return {
@@ -74,6 +80,7 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         "label": state.label,
         "route": state.route,
         "representative": state.representative,
+        **within_document(candidate.within),
     }
 
 
@@ -87,9 +94,21 @@ def _print_document(document: dict[str, Any]) -> None:
             remark(f"too unsure to be routed to {printable(document['suggested_route'])}")
     else:
         print_line(_WITHOUT_CLUSTER.get(str(document.get("outcome")), "It would open a new cluster."))
+    for key, value in [("label", document.get("label")), ("route", document.get("route")), *_levels(document)]:
+        if value:
+            print_line(f"{key:<8} {printable(value)}")
     print_table(
-        ["cluster", "similarity#", "size#", "label", "question"],
-        ([printable(row["cluster_id"]), f"{row['similarity']:.3f}", f"{row['size']:,}", *_texts(row)] for row in rows),
+        ["cluster", "similarity#", "size#", "intent", "label", "question"],
+        (
+            [
+                printable(row["cluster_id"]),
+                f"{row['similarity']:.3f}",
+                f"{row['size']:,}",
+                printable(dict(_levels(row)).get("intent", "")),
+                *_texts(row),
+            ]
+            for row in rows
+        ),
     )
     for row in rows:
         if row.get("reason"):
@@ -101,5 +120,11 @@ def _print_document(document: dict[str, Any]) -> None:
         remark(f"the model does not know {document['unknown_share']:.0%} of its words")
 
 
+def _levels(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """The intent and topic of an answer or a row; a server of an earlier release tells none."""
+    return [(one["level"], level_text(one)) for one in document.get("levels", [])]
+
+
 def _texts(row: dict[str, Any]) -> list[str]:
-    return [printable(row["label"] or ""), printable(row["representative"] or "")]
+    label = row["label"] or row.get("inherited", {}).get("label")
+    return [printable(label or ""), printable(row["representative"] or "")]

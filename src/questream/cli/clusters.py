@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from questream.cli.levels import list_level, show_community
+from questream.cli.levels import flat_levels, levels_above, list_level, show_community
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import (
     TextFile,
@@ -126,11 +126,13 @@ def show(
     *merged, state = lineage(store, chosen, number)
     for one in merged:
         remark(f"c{one.cluster_id} was merged into c{one.merged_into}")
-    row = as_named_document(state, read_vocabulary(store, chosen), read_made_names(store, chosen))
+    vocabulary = read_vocabulary(store, chosen)
+    row = as_named_document(state, vocabulary, read_made_names(store, chosen))
+    row |= levels_above(store, chosen, state.cluster_id, vocabulary)
     if as_json:
         print_json(row)
         return
-    for name, value in row.items():
+    for name, value in flat_levels(row).items():
         print_line(f"{name:<15} {printable('' if value is None else str(value))}".rstrip())
 
 

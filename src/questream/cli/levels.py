@@ -10,6 +10,7 @@ from questream.cli.output import print_json, print_line, print_table, printable,
 from questream.tools.sorting import Level
 
 if TYPE_CHECKING:
+    from questream.naming.names import Vocabulary
     from questream.store.protocol import Store
 
 
@@ -84,3 +85,35 @@ def show_community(store: Store, namespace: str, name: str, *, as_json: bool) ->
             for leaf in leaves
         ),
     )
+
+
+def levels_above(store: Store, namespace: str, cluster_id: int, vocabulary: Vocabulary) -> dict[str, Any]:
+    """The intent and the topic of a cluster with their names, as `within_document`. Raises QuestreamError."""
+    from questream.clustering.levels import parse_node
+    from questream.naming.names import name_of
+    from questream.tools.levels import read_within, title_of, within_document
+
+    document = within_document(read_within(store, namespace, cluster_id))
+    stored = store.levels(namespace)
+    for one in document["levels"]:
+        one["name"] = title_of(
+            parse_node(one["id"]),
+            stored,
+            lambda ids: [state for state in store.states(namespace, ids) if state.merged_into is None],
+            lambda state: name_of(state, vocabulary),
+        )
+    return document
+
+
+def flat_levels(row: dict[str, Any]) -> dict[str, Any]:
+    """A document of a cluster with a line for each level that it is in, and for what it inherits."""
+    flat = {key: value for key, value in row.items() if key not in ("path", "inherited", "levels")}
+    for one in row["levels"]:
+        flat[one["level"]] = level_text(one)
+    flat |= {f"{key} inherited": value for key, value in row["inherited"].items() if value and not row[key]}
+    return flat
+
+
+def level_text(one: dict[str, Any]) -> str:
+    """An intent or a topic in a line: its id and its name, its label where no name is told."""
+    return " ".join([one["id"], *filter(None, [one.get("name") or one["label"]])])

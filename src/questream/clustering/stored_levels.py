@@ -13,6 +13,24 @@ MOST_NAMED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """Where a cluster is. `path` is the cluster, its intent and its topic; what stands alone on a level is repeated.
+
+    `inherited` is the label and the route that its questions have where it has none itself, `named` those that people
+    gave the intent and the topic.
+    """
+
+    path: tuple[Node, ...]
+    inherited: Naming
+    named: Mapping[Node, Naming]
+
+    @property
+    def above(self) -> list[Node]:
+        """The intent and the topic, as far as it does not stand alone there."""
+        return [node for level, node in enumerate(self.path) if level and node.level == level]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredLevels:
     """What a run found. `version` is the store's number of it, 0 before the first run; a later one has a higher one.
 
@@ -41,6 +59,11 @@ class StoredLevels:
             its_label, its_route = self.named.get(node, (None, None))
             label, route = label or its_label, route or its_route
         return label, route
+
+    def within(self, path: tuple[Node, ...]) -> Within:
+        """What a cluster of this path is in."""
+        named = {node: self.named[node] for node in path[1:] if node in self.named and node.level}
+        return Within(path, self.naming(path), named)
 
     def renamed(self, change: LevelNamings, operation: int) -> StoredLevels:
         """The levels after an operation; what ended since stands for what it became."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from questream.clustering.levels import LevelRules, Levels, Node, leaf, place, place_new
 from questream.clustering.mirror import Mirror
+from questream.clustering.stored_levels import Within
 from questream.domain import Matrix
 from questream.store.protocol import LedgerRow, LevelsMark, StoredLevels
 
@@ -53,6 +54,31 @@ class LevelSnapshots:
         with self._lock:
             if namespace in self._levels:
                 self._levels[namespace] = levels if levels.version else None
+
+
+def clusters_within(
+    stored: StoredLevels, mirror: Mirror, cluster_ids: Collection[int], rules: LevelRules
+) -> dict[int, Within]:
+    """Where clusters are, as a decision that names them now would say it; a new one has to be in the mirror.
+
+    Those that have no path are left out, as all are before levels were found.
+    """
+    if not stored.version:
+        return {}
+    new = sorted(i for i in cluster_ids if i > stored.opened and i in mirror.row_of)
+    placed = place(mirror, stored.levels, rules, new)
+    paths = {i: _path(stored, placed, i) for i in cluster_ids}
+    return {i: stored.within(path) for i, path in paths.items() if path is not None}
+
+
+def new_cluster_within(stored: StoredLevels, mirror: Mirror, vector: Matrix, rules: LevelRules) -> Within | None:
+    """What the cluster would be in that a question with this unit vector (1, d) opened now; None where near to none."""
+    if not stored.version:
+        return None
+    number = max(mirror.next_id, stored.opened + 1)
+    (parent,) = place_new(mirror, stored.levels, rules, vector)
+    path = _path(stored, {number: parent}, number)
+    return None if path is None else stored.within(path)
 
 
 class Paths:
@@ -114,7 +140,9 @@ def _on_path(row: LedgerRow, stored: StoredLevels, path: tuple[Node, ...] | None
     return replace(row, path=(str(topic), str(intent), str(own)), inherited=stored.naming(path))
 
 
-def _path(stored: StoredLevels, placed: Mapping[int, Node | None], cluster_id: int) -> tuple[Node, ...] | None:
+def _path(
+    stored: StoredLevels, placed: Mapping[int, Node | None] | Mapping[int, Node], cluster_id: int
+) -> tuple[Node, ...] | None:
     """The cluster, its intent and its topic."""
     if cluster_id <= stored.opened:
         return stored.levels.path(cluster_id)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from questream.clustering.confidence import model_mark
+from questream.clustering.levels import LevelRules
 from questream.clustering.mirror import Mirror
-from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
+from questream.clustering.nearest import NEIGHBOURS, Neighbour, assigned, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
+from questream.clustering.stored_levels import StoredLevels, Within, inherited
 from questream.deciding.close_calls import Judge, with_verdicts
-from questream.domain import ClusterState, Mode, Outcome
+from questream.deciding.paths import clusters_within, new_cluster_within
+from questream.domain import ClusterState, Mode, Naming, Outcome
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations.binding import KnownQuestion
@@ -20,19 +24,29 @@ from questream.store.protocol import Store
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A cluster near a question, and how near; `reason` says why it would be passed over, if it would."""
+    """A cluster near a question, and how near; `reason` says why it would be passed over, if it would.
+
+    `within` says which intent and topic it is in, None where no worker has found that yet.
+    """
 
     state: ClusterState
     similarity: float
     reason: str | None = None
+    within: Within | None = None
+
+    @property
+    def naming(self) -> Naming:
+        """Label and route as a decision has them: its own, else those of its intent, else of its topic."""
+        own = self.state.label, self.state.route
+        return own if self.within is None else inherited(own, self.within.inherited)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Where a question would go: the nearest clusters, best first, and the one that it joins, None if it joins none.
 
-    By the `mode` of the namespace it opens a cluster then, or is unmatched. `confidence`, `route` and `suggested_route`
-    are those that a decision would have.
+    By the `mode` of the namespace it opens a cluster then, or is unmatched. `confidence`, `label`, `route` and
+    `suggested_route` are those that a decision would have; `within` tells the intent and topic of its cluster.
     """
 
     candidates: list[Candidate]
@@ -41,8 +55,10 @@ class Answer:
     unknown_share: float = 0.0
     mode: Mode = "open"
     confidence: float | None = None
+    label: str | None = None
     route: str | None = None
     suggested_route: str | None = None
+    within: Within | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -61,7 +77,8 @@ def ask(
     model, BadRecord if a worker would dead-letter the text.
     """
     require_same_model(store, namespace, encoder)
-    return ask_mirror(store, namespace, store.load(namespace), encoder, rules, text, judge, limit)
+    mirror, levels = store.load(namespace), store.levels(namespace)
+    return ask_mirror(store, namespace, mirror, levels, encoder, rules, text, judge, limit)
 
 
 def would_join(mirror: Mirror, rules: Rules, question: KnownQuestion) -> tuple[int, ...]:
@@ -95,13 +112,14 @@ def ask_mirror(
     store: Store,
     namespace: str,
     mirror: Mirror,
+    levels: StoredLevels,
     encoder: Encoder,
     rules: Rules,
     text: str,
     judge: Judge | None = None,
     limit: int = 6,
 ) -> Answer:
-    """As `ask`, with a mirror of the namespace that somebody keeps, whose clusters are of the encoder's model.
+    """As `ask`, with mirror and levels of the namespace that somebody keeps; its clusters are of the encoder's model.
 
     What people set for the namespace is in force, not what `rules` have in its place.
     """
@@ -113,14 +131,17 @@ def ask_mirror(
     if judge is not None:
         texts = {cluster_id: state.representative or "" for cluster_id, state in states.items()}
         neighbours = with_verdicts(neighbours, rules, judge, text, texts)
-    candidates = [
-        Candidate(states[one.cluster_id], one.similarity, one.reason) for one in neighbours if one.cluster_id in states
-    ]
+    candidates = _candidates(neighbours, states, clusters_within(levels, mirror, states, LevelRules()))
     cluster = assigned(neighbours, rules.threshold).cluster
     joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)
     mark = model_mark(encoder.name, encoder.revision)
     confidence = None if joins is None else rules.confidence_of(joins.similarity, mark)
-    route, suggested = routed(None if joins is None else joins.state.route, confidence, rules.routing_precision)
+    if joins is not None:
+        where, (label, given) = joins.within, joins.naming
+    else:
+        where = None if rules.mode == "known-only" else new_cluster_within(levels, mirror, vector[None], LevelRules())
+        label, given = (None, None) if where is None else where.inherited
+    route, suggested = routed(given, confidence, rules.routing_precision)
     return Answer(
         candidates[:limit],
         joins,
@@ -128,6 +149,16 @@ def ask_mirror(
         tokens.unknown_share,
         rules.mode,
         confidence,
+        label,
         route,
         suggested,
+        where,
     )
+
+
+def _candidates(
+    neighbours: Sequence[Neighbour], states: Mapping[int, ClusterState], within: Mapping[int, Within]
+) -> list[Candidate]:
+    """The neighbours that are still there."""
+    there = [one for one in neighbours if one.cluster_id in states]
+    return [Candidate(states[one.cluster_id], one.similarity, one.reason, within.get(one.cluster_id)) for one in there]

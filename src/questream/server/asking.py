@@ -19,6 +19,7 @@ from questream.operations import Answer, ask_mirror
 from questream.operations.asking import would_join
 from questream.operations.binding import KnownQuestion
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
+from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
@@ -36,10 +37,11 @@ _MOST_PAIRS = 10_000_000
 class Asking:
     """Answers where texts would go. The model is loaded in the background, from `start` on. For any thread."""
 
-    def __init__(self, settings: Settings, store: Store, mirrors: Mirrors) -> None:
+    def __init__(self, settings: Settings, store: Store, mirrors: Mirrors, levels: StandingLevels) -> None:
         self._settings = settings
         self._store = store
         self._mirrors = mirrors
+        self._levels = levels
         self._loaded = threading.Event()
         self._device = threading.Lock()
         self._encoders: list[Encoder] = []
@@ -64,8 +66,9 @@ class Asking:
         question = question_of(text, self._settings)
         encoder = self._encoder_of(namespace)
         rules = rules_of(self._settings, encoder)
+        levels = self._levels.stored(namespace)
         with self._mirrors.of(namespace) as mirror, self._device:
-            answer = ask_mirror(self._store, namespace, mirror, encoder, rules, question, self._judge)
+            answer = ask_mirror(self._store, namespace, mirror, levels, encoder, rules, question, self._judge)
             return answer, rules.in_force(mirror.rules)
 
     def known(self, namespace: str, question_ids: Sequence[str]) -> list[KnownQuestion]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from questream.clustering.levels import LevelRules, Levels, Node, leaf, place
-from questream.clustering.stored_levels import StoredLevels
+from questream.clustering.stored_levels import StoredLevels, Within
 from questream.domain import ClusterState
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused
@@ -41,12 +41,26 @@ class StandingLevels:
         have it; it stands alone as long as the centroids are being read.
         """
         kept = self._current(namespace)
-        if kept is None:
+        if not kept.stored.version:
             return None
         new = sorted(state.cluster_id for state in states if state.cluster_id > kept.stored.opened)
         return Communities(kept.stored, states, self._with_new(namespace, kept, new))
 
-    def _current(self, namespace: str) -> _Kept | None:
+    def stored(self, namespace: str) -> StoredLevels:
+        """The levels as they stand in the store; of version 0 before a worker has found any."""
+        return self._current(namespace).stored
+
+    def within(self, namespace: str, cluster_id: int) -> Within | None:
+        """What a cluster is in, None where that is not known; as decisions have it, once the centroids are read."""
+        kept = self._current(namespace)
+        if not kept.stored.version:
+            return None
+        if cluster_id <= kept.stored.opened:
+            return kept.stored.within(kept.stored.levels.path(cluster_id))
+        levels = self._with_new(namespace, kept, [cluster_id])
+        return kept.stored.within(levels.path(cluster_id)) if leaf(cluster_id) in levels.parents else None
+
+    def _current(self, namespace: str) -> _Kept:
         mark = self._store.levels_marks([namespace]).get(namespace)
         with self._guard:
             kept = self._kept.get(namespace)
@@ -55,7 +69,7 @@ class StandingLevels:
                 return kept
         stored = self._store.levels(namespace)
         if not stored.version:
-            return None
+            return _Kept(stored)
         with self._guard:
             kept = self._kept[namespace] = _Kept(stored)
             self._kept.move_to_end(namespace)

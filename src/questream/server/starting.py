@@ -57,7 +57,8 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     catalogues = Catalogues(store, lambda: states.is_following)
     states = Follower(settings, settings.kafka.cluster_topic, take_states(catalogues), catalogues.read_anew)
     mirrors = Mirrors(store)
-    asking = Asking(settings, store, mirrors)
+    levels = StandingLevels(store, mirrors)
+    asking = Asking(settings, store, mirrors, levels)
     decisions = Decisions(Texts(settings))
     published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
     board = EventBoard()
@@ -95,7 +96,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         rate,
         failed,
         MemberTexts(questions.read),
-        StandingLevels(store, mirrors),
+        levels,
     )
     return services, running
 

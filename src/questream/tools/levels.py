@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
 from questream.clustering.merging import UNNAMED
-from questream.clustering.stored_levels import StoredLevels
+from questream.clustering.stored_levels import StoredLevels, Within
 from questream.deciding.level_runs import standing
+from questream.deciding.paths import clusters_within
 from questream.domain import ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
 from questream.naming.names import Vocabulary, name_of
 from questream.store.protocol import Store
 from questream.tools.sorting import Level
+
+# The clusters of these ids that are there.
+StatesOf = Callable[[Sequence[int]], Iterable[ClusterState]]
 
 
 class NoSuchCommunity(QuestreamError):
@@ -124,6 +128,58 @@ def read_communities(store: Store, namespace: str) -> Communities:
         )
     levels = standing(store.load(namespace), stored, LevelRules())
     return Communities(stored, store.summaries(namespace), levels)
+
+
+def read_within(store: Store, namespace: str, cluster_id: int) -> Within | None:
+    """What a cluster is in, None where that is not known."""
+    stored = store.levels(namespace)
+    if cluster_id <= stored.opened:
+        return stored.within(stored.levels.path(cluster_id))
+    return clusters_within(stored, store.load(namespace), [cluster_id], LevelRules()).get(cluster_id)
+
+
+def title_of(
+    node: Node, stored: StoredLevels, states_of: StatesOf, name: Callable[[ClusterState], str | None]
+) -> str | None:
+    """What an intent or topic is shown by, as in a list of its level: clusters that are new since are left out.
+
+    `name` names a cluster. None where none of its clusters is there any more.
+    """
+    found = sorted(states_of(leaves_within(node, stored.levels)), key=lambda state: (-state.size, state.cluster_id))
+    if not found:
+        return stored.named.get(node, UNNAMED)[0]
+    level = Level.INTENT if node.level == 1 else Level.TOPIC
+    return Community(node, level, tuple(found), naming=stored.named.get(node, UNNAMED)).title or name(found[0])
+
+
+def leaves_within(node: Node, levels: Levels) -> list[int]:
+    """The clusters of an intent or a topic, by id."""
+    nodes, found = {node}, []
+    while nodes:
+        nodes = {child for child, parent in levels.parents.items() if parent in nodes}
+        found += [child.number for child in nodes if not child.level]
+        nodes = {child for child in nodes if child.level}
+    return sorted(found)
+
+
+def within_document(within: Within | None) -> dict[str, Any]:
+    """Where a cluster is, as JSON tells it: its path as a decision has it, null where it is not known.
+
+    `inherited` is the label and the route that its questions have where it has none itself; `levels` are the intent and
+    the topic that it is in, with what people named these.
+    """
+    if within is None:
+        return {"path": None, "inherited": {"label": None, "route": None}, "levels": []}
+    label, route = within.inherited
+    return {
+        "path": [str(node) for node in reversed(within.path)],
+        "inherited": {"label": label, "route": route},
+        "levels": [_named_document(node, within.named.get(node, UNNAMED)) for node in within.above],
+    }
+
+
+def _named_document(node: Node, naming: Naming) -> dict[str, Any]:
+    return {"id": str(node), "level": LEVEL_NAMES[node.level - 1], "label": naming[0], "route": naming[1]}
 
 
 def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from questream.domain import format_cluster_id
 from questream.operations import Candidate
+from questream.server.api.clusters import LevelOf, Names
 from questream.server.services import InNamespace
+from questream.tools.levels import within_document
 
 router = APIRouter(tags=["assign"])
 
@@ -25,7 +27,8 @@ class Question(BaseModel):
 class Near(BaseModel):
     """A cluster near a question; `representative` is null for those who may not read texts.
 
-    `reason` says why it would be passed over although it is near enough, null where it would not.
+    `reason` says why it would be passed over although it is near enough, null where it would not. `path`, `inherited`
+    and `levels` tell what it is in, as for a cluster.
     """
 
     cluster_id: str
@@ -35,20 +38,25 @@ class Near(BaseModel):
     label: str | None
     route: str | None
     representative: str | None
+    path: list[str] | None
+    inherited: Names
+    levels: list[LevelOf]
 
 
 class Assigned(BaseModel):
     """The cluster that the question would join, null where it would join none, and the nearest ones, best first.
 
-    `outcome` says what it would be then: `created`, or `unmatched` where questions open no clusters. Confidence, route
-    and suggested route are those that a decision would have.
+    `outcome` says what it would be then: `created`, or `unmatched` where questions open no clusters. Confidence, label,
+    route and suggested route are those that a decision would have, `levels` the intent and topic of its cluster.
     """
 
     cluster: Near | None
     outcome: Literal["joined", "created", "unmatched", "replayed"]
     confidence: float | None
+    label: str | None
     route: str | None
     suggested_route: str | None
+    levels: list[LevelOf]
     nearest: list[Near]
     threshold: float
     truncated: bool
@@ -66,6 +74,7 @@ def as_near(candidate: Candidate, reads_texts: bool) -> Near:
         label=state.label,
         route=state.route,
         representative=state.representative if reads_texts else None,
+        **within_document(candidate.within),
     )
 
 
@@ -78,8 +87,10 @@ def assign(scope: InNamespace, question: Question) -> Assigned:
         cluster=as_near(answer.joins, scope.reads_texts) if answer.joins else None,
         outcome=answer.outcome,
         confidence=answer.confidence,
+        label=answer.label,
         route=answer.route,
         suggested_route=answer.suggested_route,
+        levels=within_document(answer.within)["levels"],
         nearest=nearest,
         threshold=rules.threshold,
         truncated=answer.truncated,

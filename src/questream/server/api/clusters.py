@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from questream.clustering.levels import parse_node
 from questream.domain import ClusterState, ClusterStatus, format_cluster_id
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import as_document, lineage
+from questream.tools.levels import title_of, within_document
+from questream.tools.sorting import Level
 
 MAX_PAGE = 200
 MAX_SEARCH_CHARACTERS = 200
@@ -61,9 +64,36 @@ class Cluster(BaseModel):
     revision: int
 
 
-class ClusterDetail(Cluster):
-    """A cluster, what its id was merged into, if it was, and which ids have been merged into it."""
+class Names(BaseModel):
+    """A label and a route."""
 
+    label: str | None
+    route: str | None
+
+
+class LevelOf(BaseModel):
+    """An intent or a topic that a cluster is in, with the label and the route that people gave it.
+
+    `name` is its label, else that of its largest cluster, as that is shown; null where none is told.
+    """
+
+    id: str
+    level: Level
+    label: str | None
+    route: str | None
+    name: str | None = None
+
+
+class ClusterDetail(Cluster):
+    """A cluster, what its id was merged into, if it was, and which ids have been merged into it.
+
+    `path` is that of its next decision: topic, intent and cluster, null where it is not known. `inherited` is the label
+    and the route that its questions have where it has none itself; `levels` are the intent and topic that it is in.
+    """
+
+    path: list[str] | None
+    inherited: Names
+    levels: list[LevelOf]
     merged_from: list[str]
     asked_for: str
 
@@ -87,6 +117,21 @@ def as_model(state: ClusterState, scope: Scope) -> Cluster:
 def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
     """What a cluster has become, as the store has it now. Raises NoSuchCluster."""
     return lineage(scope.services.store, scope.namespace, cluster_id)[-1]
+
+
+def levels_of(scope: Scope, cluster_id: int) -> dict[str, Any]:
+    """What a cluster is in, as `within_document`, with names."""
+    standing = scope.services.levels
+    document = within_document(standing.within(scope.namespace, cluster_id))
+    catalogue = scope.services.catalogues.get(scope.namespace)
+    for one in document["levels"]:
+        one["name"] = title_of(
+            parse_node(one["id"]),
+            standing.stored(scope.namespace),
+            lambda ids: filter(None, map(catalogue.get, ids)),
+            scope.name_of,
+        )
+    return document
 
 
 def etag_of(state: ClusterState) -> str:
@@ -126,6 +171,7 @@ def show_cluster(scope: InNamespace, cluster_id: str, response: Response) -> Clu
     merged = scope.services.catalogues.get(scope.namespace).merged_into(state.cluster_id)
     return ClusterDetail(
         **as_model(state, scope).model_dump(),
+        **levels_of(scope, state.cluster_id),
         merged_from=[format_cluster_id(one) for one in merged],
         asked_for=cluster_id,
     )

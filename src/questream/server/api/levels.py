@@ -6,17 +6,18 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from questream.clustering.levels import parse_node
-from questream.domain import format_cluster_id
+from questream.domain import Naming, format_cluster_id
 from questream.operations import By
 from questream.server.access import Role
 from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, Name, OperationId, Reason
+from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.decisions import as_document
+from questream.tools.decisions import as_document, namings_of
 from questream.tools.levels import Communities
 from questream.tools.levels import Community as Found
 from questream.tools.sorting import Level
@@ -24,7 +25,8 @@ from questream.tools.sorting import Level
 MAX_PAGE = 200
 # Of a topic, which may have thousands.
 MOST_SHOWN = 200
-_MOST_BEFORE = 100_000
+MOST_BEFORE = 100_000
+LevelId = Annotated[str, Field(pattern=r"^[it][1-9][0-9]{0,18}$", description="Such as i5 or t2.")]
 
 router = APIRouter(tags=["levels"])
 
@@ -84,7 +86,7 @@ def list_level(
     scope: InNamespace,
     level: Annotated[Level, Query(description="What to list.")] = Level.INTENT,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    skip: Annotated[int, Query(ge=0, le=_MOST_BEFORE, description="How many came on the pages before.")] = 0,
+    skip: Annotated[int, Query(ge=0, le=MOST_BEFORE, description="How many came on the pages before.")] = 0,
 ) -> CommunityList:
     """Intents or topics, the largest first. What changes meanwhile may be on two pages, or on none."""
     communities = communities_of(scope)
@@ -121,7 +123,16 @@ def label_community(scope: InNamespace, community_id: str, request: NamingReques
     decide = operating.preview_ruling if request.dry_run else operating.rule
     by = By(scope.login.name, request.reason, request.id)
     named = decide(scope.namespace, by, lambda made: made.label_level(community_id, request.label, request.route))
+    change = namings_of(named)
+    if change is None or not all(_is_named(request, after) for after in change.after.values()):
+        raise id_was_given()
     return Committed(**as_document(named))
+
+
+def _is_named(request: NamingRequest, after: Naming) -> bool:
+    """Whether a community is named as asked for; an operation whose id came before may have named it otherwise."""
+    asked = request.label, request.route
+    return all(one is None or (one or None) == stands for one, stands in zip(asked, after, strict=True))
 
 
 def _as_model(one: Found, scope: Scope) -> Community:

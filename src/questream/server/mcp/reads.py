@@ -9,7 +9,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from questream.server.api import assign, clusters, dead_letters, events, health, members, namespaces
+from questream.server.api import assign, clusters, dead_letters, events, health, levels, members, namespaces
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
 from questream.server.catalogue import Sort
@@ -17,6 +17,7 @@ from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import read_cluster_id
 from questream.tools.following import recent
 from questream.tools.members import First
+from questream.tools.sorting import Level
 
 MOST_LISTED = 50
 
@@ -44,6 +45,8 @@ class Reads:
             self.list_namespaces,
             self.list_clusters,
             self.show_cluster,
+            self.list_levels,
+            self.show_level,
             self.cluster_members,
             self.cluster_history,
             self.recent_decisions,
@@ -77,6 +80,20 @@ class Reads:
     def show_cluster(self, cluster_id: ClusterId, namespace: Namespace | None = None) -> clusters.ClusterDetail:
         """Show one cluster; an id that was merged away leads to what it was merged into."""
         return clusters.show_cluster(self._caller.scope(namespace), cluster_id, Response())
+
+    def list_levels(
+        self,
+        namespace: Namespace | None = None,
+        level: Annotated[Level, Field(description="What people want, or what it is about.")] = Level.INTENT,
+        limit: Limit = 20,
+        skip: Annotated[int, Field(ge=0, le=levels.MOST_BEFORE, description="How many came before.")] = 0,
+    ) -> levels.CommunityList:
+        """List what clusters are grouped to, the largest first: intents with their clusters, or topics of intents."""
+        return levels.list_level(self._caller.scope(namespace), level, limit, skip)
+
+    def show_level(self, level_id: levels.LevelId, namespace: Namespace | None = None) -> levels.Community:
+        """Show an intent or a topic; an id that is no more leads to where most of its questions are."""
+        return levels.show_community(self._caller.scope(namespace), level_id)
 
     def cluster_members(
         self,

@@ -14,6 +14,7 @@ from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.history import Committed
+from questream.server.api.levels import LevelId, NamingRequest, label_community
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.operating import id_was_given
@@ -41,6 +42,7 @@ class Writes:
         return (
             self.label_cluster,
             self.route_cluster,
+            self.label_level,
             self.pin_cluster,
             self.unpin_cluster,
             self.represent_cluster,
@@ -82,6 +84,20 @@ class Writes:
         by = self._by(reason, id)
         done = self._decide(namespace, by, lambda made: made.label(number, None, route), dry_run)
         return _naming(done, "route", route)
+
+    def label_level(
+        self,
+        level_id: LevelId,
+        label: Annotated[Name | None, Field(description="Its name; an empty one removes it.")] = None,
+        route: Annotated[Name | None, Field(description="Where its questions go; an empty one removes it.")] = None,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Name an intent or a topic, or set its route: its clusters have both where they have none of their own."""
+        request = NamingRequest(label=label, route=route, id=id, reason=reason, dry_run=dry_run)
+        return label_community(self._caller.scope(namespace), level_id, request)
 
     def pin_cluster(
         self,

@@ -14,9 +14,9 @@ from questream.domain import ClusterState, format_cluster_id
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
-from questream.server.api.operations import MAX_NAME_CHARACTERS, check_name
+from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.operating import Merging, Naming
-from questream.server.pages.forms import Fields, Form, first
+from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -54,7 +54,7 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
             return _show(request, scope, op, states, id, HTTPStatus.CONFLICT)
         survivor = _merge(scope, states, id)
         return RedirectResponse(_cluster(scope, survivor, done=f"merge.{len(states)}"), HTTPStatus.SEE_OTHER)
-    name = _name(fields)
+    name = read_name(fields, "name")
     for state in states:
         naming = Naming(state.cluster_id, **{op: name})
         scope.services.operating.apply(scope.namespace, naming, scope.login.name, f"{id}.{state.cluster_id}")
@@ -137,16 +137,6 @@ def _op_of(text: str) -> Op:
     if text not in known:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "there is no such change")
     return known[text]
-
-
-def _name(fields: Fields) -> str:
-    try:
-        name = check_name(first(fields, "name"))
-    except ValueError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    if len(name) > MAX_NAME_CHARACTERS:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"a name has {MAX_NAME_CHARACTERS} characters at most")
-    return name
 
 
 def _seen(state: ClusterState) -> str:

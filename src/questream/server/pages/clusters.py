@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import format_cluster_id
 from questream.operations import Candidate
 from questream.server.access import Role
-from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster
+from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, levels_of
 from questream.server.api.members import members_of
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
@@ -93,6 +93,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         order=order,
         orders=First,
         nearest=_nearest(scope, state.cluster_id),
+        above=levels_of(scope, state.cluster_id),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         change_id=secrets.token_urlsafe(16),
         done=told(request),

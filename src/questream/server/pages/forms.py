@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
 
+from questream.server.api.operations import MAX_NAME_CHARACTERS, check_name
 from questream.server.pages.rendering import CSRF_COOKIE
 from questream.server.problems import Refused
 
@@ -39,3 +40,14 @@ Form = Annotated[Fields, Depends(read_form)]
 def first(fields: Fields, name: str) -> str:
     """The first value of a field without space around it, or an empty text."""
     return fields.get(name, [""])[0].strip()
+
+
+def read_name(fields: Fields, name: str) -> str:
+    """A label or a route that somebody typed; an empty one removes it. Raises Refused for one that cannot be."""
+    try:
+        typed = check_name(first(fields, name))
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    if len(typed) > MAX_NAME_CHARACTERS:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"a name has {MAX_NAME_CHARACTERS} characters at most")
+    return typed

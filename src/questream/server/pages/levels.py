@@ -1,21 +1,31 @@
-"""The tree of topics, intents and clusters."""
+"""The tree of topics, intents and clusters, and the form that names one of them."""
 
 from __future__ import annotations
 
+import re
+import secrets
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from questream.server.api.levels import communities_of
+from questream.clustering.levels import LEVEL_NAMES, parse_node
+from questream.server.access import Role
+from questream.server.api.levels import NamingRequest, communities_of, label_community, show_community
+from questream.server.api.operations import MAX_NAME_CHARACTERS
+from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
-from questream.server.services import InNamespace
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, Scope
+from questream.tools.levels import Community
 from questream.tools.sorting import Level
 
 _PAGE = 25
 # Of one topic and of one intent; the API tells of more.
 _INTENTS_SHOWN = 50
 _CLUSTERS_SHOWN = 20
+_LEVEL_ID = re.compile(r"[it][1-9][0-9]{0,18}")
 
 router = APIRouter()
 
@@ -40,4 +50,68 @@ def show_levels(request: Request, scope: InNamespace, skip: Annotated[int, Query
         here=here,
         is_first=not skip,
         next=link(here, skip=skip + _PAGE) if skip + _PAGE < len(topics) else None,
+        operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        named=_named(request),
     )
+
+
+@router.get("/n/{namespace}/levels/{community_id}")
+def show_naming(request: Request, scope: InNamespace, community_id: str) -> Response:
+    """The form that names an intent or topic; an id that is no more leads to what it became."""
+    scope.require(Role.OPERATOR)
+    return _show_form(request, scope, show_community(scope, community_id).id, secrets.token_urlsafe(16))
+
+
+@router.post("/n/{namespace}/levels/{community_id}")
+def name_level(request: Request, scope: InNamespace, community_id: str, fields: Form) -> Response:
+    """Name it, and go back to the tree. What somebody else has named meanwhile is shown first."""
+    scope.require(Role.OPERATOR)
+    id, standing = first(fields, "id")[:64], show_community(scope, community_id)
+    if standing.id != community_id or fields.get("seen") != [_seen(_own(scope, community_id))]:
+        return _show_form(request, scope, standing.id, id, HTTPStatus.CONFLICT)
+    wanted = NamingRequest(label=read_name(fields, "label"), route=read_name(fields, "route"), id=id)
+    done = label_community(scope, community_id, wanted)
+    return RedirectResponse(
+        link(f"/n/{scope.namespace}/levels", named=f"{community_id}.{done.operation}"), HTTPStatus.SEE_OTHER
+    )
+
+
+def _show_form(request: Request, scope: Scope, name: str, id: str, status: int = HTTPStatus.OK) -> Response:
+    own = _own(scope, name)
+    return render(
+        request,
+        "level.html",
+        scope.login,
+        scope,
+        status,
+        one=own,
+        level=LEVEL_NAMES[own.node.level - 1],
+        id=id,
+        seen=_seen(own),
+        changed=status == HTTPStatus.CONFLICT,
+        most=MAX_NAME_CHARACTERS,
+        most_clusters=_CLUSTERS_SHOWN,
+        back=f"/n/{scope.namespace}/levels",
+    )
+
+
+def _own(scope: Scope, name: str) -> Community:
+    """The intent or topic of an id. Raises NoSuchCommunity, Refused."""
+    communities = communities_of(scope)
+    node = parse_node(name)
+    if communities is None or not node.level:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
+    return communities.get(node)
+
+
+def _seen(one: Community) -> str:
+    """Its names, to find out whether people say something else by now."""
+    return "\x1f".join((str(one.node), *(name or "" for name in one.naming)))
+
+
+def _named(request: Request) -> str | None:
+    """What the form that led to this page did, in words."""
+    name, _, operation = request.query_params.get("named", "").partition(".")
+    if not _LEVEL_ID.fullmatch(name) or not (operation.isdigit() and len(operation) < 16):
+        return None
+    return f"{name} was named. This is operation {operation}."
