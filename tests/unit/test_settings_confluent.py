@@ -78,6 +78,13 @@ def test_nothing_is_committed_read_or_published_but_as_questream_promises() -> N
     assert writing["linger.ms"] == 1
 
 
+def test_a_transaction_that_follows_another_is_tried_again_soon_unless_the_user_says_otherwise() -> None:
+    settings = Settings(kafka=KafkaSettings(client="confluent"))
+    assert producer_config(settings, "w", "t")["retry.backoff.ms"] == 10
+    assert producer_config(kafka_with(retry_backoff_ms=50), "w", "t")["retry.backoff.ms"] == 50
+    assert "retry.backoff.ms" not in producer_config(settings, "w")
+
+
 def test_what_is_fetched_ahead_is_bounded_by_the_bytes_of_a_batch() -> None:
     settings = Settings(batch_bytes=2_097_152)
     config = consumer_config(settings, "w")

@@ -27,6 +27,9 @@ _FETCHED_MESSAGE_BYTES = 1_000_000
 _LEAST_FETCH_BYTES = 1_000
 _BATCH_BYTES = 262_144
 _LINGER_MS = 5
+# A broker refuses the first request of a transaction until it has written the markers of the one before, milliseconds
+# later: with the client's own 100 ms, batch after batch would wait for most of that.
+_TRANSACTION_BACKOFF_MS = 10
 _PARTITION_FETCH_BYTES = 1_048_576
 _HELD_DELIVERY_MS = 24 * 3_600_000
 # librdkafka would look again for a broker that was away after up to 10 s; Kafka's own clients wait 1 s.
@@ -165,6 +168,8 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
         "batch.size": _BATCH_BYTES,
         "message.max.bytes": _MAX_MESSAGE_BYTES,
     }
+    if transactional_id is not None:
+        config["retry.backoff.ms"] = _TRANSACTION_BACKOFF_MS
     config |= _connection(settings, client_id) | _options(kafka.options)
     config |= {
         "acks": "all",
