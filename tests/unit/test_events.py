@@ -92,6 +92,35 @@ def test_a_cluster_emerges_although_the_question_that_opened_it_came_second() ->
     assert [event.kind for event in found if event.cluster == "c99"] == ["emerging"]
 
 
+def test_a_small_incident_is_found_after_many_large_ones() -> None:
+    stream = steady(clusters=60, days=28, per_day=10)
+    large = [
+        (MONDAY_MS + (100 + 11 * number) * HOUR_MS + minute * MINUTE_MS, f"large {number}")
+        for number in range(40)
+        for minute in range(60)
+    ]
+    small = after(stream, "small", 10, 6 * MINUTE_MS)
+    assert [one.kind for one in events_of(stream + large + small) if one.cluster == "small"] == ["emerging"]
+
+
+def test_clusters_that_open_where_the_stream_begins_do_not_count_as_new_ones() -> None:
+    stream = steady(clusters=100, days=5, per_day=12)
+    new = after(stream, "new", 6, 8 * MINUTE_MS)
+    assert [one.kind for one in events_of(stream + new) if one.cluster == "new"] == ["emerging"]
+
+
+def test_new_clusters_that_usually_have_followers_keep_to_the_budget() -> None:
+    random = np.random.default_rng(4)
+    stream = steady(clusters=100, days=40, per_day=1.5)
+    for number in range(40 * 20):
+        born = int(MONDAY_MS + random.random() * 40 * DAY_MS)
+        followers = random.poisson(random.gamma(0.3, 3.0 / 0.3))
+        stream += [(born, f"new {number}")]
+        stream += [(int(born + part * DAY_MS), f"new {number}") for part in random.random(followers)]
+    crowds = [one for one in events_of(stream, Detector(EventRules(1.0))) if one.kind in ("emerging", "spiking")]
+    assert len(crowds) <= 38
+
+
 def test_an_old_cluster_spikes() -> None:
     stream = steady()
     burst = after(stream, "c3", 12, MINUTE_MS)

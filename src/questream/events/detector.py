@@ -35,6 +35,7 @@ _LEVEL_QUESTIONS = 10.0
 # Followers in a cluster's first day, as if one in fifty had one, until the namespace tells.
 _YOUNG_CLUSTERS = 50.0
 _YOUNG_FOLLOWERS = 1.0
+_TAUGHT_MS = HOUR_MS // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class _Cluster:
     pending: int = 0
     alarmed_ms: int | None = None
     is_quiet: bool = False
+    taught: int = -1
     recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=_SCALES[-1]))
 
 
@@ -144,6 +146,8 @@ class Detector:
             self._hourly.append((self._hour, 0))
         self._hourly[-1] = (self._hour, self._hourly[-1][1] + 1)
         state = self._clusters.get(cluster)
+        # Where a stream begins all its clusters open, and most of them are no news.
+        created = created and self._is_warm(time_ms)
         if state is None:
             state = _Cluster(time_ms, created, time_ms, time_ms)
             self._clusters[cluster] = state
@@ -155,11 +159,21 @@ class Detector:
                 # Of questions that are decided at once, the one that opened the cluster need not have come first.
                 state.is_born_here = True
                 self._young_clusters += 1
-            if time_ms - state.born_ms < _DAY_MS and state.is_born_here:
-                self._young_followers += 1
+            self._teach(state, time_ms)
         self._clusters.move_to_end(cluster)
         self._learn(state, time_ms)
         return state
+
+    def _teach(self, state: _Cluster, time_ms: int) -> None:
+        """Count a follower of a cluster's first day for what new clusters are like.
+
+        One in a quarter of an hour: followers who come in a crowd are an incident, after which each new cluster
+        would seem to be due as many.
+        """
+        age = (time_ms - state.born_ms) // _TAUGHT_MS
+        if state.is_born_here and age < _DAY_MS // _TAUGHT_MS and age != state.taught:
+            state.taught = age
+            self._young_followers += 1
 
     def _pass_time(self, time_ms: int) -> tuple[int, bool]:
         """Learn at the turn of a day; returns the time, never before the last one, and whether an hour has begun."""
