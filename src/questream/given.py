@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from questream.clustering.levels import LevelRules
 from questream.domain import Matrix
 from questream.settings import NAMESPACE_PATTERN, ClusterSettings, JudgeSettings
 from questream.settings.describe import allowed
@@ -37,6 +38,38 @@ def check_thresholds(**given: Any) -> None:
         is_number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
         if value is not None and not (is_number and np.isfinite(value)):
             raise ValueError(f"{name} is a finite number")
+
+
+def check_parts(encoder: Any, store: Any, levels: Any, **functions: Any) -> None:
+    """Raises ValueError for what is no encoder, store, rules of levels or function; None is none of them."""
+    if encoder is not None and not hasattr(encoder, "encode_tokens"):
+        raise ValueError("encoder is what load_encoder(...) gives")
+    if store is not None and not hasattr(store, "open"):
+        raise ValueError("store is a store that is open, such as MemoryStore()")
+    if levels is not None and not isinstance(levels, LevelRules):
+        raise ValueError("levels is LevelRules(...)")
+    for name, function in functions.items():
+        if not callable(function):
+            raise ValueError(f"{name} is a function")
+
+
+def limit_of(given: Any) -> int:
+    """How many are wanted at most. Raises ValueError for what is no whole number of 0 or more."""
+    try:
+        limit = -1 if isinstance(given, bool) else index(given)
+    except TypeError:
+        limit = -1
+    if limit < 0:
+        raise ValueError("limit is a whole number, 0 or more")
+    return limit
+
+
+def ids_of(given: Any) -> list[int]:
+    """Ids of clusters. Raises ValueError for what holds none."""
+    try:
+        return [index(one) for one in plain(given)]
+    except TypeError:
+        raise ValueError("give a list of ids, which are whole numbers") from None
 
 
 def check_namespace(namespace: Any) -> None:

@@ -25,9 +25,12 @@ from questream.encoder import Encoder, Tokens
 from questream.errors import QuestreamError
 from questream.given import (
     check_namespace,
+    check_parts,
     check_rules,
     check_thresholds,
     dimension_of,
+    ids_of,
+    limit_of,
     plain,
     texts_beside,
     texts_of,
@@ -121,6 +124,7 @@ class QuestionClusterer:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
+        check_parts(encoder, store, levels, prepare=prepare, **({} if judge is None else {"judge": judge}))
         check_thresholds(threshold=threshold, merge_threshold=merge_threshold)
         check_rules(centroid_members=centroid_members, mean_questions=mean_questions)
         if judge is not None:
@@ -209,6 +213,7 @@ class QuestionClusterer:
 
     def path(self, cluster_id: int) -> tuple[Node, ...]:
         """A live cluster with its intent and its topic as they stand; without `levels` it is all three."""
+        (cluster_id,) = ids_of([cluster_id])
         grouping = self._grouping or Grouping(LevelRules())
         with self._turn:
             return grouping.path(cluster_id)
@@ -246,6 +251,8 @@ class QuestionClusterer:
         `reason` says why one would be passed over.
         """
         one: Any = [question]
+        limit = limit_of(limit)
+        (text,) = texts_beside([text], 1)
         texts, _, vectors = self._embed(one)
         with self._turn:
             self._clusterer.mirrors.catch_up(self.namespace)
@@ -253,7 +260,7 @@ class QuestionClusterer:
 
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""
-        given = list(ids)
+        given = ids_of(ids)
         with self._turn:
             chains = follow_aliases(self._store, self.namespace, given)
         return [survivor_of(cluster_id, chains[cluster_id]) for cluster_id in given]

@@ -413,3 +413,57 @@ def test_a_clusterer_goes_on_in_another_process() -> None:
     copied = pickle.loads(pickle.dumps(clusterer))
     assert copied.assign(np.eye(4)).ids == [1, 2, 3, 4]
     assert len(clusterer.clusters()) == 2
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "allowed"),
+    [
+        ("encoder", "all-MiniLM-L6-v2", r"what load_encoder\(...\) gives"),
+        ("store", "redis://localhost", "a store that is open"),
+        ("levels", 1, r"LevelRules\(...\)"),
+        ("judge", 1, "a function"),
+        ("prepare", None, "a function"),
+    ],
+)
+def test_a_part_that_is_none_is_refused_by_its_name(parameter: str, given: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=f"^{parameter} is {allowed}"):
+        QuestionClusterer(**({"dimension": 4} | {parameter: given}))
+
+
+@pytest.mark.parametrize("limit", ["x", 1.5, None, True, -1])
+def test_a_limit_that_is_no_number_of_clusters_is_refused(limit: Any) -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    with pytest.raises(ValueError, match=r"^limit is a whole number, 0 or more"):
+        clusterer.nearest(np.eye(4)[0], limit)
+
+
+def test_a_text_or_an_id_that_is_none_is_refused() -> None:
+    clusterer = QuestionClusterer(dimension=4)
+    with pytest.raises(ValueError, match="texts must be texts"):
+        clusterer.nearest(np.eye(4)[0], 5, None)  # type: ignore[arg-type]  # no text
+    for wrong in (["1"], [None], 5, [1.0]):
+        with pytest.raises(ValueError, match="give a list of"):
+            clusterer.survivors(wrong)  # type: ignore[arg-type]  # no ids
+    with pytest.raises(ValueError, match="give a list of ids"):
+        clusterer.path("1")  # type: ignore[arg-type]  # no id
+    assert clusterer.survivors(np.array([1, 2])) == [1, 2]
+    assert clusterer.survivors(one for one in (1, 2)) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"neighbours": 0},
+        {"neighbours": "8"},
+        {"voters": -1},
+        {"least_cosine": float("nan")},
+        {"inertia": "little"},
+        {"resolutions": (24.0,)},
+        {"resolutions": 5},
+        {"resolutions": ("x", 8.0)},
+    ],
+    ids=str,
+)
+def test_rules_of_levels_that_make_no_sense_are_refused_by_their_name(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        LevelRules(**given)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,23 @@ class LevelRules:
     least_cosine: float = 0.4
     inertia: float = 0.2
     voters: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what makes no sense."""
+        for name in ("neighbours", "voters"):
+            given = getattr(self, name)
+            if not isinstance(given, int | np.integer) or given < 1:
+                raise ValueError(f"{name} is a whole number, 1 or more")
+        for name in ("least_cosine", "inertia"):
+            if not _is_number(getattr(self, name)):
+                raise ValueError(f"{name} is a finite number")
+        resolutions: Any = self.resolutions
+        if not (isinstance(resolutions, tuple | list) and len(resolutions) == 2 and all(map(_is_number, resolutions))):
+            raise ValueError("resolutions are two numbers: of intents and of topics")
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, int | float | np.integer | np.floating) and bool(np.isfinite(given))
 
 
 @dataclass(frozen=True, slots=True)
