@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import re
 import subprocess
 import sys
 import traceback
@@ -274,6 +278,10 @@ def test_reading_goes_on_after_a_line_that_does_not_fit_where_it_is_asked_to(
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(QuestionFileError, match='line 1: two columns "text" in the header'):
         list(read_questions(written(tmp_path, "q.csv", "text,id,Text\na,b,c\n")))
+    for name in ("id", "ts", "gold"):
+        with pytest.raises(QuestionFileError, match=f'line 1: two columns "{name}" in the header'):
+            list(read_questions(written(tmp_path, "q.csv", f"text,{name},{name.upper()}\na,b,c\n")))
+    assert len(list(read_questions(written(tmp_path, "q.csv", "text,note,note\na,b,c\n")))) == 1
 
 
 def test_a_path_that_no_file_can_have_is_refused() -> None:
@@ -301,3 +309,33 @@ def test_stdin_is_read_from_its_beginning_each_time_once_it_was_kept(tmp_path: P
             [sys.executable, "-c", script], stdin=file, capture_output=True, timeout=60, check=True
         )
     assert piped.stdout == redirected.stdout == b"False ['one', 'two'] 2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("q.csv.gz", gzip.compress(b"text\nwhy?\n"), "compressed; unpack it first"),
+        ("q.csv", gzip.compress(b"text\nwhy?\n"), "compressed; unpack it first"),
+        ("q.jsonl.bz2", bz2.compress(b'{"text": "why?"}\n'), "compressed; unpack it first"),
+        ("q.jsonl.xz", lzma.compress(b'{"text": "why?"}\n'), "compressed; unpack it first"),
+        ("q.xlsx", b"PK\x03\x04\x14\x00\x06\x00", "an archive or a workbook"),
+        ("q.parquet", b"PAR1\x15\x04", "a Parquet file"),
+    ],
+)
+def test_what_is_no_text_is_told_by_what_it_is(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    for read in (read_questions, read_pairs):
+        with pytest.raises(QuestionFileError, match=rf"{re.escape(name)} is {said}"):
+            list(read(path))
+
+
+@pytest.mark.parametrize("rest", [' ,{"text": "b"}', '\n[{"text": "b"}]', "x", "]"])
+def test_nothing_behind_an_array_is_passed_over_in_silence(tmp_path: Path, rest: str) -> None:
+    path = tmp_path / "q.json"
+    for before in ('[{"text": "a"}]', "[]"):
+        path.write_text(before + rest)
+        with pytest.raises(QuestionFileError, match="behind the array's end"):
+            list(read_questions(path))
+        path.write_text(f"{before}\n \t")
+        list(read_questions(path))

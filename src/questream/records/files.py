@@ -26,6 +26,7 @@ _PAIR_COLUMNS = [
 ]
 _LABEL_COLUMNS = ["label", "is_duplicate", "score"]
 TIME_COLUMNS = ["ts", "timestamp"]
+_QUESTION_COLUMNS = ["id", "gold", "cluster", *TIME_COLUMNS]
 _SAME = frozenset(("1", "1.0", "true", "yes", "y"))
 _DIFFERENT = frozenset(("0", "0.0", "false", "no", "n"))
 
@@ -92,7 +93,7 @@ def read_questions(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[Fil
 
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit the format.
     """
-    for number, row in read_rows(path, texts.columns):
+    for number, row in read_rows(path, texts.columns, optional=_QUESTION_COLUMNS):
         try:
             text = texts.of_row(row)
         except BadRecord as error:
@@ -112,7 +113,7 @@ def read_pairs(path: Path, texts: FileTexts = AS_THEY_STAND) -> Iterator[Labelle
 
     Raises QuestionFileError, on iteration, if the file cannot be opened or a line does not fit.
     """
-    for number, row in read_rows(path, _PAIR_COLUMNS):
+    for number, row in read_rows(path, _PAIR_COLUMNS, optional=_LABEL_COLUMNS):
         columns = next(
             (pair for pair in _PAIR_COLUMNS if all(isinstance(value_of(row, name), str) for name in pair)), None
         )

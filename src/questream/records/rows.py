@@ -19,6 +19,7 @@ from typing import Literal, NoReturn
 import orjson
 
 from questream.errors import QuestreamError
+from questream.records.encodings import HEAD_BYTES, encoding_of, no_text
 
 Row = Mapping[str, object]
 FileFormat = Literal["text", "table", "json"]
@@ -32,14 +33,6 @@ _DELIMITERS = ",;\t|"
 _SEP = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 _ARRAY = re.compile(r'\[\s*($|[{"\]])')
-# Every byte order mark with its encoding; that of UTF-16 is the beginning of UTF-32's.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 # Stands for bytes that cannot be decoded; no encoding yields it, so the line of a mistake can be named.
 _BROKEN = "\udc80"
 _HANDLER = "questream-broken"
@@ -68,7 +61,12 @@ def raise_it(error: QuestionFileError) -> NoReturn:
 
 
 def read_rows(
-    path: Path, needed: Sequence[Sequence[str]], format: FileFormat | None = None, refuse: Refuse = raise_it
+    path: Path,
+    needed: Sequence[Sequence[str]],
+    format: FileFormat | None = None,
+    refuse: Refuse = raise_it,
+    *,
+    optional: Sequence[str] = (),
 ) -> Iterator[tuple[int, Row]]:
     """Line number and fields of each row of a file; of stdin where its path is `-`.
 
@@ -76,6 +74,7 @@ def read_rows(
     object a line, `.json` those or one array, `.csv` and `.tsv` a table with a header (comma, semicolon, tab or bar,
     or what a first line `sep=` says), `.txt` a question a line, here under the name `text`. With another suffix the
     first line tells: JSON begins with a bracket, a table's header has all names of one of `needed`. `format` overrides.
+    A column of `needed` or `optional` that a table has twice is refused, whatever its capitals.
 
     A line that does not fit is given to `refuse` as a QuestionFileError; if that returns, reading goes on after it.
     Raises QuestionFileError, on iteration, if the file cannot be read.
@@ -87,7 +86,7 @@ def read_rows(
                 case "json":
                     yield from _read_array(text) if text.is_array(path.suffix) else _read_json_lines(text)
                 case "table":
-                    yield from _read_table(text, needed)
+                    yield from _read_table(text, needed, optional)
                 case "text":
                     yield from ((at, {"text": line.strip()}) for at, line in text.lines() if line.strip())
     except OSError as error:
@@ -130,7 +129,11 @@ class _Text:
     def __init__(self, path: Path, file: io.BufferedReader, refuse: Refuse) -> None:
         self.path = path
         self.refuse = refuse
-        self._encoding = _encoding_of(file)
+        head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+        problem = no_text(head)
+        if problem is not None:
+            raise QuestionFileError(f"{shown_name(path)} is {problem}")
+        self._encoding = encoding_of(head)
         self._text = io.TextIOWrapper(file, self._encoding, _HANDLER, newline="")
         self.first = self._text.readline(_MOST_CHARACTERS + 1)
         self._skipped: list[str] = []
@@ -177,20 +180,6 @@ class _Text:
             line = self._text.readline(_MOST_CHARACTERS + 1)
 
 
-def _encoding_of(file: io.BufferedReader) -> str:
-    head = file.peek(4)[:4]
-    for mark, encoding in _MARKS:
-        if head.startswith(mark):
-            return encoding
-    # Latin letters in UTF-16 without a mark: every other byte is null.
-    match [byte == 0 for byte in head]:
-        case [False, True, False, True]:
-            return "utf-16-le"
-        case [True, False, True, False]:
-            return "utf-16-be"
-    return "utf-8"
-
-
 def _format_of(path: Path, text: _Text, needed: Sequence[Sequence[str]]) -> FileFormat:
     match path.suffix.lower():
         case ".jsonl" | ".ndjson" | ".json":
@@ -223,15 +212,15 @@ def _read_array(text: _Text) -> Iterator[tuple[int, Row]]:
     """The elements of an array that need not fit into memory; a text alone is a row, too."""
     array = _Array(text)
     array.skip("[")
-    if array.skip("]"):
-        return
-    while True:
+    is_over = array.skip("]")
+    while not is_over:
         number = array.number
         yield from _as_row(array.element(), text, number)
-        if array.skip("]"):
-            return
-        if not array.skip(","):
+        is_over = array.skip("]")
+        if not is_over and not array.skip(","):
             raise at_line(text.path, array.number, "not JSON: a comma or the array's end is missing")
+    if not array.is_at_end:
+        raise at_line(text.path, array.number, "not JSON: more stands behind the array's end")
 
 
 class _Array:
@@ -245,6 +234,11 @@ class _Array:
         self._at = 0
         self.number = 1
         self._pass_white_space()
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether nothing but white space, which is passed, is left of the file."""
+        return self._at == len(self._buffer)
 
     def skip(self, mark: str) -> bool:
         """Whether the next character is this one, and if so go past it and the white space behind."""
@@ -310,7 +304,7 @@ def _lines_in(text: str) -> int:
     return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
-def _read_table(text: _Text, needed: Sequence[Sequence[str]]) -> Iterator[tuple[int, Row]]:
+def _read_table(text: _Text, needed: Sequence[Sequence[str]], optional: Sequence[str]) -> Iterator[tuple[int, Row]]:
     # The csv module's limit is the process's; nothing else here reads tables.
     csv.field_size_limit(_MOST_CHARACTERS)
     lines = _Lines(text.lines())
@@ -340,7 +334,7 @@ def _read_table(text: _Text, needed: Sequence[Sequence[str]]) -> Iterator[tuple[
         if not any(value.strip() for value in row) and (not columns or not row or len(columns) > 1):
             continue
         if not columns:
-            columns = _checked_header(text, number, [name.strip() for name in row], needed)
+            columns = _checked_header(text, number, [name.strip() for name in row], needed, optional)
         elif len(row) != len(columns):
             text.refuse(at_line(text.path, number, f"{len(row)} values for {len(columns)} columns"))
         else:
@@ -360,11 +354,13 @@ class _Lines(Iterator[str]):
         return line
 
 
-def _checked_header(text: _Text, number: int, columns: list[str], needed: Sequence[Sequence[str]]) -> list[str]:
+def _checked_header(
+    text: _Text, number: int, columns: list[str], needed: Sequence[Sequence[str]], optional: Sequence[str]
+) -> list[str]:
     counts = Counter(name.lower() for name in columns)
     if not any(all(name.lower() in counts for name in names) for names in needed):
         raise at_line(text.path, number, _no_column(needed))
-    twice = next((name for names in needed for name in names if counts[name.lower()] > 1), None)
+    twice = next((name for names in (*needed, optional) for name in names if counts[name.lower()] > 1), None)
     if twice is not None:
         raise at_line(text.path, number, f'two columns "{twice}" in the header')
     return columns

@@ -11,8 +11,9 @@ from typing import Protocol
 import orjson
 
 from questream.errors import QuestreamError
+from questream.records.paths import ABSENT
 from questream.records.rows import Row, at_line, read_rows
-from questream.tools.naming_files import shown_cell, text_of_cell
+from questream.tools.naming_files import cell_of, shown_cell, text_at, text_of_cell
 
 _MOST_INTENTS = 10_000
 _MOST_EXAMPLES = 20_000
@@ -39,13 +40,13 @@ def read_intents(path: Path) -> list[GivenIntent]:
     the line of a row without a name, with another route than one before, or with a field that is of another type.
     """
     found: dict[str, GivenIntent] = {}
-    for line, row in read_rows(path, [["name", "examples"], ["name"]]):
-        name = (_text(path, line, row, "name") or "").strip()
+    for line, row in read_rows(path, [["name", "examples"], ["name"]], optional=["route", "examples"]):
+        name = (text_at(path, line, row, "name") or "").strip()
         if not name or len(name) > _LONGEST_NAME:
             raise at_line(path, line, f"an intent has a name of {_LONGEST_NAME} characters at most")
-        if row.get("threshold") not in (None, ""):
+        if cell_of(row, "threshold") not in (ABSENT, None, ""):
             raise at_line(path, line, "an intent has no threshold of its own: set that of the namespace")
-        route = _text(path, line, row, "route")
+        route = text_at(path, line, row, "route")
         intent = found.setdefault(name, GivenIntent(name, route))
         if intent.route != route:
             raise at_line(path, line, "the intent has another route in a line before")
@@ -72,21 +73,10 @@ def write_csv(file: _TextFile, intents: Iterable[tuple[str, str | None, Sequence
 
 
 def _examples(path: Path, line: int, row: Row) -> list[str]:
-    given = row.get("examples")
-    if given is None:
+    given = cell_of(row, "examples")
+    if given is ABSENT or given is None:
         return []
     texts = text_of_cell(given).splitlines() if isinstance(given, str) else given
     if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
         raise at_line(path, line, "examples must be texts")
     return [one.strip() for one in texts if one.strip()]
-
-
-def _text(path: Path, line: int, row: Row, name: str) -> str | None:
-    if name not in row:
-        return None
-    text = row[name]
-    if text is None:
-        return ""
-    if not isinstance(text, str):
-        raise at_line(path, line, f"the {name} must be a text")
-    return text_of_cell(text).strip()

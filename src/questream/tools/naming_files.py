@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from questream.domain import parse_cluster_id
 from questream.errors import QuestreamError
+from questream.records.paths import ABSENT
 from questream.records.rows import Row, at_line, read_rows
 
 # What a spreadsheet takes for the beginning of a formula, in both widths: the export puts an apostrophe before it.
@@ -19,18 +21,19 @@ def read_namings(path: Path, namespace: str) -> dict[int, tuple[str | None, str 
     Raises QuestionFileError with the line of a row that names no cluster of `namespace`, or one that was named before.
     """
     namings: dict[int, tuple[str | None, str | None]] = {}
-    for line, row in read_rows(path, [["cluster_id"]]):
+    for line, row in read_rows(path, [["cluster_id"]], optional=["label", "route", "namespace"]):
         try:
-            cluster_id = parse_cluster_id(str(row.get("cluster_id")))
+            cluster_id = parse_cluster_id(str(cell_of(row, "cluster_id")))
         except ValueError as error:
             raise at_line(path, line, str(error)) from None
-        if row.get("namespace", namespace) != namespace:
+        if cell_of(row, "namespace") not in (ABSENT, namespace):
             raise at_line(path, line, "the cluster is of another namespace: give that as --namespace")
         if cluster_id in namings:
             raise at_line(path, line, "the cluster was named in a line before")
-        if "label" not in row and "route" not in row:
+        label, route = text_at(path, line, row, "label"), text_at(path, line, row, "route")
+        if label is None and route is None:
             raise at_line(path, line, "there must be a label, a route or both")
-        namings[cluster_id] = (_text(path, line, row, "label"), _text(path, line, row, "route"))
+        namings[cluster_id] = (label, route)
         if len(namings) > _MOST_ROWS:
             raise QuestreamError(f"the file has more than {_MOST_ROWS:,} clusters", "name them in parts")
     return namings
@@ -46,10 +49,18 @@ def text_of_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and text[1:].lstrip().startswith(FORMULA) else text
 
 
-def _text(path: Path, line: int, row: Row, name: str) -> str | None:
-    if name not in row:
+def cell_of(row: Row, name: str) -> Any:
+    """What a row has under a name, ABSENT if nothing; capitals do not count."""
+    if name in row:
+        return row[name]
+    return next((value for given, value in row.items() if given.lower() == name), ABSENT)
+
+
+def text_at(path: Path, line: int, row: Row, name: str) -> str | None:
+    """The text under a name: empty for a null, None where the row has no such name. Raises QuestionFileError."""
+    text = cell_of(row, name)
+    if text is ABSENT:
         return None
-    text = row[name]
     if text is None:
         return ""
     if not isinstance(text, str):

@@ -88,7 +88,7 @@ class FileRecords:
         named = self.columns.named
         texts = [["text"], [input.text_field]]
         needed = [[*named]] if self.columns.text else [[*found, *named] for found in texts]
-        for line, row in read_rows(file, needed, self.format, refuse):
+        for line, row in read_rows(file, needed, self.format, refuse, optional=["id", input.id_field, *TIME_COLUMNS]):
             try:
                 yield self._record(file, line, row, encoder, decoder)
             except QuestionFileError as error:
