@@ -283,13 +283,21 @@ def test_a_cluster_is_reached_by_its_topic_and_intent(site: Site, browser: Brows
         expect(page.get_by_role("heading", name="Intents and topics")).to_be_visible()
         topic = page.locator(".tree > details").first
         intent = topic.locator("details").first
-        cluster = intent.locator("a").first
+        cluster = intent.locator(".leaf a").first
         expect(cluster).to_be_hidden()
         intent.locator("summary").click()
         expect(cluster).to_be_visible()
         name = cluster.inner_text()
         cluster.click()
         expect(page.get_by_role("heading", name=name).first).to_be_visible()
+        for label in ("Cards", ""):
+            page.goto("/n/default/levels")
+            intent.locator("summary").click()
+            intent.get_by_role("link", name="Name i").click()
+            page.get_by_label("Label", exact=True).fill(label)
+            page.get_by_role("button", name="Save").click()
+            expect(page.get_by_role("status")).to_contain_text("was named")
+            expect(intent.locator("summary .title", has_text="Cards")).to_have_count(1 if label else 0)
 
 
 def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Browser) -> None:
@@ -429,7 +437,14 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
 ) -> None:
     paths = ["/n/default/clusters", "/n/default/clusters/c3", "/n/default/change?op=merge&c=c3&c=c4"]
     wait_until(lambda: site.stream.store().levels("default").version > 0, "a worker has found intents")
-    paths += ["/n/default/levels", "/n/default/events", "/n/default/live", "/n/default/ask"]
+    intent = next(node for node in site.stream.store().levels("default").levels.parents.values() if node.level == 1)
+    paths += [
+        "/n/default/levels",
+        f"/n/default/levels/{intent}",
+        "/n/default/events",
+        "/n/default/live",
+        "/n/default/ask",
+    ]
     paths += ["/dead-letters", "/health", "/nowhere"]
     with logged_in(site, browser, "ada", **options) as page:
         for path in paths:
