@@ -125,6 +125,22 @@ def repeated(evidence: Evidence, **changed: Any) -> Evidence:
     return replace(evidence, output=[*evidence.output, retold(evidence.output[-1], **changed)])
 
 
+def with_levels(evidence: Evidence, *versions: dict[str, list[str]]) -> Evidence:
+    """The cluster topic with levels at its end; each version names the clusters of its intents."""
+    end = evidence.cluster_states[-1]
+    told = {"schema_version": 1, "namespace": "default", "event": "levels", "parts": 1, "part": 0, "ended": []}
+    entries = [
+        replace(
+            end,
+            key=b"default/levels/0",
+            value=json.dumps({**told, "version": number, "next": [5, 1], "opened": 4, "within": within}).encode(),
+            offset=end.offset + number,
+        )
+        for number, within in enumerate(versions, start=1)
+    ]
+    return replace(evidence, cluster_states=[*evidence.cluster_states, *entries])
+
+
 def referring(evidence: Evidence) -> Evidence:
     """The first dead letter with a reference in the place of its bytes."""
     letter = evidence.dead_letters[0]
@@ -193,6 +209,16 @@ DOCTORINGS: dict[str, tuple[Doctoring, set[Promise]]] = {
         {Promise.NO_TWINS},
     ),
     "a question joined from afar": (lambda e: with_output(e, -1, similarity=0.1), {Promise.NO_TWINS}),
+    "a path that nobody published": (lambda e: with_output(e, -1, path=["i1", "i1", "c2"]), {Promise.LEVELS}),
+    "an intent's id is given again": (
+        lambda e: with_levels(e, {"i1": ["c2"], "i2": ["c3"]}, {"i1": ["c2"]}, {"i1": ["c2"], "i2": ["c3"]}),
+        {Promise.LEVELS},
+    ),
+    "an intent becomes another": (
+        lambda e: with_levels(e, {"i1": ["c2"], "i2": ["c3"]}, {"i1": ["c3"], "i2": ["c2"]}),
+        {Promise.LEVELS},
+    ),
+    "an intent has a number of those to come": (lambda e: with_levels(e, {"i7": ["c2"]}), {Promise.LEVELS}),
     "a label is gone": (lambda e: with_cluster(e, 2, label=None), {Promise.NAMES, Promise.CLUSTER_TOPIC}),
     "a label and another's route": (lambda e: with_cluster(e, 3, label="sea", route="town"), {Promise.NAMES}),
     "the newest state is missing": (lambda e: without_newest_state(e, b"default/c3"), {Promise.CLUSTER_TOPIC}),

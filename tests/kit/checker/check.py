@@ -15,6 +15,7 @@ from tests.kit.checker.clusters import (
 )
 from tests.kit.checker.corrections import check_corrections
 from tests.kit.checker.evidence import Evidence
+from tests.kit.checker.levels import check_levels
 from tests.kit.checker.operations import check_operations
 from tests.kit.checker.published import Run, read_run
 from tests.kit.checker.records import (
@@ -43,6 +44,7 @@ _CHECKS: list[Callable[[Run, Rules], Iterator[Violation]]] = [
     check_size_sequence,
     check_centroids,
     check_names,
+    check_levels,
     check_operations,
     check_corrections,
     check_standing,

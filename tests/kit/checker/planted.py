@@ -14,8 +14,11 @@ from typing import Any
 import redis
 
 import questream.deciding.clusterer
+import questream.deciding.paths
+import questream.stream.levels
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.clustering.constraints import Constraints
+from questream.clustering.levels import Node
 from questream.clustering.rules import Rules
 from questream.deciding.namespaces import Namespaces
 from questream.recovery.recover import StoreRecovery
@@ -44,7 +47,7 @@ SCRIPT_EDITS: dict[str, dict[str, str]] = {
 
 def plant(bug: str) -> None:
     """Break the product in this process. Raises KeyError if there is no such bug."""
-    (BUGS | OPERATION_BUGS)[bug]()
+    (BUGS | OPERATION_BUGS | LEVEL_BUGS)[bug]()
 
 
 def offsets_before_records() -> None:
@@ -227,6 +230,46 @@ def is_dead_letter(record: Any) -> bool:
     return any(name == "questream-stage" for name, _ in record.headers)
 
 
+def level_ids_swapped() -> None:
+    """Each run gives the ids of the intents to one another in turn."""
+
+    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, rules: Any) -> Any:
+        found, share = original(mirror, sizes, stored, rules)
+        numbers = sorted({node.number for node in found.levels.parents.values() if node.level == 1})
+        turned = dict(zip(numbers, [*numbers[1:], *numbers[:1]], strict=True))
+
+        def other(node: Node) -> Node:
+            return Node(1, turned[node.number]) if node.level == 1 else node
+
+        parents = {other(node): other(parent) for node, parent in found.levels.parents.items()}
+        return replace(found, levels=replace(found.levels, parents=parents)), share
+
+    patch(questream.stream.levels, "find_anew", find_anew)
+
+
+def level_numbers_stand_still() -> None:
+    """A run gives numbers and does not move on which come next."""
+
+    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, rules: Any) -> Any:
+        found, share = original(mirror, sizes, stored, rules)
+        return replace(found, levels=replace(found.levels, next_numbers=stored.levels.next_numbers)), share
+
+    patch(questream.stream.levels, "find_anew", find_anew)
+
+
+def path_of_another() -> None:
+    """Decisions name the intent before their own."""
+
+    def path(original: Any, *args: Any) -> Any:
+        found = original(*args)
+        if found is None or found[1].level != 1:
+            return found
+        own, intent, topic = found
+        return own, Node(1, intent.number % 3 + 1), topic
+
+    patch(questream.deciding.paths, "_path", path)
+
+
 def readable(record: Any) -> Any:
     """The record with a value that is text."""
     return replace(record, value=(record.value or b"").decode(errors="replace").encode())
@@ -274,6 +317,12 @@ BUGS: dict[str, Callable[[], None]] = {
     "dead-letters-dropped": dead_letters_dropped,
     "dead-letters-rewritten": dead_letters_rewritten,
     "recovery-disabled": recovery_disabled,
+}
+
+LEVEL_BUGS: dict[str, Callable[[], None]] = {
+    "level-ids-swapped": level_ids_swapped,
+    "level-numbers-stand-still": level_numbers_stand_still,
+    "path-of-another": path_of_another,
 }
 
 OPERATION_BUGS: dict[str, Callable[[], None]] = {

@@ -81,6 +81,9 @@ class Told:
 
     states: dict[int, list[State]] = field(default_factory=dict)
     whole: list[NamespaceTold] = field(default_factory=list)
+    # The parts of each version of intents and topics; `levels_gone` once any was deleted.
+    levels: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    levels_gone: bool = False
 
     def newest(self, number: int) -> State | None:
         """The record of a cluster with the highest revision; its tombstone once that came last."""
@@ -187,7 +190,10 @@ def _told(entries: Iterable[Entry]) -> dict[str, Told]:
         namespace, slash, name = (entry.key or b"").decode().partition("/")
         of_namespace = told.setdefault(namespace, Told())
         if slash and name.startswith("levels/"):
-            # Intents and topics: the campaign's namespaces are judged by their clusters.
+            of_namespace.levels_gone |= entry.value is None
+            if entry.value is not None:
+                part = json.loads(entry.value)
+                of_namespace.levels.setdefault(part["version"], {})[part["part"]] = part
             continue
         if slash:
             number = _number(name)

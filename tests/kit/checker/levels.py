@@ -1,0 +1,123 @@
+"""Intents and topics: an id keeps its meaning, and the path of a decision is one that was published.
+
+Levels on the cluster topic are {within: {community: [nodes]}, next: [number of each level], opened}, in parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tests.kit.checker.published import Decision, Run, Told
+from tests.kit.checker.rules import Rules
+from tests.kit.checker.violation import Promise, Violation
+
+_LEVELS = "it"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What one run found: the community of each node, and the numbers that come next, by the letter of a level."""
+
+    number: int
+    opened: int
+    next: Mapping[str, int]
+    parents: Mapping[str, str]
+
+    @property
+    def communities(self) -> set[str]:
+        """All intents and topics."""
+        return set(self.parents.values())
+
+    def path(self, cluster: str) -> list[str]:
+        """Topic, intent and cluster; what stands alone on a level is the node below again."""
+        path = [cluster]
+        for letter in _LEVELS:
+            parent = self.parents.get(path[0], "")
+            path.insert(0, parent if parent.startswith(letter) else path[0])
+        return path
+
+    def clusters(self, community: str) -> set[str]:
+        """The clusters of an intent or a topic."""
+        leaves = [node for node in self.parents if node.startswith("c")]
+        return {node for node in leaves if community in self.path(node)}
+
+    def allows(self, path: list[str]) -> bool:
+        """Whether a decision may have this path; a cluster that was new is where any community is."""
+        topic, intent, cluster = path
+        if int(cluster[1:]) <= self.opened:
+            return path == self.path(cluster)
+        if intent == cluster:
+            return topic.startswith("t") and topic in self.communities
+        return intent.startswith("i") and intent in self.communities and topic == self.parents.get(intent, intent)
+
+
+def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
+    """`Promise.LEVELS`; a namespace that was deleted on the way begins anew, and is passed over."""
+    for namespace in run.namespaces:
+        told = run.told.get(namespace, Told())
+        if told.levels_gone:
+            continue
+        versions = [_version(number, parts) for number, parts in sorted(told.levels.items()) if _is_whole(parts)]
+        for version in versions:
+            yield from _beyond_next(namespace, version)
+        for before, after in pairwise(versions):
+            yield from _given_again(namespace, before, after)
+            yield from _changed(namespace, before, after, told)
+        yield from _unpublished(versions, [one for one in run.decisions if one.namespace == namespace])
+
+
+def _is_whole(parts: Mapping[int, Mapping[str, Any]]) -> bool:
+    return len(parts) == int(next(iter(parts.values()))["parts"])
+
+
+def _version(number: int, parts: Mapping[int, Mapping[str, Any]]) -> Version:
+    one = next(iter(parts.values()))
+    within = [pair for part in parts.values() for pair in part["within"].items()]
+    parents = {node: community for community, nodes in within for node in nodes}
+    return Version(number, one["opened"], dict(zip(_LEVELS, one["next"], strict=True)), parents)
+
+
+def _beyond_next(namespace: str, version: Version) -> Iterator[Violation]:
+    for one in sorted(version.communities):
+        if int(one[1:]) >= version.next[one[0]]:
+            detail = f"{one} stands in version {version.number}, whose next is {one[0]}{version.next[one[0]]}"
+            yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _given_again(namespace: str, before: Version, after: Version) -> Iterator[Violation]:
+    for one in sorted(after.communities - before.communities):
+        if int(one[1:]) < before.next[one[0]]:
+            detail = f"version {after.number} gives an id that is older than version {before.number}, and was not in it"
+            yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _changed(namespace: str, before: Version, after: Version, told: Told) -> Iterator[Violation]:
+    """Ids of communities that have clusters from before, and none of those that they had then."""
+    merged = {
+        f"c{number}": f"c{state.merged_into}"
+        for number, states in told.states.items()
+        for state in states
+        if state.merged_into is not None
+    }
+    for one in sorted(after.communities & before.communities):
+        clusters, former = after.clusters(one), before.clusters(one)
+        became = {merged.get(cluster, cluster) for cluster in former} | former
+        old = {cluster for cluster in clusters if int(cluster[1:]) <= before.opened}
+        if old and not old & became:
+            detail = f"version {after.number} has none of its clusters of version {before.number}"
+            yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _unpublished(versions: list[Version], decisions: list[Decision]) -> Iterator[Violation]:
+    for decision in decisions:
+        path = decision.told.get("path")
+        if path is None:
+            continue
+        subject = f"{decision.namespace} {decision.place}"
+        if path[-1] != decision.told["cluster_id"]:
+            yield Violation(Promise.LEVELS, subject, f"its path ends with {path[-1]}, not with its cluster")
+        elif not any(version.allows(path) for version in versions):
+            yield Violation(Promise.LEVELS, subject, f"no published version has the path {'/'.join(path)}")
