@@ -441,6 +441,7 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
     paths += [
         "/n/default/levels",
         f"/n/default/levels/{intent}",
+        "/n/default/suggestions",
         "/n/default/events",
         "/n/default/live",
         "/n/default/ask",

@@ -67,3 +67,54 @@ def test_who_may_not_read_texts_is_shown_none(shop: MemoryStore, tmp_path: Path)
 def test_a_namespace_that_may_not_be_seen_has_none(shop: MemoryStore) -> None:
     assert client_of(shop).get("/api/v1/namespaces/none/suggestions").status_code == 404
     assert client_of(shop).get(f"{SUGGESTIONS}?limit=201").status_code == 422
+
+
+def shown_once_read(client: TestClient, headers: dict[str, str] | None = None) -> str:
+    """The page once the server has read the centroids."""
+    page = "/n/shop/suggestions"
+    wait_until(lambda: client.get(page, headers=headers).status_code != 503, "the centroids are read")
+    return client.get(page, headers=headers).text
+
+
+def form_token(page: str) -> str:
+    return page.partition('name="form_token" value="')[2].partition('"')[0]
+
+
+def test_a_suggestion_that_is_dismissed_on_the_page_is_made_no_more(shop: MemoryStore) -> None:
+    client = client_of(shop, with_low_merge_threshold())
+    page = shown_once_read(client)
+    assert page.count("one is pinned") == 2
+    assert "/n/shop/change?op=merge&c=c1&c=c2" in page
+    fields = {"form_token": form_token(page), "id": "one", "c": ["c1", "c2"]}
+    for _ in range(2):
+        answered = client.post("/n/shop/suggestions/dismiss", data=fields)
+        assert answered.status_code == 303
+    (newest,) = shop.operations("shop", 1)
+    assert (newest.kind, newest.number) == ("separate", 2)
+    told = client.get(answered.headers["location"]).text
+    assert "This is operation 2." in told
+    assert told.count("one is pinned") == 1
+
+
+@pytest.mark.parametrize("chosen", [[], ["c1"], ["c1", "c2", "c3"], ["c1", "c1"], ["c1", "elsewhere"], ["c1", "c99"]])
+def test_what_is_no_suggestion_is_not_dismissed(shop: MemoryStore, chosen: list[str]) -> None:
+    client = client_of(shop, with_low_merge_threshold())
+    fields = {"form_token": form_token(shown_once_read(client)), "id": "one", "c": chosen}
+    assert client.post("/n/shop/suggestions/dismiss", data=fields).status_code in (404, 409, 422)
+    assert [one.kind for one in shop.operations("shop", 10)] == ["pin"]
+
+
+def test_a_viewer_is_shown_suggestions_without_texts_and_dismisses_none(shop: MemoryStore, tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    client = client_of(shop, with_low_merge_threshold(settings), peer="10.0.0.1")
+    headers = bearer(tokens["vera"])
+    page = shown_once_read(client, headers)
+    assert page.count("one is pinned") == 2
+    assert not any(text in page for text in TEXTS)
+    assert "Dismiss" not in page
+    fields = {"form_token": client.cookies["questream_form"], "id": "one", "c": ["c1", "c2"]}
+    assert client.post("/n/shop/suggestions/dismiss", data=fields, headers=headers).status_code == 403
+
+
+def test_a_page_without_suggestions_says_so() -> None:
+    assert "Nothing to answer" in shown_once_read(client_of(store_with({"shop": TEXTS})))

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from questream.server.pages import asking, changes, clusters, entrance, events, health, letters, levels, live
+from questream.server.pages import (
+    asking,
+    changes,
+    clusters,
+    entrance,
+    events,
+    health,
+    letters,
+    levels,
+    live,
+    suggestions,
+)
 from questream.server.pages.rendering import show_refusal
 
 __all__ = ["router", "show_refusal"]
 
 router = APIRouter()
-for part in (entrance, clusters, levels, changes, events, live, asking, letters, health):
+for part in (entrance, clusters, levels, changes, suggestions, events, live, asking, letters, health):
     router.include_router(part.router)
