@@ -243,6 +243,33 @@ def test_a_list_keeps_up_with_the_workers(site: Site, browser: Browser) -> None:
         wait_until(is_listed, "the new cluster is in the list")
 
 
+def test_questions_are_counted_by_day_and_drawn(site: Site, browser: Browser) -> None:
+    def today(cluster: str) -> int | None:
+        headers = {"Authorization": f"Bearer {site.tokens['anna']}"}
+        path = f"/api/v1/namespaces/default/clusters/{cluster}"
+        with urllib.request.urlopen(urllib.request.Request(f"{site.url}{path}", headers=headers), timeout=30) as answer:
+            days = json.loads(answer.read())["days"]
+        return None if days is None else sum(days[-2:])
+
+    text = "Which whale sings the longest song?"
+    site.send(text)
+
+    def cluster_of() -> str | None:
+        found = [one for one in site.stream.store().summaries("default") if one.representative == text]
+        return f"c{found[0].cluster_id}" if found else None
+
+    wait_until(lambda: cluster_of() is not None, "the question has a cluster")
+    cluster = str(cluster_of())
+    wait_until(lambda: today(cluster) == 1, "the question is counted")
+    site.send(text)
+    wait_until(lambda: today(cluster) == 2, "the next one is counted as well")
+    with logged_in(site, browser, "anna") as page:
+        page.goto(f"/n/default/clusters/{cluster}")
+        expect(page.get_by_role("list", name="Questions of each day")).to_contain_text("2")
+        page.goto("/n/default/clusters?q=whale")
+        expect(page.get_by_role("img", name="2 questions in the last 7 days")).to_be_visible()
+
+
 def test_an_event_is_shown_and_leads_to_its_cluster(site: Site, browser: Browser) -> None:
     now_ms = time.time_ns() // 1_000_000
     events = [

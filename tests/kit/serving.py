@@ -30,6 +30,7 @@ from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
 from questream.server.tokens import make_token
+from questream.server.volumes import Volumes
 from questream.settings import ServeSettings, Settings
 from questream.store.protocol import (
     ClusterUpdate,
@@ -107,6 +108,7 @@ def client_of(
     peer: str = "127.0.0.1",
     encoder: Encoder | None = None,
     board: EventBoard | None = None,
+    volumes: Volumes | None = None,
 ) -> TestClient:
     """A browser, or a program, at this address. It follows no redirect."""
     settings = settings or Settings()
@@ -140,6 +142,7 @@ def client_of(
         failed,
         MemberTexts(no_topic),
         levels,
+        volumes or Volumes(1000),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from questream.broker.connect import open_reader
-from questream.broker.port import Message
+from questream.broker.port import Consumer, Message
 from questream.broker.reading import start_at
 from questream.errors import BadRecord, QuestreamError
 from questream.records import decode_cluster_state, is_cluster_key
@@ -22,6 +22,11 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
+def start_at_end(consumer: Consumer, topic: str) -> None:
+    """What is written from now on is read."""
+    start_at(consumer, topic, "end")
+
+
 class Follower:
     """Hands each record of a topic to `take`, in a thread of its own, until it is closed.
 
@@ -29,9 +34,16 @@ class Follower:
     """
 
     def __init__(
-        self, settings: Settings, topic: str, take: Callable[[Message], None], on_start: Callable[[], None]
+        self,
+        settings: Settings,
+        topic: str,
+        take: Callable[[Message], None],
+        on_start: Callable[[], None],
+        start: Callable[[Consumer, str], object] = start_at_end,
     ) -> None:
+        """`start` assigns the topic's partitions, at their ends unless it takes some of what they hold."""
         self._settings = settings
+        self._start = start
         self._topic = topic
         self._take = take
         self._on_start = on_start
@@ -72,7 +84,7 @@ class Follower:
 
     def _follow(self) -> None:
         with open_reader(self._settings) as consumer:
-            start_at(consumer, self._topic, "end")
+            self._start(consumer, self._topic)
             self._on_start()
             self._following.set()
             while not self._closed.is_set():

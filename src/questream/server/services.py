@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
@@ -13,6 +14,7 @@ from fastapi import Depends, Path, Request
 from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
 from questream.naming.names import name_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
+from questream.server.activity import Activity, activity_of
 from questream.server.asking import Asking
 from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
@@ -25,6 +27,7 @@ from questream.server.operating import Operating
 from questream.server.problems import Refused
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
+from questream.server.volumes import Volume, Volumes
 from questream.settings import NAMESPACE_PATTERN, Settings
 from questream.store.protocol import Store
 from questream.tools.doctor import Finding
@@ -51,6 +54,7 @@ class Services:
     failed_logins: RateLimit
     members: MemberTexts
     levels: StandingLevels
+    volumes: Volumes
 
 
 def services_of(request: Request) -> Services:
@@ -116,6 +120,15 @@ class Scope:
         catalogues = self.services.catalogues
         made = catalogues.made_name(self.namespace, state.cluster_id)
         return name_of(state, catalogues.vocabulary(self.namespace), made)
+
+    def volume_of(self, state: ClusterState) -> Volume | None:
+        """The questions of a cluster, and of what has become part of it, by day; None while they are being counted."""
+        merged = self.services.catalogues.get(self.namespace).merged_into(state.cluster_id)
+        return self.services.volumes.of(self.namespace, [state.cluster_id, *merged])
+
+    def activity_of(self, state: ClusterState, volume: Volume | None) -> Activity | None:
+        """What a cluster is doing now."""
+        return activity_of(state, volume, time.time_ns() // 1_000_000)
 
     def require(self, role: Role) -> None:
         """Raises Refused unless the login has this role here."""

@@ -29,6 +29,7 @@ from questream.server.operating import Operating
 from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import find_all, read_lag
+from questream.server.volumes import Volumes
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.tools.kept_questions import KeptQuestions
@@ -63,17 +64,21 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
     board = EventBoard()
     happened = Follower(settings, settings.kafka.event_topic, board.take, lambda: board.read_past(settings))
+    volumes = Volumes(settings.events.decisions)
+    asked = Follower(settings, settings.kafka.output_topic, volumes.take, lambda: None, volumes.start)
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
+
+    followers = (states, published, happened, asked)
 
     @contextmanager
     def running() -> Iterator[None]:
         asking.start()
-        for follower in (states, published, happened):
+        for follower in followers:
             follower.start()
         try:
             yield
         finally:
-            for follower in (states, published, happened):
+            for follower in followers:
                 follower.close()
             questions.close()
 
@@ -97,6 +102,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         failed,
         MemberTexts(questions.read),
         levels,
+        volumes,
     )
     return services, running
 

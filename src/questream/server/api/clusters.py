@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from questream.clustering.levels import parse_node
 from questream.domain import ClusterState, ClusterStatus, format_cluster_id
+from questream.server.activity import Activity
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
 from questream.server.problems import Refused
@@ -64,6 +65,18 @@ class Cluster(BaseModel):
     revision: int
 
 
+class ListedCluster(Cluster):
+    """A cluster with its questions of the last 14 days, the oldest first; null while they are being counted.
+
+    `known_days` says of how many of the newest days all are counted. `activity` is null where it would be growing or
+    steady, and last week is not known.
+    """
+
+    activity: Activity | None
+    days: list[int] | None
+    known_days: int
+
+
 class Names(BaseModel):
     """A label and a route."""
 
@@ -84,7 +97,7 @@ class LevelOf(BaseModel):
     name: str | None = None
 
 
-class ClusterDetail(Cluster):
+class ClusterDetail(ListedCluster):
     """A cluster, what its id was merged into, if it was, and which ids have been merged into it.
 
     `path` is that of its next decision: topic, intent and cluster, null where it is not known. `inherited` is the label
@@ -101,7 +114,7 @@ class ClusterDetail(Cluster):
 class ClusterList(BaseModel):
     """A page of clusters; `total` counts those of all pages, `next` is the cursor of the next page."""
 
-    clusters: list[Cluster]
+    clusters: list[ListedCluster]
     total: int
     next: str | None
 
@@ -112,6 +125,17 @@ def as_model(state: ClusterState, scope: Scope) -> Cluster:
     if not scope.reads_texts:
         document["representative"] = None
     return Cluster(**document, name=scope.name_of(state), revision=state.revision)
+
+
+def as_listed(state: ClusterState, scope: Scope) -> ListedCluster:
+    """A cluster as it is shown to somebody, with what it is doing."""
+    volume = scope.volume_of(state)
+    return ListedCluster(
+        **as_model(state, scope).model_dump(),
+        activity=scope.activity_of(state, volume),
+        days=None if volume is None else list(volume.days),
+        known_days=0 if volume is None else volume.known_days,
+    )
 
 
 def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
@@ -157,7 +181,7 @@ def list_clusters(
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     found = scope.services.catalogues.get(scope.namespace).find(Wanted(sort, q, scope.reads_texts, label, limit, after))
     return ClusterList(
-        clusters=[as_model(state, scope) for state in found.states],
+        clusters=[as_listed(state, scope) for state in found.states],
         total=found.total,
         next=None if found.next is None else encode_cursor(sort, found.next),
     )
@@ -170,7 +194,7 @@ def show_cluster(scope: InNamespace, cluster_id: str, response: Response) -> Clu
     response.headers["ETag"] = etag_of(state)
     merged = scope.services.catalogues.get(scope.namespace).merged_into(state.cluster_id)
     return ClusterDetail(
-        **as_model(state, scope).model_dump(),
+        **as_listed(state, scope).model_dump(),
         **levels_of(scope, state.cluster_id),
         merged_from=[format_cluster_id(one) for one in merged],
         asked_for=cluster_id,

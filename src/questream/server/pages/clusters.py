@@ -11,9 +11,11 @@ from starlette.responses import RedirectResponse, Response
 
 from questream.domain import format_cluster_id
 from questream.operations import Candidate
+from questream.records.events import ClusterEvent
 from questream.server.access import Role
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, levels_of
 from questream.server.api.members import members_of
+from questream.server.board import MOST_EVENTS
 from questream.server.catalogue import Query as Wanted
 from questream.server.catalogue import Sort, decode_cursor, encode_cursor
 from questream.server.pages.changes import told
@@ -24,6 +26,7 @@ from questream.tools.members import First
 
 _PAGE = 50
 _NEAREST = 6
+_EVENTS = 8
 
 router = APIRouter()
 
@@ -89,6 +92,8 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         scope,
         state=state,
         name=name,
+        volume=scope.volume_of(state),
+        happened=_happened(scope, name),
         members=members_of(scope, state, order),
         order=order,
         orders=First,
@@ -100,6 +105,12 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
         merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
     )
+
+
+def _happened(scope: Scope, cluster_id: str) -> list[ClusterEvent]:
+    """The newest events of a cluster."""
+    events = scope.services.events.newest(scope.namespace, None, MOST_EVENTS)
+    return [event for event in events if event.cluster_id == cluster_id][:_EVENTS]
 
 
 def _nearest(scope: Scope, cluster_id: int) -> list[Candidate] | None:
