@@ -6,9 +6,11 @@ import copyreg
 import dataclasses
 import functools
 import hashlib
+import io
+import operator
 import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -23,11 +25,56 @@ T = TypeVar("T")
 copyreg.pickle(type(threading.Lock()), lambda _: (threading.Lock, ()))
 
 
+class _Freezer(pickle.Pickler):
+    """Writes dataclasses with slots by their fields: their own way looks the fields up each time."""
+
+    def reducer_override(self, value: Any) -> Any:
+        kind: Any = type(value)
+        setters = _setters_of(kind)
+        if setters is None:
+            return NotImplemented
+        return _thawed, (kind, [getattr(value, name) for name in setters])
+
+
+@functools.cache
+def _setters_of(kind: Any) -> dict[str, Callable[[Any, Any], None]] | None:
+    """What sets each field, by its name; None where it is not a frozen dataclass with slots."""
+    if not dataclasses.is_dataclass(kind) or "__slots__" not in vars(kind) or not vars(kind).get("__setstate__"):
+        return None
+    return {field.name: getattr(kind, field.name).__set__ for field in dataclasses.fields(kind)}
+
+
+def _thawed(kind: Any, values: list[Any]) -> Any:
+    made = object.__new__(kind)
+    setters = _setters_of(kind)
+    assert setters is not None
+    for set_field, value in zip(setters.values(), values, strict=True):
+        set_field(made, value)
+    return made
+
+
+def changed(value: T, **fields: Any) -> T:
+    """As `dataclasses.replace` for a dataclass without slots whose fields are all set as they are given.
+
+    The explorer asks for a million of them, and `replace` takes several times as long. What the object has cached of
+    its `meaning` is left behind.
+    """
+    made = object.__new__(type(value))
+    kept = made.__dict__
+    kept.update(value.__dict__)
+    kept.pop("meaning", None)
+    assert fields.keys() <= kept.keys()
+    kept.update(fields)
+    return made
+
+
 class Frozen(Generic[T]):
     """An object as it was; `thaw` gives a copy that may be changed."""
 
     def __init__(self, value: T) -> None:
-        self._bytes = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        written = io.BytesIO()
+        _Freezer(written, pickle.HIGHEST_PROTOCOL).dump(value)
+        self._bytes = written.getvalue()
 
     def thaw(self) -> T:
         """A copy of its own."""
@@ -56,41 +103,54 @@ def digest(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | float() | str() | bytes():
-            return value
-        case Frozen():
-            return value.meaning
-        case np.ndarray():
-            return value.tobytes()
-        case tuple() | list():
-            return [_plain(item) for item in value]
-        case dict():
-            return sorted(((_plain(key), _plain(item)) for key, item in value.items()), key=repr)
-        case set() | frozenset():
-            return sorted((_plain(item) for item in value), key=repr)
-        case Mirror():
-            whole = (value.seq, value.next_id, value.mean_questions, value.mean_sum.tobytes())
-            return (
-                whole,
-                getattr(value, "store_epoch", ""),
-                value.ids.tolist(),
-                value.members.tolist(),
-                value.sums.tobytes(),
-            )
-        case Clusterer():
-            unmerged = {name: ids for name, ids in value._merging._unmerged.items() if ids}
-            refusals = value._turns._refusals
-            return _plain(value.mirrors._mirrors), value.namespaces.opened, _plain(unmerged), _plain(refusals)
-        case MemoryStore():
-            return _plain(value._namespaces)
-        case BaseException():
-            return repr(value)
-    if dataclasses.is_dataclass(value):
-        return [_plain(getattr(value, name)) for name in _field_names(value.__class__)]
-    return _plain(vars(value)) if hasattr(value, "__dict__") else float(value)
+    kind: Any = type(value)
+    if kind in _SCALARS:
+        return value
+    return _plain_of(kind)(value)
 
 
-@functools.lru_cache
-def _field_names(kind: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)]
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+@functools.cache
+def _plain_of(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of this type plain: looked up once, as the explorer asks a million times."""
+    for of, plain in _PLAIN:
+        if issubclass(kind, of):
+            return plain
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+        return lambda value: [_plain(getattr(value, name)) for name in names]
+    return lambda value: _plain(vars(value)) if hasattr(value, "__dict__") else float(value)
+
+
+def _plain_dict(value: dict[Any, Any]) -> Any:
+    items = [(_plain(key), _plain(item)) for key, item in value.items()]
+    if {type(key) for key in value} in ({str}, {int}):
+        return sorted(items, key=operator.itemgetter(0))
+    return sorted(items, key=repr)
+
+
+def _plain_mirror(value: Mirror) -> Any:
+    whole = (value.seq, value.next_id, value.mean_questions, value.mean_sum.tobytes())
+    return whole, getattr(value, "store_epoch", ""), value.ids.tolist(), value.members.tolist(), value.sums.tobytes()
+
+
+def _plain_clusterer(value: Clusterer) -> Any:
+    unmerged = {name: ids for name, ids in value._merging._unmerged.items() if ids}
+    refusals = value._turns._refusals
+    return _plain(value.mirrors._mirrors), value.namespaces.opened, _plain(unmerged), _plain(refusals)
+
+
+_PLAIN: list[tuple[type[Any] | tuple[type[Any], ...], Callable[[Any], Any]]] = [
+    (tuple(_SCALARS), lambda value: value),
+    (Frozen, lambda value: value.meaning),
+    (np.ndarray, lambda value: value.tobytes()),
+    ((tuple, list), lambda value: [_plain(item) for item in value]),
+    (dict, _plain_dict),
+    ((set, frozenset), lambda value: sorted((_plain(item) for item in value), key=repr)),
+    (Mirror, _plain_mirror),
+    (Clusterer, _plain_clusterer),
+    (MemoryStore, lambda value: _plain(value._namespaces)),
+    (BaseException, repr),
+]

@@ -32,7 +32,7 @@ from questream.stream.retry import Retry
 from .kafka import CLUSTERS, OUTPUT
 from .scenario import INPUT, NAMESPACE, Scenario
 from .script import Answer, Call, Outcome, ProducerPort, StorePort, TopicPort, run
-from .values import Frozen, digest
+from .values import Frozen, changed, digest
 
 _TOPICS = Topics(OUTPUT, CLUSTERS, "dead-letters")
 _METRICS = Metrics()
@@ -169,7 +169,7 @@ class Worker:
 
     def at(self, thread: Thread, job: Job | None) -> Worker:
         """With this job in one of its threads."""
-        return replace(self, front=job) if thread == "front" else replace(self, back=job)
+        return changed(self, front=job) if thread == "front" else changed(self, back=job)
 
     @property
     def busy(self) -> bool:
@@ -190,10 +190,10 @@ class Life:
         Raises what the product would end the worker with.
         """
         if not job.answers:
-            job = replace(job, assignment_id=worker.assignment_id)
+            job = changed(job, assignment_id=worker.assignment_id)
         moved, outcome = self._run(worker, job)
         if outcome.call is not None:
-            return worker.at(thread, replace(job, call=outcome.call))
+            return worker.at(thread, changed(job, call=outcome.call))
         if isinstance(outcome.error, SESSION_ENDS):
             return self.session_ended(moved)
         if outcome.error is not None:
@@ -207,12 +207,12 @@ class Life:
     def fetched(self, worker: Worker, fetched: Fetched) -> Worker:
         """The intake has records: it asks for the ledgers that it does not know, then the decider has them."""
         if worker.front is not None:
-            return replace(worker, waiting=self._recalled(worker, fetched))
+            return changed(worker, waiting=self._recalled(worker, fetched))
         return self._front(worker, fetched)
 
     def decide_waiting(self, worker: Worker) -> Worker:
         """The decider takes what waits."""
-        return self.go_on(replace(worker, waiting=None), "front", Job("decide", worker.waiting))
+        return self.go_on(changed(worker, waiting=None), "front", Job("decide", worker.waiting))
 
     def follow(self, worker: Worker) -> Worker:
         """The decider has nothing to decide."""
@@ -230,12 +230,12 @@ class Life:
         """A job has ended: hand on what came of it."""
         if job.kind == "recall":
             at, ledger = value
-            worker = replace(worker, ledgers={**worker.ledgers, at: Frozen(ledger)})
+            worker = changed(worker, ledgers={**worker.ledgers, at: Frozen(ledger)})
             return self._front(worker, job.subject)
         if job.kind == "decide" and value is not None:
-            worker = replace(worker, decided=Frozen(value))
+            worker = changed(worker, decided=Frozen(value))
         if worker.back is None and worker.decided is not None:
-            decided, worker = worker.decided, replace(worker, decided=None)
+            decided, worker = worker.decided, changed(worker, decided=None)
             return self.go_on(worker, "back", Job("publish", decided))
         return worker
 
@@ -262,7 +262,7 @@ class Life:
             return worker, outcome
         if worker.assignment_id in refused:
             # What the intake does then: nothing more is read until the group is joined anew.
-            moved = replace(moved, assignment_id=worker.assignment_id + 1, positions={})
+            moved = changed(moved, assignment_id=worker.assignment_id + 1, positions={})
         return moved, outcome
 
     def _run_front(self, worker: Worker, job: Job, on_superseded: Callable[[int], None]) -> tuple[Worker, Outcome[Any]]:
@@ -283,7 +283,7 @@ class Life:
             "follow": lambda: clusterer.mirrors.catch_up(NAMESPACE),
         }
         outcome = run(work[job.kind], job.answers)
-        moved = replace(
+        moved = changed(
             worker,
             clusterer=Frozen(clusterer),
             decided_assignment=decider._assignment_id,
@@ -326,7 +326,7 @@ class Life:
             "sweep": lambda: publishing.relay_pending(NAMESPACE, _LEFT_BEHIND_SECONDS),
         }
         outcome = run(work[job.kind], job.answers)
-        moved = replace(
+        moved = changed(
             worker,
             below=below,
             published_assignment=publishing._assignment_id,

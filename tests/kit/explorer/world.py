@@ -19,7 +19,7 @@ from .kafka import Kafka
 from .promises import Broken, check_commit, naming_of
 from .scenario import INPUT, NAMESPACE, Faults, Scenario
 from .script import Answer, Call
-from .values import Frozen, digest_of
+from .values import Frozen, changed, digest_of
 from .worker import Fetched, Job, Life, Protocol, Thread, Worker, new_clusterer
 
 _READS = frozenset({"load", "tail", "ledger", "cluster", "namespace_state", "namespaces", "unpublished", "store_epoch"})
@@ -61,7 +61,8 @@ class World:
 
     def put(self, worker: Worker) -> World:
         """With this worker in its place."""
-        return replace(self, workers=tuple(worker if w.name == worker.name else w for w in self.workers))
+        workers = tuple(worker if w.name == worker.name else w for w in self.workers)
+        return changed(self, workers=workers)
 
 
 def _no_time() -> float:
@@ -141,12 +142,12 @@ class Model:
         others = [member for member in kafka.members if member != name]
         if name in kafka.members and others:
             left = kafka.rebalance(others, self._owners(others))
-            yield Step(BROKER, f"broker: {name} has left the group", replace(world, kafka=left))
+            yield Step(BROKER, f"broker: {name} has left the group", changed(world, kafka=left))
         if kafka.open_transaction(name) is not None:
-            yield Step(BROKER, f"broker: aborts the transaction of {name}", replace(world, kafka=kafka.init(name)))
+            yield Step(BROKER, f"broker: aborts the transaction of {name}", changed(world, kafka=kafka.init(name)))
         members = sorted({*kafka.members, name})
         joined = kafka.init(name).rebalance(members, self._owners(members))
-        again = replace(world, kafka=joined).put(Worker(name, self._new_clusterer))
+        again = changed(world, kafka=joined).put(Worker(name, self._new_clusterer))
         yield Step(BROKER, f"{name}: starts again", again)
 
     def _fetches(self, world: World, worker: Worker) -> Iterator[Step]:
@@ -158,7 +159,7 @@ class Model:
             }
             places = tuple((at, offset) for at, end in ends.items() for offset in range(worker.positions[at], end))
             if places:
-                moved = replace(worker, positions={**worker.positions, **ends})
+                moved = changed(worker, positions={**worker.positions, **ends})
                 fetched = Fetched(places, worker.generation)
                 key = (moved.meaning, places)
                 begun = self._once(key, functools.partial(self._life.fetched, moved, fetched))
@@ -171,7 +172,7 @@ class Model:
         for worker in workers:
             if worker.alive and worker.back is None and worker.decided is None:
                 begun = self._once((worker.meaning, "sweep"), functools.partial(self._life.sweep, worker))
-                after = self._at_once(replace(world, faults=left), begun, "back")
+                after = self._at_once(changed(world, faults=left), begun, "back")
                 yield Step(f"{worker.name} back", f"{worker.name}: sweeps", after)
 
     def faults(self, world: World) -> Iterator[Step]:
@@ -182,7 +183,7 @@ class Model:
                 if worker.alive and worker.busy:
                     dead = Worker(worker.name, self._new_clusterer, alive=False)
                     yield Step(
-                        BROKER, f"{worker.name}: CRASHES", replace(world, faults=faults.less("crashes")).put(dead)
+                        BROKER, f"{worker.name}: CRASHES", changed(world, faults=faults.less("crashes")).put(dead)
                     )
         if faults.rebalances:
             others = (kafka.owners[::-1], kafka.owners[:1] * len(kafka.owners))
@@ -191,13 +192,13 @@ class Model:
             for owners in others:
                 moved = kafka.rebalance(kafka.members, owners)
                 yield Step(
-                    BROKER, f"group: REBALANCES {owners}", replace(world, kafka=moved, faults=faults.less("rebalances"))
+                    BROKER, f"group: REBALANCES {owners}", changed(world, kafka=moved, faults=faults.less("rebalances"))
                 )
         if faults.expiries:
             for name, transaction in kafka.transactions:
                 if not transaction.expired:
                     left = faults.less("expiries")
-                    yield Step(BROKER, f"broker: EXPIRES {name}", replace(world, kafka=kafka.expire(name), faults=left))
+                    yield Step(BROKER, f"broker: EXPIRES {name}", changed(world, kafka=kafka.expire(name), faults=left))
         if faults.resets:
             yield Step(BROKER, "operator: RESETS the group", self._reset(world))
         if faults.losses:
@@ -214,19 +215,19 @@ class Model:
                 label, route = naming_of(state.cluster_id)
                 call = Call("store", "label", (NAMESPACE, state.cluster_id, label, route))
                 store, _ = self._ask_store(world.store, call, 0)
-                yield Step(BROKER, f"operator: NAMES {label}", replace(world, store=store, faults=left))
+                yield Step(BROKER, f"operator: NAMES {label}", changed(world, store=store, faults=left))
 
     def _losses(self, world: World) -> Iterator[Step]:
         left = world.faults.less("losses")
         if world.earlier:
-            yield Step(BROKER, "store: LOSES all", replace(world, store=self._emptied(), earlier=(), faults=left))
+            yield Step(BROKER, "store: LOSES all", changed(world, store=self._emptied(), earlier=(), faults=left))
         for at, store in enumerate(world.earlier):
             kept = world.earlier[:at]
             back = self._once((store.meaning, "back"), functools.partial(_restarted, store))
             yield Step(
                 BROKER,
                 f"store: LOSES {len(world.earlier) - at} writes",
-                replace(world, store=back, earlier=kept, faults=left),
+                changed(world, store=back, earlier=kept, faults=left),
             )
 
     def _emptied(self) -> Frozen[MemoryStore]:
@@ -242,7 +243,7 @@ class Model:
             kafka = kafka.init(worker.name)
         kafka = replace(kafka.rebalance((), (None,) * len(kafka.owners)), committed=(0,) * len(kafka.committed))
         dead = tuple(Worker(worker.name, self._new_clusterer, alive=False) for worker in world.workers)
-        return replace(world, kafka=kafka, workers=dead, faults=world.faults.less("resets"))
+        return changed(world, kafka=kafka, workers=dead, faults=world.faults.less("resets"))
 
     @staticmethod
     def _may_be_answered(kafka: Kafka, job: Job) -> bool:
@@ -263,7 +264,7 @@ class Model:
     def _joined(kafka: Kafka, worker: Worker) -> Worker:
         mine = [at for at, owner in enumerate(kafka.owners) if owner == worker.name]
         positions = {at: kafka.committed[at] for at in mine}
-        return replace(
+        return changed(
             worker, generation=kafka.generation, assignment_id=worker.assignment_id + 1, positions=positions, ledgers={}
         )
 
@@ -271,12 +272,12 @@ class Model:
         """The waiting call is made, and the worker goes on to its next."""
         assert job.call is not None
         world, answer = self._call(world, worker, job.call)
-        answered = replace(job, answers=(*job.answers, answer), call=None)
+        answered = changed(job, answers=(*job.answers, answer), call=None)
         key = (worker.meaning, job.meaning, answer.meaning)
         moved = self._once(key, functools.partial(self._go_on, worker, thread, answered))
         if moved.generation == 0:
             kafka = world.kafka
-            return replace(world, kafka=kafka.rebalance(kafka.members, self._owners(kafka.members))).put(moved)
+            return changed(world, kafka=kafka.rebalance(kafka.members, self._owners(kafka.members))).put(moved)
         if thread == "front" and moved.back is not worker.back:
             world = self._at_once(world, moved, "back")
             moved = next(w for w in world.workers if w.name == worker.name)
@@ -316,14 +317,14 @@ class Model:
         if call.server == "kafka":
             key = (world.kafka.meaning, worker.name, call.meaning)
             kafka, answer = self._once(key, lambda: _ask_kafka(world.kafka, worker.name, call))
-            return replace(world, kafka=kafka), answer
+            return changed(world, kafka=kafka), answer
         losses = self.scenario.faults.losses - world.faults.losses
         asked = (world.store.meaning, call.meaning, losses)
         store, answer = self._once(asked, lambda: self._ask_store(world.store, call, losses))
         earlier = world.earlier
         if world.faults.losses and store.meaning != world.store.meaning:
             earlier = (*earlier, world.store)[-world.faults.lost_writes :]
-        return replace(world, store=store, earlier=earlier), answer
+        return changed(world, store=store, earlier=earlier), answer
 
     def _ask_store(self, store: Frozen[MemoryStore], call: Call, losses: int) -> tuple[Frozen[MemoryStore], Answer]:
         try:
