@@ -108,6 +108,32 @@ def test_kafka_keeps_its_records_through_a_restart_and_a_crash(kafka_factory: Ca
     assert values(kafka, topics.input_topic) == [b"before the restart", b"before the crash"]
 
 
+def test_a_broker_that_is_formatted_without_the_tool_has_what_the_tool_writes(
+    kafka_factory: Callable[..., KafkaServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_tool = KafkaServer(tmp_path / "by-tool")
+    by_tool._format_by_tool()
+    kafka_factory()
+    monkeypatch.setattr(KafkaServer, "_format_by_tool", lambda _: pytest.fail("the tool has run for its like before"))
+    kafka = kafka_factory()
+    topics = create_topics(kafka.bootstrap_servers)
+    produce(kafka, topics.input_topic, b"kept")
+    kafka.restart()
+    assert values(kafka, topics.input_topic) == [b"kept"]
+    written, copied = (formatted(server.folder / "data") for server in (by_tool, kafka))
+    assert written == copied | {"cluster.id": by_tool.cluster_id, "directory.id": written["directory.id"]}
+    assert len(copied["features"]) > 1
+    assert copied["cluster.id"] == kafka.cluster_id
+    assert copied["directory.id"] != written["directory.id"]
+
+
+def formatted(data: Path) -> dict[str, str | list[bytes]]:
+    """The fields of `meta.properties`, and the features in the records that a broker begins with."""
+    lines = (data / "meta.properties").read_text().splitlines()
+    fields = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    return fields | {"features": re.findall(rb"[a-z.]+\.version.{3}", (data / "bootstrap.checkpoint").read_bytes())}
+
+
 def test_topics_of_two_tests_differ_and_the_cluster_topic_is_compacted(
     kafka: KafkaServer, topics: Callable[..., Topics]
 ) -> None:
