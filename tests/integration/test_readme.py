@@ -22,6 +22,7 @@ import pytest
 from questream.domain import Record, Source
 from questream.records import QuestionDecoder, load_schema
 from questream.settings import InputSettings
+from tests.kit.command import questream
 from tests.kit.servers import KafkaServer
 from tests.kit.servers.process import free_port
 from tests.kit.stream import wait_until
@@ -128,8 +129,8 @@ def test_every_command_that_the_readme_names_exists() -> None:
     assert named
     for name in named:
         words = [word for word in name.split() if word != "of"]
-        done = subprocess.run([COMMAND, *words, "--help"], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"questream {name}: {done.stderr}"
+        shown = questream(*words, "--help")
+        assert shown.code == 0, f"questream {name}: {shown.err}"
 
 
 def test_its_make_targets_exist() -> None:
