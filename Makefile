@@ -28,7 +28,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers lint format bench peers faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
+.PHONY: help setup demo test servers rewritten lint format bench peers faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,10 +61,14 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 	@$(BIN)/questream demo $(ARGS)
 
 test: $(STAMP) ## All checks: lint, types, unit tests and those on real servers (Kafka, Redis)
-	@$(MAKE) --no-print-directory --jobs 2 servers lint
+	@$(MAKE) --no-print-directory --jobs 3 servers lint rewritten
 	@# In the order of tests/conftest.py: unit tests compute while others wait for servers. Threads of a model that have
 	@# nothing to do must not spin: the cores are other tests' meanwhile.
 	@OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Pytest rewrites each test file once for its bytecode: left to them, all processes of a parallel run would do it at once.
+rewritten: $(STAMP)
+	@$(BIN)/pytest --collect-only --quiet --quiet >/dev/null || { $(BIN)/pytest --collect-only --quiet --quiet; exit 1; }
 
 servers: $(STAMP) ## Fetch Apache Kafka for the tests; once, into .cache
 	@$(BIN)/python -m tests.kit.servers
