@@ -12,6 +12,7 @@ import typer
 
 from questream.cli.ask import ask
 from questream.cli.bench import bench
+from questream.cli.bench_clients import bench_clients
 from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
 from questream.cli.bench_latency import bench_latency
@@ -89,6 +90,7 @@ app.command("migrate")(migrate)
 app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
+bench.command("clients")(bench_clients)
 bench.command("latency")(bench_latency)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)

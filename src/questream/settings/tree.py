@@ -27,6 +27,7 @@ from pydantic import (
 from questream.settings.formats import Format
 
 Delivery = Literal["exactly-once", "at-least-once"]
+Client = Literal["kafka-python", "confluent"]
 Granularity = Literal["question", "duplicate"]
 
 NAMESPACE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -169,7 +170,7 @@ class KafkaSettings(Group):
     bootstrap_servers: Annotated[str, AfterValidator(_check_servers), Allowed("host:port, several between commas")] = (
         Field(default="127.0.0.1:9092", description="Brokers to ask first, `host:port`, several between commas.")
     )
-    client: Literal["kafka-python", "confluent"] = Field(
+    client: Client = Field(
         default="kafka-python",
         description="Client library: `confluent` is librdkafka, in C, and needs the extra `confluent`; workers of both "
         "may share a group.",

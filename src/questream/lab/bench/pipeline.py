@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 
@@ -25,6 +25,7 @@ from questream.lab.bench.servers import own_stream
 from questream.lab.bench.traffic import Questions, Reader, send_all, send_paced
 from questream.lab.bench.worker_process import Counts, WorkerProcess, total_counts, worker_processes
 from questream.settings import Settings
+from questream.settings.tree import Client
 
 _LEAST_PARTITIONS = 4
 _WARM_UPS = 10
@@ -105,17 +106,19 @@ class Latency:
 
 
 @contextmanager
-def warm_stream(settings: Settings, source: EncoderSource, workers: int, texts: Sequence[str]) -> Iterator[WarmStream]:
+def warm_stream(
+    settings: Settings, source: EncoderSource, workers: int, texts: Sequence[str], outside: Client | None = None
+) -> Iterator[WarmStream]:
     """A stream of its own with workers that have answered `texts`, each of them some; all is gone at the end.
 
+    Questions are sent and decisions read by the client `outside`, where it is given another than the workers'.
     Raises QuestreamError if a worker ends, or gets nothing to do.
     """
-    with (
-        own_stream(settings, max(_LEAST_PARTITIONS, workers)) as own,
-        worker_processes(own, source, workers) as processes,
-        Reader(own) as reader,
-    ):
-        stream = WarmStream(own, processes, reader)
+    with own_stream(settings, max(_LEAST_PARTITIONS, workers)) as own, ExitStack() as opened:
+        kafka = own.kafka.model_copy(update={"client": outside or own.kafka.client})
+        seen = own.model_copy(update={"kafka": kafka})
+        processes = opened.enter_context(worker_processes(own, source, workers))
+        stream = WarmStream(seen, processes, opened.enter_context(Reader(seen)))
         stream.warm_up(texts)
         yield stream
 
