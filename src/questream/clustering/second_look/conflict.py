@@ -13,7 +13,7 @@ from questream.clustering.second_look.numbers import BARE, category_of, value_of
 
 Reason = Literal["number", "code", "quoted", "name", "antonym", "negation", "direction", "judge"]
 
-_OPPOSITE = {
+_OPPOSITE: dict[int, int] = {
     Role.FROM: Role.TO,
     Role.TO: Role.FROM,
     Role.BEFORE: Role.AFTER,
@@ -22,16 +22,18 @@ _OPPOSITE = {
     Role.WITHOUT: Role.WITH,
 }
 _OPPOSITE |= {Role.ABOVE: Role.BELOW, Role.BELOW: Role.ABOVE}
-_SWAPPED = (Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT)
+_SWAPPED = frozenset((Role.FROM, Role.TO, Role.BEFORE, Role.AFTER, Role.FOR, Role.AGENT))
+_RECIPROCAL = frozenset((Role.FROM, Role.TO))
 _MEASURED = frozenset((4, 6))
 _FEWEST_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """Items by kind: payloads, words in order."""
+    """Items by kind: payloads, words in order; `plain` are the words that are in no name."""
 
     words: tuple[int, ...]
+    plain: frozenset[int]
     present: frozenset[int]
     negated: frozenset[int]
     numbers: frozenset[int]
@@ -62,6 +64,7 @@ def _read(features: Features) -> _Read:
         poles.setdefault(pole >> 12, set()).add(pole & 0xFFF)
     return _Read(
         words=tuple(of[Kind.WORD]),
+        plain=frozenset(of[Kind.WORD]) - frozenset(of[Kind.NAME]),
         present=frozenset(payload & 0xFFFFFF for payload in (*of[Kind.WORD], *codes, *numbers)),
         # What is said both ways is not negated: "no investment or little investment".
         negated=frozenset(w for w in of[Kind.NEGATED] if of[Kind.WORD].count(w) <= of[Kind.NEGATED].count(w)),
@@ -96,9 +99,8 @@ def conflict(question: Features, other: Features) -> Reason | None:
 
 def _overlap(one: _Read, two: _Read) -> float:
     """The share of the shorter one's words, names and a word that differs aside, that the longer has too."""
-    a, b = frozenset(one.words) - one.names, frozenset(two.words) - two.names
-    least = min(len(a), len(b)) - 1
-    return len(a & b) / least if least > 0 else 1.0
+    least = min(len(one.plain), len(two.plain)) - 1
+    return len(one.plain & two.plain) / least if least > 0 else 1.0
 
 
 def _numbers(one: _Read, two: _Read) -> bool:
@@ -132,6 +134,8 @@ def _quoted(one: _Read, two: _Read) -> bool:
 
 
 def _names(one: _Read, two: _Read) -> bool:
+    if not one.names or not two.names:
+        return False
     left = one.names - frozenset(two.words) - two.aliases
     right = two.names - frozenset(one.words) - one.aliases
     if not left or len(left) != len(right):
@@ -140,15 +144,18 @@ def _names(one: _Read, two: _Read) -> bool:
 
 
 def _antonyms(one: _Read, two: _Read) -> bool:
-    for axis, poles in one.poles.items():
-        others = two.poles.get(axis)
-        if others is not None and not poles & others:
-            return True
+    if one.poles and two.poles:
+        for axis, poles in one.poles.items():
+            others = two.poles.get(axis)
+            if others is not None and not poles & others:
+                return True
     return _prefixed(one, two) or _prefixed(two, one)
 
 
 def _prefixed(one: _Read, two: _Read) -> bool:
     """One says `unlock` where the other says `lock`."""
+    if not one.prefixed:
+        return False
     return any(
         stem in two.words
         and stem not in one.words
@@ -159,6 +166,8 @@ def _prefixed(one: _Read, two: _Read) -> bool:
 
 
 def _negations(one: _Read, two: _Read) -> bool:
+    if not one.negated and not two.negated:
+        return False
     if one.flags & two.flags & Flag.NEGATES:
         return False
     return _negated_alone(one, two) or _negated_alone(two, one)
@@ -171,16 +180,23 @@ def _negated_alone(one: _Read, two: _Read) -> bool:
 
 
 def _directions(one: _Read, two: _Read) -> bool:
-    return _opposite_roles(one, two) or _swapped_roles(one, two) or _transposed(one, two) or _passive(one, two)
+    # Most questions have no role: what they have alone costs a look.
+    if one.roles and two.roles and (_opposite_roles(one, two) or _swapped_roles(one, two)):
+        return True
+    return _transposed(one, two) or (bool(one.roles or two.roles) and _passive(one, two))
 
 
 def _opposite_roles(one: _Read, two: _Read) -> bool:
     none: frozenset[int] = frozenset()
-    for role, opposite in _OPPOSITE.items():
-        if role in (Role.FROM, Role.TO) and (one.flags | two.flags) & Flag.RECIPROCAL:
+    is_reciprocal = (one.flags | two.flags) & Flag.RECIPROCAL
+    for role, led in one.roles.items():
+        if role not in _OPPOSITE:
             continue
-        mine = one.roles.get(role, none) - one.roles.get(opposite, none)
-        theirs = two.roles.get(opposite, none) - two.roles.get(role, none)
+        opposite = _OPPOSITE[role]
+        others = two.roles.get(opposite)
+        if not others or (is_reciprocal and role in _RECIPROCAL):
+            continue
+        mine, theirs = led - one.roles.get(opposite, none), others - two.roles.get(role, none)
         if mine & theirs:
             return True
     return False
@@ -190,10 +206,10 @@ def _swapped_roles(one: _Read, two: _Read) -> bool:
     """What a preposition leads in one stands elsewhere in the other, where it leads what stands elsewhere here."""
     if (one.flags | two.flags) & Flag.SYMMETRIC:
         return False
-    for role in _SWAPPED:
-        if role == Role.FOR and not one.flags & two.flags & Flag.EXCHANGE:
+    for role, mine in one.roles.items():
+        theirs = two.roles.get(role)
+        if role not in _SWAPPED or (role == Role.FOR and not one.flags & two.flags & Flag.EXCHANGE):
             continue
-        mine, theirs = one.roles.get(role), two.roles.get(role)
         if mine and theirs and (mine - theirs) & two.present and (theirs - mine) & one.present:
             return True
     return False
@@ -201,10 +217,10 @@ def _swapped_roles(one: _Read, two: _Read) -> bool:
 
 def _transposed(one: _Read, two: _Read) -> bool:
     """The same sentence with two of its words exchanged around a third."""
-    if one.frame != two.frame or (one.flags | two.flags) & Flag.SYMMETRIC:
-        return False
     a, b = one.words, two.words
-    if len(a) != len(b) or len(a) < _FEWEST_WORDS:
+    if one.frame != two.frame or len(a) != len(b) or len(a) < _FEWEST_WORDS:
+        return False
+    if (one.flags | two.flags) & Flag.SYMMETRIC:
         return False
     differing = [at for at in range(len(a)) if a[at] != b[at]]
     if len(differing) != 2:
