@@ -16,7 +16,7 @@ from questream.broker.kafka_python.clients import (
 )
 from questream.errors import SettingsError
 from questream.settings import KafkaSettings, RedisSettings, Settings
-from questream.store.redis.client import connect_redis
+from questream.store.redis.client import connect_redis, place_of
 
 SECRET = "hunter2-open-sesame"
 
@@ -211,3 +211,46 @@ def test_what_redis_cannot_be_reached_with_is_refused_without_a_password(setting
     assert SECRET not in str(caught.value)
     assert SECRET[3:] not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://127.0.0.1/shop", "has a path that is no database"),
+        ("redis://127.0.0.1/0/1", "has a path that is no database"),
+        ("redis://127.0.0.1/-1", "has a path that is no database"),
+        ("redis://127.0.0.1/0 ", "has a path that is no database"),
+        ("redis://127.0.0.1?db=shop", "cannot be parsed|no database"),
+        ("redis://127.0.0.1:0/0", "has port 0"),
+        ("redis://:secret@", "cannot be parsed"),
+        ("redis://:12?secret=1@127.0.0.1/0", "cannot be parsed"),
+        ("redis://127.0.0.1/0#secret", "cannot be parsed"),
+        ("unix://", "has no path of a socket"),
+        ("unix://run/redis.sock", "has no path of a socket"),
+        ("redis://127.0.0.1/0?secret=1", "has an option that a connection to this URL does not take"),
+        ("redis://127.0.0.1/0?ssl_cert_reqs=none", "has an option that a connection to this URL does not take"),
+    ],
+)
+def test_a_url_that_would_lead_elsewhere_is_refused_and_not_quoted(url: str, said: str) -> None:
+    settings = RedisSettings(url=SecretStr(url))
+    with pytest.raises(SettingsError, match=said) as caught:
+        connect_redis(settings)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://", "localhost:6379 0"),
+        ("redis:///3", "localhost:6379 3"),
+        ("redis://[::1]/2", "::1:6379 2"),
+        ("redis://u:p%40%2Fq@h:7/", "h:7 0"),
+        ("redis://h?db=4", "h:6379 4"),
+        ("rediss://h/1?ssl_cert_reqs=none", "h:6379 1"),
+        ("unix://:p@/run/redis.sock?db=2", "/run/redis.sock 2"),
+    ],
+)
+def test_a_url_leads_where_it_is_written(url: str, place: str) -> None:
+    settings = RedisSettings(url=SecretStr(url))
+    connect_redis(settings)
+    assert place_of(settings) == f"single {place}"

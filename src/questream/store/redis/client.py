@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -59,6 +60,8 @@ _FIXED = {
     "event_dispatcher": "it has to be a Python object",
     "driver_info": "it has to be a Python object",
 }
+# None, or a number.
+_DATABASE = re.compile(r"(/([0-9]+)?)?")
 # A URL says these itself.
 _FIXED_IN_URL = _FIXED.keys() - {"db", "password"}
 
@@ -89,7 +92,9 @@ def connect_redis(settings: RedisSettings) -> Any:
     _check_url(url, settings)
     match settings.mode:
         case "single":
-            return redis.Redis.from_url(url, **arguments)
+            client = redis.Redis.from_url(url, **arguments)
+            _check_arguments(client)
+            return client
         case "cluster":
             return _connect_cluster(url, arguments)
         case "sentinel":
@@ -142,13 +147,48 @@ def _check_url(url: str, settings: RedisSettings) -> None:
         in_query = set(parse_qs(urlsplit(url).query))
     except ValueError:
         # Not quoted: the part that cannot be parsed is most often a password with a slash in it.
-        raise SettingsError(
-            "redis.url cannot be parsed", "write / # ? @ : in user or password as %2F %23 %3F %40 %3A"
-        ) from None
+        raise _unparsable() from None
+    _check_place(url)
     if "password" in given and settings.password is not None:
         raise SettingsError("redis.url and redis.password both give a password", "give one")
     for name in sorted(in_query & _FIXED_IN_URL):
         raise SettingsError(f"redis.url must not have {name} in its query: {_FIXED[name]}")
+
+
+def _check_place(url: str) -> None:
+    """Refuse what redis-py passes over: it would lead to another server or another database than was written."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        if not parts.path or parts.netloc.rpartition("@")[2] or parts.fragment:
+            raise SettingsError("redis.url has no path of a socket", "write unix:///path/to/redis.sock?db=0")
+        return
+    if parts.fragment or (parts.netloc and not parts.hostname):
+        raise _unparsable()
+    if parts.port == 0:
+        raise SettingsError("redis.url has port 0", "write one from 1 to 65535, or none for 6379")
+    if _DATABASE.fullmatch(parts.path) is None or not all(map(_is_number, parse_qs(parts.query).get("db", ()))):
+        raise SettingsError("redis.url has a path that is no database", "write its number: redis://host:6379/0")
+
+
+def _unparsable() -> SettingsError:
+    return SettingsError("redis.url cannot be parsed", "write / # ? @ : in user or password as %2F %23 %3F %40 %3A")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _check_arguments(client: Any) -> None:
+    """Refuse options that go with no connection of this kind, which redis-py finds when it opens the first."""
+    pool = client.connection_pool
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except TypeError:
+        # Its text names the option, which may be a piece of a password that was not escaped.
+        raise SettingsError(
+            "redis.url's query, or redis.options, has an option that a connection to this URL does not take",
+            "those that begin with ssl_ need rediss://",
+        ) from None
 
 
 def _connect_cluster(url: str, arguments: dict[str, Any]) -> redis.RedisCluster:
