@@ -21,6 +21,15 @@ def test_workers_that_open_clusters_in_one_namespace_are_counted_and_compared(re
         assert min(figures["worker_microseconds"], figures["redis_microseconds"]) > 0
 
 
+def test_workers_that_each_have_a_namespace_refuse_nobody(redis_url: str) -> None:
+    size = ("--workers", "2", "--namespaces", "2", "--clusters", "50", "--dimension", "32", "--seconds", "1")
+    ran = questream("bench", "scale", *size, "--json", "--redis-url", redis_url)
+    assert ran.code == 0, ran.err
+    (two,) = ran.json["scale"]
+    assert (two["workers"], two["namespaces"], two["refusals_per_batch"]) == (2, 2, 0)
+    assert two["clusters"] >= 100 + 256 * two["batches"]
+
+
 def test_numbers_of_workers_that_are_none_are_refused() -> None:
     ran = questream("bench", "scale", "--workers", "0,two")
     assert ran.code == 2

@@ -24,6 +24,7 @@ def bench_scale(
     ready_ms: Annotated[
         float, typer.Option(min=0, help="A worker's next micro-batch is ready so long after it took the last.")
     ] = 0.0,
+    namespaces: Annotated[int, typer.Option(min=1, max=64, help="Namespaces that the workers take in turn.")] = 1,
     seconds: Annotated[float, typer.Option(min=1, help="How long each number of workers is measured.")] = 10.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +36,7 @@ def bench_scale(
     from questream.lab.bench.scale import ScalePlan, measure_scale
     from questream.lab.bench.servers import bench_store
 
-    plan = ScalePlan(numbers("--workers", workers, least=1), dimension, clusters, ready_ms, seconds)
+    plan = ScalePlan(numbers("--workers", workers, least=1), dimension, clusters, ready_ms, seconds, namespaces)
     settings = bench_settings(config, set_, None, redis_url)
     with progress() as announce, bench_store(settings) as own:
         found = measure_scale(own, plan, announce)

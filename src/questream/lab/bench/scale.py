@@ -1,4 +1,4 @@
-"""Workers that open clusters in one namespace at once: how many commits are refused, and what a question then costs.
+"""Workers that open clusters in the same namespaces at once: how many commits are refused, and what a question costs.
 
 Each worker is a process with a clusterer of its own on the same Redis, and all questions are new subjects. In the place
 of Kafka and a model each waits: a micro-batch is ready so long after the one before was taken. Workers that wait leave
@@ -43,8 +43,9 @@ _MILLION = 1e6
 
 @dataclass(frozen=True, slots=True)
 class ScalePlan:
-    """Numbers of workers, which decide for `seconds` each beside `clusters` clusters of `dimension`.
+    """Numbers of workers, which decide for `seconds` each beside `clusters` clusters of `dimension` in each namespace.
 
+    Workers take the `namespaces` in turn, so that as many as there are namespaces meet in none.
     A micro-batch is ready `ready_ms` after the one before was taken; with 0 none is waited for.
     """
 
@@ -53,11 +54,12 @@ class ScalePlan:
     clusters: int
     ready_ms: float
     seconds: float
+    namespaces: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleFigures:
-    """`workers` that commit micro-batches of 256 new subjects to one namespace, each ready `ready_ms` after the last.
+    """`workers` that commit micro-batches of 256 new subjects to `namespaces`, each ready `ready_ms` after the last.
 
     Microseconds of processor time and bytes are per question that was decided; `busy_cores` is what workers and Redis
     used together. `core_each_per_second` is the rate at which either each worker or Redis, which has one thread, would
@@ -66,6 +68,7 @@ class ScaleFigures:
     """
 
     workers: int
+    namespaces: int
     ready_ms: float
     batches: int
     seconds: float
@@ -118,10 +121,13 @@ def measure_scale(settings: Settings, plan: ScalePlan, announce: Callable[[str],
 def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigures | None) -> ScaleFigures:
     config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
     store = open_store(settings.redis, settings.clusters.log_entries)
-    with own_namespace(settings) as namespace, contextlib.closing(connect_redis(settings.redis)) as client:
+    with contextlib.ExitStack() as opened:
+        client = opened.enter_context(contextlib.closing(connect_redis(settings.redis)))
+        namespaces = [opened.enter_context(own_namespace(settings)) for _ in range(plan.namespaces)]
         known = _subjects(np.random.default_rng(0), plan.clusters, plan.dimension)
-        fill_namespace(store, namespace, config.identity, known)
-        workers = [_Worker(settings, namespace, plan, number) for number in range(count)]
+        for namespace in namespaces:
+            fill_namespace(store, namespace, config.identity, known)
+        workers = [_Worker(settings, namespaces[number % plan.namespaces], plan, number) for number in range(count)]
         try:
             for worker in workers:
                 worker.hear()
@@ -133,7 +139,7 @@ def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigure
         finally:
             for worker in workers:
                 worker.close()
-        live = store.load(namespace).count
+        live = sum(store.load(namespace).count for namespace in namespaces)
     return _figures(plan, shares, took, before, after, live, first)
 
 
@@ -153,6 +159,7 @@ def _figures(
     core_each = questions / max(worker_seconds / len(shares), redis_seconds)
     return ScaleFigures(
         workers=len(shares),
+        namespaces=plan.namespaces,
         ready_ms=plan.ready_ms,
         batches=batches,
         seconds=took,
