@@ -519,6 +519,6 @@ def parse_cluster_id(text: str) -> int:
 
     Raises ValueError if `text` is not the letter c and a positive number.
     """
-    if text[:1] != "c" or not text[1:].isdigit() or int(text[1:]) < 1:
+    if text[:1] != "c" or not (text.isascii() and text[1:].isdigit()) or int(text[1:]) < 1:
         raise ValueError("a cluster id is the letter c and a positive number, like c17")
     return int(text[1:])

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from http import HTTPStatus
 from importlib.metadata import version
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -80,8 +81,15 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for these alone
     # What was sent is not quoted: it may be a question's text.
-    places = sorted({".".join(map(str, one["loc"])) + ": " + one["msg"].partition(",")[0] for one in error.errors()})
+    places = sorted({".".join(map(str, one["loc"])) + ": " + _what_is_wrong(one) for one in error.errors()})
     return _answer(request, Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(places)[:1000]))
+
+
+def _what_is_wrong(one: dict[str, Any]) -> str:
+    """What pydantic says of a value, without the value."""
+    if one["type"] == "union_tag_invalid":
+        return f"{one['ctx']['discriminator']} is none of {one['ctx']['expected_tags']}"
+    return str(one["msg"]).partition(",")[0]
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from questream.server.limits import MAX_BODY_BYTES
@@ -33,6 +35,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+# A body has 64 KiB at most: one that takes longer holds a connection.
+BODY_SECONDS = 10.0
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -69,7 +73,7 @@ class Protection:
 
     def _refusal(self, scope: Scope) -> Refused | None:
         headers = Headers(scope=scope)
-        if self._local_only and urlsplit(f"//{headers.get('host', '')}").hostname not in _LOCAL_NAMES:
+        if self._local_only and _name_of(f"//{headers.get('host', '')}") not in _LOCAL_NAMES:
             return Refused(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "this server answers for names of its own machine alone",
@@ -91,7 +95,15 @@ def comes_from_elsewhere(headers: Headers) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
+
+
+def _name_of(address: str) -> str | None:
+    """The name of a host in an address, None for what is no address."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
 
 
 def too_large() -> Refused:
@@ -100,15 +112,27 @@ def too_large() -> Refused:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """Counts what comes without a length."""
-    read = 0
+    """Counts what comes without a length, and waits for a body so long at most.
+
+    Raises HTTPException, the one that FastAPI does not take for a body that cannot be read.
+    """
+    read, ends_at = 0, asyncio.get_running_loop().time() + BODY_SECONDS
+    is_whole = False
 
     async def bounded() -> Message:
-        nonlocal read
-        message = await receive()
+        nonlocal read, is_whole
+        if is_whole:
+            # What comes now is the end of the connection.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(ends_at):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, headers={"Connection": "close"}) from None
         read += len(message.get("body", b""))
         if read > MAX_BODY_BYTES:
-            raise too_large()
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, headers={"Connection": "close"})
+        is_whole = not message.get("more_body", False)
         return message
 
     return bounded
