@@ -72,13 +72,26 @@ def run_step(step: str, venv: Path) -> None:
     assert done.returncode == 0, f"install.sh {step} failed:\n{done.stdout}{done.stderr}"
 
 
+def share_bytecode(compiled: Path, site_packages: Path) -> None:
+    """Give the packages the bytecode of the same files elsewhere: the build of the image compiles all of it anew.
+
+    Python takes it for a file of the size and the time that it was compiled from, and compiles any other itself.
+    """
+    for cache in compiled.rglob("__pycache__"):
+        package = site_packages / cache.relative_to(compiled).parent
+        if package.is_dir():
+            shutil.copytree(cache, package / cache.name, dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     venv = tmp_path_factory.mktemp("image") / "questream"
     for step in ("packages", "questream"):
         run_step(step, venv)
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    yield Installed(venv / "bin", venv / "lib" / python / "site-packages")
+    image = Installed(venv / "bin", venv / "lib" / python / "site-packages")
+    share_bytecode(Path(sysconfig.get_path("purelib")), image.site_packages)
+    yield image
     # 6 GB, which pytest would keep for three runs.
     shutil.rmtree(venv)
 
