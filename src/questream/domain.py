@@ -173,6 +173,8 @@ class Exemplar:
         return f"Exemplar({self.name}, {self.kind}, {self.place})"
 
 
+# Of a threshold that is a cluster's own.
+THRESHOLD_DIGITS = 6
 # Of one cluster, must and cannot together; of more the oldest go.
 EXEMPLARS_KEPT = 32
 
@@ -208,7 +210,8 @@ class Ruling:
     inherits it, and clusters with both ends of one never merge. `exemplars` are questions that people put into the
     cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
     how many questions it had when somebody said that it is dealt with; with more it has returned. `represented_by` is
-    the question that stands for it in place of the one that opened it.
+    the question that stands for it in place of the one that opened it. Questions join it at `threshold` in place of the
+    namespace's: a cosine above 0 with `THRESHOLD_DIGITS` digits. What it absorbs leaves it that as it is.
     """
 
     label: str | None = None
@@ -219,6 +222,7 @@ class Ruling:
     muted: bool = False
     resolved_size: int | None = None
     represented_by: ChosenQuestion | None = None
+    threshold: float | None = None
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different."""
@@ -436,6 +440,7 @@ class ClusterState:
     resolved_size: int | None = None
     represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
+    threshold: float | None = None
 
     @property
     def ruling(self) -> Ruling:
@@ -449,6 +454,7 @@ class ClusterState:
             muted=self.muted,
             resolved_size=self.resolved_size,
             represented_by=self.represented_by,
+            threshold=self.threshold,
         )
 
     @property

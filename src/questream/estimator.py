@@ -199,7 +199,7 @@ class OnlineClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
     def _nearest(self, vector: NDArray[Any], text: str) -> int:
         nearest = self.clusterer_.nearest(vector, NEIGHBOURS, text)
-        cluster = assigned(nearest, self.clusterer_.rules.threshold).cluster
+        cluster = assigned(nearest, self.clusterer_.rules).cluster
         if cluster is None:
             return _NOISE
         (label,) = self._labels([cluster.cluster_id]).tolist()

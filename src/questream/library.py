@@ -256,7 +256,7 @@ class QuestionClusterer:
         texts, _, vectors = self._embed(one)
         with self._turn:
             self._clusterer.mirrors.catch_up(self.namespace)
-            return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit, texts[0] or text)
+            return self._clusterer.mirrors.nearest(self.namespace, vectors[0], limit, texts[0] or text)[:limit]
 
     def survivors(self, ids: Iterable[int]) -> list[int]:
         """The cluster that each of these lives on in: itself, or the one that it was merged into."""

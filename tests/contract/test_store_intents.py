@@ -12,7 +12,7 @@ from tests.contract.test_store import batch, commit, create_two, join, merge, na
 
 __all__ = ["namespace"]
 
-CARD = Ruling("card", "cards-team", exemplars=(Exemplar("a", "must", bytes(8)),))
+CARD = Ruling("card", "cards-team", exemplars=(Exemplar("a", "must", bytes(8)),), threshold=0.6)
 OPENED = OpenedCluster(2, vector(1, 1, 0, 0), 40, pack(((7,),)), "where is it")
 
 
@@ -38,6 +38,7 @@ def test_an_operation_opens_clusters_that_mirrors_find_in_the_log_and_in_a_load(
     for one in (mirror, store.load(namespace)):
         assert (one.member_count(4), one.vector_sum(4).tolist(), one.next_id) == (2, [1, 1, 0, 0], 5)
         assert (one.exemplars(4), one.kept(4)) == (CARD.exemplars, OPENED.features)
+        assert dict(one.thresholds) == {3: 0.6, 4: 0.6}
     state = store.cluster(namespace, 3)
     assert state is not None
     assert (state.size, state.ruling, state.representative, state.event) == (0, CARD, "where is it", "labelled")
@@ -84,7 +85,8 @@ def test_a_cluster_of_no_question_is_retired_with_what_ruled_it(store: Store, na
     state = store.cluster(namespace, 1)
     assert state is not None
     assert (state.event, state.ruling, state.revision) == ("retired", Ruling(), 2)
-    assert list(store.load(namespace).row_of) == [2]
+    mirror = store.load(namespace)
+    assert (list(mirror.row_of), dict(mirror.thresholds)) == ([2], {2: 0.6})
     assert store.sizes(namespace).clusters == 1
 
 

@@ -13,6 +13,7 @@ from questream.clustering.constraints import pack_vector
 from questream.clustering.merging import Merge
 from questream.domain import EXEMPLARS_KEPT, ChosenQuestion, ClusterState, Exemplar, OperationKind, Ruling, Vector
 from questream.errors import Contended, RecoveryNeeded
+from questream.store.ledger import decide
 from questream.store.protocol import (
     OPERATIONS_KEPT,
     ClusterUpdate,
@@ -20,6 +21,7 @@ from questream.store.protocol import (
     OperationClaim,
     Part,
     ProposedOperation,
+    Replayed,
     Restored,
     Stale,
     Store,
@@ -350,6 +352,78 @@ def test_exemplars_stand_with_the_cluster_and_reach_every_mirror(store: Store, n
     assert store.load(namespace).exemplars(1) == ()
 
 
+def set_threshold(store: Store, namespace: str, threshold: float | None, number: int = 1) -> None:
+    before = ruling_of(store, namespace, 1)
+    after = replace(before, threshold=threshold)
+    assert store.operate(namespace, proposed(number, "intents", before, after, cluster_id=1)) is not None
+
+
+def test_a_threshold_of_its_own_stands_with_the_cluster_and_reaches_every_mirror(store: Store, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    mirror = store.load(namespace)
+    set_threshold(store, namespace, 0.85)
+    tail = store.tail(namespace, mirror.store_epoch, seq)
+    assert tail.changes is not None
+    mirror.apply(tail.changes)
+    for one in (mirror, store.load(namespace)):
+        assert dict(one.thresholds) == {1: 0.85}
+    late = proposal(ClusterUpdate(2, 1, 1, 1, None, 2000), rows=rows_of(row(3, 2)), seq=seq)
+    assert isinstance(commit(store, namespace, late), Stale)
+    operation = store.operation(namespace, 1)
+    assert operation is not None
+    assert (operation.before[1].threshold, operation.after[1].threshold) == (None, 0.85)
+    set_threshold(store, namespace, None, number=2)
+    tail = store.tail(namespace, mirror.store_epoch, mirror.seq + 1)
+    mirror.apply(tail.changes or ())
+    for one in (mirror, store.load(namespace)):
+        assert dict(one.thresholds) == {}
+
+
+def test_a_decision_tells_the_threshold_of_its_cluster_now_and_on_a_replay(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    set_threshold(store, namespace, 0.25)
+    seq = store.load(namespace).seq
+    rows = [replace(row(3, 1), threshold=0.25), row(4, 2)]
+    updates = [join(1, 2, vector(3, 0, 0, 0)), ClusterUpdate(2, 1, 1, 1, None, 2000)]
+    wanted = proposal(*updates, rows=rows_of(*rows), seq=seq)
+    reply = commit(store, namespace, wanted)
+    assert isinstance(reply, Committed)
+    assert reply.cluster_rows[1].ruling.threshold == 0.25
+    decided = {one.offset: decide(one, reply.cluster_rows[one.cluster_id or 0], 1, wanted) for one in rows}
+    replayed = commit(store, namespace, wanted)
+    assert isinstance(replayed, Replayed)
+    recorded = replayed.ledgers["questions", 0].decisions
+    assert {at: one.threshold for at, one in decided.items()} == {3: 0.25, 4: wanted.threshold}
+    assert {at: recorded[at] for at in (3, 4)} == decided
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_a_survivor_keeps_its_own_threshold_and_what_parts_from_it_has_its_own(
+    store: Store, namespace: str, by_operator: bool
+) -> None:
+    create_two(store, namespace)
+    before = ruling_of(store, namespace, 2)
+    strict = replace(before, threshold=0.9)
+    assert store.operate(namespace, proposed(1, "intents", before, strict, cluster_id=2)) is not None
+    if by_operator:
+        assert store.operate(namespace, merging(store, namespace, Ruling(), 2)) is not None
+    else:
+        seq = store.load(namespace).seq
+        assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    assert dict(store.load(namespace).thresholds) == {}
+    seq = store.load(namespace).seq
+    joined = proposal(join(1, 3, vector(3, 1, 0, 0)), rows=rows_of(row(3, 1)), seq=seq)
+    assert isinstance(commit(store, namespace, joined), Committed)
+    mirror = store.load(namespace)
+    wanted = parted(store, namespace)
+    after = {**wanted.after, 2: replace(wanted.after[2], threshold=0.9)}
+    assert store.operate(namespace, replace(wanted, after=after)) is not None
+    tail = store.tail(namespace, mirror.store_epoch, mirror.seq)
+    mirror.apply(tail.changes or ())
+    for one in (mirror, store.load(namespace)):
+        assert dict(one.thresholds) == {2: 0.9}
+
+
 def test_who_has_not_seen_an_exemplar_decides_again(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     reject(store, namespace, 1, TURNED_AWAY)
@@ -420,10 +494,11 @@ def test_exemplars_are_put_back(store: Store, namespace: str) -> None:
     assert state is not None
     store.require_recovery(namespace)
     token = store.begin_recovery(namespace)
-    later = replace(state, revision=state.revision + 1, exemplars=(PUT_IN,))
+    later = replace(state, revision=state.revision + 1, exemplars=(PUT_IN,), threshold=0.85)
     assert store.restore(namespace, token, [Restored(later)]) == 1
     store.recover(namespace, token, None, {})
-    assert store.load(namespace).exemplars(1) == (PUT_IN,)
+    mirror = store.load(namespace)
+    assert (mirror.exemplars(1), dict(mirror.thresholds)) == ((PUT_IN,), {1: 0.85})
     assert ruling_of(store, namespace, 1).exemplars == (PUT_IN,)
 
 

@@ -96,6 +96,48 @@ def test_questions_join_imported_clusters_also_after_a_loss_of_redis(stream: Str
     assert exported.out == path.read_text("utf-8")
 
 
+WITH_THRESHOLDS: list[dict[str, Any]] = [
+    {"name": "card arrival", "route": "cards", "threshold": 0.9, "examples": ["card card card arrival"]},
+    {"name": "pin", "route": None, "threshold": 0.3, "examples": ["pin pin pin change"]},
+    {"name": "loan", "route": None, "threshold": None, "examples": ["loan loan loan"]},
+]
+
+
+def test_questions_join_an_intent_at_its_own_threshold_also_after_a_loss_of_redis(
+    stream: Stream, tmp_path: Path
+) -> None:
+    path = file_of(tmp_path / "intents.jsonl", WITH_THRESHOLDS)
+    assert imported(stream, path).json["operations"] == [1]
+    asked = {"a": "card card late", "b": "card card card arrival", "c": "pin late bank", "d": "loan loan loan"}
+    expected = {"a": ("created", 0.6), "b": ("joined", 0.9), "c": ("joined", 0.3), "d": ("joined", 0.6)}
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        for at, (key, text) in enumerate(asked.items(), 1):
+            stream.send([question(key, text)])
+            reader.values(at)
+        decided = {one["question_id"]: one for one in reader.values(4)}
+        told_of = {key: (decided[f"q{key}"]["outcome"], decided[f"q{key}"]["threshold"]) for key in asked}
+        assert told_of == expected
+        assert 0.3 <= decided["qc"]["similarity"] < 0.6
+        assert 0.6 <= decided["qa"]["runner_up"]["similarity"] < 0.9
+        store = stream.store()
+        wait_until(lambda: store.unpublished("default", 0.0, 10) == [], "the outbox is published", 40)
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question("e", "pin late loan")])
+        (again,) = reader.values(5)[4:]
+        assert (again["cluster_id"], again["threshold"]) == ("c2", 0.3)
+    assert told(stream, "export").out == path.read_text("utf-8")
+    csv = tmp_path / "intents.csv"
+    assert told(stream, "export", "--output", str(csv)).code == 0
+    assert imported(stream, csv).json["operations"] == []
+    plain = file_of(tmp_path / "plain.jsonl", [{"name": "pin", "threshold": None, "examples": []}])
+    assert imported(stream, plain).json["operations"] == [2]
+    assert store.load("default").thresholds == {1: 0.9}
+    decisions = Decisions(store, "default", By("ann"))
+    decisions.commit(decisions.undo(2))
+    assert store.load("default").thresholds == {1: 0.9, 2: 0.3}
+
+
 def test_a_dry_run_tells_what_is_new_and_what_overlaps_and_changes_nothing(stream: Stream, tmp_path: Path) -> None:
     overlapping: list[dict[str, Any]] = [
         *INTENTS,
@@ -150,7 +192,12 @@ def test_an_import_adds_examples_and_routes_and_takes_nothing_away(stream: Strea
             "line 2: the intent has",
         ),
         ([{"name": "a", "examples": ["same"]}, {"name": "b", "examples": ["same"]}], "line 2: the example is one of"),
-        ([{"name": "a", "threshold": 0.7, "examples": ["a"]}], "line 1: an intent has no threshold"),
+        ([{"name": "a", "threshold": 1.7, "examples": ["a"]}], "line 1: the threshold of an intent is a number"),
+        ([{"name": "a", "threshold": "much", "examples": ["a"]}], "line 1: the threshold of an intent is a number"),
+        (
+            [{"name": "a", "threshold": 0.7, "examples": ["a"]}, {"name": "a", "threshold": 0.8, "examples": ["b"]}],
+            "line 2: the intent has another threshold",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_refused_with_its_line(

@@ -23,6 +23,7 @@ class Cluster:
     size: int
     must: list[Floats] = field(default_factory=list)
     cannot: list[Floats] = field(default_factory=list)
+    threshold: float | None = None
 
 
 @dataclass
@@ -65,18 +66,27 @@ class Reference:
         q = (question - m) / np.linalg.norm(question - m)
         row = self.row(cluster)
         if self.rules.linkage == "adaptive":
-            return float(q @ row + self.leeway(float(row @ row)))
+            return float(q @ row + self.leeway(row, cluster))
         return float(q @ row)
 
-    def leeway(self, cohesion: float) -> float:
+    def threshold(self, cluster: Cluster) -> float:
+        return self.rules.threshold if cluster.threshold is None else cluster.threshold
+
+    def has_own_thresholds(self) -> bool:
+        return any(cluster.threshold is not None for cluster in self.clusters)
+
+    def merge_threshold(self, *clusters: Cluster) -> float:
+        return max([self.rules.merge_threshold, *(one.threshold for one in clusters if one.threshold is not None)])
+
+    def leeway(self, row: Floats, cluster: Cluster) -> float:
         """As much as makes the score 1 - |q - row|^2 / 2, but for a cluster looser than members at the threshold."""
-        return (1 - max(cohesion, max(self.rules.threshold, 0) ** 2)) / 2
+        return (1 - max(float(row @ row), max(self.threshold(cluster), 0) ** 2)) / 2
 
     def pair_score(self, one: Cluster, other: Cluster) -> float:
         """For adaptive linkage the mean of what the members of each score against the other, up to their lengths."""
         a, b = self.row(one), self.row(other)
         if self.rules.linkage == "adaptive":
-            return float(a @ b + self.leeway(float(a @ a)) / 2 + self.leeway(float(b @ b)) / 2)
+            return float(a @ b + self.leeway(a, one) / 2 + self.leeway(b, other) / 2)
         return float(a @ b)
 
     def makes_a_heap(self, one: Cluster, other: Cluster) -> bool:
@@ -90,9 +100,9 @@ class Reference:
             for cluster in (one, other)
             if len(cluster.centroid_members) == largest
         ]
-        needed = min(self.rules.merge_threshold, *own)
+        needed = min(self.merge_threshold(one, other), *own)
         cohesion = float(np.sum(self.row(both) ** 2))
-        if self.pair_score(one, other) >= self.rules.merge_threshold - 1e-3:
+        if self.pair_score(one, other) >= self.merge_threshold(one, other) - 1e-3:
             self.closest_call = min(self.closest_call, abs(cohesion - needed))
         return cohesion < needed
 
@@ -110,32 +120,36 @@ class Reference:
         score = self.score(question, cluster)
         pulls = [self.between(question, exemplar) for exemplar in cluster.must]
         bars = [self.between(question, exemplar) for exemplar in cluster.cannot]
-        score = max([score, *(one for one in pulls if one >= self.rules.threshold)])
+        threshold = self.threshold(cluster)
+        score = max([score, *(one for one in pulls if one >= threshold)])
         for one in [*pulls, *bars]:
-            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold))
+            self.closest_call = min(self.closest_call, abs(one - threshold))
         for one in bars:
             self.closest_call = min(self.closest_call, abs(one - score + HALF_PRECISION))
-        turned_away = any(one >= max(score - HALF_PRECISION, self.rules.threshold) for one in bars)
+        turned_away = any(one >= max(score - HALF_PRECISION, threshold) for one in bars)
         return -np.inf if turned_away else score
 
     def takes_rejected(self, taker: Cluster, rejecter: Cluster) -> bool:
         scores = [self.score(one, taker) for one in rejecter.cannot]
         scores += [self.between(one, other) for one in rejecter.cannot for other in taker.must]
         for one in scores:
-            self.closest_call = min(self.closest_call, abs(one - self.rules.threshold))
-        return any(one >= self.rules.threshold for one in scores)
+            self.closest_call = min(self.closest_call, abs(one - self.threshold(taker)))
+        return any(one >= self.threshold(taker) for one in scores)
 
     def assign(self, question: Floats) -> Answer:
         scored = self.scores(question)
         cluster: Cluster | None
         for (better, _), (worse, _) in pairwise(scored[:3]):
             self.closest_call = min(self.closest_call, better - worse)
-        if scored:
-            self.closest_call = min(self.closest_call, abs(scored[0][0] - self.rules.threshold))
-        if scored and scored[0][0] >= self.rules.threshold:
-            similarity, found = scored[0]
+        for score, one in scored if self.has_own_thresholds() else scored[:1]:
+            self.closest_call = min(self.closest_call, abs(score - self.threshold(one)))
+        near = [pair for pair in scored if pair[0] >= self.threshold(pair[1])]
+        for (better, _), (worse, _) in pairwise(near[:2]):
+            self.closest_call = min(self.closest_call, better - worse)
+        if near:
+            similarity, found = near[0]
             created = False
-            others = scored[1:]
+            others = [pair for pair in scored if pair[1] is not found]
             found.size += 1
             if len(found.centroid_members) < self.rules.learning_members:
                 found.centroid_members.append(question)
@@ -181,11 +195,9 @@ class Reference:
             if not self.takes_rejected(one, other) and not self.takes_rejected(other, one)
         ]
         pairs.sort(key=lambda pair: -pair[0])
+        for score, one, other in pairs if self.has_own_thresholds() else pairs[:1]:
+            self.closest_call = min(self.closest_call, abs(score - self.merge_threshold(one, other)))
+        pairs = [pair for pair in pairs if pair[0] >= self.merge_threshold(*pair[1:])]
         for (better, *_), (worse, *_) in pairwise(pairs[:2]):
-            if better >= self.rules.merge_threshold - 1e-3:
-                self.closest_call = min(self.closest_call, better - worse)
-        if pairs:
-            self.closest_call = min(self.closest_call, abs(pairs[0][0] - self.rules.merge_threshold))
-        if pairs and pairs[0][0] >= self.rules.merge_threshold:
-            return pairs[0][1], pairs[0][2]
-        return None
+            self.closest_call = min(self.closest_call, better - worse)
+        return pairs[0][1:] if pairs else None

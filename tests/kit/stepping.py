@@ -47,6 +47,11 @@ class Stepper:
         members, vector_sum = self.mirror.member_count(cluster_id), self.mirror.vector_sum(cluster_id).copy()
         self.mirror.apply([ClusterMoved(cluster_id, members, vector_sum, exemplars=tuple(exemplars))])
 
+    def set_threshold(self, cluster_id: int, threshold: float) -> None:
+        """Give a cluster a threshold of its own, with 0 none."""
+        members, vector_sum = self.mirror.member_count(cluster_id), self.mirror.vector_sum(cluster_id).copy()
+        self.mirror.apply([ClusterMoved(cluster_id, members, vector_sum, threshold=threshold)])
+
     def merge(self) -> list[tuple[int, int]]:
         merges = propose_merges(self.mirror, self.moved, self.rules)
         for merge in merges:

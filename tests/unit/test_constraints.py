@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +14,9 @@ from questream.clustering.constraints import (
     unpack_vector,
 )
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
-from questream.clustering.nearest import nearest_clusters
+from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.domain import EXEMPLARS_KEPT, ConstraintKind, Exemplar, Matrix, Vector, joint_exemplars
+from questream.domain import EXEMPLARS_KEPT, ConstraintKind, Exemplar, Matrix, Mode, Vector, joint_exemplars
 from tests.kit.reference import Reference
 from tests.kit.stepping import Stepper, unit_rows
 from tests.unit.test_assignment import TIE, stream
@@ -147,6 +149,8 @@ def test_constraints_of_a_mirror_are_the_same_object_until_one_changes() -> None
     linkage=st.sampled_from(["adaptive", "average", "centroid", "first"]),
     threshold=st.floats(0.2, 0.8),
     mean_questions=st.sampled_from([0, 7, 1000]),
+    own=st.lists(st.floats(0.1, 0.95), max_size=4),
+    mode=st.sampled_from(["open", "open", "known-only"]),
 )
 def test_a_batch_with_constraints_decides_as_one_by_one_does(
     seed: int,
@@ -159,6 +163,8 @@ def test_a_batch_with_constraints_decides_as_one_by_one_does(
     linkage: Linkage,
     threshold: float,
     mean_questions: int,
+    own: list[float],
+    mode: Mode,
 ) -> None:
     rules = Rules(threshold, threshold, similarity, linkage, mean_questions=mean_questions)
     vectors = stream(seed, questions, topics, 16, spread, background)
@@ -166,6 +172,8 @@ def test_a_batch_with_constraints_decides_as_one_by_one_does(
     reference, stepper = Reference(rules, 16), Stepper(rules, 16)
     names = iter(range(10_000))
     for start in range(0, questions, batch_questions):
+        if start > questions // 2:
+            reference.rules = stepper.rules = replace(rules, mode=mode)
         batch = vectors[start : start + batch_questions]
         choices, _ = stepper.assign(batch)
         for question, choice in zip(batch, choices, strict=True):
@@ -180,6 +188,9 @@ def test_a_batch_with_constraints_decides_as_one_by_one_does(
             return
         assert stepper.merge() == expected
         for cluster in reference.clusters:
+            if own and random.random() < 0.3:
+                cluster.threshold = random.choice([*own, 0.0]) or None
+                stepper.set_threshold(cluster.id, cluster.threshold or 0.0)
             if random.random() < 0.5:
                 kind: ConstraintKind = "must" if random.random() < 0.4 else "cannot"
                 one = exemplar(f"{next(names):05d}", kind, vectors[random.integers(questions)])
@@ -191,16 +202,18 @@ def test_a_batch_with_constraints_decides_as_one_by_one_does(
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), similarity=st.sampled_from(["centred", "cosine"]))
-def test_a_look_agrees_with_the_decision(seed: int, similarity: Similarity) -> None:
+@given(seed=st.integers(0, 2**32 - 1), similarity=st.sampled_from(["centred", "cosine"]), own=st.booleans())
+def test_a_look_agrees_with_the_decision(seed: int, similarity: Similarity, own: bool) -> None:
     vectors = stream(seed, 41, 4, 16, 0.6, 0.3)
     stepper = Stepper(Rules(0.5, 0.9, similarity), 16)
     stepper.assign(vectors[:30])
     for at, cluster_id in enumerate(list(stepper.mirror.row_of)):
         kind: ConstraintKind = "must" if at % 2 else "cannot"
         stepper.constrain(cluster_id, [exemplar(f"{at}", kind, vectors[30 + at % 11])])
+        if own:
+            stepper.set_threshold(cluster_id, (0.0, 0.9, 0.2)[at % 3])
     for vector in vectors[30:]:
-        found = nearest_clusters(stepper.mirror, stepper.rules, vector, 1)
+        found = assigned(nearest_clusters(stepper.mirror, stepper.rules, vector, NEIGHBOURS), stepper.rules)
         (choice,) = BatchAssigner(vector[None, :], stepper.mirror, stepper.rules).plan().choices
-        joins = found[0].cluster_id if found and found[0].similarity >= stepper.rules.threshold else None
-        assert (None if choice.created else choice.cluster_id) == joins
+        assert (None if choice.created else choice.cluster_id) == (found.cluster and found.cluster.cluster_id)
+        assert (choice.runner_up and choice.runner_up.cluster_id) == (found.runner_up and found.runner_up.cluster_id)

@@ -206,6 +206,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "separations": ["5f0c+", "17ab-"],
             "muted": False,
             "resolved_size": None,
+            "threshold": None,
             "exemplars": [
                 {
                     "name": "01-0",

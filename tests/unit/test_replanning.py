@@ -82,6 +82,7 @@ def assert_same(plan: Plan, fresh: Plan) -> None:
     mean_questions=st.sampled_from([0, 20, 1000]),
     looks=st.booleans(),
     mode=st.sampled_from(["open", "known-only"]),
+    own=st.lists(st.floats(0.2, 0.95), max_size=3),
 )
 def test_a_plan_made_again_is_that_of_a_fresh_batch(
     seed: int,
@@ -94,6 +95,7 @@ def test_a_plan_made_again_is_that_of_a_fresh_batch(
     mean_questions: int,
     looks: bool,
     mode: Mode,
+    own: list[float],
 ) -> None:
     rules = Rules(threshold, 0.95, similarity, linkage, 4, mean_questions)
     vectors, random = rows_of(seed, 40 + questions, spread), np.random.default_rng(seed)
@@ -101,14 +103,25 @@ def test_a_plan_made_again_is_that_of_a_fresh_batch(
     asked = [features(text) for text in texts] if looks else None
     stepper = Stepper(rules, DIMENSION)
     stepper.assign(vectors[questions:], asked and asked[questions:])
-    batch, own = vectors[:questions], asked and asked[:questions]
+    for threshold_of_one in own:
+        stepper.set_threshold(int(random.choice(stepper.mirror.ids)), threshold_of_one)
+    batch, looked_at = vectors[:questions], asked and asked[:questions]
     rules = replace(rules, mode=mode)
-    assigner = BatchAssigner(batch, stepper.mirror, rules, own)
+    assigner = BatchAssigner(batch, stepper.mirror, rules, looked_at)
     assigner.plan()
     for count in changes:
         for _ in range(count):
             assigner.rescore(stepper.mirror.apply([change(random, stepper.mirror, batch)]))
-        assert_same(assigner.plan(), BatchAssigner(batch, stepper.mirror, rules, own).plan())
+        if own and random.random() < 0.3:
+            known = int(random.choice(stepper.mirror.ids))
+            moved = ClusterMoved(
+                known,
+                stepper.mirror.member_count(known),
+                stepper.mirror.vector_sum(known).copy(),
+                threshold=float(random.choice([*own, 0.0])),
+            )
+            assigner.rescore(stepper.mirror.apply([moved]))
+        assert_same(assigner.plan(), BatchAssigner(batch, stepper.mirror, rules, looked_at).plan())
 
 
 def test_a_correction_of_an_operator_is_heeded_by_a_plan_made_again() -> None:
@@ -176,6 +189,8 @@ def test_a_kept_plan_hides_no_pair_that_would_merge(seed: int, opened: int, thre
     stepper = Stepper(rules, DIMENSION)
     stepper.assign(vectors[12:])
     mirror = stepper.mirror
+    for own in (0.25, 0.9) if opened % 2 else ():
+        stepper.set_threshold(int(random.choice(mirror.ids)), own)
     assigner = BatchAssigner(vectors[:12], mirror, rules)
     assigner.plan()
     for vector in rows_of(int(random.integers(2**31)), opened, 1.0):

@@ -48,6 +48,6 @@ def test_a_column_that_is_there_twice_is_no_intents(tmp_path: Path, name: str) -
         read_intents(path)
 
 
-def test_a_threshold_is_refused_whatever_its_capitals(tmp_path: Path) -> None:
-    with pytest.raises(QuestionFileError, match="no threshold of its own"):
-        read_intents(written(tmp_path, "intents.csv", "name,Threshold\nCards,0.5\n"))
+def test_a_threshold_is_read_whatever_its_capitals(tmp_path: Path) -> None:
+    (intent,) = read_intents(written(tmp_path, "intents.csv", "name,Threshold\nCards,0.5\n"))
+    assert intent.threshold == 0.5

@@ -337,6 +337,7 @@ def _ruling(ruling: Ruling) -> str:
     told = f"label {printable(ruling.label or '-')}, route {printable(ruling.route or '-')}"
     told += ", pinned" * ruling.pinned + ", muted" * ruling.muted
     told += "" if ruling.represented_by is None else ", represented by a chosen question"
+    told += "" if ruling.threshold is None else f", threshold {ruling.threshold:g}"
     told += "" if ruling.resolved_size is None else f", resolved at {ruling.resolved_size:,} questions"
     for count, what in ((len(ruling.separations), "separation"), (len(ruling.exemplars), "exemplar")):
         told += f", {count} {what}{'s' * (count != 1)}" if count else ""

@@ -22,7 +22,7 @@ _MOST_OVERLAPS = 1000
 
 @intents.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV or JSON Lines with name, route and examples; `-`: stdin.")],
+    file: Annotated[Path, typer.Argument(help="CSV or JSON Lines: name, route, threshold, examples; `-`: stdin.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,

@@ -54,11 +54,10 @@ class BatchAssigner:
 
     def close_calls(self, plan: Plan) -> list[Call]:
         """Questions that join a cluster by little, about which no verdict is known."""
-        close = self._rules.close
         calls = []
         for i, choice in enumerate(plan.choices):
             cluster_id = choice.cluster_id
-            if cluster_id is not None and not choice.created and choice.similarity < close:
+            if cluster_id is not None and not choice.created and choice.similarity < self._close(cluster_id):
                 call = _call(i, cluster_id, plan.touched.get(cluster_id))
                 if call not in self._verdicts:
                     calls.append(call)
@@ -110,7 +109,7 @@ class BatchAssigner:
             if kept is None:
                 view = _score_row(products, dots[i], constant, length, scores, scratch)
                 taken = bound.bind(i, view, constant, length)
-            found = kept or self._choose(i, view, length, ids, touched, taken)
+            found = kept or self._choose(i, view, length, ids, touched, taken, products)
             row = found.row
             if replay:
                 replay.note(i, row, opens=row == products.count, is_kept=kept is not None)
@@ -158,32 +157,41 @@ class BatchAssigner:
         ids: NDArray[np.int64],
         touched: dict[int, Touched],
         taken: list[int],
+        products: ScoreTerms,
     ) -> Found:
         """The row to join or, at len(scores), to open, or none; `taken` gets the rows whose scores are taken out."""
         features = self._features[i]
         passed_over, reason = None, None
         checked_by: CheckedBy | None = None
+        far = products.take_out_far(scores, length)
         row, similarity = _take_best(scores, length, taken)
         for _ in range(MOST_PASSED_OVER):
-            if row is None or similarity < self._rules.threshold:
+            if row is None or similarity < products.least_threshold:
                 break
             kept = self._kept(row, ids, touched) if features else ()
             differs = conflict_with(features, kept)
             checked_by = checked_by or ("features" if kept else None)
-            if differs is None and self._verdicts and similarity < self._rules.close:
+            if differs is None and self._verdicts and similarity < self._close(int(ids[row])):
                 verdict = self._verdicts.get(_call(i, int(ids[row]), touched.get(row)))
                 checked_by = checked_by if verdict is None else "judge"
                 differs = "judge" if verdict is False else None
             if differs is None:
+                _put_back(scores, far)
                 runner_up = passed_over or _runner_up(*_take_best(scores, length, taken), ids)
                 return Found(row, similarity, runner_up, checked_by, reason)
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
             row, similarity = _take_best(scores, length, taken)
+        _put_back(scores, far)
+        if row is None:
+            row, similarity = _take_best(scores, length, taken)
         nearest = passed_over or _runner_up(row, similarity, ids)
         if self._rules.mode == "known-only":
             return Found(None, nearest.similarity if nearest else -1.0, nearest, checked_by, reason)
         return Found(len(scores), 1.0, nearest, checked_by, reason)
+
+    def _close(self, cluster_id: int) -> float:
+        return self._rules.close(self._mirror.thresholds.get(cluster_id))
 
     def _touched(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Touched:
         """What the batch does to the cluster of a row: one that is there, or the next to be opened."""
@@ -268,6 +276,13 @@ def _call(i: int, cluster_id: int, touched: Touched | None) -> Call:
 
 def _runner_up(row: int | None, similarity: float, ids: NDArray[np.int64]) -> RunnerUp | None:
     return None if row is None else RunnerUp(int(ids[row]), similarity)
+
+
+def _put_back(scores: Matrix, far: tuple[NDArray[np.int64], Matrix] | None) -> None:
+    """The scores of clusters that are not near enough, which `ScoreTerms.take_out_far` took out."""
+    if far is not None:
+        rows, had = far
+        scores[rows] = had
 
 
 def _take_best(scores: Matrix, length: float, taken: list[int]) -> tuple[int | None, float]:

@@ -2,9 +2,9 @@
 
 An exemplar is scored as a cluster of its own with one member would be, by the formula of `scores.py`. A question that
 is nearer to a `must` exemplar than to the members of its cluster has that score with the cluster. A question whose
-score with a `cannot` exemplar is at least the threshold and its score with the owner (but for what half precision takes
-off) does not join the owner: the next best cluster takes it, or a new one. Two clusters do not merge automatically
-where the one would take a question that was turned away from the other.
+score with a `cannot` exemplar is at least the owner's threshold and its score with the owner (but for what half
+precision takes off) does not join the owner: the next best cluster takes it, or a new one. Two clusters do not merge
+automatically where the one would take a question that was turned away from the other.
 """
 
 from __future__ import annotations
@@ -87,8 +87,10 @@ class Bound:
     ) -> None:
         self._constraints = constraints
         self._products = products
-        self._threshold = products.rules.threshold
         self._rows = np.array([row_of[owner] for owner in constraints.owners.tolist()], np.intp)
+        own = products.thresholds
+        # By exemplar the threshold of its owner, where any cluster has one of its own.
+        self._threshold = products.rules.threshold if own is None else own[self._rows].astype(np.float32)
         self._must_rows, self._cannot_rows = self._rows[: constraints.must], self._rows[constraints.must :]
         self._scores: Matrix | None = None
         if len(constraints):
@@ -133,7 +135,7 @@ class Bound:
         scores += constants[:, None]
         scores *= self._inverse
         scores -= self._shift
-        found = np.flatnonzero(scores >= np.float32(self._threshold) * lengths[:, None])
+        found = np.flatnonzero(scores >= np.multiply(self._threshold, lengths[:, None], dtype=np.float32))
         questions, self._near = np.divmod(found, len(self._constraints))
         self._first_near = np.searchsorted(questions, np.arange(len(vectors) + 1)).tolist()
 
@@ -176,19 +178,19 @@ def _takes_rejected(taker: Side, rejecter: Side, products: ScoreTerms, mean_sum:
         score = float(vector @ taker.vector_sum) * float(products.scale[row])
         if products.centred:
             score += float(products.shift[row]) + constant * float(products.inverse[row])
-        if score / length + float(products.leeway[row]) >= products.rules.threshold:
+        if score / length + float(products.leeway[row]) >= products.threshold(row):
             return True
-    return _any_near(rejected, _vectors(taker, "must"), products, mean_sum)
+    return _any_near(rejected, _vectors(taker, "must"), products, mean_sum, products.threshold(row))
 
 
-def _any_near(ones: Matrix, others: Matrix, products: ScoreTerms, mean_sum: Vector) -> bool:
-    """Whether any two of these would be one cluster."""
+def _any_near(ones: Matrix, others: Matrix, products: ScoreTerms, mean_sum: Vector, threshold: float) -> bool:
+    """Whether any two of these would be one cluster of this threshold."""
     if not len(others):
         return False
     mean = mean_sum / np.float32(products.mean_weight) if products.centred else np.zeros_like(mean_sum)
     ones, others = ones - mean, others - mean
     lengths = np.linalg.norm(ones, axis=1)[:, None] * np.linalg.norm(others, axis=1)
-    return bool((ones @ others.T >= products.rules.threshold * lengths).any())
+    return bool((ones @ others.T >= threshold * lengths).any())
 
 
 def _vectors(side: Side, kind: ConstraintKind) -> Matrix:

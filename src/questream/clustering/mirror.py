@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ class ClusterMoved:
     """A cluster is new or its centroid moved: the sum (d,) of its `members` centroid members.
 
     `kept` is what a second look compares with (`second_look/kept.py`), packed; None where that is as it was. So are
-    `exemplars`, what people decided to belong to the cluster or not.
+    `exemplars`, what people decided to belong to the cluster or not, and `threshold`, the one that it has of its own, 0
+    for none.
     """
 
     cluster_id: int
@@ -28,6 +29,7 @@ class ClusterMoved:
     vector_sum: Vector
     kept: bytes | None = None
     exemplars: tuple[Exemplar, ...] | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Mirror:
         self._kept: dict[int, bytes] = {}
         self._exemplars: dict[int, tuple[Exemplar, ...]] = {}
         self._constraints: Constraints | None = None
+        self._thresholds: dict[int, float] = {}
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -140,6 +143,11 @@ class Mirror:
             self._constraints = Constraints.of(self._exemplars, self.dimension)
         return self._constraints
 
+    @property
+    def thresholds(self) -> Mapping[int, float]:
+        """The thresholds of clusters that have one of their own, by id; the same object until one changes."""
+        return self._thresholds
+
     def reserve(self, count: int) -> None:
         """Make room for `count` clusters at once, as before a load of known size."""
         if count <= len(self._ids):
@@ -186,6 +194,9 @@ class Mirror:
         if change.exemplars is not None and change.exemplars != self.exemplars(change.cluster_id):
             self._exemplars[change.cluster_id] = change.exemplars
             self._constraints = None
+        if change.threshold is not None and change.threshold != self._thresholds.get(change.cluster_id, 0.0):
+            own = {change.cluster_id: change.threshold} if change.threshold else {}
+            self._thresholds = {i: one for i, one in self._thresholds.items() if i != change.cluster_id} | own
         self._members[row] = change.members
         self._sums[row] = change.vector_sum
         self._dot_mean[row] = change.vector_sum @ self._mean.vector_sum
@@ -199,6 +210,8 @@ class Mirror:
         self._kept.pop(cluster_id, None)
         if self._exemplars.pop(cluster_id, ()):
             self._constraints = None
+        if cluster_id in self._thresholds:
+            self._thresholds = {i: one for i, one in self._thresholds.items() if i != cluster_id}
         self.count -= 1
         last = self.count
         if row != last:

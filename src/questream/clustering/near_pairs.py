@@ -68,7 +68,7 @@ def near_row(terms: ScoreTerms, row: int, dots: Vector) -> Pairs:
 def _near(terms: ScoreTerms, ones: Rows, others: Rows, dots: Matrix) -> Pairs:
     """The pairs of all `ones` (m,) with all `others` (k,), by the products (m, k) of their sums."""
     scores = terms.cluster_scores(ones[:, None], others, dots)
-    at, column = np.nonzero(scores >= terms.rules.merge_threshold)
+    at, column = np.nonzero(scores >= terms.needed_to_merge(ones[:, None], others))
     return _no_heaps(terms, ones[at], others[column], scores[at, column], dots[at, column])
 
 
@@ -78,7 +78,7 @@ def _scored_each(mirror: Mirror, terms: ScoreTerms, with_rows: Mapping[int, Rows
     ones, others = np.repeat(list(with_rows), counts), np.concatenate(list(with_rows.values()))
     dots = np.concatenate([mirror.sums[of] @ mirror.sums[row] for row, of in with_rows.items()])
     scores = terms.cluster_scores(ones, others, dots)
-    near = np.flatnonzero(scores >= terms.rules.merge_threshold)
+    near = np.flatnonzero(scores >= terms.needed_to_merge(ones, others))
     return _no_heaps(terms, ones[near], others[near], scores[near], dots[near])
 
 
@@ -92,6 +92,6 @@ def _no_heaps(
         ahead = members[ones] - members[others]
         alike = np.minimum(own[ones], own[others])
         of_the_larger = np.where(ahead > 0, own[ones], np.where(ahead < 0, own[others], alike))
-        needed = np.minimum(terms.rules.merge_threshold, of_the_larger)
+        needed = np.minimum(terms.needed_to_merge(ones, others), of_the_larger)
         good &= terms.united_cohesion(ones, others, dots) >= needed
     return Pairs(ones[good], others[good], scores[good])

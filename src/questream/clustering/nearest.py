@@ -27,13 +27,18 @@ class Neighbour:
     """A cluster and its similarity to the question.
 
     `checked_by` is what gave it a second look, as it is near enough to join; `reason` is why it was passed over, if it
-    was.
+    was. `threshold` is the cluster's own, if it has one.
     """
 
     cluster_id: int
     similarity: float
     checked_by: CheckedBy | None = None
     reason: Reason | None = None
+    threshold: float | None = None
+
+    def is_near(self, rules: Rules) -> bool:
+        """Whether it is near enough for the question to join."""
+        return self.similarity >= rules.threshold_of(self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,11 @@ class Assignment:
     reason: Reason | None
 
 
-def assigned(neighbours: Sequence[Neighbour], threshold: float) -> Assignment:
+def assigned(neighbours: Sequence[Neighbour], rules: Rules) -> Assignment:
     """Which of the `NEIGHBOURS` nearest clusters, best first, a question would join, as `BatchAssigner` chooses."""
-    near = [one for one in neighbours[:MOST_PASSED_OVER] if one.similarity >= threshold]
+    near = [one for one in neighbours if one.is_near(rules)][:MOST_PASSED_OVER]
     cluster = next((one for one in near if one.reason is None), None)
-    passed_over = neighbours[: neighbours.index(cluster)] if cluster else [one for one in near if one.reason]
+    passed_over = near[: near.index(cluster)] if cluster else near
     others = [one for one in neighbours if one is not cluster]
     looked_at = [*passed_over, cluster] if cluster else passed_over
     return Assignment(
@@ -64,7 +69,8 @@ def assigned(neighbours: Sequence[Neighbour], threshold: float) -> Assignment:
 def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, looks: Features = ()) -> list[Neighbour]:
     """The `limit` clusters nearest to a unit vector (d,), best first, but those that people turned it away from.
 
-    Those near enough get a second look by `looks`, the features of the question's text.
+    Where clusters have thresholds of their own, as many of those behind them that are near enough are there too. Those
+    near enough get a second look by `looks`, the features of the question's text.
     """
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
@@ -73,12 +79,20 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, l
     Bound(mirror.constraints, mirror.row_of, vector[None, :], products, mirror.mean_sum).bind(
         0, scores, constant, length
     )
-    order = [row for row in np.argsort(-scores, kind="stable")[:limit] if scores[row] > -np.inf]
+    order = np.argsort(-scores, kind="stable")
+    shown = order[:limit]
+    if products.thresholds is not None:
+        near = np.flatnonzero(scores[order] >= products.thresholds[order] * length)
+        shown = order[np.union1d(np.arange(len(shown)), near[:limit])]
+    shown = shown[scores[shown] > -np.inf]
     similarities = np.clip(scores / length, -1.0, 1.0)
-    neighbours = [Neighbour(int(mirror.ids[row]), float(similarities[row])) for row in order]
+    neighbours = [
+        Neighbour(cluster_id, similarity, threshold=mirror.thresholds.get(cluster_id))
+        for cluster_id, similarity in zip(mirror.ids[shown].tolist(), similarities[shown].tolist(), strict=True)
+    ]
     if not looks or not rules.judges:
         return neighbours
-    return [_judged(one, mirror, looks) if one.similarity >= rules.threshold else one for one in neighbours]
+    return [_judged(one, mirror, looks) if one.is_near(rules) else one for one in neighbours]
 
 
 def _judged(neighbour: Neighbour, mirror: Mirror, looks: Features) -> Neighbour:

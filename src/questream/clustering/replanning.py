@@ -7,7 +7,7 @@ the batch with what was missed tells which of them have to be decided anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,11 +32,14 @@ class MadePlan:
     next_id: int
     mean_questions: int
     constraints: Constraints
+    thresholds: Mapping[int, float]
 
     @classmethod
     def of(cls, plan: Plan, mirror: Mirror) -> MadePlan:
         """The plan that was made against the mirror as it stands."""
-        return cls(plan, mirror.ids.copy(), mirror.next_id, mirror.mean_questions, mirror.constraints)
+        return cls(
+            plan, mirror.ids.copy(), mirror.next_id, mirror.mean_questions, mirror.constraints, mirror.thresholds
+        )
 
     def may_hold(self, mirror: Mirror, rows: Sequence[int]) -> bool:
         """Whether clusters moved or were opened in `rows` alone, and none that a person decided on."""
@@ -44,6 +47,7 @@ class MadePlan:
             not self.plan.mean_learned
             and mirror.mean_questions == self.mean_questions
             and mirror.constraints is self.constraints
+            and mirror.thresholds is self.thresholds
             and np.array_equal(mirror.ids[: len(self.ids)], self.ids)
             and set(mirror.ids[list(rows)].tolist()).isdisjoint(self.constraints.owners.tolist())
         )
@@ -68,7 +72,7 @@ class MadePlan:
         return [
             None
             if choice.cluster_id in moved or (choice.runner_up and choice.runner_up.cluster_id in moved)
-            else _beside(choice, RunnerUp(near, similarity), terms.rules.threshold, may_pass_fewer=bool(moved))
+            else _beside(choice, RunnerUp(near, similarity), terms.least_threshold, may_pass_fewer=bool(moved))
             for choice, near, similarity in zip(numbered, ids, similarities, strict=True)
         ]
 
@@ -139,7 +143,7 @@ class Replay:
             scores = _scores(products, at, dots[at], np.float32(constant), np.float32(length))
             best = int(scores.argmax())
             near = RunnerUp(int(ids[at[best]]), float(scores[best]))
-            beside = _beside(choice, near, products.rules.threshold, may_pass_fewer=True)
+            beside = _beside(choice, near, products.least_threshold, may_pass_fewer=True)
             if beside is None or not self._owned.isdisjoint(self._moved):
                 return None
             choice = beside

@@ -78,18 +78,13 @@ class Rules:
         """Whether near clusters get a second look by features: not those of a coarse threshold."""
         return self.judge_features and self.threshold >= COARSEST_JUDGED
 
-    @property
-    def close(self) -> float:
-        """The similarity below which a call is a close one, and a judge is asked: none is at a coarse threshold."""
-        return self.threshold + (self.judge_margin if self.threshold >= COARSEST_JUDGED else 0.0)
+    def threshold_of(self, own: float | None) -> float:
+        """The least similarity at which a question joins a cluster with this threshold of its own, if it has one."""
+        return own or self.threshold
 
-    @property
-    def loosest_cohesion(self) -> float:
-        """The cohesion below which a cluster has no more leeway to give: the square of the threshold.
-
-        So alike are members that all have the threshold's cosine to one direction, each in a direction of its own.
-        """
-        return max(self.threshold, 0.0) ** 2
+    def close(self, own: float | None) -> float:
+        """The similarity below which a judge is asked about such a cluster: at a coarse `threshold` about none."""
+        return self.threshold_of(own) + (self.judge_margin if self.threshold >= COARSEST_JUDGED else 0.0)
 
     @property
     def learning_members(self) -> int:

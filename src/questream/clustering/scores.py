@@ -20,7 +20,8 @@ few members more than average linkage would, since a mean of few is as far from 
 other. Two clusters score the mean of what the members of each would score against the other: (2 - ca - cb) / 4 more.
 
 Left alone, a cluster slides: whom it takes makes it looser, and a looser one takes more, down to c = 2t - 1 at the
-threshold t. So a cohesion below `Rules.loosest_cohesion` counts as that. `merging.py` bounds what merges.
+threshold t. So a cohesion below t^2 counts as that: so alike are members that all have the cosine t to one direction,
+each in a direction of its own. `merging.py` bounds what merges.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ScoreTerms:
     """The products of raw sums that scores need, for `count` clusters with room for `room` more.
 
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
-    `cohesion` is c, and `leeway` (1 - c) / 2 for a c of at least `Rules.loosest_cohesion`; 1 and 0 in other linkages.
+    `cohesion` is c, and `leeway` (1 - c) / 2 for a c of at least t^2; 1 and 0 in other linkages. `thresholds` are t by
+    row, where any cluster has one of its own, and else None; `least_threshold` is the least of all.
     """
 
     def __init__(self, mirror: Mirror, rules: Rules, room: int) -> None:
@@ -66,7 +68,14 @@ class ScoreTerms:
         self._terms: Scale = np.zeros((3, capacity), np.float32)
         self.shift, self.inverse, self.leeway = self._terms
         self.cohesion = np.ones(capacity, np.float64)
-        self._loosest = rules.loosest_cohesion
+        self.thresholds: Floats | None = None
+        if mirror.thresholds:
+            self.thresholds = np.full(capacity, rules.threshold, np.float64)
+            self._merge_thresholds = np.full(capacity, rules.merge_threshold, np.float64)
+            own = [mirror.row_of[i] for i in mirror.thresholds]
+            self.thresholds[own] = list(mirror.thresholds.values())
+            self._merge_thresholds[own] = np.maximum(self.thresholds[own], rules.merge_threshold)
+        self.least_threshold = min([rules.threshold, *mirror.thresholds.values()])
         self.refresh(slice(0, self.count))
 
     @property
@@ -89,6 +98,29 @@ class ScoreTerms:
         """m.m"""
         return self.mean_square / self.mean_weight**2 if self.centred else 0.0
 
+    def threshold(self, row: int) -> float:
+        """The least similarity at which a question joins the cluster of a row."""
+        return self.rules.threshold if self.thresholds is None else float(self.thresholds[row])
+
+    def needed_to_merge(self, ones: NDArray[np.int64], others: NDArray[np.int64]) -> float | Floats:
+        """The least score at which clusters merge, by rows: the merge threshold, or one of their own that is higher."""
+        if self.thresholds is None:
+            return self.rules.merge_threshold
+        needed: Floats = np.maximum(self._merge_thresholds[ones], self._merge_thresholds[others])
+        return needed
+
+    def take_out_far(self, scores: Scale, length: float) -> tuple[NDArray[np.int64], Scale] | None:
+        """Put -inf in `scores` (count,), times `length`, of clusters that a question is not near enough to join.
+
+        Returns the rows and what they had, or None: where no cluster has a threshold of its own, nothing is put there.
+        """
+        if self.thresholds is None:
+            return None
+        rows = np.flatnonzero(scores < self.thresholds[: len(scores)] * length)
+        had: Scale = scores[rows]
+        scores[rows] = -np.inf
+        return rows, had
+
     def refresh_row(self, row: int) -> None:
         """Derive the factors of one row anew: `refresh` in scalars, which is far quicker for one than numpy is."""
         members = float(self.members[row])
@@ -102,7 +134,7 @@ class ScoreTerms:
         if self.adaptive:
             cohesion = (float(self.dot_self[row]) / members**2 + shifted) * inverse**2
             self.cohesion[row] = cohesion
-            self.leeway[row] = 0.5 - 0.5 * max(cohesion, self._loosest)
+            self.leeway[row] = 0.5 - 0.5 * max(cohesion, max(self.threshold(row), 0.0) ** 2)
 
     def refresh(self, rows: slice) -> None:
         """Derive the factors of `rows` anew after their products or the mean changed."""
@@ -117,7 +149,8 @@ class ScoreTerms:
         if self.adaptive:
             cohesion = (self.dot_self[rows] / members**2 + shifted) * inverse**2
             self.cohesion[rows] = cohesion
-            self.leeway[rows] = 0.5 - 0.5 * np.maximum(cohesion, self._loosest)
+            threshold = self.rules.threshold if self.thresholds is None else self.thresholds[rows]
+            self.leeway[rows] = 0.5 - 0.5 * np.maximum(cohesion, np.maximum(threshold, 0.0) ** 2)
 
     def united_cohesion(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: NDArray[np.float32]) -> Floats:
         """The cohesion (k,) that each pair of rows would have as one cluster; `dots` are the products of their sums."""

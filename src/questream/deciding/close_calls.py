@@ -32,8 +32,8 @@ def with_verdicts(
     """
     judged = list(neighbours)
     while True:
-        cluster = assigned(judged, rules.threshold).cluster
-        if cluster is None or cluster.similarity >= rules.close or cluster.checked_by == "judge":
+        cluster = assigned(judged, rules).cluster
+        if cluster is None or cluster.similarity >= rules.close(cluster.threshold) or cluster.checked_by == "judge":
             return judged
         text = texts.get(cluster.cluster_id)
         if not text:

@@ -227,7 +227,7 @@ class Clusterer:
         arrivals = [batch.arrivals[i] for i in batch.pending]
         mark = model_mark(config.identity.model, config.identity.revision)
         rows = [
-            ledger_row(arrival, choice, config.rules, mark)
+            ledger_row(arrival, choice, config.rules, mark, mirror.thresholds.get(choice.cluster_id or 0))
             for arrival, choice in zip(arrivals, plan.choices, strict=True)
         ]
         attempt.rows = self._paths.of_rows(batch.namespace, mirror, rows, batch.vectors[batch.pending])

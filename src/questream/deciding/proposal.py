@@ -33,8 +33,11 @@ class Arrival:
     fingerprint: str = ""
 
 
-def ledger_row(arrival: Arrival, choice: Choice, rules: Rules, model: str) -> LedgerRow:
-    """What the ledger keeps of a choice by these rules, of vectors of the model (`model_mark`)."""
+def ledger_row(arrival: Arrival, choice: Choice, rules: Rules, model: str, threshold: float | None = None) -> LedgerRow:
+    """What the ledger keeps of a choice by these rules, of vectors of the model (`model_mark`).
+
+    `threshold` is that of the cluster where it has one of its own.
+    """
     similarity = round(choice.similarity, SIMILARITY_DIGITS)
     return LedgerRow(
         arrival.source.offset,
@@ -49,6 +52,7 @@ def ledger_row(arrival: Arrival, choice: Choice, rules: Rules, model: str) -> Le
         choice.checked_by,
         choice.reason,
         confidence=rules.confidence_of(similarity, model) if choice.joins else None,
+        threshold=threshold,
     )
 
 

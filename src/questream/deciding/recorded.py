@@ -58,7 +58,7 @@ class Recorded:
     def _look(self, namespace: str, arrival: Arrival, vector: Vector) -> Decision:
         """Score a question that was decided so long ago that the decision is pruned; nothing is learned or counted."""
         config, rules = self._namespaces.config_of(namespace), self._mirrors.rules(namespace)
-        found = assigned(self._mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules.threshold)
+        found = assigned(self._mirrors.nearest(namespace, vector, NEIGHBOURS, arrival.text), rules)
         joined, other = found.cluster, found.runner_up
         state = self._store.cluster(namespace, joined.cluster_id) if joined else None
         similarity = round(joined.similarity, SIMILARITY_DIGITS) if joined else None
@@ -74,7 +74,7 @@ class Recorded:
             label=state.label if state else None,
             route=route,
             model=config.identity.model,
-            threshold=rules.threshold,
+            threshold=rules.threshold_of(joined.threshold if joined else None),
             truncated=arrival.truncated,
             decided_at=int(self._clock() * 1000),
             unknown_share=round(arrival.unknown_share, SIMILARITY_DIGITS),

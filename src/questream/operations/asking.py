@@ -90,7 +90,7 @@ def would_join(mirror: Mirror, rules: Rules, question: KnownQuestion) -> tuple[i
         return ()
     rules = rules.in_force(mirror.rules)
     neighbours = nearest_clusters(mirror, rules, question.vector, NEIGHBOURS + 1, features(question.text))
-    return tuple(one.cluster_id for one in neighbours if one.similarity >= rules.threshold and one.reason is None)
+    return tuple(one.cluster_id for one in neighbours if one.is_near(rules) and one.reason is None)
 
 
 def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:
@@ -132,7 +132,7 @@ def ask_mirror(
         texts = {cluster_id: state.representative or "" for cluster_id, state in states.items()}
         neighbours = with_verdicts(neighbours, rules, judge, text, texts)
     candidates = _candidates(neighbours, states, clusters_within(levels, mirror, states, LevelRules()))
-    cluster = assigned(neighbours, rules.threshold).cluster
+    cluster = assigned(neighbours, rules).cluster
     joins = next((one for one in candidates if cluster and one.state.cluster_id == cluster.cluster_id), None)
     mark = model_mark(encoder.name, encoder.revision)
     confidence = None if joins is None else rules.confidence_of(joins.similarity, mark)

@@ -45,13 +45,15 @@ Leaf = tuple[Ruling, OpenedCluster]
 class KnownIntent:
     """An intent by its name, and where its questions go: None leaves that as it is, an empty text is nowhere.
 
-    `vectors` (n, d) are the unit vectors of its examples.
+    `vectors` (n, d) are the unit vectors of its examples. Questions join its clusters at `threshold`: None leaves that
+    as it is, 0 is the namespace's.
     """
 
     name: str
     route: str | None
     examples: tuple[str, ...]
     vectors: Matrix
+    threshold: float | None = None
 
 
 @dataclass(slots=True)
@@ -154,27 +156,36 @@ def commit_import(store: Store, namespace: str, by: By, plan: ImportPlan) -> lis
     return done
 
 
-def known_intents(states: Sequence[ClusterState]) -> tuple[list[tuple[str, str | None, list[str]]], int]:
-    """Name, route and examples of the intents that have examples with texts, in the order in which they were given.
+@dataclass(frozen=True, slots=True)
+class ToldIntent:
+    """An intent as it is exported: `threshold` is that of its first cluster, None for the namespace's."""
 
-    And how many labels have none.
-    """
+    name: str
+    route: str | None
+    threshold: float | None
+    examples: list[str]
+
+
+def known_intents(states: Sequence[ClusterState]) -> tuple[list[ToldIntent], int]:
+    """The intents that have examples with texts, in the order in which they were given; how many labels have none."""
     found: dict[str, list[Exemplar]] = {}
-    routes: dict[str, str | None] = {}
+    first: dict[str, ClusterState] = {}
     for state in states:
         if state.label:
             given = [one for one in state.exemplars if one.kind == "must" and one.text is not None]
             found.setdefault(state.label, []).extend(given)
-            routes.setdefault(state.label, state.route)
+            first.setdefault(state.label, state)
     told = {
         name: sorted({one.name: one for one in given}.values(), key=lambda one: one.name)
         for name, given in found.items()
         if given
     }
     in_order = sorted(told.items(), key=lambda item: item[1][0].name)
-    return [
-        (name, routes[name], list(dict.fromkeys(one.text or "" for one in given))) for name, given in in_order
-    ], len(found) - len(told)
+    intents = [
+        ToldIntent(name, first[name].route, first[name].threshold, list(dict.fromkeys(one.text or "" for one in given)))
+        for name, given in in_order
+    ]
+    return intents, len(found) - len(told)
 
 
 @dataclass(slots=True)
@@ -186,7 +197,7 @@ class _Planner:
     exemplar: Callable[[Vector, str], Exemplar]
 
     def plan(self, intent: KnownIntent, known: Sequence[ClusterState], rows: Sequence[int]) -> PlannedIntent:
-        """What the new examples, those of `rows`, and the route do to an intent's clusters, which are `known`."""
+        """What new examples, those of `rows`, route and threshold do to an intent's clusters, which are `known`."""
         planned = PlannedIntent(intent.name, is_new=not known, added=len(rows))
         room = {state.cluster_id: EXEMPLARS_KEPT - len(state.exemplars) for state in known}
         joining: dict[int, list[int]] = {}
@@ -202,25 +213,28 @@ class _Planner:
             added = [
                 self.exemplar(intent.vectors[row], intent.examples[row]) for row in joining.get(state.cluster_id, ())
             ]
-            if added or (intent.route is not None and (state.route or "") != intent.route):
-                planned.changes[state.cluster_id] = _change(intent.route, added)
-        route = intent.route if intent.route is not None or not known else known[0].route
-        planned.leaves.extend(self._leaf(intent, route or None, group) for group in self._groups(intent, opening))
+            change = _change(intent, added)
+            if added or change(state.ruling) != state.ruling:
+                planned.changes[state.cluster_id] = change
+        bare = Ruling(intent.name) if not known else Ruling(intent.name, known[0].route, threshold=known[0].threshold)
+        ruling = _change(intent, ())(bare)
+        planned.leaves.extend(self._leaf(intent, ruling, group) for group in self._groups(intent, ruling, opening))
         return planned
 
     def _joined(self, intent: KnownIntent, row: int) -> int | None:
         looks = features(intent.examples[row])
         neighbours = nearest_clusters(self.mirror, self.rules, intent.vectors[row], NEIGHBOURS, looks)
-        cluster = assigned(neighbours, self.rules.threshold).cluster
+        cluster = assigned(neighbours, self.rules).cluster
         return None if cluster is None else cluster.cluster_id
 
-    def _groups(self, intent: KnownIntent, rows: Sequence[int]) -> Iterator[list[int]]:
+    def _groups(self, intent: KnownIntent, ruling: Ruling, rows: Sequence[int]) -> Iterator[list[int]]:
         """The rows by the clusters that they would be if they came as the first questions, with this mean."""
         if not rows:
             return
         bare = Mirror(self.mirror.dimension)
         bare.apply([MeanMoved(self.mirror.mean_questions, self.mirror.mean_sum)])
-        steady = replace(self.rules, mean_questions=self.mirror.mean_questions, mode="open")
+        threshold = self.rules.threshold_of(ruling.threshold)
+        steady = replace(self.rules, threshold=threshold, mean_questions=self.mirror.mean_questions, mode="open")
         looks = [features(intent.examples[row]) for row in rows]
         groups: dict[int, list[int]] = {}
         for row, choice in zip(
@@ -230,7 +244,7 @@ class _Planner:
         for group in groups.values():
             yield from (group[at : at + EXEMPLARS_KEPT] for at in range(0, len(group), EXEMPLARS_KEPT))
 
-    def _leaf(self, intent: KnownIntent, route: str | None, rows: Sequence[int]) -> Leaf:
+    def _leaf(self, intent: KnownIntent, ruling: Ruling, rows: Sequence[int]) -> Leaf:
         learned = list(rows[: self.rules.learning_members])
         kept: Kept = ()
         for row in rows if self.rules.judges else ():
@@ -244,7 +258,7 @@ class _Planner:
             pack(kept),
             None if text is None else text[:REPRESENTATIVE_CHARACTERS],
         )
-        return Ruling(intent.name, route, exemplars=exemplars), opened
+        return replace(ruling, exemplars=exemplars), opened
 
 
 def _has(known: Sequence[ClusterState], intent: KnownIntent, row: int) -> bool:
@@ -260,12 +274,14 @@ def _has(known: Sequence[ClusterState], intent: KnownIntent, row: int) -> bool:
     return False
 
 
-def _change(route: str | None, added: Sequence[Exemplar]) -> Change:
+def _change(intent: KnownIntent, added: Sequence[Exemplar]) -> Change:
     extend = adding(added)
 
     def change(ruling: Ruling) -> Ruling:
         changed = extend(ruling) if added else ruling
-        return changed if route is None else replace(changed, route=route or None)
+        if intent.route is not None:
+            changed = replace(changed, route=intent.route or None)
+        return changed if intent.threshold is None else replace(changed, threshold=intent.threshold or None)
 
     return change
 
@@ -283,16 +299,15 @@ def _overlaps(
     for one in planned:
         for ruling, opened in one.leaves:
             label_of[mirror.next_id] = one.name
-            mirror.apply(
-                [ClusterMoved(mirror.next_id, opened.members, opened.vector_sum, opened.features, ruling.exemplars)]
-            )
+            centroid = opened.members, opened.vector_sum, opened.features
+            mirror.apply([ClusterMoved(mirror.next_id, *centroid, ruling.exemplars, ruling.threshold)])
     found: dict[tuple[str, str | None, int | None], tuple[int, float]] = {}
     for intent, rows in zip(intents, fresh, strict=True):
         for row in rows:
             looks = features(intent.examples[row])
             for near in nearest_clusters(mirror, rules, intent.vectors[row], NEIGHBOURS, looks):
                 label = label_of.get(near.cluster_id)
-                if label != intent.name and near.reason is None and near.similarity >= rules.threshold:
+                if label != intent.name and near.reason is None and near.is_near(rules):
                     key = intent.name, label, near.cluster_id if near.cluster_id in there else None
                     count, similarity = found.get(key, (0, -1.0))
                     found[key] = count + 1, max(similarity, near.similarity)

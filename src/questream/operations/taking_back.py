@@ -27,6 +27,9 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if before.resolved_size != after.resolved_size:
             require_standing(undone, ruling.resolved_size == after.resolved_size)
             new = replace(new, resolved_size=before.resolved_size)
+        if before.threshold != after.threshold:
+            require_standing(undone, ruling.threshold == after.threshold)
+            new = replace(new, threshold=before.threshold)
         if not _is_same(before.represented_by, after.represented_by):
             require_standing(undone, _is_same(ruling.represented_by, after.represented_by))
             new = replace(new, represented_by=_with_text(before.represented_by))

@@ -102,6 +102,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "separations": ruling.separations,
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
+            "threshold": ruling.threshold,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
             "represented_by": chosen_document(ruling.represented_by),
         }
@@ -119,6 +120,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             exemplars=read_exemplars(one.get("exemplars", [])),
             muted=bool(one.get("muted")),
             resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),
+            threshold=None if one.get("threshold") is None else float(one["threshold"]),
             represented_by=read_chosen(one.get("represented_by")),
         )
         for cluster_id, one in documents.items()

@@ -87,6 +87,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "separations": state.separations,
                 "muted": state.muted,
                 "resolved_size": state.resolved_size,
+                "threshold": state.threshold,
                 "exemplars": [exemplar_document(one) for one in state.exemplars],
                 "represented_by": _chosen_of(state),
             },
@@ -137,6 +138,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         separations=tuple(read.ruled.separations),
         muted=read.ruled.muted,
         resolved_size=read.ruled.resolved_size,
+        threshold=read.ruled.threshold,
         operation=read.ruled.operation,
         features=_to_features(read.features),
         kept_members=read.kept or "",
@@ -260,6 +262,7 @@ class _Ruled(_Value):
     separations: list[str] = []
     muted: bool = False
     resolved_size: _Count | None = None
+    threshold: float | None = None
     exemplars: list[_Exemplar] = []
     represented_by: _Chosen | None = None
 

@@ -6,7 +6,8 @@ question has a share of unknown words; `checked`, {offset: [checked_by, reason o
 second look; `paths`, {cluster id: [topic, intent]}, where no cluster's levels were known; `inherited`, {cluster id:
 [label or "", route or ""]} of what the cluster is in, where no such has any; `unmatched`, [[offset, nearest cluster or
 0, similarity, truncated, fingerprint]] of the questions without a cluster, which have no row, where there are none;
-`confidence`, {offset: probability}, where nothing is fitted; `precision` where all are routed.
+`confidence`, {offset: probability}, where nothing is fitted; `precision` where all are routed; `thresholds`, {cluster
+id: threshold}, where no cluster has one of its own.
 `fingerprints` has those of the rows' records, in their order. A later release may add fields to the object, to rows and
 to clusters; one that changes what is there writes a `version`.
 """
@@ -80,6 +81,9 @@ def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     confidence = {str(row.offset): row.confidence for row in in_clusters if row.confidence is not None}
     if confidence:
         body["confidence"] = confidence
+    thresholds = {str(row.cluster_id): row.threshold for row in in_clusters if row.threshold is not None}
+    if thresholds:
+        body["thresholds"] = thresholds
     if proposal.routing_precision is not None:
         body["precision"] = proposal.routing_precision
     above = {str(row.cluster_id): [name or "" for name in row.inherited] for row in in_clusters if any(row.inherited)}
@@ -131,7 +135,7 @@ def parse_ledger(entries: Iterable[bytes], store_epoch: str) -> Ledger:
                 label=label,
                 route=route,
                 model=body["model"],
-                threshold=body["threshold"],
+                threshold=body.get("thresholds", {}).get(str(cluster_id), body["threshold"]),
                 truncated=bool(truncated),
                 decided_at=body["decided_at"],
                 unknown_share=unknown.get(str(offset), 0.0),
@@ -206,7 +210,7 @@ def decide(row: LedgerRow, cluster_row: ClusterRow, joins: int, proposal: Propos
         label=label,
         route=route,
         model=proposal.model,
-        threshold=proposal.threshold,
+        threshold=proposal.threshold if row.threshold is None else row.threshold,
         truncated=row.truncated,
         decided_at=proposal.decided_at,
         unknown_share=row.unknown_share,

@@ -85,6 +85,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "separations": ruling.separations,
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
+            "threshold": ruling.threshold,
             "exemplars": exemplars_text(ruling.exemplars),
             "represented": represented_text(ruling.represented_by),
         }
@@ -102,6 +103,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             parse_exemplars(one.get("exemplars", "").encode()),
             muted=one.get("muted", False),
             resolved_size=one.get("resolved_size"),
+            threshold=one.get("threshold"),
             represented_by=parse_represented(one.get("represented", "").encode()),
         )
         for cluster_id, one in documents.items()

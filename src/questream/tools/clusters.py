@@ -55,5 +55,6 @@ def as_document(state: ClusterState) -> dict[str, Any]:
         "status": state.status,
         "muted": state.muted,
         "pinned": state.pinned,
+        "threshold": state.threshold,
         "represented_by": chosen_document(state.represented_by),
     }

@@ -117,6 +117,7 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "separations": list(ruling.separations),
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
+            "threshold": ruling.threshold,
             "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
             "represented_by": chosen_document(ruling.represented_by),
         }

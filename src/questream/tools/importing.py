@@ -118,7 +118,7 @@ def _embedded(settings: Settings, path: Path, given: Iterable[GivenIntent], enco
     for intent in given:
         texts = prepared[intent.name]
         vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dimension), np.float32)
-        known.append(KnownIntent(intent.name, intent.route, tuple(texts), vectors))
+        known.append(KnownIntent(intent.name, intent.route, tuple(texts), vectors, intent.threshold))
     return known
 
 

@@ -133,7 +133,7 @@ def _examples(found: Sequence[tuple[Asked, tuple[int | None, int | None]]]) -> l
 
 def _goes_to(mirror: Mirror, rules: Rules, vector: Vector, text: str) -> int | None:
     neighbours = nearest_clusters(mirror, rules, vector, NEIGHBOURS, features(text))
-    cluster = assigned(neighbours, rules.threshold).cluster
+    cluster = assigned(neighbours, rules).cluster
     return None if cluster is None else cluster.cluster_id
 
 

@@ -135,7 +135,10 @@ class Deciding(Stores):
             "ann",
             "",
             dict.fromkeys(numbers, Ruling()),
-            {number: Ruling("card", "cards-team", exemplars=(exemplar(self.proposals),)) for number in numbers},
+            {
+                number: Ruling("card", "cards-team", exemplars=(exemplar(self.proposals),), threshold=0.6)
+                for number in numbers
+            },
             opens=dict.fromkeys(numbers, opened),
         )
         self.both(lambda store: store.operate(self.namespace, proposed))

@@ -45,7 +45,7 @@ def comparable(value: Any) -> Any:
     if isinstance(value, Mirror):
         clusters = {i: (value.member_count(i), value.vector_sum(i).tobytes(), value.exemplars(i)) for i in value.row_of}
         counts = (value.seq, value.next_id, value.generation, value.mean_questions)
-        return counts, value.mean_sum.tobytes(), clusters, comparable(value.rules)
+        return counts, value.mean_sum.tobytes(), clusters, dict(value.thresholds), comparable(value.rules)
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value) if field.name not in OWN]
         return type(value).__name__, [comparable(getattr(value, name)) for name in names]

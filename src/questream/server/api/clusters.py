@@ -62,6 +62,7 @@ class Cluster(BaseModel):
     model: str
     representative: str | None
     represented_by: Chosen | None = None
+    threshold: float | None = None
     revision: int
 
 

@@ -31,6 +31,7 @@ class DecidedOf(BaseModel):
     resolved_size: int | None = None
     exemplars: list[dict[str, str]] = []
     represented_by: Chosen | None = None
+    threshold: float | None = None
 
 
 class RulesChanged(BaseModel):

@@ -63,8 +63,8 @@ class LedgerRow:
 
     Without a cluster it is unmatched, and `similarity` is that of the runner-up, None where there is no such.
     `checked_by`, `reason`, `path` and `confidence` are those of the decision; rows of one cluster and batch have the
-    same path. `inherited` are label and route of what the cluster is in, for where it has none itself; of these the
-    same holds.
+    same path. `inherited` are label and route of what the cluster is in, for where it has none itself, `threshold` that
+    of the cluster where it has one of its own; of these the same holds.
     """
 
     offset: int
@@ -81,6 +81,7 @@ class LedgerRow:
     path: tuple[str, str, str] | None = None
     inherited: Naming = (None, None)
     confidence: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,7 @@ class ClusterRow:
     resolved_size: int | None = None
     represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
+    threshold: float | None = None
 
     @property
     def ruling(self) -> Ruling:
@@ -200,6 +202,7 @@ class ClusterRow:
             muted=self.muted,
             resolved_size=self.resolved_size,
             represented_by=self.represented_by,
+            threshold=self.threshold,
         )
 
     def with_representative(self, chosen: ChosenQuestion | None) -> ClusterRow:

@@ -15,6 +15,7 @@ import orjson
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
+    THRESHOLD_DIGITS,
     ChosenQuestion,
     ClusterEvent,
     ClusterState,
@@ -102,21 +103,25 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         _text(kept) or "",
         ruling.muted,
         ruling.resolved_size,
+        threshold=ruling.threshold,
     )
     chosen = parse_represented(fields[12])
     return row if chosen is None else row.with_representative(chosen)
 
 
 _RESOLVED = re.compile(r"r(\d+)")
+_THRESHOLD = re.compile(r"t([\d.]+)")
 
 
 def ruling_text(ruling: Ruling) -> str:
     """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations.
 
-    Flags are `p` of a pinned cluster, `m` of a muted one, `r` and its size then of a resolved one; `-` without any.
+    Flags are `p` of a pinned cluster, `m` of a muted one, `t` and the threshold of one with its own, `r` and its size
+    then of a resolved one; `-` without any.
     """
     resolved = "" if ruling.resolved_size is None else f"r{ruling.resolved_size}"
-    flags = "p" * ruling.pinned + "m" * ruling.muted + resolved
+    own = f"t{threshold_text(ruling.threshold)}" if ruling.threshold else ""
+    flags = "p" * ruling.pinned + "m" * ruling.muted + own + resolved
     return " ".join([flags or "-", *ruling.separations])
 
 
@@ -125,14 +130,20 @@ def parse_ruled(ruled: bytes | None) -> tuple[Ruling, int]:
     if ruled is None:
         return Ruling(), 0
     number, flags, *separations = ruled.decode().split(" ")
-    resolved = _RESOLVED.search(flags)
+    resolved, threshold = _RESOLVED.search(flags), _THRESHOLD.search(flags)
     ruling = Ruling(
         pinned="p" in flags,
         separations=tuple(separations),
         muted="m" in flags,
         resolved_size=None if resolved is None else int(resolved[1]),
+        threshold=None if threshold is None else float(threshold[1]),
     )
     return ruling, int(number)
+
+
+def threshold_text(threshold: float | None) -> str:
+    """A cluster's own threshold, '' for none."""
+    return "" if threshold is None else f"{threshold:.{THRESHOLD_DIGITS}f}"
 
 
 def exemplars_text(exemplars: Sequence[Exemplar]) -> str:
@@ -319,6 +330,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         separations=ruling.separations,
         muted=ruling.muted,
         resolved_size=ruling.resolved_size,
+        threshold=ruling.threshold,
         operation=operation,
         features=parse_features(features),
         exemplars=parse_exemplars(exemplars),
@@ -358,8 +370,9 @@ def parse_change(fields: dict[bytes, bytes]) -> Change:
     if b"moved" in fields:
         features = parse_features(fields[b"features"]) if b"features" in fields else None
         exemplars = parse_exemplars(fields[b"exemplars"]) if b"exemplars" in fields else None
+        threshold = float(fields[b"threshold"] or 0) if b"threshold" in fields else None
         return ClusterMoved(
-            int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]), features, exemplars
+            int(fields[b"moved"]), int(fields[b"members"]), from_bytes(fields[b"sum"]), features, exemplars, threshold
         )
     if b"removed" in fields:
         return ClusterRemoved(int(fields[b"removed"]))

@@ -63,9 +63,9 @@ KINDS = (
         " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; operations_published operation_epoch operation_claim: see"
-        " claim_operations.lua; constrained: the seq at which exemplars or rules last changed; rules: number of the"
-        " operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py. Of a deleted"
-        " namespace next, operation_count and home are left",
+        " claim_operations.lua; constrained: the seq at which exemplars, thresholds or rules last changed; rules:"
+        " number of the operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py. Of a"
+        " deleted namespace next, operation_count and home are left",
         "open commit cut_ledger merge retire operate restore confirm verify_before_commit begin_recovery hold lease"
         " recover take_home note_settings claim_operations restore_operations confirm_operations delete; commands of a"
         " move to another Redis",

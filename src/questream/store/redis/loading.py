@@ -11,7 +11,7 @@ from typing import Any
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
 from questream.errors import LostMemory
 from questream.store.protocol import Tail
-from questream.store.redis.codec import from_bytes, is_count, parse_exemplars, parse_features, reading
+from questream.store.redis.codec import from_bytes, is_count, parse_exemplars, parse_features, parse_ruled, reading
 from questream.store.redis.keys import Keys
 
 _FIRST_PART = 1000
@@ -74,14 +74,16 @@ def _read_centroids(
     pipeline = client.pipeline(transaction=False)
     for cluster_id in cluster_ids:
         pipeline.hmget(
-            keys.cluster(namespace, cluster_id), ["members", "sum", "merged_into", "retired", "features", "exemplars"]
+            keys.cluster(namespace, cluster_id),
+            ["members", "sum", "merged_into", "retired", "features", "exemplars", "ruled"],
         )
     for cluster_id, fields in zip(cluster_ids, pipeline.execute(), strict=True):
-        members, vector_sum, merged_into, retired, features, exemplars = fields
+        members, vector_sum, merged_into, retired, features, exemplars, ruled = fields
         if is_count(members) and vector_sum is not None and len(vector_sum) == 4 * dimension:
             with reading("a cluster"):
-                constraints = parse_exemplars(exemplars)
-            yield ClusterMoved(cluster_id, int(members), from_bytes(vector_sum), parse_features(features), constraints)
+                constraints, threshold = parse_exemplars(exemplars), parse_ruled(ruled)[0].threshold
+            centroid = int(members), from_bytes(vector_sum)
+            yield ClusterMoved(cluster_id, *centroid, parse_features(features), constraints, threshold or 0.0)
         elif merged_into is None and retired is None:
             # A move to another model leaves it so as well: its next worker recovers the rest.
             raise LostMemory("a cluster is missing or cut short")

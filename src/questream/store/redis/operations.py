@@ -33,6 +33,7 @@ from questream.store.redis.codec import (
     reading,
     represented_text,
     ruling_text,
+    threshold_text,
     to_bytes,
 )
 from questream.store.redis.keys import Name
@@ -64,7 +65,14 @@ class RedisOperations(RedisCalls):
             else False,
             "levels": str(proposed.levels.standing.version) if proposed.levels else False,
             "clusters": [
-                [cluster_id, *_texts(before), *_texts(proposed.after[cluster_id]), *_chosen(proposed, cluster_id)]
+                [
+                    cluster_id,
+                    *_texts(before),
+                    *_texts(proposed.after[cluster_id]),
+                    *_chosen(proposed, cluster_id),
+                    threshold_text(before.threshold),
+                    threshold_text(proposed.after[cluster_id].threshold),
+                ]
                 for cluster_id, before in proposed.before.items()
             ],
             "opens": [

@@ -156,7 +156,7 @@ class _Namespace:
     # By number, the last that are kept.
     operations: dict[int, Operation] = field(default_factory=dict)
     operation_count: int = 0
-    constrained: int = 0  # the seq at which exemplars or rules last changed
+    constrained: int = 0  # the seq at which exemplars, thresholds or rules last changed
     rules: NamespaceRules = field(default_factory=NamespaceRules)
     levels: StoredLevels = field(default_factory=StoredLevels)
     levels_published: int = 0
@@ -272,7 +272,12 @@ class MemoryStore:
             mirror.store_epoch, mirror.generation = state.store_epoch or "", state.generation
             mirror.apply(
                 ClusterMoved(
-                    cluster_id, cluster.members, cluster.vector_sum, cluster.features, cluster.cluster_row.exemplars
+                    cluster_id,
+                    cluster.members,
+                    cluster.vector_sum,
+                    cluster.features,
+                    cluster.cluster_row.exemplars,
+                    cluster.cluster_row.threshold or 0.0,
                 )
                 for cluster_id, cluster in state.clusters.items()
                 if cluster.vector_sum is not None
@@ -605,16 +610,19 @@ class MemoryStore:
                     separations=after.separations,
                     muted=after.muted,
                     resolved_size=after.resolved_size,
+                    threshold=after.threshold,
                     exemplars=after.exemplars,
                     operation=number,
                     revision=row.revision + 1,
                 )
                 cluster.labelled = is_named
                 state.outbox[i] = self._clock()
-                is_moved = row.exemplars != after.exemplars or i in proposed.opens or proposed.forgets is not None
+                binds = (row.exemplars, row.threshold) != (after.exemplars, after.threshold)
+                is_moved = binds or i in proposed.opens or proposed.forgets is not None
                 if is_moved and cluster.vector_sum is not None and not (merge or part):
                     kept = cluster.features or None if i in proposed.opens else None
-                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, kept, after.exemplars))
+                    own = after.threshold or 0.0
+                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, kept, after.exemplars, own))
                 if i in proposed.retires:
                     self._make_stub(state, i, TOMBSTONE_SECONDS)
                     cluster.cluster_row = replace(cluster.cluster_row, revision=row.revision + 1)
@@ -1113,6 +1121,7 @@ class MemoryStore:
             published.resolved_size,
             published.represented_by,
             published.own_representative,
+            published.threshold,
         )
         state.operation_count = max(state.operation_count, published.operation)
         state.clusters[published.cluster_id] = _Cluster(
@@ -1256,6 +1265,7 @@ class MemoryStore:
             separations=(),
             muted=False,
             resolved_size=None,
+            threshold=None,
             operation=0,
             kept_members="",
         )
@@ -1392,13 +1402,21 @@ def _part(state: _Namespace, part: Part) -> list[Change]:
     returned.members, returned.vector_sum, returned.merged_into = remains.members, remains.vector_sum, None
     returned.features = remains.features
     return [
-        ClusterMoved(part.survivor, survivor.members, part.vector_sum, None, survivor.cluster_row.exemplars),
+        ClusterMoved(
+            part.survivor,
+            survivor.members,
+            part.vector_sum,
+            None,
+            survivor.cluster_row.exemplars,
+            survivor.cluster_row.threshold or 0.0,
+        ),
         ClusterMoved(
             remains.cluster_id,
             remains.members,
             remains.vector_sum,
             remains.features or None,
             returned.cluster_row.exemplars,
+            returned.cluster_row.threshold or 0.0,
         ),
     ]
 

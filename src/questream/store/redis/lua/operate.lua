@@ -1,6 +1,6 @@
 -- Commit an operation: what somebody decided of clusters, all of it or nothing. Its number is above those of all operations
 -- before, also where the namespace has lost its count.
--- What becomes of exemplars and rules is in the log: workers that have not seen it decide again (`constrained` of meta).
+-- What becomes of exemplars, thresholds and rules is in the log: workers that have not seen it decide again (`constrained` of meta).
 -- Rules stand there in an entry of the mean, which stays as it is: a release before rules knows no other kind.
 -- A merge is an operation on the survivor and the one that goes, in this order; where it is undone, on the one that the
 -- survivor is by now and the one that comes back.
@@ -8,7 +8,7 @@
 --       11 names, then N clusters, then the aliases of one whose texts are erased
 -- ARGV: 1 JSON {id, kept: how many operations stay, undoes: number or 0, log_entries,
 --               clusters: [[id, label, route, ruling, exemplars before, label, route, ruling, exemplars after,
---                         represented before, represented after] * N],
+--                         represented before, represented after, own threshold before, own threshold after] * N],
 --               '' for none; a ruling is the field `ruled` without its first word, '-' where there is none,
 --               merge: false, or {members of the first cluster, of the second, features of both or false,
 --                                 references of each kind that a cluster keeps},
@@ -138,11 +138,12 @@ for i, cluster in ipairs(request.clusters) do
   if label ~= new_label or route ~= new_route then redis.call('HSET', key, 'labelled', revision) end
   redis.call('ZADD', outbox_key, now_ms, as_text(id))
   if forgets then redis.call('HDEL', key, 'representative', 'kept') end
-  if (opened or forgets or exemplars ~= new_exemplars) and not (merge or parting) then
+  local binds = exemplars ~= new_exemplars or cluster[12] ~= cluster[13]
+  if (opened or forgets or binds) and not (merge or parting) then
     put(key, 'exemplars', new_exemplars)
     local centroid = redis.call('HMGET', key, 'members', 'sum')
     log.append('moved', as_text(id), 'members', centroid[1], 'sum', centroid[2], 'exemplars', new_exemplars,
-      unpack(looked_at(opened and opened[2])))
+      'threshold', cluster[13], unpack(looked_at(opened and opened[2])))
     redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
   end
   if retires[id] then
@@ -178,7 +179,8 @@ if parting then
     aliases = aliases_key}
   part(log, keys, one_id, other_id, remains, {members = as_text(parting[1] - tonumber(remains.members)), sum = sum_after,
     kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9],
-    joined = parting[4], returned_kept = parting[5]})
+    joined = parting[4], returned_kept = parting[5], threshold = request.clusters[1][13],
+    returned_threshold = request.clusters[2][13]})
   redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
 end
 if request.levels then

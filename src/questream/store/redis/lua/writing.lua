@@ -289,7 +289,7 @@ end
 -- Let a cluster that was merged away stand by itself again, as its `remains` say, but for what people decided of both and
 -- their revisions. `keys` are {survivor, returned, idle, singletons, aliases}; `made` is what becomes of them: {members, sum
 -- and kept of the survivor, exemplars of the survivor, returned_exemplars, joined: how many questions that joined since go
--- with the one that returns, returned_kept}.
+-- with the one that returns, returned_kept, threshold and returned_threshold: those of their own, '' for none}.
 local function part(log, keys, survivor_id, returned_id, remains, made)
   local survivor, returned = keys.survivor, keys.returned
   local known = redis.call('HMGET', survivor, 'joins', 'absorbed', 'seen')
@@ -315,10 +315,11 @@ local function part(log, keys, survivor_id, returned_id, remains, made)
   if returned_size == '1' then redis.call('ZADD', keys.singletons, seen, returned_id) end
   redis.call('ZREM', keys.singletons, survivor_id)
   if size == 1 then redis.call('ZADD', keys.singletons, known[3], survivor_id) end
-  log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, 'exemplars', made.exemplars)
+  log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, 'exemplars', made.exemplars,
+    'threshold', made.threshold)
   local more = looked_at(remains.features ~= '' and remains.features)
   log.append('moved', returned_id, 'members', remains.members, 'sum', remains.sum, 'exemplars', made.returned_exemplars,
-    unpack(more))
+    'threshold', made.returned_threshold, unpack(more))
 end
 
 -- Let a cluster absorb another, but for what people decided of both and their revisions. `keys` are {survivor, loser, idle,
