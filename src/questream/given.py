@@ -40,17 +40,21 @@ def check_thresholds(**given: Any) -> None:
             raise ValueError(f"{name} is a finite number")
 
 
-def check_parts(encoder: Any, store: Any, levels: Any, **functions: Any) -> None:
-    """Raises ValueError for what is no encoder, store, rules of levels or function; None is none of them."""
+def check_parts(encoder: Any, store: Any, levels: Any, judge: Any, prepare: Any) -> None:
+    """Raises ValueError for what is no encoder, store, rules of levels, judge or function.
+
+    All but `prepare` may be None.
+    """
     if encoder is not None and not hasattr(encoder, "encode_tokens"):
         raise ValueError("encoder is what load_encoder(...) gives")
     if store is not None and not hasattr(store, "open"):
         raise ValueError("store is a store that is open, such as MemoryStore()")
     if levels is not None and not isinstance(levels, LevelRules):
         raise ValueError("levels is LevelRules(...)")
-    for name, function in functions.items():
-        if not callable(function):
-            raise ValueError(f"{name} is a function")
+    if judge is not None and not hasattr(judge, "same"):
+        raise ValueError("judge is what load_judge(...) gives")
+    if not callable(prepare):
+        raise ValueError("prepare is a function")
 
 
 def limit_of(given: Any) -> int:

@@ -124,7 +124,7 @@ class QuestionClusterer:
                 raise ValueError(f"{name} is one of {', '.join(allowed)}{hint}")
         if encoder is None and dimension is None:
             raise ValueError("give an encoder to assign texts, or a dimension to assign vectors")
-        check_parts(encoder, store, levels, prepare=prepare, **({} if judge is None else {"judge": judge}))
+        check_parts(encoder, store, levels, judge, prepare)
         check_thresholds(threshold=threshold, merge_threshold=merge_threshold)
         check_rules(centroid_members=centroid_members, mean_questions=mean_questions)
         if judge is not None:

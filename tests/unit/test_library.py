@@ -348,9 +348,16 @@ def test_a_parameter_outside_its_range_is_refused(parameter: str, given: Any, al
         QuestionClusterer(**({"dimension": 4} | {parameter: given}))
 
 
+class _Agreeing:
+    """A judge to whom all pairs ask the same."""
+
+    def same(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        return [True] * len(pairs)
+
+
 def test_a_margin_outside_its_range_is_refused_where_there_is_a_judge() -> None:
     with pytest.raises(ValueError, match=r"^judge_margin is a number from 0\.001 to 1"):
-        QuestionClusterer(dimension=4, judge=lambda pairs: [True] * len(pairs), judge_margin=-0.1)  # type: ignore[arg-type]  # never asked
+        QuestionClusterer(dimension=4, judge=_Agreeing(), judge_margin=-0.1)
 
 
 def test_a_number_of_numpy_is_a_number() -> None:
@@ -421,7 +428,7 @@ def test_a_clusterer_goes_on_in_another_process() -> None:
         ("encoder", "all-MiniLM-L6-v2", r"what load_encoder\(...\) gives"),
         ("store", "redis://localhost", "a store that is open"),
         ("levels", 1, r"LevelRules\(...\)"),
-        ("judge", 1, "a function"),
+        ("judge", 1, r"what load_judge\(...\) gives"),
         ("prepare", None, "a function"),
     ],
 )
