@@ -248,6 +248,13 @@ def test_a_question_of_another_cluster_stands_for_none(store: MemoryStore) -> No
     assert shown(store, 1) == "Where is my card?"
 
 
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_text_stands_for_no_cluster(store: MemoryStore, text: str) -> None:
+    with pytest.raises(OperationRefused, match="empty"):
+        represent(store, 1, text)
+    assert store.operations("default", 1) == []
+
+
 def test_what_stood_for_a_merged_cluster_goes_back_with_it(store: MemoryStore) -> None:
     represent(store, 2, "Where is my card?")
     merged = merge_clusters(store, "default", 1, 2)

@@ -159,8 +159,10 @@ class Decisions:
         """This question stands for the cluster, in place of the one that opened it, and for what the cluster becomes.
 
         `place` is where it stands in Kafka, `of` the cluster that it was decided to be in. Raises OperationRefused
-        where that is another one by now.
+        where that is another one by now, or where the text is empty.
         """
+        if not text.strip():
+            raise OperationRefused("the text that shall stand for the cluster is empty", "give one that has words")
         id_, (name,) = self._new_id(), new_names(1)
         chosen = ChosenQuestion(name, text[:REPRESENTATIVE_CHARACTERS], place)
 

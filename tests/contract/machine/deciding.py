@@ -31,9 +31,8 @@ KINDS: list[OperationKind] = ["label", "pin", "separate", "reject", "move", "spl
 def exemplar(name: int) -> Exemplar:
     """A question that people turned away, or put in; later names sort behind."""
     vector = pack_vector(np.array([name % 3, 1, 0, 0], np.float32))
-    return Exemplar(
-        f"{name:02x}", "must" if name % 2 else "cannot", vector, ("questions", 0, name) if name % 3 else None
-    )
+    place, text = ("questions", 0, name) if name % 3 else None, f"lost {name}" if name % 4 else None
+    return Exemplar(f"{name:02x}", "must" if name % 2 else "cannot", vector, place, text)
 
 
 def ruled(kind: OperationKind, before: Ruling, at: int, name: int, label: str | None) -> Ruling:

@@ -90,8 +90,8 @@ def _caught_by(mutant: Mutant, trees: SimpleQueue[Path], most_suites: int) -> st
 
 
 def _failing(tree: Path, suite: str) -> str | None:
-    # The copy goes before the installed package.
-    environment = os.environ | {"PYTHONPATH": str(tree / "src")}
+    # The copy goes before the installed package. Nobody reads the shortest sequence of calls that a mutant fails in.
+    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "QUESTREAM_AS_FOUND": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite.split()]
     try:
         ran = subprocess.run(

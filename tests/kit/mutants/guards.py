@@ -51,7 +51,8 @@ PYTHON = (
 _CONTRACT = "tests/contract -k redis --ignore tests/contract/test_machine.py"
 _MACHINE = "tests/contract/test_machine.py"
 _OPERATIONS = (
-    "tests/contract/test_store_operations.py tests/contract/test_store_rules.py"
+    "tests/contract/test_store_operations.py tests/contract/test_store_rules.py tests/contract/test_store_forget.py"
+    " tests/contract/test_store_parting.py tests/contract/test_store_intents.py tests/contract/test_level_names.py"
     " tests/contract/test_redis_operations.py -k redis"
 )
 _LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
