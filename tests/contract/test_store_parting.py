@@ -9,11 +9,24 @@ import pytest
 
 from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.domain import ClusterState
+from questream.errors import OperationRefused
 from questream.operations import By, Decisions, KnownQuestion
 from questream.operations.parting import joined_since
 from questream.store.protocol import Committed, Store
 from tests.contract.test_store import batch as rows_of
-from tests.contract.test_store import commit, creation, join, merge, merge_one_and_two, namespace, proposal, row, vector
+from tests.contract.test_store import (
+    commit,
+    create_third,
+    create_two,
+    creation,
+    join,
+    merge,
+    merge_one_and_two,
+    namespace,
+    proposal,
+    row,
+    vector,
+)
 from tests.kit.store_calls import confirm_one
 
 __all__ = ["namespace"]
@@ -95,3 +108,20 @@ def test_without_vectors_nothing_moves(merged: Store, namespace: str) -> None:
     done = decisions.commit(decisions.unmerge(2))
     assert done.corrections == ()
     assert (cluster(merged, namespace, 1).size, cluster(merged, namespace, 2).size) == (5, 1)
+
+
+def test_what_has_parted_is_not_taken_out_again_with_what_it_came_through(store: Store, namespace: str) -> None:
+    """Cluster 3 goes into 2, 2 into 1, and 3 parts from 1: what 2 was when it was absorbed had 3 in it."""
+    create_third(store, namespace, create_two(store, namespace).seq)
+    decisions = Decisions(store, namespace, By("ann"))
+    decisions.commit(decisions.merge(2, 3))
+    decisions.commit(decisions.merge(1, 2))
+    decisions.commit(decisions.unmerge(3))
+    sizes = {state.cluster_id: (state.size, state.members) for state in store.clusters(namespace)}
+    assert store.remains(namespace, 2) is None
+    with pytest.raises(OperationRefused, match="a part of it stands by itself"):
+        decisions.commit(decisions.unmerge(2))
+    assert {state.cluster_id: (state.size, state.members) for state in store.clusters(namespace)} == sizes
+    # Merged again it is kept again, whole.
+    decisions.commit(decisions.undo(store.operations(namespace, 1)[0].number))
+    assert store.remains(namespace, 3) is not None

@@ -53,7 +53,7 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
     It gets back what it was, and of the questions that `joined` the survivor since those that are nearer to it: each is
     counted and referred to there, and has a correction. Other questions stay counted where they were decided. The two
     are separated, since what has merged once would merge again. Raises KeyError if there is no such cluster,
-    OperationRefused where it is not merged or what it was is not kept any longer.
+    OperationRefused where it is not merged, what it was is not kept any longer, or a part of that has parted since.
     """
     survivor = live_cluster(store, namespace, cluster_id)
     name = format_cluster_id(cluster_id)
@@ -62,8 +62,8 @@ def parting(store: Store, namespace: str, cluster_id: int, joined: Sequence[Know
     remains, returned = store.remains(namespace, cluster_id), store.cluster(namespace, cluster_id)
     if remains is None or returned is None or survivor.vector_sum is None:
         raise OperationRefused(
-            f"what {name} was before its merge is not kept any longer",
-            "clusters.undo_seconds says for how long; `questream clusters split` parts questions that come later",
+            f"what {name} was before its merge is not kept any longer, or a part of it stands by itself again",
+            "clusters.undo_seconds says how long; `questream clusters split` parts questions that come later",
         )
     left_sum = survivor.vector_sum - remains.vector_sum
     nearer = _nearer(joined, _joined(survivor, remains), remains.vector_sum, left_sum)

@@ -88,7 +88,7 @@ class Stores(RuleBasedStateMachine):
                 replies.append(call(store))
             except (QuestreamError, KeyError) as error:
                 replies.append(type(error).__name__)
-        assert comparable(replies[0]) == comparable(replies[1])
+        assert comparable(replies[0]) == comparable(replies[1]), f"\n{replies[0]}\n{replies[1]}"
         return replies[0]
 
     def of_each(self, call: Callable[[Store], Any]) -> dict[int, Any]:

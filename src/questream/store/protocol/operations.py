@@ -25,8 +25,9 @@ class Remains:
     """What a cluster was when `survivor` absorbed it: `vector_sum` (d,) is the raw sum of its `members`.
 
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
-    those that the survivor had; `survivor_ruling` is how that was ruled, without them. `survivor_kept` are the
-    references of the survivor, None where they were not kept; `later_kept` those of what it absorbed since.
+    those that the survivor had; `survivor_ruling` is how that was ruled, without them and what stood for it.
+    `survivor_kept` are the references of the survivor, None where they were not kept; `later_kept` those of what it
+    absorbed since.
     """
 
     key: str
@@ -238,7 +239,10 @@ class Operations(Protocol):
         """What an operation that erases the texts of a live cluster has to name, as the namespace stands now."""
 
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
-        """What is kept of a cluster that was merged away: of the last merges, and for as long as the store was told."""
+        """What is kept of a cluster that was merged away: of the last merges, and for as long as the store was told.
+
+        None where a part of it, which it had absorbed before, has parted from what it has become.
+        """
 
     def operation(self, namespace: str, number: int) -> Operation | None:
         """One of the operations that are kept."""

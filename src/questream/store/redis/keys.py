@@ -146,7 +146,8 @@ KINDS = (
     Kind(
         "PREFIX:{NAMESPACE}:remains",
         "stream",
-        "an entry for each of the last 1000 merges: what the cluster was that is an alias now, see writing.lua",
+        "an entry for each of the last 1000 merges: what the cluster was that is an alias now, and for each cluster"
+        " that gave up a part of what it was (parted), see writing.lua",
         "merge operate; trimmed by them to clusters.undo_seconds",
         "merge and each recovery, where it is of another type",
     ),

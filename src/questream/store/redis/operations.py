@@ -145,7 +145,11 @@ class RedisOperations(RedisCalls):
             return None
         with reading("what a merge absorbed"):
             first, *later = (fields for _, fields in found)
-            since = tuple(one[b"kept"].decode() for one in later if one[b"survivor"] == first[b"survivor"])
+            if any(b"parted" in one and one[b"cluster"] == first[b"cluster"] for one in later):
+                return None
+            # Of a cluster that was merged again or parted since, its last entry alone counts.
+            last = {one[b"cluster"]: one for one in later}.values()
+            since = tuple(one[b"kept"].decode() for one in last if one[b"survivor"] == first[b"survivor"])
             return replace(_parsed_remains(entry.decode(), first), later_kept=since)
 
     @on_namespace

@@ -1097,6 +1097,7 @@ class MemoryStore:
         known = state.clusters.get(published.cluster_id)
         if published.event == "retired":
             state.outbox.pop(published.cluster_id, None)
+            state.remains.pop(published.cluster_id, None)
             return state.clusters.pop(published.cluster_id, None) is not None
         if known is not None and not restored.damaged and known.cluster_row.revision >= published.revision:
             if restored.publish:
@@ -1124,6 +1125,7 @@ class MemoryStore:
             published.threshold,
         )
         state.operation_count = max(state.operation_count, published.operation)
+        state.remains.pop(published.cluster_id, None)
         state.clusters[published.cluster_id] = _Cluster(
             cluster_row,
             published.members,
@@ -1185,7 +1187,7 @@ class MemoryStore:
             loser.features,
             lost.kept_members,
             tuple(one.name for one in lost.exemplars),
-            replace(kept.ruling, exemplars=()),
+            replace(kept.ruling, exemplars=(), represented_by=None),
             tuple(one.name for one in kept.exemplars),
             kept.kept_members,
         )
@@ -1284,6 +1286,7 @@ class MemoryStore:
         now = self._clock()
         for i in [i for i, c in state.clusters.items() if c.forgotten_at is not None and c.forgotten_at <= now]:
             del state.clusters[i]
+            state.remains.pop(i, None)
 
     def _log(self, state: _Namespace, changes: list[Change]) -> None:
         if changes:
@@ -1393,6 +1396,11 @@ def _may_part(state: _Namespace, part: Part) -> bool:
 def _part(state: _Namespace, part: Part) -> list[Change]:
     """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns what the log tells."""
     remains, was, _ = state.remains.pop(part.remains.cluster_id)
+    through: int | None = remains.survivor
+    while through not in (None, part.survivor) and through in state.clusters:
+        # What it came through on its way has absorbed it and gives it up too: nobody takes it out twice.
+        state.remains.pop(through, None)
+        through = state.clusters[through].merged_into
     survivor, returned = state.clusters[part.survivor], state.clusters[remains.cluster_id]
     left, back = _parted(survivor.cluster_row.in_flight, remains.cluster_id, was)
     row = survivor.cluster_row

@@ -54,7 +54,8 @@ if request.undoes ~= 0 and (redis.call('HEXISTS', operations_key, undone_field) 
     or redis.call('HEXISTS', operations_key, undoes) == 0) then
   return false
 end
-local remains = parting and remains_of(remains_key, parting[2])
+local remains, later
+if parting then remains, later = remains_of(remains_key, parting[2]) end
 if parting and (not remains or remains.generation ~= (redis.call('HGET', meta_key, 'generation') or '0')) then return false end
 local rules, known_rules = request.rules, string.match(meta[6] or '0 ', '^%d+ (.*)$')
 if not known_rules then return lost('the rules cannot be read') end
@@ -181,6 +182,7 @@ if parting then
     kept = parting[3], exemplars = request.clusters[1][9], returned_exemplars = request.clusters[2][9],
     joined = parting[4], returned_kept = parting[5], threshold = request.clusters[1][13],
     returned_threshold = request.clusters[2][13]})
+  note_parted(remains_key, request.remains_kept, one_id, other_id, remains, later)
   redis.call('HSET', meta_key, 'constrained', as_text(log.seq))
 end
 if request.levels then

@@ -248,14 +248,41 @@ local function keep_remains(remains, meta_key, survivor_id, loser_id, survivor, 
   redis.call('HSET', loser, 'remains', entry)
 end
 
--- An entry of the stream as a table, or nil.
+local function entry_of(found)
+  local entry = {}
+  for i = 1, #found[2], 2 do entry[found[2][i]] = found[2][i + 1] end
+  return entry
+end
+
+-- What a merge absorbed, as a table, and the entries of the stream after it; nil where it is not kept, or where a part of it
+-- stands by itself again (`note_parted`).
 local function remains_of(key, entry)
   if is_other('XRANGE', key, '-', '+', 'COUNT', 1) then return nil end
-  local found = redis.call('XRANGE', key, entry, entry)[1]
-  if not found then return nil end
-  local remains = {}
-  for i = 1, #found[2], 2 do remains[found[2][i]] = found[2][i + 1] end
-  return remains
+  local found = redis.call('XRANGE', key, entry, '+')
+  if not found[1] or found[1][1] ~= entry then return nil end
+  local remains, later = entry_of(found[1]), {}
+  for i = 2, #found do
+    later[#later + 1] = entry_of(found[i])
+    if later[#later].parted and later[#later].cluster == remains.cluster then return nil end
+  end
+  return remains, later
+end
+
+-- Note that a cluster has parted with its `remains` from the survivor: what it came through on its way there, merges that
+-- the entries `later` tell of, has absorbed it and gives it up too, so that nobody takes it out twice.
+local function note_parted(key, most, survivor_id, returned_id, remains, later)
+  local survivors = {}
+  for _, entry in ipairs(later) do
+    survivors[entry.cluster] = not entry.parted and entry.survivor or nil
+  end
+  local through, at = {returned_id}, remains.survivor
+  while at and at ~= survivor_id do
+    local next_one = survivors[at]
+    through[#through + 1], survivors[at], at = at, nil, next_one
+  end
+  for _, id in ipairs(through) do
+    redis.call('XADD', key, 'MAXLEN', most, '*', 'cluster', id, 'survivor', '', 'kept', '', 'parted', returned_id)
+  end
 end
 
 -- The offsets of `all` that are not in `own`, and those that are: JSON by partition, '' for none.
