@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from questream.clustering.constraints import pack_vector
+from questream.domain import Exemplar, Ruling
 from questream.operations import By, Decisions, KnownQuestion
 from questream.operations.deciding import Propose
+from questream.store.protocol import OpenedCluster
 from tests.fault.test_planted_bugs import OPTIONS, RULES, Broken, Starter, assert_broken, at_rest, cases
 from tests.kit.checker import Operated, Promise
 from tests.kit.checker.planted import OPERATION_BUGS
@@ -26,6 +29,16 @@ UNDER_WORKERS: Broken = {
     "names-mixed": {Promise.NAMES},
     "exemplars-ignored": {Promise.STANDING},
     "rules-ignored": {Promise.STANDING},
+}
+# c1 and c2 stand apart, of c3 somebody chooses what stands for it, c4 is merged with c1 and parts from it.
+SHOWN = ["one two", "red sea", "old key", "long road", "one two", "red sea"]
+SHOWN_LATER = ["one two", *["red sea"] * 2, *["old key"] * 2, "long road", "new thing"]
+OF_TEXTS: Broken = {
+    None: set(),
+    "representative-overruled": {Promise.STANDING},
+    "erased-text-told": {Promise.STANDING},
+    "mode-ignored": {Promise.STANDING},
+    "two-routes": {Promise.ONE_ID},
 }
 AFTER_A_LOSS: Broken = {None: set(), "operations-forgotten": {Promise.STANDING}}
 
@@ -63,8 +76,37 @@ def test_what_people_decided_before_redis_was_emptied(
     assert_broken(evidence, replace(RULES, operated=operated, store_lost_memory=True), broken)
 
 
+@cases(OF_TEXTS)
+def test_what_people_chose_erased_took_back_and_know_between_two_waves_of_questions(
+    make_stream: Callable[..., Stream], start_worker: Starter, bug: str | None, broken: set[Promise]
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    start_worker(stream, bug=bug)
+    send(stream, SHOWN)
+    at_rest(stream, len(SHOWN))
+    operated = [
+        decide(stream, lambda by: by.represent(3, "where is my key"), represents="where is my key"),
+        decide(stream, lambda by: by.forget(2), erased=frozenset([2])),
+        decide(stream, lambda by: by.label(1, "numbers", "desk")),
+        decide(stream, lambda by: by.merge(1, 4)),
+        decide(stream, lambda by: by.unmerge(4)),
+        decide(stream, lambda by: by.open_intents([intent("blue bird")], {})),
+        decide(stream, lambda by: by.rules({"mode": "known-only"})),
+    ]
+    later = [*SHOWN_LATER, "blue bird"]
+    send(stream, later)
+    assert_broken(at_rest(stream, len(SHOWN) + len(later)), replace(RULES, operated=operated), broken)
+
+
 def test_every_bug_of_operations_is_planted_in_some_test() -> None:
-    assert OPERATION_BUGS.keys() == set().union(UNDER_WORKERS, AFTER_A_LOSS) - {None}
+    assert OPERATION_BUGS.keys() == set().union(UNDER_WORKERS, AFTER_A_LOSS, OF_TEXTS) - {None}
+
+
+def intent(text: str) -> tuple[Ruling, OpenedCluster]:
+    """A cluster with one example, which people know before any question comes."""
+    vector = hash_vector(text)
+    exemplar = Exemplar("0a-00", "must", pack_vector(vector))
+    return Ruling("birds", "zoo", exemplars=(exemplar,)), OpenedCluster(1, vector, 0, b"", text)
 
 
 def send(stream: Stream, texts: list[str]) -> None:
@@ -87,7 +129,12 @@ def decide_all(stream: Stream) -> list[Operated]:
     ]
 
 
-def decide(stream: Stream, make: Callable[[Decisions], Propose]) -> Operated:
+def decide(
+    stream: Stream,
+    make: Callable[[Decisions], Propose],
+    represents: str | None = None,
+    erased: frozenset[int] = frozenset(),
+) -> Operated:
     """Commit an operation; later questions come behind all that was asked by now."""
     decisions = Decisions(stream.store(), "default", By("ann"))
     operation = decisions.commit(make(decisions))
@@ -99,4 +146,6 @@ def decide(stream: Stream, make: Callable[[Decisions], Propose]) -> Operated:
         asked={0: stream.end(0)},
         absorbed=frozenset(),
         threshold=operation.rules.after.threshold if operation.rules else None,
+        represents=represents,
+        erased=erased,
     )

@@ -122,6 +122,6 @@ class People(Deciding):
 
     def compare_all_that_can_be_read(self) -> None:
         super().compare_all_that_can_be_read()
-        for number in range(1, self.whole.next_cluster):
-            self.both(lambda store, number=number: without_key(store.remains(self.namespace, number)))
+        numbers = range(1, self.whole.next_cluster)
+        self.both(lambda store: [without_key(store.remains(self.namespace, number)) for number in numbers])
         self.both(lambda store: store.made_names(self.namespace))

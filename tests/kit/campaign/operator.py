@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 import uuid
@@ -17,16 +18,17 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from questream.clustering.constraints import pack_vector
-from questream.domain import ClusterState, Operation
+from questream.domain import ClusterState, Exemplar, Operation, Ruling
 from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
 from questream.operations import By, Decisions
-from questream.operations.binding import KnownQuestion
+from questream.operations.binding import KnownQuestion, new_names
 from questream.operations.deciding import Propose
-from questream.store.protocol import ProposedOperation, Store
+from questream.operations.parting import joined_since
+from questream.store.protocol import OpenedCluster, ProposedOperation, Store
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
 from tests.kit.campaign.eras import partition_of
-from tests.kit.campaign.traffic import NAMESPACES
+from tests.kit.campaign.traffic import NAMESPACES, SHAPES
 from tests.kit.checker import Operated
 from tests.kit.vectors import hash_vector
 
@@ -37,6 +39,7 @@ PAUSE_SECONDS = 1.0
 # Clusters that still get questions.
 NEWEST = 24
 ANSWER_SECONDS = 5.0
+KNOWN_ONLY_DECISIONS = 5
 # Near that of the campaign, and below those with a second look, which takes "a7" and "a8" for two codes.
 THRESHOLDS = (0.56, 0.6, 0.63)
 KEYS = Keys("questream")
@@ -53,6 +56,7 @@ class Plan:
     turned_away: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
     naming: tuple[str, str] | None = None
     threshold: float | None = None
+    represents: str | None = None
 
 
 @dataclass
@@ -60,7 +64,8 @@ class Attempt:
     """An operation that is to be done, and asked for again under its id until the store has answered.
 
     `number` is 0 until then; `asked` are the ends of the input by partition when it had answered, in life `era` of the
-    topic; `answered_at` is by this process's clock. `clusters` are those that it was last proposed for.
+    topic; `answered_at` is by this process's clock. `clusters` are those that it was last proposed for,
+    `erased` those of which it erases the texts.
     """
 
     namespace: str
@@ -68,6 +73,7 @@ class Attempt:
     plan: Plan
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     clusters: frozenset[int] = frozenset()
+    erased: frozenset[int] = frozenset()
     number: int = 0
     era: int = 0
     asked: Mapping[int, int] | None = None
@@ -82,6 +88,7 @@ class Attempt:
         def noted() -> ProposedOperation:
             proposed = propose()
             self.clusters = frozenset(proposed.after)
+            self.erased = frozenset() if proposed.forgets is None else proposed.forgets.cluster_ids
             return proposed
 
         return decisions.commit(noted)
@@ -99,6 +106,8 @@ class Operator:
         self._unanswered: Attempt | None = None
         self._failure: BaseException | None = None
         self._lost_at = self._found_at = 0.0
+        # Namespaces in which questions open no clusters, and for how many decisions more.
+        self._known_only: dict[str, int] = {}
         self.attempts: list[Attempt] = []
 
     def __enter__(self) -> Operator:
@@ -152,6 +161,8 @@ class Operator:
                 turned_away=one.plan.turned_away,
                 naming=one.plan.naming,
                 threshold=one.plan.threshold,
+                represents=one.plan.represents,
+                erased=one.erased,
             )
             for one in self.attempts
         ]
@@ -177,8 +188,17 @@ class Operator:
             self._attempt(store, self._unanswered)
             return
         namespace, kind = self._random.choice(NAMESPACES), self._random.choice(list(_KINDS))
+        self._known_only = {name: left - 1 for name, left in self._known_only.items()}
+        ended = next((name for name, left in self._known_only.items() if left <= 0), None)
+        if ended is not None:
+            namespace, kind = ended, "open"
         live = self._newest(store, namespace)
-        plan = _KINDS[kind](self, namespace, live) if len(live) > 1 else None
+        if kind == "open":
+            plan: Plan | None = self._open(namespace)
+        elif kind == "unmerge":
+            plan = self._unmerge(store, namespace)
+        else:
+            plan = _KINDS[kind](self, namespace, live) if len(live) > 1 else None
         if plan is not None:
             self._attempt(store, Attempt(namespace, kind, plan))
 
@@ -204,7 +224,7 @@ class Operator:
 
     def _look_around(self, attempt: Attempt, operation: Operation) -> None:
         """What came before it."""
-        if attempt.kind in ("reject", "split", "move", "rules"):
+        if attempt.kind in ("reject", "split", "move", "rules", "known-only", "open", "intents"):
             attempt.asked = self._ends()
         if any(ruling.pinned for ruling in operation.after.values()):
             with redis.Redis.from_url(self._bed.store.url, socket_timeout=ANSWER_SECONDS) as client:
@@ -230,8 +250,7 @@ class Operator:
         return _label(self._random.choice(live))
 
     def _undo(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
-        # A merge that is taken back leaves sizes that repeat, of which the checker knows nothing.
-        done = [one for one in self.attempts if one.namespace == namespace and one.number and one.kind != "merge"]
+        done = [one for one in self.attempts if one.namespace == namespace and one.number]
         undone = self._random.choice(done[-10:]) if done else None
         return None if undone is None else Plan(lambda by: by.undo(undone.number))
 
@@ -290,6 +309,59 @@ class Operator:
         threshold = self._random.choice(THRESHOLDS)
         return Plan(lambda by: by.rules({"threshold": threshold}), threshold=threshold)
 
+    def _known_only_rules(self, namespace: str, live: Sequence[ClusterState]) -> Plan:
+        del live
+        self._known_only[namespace] = KNOWN_ONLY_DECISIONS
+        return Plan(lambda by: by.rules({"mode": "known-only"}))
+
+    def _open(self, namespace: str) -> Plan:
+        self._known_only.pop(namespace, None)
+        return Plan(lambda by: by.rules({"mode": None}))
+
+    def _represent(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
+        question = self._question(namespace)
+        text = None if question is None or question.place is None else self._bed.traffic.text_at(*question.place[1:])
+        if question is None or text is None:
+            return None
+        return Plan(lambda by: by.represent(question.cluster_id, text, question.place), represents=text)
+
+    def _forget(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        number = self._random.choice(live).cluster_id
+        return Plan(lambda by: by.forget(number))
+
+    def _intents(self, namespace: str, _: Sequence[ClusterState]) -> Plan | None:
+        """An intent of which questions are asked soon, or are asked already."""
+        asked = [self._bed.traffic.text_at(partition, at) for _, partition, at, _ in self._bed.watch.lately(namespace)]
+        topics = [int(found) for text in asked if text for found in re.findall(r"a(\d+)", text)]
+        if not topics:
+            return None
+        topic = max(topics) + self._random.randrange(-1, 4)
+        text = self._random.choice(SHAPES[:3]).format(t=topic)
+        vector, name = hash_vector(text), uuid.uuid4().hex[:8]
+        label, route = f"label-{name}", f"route-{name}"
+        exemplar = Exemplar(new_names(1)[0], "must", pack_vector(vector))
+        opened = OpenedCluster(1, vector, int(time.time() * 1000), b"", text)
+        leaves = [(Ruling(label, route, exemplars=(exemplar,)), opened)]
+        return Plan(lambda by: by.open_intents(leaves, {}), naming=(label, route))
+
+    def _unmerge(self, store: Store, namespace: str) -> Plan | None:
+        """One that was merged away lately, with the questions that joined since as far as their texts are known."""
+        lately = {(partition, at): name for _, partition, at, name in self._bed.watch.lately(namespace)}
+        numbers = sorted({number for number, *_ in self._bed.watch.lately(namespace)})
+        merged = [one.cluster_id for one in store.states(namespace, numbers) if one.merged_into is not None]
+        if not merged:
+            return None
+        number = self._random.choice(merged)
+        joined = []
+        # Places of an earlier life of the topic are those of other questions by now.
+        for one in [] if self._bed.eras else joined_since(store, namespace, number):
+            text = self._bed.traffic.text_at(*one.place[1:])
+            name = lately.get(one.place[1:])
+            if text is not None and name is not None:
+                place = (self._bed.stream.topics.input_topic, *one.place[1:])
+                joined.append(KnownQuestion(number, hash_vector(text), place, question_id=name, key=name.encode()))
+        return Plan(lambda by: by.unmerge(number, joined))
+
     def _question(self, namespace: str) -> KnownQuestion | None:
         """One that was decided lately."""
         found = self._bed.watch.lately(namespace)
@@ -317,6 +389,11 @@ _KINDS: dict[str, Callable[[Operator, str, Sequence[ClusterState]], Plan | None]
     "split": Operator._split,
     "move": Operator._move,
     "rules": Operator._rules,
+    "known-only": Operator._known_only_rules,
+    "represent": Operator._represent,
+    "forget": Operator._forget,
+    "intents": Operator._intents,
+    "unmerge": lambda *_: None,
 }
 
 

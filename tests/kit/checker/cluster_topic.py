@@ -63,6 +63,7 @@ def _differences(cluster: StoredCluster, state: State, rules: Rules) -> dict[str
         "muted": cluster.muted != state.muted,
         "resolved": cluster.resolved_size != state.resolved_size,
         "separations or exemplars": cluster.bound != state.bound,
+        "represented": cluster.represented != state.represented,
     }
 
 

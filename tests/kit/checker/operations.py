@@ -40,6 +40,8 @@ class Ruled:
     exemplars: Mapping[str, Exemplar]
     muted: bool = False
     resolved_size: int | None = None
+    # The name of the question that people chose to stand for it.
+    represented: str | None = None
 
     @property
     def bound(self) -> frozenset[str]:
@@ -59,6 +61,9 @@ class Published:
     before: Mapping[int, Ruled]
     after: Mapping[int, Ruled]
     rules: Mapping[str, Any] | None = field(default=None)
+    # Of a merge that is taken back, the cluster that stands by itself again; and from where to where questions moved.
+    parted: int | None = None
+    moves: Sequence[tuple[int | None, int | None]] = ()
 
 
 def published_operations(evidence: Evidence) -> dict[str, list[Published]]:
@@ -73,6 +78,16 @@ def forgotten(known: Iterable[Operated], operations: Sequence[Published]) -> lis
     """Those of a namespace that were not published, or got another number after a loss than was answered."""
     numbers = {one.id: one.number for one in operations}
     return [one for one in known if one.id not in numbers or one.number not in (0, numbers[one.id])]
+
+
+def opened_by_people(operations: Iterable[Published]) -> set[int]:
+    """The clusters of operations that open some before any question comes."""
+    return {number for one in operations if one.kind == "intents" for number in one.after}
+
+
+def parted_by_people(operations: Iterable[Published]) -> set[int]:
+    """The clusters of operations that take a merge back: what each was merged into, and itself."""
+    return {number for one in operations if one.parted is not None for number in one.after}
 
 
 def names_given(operations: Sequence[Published]) -> set[tuple[str | None, str | None]]:
@@ -116,17 +131,22 @@ def _broken(namespace: str, number: int, detail: str) -> Violation:
 
 
 def _published(told: Mapping[str, Any]) -> Published:
-    survivor = told["survivor"]
     return Published(
         number=told["operation"],
         id=told["id"],
         kind=told["kind"],
         undoes=told["undoes"],
-        survivor=None if survivor is None else int(survivor[1:]),
+        survivor=_number(told["survivor"]),
         before={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["before"].items()},
         after={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["after"].items()},
         rules=told["rules"] and told["rules"]["after"],
+        parted=_number(told["parted"]),
+        moves=[(_number(one["from"]), _number(one["to"])) for one in told.get("corrections") or ()],
     )
+
+
+def _number(name: str | None) -> int | None:
+    return None if name is None else int(name[1:])
 
 
 def _ruled(told: Mapping[str, Any]) -> Ruled:
@@ -140,6 +160,7 @@ def _ruled(told: Mapping[str, Any]) -> Ruled:
         },
         muted=told.get("muted", False),
         resolved_size=told.get("resolved_size"),
+        represented=(told.get("represented_by") or {}).get("name"),
     )
 
 

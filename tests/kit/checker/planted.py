@@ -36,6 +36,11 @@ SCRIPT_EDITS: dict[str, dict[str, str]] = {
         "return token and string.match(token, '^([^:]+):') == this_process() and token": "return token"
     },
     "pinned-merged": {"if (kept_pinned or lost_pinned) and not by_operator then return nil end": ""},
+    "representative-overruled": {
+        "local size = redis.call('HINCRBY', key, 'size', joining)": (
+            "redis.call('HDEL', key, 'represented') local size = redis.call('HINCRBY', key, 'size', joining)"
+        )
+    },
     "separated-merged": {"if ends[string.sub(separation, 1, -2) .. opposite] then return nil end": ""},
     "names-mixed": {
         "if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end": (
@@ -207,6 +212,45 @@ def rules_ignored() -> None:
     patch(Rules, "in_force", lambda _, self, *__: self)
 
 
+def representative_overruled() -> None:
+    """A cluster that a question joins is shown by what opened it again, whatever somebody chose."""
+    edit_scripts("representative-overruled")
+
+
+def erased_text_told() -> None:
+    """A worker writes what a cluster was opened with again whenever a question joins."""
+
+    def commit(original: Any, store: Any, proposals: Mapping[str, Proposal]) -> Any:
+        for namespace, proposal in proposals.items():
+            for touch in proposal.cluster_updates:
+                key = f"questream:{{{namespace}}}:cluster:{touch.cluster_id}"
+                if not touch.creates and store._client.exists(key):
+                    store._client.hset(key, "representative", "red sea")
+        return original(store, proposals)
+
+    patch(RedisStore, "commit", commit)
+
+
+def mode_ignored() -> None:
+    """A question opens a cluster where clusters are known alone."""
+    patch(Rules, "in_force", lambda original, self, *args: replace(original(self, *args), mode="open"))
+
+
+def two_routes() -> None:
+    """A decision with a route says what it would have been, too."""
+
+    def publish(original: Any, self: Any, records: Any, *more: Any) -> Any:
+        both = [
+            replace(one, value=one.value.replace(b'"suggested_route":null', b'"suggested_route":"desk"'))
+            if one.value and b'"outcome":"joined"' in one.value
+            else one
+            for one in records
+        ]
+        return original(self, both, *more)
+
+    patch(TransactionalPublisher, "publish", publish)
+
+
 def operations_forgotten() -> None:
     """A recovery takes the number of the last operation from the topic, and puts no operation back."""
 
@@ -334,4 +378,8 @@ OPERATION_BUGS: dict[str, Callable[[], None]] = {
     "exemplars-ignored": exemplars_ignored,
     "rules-ignored": rules_ignored,
     "operations-forgotten": operations_forgotten,
+    "representative-overruled": representative_overruled,
+    "erased-text-told": erased_text_told,
+    "mode-ignored": mode_ignored,
+    "two-routes": two_routes,
 }

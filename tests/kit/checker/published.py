@@ -53,6 +53,10 @@ class State:
     resolved_size: int | None = None
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
+    # The last operation on it; the question that people chose to stand for it, and what stood for it before.
+    operation: int = 0
+    represented: str | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,7 @@ def _state(entry: Entry, number: int) -> State:
         return State(entry, number)
     told = json.loads(entry.value)
     vector, merged_into, ruled = told["vector"], told["merged_into"], told.get("ruled") or {}
+    chosen = ruled.get("represented_by")
     return State(
         entry=entry,
         number=number,
@@ -226,6 +231,9 @@ def _state(entry: Entry, number: int) -> State:
         muted=ruled.get("muted", False),
         resolved_size=ruled.get("resolved_size"),
         bound=frozenset([*ruled.get("separations", ()), *(one["name"] for one in ruled.get("exemplars", ()))]),
+        operation=ruled.get("operation", 0),
+        represented=chosen and chosen["name"],
+        own=chosen["instead_of"] if chosen else told["representative"],
     )
 
 

@@ -75,7 +75,10 @@ def check_decisions_agree(run: Run, rules: Rules) -> Iterator[Violation]:
 
 
 def check_unmatched(run: Run, rules: Rules) -> Iterator[Violation]:
-    """A question without a cluster has nothing of one, and was nowhere near enough; all others have a cluster."""
+    """A question without a cluster has nothing of one, and was nowhere near enough; all others have a cluster.
+
+    None has both a route and a `suggested_route`, which says what a route would have been that is none.
+    """
     for place, decision in run.decided.items():
         told, is_unmatched = decision.told, decision.outcome == "unmatched"
         near_enough = decision.threshold + rules.tolerance
@@ -83,6 +86,8 @@ def check_unmatched(run: Run, rules: Rules) -> Iterator[Violation]:
             yield Violation(Promise.ONE_ID, _name(place), f"{decision.outcome}, with cluster {told['cluster_id']}")
         elif is_unmatched and (told["label"] or told["route"] or told.get("path") or decision.size):
             yield Violation(Promise.ONE_ID, _name(place), "unmatched, with label, route, path or size of a cluster")
+        elif told["route"] and told.get("suggested_route"):
+            yield Violation(Promise.ONE_ID, _name(place), "has a route, and one that it would have had")
         elif is_unmatched and not told.get("reason") and (decision.similarity or -1.0) > near_enough:
             yield Violation(Promise.ONE_ID, _name(place), "unmatched, although a cluster was near enough")
 

@@ -33,7 +33,8 @@ class Operated:
     before. `renumbered`: it was answered before anybody had noticed that, perhaps under the number of another.
     Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not known.
     `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are vectors
-    by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set.
+    by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set, `represents` the
+    text that it chose to stand for its cluster, and `erased` are the clusters of which it erased the texts.
     """
 
     namespace: str
@@ -47,6 +48,8 @@ class Operated:
     turned_away: Mapping[int, Sequence[bytes]] = field(default_factory=dict)
     naming: tuple[str, str] | None = None
     threshold: float | None = None
+    represents: str | None = None
+    erased: frozenset[int] = frozenset()
 
     def came_before(self, place: tuple[int, int]) -> bool:
         """Whether the question at this place was asked after it, for certain."""

@@ -17,7 +17,7 @@ from tests.kit.checker.operations import (
     published_operations,
     unit,
 )
-from tests.kit.checker.published import Decision, Run
+from tests.kit.checker.published import Decision, Run, Told
 from tests.kit.checker.rules import Floats, Operated, Rules
 from tests.kit.checker.stored import Stored
 from tests.kit.checker.violation import Promise, Violation
@@ -60,6 +60,8 @@ def decided(operations: Sequence[Published]) -> Decided:
             made.exemplars |= after.exemplars
             made.last[number] = operation, after
         made.owner |= added
+        if operation.parted is not None:
+            made.merged.pop(operation.parted, None)
         if operation.survivor is not None:
             made.merged |= {number: operation.survivor for number in operation.after if number != operation.survivor}
         if operation.rules is not None:
@@ -81,6 +83,8 @@ def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
         yield from standing.check_namings()
         yield from standing.check_pins(rules.operated)
         yield from standing.check_merges()
+        yield from standing.check_representatives(rules.operated)
+        yield from standing.check_erased(rules.operated)
 
 
 class _Standing:
@@ -137,6 +141,8 @@ class _Standing:
             own = (None, None) if last is None else (last[1].label, last[1].route)
             cluster = self._stored.clusters.get(root)
             allowed = known if own == (None, None) else {own}
+            if cluster is None and self._is_retired(root) and allowed == {(None, None)}:
+                continue
             if root not in self._unclear and (cluster is None or (cluster.label, cluster.route) not in allowed):
                 yield _broken(self._namespace, root, "has not the label and the route that somebody gave it last")
         given = names_given(self._operations) | {one.naming for one in self._forgotten if one.naming}
@@ -178,6 +184,60 @@ class _Standing:
             if self._root(loser) != self._root(survivor):
                 yield _broken(self._namespace, loser, f"is no part of c{survivor}, which somebody merged it with")
 
+    def check_representatives(self, operated: Sequence[Operated]) -> Iterator[Violation]:
+        """What people chose stands for a cluster and for what that became, in the words that they chose."""
+        chosen: dict[int, set[str | None]] = {}
+        for number, (_, after) in self._made.last.items():
+            root = self._root(number)
+            if root is not None and (number == root or after.represented is not None):
+                chosen.setdefault(root, set()).add(after.represented)
+        for root, known in chosen.items():
+            last = self._made.last.get(root)
+            own = None if last is None else last[1].represented
+            cluster = self._stored.clusters.get(root)
+            allowed = known if own is None else {own}
+            if cluster is not None and root not in self._unclear and cluster.represented not in allowed:
+                yield _broken(self._namespace, root, "is not represented by what somebody chose last")
+        texts = self._texts(operated)
+        for number, states in self._told.states.items():
+            for state in states:
+                if state.represented in texts and state.representative != texts[state.represented]:
+                    yield _broken(self._namespace, number, "was told of with another text than somebody chose for it")
+
+    def check_erased(self, operated: Sequence[Operated]) -> Iterator[Violation]:
+        """What was told of a cluster after its texts were erased has none, but one that somebody chose since."""
+        published = {one.id: one for one in self._operations}
+        for known in operated:
+            operation = published.get(known.id)
+            if known.namespace != self._namespace or operation is None or known in self._forgotten:
+                continue
+            for number in known.erased:
+                states = [state for state in self._told.states.get(number, ()) if not state.retired]
+                told = [state for state in states if number in operation.after and state.operation >= operation.number]
+                newest = self._told.newest(number)
+                told += [newest] if newest is not None and not newest.retired else []
+                has_text = any(one.own or (one.representative and not one.represented) for one in told)
+                if has_text and number not in self._unclear:
+                    yield _broken(self._namespace, number, "was told of with a text that somebody had erased")
+
+    def _texts(self, operated: Sequence[Operated]) -> dict[str | None, str]:
+        """The texts that were chosen to stand for clusters, by the names that they have since."""
+        published = {one.id: one for one in self._operations}
+        return {
+            ruled.represented: known.represents
+            for known in operated
+            if known.represents is not None and known.id in published
+            for number, ruled in published[known.id].after.items()
+            if ruled.represented is not None and ruled.represented != published[known.id].before[number].represented
+        }
+
+    @property
+    def _told(self) -> Told:
+        return self._run.told.get(self._namespace) or Told()
+
+    def _is_retired(self, number: int) -> bool:
+        return self._told.is_retired(number)
+
 
 def check_later_decisions(run: Run, rules: Rules) -> Iterator[Violation]:
     """No question that was asked after an operation was decided against it."""
@@ -188,6 +248,7 @@ def check_later_decisions(run: Run, rules: Rules) -> Iterator[Violation]:
         made = decided(published.get(namespace, ()))
         known = [one for one in rules.operated if one.namespace == namespace and one.id in operations]
         yield from _check_thresholds(namespace, decisions, known, made, rules)
+        yield from _check_modes(namespace, decisions, known, made)
         if rules.embed is not None:
             for one in known:
                 yield from _check_exemplars(run, rules, namespace, decisions, (one, operations[one.id]), made)
@@ -203,6 +264,20 @@ def _check_thresholds(
     for decision in decisions:
         if last.came_before(decision.place) and abs(decision.threshold - wanted) > rules.tolerance:
             detail = f"a question of it was decided at threshold {decision.threshold}, not at {wanted}"
+            yield _broken(namespace, decision.number, detail)
+
+
+def _check_modes(
+    namespace: str, decisions: Sequence[Decision], known: Sequence[Operated], made: Decided
+) -> Iterator[Violation]:
+    """Where clusters are known alone no question opens one, and elsewhere each has one."""
+    last = next((one for one in known if made.rules is not None and one.id == made.rules.id), None)
+    if last is None or made.rules is None:
+        return
+    unwanted = "created" if (made.rules.rules or {}).get("mode") == "known-only" else "unmatched"
+    for decision in decisions:
+        if last.came_before(decision.place) and decision.outcome == unwanted:
+            detail = f"a question was {unwanted} against the mode of operation {made.rules.number}"
             yield _broken(namespace, decision.number, detail)
 
 

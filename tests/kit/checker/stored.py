@@ -5,7 +5,7 @@ Keys, as DESIGN and the heads of the Lua files have them, all under `questream:{
 - `meta`, hash: model, revision, dimension, seq, next, mean_questions, mean_sum
 - `cluster:<number>`, hash: members and sum (both gone once merged away), size, revision, label, route, created, seen,
   representative, merged_into, ruled (`<operation> <p or ->` and the ends of separations), exemplars
-  (`<name>:<kind>:...` of each)
+  (`<name>:<kind>:...` of each), represented (`<name>:<place>:<text in base64>`)
 - `operations`, hash: `<ms> <json>` by number, `undone:<number>`
 - `log`, stream: entries `<seq>-<n>` of `moved id members n sum bytes`, `removed id`, `mean n sum bytes`
 - `outbox`, sorted set: clusters whose last change is not known to be published, `0` for the namespace
@@ -15,6 +15,7 @@ Keys, as DESIGN and the heads of the Lua files have them, all under `questream:{
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ class StoredCluster:
     resolved_size: int | None = None
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
+    # The name of the question that people chose to stand for it.
+    represented: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,8 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         return fields[name].decode() if name in fields else None
 
     ruled = (text("ruled") or "0 -").split(" ")
+    represented = text("represented")
+    chosen = represented.split(":") if represented else None
     stored.clusters[number] = StoredCluster(
         number=number,
         size=int(fields.get("size", 0)),
@@ -187,13 +192,14 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         merged_into=int(fields["merged_into"]) if "merged_into" in fields else None,
         label=text("label"),
         route=text("route"),
-        representative=text("representative"),
+        representative=base64.b64decode(chosen[2]).decode() if chosen else text("representative"),
         created=int(fields.get("created", 0)),
         seen=int(fields.get("seen", 0)),
         pinned="p" in ruled[1],
         muted="m" in ruled[1],
         resolved_size=int(ruled[1].partition("r")[2]) if "r" in ruled[1] else None,
         bound=frozenset([*ruled[2:], *(one.split(":")[0] for one in (text("exemplars") or "").split())]),
+        represented=chosen[0] if chosen else None,
     )
 
 
