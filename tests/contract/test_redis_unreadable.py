@@ -183,6 +183,18 @@ def test_a_key_of_all_namespaces_that_is_of_another_type_begins_anew(
     client.delete(key)
 
 
+@pytest.mark.parametrize("field", ["model", "revision", "input_topic", "cluster_topic", "incarnation"])
+def test_a_field_that_is_no_text_is_put_back(store: RedisStore, client: Any, namespace: str, field: str) -> None:
+    seq = create_two(store, namespace).seq
+    client.hset(KEYS.of(namespace, "meta"), field, b"\xff\xfe")
+    with suppress(RecoveryNeeded):
+        store.store_epoch(namespace)
+    store.open(namespace, IDENTITY)
+    recover(store, namespace)
+    assert b"\xff\xfe" not in client.hgetall(KEYS.of(namespace, "meta")).values()
+    assert isinstance(_calls(store, namespace, seq)[0](), Committed)
+
+
 def test_a_whole_namespace_is_decided_after_all_that(store: RedisStore, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     assert isinstance(_calls(store, namespace, seq)[0](), Committed)

@@ -71,6 +71,15 @@ def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode("utf-8", "replace")
 
 
+def is_utf8(raw: bytes) -> bool:
+    """Whether this is a text."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def is_count(raw: bytes | None) -> bool:
     """Whether this is a number above zero."""
     return raw is not None and raw.isdigit() and int(raw) > 0

@@ -48,6 +48,12 @@ def translated() -> Iterator[None]:
         yield
     except (redis.exceptions.RedisError, *_UNAVAILABLE) as error:
         raise _meaning_of(error) from error
+    except UnicodeDecodeError:
+        # Not chained: it carries the bytes.
+        pass
+    else:
+        return
+    raise LostMemory("a field is no text")
 
 
 def _meaning_of(error: Exception) -> StoreError:

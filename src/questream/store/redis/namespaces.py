@@ -9,12 +9,14 @@ from questream.domain import NamespaceRules, NamespaceState
 from questream.errors import IdentityMismatch, NamespaceRefused
 from questream.store.protocol import LAYOUT, NO_TOPICS, Identity, NamespaceSizes, StreamTopics
 from questream.store.redis.calls import RedisCalls, on_namespace
-from questream.store.redis.codec import parse_namespace, parse_noted_settings, parse_partition, reading
+from questream.store.redis.codec import is_utf8, parse_namespace, parse_noted_settings, parse_partition, reading
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Name
 from questream.store.rules_text import parse_rules
 
 _HEAD = b"head:"
+# The fields that the script `open` answers, by their places; the layout is a number by then.
+_BUILT = ("model", "revision", "dimension", "", "input_topic", "cluster_topic")
 _COUNTED: tuple[Name, ...] = ("idle", "singletons", "aliases", "outbox")
 
 
@@ -29,21 +31,12 @@ class RedisNamespaces(RedisCalls):
     @translated()
     def open(self, namespace: str, identity: Identity, topics: StreamTopics = NO_TOPICS) -> None:
         self.require_rights(namespace)
-        built = self._scripts["open"](
-            keys=[self._keys.of(namespace, "meta")],
-            args=[
-                identity.model,
-                identity.revision,
-                identity.dimension,
-                identity.similarity,
-                identity.linkage,
-                identity.threshold,
-                LAYOUT,
-                topics.input_topic,
-                topics.cluster_topic,
-                identity.prepared_by,
-            ],
-        )
+        built = self._open(namespace, identity, topics)
+        unreadable = [name for name, part in zip(_BUILT, built, strict=True) if name and not is_utf8(part)]
+        if unreadable:
+            # Nobody wrote that: what is missing is written anew, and compared with the cluster topic.
+            self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", *unreadable)
+            built = self._open(namespace, identity, topics)
         model, revision, dimension, layout, input_topic, cluster_topic = (part.decode() for part in built)
         if int(layout) > LAYOUT:
             raise NamespaceRefused(
@@ -60,6 +53,24 @@ class RedisNamespaces(RedisCalls):
         topics.require_same(namespace, StreamTopics(input_topic, cluster_topic))
         self._call_on_names(self._client.sadd, namespace)
         self._models[namespace] = identity.model
+
+    def _open(self, namespace: str, identity: Identity, topics: StreamTopics) -> list[bytes]:
+        built: list[bytes] = self._scripts["open"](
+            keys=[self._keys.of(namespace, "meta")],
+            args=[
+                identity.model,
+                identity.revision,
+                identity.dimension,
+                identity.similarity,
+                identity.linkage,
+                identity.threshold,
+                LAYOUT,
+                topics.input_topic,
+                topics.cluster_topic,
+                identity.prepared_by,
+            ],
+        )
+        return built
 
     @translated()
     def admit(self, namespaces: Collection[str], limit: int) -> set[str]:
