@@ -36,22 +36,25 @@ def full_pace() -> Pace:
     return pace
 
 
-def test_the_first_batches_are_small_and_double_while_nothing_holds_them_back() -> None:
+def test_the_first_batches_are_small_and_grow_fast_while_nothing_holds_them_back() -> None:
     pace = Pace(256, target_seconds=5)
     sizes = [pace.limit]
     while sizes[-1] < 256:
         pace.published(pace.limit, 0.0)
         sizes.append(pace.limit)
-    assert sizes == [16, 32, 64, 128, 256]
+    assert sizes == [32, 256]
     assert Pace(8, target_seconds=5).limit == 8
 
 
-def test_no_batch_doubles_once_a_quota_held_one_back() -> None:
+def test_batches_grow_slowly_once_a_quota_held_one_back() -> None:
     pace = Pace(256, target_seconds=5)
-    pace.published(16, 10)
-    assert pace.limit == 8
-    pace.published(8, 0.0)
-    assert pace.limit == 10
+    pace.published(32, 10)
+    assert pace.limit == 16
+    pace.published(16, 0.0)
+    assert pace.limit == 20
+    pace = Pace(256, target_seconds=5)
+    pace.published(32, 0.1)
+    assert pace.limit == 40
 
 
 def test_batches_get_smaller_until_each_is_published_in_time_and_grow_again() -> None:
