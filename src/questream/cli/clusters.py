@@ -250,7 +250,7 @@ def _write_json_lines(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
 def _write_csv(file: TextFile, rows: Iterator[dict[str, Any]]) -> None:
     columns = ["cluster_id", "namespace", "size", "members", "label", "route"]
     columns += ["created_at", "last_seen_at", "model", "representative", "status", "muted", "pinned"]
-    columns += ["represented_by", "name", "threshold"]
+    columns += ["threshold", "represented_by", "name"]
     writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
