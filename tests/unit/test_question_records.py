@@ -16,7 +16,7 @@ from questream.settings.formats import FORMATS as REGISTRY
 
 FORMATS = ["auto", "json", "text", "cloudevents"]
 TEXTS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(is_visible)
-IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50).filter(is_visible)
 
 
 def sent_and_read(input: InputSettings, id: str, text: str, namespace: str | None) -> Any:
