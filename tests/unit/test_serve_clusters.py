@@ -12,9 +12,11 @@ from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
 from questream.naming.names import name_of
 from questream.operations import merge_clusters
-from questream.server.catalogue import Catalogue, Query, Sort, decode_cursor, encode_cursor
+from questream.server.catalogue import Catalogue, Query, decode_cursor, encode_cursor
 from questream.server.catalogues import Catalogues
 from questream.store.reference.store import MemoryStore
+from questream.tools.listing import Listed, list_clusters
+from questream.tools.sorting import Sort
 from tests.kit.serving import add_clusters, client_of, store_with
 
 CLUSTERS = "/api/v1/namespaces/shop/clusters"
@@ -70,6 +72,30 @@ def test_what_grew_fastest_comes_first_and_pages_of_it_follow_each_other() -> No
     assert ids(catalogue, Query(Sort.GROWTH, after=first.next)) == [1, 4]
     catalogue.put([state(4, 500, 2, created_at=0, last_seen_at=9 * day)])
     assert ids(catalogue, Query(Sort.GROWTH))[0] == 4
+
+
+@pytest.mark.parametrize("sort", Sort)
+def test_a_list_of_the_server_and_one_of_the_command_have_one_order(sort: Sort) -> None:
+    day = 86_400_000
+    states = [
+        state(1, 90, label="card arrival", last_seen_at=90 * day, kept_members=";;t/0/1:0.9000:00"),
+        state(2, 40, created_at=80 * day, last_seen_at=84 * day, kept_members=";;t/0/3:0.7200:00 t/0/4:0.7300:00"),
+        state(3, 5, created_at=89 * day, last_seen_at=89 * day + 1000),
+        state(4, 40, created_at=10 * day, last_seen_at=50 * day, kept_members=";;t/0/5:-0.1000:00"),
+        state(5, 40, label="fees", created_at=10 * day, last_seen_at=50 * day, kept_members=";;t/0/6:0.7200:00"),
+    ]
+    catalogue = Catalogue("shop")
+    catalogue.put(states)
+    listed = [one.cluster_id for one in list_clusters(iter(states), Listed(sort))]
+    assert ids(catalogue, Query(sort)) == listed
+    place, paged = None, []
+    for _ in states:
+        page = catalogue.find(Query(sort, limit=1, after=place))
+        paged += [one.cluster_id for one in page.states]
+        place = page.next
+    assert paged == listed
+    api = client_of(store_with({"shop": TEXTS})).get(CLUSTERS, params={"sort": sort.value})
+    assert api.status_code == 200
 
 
 def test_the_name_that_a_cluster_is_shown_by_finds_it() -> None:

@@ -24,7 +24,7 @@ from questream.cli.output import (
     remark,
 )
 from questream.cli.streams import as_utf8
-from questream.tools.sorting import Level, Sort
+from questream.tools.sorting import SORTED_BY, Level, Sort
 
 clusters = typer.Typer(help="See, name and merge clusters.", no_args_is_help=True)
 
@@ -48,7 +48,7 @@ def list_(
     namespace: NamespaceOption = None,
     sort: Annotated[
         Sort,
-        typer.Option(help="First: the biggest, newest, seen last, fastest growing, biggest unlabelled, most doubtful."),
+        typer.Option(help=SORTED_BY),
     ] = Sort.SIZE,
     search: Annotated[str, typer.Option(help="Only with these words in id, name, route or question.")] = "",
     since: Annotated[

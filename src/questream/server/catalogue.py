@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterState, InFlight
 from questream.naming.names import Vocabulary
-from questream.tools.listing import questions_per_day
+from questream.tools.listing import RANKS
 from questream.tools.searching import searchable_names, searchable_question, searched_words
+from questream.tools.sorting import Sort
 
 _FIRST_CAPACITY = 1024
 _MOST_MERGED_SHOWN = 100
@@ -26,17 +26,6 @@ _MOST_MERGED = 1_000_000
 # A record's timestamp is any 64-bit number that its producer sent.
 _LARGEST = 2**61
 _FOREVER = sys.maxsize
-# Growth is sorted by in thousandths of a question a day.
-_GROWTH_STEPS = 1000
-
-
-class Sort(StrEnum):
-    """What a list is sorted by: the largest, the newest, those seen last, or those that grew fastest come first."""
-
-    SIZE = "size"
-    NEW = "new"
-    SEEN = "seen"
-    GROWTH = "growth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,14 +185,11 @@ class Catalogue:
         self._states[row] = replace(state, vector_sum=None, in_flight=InFlight())
         self._names[row] = searchable_names(state)
         self._questions[row] = self._searchable(state)
-        values = {
+        values: dict[str, int] = {
             "id": state.cluster_id,
             "label": self._label_numbers.setdefault(state.label or "", len(self._label_numbers)),
-            Sort.SIZE: state.size,
-            Sort.NEW: state.created_at,
-            Sort.SEEN: state.last_seen_at,
-            Sort.GROWTH: round(questions_per_day(state) * _GROWTH_STEPS),
         }
+        values |= {sort.value: rank(state) for sort, rank in RANKS.items()}
         for name, value in values.items():
             self._columns[name][row] = max(-_LARGEST, min(value, _LARGEST))
 

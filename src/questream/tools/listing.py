@@ -19,6 +19,10 @@ from questream.tools.sorting import Sort
 MOST_LISTED = 100_000
 _DAY_MS = 24 * 3600 * 1000
 _AGO = re.compile(r"(\d{1,5})([smhdw])")
+# Growth is sorted by in thousandths of a question a day, similarities as they are kept.
+_GROWTH_STEPS = 1000
+_SIMILARITY_STEPS = 10_000
+_LARGEST_SIZE = 2**40 - 1
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -49,7 +53,7 @@ def list_clusters(
             f"a list ends after {MOST_LISTED:,} clusters",
             "narrow it with --search or --since, or use `clusters export`",
         )
-    rank = _RANKS[listed.sort]
+    rank = RANKS[listed.sort]
     words, made = searched_words(listed.search), made_names or {}
     found = (state for state in states if _is_asked_for(state, words, listed.seen_since, made.get(state.cluster_id)))
     first = heapq.nlargest(most, found, key=lambda state: (rank(state), -state.cluster_id))
@@ -87,11 +91,17 @@ def _is_asked_for(state: ClusterState, words: list[str], seen_since: int | None,
     return all(word in text for word in words)
 
 
-_RANKS: dict[Sort, Callable[[ClusterState], tuple[float, ...]]] = {
-    Sort.SIZE: lambda state: (state.size,),
-    Sort.NEW: lambda state: (state.created_at,),
-    Sort.SEEN: lambda state: (state.last_seen_at,),
-    Sort.GROWTH: lambda state: (questions_per_day(state), state.size),
-    Sort.DOUBTFUL: lambda state: (-_lowest_similarity(state), state.size),
-    Sort.UNLABELLED: lambda state: (state.label is None, state.size),
+# What a list is sorted by, the greatest first and the older of equal ones: whole numbers, so that it may be a column.
+RANKS: Mapping[Sort, Callable[[ClusterState], int]] = {
+    Sort.SIZE: lambda state: state.size,
+    Sort.NEW: lambda state: state.created_at,
+    Sort.SEEN: lambda state: state.last_seen_at,
+    Sort.GROWTH: lambda state: round(questions_per_day(state) * _GROWTH_STEPS),
+    Sort.UNLABELLED: lambda state: _with_size(state.label is None, state),
+    Sort.DOUBTFUL: lambda state: _with_size(round((1 - _lowest_similarity(state)) * _SIMILARITY_STEPS), state),
 }
+
+
+def _with_size(rank: int, state: ClusterState) -> int:
+    """The rank, and of equal ones the size."""
+    return rank * (_LARGEST_SIZE + 1) + min(state.size, _LARGEST_SIZE)

@@ -19,6 +19,9 @@ class Sort(StrEnum):
     DOUBTFUL = "doubtful"
 
 
+SORTED_BY = "First: the largest, newest, seen last, fastest growing, largest unlabelled, or most doubtful."
+
+
 class Level(StrEnum):
     """What clusters are shown by."""
 

@@ -12,12 +12,12 @@ from questream.clustering.levels import parse_node
 from questream.domain import ClusterState, ClusterStatus, format_cluster_id
 from questream.server.activity import Activity
 from questream.server.catalogue import Query as Wanted
-from questream.server.catalogue import Sort, decode_cursor, encode_cursor
+from questream.server.catalogue import decode_cursor, encode_cursor
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import as_document, lineage
 from questream.tools.levels import title_of, within_document
-from questream.tools.sorting import Level
+from questream.tools.sorting import SORTED_BY, Level, Sort
 
 MAX_PAGE = 200
 MAX_SEARCH_CHARACTERS = 200
@@ -167,9 +167,7 @@ def etag_of(state: ClusterState) -> str:
 @router.get("/namespaces/{namespace}/clusters")
 def list_clusters(
     scope: InNamespace,
-    sort: Annotated[
-        Sort, Query(description="First: the largest, the newest, seen last, or most questions a day.")
-    ] = Sort.SIZE,
+    sort: Annotated[Sort, Query(description=SORTED_BY)] = Sort.SIZE,
     q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")] = "",
     label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,

@@ -12,12 +12,11 @@ from starlette.responses import Response
 from questream.server.api import assign, clusters, dead_letters, events, health, levels, members, namespaces
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
-from questream.server.catalogue import Sort
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import read_cluster_id
 from questream.tools.following import recent
 from questream.tools.members import First
-from questream.tools.sorting import Level
+from questream.tools.sorting import SORTED_BY, Level, Sort
 
 MOST_LISTED = 50
 
@@ -67,9 +66,7 @@ class Reads:
         search: Annotated[
             str, Field(max_length=clusters.MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")
         ] = "",
-        sort: Annotated[
-            Sort, Field(description="First: the largest, the newest, seen last, or most questions a day.")
-        ] = Sort.SIZE,
+        sort: Annotated[Sort, Field(description=SORTED_BY)] = Sort.SIZE,
         label: Annotated[str | None, Field(max_length=1000, description="Exactly this label; empty: none.")] = None,
         limit: Limit = 20,
         cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None,

@@ -17,12 +17,13 @@ from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, l
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
 from questream.server.catalogue import Query as Wanted
-from questream.server.catalogue import Sort, decode_cursor, encode_cursor
+from questream.server.catalogue import decode_cursor, encode_cursor
 from questream.server.pages.changes import told
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.members import First
+from questream.tools.sorting import Sort
 
 _PAGE = 50
 _NEAREST = 6
@@ -65,7 +66,6 @@ def list_clusters(
         all_questions=catalogue.questions,
         largest=max((state.size for state in found.states), default=1),
         sort=sort,
-        sorts=Sort,
         q=q,
         label=label,
         is_first=after is None,
