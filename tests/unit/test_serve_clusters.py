@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
+from questream.lab.bench.questions import in_letters
 from questream.naming.names import name_of
 from questream.operations import merge_clusters
 from questream.server.catalogue import Catalogue, Query, decode_cursor, encode_cursor
@@ -17,7 +21,7 @@ from questream.server.catalogues import Catalogues
 from questream.store.reference.store import MemoryStore
 from questream.tools.listing import Listed, list_clusters
 from questream.tools.sorting import Sort
-from tests.kit.serving import add_clusters, client_of, store_with
+from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
 
 CLUSTERS = "/api/v1/namespaces/shop/clusters"
 TEXTS = ["Where is my parcel?", "How do I pay?", "Can I return it?", "Do you deliver abroad?"]
@@ -294,3 +298,66 @@ def test_the_api_describes_itself() -> None:
     document = client_of(store_with({"shop": TEXTS})).get("/openapi.json").json()
     assert f"{CLUSTERS.replace('shop', '{namespace}')}" in document["paths"]
     assert not [path for path in document["paths"] if not path.startswith("/api/v1/")]
+
+
+def by_meaning(client: TestClient, text: str, **query: str | int) -> list[dict[str, Any]]:
+    """The clusters that are nearest to a text, once the centroids are read."""
+    parameters: dict[str, str | int] = {"sort": "meaning", "q": text, **query}
+    until(lambda: client.get(CLUSTERS, params=parameters).status_code == 200)
+    found: list[dict[str, Any]] = client.get(CLUSTERS, params=parameters).json()["clusters"]
+    return found
+
+
+def test_clusters_are_found_by_meaning_whatever_words_they_have() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store, encoder=encoder_of([*TEXTS[:3], "Do you ship to Norway?"]))
+    found = by_meaning(client, "Do you ship to Norway?")
+    assert found[0]["representative"] == "Do you deliver abroad?"
+    assert found[0]["similarity"] == pytest.approx(1.0, abs=1e-3)
+    similarities = [one["similarity"] for one in found]
+    assert similarities == sorted(similarities, reverse=True)
+    assert len(found) == len(TEXTS)
+    page = client.get("/n/shop/clusters", params={"sort": "meaning", "q": "Do you ship to Norway?"}).text
+    assert page.index("Do you deliver abroad?") < page.index("Where is my parcel?")
+    assert client.get(CLUSTERS, params={"q": "Norway"}).json()["total"] == 0
+
+
+def test_pages_by_meaning_follow_each_other_and_end_at_the_nearest_two_hundred() -> None:
+    texts = [f"question {in_letters(number)}" for number in range(230)]
+    client = client_of(store_with({"shop": texts}), encoder=encoder_of(texts))
+    whole = [one["cluster_id"] for one in by_meaning(client, texts[7], limit=200)]
+    paged: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        query = {"sort": "meaning", "q": texts[7], "limit": "90", "cursor": cursor}
+        if not cursor:
+            del query["cursor"]
+        answer = client.get(CLUSTERS, params=query).json()
+        assert answer["total"] == 200
+        paged += [one["cluster_id"] for one in answer["clusters"]]
+        cursor = answer["next"]
+    assert whole[0] == "c8"
+    assert paged == whole
+
+
+def test_by_meaning_a_label_is_filtered_by_as_well() -> None:
+    store = store_with({"shop": TEXTS})
+    store.label("shop", 2, "payment", None)
+    client = client_of(store, encoder=encoder_of(TEXTS))
+    assert [one["cluster_id"] for one in by_meaning(client, TEXTS[0], label="payment")] == ["c2"]
+    assert {one["cluster_id"] for one in by_meaning(client, TEXTS[0], label="")} == {"c1", "c3", "c4"}
+
+
+def test_a_meaning_of_no_words_is_refused_and_is_no_search_on_the_page() -> None:
+    client = client_of(store_with({"shop": TEXTS}), encoder=encoder_of(TEXTS))
+    assert client.get(CLUSTERS, params={"sort": "meaning", "q": " "}).status_code == 422
+    assert "Where is my parcel?" in client.get("/n/shop/clusters", params={"sort": "meaning", "q": " "}).text
+
+
+def test_by_meaning_no_text_is_told_to_those_who_may_not_read_it(tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"*": "viewer"}})
+    client = client_of(store_with({"shop": TEXTS}), settings, encoder=encoder_of(TEXTS))
+    client.headers.update(bearer(tokens["vera"]))
+    found = by_meaning(client, TEXTS[1])
+    assert found[0]["cluster_id"] == "c2"
+    assert all(one["representative"] is None for one in found)

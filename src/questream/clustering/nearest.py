@@ -12,7 +12,7 @@ from questream.clustering.choices import strongest
 from questream.clustering.constraints import Bound
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scores import ScoreTerms
+from questream.clustering.scores import Scale, ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
@@ -74,8 +74,7 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, l
     """
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
-    scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
-    scores = (scores + length * products.leeway).astype(np.float32)
+    scores = _scores(mirror, products, vector, constant, length)
     Bound(mirror.constraints, mirror.row_of, vector[None, :], products, mirror.mean_sum).bind(
         0, scores, constant, length
     )
@@ -93,6 +92,21 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, l
     if not looks or not rules.judges:
         return neighbours
     return [_judged(one, mirror, looks) if one.is_near(rules) else one for one in neighbours]
+
+
+def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Scale:
+    """How near each cluster is to a unit vector (d,), by row (count,), whatever people turned it away from."""
+    products = ScoreTerms(mirror, rules, room=0)
+    constant, length = products.question_terms(float(vector @ mirror.mean_sum))
+    found: Scale = np.clip(_scores(mirror, products, vector, constant, length) / length, -1.0, 1.0)
+    return found
+
+
+def _scores(mirror: Mirror, products: ScoreTerms, vector: Vector, constant: float, length: float) -> Scale:
+    """Scores times `length` by row (count,)."""
+    scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
+    scaled: Scale = (scores + length * products.leeway).astype(np.float32)
+    return scaled
 
 
 def _judged(neighbour: Neighbour, mirror: Mirror, looks: Features) -> Neighbour:

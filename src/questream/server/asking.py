@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
+import numpy as np
+
 from questream.clustering.mirror import Mirror
-from questream.clustering.nearest import Neighbour, nearest_clusters
+from questream.clustering.nearest import Neighbour, nearest_clusters, similarities
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
 from questream.domain import Matrix, NamespaceState
@@ -19,6 +21,7 @@ from questream.operations import Answer, ask_mirror
 from questream.operations.asking import would_join
 from questream.operations.binding import KnownQuestion
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
+from questream.server.catalogue import Nearness
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
@@ -70,6 +73,16 @@ class Asking:
         with self._mirrors.of(namespace) as mirror, self._device:
             answer = ask_mirror(self._store, namespace, mirror, levels, encoder, rules, question, self._judge)
             return answer, rules.in_force(mirror.rules)
+
+    def near(self, namespace: str, text: str) -> Nearness:
+        """How near each cluster is to a text. Raises what `ask` raises."""
+        encoder = self._encoder_of(namespace)
+        (vector,) = _Locked(encoder, self._device).encode([question_of(text, self._settings)])
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror:
+            found = similarities(mirror, rules.in_force(mirror.rules), vector)
+            order = np.argsort(mirror.ids)
+            return Nearness(mirror.ids[order], found[order])
 
     def known(self, namespace: str, question_ids: Sequence[str]) -> list[KnownQuestion]:
         """The questions of these ids, read again from Kafka, as `known_questions`, whose errors it raises.

@@ -6,7 +6,8 @@ import base64
 import sys
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,26 @@ _MOST_MERGED = 1_000_000
 # A record's timestamp is any 64-bit number that its producer sent.
 _LARGEST = 2**61
 _FOREVER = sys.maxsize
+# By meaning all clusters are near to some degree: those that people look at are so many.
+MOST_NEAR = 200
+_NEARNESS_STEPS = 1_000_000
+
+
+class ServedSort(StrEnum):
+    """What a list is sorted by where only a server can tell: those that are nearest in meaning come first."""
+
+    MEANING = "meaning"
+
+
+Order = Sort | ServedSort
+
+
+@dataclass(frozen=True, slots=True)
+class Nearness:
+    """How near clusters are to a text, as similarities by their ids, both (count,), the ids in ascending order."""
+
+    ids: NDArray[np.int64]
+    similarities: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +54,13 @@ class Query:
     """Which clusters are asked for; `label` is an exact one, and empty for those without.
 
     Each word of `text` is searched for in ids, labels and routes, and in names and representative questions if
-    `in_questions`.
+    `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages.
     """
 
-    sort: Sort = Sort.SIZE
+    sort: Order = Sort.SIZE
     text: str = ""
     in_questions: bool = True
+    near: Nearness | None = None
     label: str | None = None
     limit: int = 50
     after: tuple[int, int] | None = None
@@ -46,11 +68,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of clusters, how many there are on all pages, and where the next page begins, if there is one."""
+    """A page of clusters, how many there are on all pages, and where the next page begins, if there is one.
+
+    `similarities` to what was searched for by its meaning are by id.
+    """
 
     states: list[ClusterState]
     total: int
     next: tuple[int, int] | None
+    similarities: dict[int, float] = field(default_factory=dict)
 
 
 class Catalogue:
@@ -99,7 +125,7 @@ class Catalogue:
 
     def find(self, query: Query) -> Listing:
         """The clusters that a query asks for, the first `limit` of them after the place `after`."""
-        wanted = searched_words(query.text)
+        wanted = [] if query.near else searched_words(query.text)
         with self._guard:
             count = len(self._states)
             rows: NDArray[np.int64] = np.arange(count)
@@ -107,8 +133,11 @@ class Catalogue:
                 rows = np.array(self._rows_with(wanted, query.in_questions), np.int64)
             if query.label is not None:
                 rows = rows[self._columns["label"][rows] == self._label_numbers.get(query.label, -1)]
-            total = len(rows)
-            keys, ids = self._columns[query.sort][rows], self._columns["id"][rows]
+            if query.near is not None:
+                rows, keys = self._nearest(rows, query.near)
+            else:
+                keys = self._columns[query.sort][rows]
+            total, ids = len(rows), self._columns["id"][rows]
             if query.after is not None:
                 key, cluster_id = query.after
                 left = (keys < key) | ((keys == key) & (ids > cluster_id))
@@ -117,7 +146,8 @@ class Catalogue:
             states = [self._states[row] for row in rows[order].tolist()]
             is_last = len(rows) <= query.limit or not len(order)
             last = None if is_last else (int(keys[order[-1]]), int(ids[order[-1]]))
-        return Listing(states, total, last)
+        near = dict(zip(ids.tolist(), (keys / _NEARNESS_STEPS).tolist(), strict=True)) if query.near else {}
+        return Listing(states, total, last, near)
 
     def states(self) -> list[ClusterState]:
         """All live clusters, in no order."""
@@ -157,6 +187,16 @@ class Catalogue:
                     found.add(one)
                     left.append(one)
             return sorted(found)[:_MOST_MERGED_SHOWN]
+
+    def _nearest(self, rows: NDArray[np.int64], near: Nearness) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of these rows the nearest ones, and how near they are, in whole steps."""
+        ids = self._columns["id"][rows]
+        places = np.minimum(np.searchsorted(near.ids, ids), max(0, len(near.ids) - 1))
+        known = near.ids[places] == ids if len(near.ids) else np.zeros(len(ids), bool)
+        rows, places = rows[known], places[known]
+        keys = np.round(near.similarities[places] * _NEARNESS_STEPS).astype(np.int64)
+        first = np.lexsort((ids[known], -keys))[:MOST_NEAR]
+        return rows[first], keys[first]
 
     def _rows_with(self, words: list[str], in_questions: bool) -> list[int]:
         rows = list(range(len(self._names)))
@@ -225,12 +265,12 @@ class Catalogue:
         self._questions.pop()
 
 
-def encode_cursor(sort: Sort, place: tuple[int, int]) -> str:
+def encode_cursor(sort: Order, place: tuple[int, int]) -> str:
     """A place in a list, for a link to what follows."""
     return base64.urlsafe_b64encode(f"{sort}:{place[0]}:{place[1]}".encode()).decode().rstrip("=")
 
 
-def decode_cursor(sort: Sort, cursor: str) -> tuple[int, int]:
+def decode_cursor(sort: Order, cursor: str) -> tuple[int, int]:
     """The inverse of `encode_cursor`. Raises ValueError for what is no cursor of a list that is sorted so."""
     try:
         name, key, cluster_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(":")

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from questream.clustering.levels import parse_node
 from questream.domain import ClusterState, ClusterStatus, format_cluster_id
 from questream.server.activity import Activity
+from questream.server.catalogue import Listing, Order, ServedSort, decode_cursor, encode_cursor
 from questream.server.catalogue import Query as Wanted
-from questream.server.catalogue import decode_cursor, encode_cursor
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import as_document, lineage
@@ -21,6 +21,7 @@ from questream.tools.sorting import SORTED_BY, Level, Sort
 
 MAX_PAGE = 200
 MAX_SEARCH_CHARACTERS = 200
+ORDERED_BY = f"{SORTED_BY} By meaning: the nearest to the text that is searched for."
 
 router = APIRouter(tags=["clusters"])
 
@@ -70,9 +71,10 @@ class ListedCluster(Cluster):
     """A cluster with its questions of the last 14 days, the oldest first; null while they are being counted.
 
     `known_days` says of how many of the newest days all are counted. `activity` is null where it would be growing or
-    steady, and last week is not known.
+    steady, and last week is not known. `similarity` is that to a text that was searched for by its meaning.
     """
 
+    similarity: float | None
     activity: Activity | None
     days: list[int] | None
     known_days: int
@@ -128,11 +130,12 @@ def as_model(state: ClusterState, scope: Scope) -> Cluster:
     return Cluster(**document, name=scope.name_of(state), revision=state.revision)
 
 
-def as_listed(state: ClusterState, scope: Scope) -> ListedCluster:
+def as_listed(state: ClusterState, scope: Scope, similarity: float | None = None) -> ListedCluster:
     """A cluster as it is shown to somebody, with what it is doing."""
     volume = scope.volume_of(state)
     return ListedCluster(
         **as_model(state, scope).model_dump(),
+        similarity=similarity,
         activity=scope.activity_of(state, volume),
         days=None if volume is None else list(volume.days),
         known_days=0 if volume is None else volume.known_days,
@@ -164,25 +167,43 @@ def etag_of(state: ClusterState) -> str:
     return f'"{format_cluster_id(state.cluster_id)}.{state.revision}"'
 
 
-@router.get("/namespaces/{namespace}/clusters")
-def list_clusters(
-    scope: InNamespace,
-    sort: Annotated[Sort, Query(description=SORTED_BY)] = Sort.SIZE,
-    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")] = "",
-    label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
-) -> ClusterList:
-    """A page of the live clusters. A cluster that moves meanwhile may be on two pages, or on none."""
+def find_clusters(
+    scope: Scope, sort: Order, q: str, label: str | None, limit: int, cursor: str | None
+) -> tuple[Listing, str | None]:
+    """The clusters that somebody asks for, and the cursor of what follows.
+
+    Raises Refused for a cursor that is none, for a meaning of no words, and, by meaning, as `Asking.near`.
+    """
+    if sort is ServedSort.MEANING and not q.strip():
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "by meaning a text is searched for", "give q")
     try:
         after = None if cursor is None else decode_cursor(sort, cursor)
     except ValueError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    found = scope.services.catalogues.get(scope.namespace).find(Wanted(sort, q, scope.reads_texts, label, limit, after))
+    near = scope.services.asking.near(scope.namespace, q) if sort is ServedSort.MEANING else None
+    wanted = Wanted(sort, q, scope.reads_texts, near, label, limit, after)
+    found = scope.services.catalogues.get(scope.namespace).find(wanted)
+    return found, None if found.next is None else encode_cursor(sort, found.next)
+
+
+@router.get("/namespaces/{namespace}/clusters")
+def list_clusters(
+    scope: InNamespace,
+    sort: Annotated[Order, Query(description=ORDERED_BY)] = Sort.SIZE,
+    q: Annotated[
+        str,
+        Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question; by meaning, a text."),
+    ] = "",
+    label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
+) -> ClusterList:
+    """A page of the live clusters, by meaning of the 200 nearest. What moves meanwhile may be on two pages, or none."""
+    found, next_cursor = find_clusters(scope, sort, q, label, limit, cursor)
     return ClusterList(
-        clusters=[as_listed(state, scope) for state in found.states],
+        clusters=[as_listed(state, scope, found.similarities.get(state.cluster_id)) for state in found.states],
         total=found.total,
-        next=None if found.next is None else encode_cursor(sort, found.next),
+        next=next_cursor,
     )
 
 

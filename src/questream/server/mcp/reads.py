@@ -12,11 +12,12 @@ from starlette.responses import Response
 from questream.server.api import assign, clusters, dead_letters, events, health, levels, members, namespaces
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
+from questream.server.catalogue import Order
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import read_cluster_id
 from questream.tools.following import recent
 from questream.tools.members import First
-from questream.tools.sorting import SORTED_BY, Level, Sort
+from questream.tools.sorting import Level, Sort
 
 MOST_LISTED = 50
 
@@ -64,9 +65,13 @@ class Reads:
         self,
         namespace: Namespace | None = None,
         search: Annotated[
-            str, Field(max_length=clusters.MAX_SEARCH_CHARACTERS, description="Words of an id, name or question.")
+            str,
+            Field(
+                max_length=clusters.MAX_SEARCH_CHARACTERS,
+                description="Words of an id, name or question; or, sorted by meaning, a text.",
+            ),
         ] = "",
-        sort: Annotated[Sort, Field(description=SORTED_BY)] = Sort.SIZE,
+        sort: Annotated[Order, Field(description=clusters.ORDERED_BY)] = Sort.SIZE,
         label: Annotated[str | None, Field(max_length=1000, description="Exactly this label; empty: none.")] = None,
         limit: Limit = 20,
         cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None,

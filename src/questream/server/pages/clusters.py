@@ -13,11 +13,10 @@ from questream.domain import format_cluster_id
 from questream.operations import Candidate
 from questream.records.events import ClusterEvent
 from questream.server.access import Role
-from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, levels_of
+from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, find_clusters, levels_of
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
-from questream.server.catalogue import Query as Wanted
-from questream.server.catalogue import decode_cursor, encode_cursor
+from questream.server.catalogue import Order, ServedSort
 from questream.server.pages.changes import told
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -42,18 +41,17 @@ def enter_namespace(scope: InNamespace) -> Response:
 def list_clusters(
     request: Request,
     scope: InNamespace,
-    sort: Sort = Sort.SIZE,
+    sort: Order = Sort.SIZE,
     q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS)] = "",
     label: Annotated[str | None, Query(max_length=1000)] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """The list."""
-    try:
-        after = decode_cursor(sort, cursor) if cursor else None
-    except ValueError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    if sort is ServedSort.MEANING and not q.strip():
+        # The words were taken out of the form.
+        sort = Sort.SIZE
+    found, next_cursor = find_clusters(scope, sort, q, label, _PAGE, cursor or None)
     catalogue = scope.services.catalogues.get(scope.namespace)
-    found = catalogue.find(Wanted(sort, q, scope.reads_texts, label, _PAGE, after))
     here = f"/n/{scope.namespace}/clusters"
     return render(
         request,
@@ -68,8 +66,9 @@ def list_clusters(
         sort=sort,
         q=q,
         label=label,
-        is_first=after is None,
-        next=found.next and link(here, sort=sort, q=q, cursor=encode_cursor(sort, found.next)) + _label_part(label),
+        similarities=found.similarities,
+        is_first=not cursor,
+        next=next_cursor and link(here, sort=sort, q=q, cursor=next_cursor) + _label_part(label),
         here=here,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         done=told(request),

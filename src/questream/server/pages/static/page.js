@@ -38,7 +38,7 @@ function press(op) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input:not([type=checkbox]), textarea, select")) {
+  if (event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -52,7 +52,11 @@ document.addEventListener("focusin", (event) => {
   const row = event.target.closest("[data-row]");
   if (row) at = rows().indexOf(row);
 });
-document.addEventListener("change", showCount);
+document.addEventListener("change", (event) => {
+  showCount();
+  // What was typed is searched for in the other way at once.
+  if (event.target.name === "sort" && document.getElementById("q").value) event.target.form.requestSubmit();
+});
 // A browser that goes back shows the boxes as they were.
 window.addEventListener("pageshow", showCount);
 
