@@ -713,7 +713,7 @@ def test_published_operations_that_the_store_lacks_come_back(store: Store, names
     assert undone is not None
     published = [*store.operations_from(namespace, 1, 10), replace(undone, number=7, id="op-7", undoes=2)]
     assert store.claim_operations(namespace, "one", 30.0) is not None
-    assert store.restore_operations(namespace, "two", published, 7) == 0
+    assert store.restore_operations(namespace, "two", published, 7) is None
     assert store.restore_operations(namespace, "one", published, 7) == 1
     assert store.restore_operations(namespace, "one", published, 7) == 0
     assert [(one.number, one.undone_by) for one in store.operations(namespace, 10)] == [(7, None), (2, 7), (1, 2)]
@@ -768,7 +768,7 @@ def test_a_recovery_puts_operations_back_before_the_next_decision(store: Store, 
     token = store.begin_recovery(namespace)
     with pytest.raises(RecoveryNeeded):
         store.claim_operations(namespace, "one", 30.0)
-    assert store.restore_operations(namespace, "another", more, 2) == 0
+    assert store.restore_operations(namespace, "another", more, 2) is None
     assert store.restore_operations(namespace, token, more, 2) == 1
     store.recover(namespace, token, None, {}, [])
     assert [one.id for one in store.operations(namespace, 10)] == ["op-2", "op-1"]

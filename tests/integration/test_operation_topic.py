@@ -238,6 +238,27 @@ def test_workers_that_compare_at_once_let_each_other_go_first(stream: Stream) ->
     assert [len(one.records) for one in claims[:1]] == [2]
 
 
+def test_who_was_interrupted_while_it_compared_leaves_the_claim_to_the_other(stream: Stream) -> None:
+    store = stream.store()
+
+    class Interrupted(OperationTopic):
+        """The topic of a worker that another claims the operations from while it reads."""
+
+        def published(self, standstill_seconds: float | None = None) -> dict[str, PublishedOperations]:
+            found = super().published(standstill_seconds)
+            assert store.claim_operations("default", "another", 30.0) is not None
+            return found
+
+    with running_worker(stream.settings(), hash_encoder()):
+        open_clusters(stream)
+    decide(store, "one")
+    assert relay_of(stream, Interrupted).claim("default", 10) is None
+    assert store.restore_operations("default", "another", [], 0) == 0
+    claim = store.claim_operations("default", "another", 30.0)
+    assert claim is not None
+    assert claim.compared
+
+
 def test_nothing_is_claimed_where_the_topic_has_all_or_the_store_keeps_none(stream: Stream) -> None:
     store = stream.store()
     with running_worker(stream.settings(), hash_encoder()):

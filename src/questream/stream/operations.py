@@ -103,7 +103,7 @@ class OperationRelay:
 
     def claim(self, namespace: str, most: int) -> Claimed | None:
         """The next operations of a namespace, about `most` clusters of them; None where none is to be published now."""
-        interruptions, others_until = self._interrupted.get(namespace, (0, self._clock()))
+        _, others_until = self._interrupted.get(namespace, (0, self._clock()))
         if self._clock() < max(self._held_until, others_until) or not self._is_there(self._topic):
             return None
         # One token for each attempt: after one whose end is unknown the topic is read first.
@@ -113,13 +113,8 @@ class OperationRelay:
             if not self._compare(namespace, token):
                 return None
             claim = self._retry.call(self._store.claim_operations, namespace, token, _CLAIM_SECONDS)
-        if claim is not None and not claim.compared:
-            longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * (interruptions + 1))
-            until = self._clock() + random.uniform(0, longest)  # noqa: S311 - spreads attempts, guards nothing
-            self._interrupted[namespace] = interruptions + 1, until
-            return None
         self._interrupted.pop(namespace, None)
-        if claim is None:
+        if claim is None or not claim.compared:
             return None
         claimed = self._claimed(namespace, token, claim, most)
         if not claimed.records:
@@ -174,7 +169,10 @@ class OperationRelay:
         ]
 
     def _compare(self, namespace: str, token: str) -> bool:
-        """Put back what the store lacks of what was published; returns whether that is known by now."""
+        """Put back what the store lacks of what was published; returns whether that is known by now.
+
+        Who was interrupted does not claim again: that would interrupt the other, who compares by now.
+        """
         try:
             found = self._topic.published(_STANDSTILL_SECONDS).get(namespace)
         except (KafkaRefused, KafkaUnavailable) as error:
@@ -182,9 +180,18 @@ class OperationRelay:
             return False
         published, newest = ([], 0) if found is None else (found.ordered(), found.newest)
         restored = self._retry.call(self._store.restore_operations, namespace, token, published, newest)
+        if restored is None:
+            self._let_others_go_first(namespace)
+            return False
         if restored:
             logger.warning("operations are put back", extra={"namespace": namespace, "operations": restored})
         return True
+
+    def _let_others_go_first(self, namespace: str) -> None:
+        interruptions = self._interrupted.get(namespace, (0, 0.0))[0] + 1
+        longest = min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * interruptions)
+        until = self._clock() + random.uniform(0, longest)  # noqa: S311 - spreads attempts, guards nothing
+        self._interrupted[namespace] = interruptions, until
 
     def _is_there(self, topic: Written) -> bool:
         if topic.name not in self._there:

@@ -209,7 +209,7 @@ class Deciding(Stores):
         published = self.of_the_topic(0, more)
         newest = max((one.number for one in published), default=0)
 
-        def call(store: Store) -> int:
+        def call(store: Store) -> int | None:
             store.require_recovery(self.namespace)
             token = store.begin_recovery(self.namespace)
             found = store.restore_operations(self.namespace, token if own else "another", published, newest)

@@ -190,13 +190,14 @@ class RedisOperations(RedisCalls):
         return OperationClaim(store_epoch.decode(), int(published), int(newest), bool(compared))
 
     @on_namespace
-    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int:
+    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int | None:
         published = published[-OPERATIONS_KEPT:]
         known = [[one.number, one.id, one.undoes or 0] for one in published]
         texts = [b"%d %s" % (one.time_ms, operation_text(one)) for one in published]
         keys = [self._keys.of(namespace, name) for name in ("meta", "operations", "operation_ids")]
         args = [token, newest, OPERATIONS_KEPT, orjson.dumps(known), *texts]
-        return int(self._scripts["restore_operations"](keys=keys, args=args))
+        restored = self._scripts["restore_operations"](keys=keys, args=args)
+        return None if restored is None else int(restored)
 
     @on_namespace
     def confirm_operations(self, namespace: str, token: str, published: int) -> None:

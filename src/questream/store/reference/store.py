@@ -732,12 +732,12 @@ class MemoryStore:
             state.operation_claim = (token, now + claim_seconds)
             return OperationClaim(state.store_epoch, state.operations_published, state.operation_count, compared)
 
-    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int:
+    def restore_operations(self, namespace: str, token: str, published: Sequence[Operation], newest: int) -> int | None:
         with self._lock:
             state = self._get(namespace)
             recovers = state.store_epoch is None and state.recovery_token == token
             if not recovers and (state.store_epoch is None or state.operation_claim[0] != token):
-                return 0
+                return None
             state.operation_count = max(state.operation_count, newest)
             oldest = state.operation_count - OPERATIONS_KEPT
             lacking = [one for one in published if one.number > oldest and not _has(state.operations, one)]

@@ -4,13 +4,13 @@
 -- KEYS: 1 meta, 2 operations, 3 operation_ids
 -- ARGV: 1 token of the claim or of a recovery, 2 number of the last published one, 3 how many operations stay,
 --       4 JSON [[number, id, undoes or 0] * N], oldest first, then N texts as they are kept
--- Replies: how many were put back; 0 where claim and recovery are another's
+-- Replies: how many were put back; false where claim and recovery are another's
 local meta_key, operations_key, ids_key = KEYS[1], KEYS[2], KEYS[3]
 local token, newest, kept = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local store_epoch = current_store_epoch(meta_key)
 local holder = string.match(redis.call('HGET', meta_key, 'operation_claim') or '', '^(%S+) ')
 local recovers = not store_epoch and current(meta_key, 'settling') == token
-if not recovers and not (store_epoch and holder == token) then return 0 end
+if not recovers and not (store_epoch and holder == token) then return false end
 for _, key in ipairs({operations_key, ids_key}) do
   if is_other('HLEN', key) then redis.call('DEL', key) end
 end
