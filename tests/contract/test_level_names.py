@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
-from questream.domain import LevelNamings
+from questream.domain import LevelNamings, NamespaceRules
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations.deciding import history_of_levels
 from questream.store.ledger import decide
 from questream.store.protocol import Committed, Store, StoredLevels
 from tests.contract.test_levels import FOUND, INTENT, TOPIC, epoch, namespace, restored, waits
-from tests.contract.test_store import batch, commit, create_two, join, proposal, row, vector
+from tests.contract.test_store import IDENTITY, batch, commit, create_two, join, proposal, recover, row, vector
+from tests.contract.test_store_rules import FINE, set_rules
 
 __all__ = ["namespace"]
 
@@ -141,3 +142,15 @@ def test_the_nearest_name_wins_field_by_field() -> None:
         ("money", "bank"),
         (None, None),
     ]
+
+
+def test_the_number_of_an_operation_that_named_a_level_is_not_given_again(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    assert restored(store, namespace, replace(FOUND, version=10, named={INTENT: CARDS}, operation=3))
+    token = store.hold(namespace, epoch(store, namespace), 60)
+    assert token is not None
+    assert store.delete(namespace, token)
+    store.open(namespace, IDENTITY)
+    recover(store, namespace)
+    set_rules(store, namespace, NamespaceRules(), FINE, 1)
+    assert store.operations(namespace, 1)[0].number == 4

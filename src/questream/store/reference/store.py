@@ -522,6 +522,7 @@ class MemoryStore:
             if is_late or not levels.version or state.store_epoch is not None or state.recovery_token != token:
                 return False
             state.levels = _with_later_names(levels, state.levels)
+            state.operation_count = max(state.operation_count, levels.operation)
             state.levels_published = levels.version if published is None else published
             return True
 

@@ -69,6 +69,12 @@ end
 -- The number of the operation that set the rules of a namespace, of the field `rules` of its meta; 0 where none has.
 local function rules_operation(text) return tonumber(string.match(text or '', '^(%d+) ') or 0) end
 
+-- An operation that is known by what it left has a number that is never given again.
+local function raise_operation_count(meta_key, number)
+  local count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
+  if number > count then redis.call('HSET', meta_key, 'operation_count', as_text(number)) end
+end
+
 -- The number of the last operation that named intents or topics, of the field `named` of the levels; 0 where none has, nil
 -- where it cannot be read.
 local function named_by(text) return tonumber(string.match(text or '', '^(%d+) ') or (text or '') == '' and 0 or nil) end

@@ -48,8 +48,7 @@ if whole then
   if whole.rules_operation > rules_operation(redis.call('HGET', meta_key, 'rules')) then
     redis.call('HSET', meta_key, 'rules', whole.rules)
   end
-  local count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
-  if whole.rules_operation > count then redis.call('HSET', meta_key, 'operation_count', as_text(whole.rules_operation)) end
+  raise_operation_count(meta_key, whole.rules_operation)
   -- Its next number may be later than the published one.
   redis.call('ZADD', outbox_key, now_ms, '0')
 end

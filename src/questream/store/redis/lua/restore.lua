@@ -46,6 +46,5 @@ for i, cluster in ipairs(clusters) do
     redis.call('ZADD', outbox_key, 'NX', now_ms, id)
   end
 end
-local known_count = tonumber(redis.call('HGET', meta_key, 'operation_count') or nil) or 0
-if operation_count > known_count then redis.call('HSET', meta_key, 'operation_count', as_text(operation_count)) end
+raise_operation_count(meta_key, operation_count)
 return restored

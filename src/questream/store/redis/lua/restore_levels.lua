@@ -9,4 +9,5 @@ local standing = redis.call('HGET', levels_key, 'version')
 if is_number(standing) and tonumber(standing) > tonumber(version) then return 0 end
 redis.call('HSET', levels_key, 'version', version, 'published', published, 'opened', opened, 'levels', levels)
 put_names(levels_key, named)
+raise_operation_count(meta_key, named_by(named))
 return 1
