@@ -11,7 +11,9 @@ from questream.errors import RecoveryNeeded
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
 from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
-from tests.contract.test_store_operations import PINNED, merging, pin, proposed
+from tests.contract.test_store_forget import filled, forgetting
+from tests.contract.test_store_intents import opening
+from tests.contract.test_store_operations import PINNED, merging, parted, pin, proposed
 
 __all__ = ["client", "namespace", "store"]
 
@@ -31,6 +33,7 @@ DAMAGES: dict[str, Damage] = {
     "a cluster is cut short": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
     "a cluster is cut short (2)": lambda client, name: client.hdel(KEYS.cluster(name, 1), "revision"),
     "the rules cannot be read": lambda client, name: client.hset(KEYS.of(name, "meta"), "rules", "?"),
+    "the names of levels cannot be read": lambda client, name: client.hset(KEYS.of(name, "levels"), "named", "?"),
     "a ruling cannot be read": lambda client, name: client.hset(KEYS.cluster(name, 1), "ruled", "?"),
 }
 
@@ -93,6 +96,35 @@ def test_nobody_merges_a_cluster_that_has_lost_a_part(
     with pytest.raises(RecoveryNeeded, match="a cluster is cut short"):
         store.operate(namespace, proposal)
     assert not client.hexists(KEYS.cluster(namespace, 2), "merged_into")
+
+
+def test_nobody_opens_a_cluster_under_a_number_that_a_key_has(store: RedisStore, client: Any, namespace: str) -> None:
+    create_two(store, namespace)
+    client.hset(KEYS.cluster(namespace, 3), "revision", 1)
+    with pytest.raises(RecoveryNeeded, match="the next number is that of a cluster"):
+        store.operate(namespace, opening(3))
+    assert client.hgetall(KEYS.cluster(namespace, 3)) == {b"revision": b"1"}
+
+
+def test_no_cluster_parts_from_one_that_has_lost_a_part(store: RedisStore, client: Any, namespace: str) -> None:
+    seq = create_two(store, namespace).seq
+    assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    proposal = parted(store, namespace)
+    client.hdel(KEYS.cluster(namespace, 1), "seen")
+    with pytest.raises(RecoveryNeeded, match="a cluster is cut short"):
+        store.operate(namespace, proposal)
+    assert client.hget(KEYS.cluster(namespace, 2), "merged_into") == b"1"
+
+
+def test_texts_are_erased_where_the_key_of_names_is_of_another_type(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    filled(store, namespace)
+    client.delete(KEYS.of(namespace, "names"))
+    client.set(KEYS.of(namespace, "names"), "?")
+    assert store.operate(namespace, forgetting(store, namespace)) is not None
+    assert store.made_names(namespace) == {}
+    assert store.name_changes(namespace) > 0
 
 
 def test_remains_of_another_type_stop_no_merge_and_go(store: RedisStore, client: Any, namespace: str) -> None:

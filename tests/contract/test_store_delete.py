@@ -57,6 +57,20 @@ def test_a_deleted_namespace_is_gone_and_its_numbers_are_not_given_again(store: 
     assert store.operations(namespace, 1)[0].number == 3
 
 
+def test_the_number_of_an_operation_that_a_recovery_found_is_not_given_again(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    whole = store.namespace_state(namespace)
+    assert whole is not None
+    rules = replace(FINE, operation=7)
+    store.require_recovery(namespace)
+    store.recover(namespace, store.begin_recovery(namespace), replace(whole, rules=rules), {})
+    assert store.delete(namespace, held(store, namespace))
+    store.open(namespace, IDENTITY)
+    recover(store, namespace)
+    set_rules(store, namespace, NamespaceRules(), FINE, 1)
+    assert store.operations(namespace, 1)[0].number == 8
+
+
 def test_only_who_holds_a_namespace_deletes_it(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     token = held(store, namespace)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from questream.clustering.merging import Merge
 from questream.domain import ChosenQuestion, Exemplar, Operation, Ruling
 from questream.store.protocol import Committed, ProposedOperation, Store
 from questream.store.protocol.names import MadeName
+from questream.store.retention import Retention
 from tests.contract.test_store import batch as rows_of
 from tests.contract.test_store import (
     commit,
@@ -98,6 +100,17 @@ def test_what_was_absorbed_meanwhile_is_not_left_out(store: Store, namespace: st
     seq = create_two(store, namespace).seq
     proposed = forgetting(store, namespace)
     assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    assert store.operate(namespace, proposed) is None
+    assert store.operate(namespace, forgetting(store, namespace)) is not None
+
+
+def test_an_alias_that_has_gone_meanwhile_is_not_written_to(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq)
+    seq = merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).seq
+    proposed = forgetting(store, namespace)
+    store.retire(namespace, Retention(alias_seconds=0), 10)
+    # As many aliases as before.
+    assert merge(store, namespace, seq, [Merge(1, 3, 3, 1, vector(2, 1, 1, 0))]).applied
     assert store.operate(namespace, proposed) is None
     assert store.operate(namespace, forgetting(store, namespace)) is not None
 

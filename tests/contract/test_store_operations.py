@@ -746,6 +746,17 @@ def test_a_number_that_was_given_again_is_that_of_the_published_operation(store:
     assert store.operate(namespace, proposed(2, "pin", Ruling(), PINNED, cluster_id=2)) == store.operation(namespace, 4)
 
 
+def test_an_operation_whose_number_was_given_again_stays_undone(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    assert store.operate(namespace, proposed(2, "undo", PINNED, Ruling(), undoes=1)) is not None
+    own, undo = store.operations_from(namespace, 1, 10)
+    assert store.claim_operations(namespace, "one", 30.0) is not None
+    assert store.restore_operations(namespace, "one", [replace(own, id="published-1", undone_by=None)], 1) == 1
+    found = [(one.number, one.id, one.undone_by) for one in store.operations_from(namespace, 1, 10)]
+    assert found == [(1, "published-1", None), (2, undo.id, None), (3, own.id, 2)]
+
+
 def test_an_operation_that_was_done_again_is_the_one_that_was_published(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     pin(store, namespace, 1)
