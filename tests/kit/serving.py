@@ -142,7 +142,7 @@ def client_of(
         failed,
         MemberTexts(no_topic),
         levels,
-        volumes or Volumes(1000),
+        volumes or Volumes(1000, 0.1),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

@@ -12,8 +12,10 @@ import pytest
 from questream.broker.port import Partition
 from questream.domain import ClusterState
 from questream.records.times import format_time
-from questream.server.activity import activity_of
+from questream.server.activity import ACTIVITIES, Activity, activity_of
+from questream.server.catalogue import Catalogue, Listing, Order, Query, ServedSort
 from questream.server.volumes import DAYS, Volume, Volumes
+from questream.tools.sorting import Sort
 from tests.kit.serving import client_of, store_with
 
 DAY_MS = 86_400_000
@@ -50,7 +52,7 @@ def decision(offset: int, time_ms: int, cluster: str = "c1", **more: object) -> 
 
 def counted(records: Iterable[Record], now_ms: int = NOW_MS) -> Volumes:
     """Volumes of a topic that was read whole, from its beginning."""
-    volumes = Volumes(1000, lambda: now_ms)
+    volumes = Volumes(1000, 0.1, lambda: now_ms)
     volumes._known_from = {Partition("decisions", 0): 0}
     volumes._is_read = True
     for record in records:
@@ -73,7 +75,7 @@ def test_questions_are_counted_by_day_and_the_running_one_is_last() -> None:
 
 def test_what_is_older_than_two_weeks_is_not_counted_and_leaves_in_time() -> None:
     clock = [NOW_MS]
-    volumes = Volumes(1000, lambda: clock[0])
+    volumes = Volumes(1000, 0.1, lambda: clock[0])
     volumes._is_read = True
     for at, time in enumerate((NOW_MS - 15 * DAY_MS, NOW_MS, NOW_MS - 14 * DAY_MS)):
         volumes.take(decision(at, time))
@@ -115,7 +117,7 @@ def test_clusters_beyond_the_first_thousand_are_counted() -> None:
 
 
 def test_nothing_is_told_until_the_topic_is_read() -> None:
-    assert Volumes(1000).of("shop", [1]) is None
+    assert Volumes(1000, 0.1).of("shop", [1]) is None
 
 
 OPEN = ClusterState(
@@ -144,6 +146,88 @@ def test_a_cluster_is_new_growing_steady_or_quiet(
     change: Mapping[str, int], volume: Volume | None, told: str | None
 ) -> None:
     assert activity_of(changed(OPEN, **change), volume, NOW_MS) == told  # type: ignore[arg-type]
+
+
+def in_each_state(now_ms: int = NOW_MS) -> tuple[list[ClusterState], Volumes]:
+    """A cluster in each state, c1 growing to c6 resolved, and what was counted of them; c7 has become a part of c1."""
+    old = changed(OPEN, created_at=now_ms - 30 * DAY_MS, last_seen_at=now_ms - DAY_MS, size=9)
+    states = [
+        old,
+        changed(old, cluster_id=2, resolved_size=8),
+        changed(old, cluster_id=3, created_at=now_ms - DAY_MS),
+        changed(old, cluster_id=4),
+        changed(old, cluster_id=5, last_seen_at=now_ms - 9 * DAY_MS),
+        changed(old, cluster_id=6, resolved_size=9),
+        changed(old, cluster_id=7, event="merged", merged_into=1, revision=2),
+    ]
+    asked = [("c1", 1)] * 5 + [("c7", 1)] * 20 + [("c7", 9)] * 4 + [("c4", 1)] * 5 + [("c4", 9)] * 5
+    volumes = counted((decision(at, now_ms - days * DAY_MS, one) for at, (one, days) in enumerate(asked)), now_ms)
+    return states, volumes
+
+
+def test_clusters_are_sorted_and_filtered_by_what_they_do() -> None:
+    states, volumes = in_each_state()
+    catalogue = Catalogue("shop")
+    catalogue.put(states)
+    lately = volumes.weeks("shop")
+
+    def found(sort: Order, activity: Activity | None, after: tuple[int, int] | None = None) -> Listing:
+        query = Query(sort, activity=activity, lately=lately, now_ms=NOW_MS, limit=4, after=after)
+        return catalogue.find(query)
+
+    page = found(ServedSort.ACTIVITY, None)
+    rest = found(ServedSort.ACTIVITY, None, page.next)
+    assert [state.cluster_id for state in (*page.states, *rest.states)] == [1, 2, 3, 4, 5, 6]
+    told = [one for one in ACTIVITIES if one]
+    for at, activity in enumerate(told, 1):
+        assert [state.cluster_id for state in found(Sort.SIZE, activity).states] == [at]
+
+
+def test_a_list_and_its_filter_agree_of_each_cluster_and_no_topic_is_needed() -> None:
+    states, volumes = in_each_state()
+    catalogue = Catalogue("shop")
+    catalogue.put(states)
+    for lately in (volumes.weeks("shop"), None):
+        for state in states[:6]:
+            merged = catalogue.merged_into(state.cluster_id)
+            volume = None if lately is None else of(volumes, state.cluster_id, *merged)
+            told = activity_of(state, volume, NOW_MS)
+            for activity in (one for one in ACTIVITIES if one):
+                listed = catalogue.find(Query(activity=activity, lately=lately, now_ms=NOW_MS)).states
+                assert (state.cluster_id in [one.cluster_id for one in listed]) == (told == activity)
+
+
+def test_a_cluster_that_parted_again_counts_for_itself() -> None:
+    states, volumes = in_each_state()
+    catalogue = Catalogue("shop")
+    catalogue.put([*states, changed(states[6], event="updated", merged_into=None, revision=3)])
+    growing = Query(activity="growing", lately=volumes.weeks("shop"), now_ms=NOW_MS)
+    assert [state.cluster_id for state in catalogue.find(growing).states] == [7]
+
+
+def test_close_calls_are_counted_and_told_in_list_and_page() -> None:
+    clock = 1_800_000_000_000 + 8 * DAY_MS
+    similarities = [0.71, 0.79, 0.81, 0.95]
+    joined = [decision(at, clock, similarity=one, threshold=0.7) for at, one in enumerate(similarities)]
+    opened = decision(9, clock, "c2", outcome="created", similarity=0.71, threshold=0.7)
+    client = client_of(store_with({"shop": TEXTS}), volumes=counted([*joined, opened], clock))
+    shares = [one["doubtful_share"] for one in client.get("/api/v1/namespaces/shop/clusters").json()["clusters"]]
+    assert shares == [0.5, 0.0]
+    page = client.get("/n/shop/clusters").text
+    assert "50 % doubtful" in page
+    assert page.count("% doubtful") == 1
+
+
+def test_the_page_filters_by_state_and_keeps_what_else_was_chosen() -> None:
+    client = client_of(store_with({"shop": TEXTS}), volumes=counted([]))
+    page = client.get("/n/shop/clusters", params={"activity": "new", "q": "parcel", "label": ""}).text
+    assert "Where is my parcel?" in page
+    assert "How do I pay?" not in page
+    assert 'href="/n/shop/clusters?sort=seen&amp;q=parcel&amp;label=&amp;activity=new"' in page
+    assert "None is growing now." in client.get("/n/shop/clusters", params={"activity": "growing"}).text
+    api = client.get("/api/v1/namespaces/shop/clusters", params={"activity": "new", "sort": "activity"}).json()
+    assert {one["activity"] for one in api["clusters"]} == {"new"}
+    assert client.get("/api/v1/namespaces/shop/clusters", params={"activity": "asleep"}).status_code == 422
 
 
 def test_a_list_tells_days_and_the_page_draws_them() -> None:

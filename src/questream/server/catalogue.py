@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterState, InFlight
 from questream.naming.names import Vocabulary
+from questream.server.activity import ACTIVITIES, STATUSES, Activity, activities
+from questream.server.volumes import Weeks
 from questream.tools.listing import RANKS
 from questream.tools.searching import searchable_names, searchable_question, searched_words
 from questream.tools.sorting import Sort
@@ -30,12 +32,17 @@ _FOREVER = sys.maxsize
 # By meaning all clusters are near to some degree: those that people look at are so many.
 MOST_NEAR = 200
 _NEARNESS_STEPS = 1_000_000
+_LARGEST_SIZE = 2**40 - 1
 
 
 class ServedSort(StrEnum):
-    """What a list is sorted by where only a server can tell: those that are nearest in meaning come first."""
+    """What a list is sorted by where only a server can tell: those nearest in meaning come first.
+
+    By activity those come first that people look at first, in the order of `ACTIVITIES`, and of each the largest.
+    """
 
     MEANING = "meaning"
+    ACTIVITY = "activity"
 
 
 Order = Sort | ServedSort
@@ -54,7 +61,8 @@ class Query:
     """Which clusters are asked for; `label` is an exact one, and empty for those without.
 
     Each word of `text` is searched for in ids, labels and routes, and in names and representative questions if
-    `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages.
+    `in_questions`. With `near` those that are nearest come instead, `MOST_NEAR` on all pages. What a cluster is doing
+    is told from `lately`, at the time `now_ms`.
     """
 
     sort: Order = Sort.SIZE
@@ -62,6 +70,9 @@ class Query:
     in_questions: bool = True
     near: Nearness | None = None
     label: str | None = None
+    activity: Activity | None = None
+    lately: Weeks | None = None
+    now_ms: int = 0
     limit: int = 50
     after: tuple[int, int] | None = None
 
@@ -95,13 +106,15 @@ class Catalogue:
         self._questions: list[str] = []
         self._made: dict[int, str] = {}
         self._columns: dict[str, NDArray[np.int64]] = {
-            name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", "label", *Sort)
+            name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", "label", "status", *Sort)
         }
         # A number for each label, by which it is found quickly; 0 for none.
         self._label_numbers: dict[str, int] = {"": 0}
         # By id, the revision at which a cluster went: a state that was read before must not bring it back.
         self._gone: dict[int, int] = {}
         self._merged: dict[int, set[int]] = {}
+        # The same the other way round.
+        self._into: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -133,8 +146,14 @@ class Catalogue:
                 rows = np.array(self._rows_with(wanted, query.in_questions), np.int64)
             if query.label is not None:
                 rows = rows[self._columns["label"][rows] == self._label_numbers.get(query.label, -1)]
+            doing = self._doing(query) if query.activity or query.sort is ServedSort.ACTIVITY else rows
+            if query.activity is not None:
+                rows = rows[doing[rows] == ACTIVITIES.index(query.activity)]
             if query.near is not None:
                 rows, keys = self._nearest(rows, query.near)
+            elif query.sort is ServedSort.ACTIVITY:
+                sizes = np.minimum(self._columns[Sort.SIZE][rows], _LARGEST_SIZE)
+                keys = (len(ACTIVITIES) - doing[rows]) * (_LARGEST_SIZE + 1) + sizes
             else:
                 keys = self._columns[query.sort][rows]
             total, ids = len(rows), self._columns["id"][rows]
@@ -188,6 +207,34 @@ class Catalogue:
                     left.append(one)
             return sorted(found)[:_MOST_MERGED_SHOWN]
 
+    def _doing(self, query: Query) -> NDArray[np.int64]:
+        """What each cluster is doing, by row, as places in `ACTIVITIES`."""
+        count = len(self._states)
+        columns = {name: column[:count] for name, column in self._columns.items()}
+        week, before = np.zeros(count, np.int64), None
+        if query.lately is not None:
+            at, counted = self._rows_of(query.lately.ids)
+            np.add.at(week, at, query.lately.week[counted])
+            if query.lately.before is not None:
+                before = np.zeros(count, np.int64)
+                np.add.at(before, at, query.lately.before[counted])
+        return activities(columns["status"], columns[Sort.NEW], columns[Sort.SEEN], week, before, query.now_ms)
+
+    def _rows_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of what became of these ids, and the places of those among `ids` that live on."""
+        rows = [self._row_of.get(self._last(number), -1) for number in ids.tolist()]
+        found = np.array(rows, np.int64)
+        living = np.flatnonzero(found >= 0)
+        return found[living], living
+
+    def _last(self, cluster_id: int) -> int:
+        """What a cluster has become; of an alias that leads in a circle, any of them."""
+        for _ in range(_MOST_MERGED_SHOWN):
+            if cluster_id in self._row_of or cluster_id not in self._into:
+                break
+            cluster_id = self._into[cluster_id]
+        return cluster_id
+
     def _nearest(self, rows: NDArray[np.int64], near: Nearness) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Of these rows the nearest ones, and how near they are, in whole steps."""
         ids = self._columns["id"][rows]
@@ -226,6 +273,7 @@ class Catalogue:
         self._names[row] = searchable_names(state)
         self._questions[row] = self._searchable(state)
         values: dict[str, int] = {
+            "status": STATUSES.index(state.status),
             "id": state.cluster_id,
             "label": self._label_numbers.setdefault(state.label or "", len(self._label_numbers)),
         }
@@ -235,8 +283,8 @@ class Catalogue:
 
     def _return(self, cluster_id: int) -> None:
         """A cluster that was merged away is there again."""
-        for merged in self._merged.values():
-            merged.discard(cluster_id)
+        if (parent := self._into.pop(cluster_id, None)) is not None:
+            self._merged[parent].discard(cluster_id)
         del self._gone[cluster_id]
 
     def _searchable(self, state: ClusterState) -> str:
@@ -246,7 +294,10 @@ class Catalogue:
         self._gone[state.cluster_id] = _FOREVER if state.event == "retired" else state.revision
         if len(self._gone) > _MOST_GONE:
             self._gone.pop(next(iter(self._gone)))
-        if state.merged_into is not None and len(self._merged) < _MOST_MERGED:
+        if state.merged_into is not None and len(self._into) < _MOST_MERGED:
+            if (parent := self._into.get(state.cluster_id)) is not None:
+                self._merged[parent].discard(state.cluster_id)
+            self._into[state.cluster_id] = state.merged_into
             self._merged.setdefault(state.merged_into, set()).add(state.cluster_id)
         row = self._row_of.pop(state.cluster_id, None)
         if row is None:

@@ -128,7 +128,12 @@ class Scope:
 
     def activity_of(self, state: ClusterState, volume: Volume | None) -> Activity | None:
         """What a cluster is doing now."""
-        return activity_of(state, volume, time.time_ns() // 1_000_000)
+        return activity_of(state, volume, self.now_ms)
+
+    @property
+    def now_ms(self) -> int:
+        """The time, in ms since the epoch."""
+        return time.time_ns() // 1_000_000
 
     def require(self, role: Role) -> None:
         """Raises Refused unless the login has this role here."""

@@ -64,7 +64,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
     board = EventBoard()
     happened = Follower(settings, settings.kafka.event_topic, board.take, lambda: board.read_past(settings))
-    volumes = Volumes(settings.events.decisions)
+    volumes = Volumes(settings.events.decisions, settings.judge.margin)
     asked = Follower(settings, settings.kafka.output_topic, volumes.take, lambda: None, volumes.start)
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
 

@@ -28,11 +28,13 @@ _FIRST_CAPACITY = 1024
 class Volume:
     """Questions by day, the oldest of 14 first; a day ends with the running six hours.
 
-    `known_days` says of how many of the newest all are counted: what came before may have been more.
+    `known_days` says of how many of the newest all are counted: what came before may have been more. `doubtful` of them
+    joined at a close call.
     """
 
     days: tuple[int, ...]
     known_days: int
+    doubtful: int = 0
 
     @property
     def week(self) -> int:
@@ -44,21 +46,46 @@ class Volume:
         """Questions of the seven days before, None where not all of them are counted."""
         return sum(self.days[: DAYS // 2]) if self.known_days == DAYS else None
 
+    @property
+    def doubtful_share(self) -> float | None:
+        """How many of its questions joined at a close call, in [0, 1]; None where it had none."""
+        total = sum(self.days)
+        return self.doubtful / total if total else None
+
+
+@dataclass(frozen=True, slots=True)
+class Weeks:
+    """Questions of the last seven days by the id that they were given, both (count,), and of the seven before.
+
+    `before` is None where not all of them are counted.
+    """
+
+    ids: NDArray[np.int64]
+    week: NDArray[np.int64]
+    before: NDArray[np.int64] | None
+
 
 class Volumes:
     """Counts by cluster and six hours, for at most 200,000 clusters; the one asked for longest ago is let go.
 
-    `start` and `take` are for the thread that follows the output topic, `of` for any. Memory: 224 bytes a cluster
+    `start` and `take` are for the thread that follows the output topic, the rest for any. Memory: 448 bytes a cluster
     and its key.
     """
 
-    def __init__(self, records: int, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
-        """Counts the newest `records` of each partition, and what comes."""
+    def __init__(
+        self, records: int, close: float, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
+        """Counts the newest `records` of each partition, and what comes.
+
+        A call is close where the similarity is less than `close` above the threshold.
+        """
         self._records = records
+        self._close = close
         self._now_ms = now_ms
         self._guard = threading.Lock()
         self._row_of: OrderedDict[tuple[str, int], int] = OrderedDict()
-        self._counts: NDArray[np.uint32] = np.zeros((_FIRST_CAPACITY, _SLOTS), np.uint32)
+        # All questions, and those of close calls.
+        self._counts: NDArray[np.uint32] = np.zeros((_FIRST_CAPACITY, _SLOTS, 2), np.uint32)
         self._newest = 0
         self._next: dict[Partition, int] = {}
         # From when on all questions of a partition are counted; None until one of them was read.
@@ -102,7 +129,8 @@ class Volumes:
             if slot > self._newest - _SLOTS:
                 # First, as the counts may have to grow for it.
                 row = self._row(question.namespace, parse_cluster_id(question.cluster))
-                self._counts[row, slot % _SLOTS] += 1
+                is_close = question.above is not None and question.above < self._close
+                self._counts[row, slot % _SLOTS, : 1 + is_close] += 1
 
     def of(self, namespace: str, cluster_ids: Iterable[int]) -> Volume | None:
         """The questions of a cluster, which stands for all these ids; None while the topic is being read."""
@@ -112,10 +140,28 @@ class Volumes:
         with self._guard:
             self._pass_time(now_ms // _SLOT_MS)
             rows = [self._row_of[namespace, one] for one in cluster_ids if (namespace, one) in self._row_of]
-            slots = np.arange(self._newest - _SLOTS + 1, self._newest + 1) % _SLOTS
-            found = self._counts[rows][:, slots].sum(axis=0, dtype=np.int64)
-        days = found.reshape(DAYS, _DAILY).sum(axis=1)
-        return Volume(tuple(days.tolist()), self._known_days())
+            found = self._counts[rows][:, self._slots()].sum(axis=0, dtype=np.int64)
+        days = found[:, 0].reshape(DAYS, _DAILY).sum(axis=1)
+        return Volume(tuple(days.tolist()), self._known_days(), int(found[:, 1].sum()))
+
+    def weeks(self, namespace: str) -> Weeks | None:
+        """The questions of all clusters of a namespace; None while the topic is being read."""
+        if not self._is_read:
+            return None
+        now_ms = self._now_ms()
+        with self._guard:
+            self._pass_time(now_ms // _SLOT_MS)
+            known = {number: row for (name, number), row in self._row_of.items() if name == namespace}
+            counts, slots = self._counts[list(known.values()), :, 0], self._slots()
+        half = _SLOTS // 2
+        week, before = (counts[:, part].sum(axis=1, dtype=np.int64) for part in (slots[half:], slots[:half]))
+        ids = np.array(list(known), np.int64)
+        return Weeks(ids, week, before if self._known_days() == DAYS else None)
+
+    def _slots(self) -> NDArray[np.int64]:
+        """Where the slots of two weeks stand, the oldest first."""
+        slots: NDArray[np.int64] = np.arange(self._newest - _SLOTS + 1, self._newest + 1) % _SLOTS
+        return slots
 
     def _known_days(self) -> int:
         known_from = list(self._known_from.values())

@@ -19,13 +19,17 @@ Asker = Literal["key", "question"]
 
 
 class Counted(NamedTuple):
-    """A question that joined a cluster or opened it, at `time_ms`; `asker` is a number for who asked."""
+    """A question that joined a cluster or opened it, at `time_ms`; `asker` is a number for who asked.
+
+    `above` is how far above the threshold its similarity was, None where it opened the cluster or that is not told.
+    """
 
     time_ms: int
     namespace: str
     cluster: str
     asker: int
     created: bool
+    above: float | None = None
 
 
 def counted(message: Message, asker: Asker, now_ms: int) -> Counted | None:
@@ -44,9 +48,15 @@ def counted(message: Message, asker: Asker, now_ms: int) -> Counted | None:
             return None
         place = (message.topic, message.partition, message.offset)
         number = hash(place if asker == "question" or not message.key else message.key)
-        return Counted(time_ms, namespace, cluster, number, outcome == "created")
+        created = outcome == "created"
+        return Counted(time_ms, namespace, cluster, number, created, None if created else _above(decision))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _above(decision: dict[str, Any]) -> float | None:
+    similarity, threshold = decision.get("similarity"), decision.get("threshold")
+    return None if similarity is None or threshold is None else float(similarity - threshold)
 
 
 def _time_of(decision: dict[str, Any]) -> int:

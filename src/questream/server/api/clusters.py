@@ -21,7 +21,9 @@ from questream.tools.sorting import SORTED_BY, Level, Sort
 
 MAX_PAGE = 200
 MAX_SEARCH_CHARACTERS = 200
-ORDERED_BY = f"{SORTED_BY} By meaning: the nearest to the text that is searched for."
+ORDERED_BY = (
+    f"{SORTED_BY} By activity: growing, come back, new, steady, quiet, resolved; by meaning: the nearest to the text."
+)
 
 router = APIRouter(tags=["clusters"])
 
@@ -71,13 +73,16 @@ class ListedCluster(Cluster):
     """A cluster with its questions of the last 14 days, the oldest first; null while they are being counted.
 
     `known_days` says of how many of the newest days all are counted. `activity` is null where it would be growing or
-    steady, and last week is not known. `similarity` is that to a text that was searched for by its meaning.
+    steady, and last week is not known. `doubtful_share` of these questions joined at a close call, less than
+    `judge.margin` above the threshold; null where there were none. `similarity` is that to a text that was
+    searched for by its meaning.
     """
 
     similarity: float | None
     activity: Activity | None
     days: list[int] | None
     known_days: int
+    doubtful_share: float | None
 
 
 class Names(BaseModel):
@@ -139,6 +144,7 @@ def as_listed(state: ClusterState, scope: Scope, similarity: float | None = None
         activity=scope.activity_of(state, volume),
         days=None if volume is None else list(volume.days),
         known_days=0 if volume is None else volume.known_days,
+        doubtful_share=None if volume is None else volume.doubtful_share,
     )
 
 
@@ -168,7 +174,13 @@ def etag_of(state: ClusterState) -> str:
 
 
 def find_clusters(
-    scope: Scope, sort: Order, q: str, label: str | None, limit: int, cursor: str | None
+    scope: Scope,
+    sort: Order,
+    q: str,
+    label: str | None,
+    activity: Activity | None,
+    limit: int,
+    cursor: str | None,
 ) -> tuple[Listing, str | None]:
     """The clusters that somebody asks for, and the cursor of what follows.
 
@@ -181,7 +193,8 @@ def find_clusters(
     except ValueError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     near = scope.services.asking.near(scope.namespace, q) if sort is ServedSort.MEANING else None
-    wanted = Wanted(sort, q, scope.reads_texts, near, label, limit, after)
+    lately = scope.services.volumes.weeks(scope.namespace) if activity or sort is ServedSort.ACTIVITY else None
+    wanted = Wanted(sort, q, scope.reads_texts, near, label, activity, lately, scope.now_ms, limit, after)
     found = scope.services.catalogues.get(scope.namespace).find(wanted)
     return found, None if found.next is None else encode_cursor(sort, found.next)
 
@@ -195,11 +208,12 @@ def list_clusters(
         Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question; by meaning, a text."),
     ] = "",
     label: Annotated[str | None, Query(max_length=1000, description="Exactly this label; empty: none.")] = None,
+    activity: Annotated[Activity | None, Query(description="Only those that do this.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
 ) -> ClusterList:
     """A page of the live clusters, by meaning of the 200 nearest. What moves meanwhile may be on two pages, or none."""
-    found, next_cursor = find_clusters(scope, sort, q, label, limit, cursor)
+    found, next_cursor = find_clusters(scope, sort, q, label, activity, limit, cursor)
     return ClusterList(
         clusters=[as_listed(state, scope, found.similarities.get(state.cluster_id)) for state in found.states],
         total=found.total,

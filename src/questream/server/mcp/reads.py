@@ -9,6 +9,7 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from questream.server.activity import Activity
 from questream.server.api import assign, clusters, dead_letters, events, health, levels, members, namespaces
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
@@ -73,11 +74,12 @@ class Reads:
         ] = "",
         sort: Annotated[Order, Field(description=clusters.ORDERED_BY)] = Sort.SIZE,
         label: Annotated[str | None, Field(max_length=1000, description="Exactly this label; empty: none.")] = None,
+        activity: Annotated[Activity | None, Field(description="Only those that do this.")] = None,
         limit: Limit = 20,
         cursor: Annotated[str | None, Field(max_length=200, description="`next` of the page before.")] = None,
     ) -> clusters.ClusterList:
         """List or search the live clusters of a namespace, by pages."""
-        return clusters.list_clusters(self._caller.scope(namespace), sort, search, label, limit, cursor)
+        return clusters.list_clusters(self._caller.scope(namespace), sort, search, label, activity, limit, cursor)
 
     def show_cluster(self, cluster_id: ClusterId, namespace: Namespace | None = None) -> clusters.ClusterDetail:
         """Show one cluster; an id that was merged away leads to what it was merged into."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from http import HTTPStatus
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -13,6 +14,7 @@ from questream.domain import format_cluster_id
 from questream.operations import Candidate
 from questream.records.events import ClusterEvent
 from questream.server.access import Role
+from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, find_clusters, levels_of
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
@@ -44,15 +46,22 @@ def list_clusters(
     sort: Order = Sort.SIZE,
     q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS)] = "",
     label: Annotated[str | None, Query(max_length=1000)] = None,
+    activity: Activity | None = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """The list."""
     if sort is ServedSort.MEANING and not q.strip():
         # The words were taken out of the form.
         sort = Sort.SIZE
-    found, next_cursor = find_clusters(scope, sort, q, label, _PAGE, cursor or None)
+    found, next_cursor = find_clusters(scope, sort, q, label, activity, _PAGE, cursor or None)
     catalogue = scope.services.catalogues.get(scope.namespace)
     here = f"/n/{scope.namespace}/clusters"
+
+    def listed(**changed: str | None) -> str:
+        """This list, but for what is changed."""
+        whole = {"sort": sort, "q": q or None, "label": label, "activity": activity, **changed}
+        return f"{here}?{urlencode({name: value for name, value in whole.items() if value is not None})}"
+
     return render(
         request,
         "clusters.html",
@@ -66,9 +75,12 @@ def list_clusters(
         sort=sort,
         q=q,
         label=label,
+        activity=activity,
+        activities=[one for one in ACTIVITIES if one],
+        listed=listed,
         similarities=found.similarities,
         is_first=not cursor,
-        next=next_cursor and link(here, sort=sort, q=q, cursor=next_cursor) + _label_part(label),
+        next=next_cursor and listed(cursor=next_cursor),
         here=here,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         done=told(request),
@@ -120,7 +132,3 @@ def _nearest(scope: Scope, cluster_id: int) -> list[Candidate] | None:
         return None
     known = {one.cluster_id: one for one in scope.services.store.states(scope.namespace, [n.cluster_id for n in found])}
     return [Candidate(known[one.cluster_id], one.similarity) for one in found if one.cluster_id in known]
-
-
-def _label_part(label: str | None) -> str:
-    return "" if label is None else link("", label=label).replace("?", "&") if label else "&label="
