@@ -18,6 +18,7 @@ from questream.lab.bench.questions import table_encoder
 from questream.operations import By, Decisions
 from questream.store.protocol import ClusterUpdate, Committed, LedgerRow, PartitionBatch, Proposal, StoredLevels
 from questream.store.reference.store import MemoryStore
+from tests.kit.counted import counted, decision
 from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, encoder_of, store_with, vectors_of, with_tokens
 
 LEVELS = "/api/v1/namespaces/shop/levels"
@@ -226,7 +227,32 @@ def test_a_viewer_is_shown_no_form_of_names(shop: MemoryStore, tmp_path: Path) -
     settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
     client = client_of(shop, settings, peer="10.0.0.1")
     assert "/n/shop/levels/i1" not in client.get("/n/shop/levels", headers=bearer(tokens["vera"])).text
-    assert client.get("/n/shop/levels/i1", headers=bearer(tokens["vera"])).status_code == 403
+    page = client.get("/n/shop/levels/i1", headers=bearer(tokens["vera"]))
+    assert (page.status_code, "<form" in page.text.partition("<main")[2]) == (200, False)
+    assert 'href="/n/shop/clusters/c2"' in page.text
+    assert client.post("/n/shop/levels/i1", headers=bearer(tokens["vera"])).status_code in (403, 415)
+    assert shop.operations("shop", 9) == []
+
+
+def test_one_level_is_shown_flat_with_the_questions_of_its_clusters_by_day(shop: MemoryStore) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    volumes = counted((decision(at, now_ms, f"c{one}") for at, one in enumerate((1, 1, 2, 3, 5))), now_ms)
+    client = client_of(shop, volumes=volumes)
+    intents = client.get("/n/shop/levels?level=intent").text
+    rows = [row.partition("</tr>")[0] for row in intents.split("<tr data-row>")[1:]]
+    assert [re.search(r'class="title[^"]*" href="([^"]*)"', row)[1] for row in rows] == [  # type: ignore[index]
+        "/n/shop/levels/i1",
+        "/n/shop/levels/i2",
+        "/n/shop/clusters/c5",
+    ]
+    assert ["3 questions in" in rows[0], "1 questions in" in rows[1], "1 questions in" in rows[2]] == [True] * 3
+    topics = client.get("/n/shop/levels?level=topic").text
+    assert topics.count("<tr data-row>") == 2
+    assert "4 questions in" in topics
+    tree = client.get("/n/shop/levels").text
+    assert "4 questions in" in tree
+    assert 'href="/n/shop/levels?level=topic"' in client.get("/n/shop/clusters").text
+    assert "No intents yet" in client.get("/n/empty/levels?level=intent").text
 
 
 def hidden(page: str, name: str) -> str:

@@ -121,10 +121,11 @@ class Scope:
         made = catalogues.made_name(self.namespace, state.cluster_id)
         return name_of(state, catalogues.vocabulary(self.namespace), made)
 
-    def volume_of(self, state: ClusterState) -> Volume | None:
-        """The questions of a cluster, and of what has become part of it, by day; None while they are being counted."""
-        merged = self.services.catalogues.get(self.namespace).merged_into(state.cluster_id)
-        return self.services.volumes.of(self.namespace, [state.cluster_id, *merged])
+    def volume_of(self, *states: ClusterState) -> Volume | None:
+        """The questions of clusters, and of what has become part of them, by day; None while they are being counted."""
+        catalogue = self.services.catalogues.get(self.namespace)
+        ids = [[state.cluster_id, *catalogue.merged_into(state.cluster_id)] for state in states]
+        return self.services.volumes.of(self.namespace, [number for of_state in ids for number in of_state])
 
     def activity_of(self, state: ClusterState, volume: Volume | None) -> Activity | None:
         """What a cluster is doing now."""

@@ -1,4 +1,4 @@
-"""The tree of topics, intents and clusters, and the form that names one of them."""
+"""The tree of topics, intents and clusters, those of one level, and a single one with the form that names it."""
 
 from __future__ import annotations
 
@@ -31,34 +31,42 @@ router = APIRouter()
 
 
 @router.get("/n/{namespace}/levels")
-def show_levels(request: Request, scope: InNamespace, skip: Annotated[int, Query(ge=0, le=100_000)] = 0) -> Response:
-    """Topics, the largest first, each with its intents, and these with their clusters."""
+def show_levels(
+    request: Request,
+    scope: InNamespace,
+    level: Level | None = None,
+    skip: Annotated[int, Query(ge=0, le=100_000)] = 0,
+) -> Response:
+    """Topics, the largest first, each with its intents, and these with their clusters; or those of one level alone."""
     communities = communities_of(scope)
-    topics = [] if communities is None else communities.of(Level.TOPIC)
+    topics, intents = ([] if communities is None else communities.of(one) for one in (Level.TOPIC, Level.INTENT))
+    found = intents if level is Level.INTENT else topics
     here = f"/n/{scope.namespace}/levels"
     return render(
         request,
         "levels.html",
         scope.login,
         scope,
-        topics=topics[skip : skip + _PAGE],
-        total=len(topics),
-        intents=0 if communities is None else len(communities.of(Level.INTENT)),
-        largest=topics[0].size if topics else 1,
+        level=level,
+        shown_here=found[skip : skip + _PAGE],
+        total=len(found),
+        topics=len(topics),
+        intents=len(intents),
+        largest=found[0].size if found else 1,
         most_intents=_INTENTS_SHOWN,
         most_clusters=_CLUSTERS_SHOWN,
         here=here,
         is_first=not skip,
-        next=link(here, skip=skip + _PAGE) if skip + _PAGE < len(topics) else None,
+        first=link(here, level=level),
+        next=link(here, level=level, skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         named=_named(request),
     )
 
 
 @router.get("/n/{namespace}/levels/{community_id}")
-def show_naming(request: Request, scope: InNamespace, community_id: str) -> Response:
-    """The form that names an intent or topic; an id that is no more leads to what it became."""
-    scope.require(Role.OPERATOR)
+def show_level(request: Request, scope: InNamespace, community_id: str) -> Response:
+    """The clusters of an intent or topic, and a form that names it; an id that is no more leads to what it became."""
     return _show_form(request, scope, show_community(scope, community_id).id, secrets.token_urlsafe(16))
 
 
@@ -92,6 +100,7 @@ def _show_form(request: Request, scope: Scope, name: str, id: str, status: int =
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_SHOWN,
         back=f"/n/{scope.namespace}/levels",
+        operates=scope.login.may(Role.OPERATOR, scope.namespace),
     )
 
 
