@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from questream.clustering.merging import Merge
-from questream.domain import ClusterState
+from questream.domain import ClusterState, NamespaceState
 from questream.errors import RecoveryNeeded
-from questream.store.protocol import Committed, Restored
+from questream.store.protocol import Committed, Restored, Stale
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
@@ -36,7 +36,8 @@ __all__ = ["client", "namespace", "store"]
 CLUSTER_FIELDS = ("members", "sum", "size", "revision", "created", "seen", "representative", "label", "joins")
 META_FIELDS = (
     *("seq", "next", "mean_questions", "mean_sum", "live", "live_seq", "dimension", "similarity", "threshold"),
-    *("layout", "outdated_count", "turns", "generation", "home", "linkage"),
+    *("layout", "outdated_count", "turns", "generation", "home", "linkage", "model", "revision", "rules", "settings"),
+    *("input_topic", "cluster_topic", "incarnation", "prepared_by", "operation_count", "operations_published"),
 )
 
 
@@ -44,7 +45,16 @@ def _spoilt(name: str, field: str) -> dict[str, Damage]:
     return {
         f"{name} {field} gone": lambda client, at: client.hdel(KEYS.named(at, name), field),
         f"{name} {field} is text": lambda client, at: client.hset(KEYS.named(at, name), field, "garbage"),
+        f"{name} {field} is no text": lambda client, at: client.hset(KEYS.named(at, name), field, b"\xff{garbage"),
     }
+
+
+def _all_fields(name: str) -> Damage:
+    def damage(client: Any, at: str) -> None:
+        key = KEYS.named(at, name)
+        client.hset(key, mapping=dict.fromkeys(client.hkeys(key), b"\xff{garbage"))
+
+    return damage
 
 
 def _ledger(at: str) -> str:
@@ -76,6 +86,9 @@ DAMAGES: dict[str, Damage] = {
     "cluster 3 has a size only": lambda client, at: client.hset(KEYS.cluster(at, 3), "size", "garbage"),
     "cluster 1 is merged into a text": lambda client, at: client.hset(KEYS.cluster(at, 1), "merged_into", "garbage"),
     "the log is of texts": lambda client, at: client.xadd(KEYS.of(at, "log"), {"moved": "garbage"}),
+    "nothing of meta is text": _all_fields("meta"),
+    "nothing of cluster 1 is text": _all_fields("cluster:1"),
+    "meta is a string": _string("meta"),
     "the log is a string": _string("log"),
     "a ledger ends with a text": lambda client, at: client.rpush(_ledger(at), "garbage"),
     "a ledger has no JSON": lambda client, at: client.rpush(_ledger(at), "3 3 {garbage}"),
@@ -115,6 +128,8 @@ def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:
 def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
     store: RedisStore, client: Any, namespace: str, damage: str
 ) -> None:
+    if damage in ("meta model is text", "meta revision is text"):
+        pytest.skip("that is another model: refused by its name")
     seq = create_two(store, namespace).seq
     told = list(store.clusters(namespace))
     kept = {key: client.dump(key) for key in client.keys(KEYS.named(namespace, "*"))}
@@ -128,15 +143,38 @@ def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
         _restore(store, namespace, told)
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_namespace_is_recovered_that_nobody_has_opened_since(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    told, whole = list(store.clusters(namespace)), store.namespace_state(namespace)
+    DAMAGES[damage](client, namespace)
+    with suppress(RecoveryNeeded):
+        store.store_epoch(namespace)
+    store.require_recovery(namespace)
+    _put_back(store, namespace, told, whole)
+    store.prepared_by(namespace)
+    store.topics(namespace)
+    store.open(namespace, IDENTITY)
+    assert store.store_epoch(namespace) is not None
+    assert isinstance(_calls(store, namespace, seq)[0](), Committed | Stale)
+
+
 def _restore(store: RedisStore, namespace: str, told: list[ClusterState]) -> None:
     """As recovery does: look at what stands, put back what is cut short, recover."""
     store.require_recovery(namespace)
     store.open(namespace, IDENTITY)
+    _put_back(store, namespace, told, None)
+
+
+def _put_back(store: RedisStore, namespace: str, told: list[ClusterState], whole: NamespaceState | None) -> None:
     token = store.begin_recovery(namespace)
     mended = store.mend(namespace, token, [1, 2], None)
     lost = [Restored(state, damaged=True) for state in told if state.cluster_id in mended.damaged]
     store.restore(namespace, token, lost)
-    store.recover(namespace, token, store.namespace_state(namespace), {("questions", 0): 2})
+    stored = store.namespace_state(namespace)
+    store.recover(namespace, token, whole or stored, {("questions", 0): 2})
     mirror = store.load(namespace)
     assert set(mirror.row_of) <= {1, 2, 3}
     for number in mirror.row_of:

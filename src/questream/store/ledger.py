@@ -174,7 +174,8 @@ def _read_unmatched(
 
 
 def _body(text: bytes) -> dict[str, Any]:
-    body: dict[str, Any] = orjson.loads(text)
+    # A text is never worth a decision: what is no UTF-8 in it is shown as such.
+    body: dict[str, Any] = orjson.loads(text.decode(errors="replace"))
     require_version(body.get("version"), "the ledger of the namespace")
     return body
 

@@ -96,14 +96,18 @@ class RedisCalls:
 
     def end_store_epoch(self, namespace: str) -> None:
         """As `require_recovery`, whatever is left of the namespace, and as far as this user may write."""
-        meta = self._keys.of(namespace, "meta")
         with suppress(redis.exceptions.NoPermissionError), translated():
-            try:
-                self._client.hdel(meta, "incarnation")
-            except redis.exceptions.ResponseError as error:
-                if "WRONGTYPE" not in str(error):
-                    raise
-                self._client.delete(meta)
+            self._drop_from_meta(namespace, "incarnation")
+
+    def _drop_from_meta(self, namespace: str, *fields: str) -> None:
+        """Take fields out of a namespace's meta, of which nothing is left where it is of another type."""
+        meta = self._keys.of(namespace, "meta")
+        try:
+            self._client.hdel(meta, *fields)
+        except redis.exceptions.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            self._client.delete(meta)
 
     def _call_on_names(self, call: Callable[..., Any], *args: str) -> Any:
         """The reply of a command on the set of namespaces, which begins anew where it is of another type."""

@@ -80,19 +80,19 @@ class RedisNamespaces(RedisCalls):
         refused = self._call_on_names(lambda key: self._scripts["admit"](keys=[key], args=[limit, *served]))
         return {name.decode() for name in refused}
 
-    @translated()
+    @on_namespace
     def prepared_by(self, namespace: str) -> str | None:
         found = self._client.hget(self._keys.of(namespace, "meta"), "prepared_by")
         return None if found is None else str(found.decode())
 
-    @translated()
+    @on_namespace
     def topics(self, namespace: str) -> StreamTopics:
         found = self._client.hmget(self._keys.of(namespace, "meta"), ["input_topic", "cluster_topic"])
         return StreamTopics(*((name or b"").decode() for name in found))
 
     @translated()
     def namespaces(self) -> list[str]:
-        return sorted(name.decode() for name in self._call_on_names(self._client.smembers))
+        return sorted(name.decode() for name in self._call_on_names(self._client.smembers) if is_utf8(name))
 
     @on_namespace
     def namespace_state(self, namespace: str) -> NamespaceState | None:

@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 
 from questream.domain import InFlight, NamespaceState
-from questream.errors import NamespaceHeld
+from questream.errors import NamespaceHeld, NamespaceRefused
 from questream.store.ledger import head_entry, parse_ledger
 from questream.store.protocol import Mended, Restored
 from questream.store.redis.calls import CHUNK, RedisCalls
 from questream.store.redis.codec import (
+    is_utf8,
     parse_in_flight,
     parse_noted_settings,
     parse_partition,
@@ -32,6 +33,7 @@ _ONE_EACH: tuple[Name, ...] = (
     *("log", "idle", "singletons", "aliases", "outbox", "operations", "operation_ids", "remains", "levels"),
     "names",
 )
+_TEXTS = ("model", "revision", "similarity", "linkage", "input_topic", "cluster_topic", "prepared_by")
 _STAYING = ("next", "operation_count", "home")
 
 
@@ -67,13 +69,8 @@ class RedisRecovery(RedisCalls):
     @translated()
     def heads(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
         wanted = list(partitions)
-        pipeline = self._client.pipeline(transaction=False)
-        for at in wanted:
-            pipeline.lrange(self._keys.ledger(namespace, *at), 0, -1)
-        return {
-            at: _readable_head(entries)
-            for at, entries in zip(wanted, pipeline.execute(raise_on_error=False) if wanted else [], strict=True)
-        }
+        found = zip(wanted, self._ledgers(namespace, wanted), strict=True)
+        return {at: parse_ledger(entries, "").head if _is_readable(entries) else -1 for at, entries in found}
 
     @translated()
     def in_flight(self, namespace: str, cluster_ids: Sequence[int]) -> dict[int, InFlight]:
@@ -92,6 +89,7 @@ class RedisRecovery(RedisCalls):
     @translated()
     def begin_recovery(self, namespace: str) -> str:
         self.require_rights(namespace)
+        self._drop_no_texts(namespace)
         token = self._scripts["begin_recovery"](keys=[self._keys.of(namespace, "meta")], args=[_nonce()])
         if token is None:
             raise NamespaceHeld(f"namespace {namespace!r} is being moved to another model")
@@ -168,7 +166,10 @@ class RedisRecovery(RedisCalls):
                 "rules": rules_text(whole.rules),
                 "rules_operation": whole.rules.operation,
             },
-            "heads": [[head, head_entry(head).decode()] for head in heads.values()],
+            "heads": [
+                [head, head_entry(head).decode(), not _is_readable(entries)]
+                for head, entries in zip(heads.values(), self._ledgers(namespace, heads), strict=True)
+            ],
             "floor": 1 + max(self._named_ids(namespace), default=0),
             "unpublished": list(unpublished),
         }
@@ -198,7 +199,24 @@ class RedisRecovery(RedisCalls):
 
     @translated()
     def require_recovery(self, namespace: str) -> None:
-        self._client.hdel(self._keys.of(namespace, "meta"), "incarnation", "settling", "held_until")
+        self._drop_from_meta(namespace, "incarnation", "settling", "held_until")
+
+    def _drop_no_texts(self, namespace: str) -> None:
+        """Take out of meta what is no text: recovery writes it anew, or the next to open the namespace."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.hmget(self._keys.of(namespace, "meta"), _TEXTS)
+        found = pipeline.execute(raise_on_error=False)[0]
+        # Of a key of another type nothing is left.
+        texts = found if isinstance(found, list) else []
+        if odd := [name for name, text in zip(_TEXTS, texts, strict=False) if text is not None and not is_utf8(text)]:
+            self._drop_from_meta(namespace, *odd)
+
+    def _ledgers(self, namespace: str, partitions: Iterable[tuple[str, int]]) -> list[Any]:
+        """The entries of each ledger, or the error of a key of another type."""
+        pipeline = self._client.pipeline(transaction=False)
+        for at in partitions:
+            pipeline.lrange(self._keys.ledger(namespace, *at), 0, -1)
+        return list(pipeline.execute(raise_on_error=False))
 
     def _named_ids(self, namespace: str) -> set[int]:
         """The ids that an index or the outbox names; an index of another type names none."""
@@ -243,12 +261,16 @@ class RedisRecovery(RedisCalls):
         return mended
 
 
-def _readable_head(entries: Any) -> int:
-    """The head of a ledger; -1 where there is none, or an entry cannot be read, for which recover.lua removes it."""
+def _is_readable(entries: Any) -> bool:
+    """Whether these are the entries of a ledger; recover.lua removes one of which any cannot be read."""
     try:
-        return parse_ledger(entries, "").head if isinstance(entries, list) else -1
-    except (LookupError, TypeError, ValueError):
-        return -1
+        parse_ledger(entries, "")
+    except NamespaceRefused:
+        # A later release reads it.
+        return True
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _nonce() -> str:

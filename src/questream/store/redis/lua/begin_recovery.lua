@@ -5,6 +5,7 @@
 -- Replies: the token of this memory, the same for all who recover it; false while somebody holds the namespace; error
 --          LEFT where the namespace has moved to another store for good
 local meta_key, nonce = KEYS[1], ARGV[1]
+if is_other('HEXISTS', meta_key, 'moved') then redis.call('DEL', meta_key) end
 if redis.call('HEXISTS', meta_key, 'moved') == 1 then return redis.error_reply('LEFT for another store') end
 -- A number that cannot be read is missing: what it was is put back.
 for _, field in ipairs({'seq', 'next', 'mean_questions', 'generation', 'dimension', 'live', 'live_seq', 'outdated_count', 'operation_count',
@@ -18,6 +19,9 @@ if mean_sum and #mean_sum ~= 4 * tonumber(redis.call('HGET', meta_key, 'dimensio
 end
 local rules = string.match(redis.call('HGET', meta_key, 'rules') or '0 ', '^%d+ (.*)$')
 if not rules or rules ~= '' and not pcall(cjson.decode, rules) then redis.call('HDEL', meta_key, 'rules') end
+-- Whose home cannot be read is as one that was emptied.
+local home = redis.call('HGET', meta_key, 'home')
+if home and not string.match(home, '^%d+ %w+ %w+') then redis.call('HDEL', meta_key, 'home') end
 local token = current(meta_key, 'settling')
 local held_until = redis.call('HGET', meta_key, 'held_until')
 if held_until then

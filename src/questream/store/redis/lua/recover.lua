@@ -2,29 +2,19 @@
 -- All mirrors are void by that: the log begins anew.
 -- KEYS: 1 meta, 2 log, 3 outbox, then P ledgers, then idle
 -- ARGV: 1 JSON {token, nonce, whole: false or {model, revision, similarity, linkage, dimension, threshold, next, questions,
---               seq, generation, rules, rules_operation: their text and the operation that set them}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry] * P],
+--               seq, generation, rules, rules_operation: their text and the operation that set them}, heads: [[offset up to which all is decided, or -1, as it stands in the ledger's entry, whether the ledger cannot be read] * P],
 --               floor: what the next number is at least, unpublished: [ids that the topic does not know as they stand]}, 2 mean sum
 -- Replies: 0 if somebody else has recovered it meanwhile, or its memory is another by now, else 1
 local meta_key, log_key, outbox_key, idle_key = KEYS[1], KEYS[2], KEYS[3], KEYS[#KEYS]
 local request, mean_sum = cjson.decode(ARGV[1]), ARGV[2]
 local function ledger_key(p) return KEYS[3 + p] end
 
-local function is_entry(text)
-  local body = string.match(text, '^%d+ %d+ ({.*})$')
-  local is_json, entry = pcall(cjson.decode, body or '')
-  if not is_json or type(entry.rows) ~= 'table' or type(entry.clusters) ~= 'table' then return false end
-  for _, row in pairs(entry.rows) do
-    if type(row) ~= 'table' or #row < 8 or not entry.clusters[as_text(tonumber(row[2]) or 0)] then return false end
-  end
-  return true
-end
-
 if current_store_epoch(meta_key) or current(meta_key, 'settling') ~= request.token then return 0 end
 for _, key in ipairs({outbox_key, idle_key}) do
   if is_other('ZCARD', key) then redis.call('DEL', key) end
 end
 for p = 1, #request.heads do
-  if is_other('LLEN', ledger_key(p)) then redis.call('DEL', ledger_key(p)) end
+  if request.heads[p][3] then redis.call('DEL', ledger_key(p)) end
 end
 local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'generation')
 local whole = request.whole
@@ -58,9 +48,6 @@ end
 redis.call('DEL', log_key)
 redis.call('HINCRBY', meta_key, 'seq', 1)
 for p, head in ipairs(request.heads) do
-  for _, entry in ipairs(redis.call('LRANGE', ledger_key(p), 0, -1)) do
-    if not is_entry(entry) then redis.call('DEL', ledger_key(p)) end
-  end
   local newest = redis.call('LINDEX', ledger_key(p), -1)
   if head[1] >= 0 and (not newest or tonumber(string.match(newest, '^%d+ (%d+) ')) < head[1]) then
     redis.call('RPUSH', ledger_key(p), head[2])
