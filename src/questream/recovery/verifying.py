@@ -139,8 +139,6 @@ def _compare(
 
 def _compare_levels(store: Store, namespace: str, held: _Held, of_topic: Published) -> Iterator[Difference]:
     published = of_topic.levels.whole() or StoredLevels()
-    if not published.version and not held.levels.version:
-        return
     if store.levels(namespace).version < published.version:
         yield Difference(
             namespace,

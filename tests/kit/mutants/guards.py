@@ -111,6 +111,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/unit/test_putting_back.py tests/unit/test_kept_members.py",
         *_RECOVERY,
     ),
+    "src/questream/recovery/verifying": ("tests/unit/test_verifying.py", "tests/integration/test_cli_recovery.py"),
     "src/questream/recovery": _RECOVERY,
     "src/questream/watch": (
         "tests/unit/test_events.py",
