@@ -58,6 +58,16 @@ _OPERATIONS = (
 _LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
 _NAMES = "tests/contract/test_store_names.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
+_STREAM = (
+    "tests/unit/test_backlog.py",
+    "tests/unit/test_commit_protocol.py",
+    "tests/integration/test_worker.py",
+    "tests/fault/test_late_word.py",
+    "tests/fault/test_rebalance.py",
+    "tests/fault/test_zombie.py",
+    *_STORE[1:],
+)
+_LEVEL_RUNS = ("tests/unit/test_level_runs.py", "tests/integration/test_levels.py")
 _RECOVERY = (
     "tests/unit/test_published.py tests/contract/test_redis_homes.py",
     "tests/contract/test_recovery_lease.py -k redis",
@@ -78,21 +88,18 @@ SUITES: dict[str, tuple[str, ...]] = {
     **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels", "restore_levels")},
     f"{LUA}/write_names.lua": (_NAMES, *_STORE),
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
-    "src/questream/stream/levels.py": ("tests/unit/test_level_runs.py", "tests/integration/test_levels.py"),
+    "src/questream/stream/levels.py": _LEVEL_RUNS,
     "src/questream/stream/operations.py": (
         "tests/integration/test_operation_topic.py",
         "tests/fault/test_corrections.py",
     ),
     "src/questream/recovery/operation_topic.py": ("tests/integration/test_operation_topic.py",),
-    "src/questream/stream": (
-        "tests/unit/test_backlog.py",
-        "tests/unit/test_commit_protocol.py",
-        "tests/integration/test_worker.py",
-        "tests/fault/test_late_word.py",
-        "tests/fault/test_rebalance.py",
-        "tests/fault/test_zombie.py",
-        *_STORE[1:],
-    ),
+    # What waits beside decisions: operations and levels.
+    **{
+        f"src/questream/stream/{step}.py": (*_STREAM, "tests/integration/test_operation_topic.py", *_LEVEL_RUNS)
+        for step in ("publishing", "housekeeping")
+    },
+    "src/questream/stream": _STREAM,
     "src/questream/deciding": (
         "tests/unit/test_turns.py",
         "tests/unit/test_library.py",
@@ -111,6 +118,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/unit/test_putting_back.py tests/unit/test_kept_members.py",
         *_RECOVERY,
     ),
+    "src/questream/recovery/recover.py": ("tests/unit/test_recovering.py", *_RECOVERY),
     "src/questream/recovery/verifying": ("tests/unit/test_verifying.py", "tests/integration/test_cli_recovery.py"),
     "src/questream/recovery": _RECOVERY,
     "src/questream/watch": (
