@@ -7,9 +7,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from kafka.cluster import ClusterMetadata
+from kafka.errors import LeaderNotAvailableError
 
 from questream.broker.confluent import connect as confluent
 from questream.broker.kafka_python import connect as kafka_python
@@ -362,6 +364,24 @@ def test_a_join_that_ends_between_two_polls_is_not_begun_again(bed: Bed) -> None
         assert has_joined()
     assert listener.assignments == 1
     assert member.group_metadata().generation_id == generation
+
+
+def test_a_member_that_learns_late_of_its_topic_joins_once(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = ClusterMetadata.update_metadata
+    late = time.monotonic() + 2
+
+    def update_late(cluster: Any, metadata: Any) -> None:
+        for topic in metadata.topics:
+            if topic.name == bed.topic and time.monotonic() < late:
+                topic.error_code = LeaderNotAvailableError.errno
+        update(cluster, metadata)
+
+    monkeypatch.setattr(ClusterMetadata, "update_metadata", update_late)
+    listener = Listener()
+    member = bed.member(listener)
+    wait_until(lambda: polled(member) is not None and len(member.assignment()) == 2, "the member has both")
+    polled(member, 1)
+    assert listener.assignments == 1
 
 
 def test_what_was_paused_before_a_rebalance_is_read_after_it(bed: Bed) -> None:

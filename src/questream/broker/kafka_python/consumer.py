@@ -5,6 +5,7 @@ What it takes of memory is bounded: what is handed on at once, and what compress
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +23,8 @@ from questream.broker.port import GroupMetadata, Message, NextOffset, Offsets, P
 from questream.errors import KafkaUnavailable
 
 _MIB = 1024 * 1024
+# Of a topic that is not there the group is joined all the same.
+_LEARN_SECONDS = 5.0
 
 
 class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships no types
@@ -70,6 +73,21 @@ class RecordConsumer(KafkaConsumer):  # type: ignore[misc]  # kafka-python ships
             if assigned and assigned.position is not None and assigned.position.offset < before.offset:
                 self._out_of_range[partition] = before.offset
         return answer
+
+    def learn(self, topic: str) -> None:
+        """Wait until the partitions of a topic are known, for some seconds at most.
+
+        A member that joins before is given none by kafka-python, and has the whole group join again once it knows them.
+        """
+        deadline = time.monotonic() + _LEARN_SECONDS
+        while self._cluster.partitions_for_topic(topic) is None and (left := deadline - time.monotonic()) > 0:
+            try:
+                self._net.run(self._manager.wait_for, self._cluster.request_update(), ms(left))
+            except kafka_errors.RetriableError:
+                continue
+            except kafka_errors.KafkaError:
+                # What the next poll says as well.
+                return
 
     def poll(self, timeout_ms: int = 0, max_records: int | None = None, update_offsets: bool = True) -> Any:
         """As KafkaConsumer's, and a partition that is resumed gives again what it had when it was paused."""
@@ -137,6 +155,7 @@ class ConsumerAdapter:
     @translated()
     def subscribe(self, topic: str, listener: RebalanceListener) -> None:
         self._client.subscribe(topics=[topic], listener=_Listener(listener))
+        self._client.learn(topic)
 
     def assign(self, partitions: Collection[Partition]) -> None:
         self._client.assign(_all(partitions))

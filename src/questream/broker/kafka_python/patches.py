@@ -119,6 +119,12 @@ PATCHES = (
         "tests/contract/test_broker.py::test_a_join_that_ends_between_two_polls_is_not_begun_again",
     ),
     Patch(
+        "a member that joins before it knows its topic's partitions is given none, and joins again",
+        "kafka.cluster.ClusterMetadata.request_update",
+        "consumer",
+        "tests/contract/test_broker.py::test_a_member_that_learns_late_of_its_topic_joins_once",
+    ),
+    Patch(
         "how long a quota holds a producer back is known as an average alone",
         "kafka.net.connection.KafkaConnection._throttle_time",
         "producer",
