@@ -46,10 +46,9 @@ def test_sigterm_finishes_the_batch_in_hand_and_leaves(stream: Stream, tmp_path:
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(stream: Stream, tmp_path: Path) -> None:
-    # The first call tells the cluster topic what it may not know yet; batches follow, and others like the first.
-    frozen_publish = "publish:before:4:HANG"
+    frozen_publish = "publish-batch:before:2:HANG"
     with WorkerProcess(tmp_path, stream.overrides(), fault=frozen_publish) as worker, stream.decisions() as reader:
-        reader.until(32)
+        reader.until(1)
         wait_until(lambda: HANGS in worker.log.read_text(errors="replace"), "the worker hangs")
         worker.signal(signal.SIGTERM)
         with pytest.raises(AssertionError, match="did not end"):

@@ -5,7 +5,8 @@ The JSON: `settings` by dotted key; `hash_encoder`, whether tests/kit/vectors.py
 every commit and merge that the store accepted, or null;
 `clock`, a file with the seconds by which this process' clock is ahead, read again and again, or null;
 `fault`, or null: `POINT:WHEN:CALL:DEED`, such as `commit:after:3:KILL`, several between commas. At its CALL-th call,
-before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`.
+before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HANG. The points are those of `POINTS`;
+`publish-batch` is a `publish` of questions, where `publish` also counts those of states that wait.
 `store_paths`: by the URL of a path to a Redis, the URL of the Redis; the path counts as one of its addresses.
 `bug`, or null: one of tests/kit/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
 null: after how long the states that a dead worker did not publish are published by another.
@@ -48,6 +49,7 @@ HANGS = "the call hangs"
 POINTS: dict[str, tuple[Any, str]] = {
     "commit": (RedisStore, "commit"),
     "publish": (TransactionalPublisher, "publish"),
+    "publish-batch": (TransactionalPublisher, "publish"),
     "publish-at-least-once": (AtLeastOncePublisher, "publish"),
     "merge": (RedisStore, "merge"),
     "restore": (RedisStore, "restore"),
@@ -145,8 +147,11 @@ def build_in(fault: str, client: str = "kafka-python") -> None:
     original: Callable[..., Any] = getattr(owner, method)
     calls = itertools.count(1)
 
+    def counts(publisher: Any = None, records: Any = (), offsets: Any = None, *_: Any) -> bool:
+        return point != "publish-batch" or bool(offsets)
+
     def faulty(*args: Any, **kwargs: Any) -> Any:
-        due = next(calls) == int(call)
+        due = counts(*args) and next(calls) == int(call)
         if due and when == "before":
             do(deed)
         answer = original(*args, **kwargs)
