@@ -416,6 +416,22 @@ def test_a_turn_that_is_asked_for_again_and_again_ends_with_its_time(
     wait_until(lambda: turns() == ["other", "own"], "the turn of a worker that never commits is over")
 
 
+@pytest.mark.parametrize("by_commit", [False, True])
+def test_a_turn_lasts_as_long_as_it_is_asked_for(
+    store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch, by_commit: bool
+) -> None:
+    seq = create_two(store, namespace).seq
+    for module in ("redis.commits", "reference.store"):
+        monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 0.1)
+    if by_commit:
+        assert stale_turn(store, namespace, replace(late_in(1), turn_stretch=600), "slow") == "own"
+    else:
+        asked = AskedTurn(store.store_epoch(namespace) or "", seq, "slow", 600)
+        assert store.ask_turns({namespace: asked})[namespace] == Turn(Tail(seq, []), "own")
+    time.sleep(0.3)
+    assert asked_turn(store, namespace, seq, "bob").whose == "other"
+
+
 def test_a_batch_that_was_decided_before_ends_the_turn_of_its_worker(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     assert asked_turn(store, namespace, seq, "ada").whose == "own"

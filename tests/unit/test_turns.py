@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,19 @@ from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
 from questream.errors import Contended
-from questream.store.protocol import TURN_SECONDS, AskedTurn, Identity, StoreError, Turn
+from questream.store.protocol import (
+    TURN_SECONDS,
+    AskedTurn,
+    Committed,
+    Identity,
+    Proposal,
+    Replayed,
+    Stale,
+    StoreError,
+    Turn,
+)
 from questream.store.reference.store import MemoryStore
+from tests.contract.test_store import batch, creation, proposal, row
 
 NAMESPACE, DIMENSION = "shop", 64
 RULES = Rules(threshold=0.9, merge_threshold=0.99, similarity="cosine", judge_features=False)
@@ -155,3 +167,30 @@ def test_a_wait_for_a_turn_has_an_end(store: Store, clock: Clock, workers: tuple
         workers[0].decide()
     clock.stands = False
     assert workers[0].decide() == 0
+
+
+class PressedStore(Store):
+    """A store that a worker's proposals reach late: while they are on their way, another opens a cluster if it may."""
+
+    late_seconds = 0.0
+
+    def commit(self, proposals: Mapping[str, Proposal]) -> dict[str, Committed | Stale | Replayed | StoreError]:
+        self._clock.sleep(self.late_seconds)  # type: ignore[attr-defined]  # the clock of these tests
+        whole = self.namespace_state(NAMESPACE)
+        if whole is not None and self.late_seconds:
+            number = whole.next_cluster
+            opening = proposal(
+                creation(number, np.eye(DIMENSION, dtype=np.float32)[-1]),
+                rows=batch(row(number, number, created=True), partition=9),
+                seq=whole.seq,
+            )
+            super().commit({NAMESPACE: replace(opening, store_epoch=self.store_epoch(NAMESPACE) or "")})
+        return super().commit(proposals)
+
+
+def test_a_worker_that_is_slower_than_a_turn_lasts_commits_too(clock: Clock) -> None:
+    store = PressedStore(clock)
+    one = Worker(store, clock, 0, iter(np.eye(DIMENSION, dtype=np.float32)[:, None]))
+    one.decide()
+    store.late_seconds = 1.5 * TURN_SECONDS
+    assert one.decide() < 10

@@ -246,6 +246,7 @@ class Clusterer:
             decided_at=int(self._clock() * 1000),
             keep_texts=self._keep_texts,
             turn=self._turns.token(batch.namespace),
+            turn_stretch=self._turns.stretch(batch.namespace),
             routing_precision=config.rules.routing_precision,
         )
 
@@ -253,6 +254,8 @@ class Clusterer:
         """Others came first: follow them, and score anew what they moved."""
         batch = attempt.batch
         batch.stale_retries += 1
+        if attempt.turn == "own":
+            self._turns.note_lapsed(batch.namespace)
         attempt.turn = reply.turn
         # A wait for another worker's turn is no loss.
         attempt.losses += reply.turn != "other"

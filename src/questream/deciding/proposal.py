@@ -77,6 +77,7 @@ def propose(
     decided_at: int,
     keep_texts: bool,
     turn: str = "",
+    turn_stretch: int = 1,
     routing_precision: float | None = None,
 ) -> Proposal:
     """The batch as the store takes it; `rows` are those of the arrivals, in their order.
@@ -124,6 +125,7 @@ def propose(
         threshold=threshold,
         decided_at=decided_at,
         turn=turn,
+        turn_stretch=turn_stretch,
         routing_precision=routing_precision,
     )
 

@@ -16,6 +16,9 @@ from questream.store.protocol import AskedTurn, Store, StoreError, Turn
 # So many more refusals than batches for which nothing of the log was missed.
 _REFUSALS_BEFORE_A_TURN = 2
 _REFUSALS_NOTED = 6
+# So many times as long a turn may get for a worker whose turns end before it is through. One that dies holds up the
+# others for that time.
+_LONGEST_STRETCH = 8
 
 
 class Turns:
@@ -25,29 +28,42 @@ class Turns:
         self._store = store
         self._token = uuid.uuid4().hex[:12]
         self._refusals: dict[str, int] = {}
+        self._stretches: dict[str, int] = {}
 
     def let_go(self, namespace: str) -> None:
         """Forget how often others came first."""
         self._refusals.pop(namespace, None)
+        self._stretches.pop(namespace, None)
 
     def note_refused(self, namespace: str) -> None:
         """Others came first."""
         self._refusals[namespace] = min(_REFUSALS_NOTED, self._refusals.get(namespace, 0) + 1)
+
+    def note_lapsed(self, namespace: str) -> None:
+        """Others came first in a turn of this worker, which ended before its batch was there: the next is longer."""
+        self._stretches[namespace] = min(_LONGEST_STRETCH, 2 * self.stretch(namespace))
 
     def note_committed(self, namespace: str, missed_changes: int) -> None:
         """A batch was committed, for which so much of the log had been missed."""
         if not missed_changes and namespace in self._refusals:
             self._refusals[namespace] -= 1
             if not self._refusals[namespace]:
-                del self._refusals[namespace]
+                self.let_go(namespace)
 
     def token(self, namespace: str) -> str:
         """What a proposal asks for a turn with; empty where none is needed."""
         return self._token if self._refusals.get(namespace, 0) >= _REFUSALS_BEFORE_A_TURN else ""
 
+    def stretch(self, namespace: str) -> int:
+        """How many times TURN_SECONDS a turn is to last."""
+        return self._stretches.get(namespace, 1)
+
     def ask(self, mirrors: Sequence[tuple[str, Mirror]]) -> Mapping[str, Turn | StoreError]:
         """Stand in line in these namespaces, which stand as their mirrors do, in one round trip."""
         if not mirrors:
             return {}
-        asked = {namespace: AskedTurn(mirror.store_epoch, mirror.seq, self._token) for namespace, mirror in mirrors}
+        asked = {
+            namespace: AskedTurn(mirror.store_epoch, mirror.seq, self._token, self.stretch(namespace))
+            for namespace, mirror in mirrors
+        }
         return self._store.ask_turns(asked)

@@ -122,8 +122,8 @@ class Proposal:
     """A micro-batch of one namespace, decided against the mirror at `seq` of a store epoch of the namespace.
 
     `model` is the one that its vectors are of, `decided_at` in ms since the epoch. `turn`, a token of the worker
-    without spaces, asks for a turn should the batch be stale: see Stale. A question with a confidence of less than
-    `routing_precision` has a suggested route alone.
+    without spaces, asks for a turn of `turn_stretch` times TURN_SECONDS should the batch be stale: see Stale. A
+    question with a confidence of less than `routing_precision` has a suggested route alone.
     """
 
     store_epoch: str
@@ -135,6 +135,7 @@ class Proposal:
     threshold: float
     decided_at: int
     turn: str = ""
+    turn_stretch: int = 1
     routing_precision: float | None = None
 
     @property
@@ -249,8 +250,8 @@ class Committed:
 class Stale:
     """Nothing happened: the clusters moved on, or it is another's turn. Apply `missed`, decide again.
 
-    Workers that ask for a turn get one each, in the order they asked and for TURN_SECONDS at most: until its batch is
-    committed nobody else's moves the log. `turn` is whose it is now.
+    Workers that ask for a turn get one each, in the order they asked and for as long as they ask for at most: until its
+    batch is committed nobody else's moves the log. `turn` is whose it is now.
     """
 
     missed: Tail
@@ -259,11 +260,15 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class AskedTurn:
-    """A worker's question for a turn: it stands at `seq` of a store epoch. `token` is a text without spaces."""
+    """A worker's question for a turn of `stretch` times TURN_SECONDS: it stands at `seq` of a store epoch.
+
+    `token` is a text without spaces.
+    """
 
     store_epoch: str
     seq: int
     token: str
+    stretch: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class RedisCommits(RedisCalls):
             ScriptCall(
                 script,
                 [self._keys.of(namespace, name) for name in ("meta", "log")],
-                [one.store_epoch, one.seq, one.token, turn_ms],
+                [one.store_epoch, one.seq, one.token, one.stretch * turn_ms],
             )
             for namespace, one in asked.items()
         ]
@@ -182,7 +182,7 @@ class RedisCommits(RedisCalls):
             "members_kept": KEPT_OF_A_KIND,
             "unmatched": proposal.has_unmatched,
             "turn": proposal.turn,
-            "turn_ms": int(TURN_SECONDS * 1000),
+            "turn_ms": int(proposal.turn_stretch * TURN_SECONDS * 1000),
             "partitions": [
                 [partition_name(b.topic, b.partition), b.first, b.last, b.prune_below, _joins(b, slots), b.head]
                 for b in proposal.partitions

@@ -365,7 +365,7 @@ class MemoryStore:
                 raise _lost(state, namespace)
             needs_turn = proposal.moves_log or proposal.has_unmatched
             if is_stale or (needs_turn and state.turns.first not in (None, proposal.turn)):
-                return Stale(missed, self._turn(state, proposal.turn))
+                return Stale(missed, self._turn(state, proposal.turn, proposal.turn_stretch))
             state.turns.end(proposal.turn)
             cluster_rows = {
                 update.cluster_id: self._touch(state, update, proposal) for update in proposal.cluster_updates
@@ -393,7 +393,7 @@ class MemoryStore:
             if asked.seq > state.seq:
                 raise _lost(state, namespace)
             state.turns.drop_late(self._clock())
-            return Turn(_tail(state, asked.seq), self._turn(state, asked.token))
+            return Turn(_tail(state, asked.seq), self._turn(state, asked.token, asked.stretch))
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         with self._lock:
@@ -1065,10 +1065,10 @@ class MemoryStore:
         except KeyError:
             raise StoreRefused(f"namespace {namespace!r} was never opened") from None
 
-    def _turn(self, state: _Namespace, token: str) -> Literal["own", "other", ""]:
+    def _turn(self, state: _Namespace, token: str, stretch: int) -> Literal["own", "other", ""]:
         """Whose turn it is, now that the worker of this token waits for one."""
         if token:
-            state.turns.wait(token, self._clock() + TURN_SECONDS)
+            state.turns.wait(token, self._clock() + stretch * TURN_SECONDS)
         if state.turns.first is None:
             return ""
         return "own" if state.turns.first == token else "other"
