@@ -327,6 +327,42 @@ def test_a_cluster_is_reached_by_its_topic_and_intent(site: Site, browser: Brows
             expect(intent.locator("summary .title", has_text="Cards")).to_have_count(1 if label else 0)
 
 
+def test_clusters_are_searched_by_meaning_and_shown_at_another_level(site: Site, browser: Browser) -> None:
+    text = "How many penguins fit into a phone box?"
+    with logged_in(site, browser, "anna") as page:
+        site.send(text)
+
+        def is_found() -> bool:
+            page.goto("/n/default/clusters")
+            page.get_by_label("Search clusters").fill("flightless birds in a telephone booth")
+            page.get_by_text("Meaning", exact=True).click()
+            expect(page).to_have_url(re.compile("sort=meaning"))
+            return page.locator("[data-row]").first.get_by_text("penguins").count() > 0
+
+        wait_until(is_found, "the model and the centroids are read, and the cluster is nearest")
+        page.get_by_role("link", name="New", exact=True).click()
+        expect(page).to_have_url(re.compile("sort=meaning.*activity=new"))
+        expect(page.locator("[data-row]").first).to_contain_text("penguins")
+        page.get_by_role("link", name="Intents", exact=True).click()
+        expect(page.get_by_role("link", name="Intents", exact=True)).to_have_attribute("aria-current", "true")
+
+
+def test_a_threshold_is_previewed_by_a_viewer_and_set_by_an_operator(site: Site, browser: Browser) -> None:
+    with logged_in(site, browser, "vera") as page:
+        page.get_by_role("link", name="Rules").click()
+        page.get_by_role("spinbutton").fill("0.5")
+        page.get_by_role("button", name="Preview").click()
+        expect(page.get_by_role("heading", name="What 0.500 would do")).to_be_visible()
+        expect(page.get_by_role("button", name="Set it")).to_have_count(0)
+    with logged_in(site, browser, "anna") as page:
+        page.goto("/n/default/rules?threshold=0.71")
+        page.get_by_role("button", name="Set it").click()
+        expect(page.get_by_role("status")).to_contain_text("The rule was set.")
+        wait_until(lambda: site.stream.store().rules("default").threshold == 0.71, "the rule is set")
+        page.get_by_role("button", name="Leave the threshold").click()
+        expect(page.get_by_text("People have set no rule")).to_be_visible()
+
+
 def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Browser) -> None:
     with logged_in(site, browser, "anna") as one, logged_in(site, browser, "ben") as other:
         for page in (one, other):
@@ -468,6 +504,11 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
     paths += [
         "/n/default/levels",
         f"/n/default/levels/{intent}",
+        "/n/default/levels?level=topic",
+        "/n/default/levels?level=intent",
+        "/n/default/clusters?sort=meaning&q=card",
+        "/n/default/clusters?activity=new&sort=activity",
+        "/n/default/rules?threshold=0.6",
         "/n/default/suggestions",
         "/n/default/events",
         "/n/default/live",

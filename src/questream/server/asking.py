@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -14,7 +14,7 @@ from questream.clustering.mirror import Mirror
 from questream.clustering.nearest import Neighbour, nearest_clusters, similarities
 from questream.clustering.rules import Rules
 from questream.deciding.config import rules_of
-from questream.domain import Matrix, NamespaceState
+from questream.domain import ClusterState, Matrix, NamespaceRules, NamespaceState
 from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
@@ -29,11 +29,12 @@ from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.tools.asking import question_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
+from questream.tools.rules import Effect, Values, effect_on
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
 
-# For suggestions: some seconds of a processor.
+# For suggestions and the effect of rules: some seconds of a processor.
 _MOST_PAIRS = 10_000_000
 
 
@@ -162,6 +163,20 @@ class Asking:
                     "run `questream suggestions list`",
                 )
             return find_suggestions(mirror, states, rules_in_use(whole, self._settings, {}), most)
+
+    def rules(self, namespace: str) -> Rules:
+        """The rules that a namespace clusters by, as far as the store and these settings tell. Needs no model."""
+        whole = self._store.namespace_state(namespace)
+        if whole is None:
+            raise Refused(HTTPStatus.NOT_FOUND, f"there is no namespace {namespace}")
+        return rules_in_use(whole, self._settings, {})
+
+    def effect(self, namespace: str, states: Collection[ClusterState], values: Values) -> Effect:
+        """What rules would do to the clusters. Needs no model. Raises Refused while the centroids are being read."""
+        now = self.rules(namespace)
+        with self._mirrors.of(namespace) as mirror:
+            then = now.in_force(NamespaceRules.of(mirror.rules.values() | values))
+            return effect_on(mirror, states, now, then, _MOST_PAIRS)
 
     def _load(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from questream.clustering.kept_members import KeptMembers
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.domain import NAMES_OF_RULES, NamespaceRules, format_cluster_id
+from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, format_cluster_id
 from questream.errors import QuestreamError
 from questream.settings import Settings
 from questream.settings.tree import ClusterSettings, RoutingSettings
@@ -34,11 +34,13 @@ Values = dict[str, float | int | str | None]
 class Effect:
     """What a change of rules would do to the clusters as they stand.
 
-    `merges` are pairs that would be near enough then and are not now, the survivor of each first.
-    Of `kept_questions`, references that the clusters keep, `below` joined at a similarity that would not be enough.
+    `merges` are pairs that would be near enough then and are not now, the survivor of each first; each has one of the
+    `compared` largest clusters in it. Of `kept_questions`, references that the clusters keep, `below` joined at a
+    similarity that would not be enough.
     """
 
     clusters: int
+    compared: int
     merges: list[tuple[int, int]]
     kept_questions: int
     below: int
@@ -47,6 +49,7 @@ class Effect:
         """It in JSON, with five examples of merges."""
         return {
             "clusters": self.clusters,
+            "compared": self.compared,
             "would_merge": len(self.merges),
             "examples": [[format_cluster_id(one) for one in pair] for pair in self.merges[:_EXAMPLES]],
             "kept_questions": self.kept_questions,
@@ -94,26 +97,32 @@ def sources(rules: NamespaceRules, settings: Settings, noted: Mapping[str, Any])
 
 
 def effect_of(store: RedisStore, namespace: str, settings: Settings, values: Values) -> Effect:
-    """What the rules would do to the clusters of a namespace. Raises QuestreamError where there are too many."""
+    """What the rules would do to the clusters of a namespace, as `effect_on`. Raises QuestreamError without one."""
     whole = store.namespace_state(namespace)
     if whole is None:
         raise QuestreamError(
             f"there is no namespace {namespace!r}", "`questream namespaces list` shows those there are"
         )
     notes = store.noted_settings(namespace)
-    noted = settings_of(notes[0][2]) if notes else {}
-    now = rules_in_use(whole, settings, noted)
+    now = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
     then = now.in_force(NamespaceRules.of(whole.rules.values() | values))
-    mirror = store.load(namespace)
-    if mirror.count**2 > MOST_PAIRS:
-        raise QuestreamError(
-            f"{mirror.count:,} clusters are too many to compare each with each", "set the rules without --dry-run"
-        )
-    similarities = [found for state in store.summaries(namespace) for found in _similarities(state.kept_members)]
-    near = _merges(mirror, now)
+    return effect_on(store.load(namespace), list(store.summaries(namespace)), now, then, MOST_PAIRS)
+
+
+def effect_on(mirror: Mirror, states: Collection[ClusterState], now: Rules, then: Rules, most_pairs: int) -> Effect:
+    """What it would do to these clusters to decide by other rules.
+
+    As many of the largest clusters are compared with all others as `most_pairs` allow.
+    """
+    largest = sorted(states, key=lambda state: (-state.size, state.cluster_id))
+    compared = [state.cluster_id for state in largest if state.cluster_id in mirror.row_of]
+    compared = compared[: max(1, most_pairs // max(1, mirror.count))]
+    near, nearer = (_merges(mirror, compared, rules) for rules in (now, then))
+    similarities = [found for state in states for found in _similarities(state.kept_members)]
     return Effect(
         mirror.count,
-        [pair for pair in _merges(mirror, then) if pair not in near],
+        len(compared),
+        [pair for pair in nearer if pair not in near],
         len(similarities),
         sum(similarity < then.threshold for similarity in similarities),
     )
@@ -125,8 +134,8 @@ def _similarities(kept_members: str) -> list[float]:
     return [similarity for similarity in by_place.values() if similarity is not None]
 
 
-def _merges(mirror: Mirror, rules: Rules) -> dict[tuple[int, int], None]:
-    merges = propose_merges(mirror, sorted(mirror.row_of), rules, set())
+def _merges(mirror: Mirror, compared: Sequence[int], rules: Rules) -> dict[tuple[int, int], None]:
+    merges = propose_merges(mirror, sorted(compared), rules, set())
     return {(merge.survivor, merge.loser): None for merge in merges}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from questream.errors import QuestreamError
@@ -14,9 +14,9 @@ from questream.server.access import Role
 from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.problems import Refused
-from questream.server.services import InNamespace
+from questream.server.services import InNamespace, Scope
 from questream.tools.decisions import as_document
-from questream.tools.rules import read_rules
+from questream.tools.rules import Values, read_rules
 
 router = APIRouter(tags=["operations"])
 
@@ -58,6 +58,51 @@ class RulesRequest(BaseModel):
     id: OperationId = ""
     reason: Reason = ""
     dry_run: DryRun = False
+
+
+class InForce(BaseModel):
+    """What a namespace clusters by: rules that people set, else what its workers were last started with."""
+
+    threshold: float
+    merge_threshold: float
+    linkage: str
+
+
+class Effect(BaseModel):
+    """What rules would do to the clusters as they stand; `clusters` are all that there are.
+
+    `would_merge` counts pairs that would be near enough then and are not now, each with one of the `compared` largest
+    clusters in it; `examples` are five. Of `kept_questions`, references that clusters keep, so many joined at a
+    similarity that would not be enough: they stay where they are, and such as they open a cluster from then on.
+    """
+
+    in_force: InForce
+    clusters: int
+    compared: int
+    would_merge: int
+    examples: list[list[str]]
+    kept_questions: int
+    kept_questions_that_would_not_join: int
+
+
+def in_force(scope: Scope) -> InForce:
+    """The rules of a namespace."""
+    rules = scope.services.asking.rules(scope.namespace)
+    return InForce(threshold=rules.threshold, merge_threshold=rules.merge_threshold, linkage=rules.linkage)
+
+
+@router.get("/namespaces/{namespace}/rules/effect")
+def show_effect(
+    scope: InNamespace,
+    threshold: Annotated[Threshold | None, Query(description="The least similarity to join a cluster.")] = None,
+    merge_threshold: Annotated[Threshold | None, Query(description="The least at which clusters merge.")] = None,
+) -> Effect:
+    """What thresholds would do to the clusters as they stand; nothing is changed."""
+    asked = {"threshold": threshold, "merge_threshold": merge_threshold}
+    values: Values = {name: value for name, value in asked.items() if value is not None}
+    states = scope.services.catalogues.get(scope.namespace).states()
+    effect = scope.services.asking.effect(scope.namespace, states, values)
+    return Effect(in_force=in_force(scope), **effect.document())
 
 
 @router.get("/namespaces/{namespace}/rules")

@@ -14,6 +14,7 @@ from questream.server.pages import (
     letters,
     levels,
     live,
+    rules,
     suggestions,
 )
 from questream.server.pages.rendering import show_refusal
@@ -21,5 +22,5 @@ from questream.server.pages.rendering import show_refusal
 __all__ = ["router", "show_refusal"]
 
 router = APIRouter()
-for part in (entrance, clusters, levels, changes, suggestions, events, live, asking, letters, health):
+for part in (entrance, clusters, levels, changes, suggestions, events, live, asking, rules, letters, health):
     router.include_router(part.router)

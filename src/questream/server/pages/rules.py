@@ -1,0 +1,83 @@
+"""The rules of a namespace, what a threshold would do, and the form that sets it."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from questream.domain import ClusterState, parse_cluster_id
+from questream.errors import QuestreamError
+from questream.server.access import Role
+from questream.server.api.rules import (
+    Effect,
+    RulesRequest,
+    RulesToSet,
+    Threshold,
+    in_force,
+    set_rules,
+    show_effect,
+    show_rules,
+)
+from questream.server.pages.forms import Form, first
+from questream.server.pages.rendering import link, render
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, Scope
+
+router = APIRouter()
+
+
+@router.get("/n/{namespace}/rules")
+def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold | None, Query()] = None) -> Response:
+    """The rules in force, and beneath them what a threshold would do; nothing is changed."""
+    effect: Effect | None = None
+    refusal = None
+    try:
+        effect = None if threshold is None else show_effect(scope, threshold)
+    except Refused as error:
+        refusal = error
+    except QuestreamError as error:
+        refusal = Refused.by(error)
+    rules = show_rules(scope)
+    done = request.query_params.get("operation", "")
+    return render(
+        request,
+        "rules.html",
+        scope.login,
+        scope,
+        refusal.status if refusal else HTTPStatus.OK,
+        in_force=in_force(scope),
+        rules=rules.rules,
+        set_by=rules.operation,
+        threshold=threshold,
+        effect=effect,
+        pairs=[] if effect is None else _pairs(scope, effect),
+        refusal=refusal,
+        id=secrets.token_urlsafe(16),
+        operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        done=done if done.isdigit() and len(done) < 16 else None,
+    )
+
+
+@router.post("/n/{namespace}/rules")
+def change(scope: InNamespace, fields: Form) -> Response:
+    """Set the threshold, for all workers of the namespace at once; an empty one is as their settings say."""
+    scope.require(Role.OPERATOR)
+    try:
+        typed = first(fields, "threshold")
+        rules = RulesToSet(threshold=float(typed) if typed else None)
+    except ValueError:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
+    asked = RulesRequest(rules=rules, reason=first(fields, "reason")[:1000], id=first(fields, "id")[:64])
+    done = set_rules(scope, asked)
+    return RedirectResponse(link(f"/n/{scope.namespace}/rules", operation=done.operation), HTTPStatus.SEE_OTHER)
+
+
+def _pairs(scope: Scope, effect: Effect) -> list[list[ClusterState]]:
+    """The examples of clusters that would merge, as they stand."""
+    catalogue = scope.services.catalogues.get(scope.namespace)
+    found = [[catalogue.get(parse_cluster_id(one)) for one in pair] for pair in effect.examples]
+    return [[state for state in pair if state] for pair in found if all(pair)]
