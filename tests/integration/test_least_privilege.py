@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +33,13 @@ from questream.deciding.config import namespace_config
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Source
-from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, StoreRefused, StoreUnavailable
+from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, RecoveryNeeded, StoreRefused, StoreUnavailable
+from questream.operations import By, Decisions
 from questream.settings import RedisSettings, Settings, WebhookSettings
+from questream.settings.tree import DEFAULT_PREFIX
+from questream.store.protocol import Restored
 from questream.store.redis.client import connect_redis
+from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from questream.stream.worker import Worker
@@ -46,12 +51,13 @@ from tests.kit.servers import RedisCluster, SecuredKafka, SecuredRedis, Topics
 from tests.kit.servers.kafka.secured import PASSWORD, USER, scram_options
 from tests.kit.store_calls import confirm_one
 from tests.kit.stream import Stream, assert_one_decision_each, question, running_worker, send, wait_until
-from tests.kit.vectors import hash_encoder, hash_vector
+from tests.kit.vectors import DIMENSION, hash_encoder, hash_vector
 from tests.kit.watching import decided
 from tests.unit.test_events import MINUTE_MS, after, steady
 
 DOCS = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROW = re.compile(r"^\| ([a-z -]+) \| ([A-Z_]+) \| ([a-z-]+) \| `([^`]+)` \|", re.MULTILINE)
+KEYS = Keys(DEFAULT_PREFIX)
 REDIS_PASSWORD = "redis-pw-0815-of-the-user"
 OWN_TOPICS = Topics(
     *("questions", "question-clusters", "clusters", "questions-dead-letters", "cluster-events", "cluster-operations"),
@@ -396,6 +402,23 @@ def test_a_redis_user_needs_each_of_the_listed_commands_and_is_told_which_is_mis
             uses(authority, become(secured_redis, user, "resetkeys", "~other:*"))
 
 
+def test_operations_that_wait_to_be_published_outlive_a_recovery_with_the_listed_rights(
+    secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    with secured_redis.client() as client:
+        client.flushdb()
+    store = store_at(become(secured_redis, "questream-worker"), secured_kafka.authority.certificate)
+    ask_all_of(store)
+    recover(store, "least-privilege")
+    decisions = Decisions(store, "least-privilege", By("ann"))
+    published, waiting = (decisions.commit(deed(1)) for deed in (decisions.pin, decisions.mute))
+    store.require_recovery("least-privilege")
+    token = store.begin_recovery("least-privilege")
+    store.restore_operations("least-privilege", token, [published], published.number)
+    store.recover("least-privilege", token, None, {})
+    assert store.operations("least-privilege", 10) == [waiting, published]
+
+
 def test_a_cluster_takes_the_two_rights_more_that_are_listed(redis_cluster: RedisCluster) -> None:
     rules = [rule.replace("PASSWORD", REDIS_PASSWORD) for rule in REDIS_USERS["questream-worker"]]
     (more,) = re.findall(r'mode = "cluster"` also `([^`]+)`', DOCS)
@@ -426,3 +449,33 @@ def test_a_right_that_is_missing_leaves_nothing_half_done(
         with pytest.raises(StoreRefused, match="XTRIM"):
             as_a_worker(authority, url)
         assert client.keys("*") == []
+
+
+def test_rights_that_are_taken_away_while_it_runs_delete_nothing(
+    secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    name = "least-privilege"
+    with secured_redis.client() as client:
+        client.flushdb()
+        store = store_at(become(secured_redis, "questream-worker"), secured_kafka.authority.certificate)
+        ask_all_of(store)
+        recover(store, name)
+        decisions = Decisions(store, name, By("ann"))
+        pinned = decisions.commit(decisions.pin(1))
+        states, before = store.states(name, [1, 2]), set(client.keys("*"))
+        assert {KEYS.of(name, key) for key in ("operations", "operation_ids", "idle", "outbox")} <= before
+        for rule in commands_of("questream-worker"):
+            become(secured_redis, "questream-worker")
+            store.require_recovery(name)
+            token = store.begin_recovery(name)
+            become(secured_redis, "questream-worker", f"-{rule.removeprefix('+')}")
+            for call in (
+                partial(store.mend, name, token, [1, 2], DIMENSION),
+                partial(store.restore, name, token, list(map(Restored, states))),
+                partial(store.restore_operations, name, token, [pinned], 1),
+                partial(store.recover, name, token, None, {("t", 0): 1}),
+                partial(decisions.commit, decisions.mute(2)),
+            ):
+                with suppress(StoreRefused, RecoveryNeeded):
+                    call()
+            assert set(client.keys("*")) >= before, rule

@@ -192,15 +192,20 @@ class Operator:
         ended = next((name for name, left in self._known_only.items() if left <= 0), None)
         if ended is not None:
             namespace, kind = ended, "open"
-        live = self._newest(store, namespace)
-        if kind == "open":
-            plan: Plan | None = self._open(namespace)
-        elif kind == "unmerge":
-            plan = self._unmerge(store, namespace)
-        else:
-            plan = _KINDS[kind](self, namespace, live) if len(live) > 1 else None
+        plan = None
+        # Between two looks the store may have lost what the first one saw.
+        with contextlib.suppress(KeyError):
+            plan = self._plan(store, namespace, kind)
         if plan is not None:
             self._attempt(store, Attempt(namespace, kind, plan))
+
+    def _plan(self, store: Store, namespace: str, kind: str) -> Plan | None:
+        live = self._newest(store, namespace)
+        if kind == "open":
+            return self._open(namespace)
+        if kind == "unmerge":
+            return self._unmerge(store, namespace)
+        return _KINDS[kind](self, namespace, live) if len(live) > 1 else None
 
     def _attempt(self, store: Store, attempt: Attempt) -> None:
         """Have it done; where the store does not answer it may have been done, and is asked for again."""

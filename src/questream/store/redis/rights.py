@@ -10,7 +10,7 @@ from typing import Any
 from questream.errors import Problem, StoreRefused
 from questream.store.redis.keys import Keys
 
-_CALL = re.compile(r"redis\.p?call\('([A-Z]+)'")
+_CALL = re.compile(r"(?:redis\.p?call|is_other)\('([A-Z]+)'")
 _NAMED = re.compile(r"'([a-z|_-]+)' command")
 
 

@@ -16,7 +16,7 @@ end
 
 local function score(key, id)
   local found = redis.pcall('ZSCORE', key, id)
-  return type(found) ~= 'table' and found
+  return not (type(found) == 'table' and is_other('ZSCORE', key, id)) and found
 end
 
 local function place(index, id, wanted)
@@ -32,6 +32,7 @@ for i = 5, #KEYS do
   local cluster_key, id = KEYS[i], ARGV[i - 2]
   local known = redis.pcall('HMGET', cluster_key, 'revision', 'size', 'members', 'created', 'seen', 'merged_into', 'retired',
     'joins')
+  known.err = known.err and is_other('HMGET', cluster_key, 'revision')
   local exists = known.err or known[1] or known[2] or known[3] or known[4] or known[5] or known[6] or known[7]
   local revision, seen = tonumber(known[1] or nil), tonumber(known[5] or nil)
   local whole = is_number(known[1]) and is_number(known[2]) and is_number(known[4]) and is_number(known[5])

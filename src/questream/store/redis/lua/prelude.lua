@@ -30,9 +30,12 @@ local function lost(what)
 end
 
 -- Whether a key is of another type than the one of this command, which changes nothing.
+-- Any other error says nothing of the type, and is the script's: of a command that is denied, nothing may be deleted.
 local function is_other(command, key, ...)
   local reply = redis.pcall(command, key, ...)
-  return type(reply) == 'table' and reply.err ~= nil
+  if type(reply) ~= 'table' or not reply.err then return false end
+  if not string.find(reply.err, 'WRONGTYPE', 1, true) then redis.call(command, key, ...) end
+  return true
 end
 
 -- A whole number as text: Lua's own form of a large one is 1e+15.
@@ -68,12 +71,6 @@ end
 
 -- The number of the operation that set the rules of a namespace, of the field `rules` of its meta; 0 where none has.
 local function rules_operation(text) return tonumber(string.match(text or '', '^(%d+) ') or 0) end
-
--- An operation that is known by what it left has a number that is never given again.
-local function raise_operation_count(meta_key, number)
-  local count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
-  if number > count then redis.call('HSET', meta_key, 'operation_count', as_text(number)) end
-end
 
 -- The number of the last operation that named intents or topics, of the field `named` of the levels; 0 where none has, nil
 -- where it cannot be read.

@@ -12,7 +12,7 @@ local holder = string.match(redis.call('HGET', meta_key, 'operation_claim') or '
 local recovers = not store_epoch and current(meta_key, 'settling') == token
 if not recovers and not (store_epoch and holder == token) then return false end
 for _, key in ipairs({operations_key, ids_key}) do
-  if is_other('HLEN', key) then redis.call('DEL', key) end
+  if is_other('HEXISTS', key, '') then redis.call('DEL', key) end
 end
 local known_count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
 local count, restored, displaced = math.max(known_count, newest), 0, {}

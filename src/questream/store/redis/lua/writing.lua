@@ -102,6 +102,12 @@ local function require_zsets(...)
   for _, key in ipairs({...}) do redis.call('ZCARD', key) end
 end
 
+-- An operation that is known by what it left has a number that is never given again.
+local function raise_operation_count(meta_key, number)
+  local count = tonumber(redis.call('HGET', meta_key, 'operation_count') or 0) or 0
+  if number > count then redis.call('HSET', meta_key, 'operation_count', as_text(number)) end
+end
+
 -- The fields that `is_whole` looks at, and those of the standing of a cluster that commits and merges reply with.
 local WHOLE = {'members', 'size', 'revision', 'created', 'seen', 'joins'}
 local STANDING = {'size', 'revision', 'label', 'route', 'created', 'seen', 'representative', 'joins', 'absorbed',
