@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import redis
 
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer
 
 
-def test_pages_lists_and_decisions_are_measured_and_nothing_is_left(kafka: KafkaServer, redis_url: str) -> None:
+def test_pages_lists_and_decisions_are_measured_and_nothing_is_left(
+    kafka: KafkaServer, redis_url: str, minilm: Path
+) -> None:
     servers = ("--bootstrap-servers", kafka.bootstrap_servers, "--redis-url", redis_url)
-    ran = questream("bench", "serve", "--clusters", "60", "--dimension", "16", "--runs", "2", "--json", *servers)
+    ran = questream("bench", "serve", "--clusters", "60", "--runs", "2", "--json", f"--model.name={minilm}", *servers)
     assert ran.code == 0, ran.err
     told = ran.json
     assert told["clusters"] == 60
     assert told["resident_mib"] > 0
     kinds = {one["what"] for one in told["figures"]}
-    assert {"page: clusters", "list by growth", "search, a common word", "one cluster"} < kinds
+    assert {"page: clusters", "list by growth", "search, a common word", "search by meaning", "one cluster"} < kinds
     assert "a decision, from its sending on" in kinds
     assert all(one["median"] > 0 and one["runs"] == 2 for one in told["figures"])
     with redis.Redis.from_url(redis_url) as client:

@@ -18,7 +18,6 @@ def bench_serve(
     bootstrap_servers: BrokerOption = None,
     redis_url: RedisOption = None,
     clusters: Annotated[int, typer.Option(min=1, max=5_000_000, help="Clusters of the namespace.")] = 100_000,
-    dimension: Annotated[int, typer.Option(min=2, help="Dimension of the made-up vectors.")] = 384,
     runs: Annotated[int, typer.Option(min=2, max=10_000, help="Requests of each kind.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,7 +30,7 @@ def bench_serve(
 
     settings = bench_settings(config, set_, bootstrap_servers, redis_url)
     with progress() as announce, bench_servers(settings) as servers:
-        report = measure_serve(servers.settings, clusters, dimension, runs, announce)
+        report = measure_serve(servers.settings, clusters, runs, announce)
     if as_json:
         print_json(asdict(report))
         return

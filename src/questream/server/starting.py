@@ -20,6 +20,7 @@ from questream.server.board import EventBoard
 from questream.server.catalogues import Catalogues
 from questream.server.decisions import Decisions, Texts
 from questream.server.following import Follower, take_states
+from questream.server.heads import TimedHeads
 from questream.server.letters import LetterBox
 from questream.server.levels import StandingLevels
 from questream.server.limits import RateLimit
@@ -107,13 +108,13 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     return services, running
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C. Raises SettingsError where the address cannot be listened on."""
-    app = build(settings)
-    config = uvicorn.Config(
+def config_of(app: FastAPI, host: str, port: int) -> uvicorn.Config:
+    """How connections are served: so many at most, and none for ever."""
+    return uvicorn.Config(
         app,
-        settings.serve.host.strip("[]"),
-        settings.serve.port,
+        host,
+        port,
+        http=TimedHeads,
         log_config=None,
         access_log=False,
         # The peer's own address: identity headers are believed by it.
@@ -123,6 +124,11 @@ def serve(settings: Settings) -> None:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError where the address cannot be listened on."""
+    config = config_of(build(settings), settings.serve.host.strip("[]"), settings.serve.port)
     try:
         listening = config.bind_socket()
     except SystemExit:

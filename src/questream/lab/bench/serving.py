@@ -27,6 +27,7 @@ from questream.broker.port import Outgoing, Place
 from questream.clustering.second_look.features import features
 from questream.clustering.second_look.kept import pack
 from questream.embedded import start_tied
+from questream.encoder import load_encoder
 from questream.errors import QuestreamError
 from questream.events.detector import DetectedEvent
 from questream.lab.bench.machine import load_average
@@ -76,18 +77,22 @@ class ServeReport:
     figures: list[ServeFigures]
 
 
-def measure_serve(
-    settings: Settings, clusters: int, dimension: int, runs: int, announce: Callable[[str], None]
-) -> ServeReport:
-    """Fill a namespace, start a server over it, and ask. Raises what store and topics raise."""
+def measure_serve(settings: Settings, clusters: int, runs: int, announce: Callable[[str], None]) -> ServeReport:
+    """Fill a namespace of the settings' model, start a server over it, and ask.
+
+    Raises what store and topics raise, and ModelError where the model cannot be loaded.
+    """
+    encoder = load_encoder(settings.model)
+    identity = Identity(encoder.name, encoder.revision, encoder.dimension, "centred", "adaptive", 0.7)
     with own_stream(settings, 1) as own:
         store = open_store(own.redis)
         announce(f"filling a namespace with {clusters:,} clusters")
-        words = fill(store, own.clusters.namespace, clusters, dimension)
+        words = fill(store, own.clusters.namespace, clusters, identity)
         _publish_events(own, clusters)
         with _server(own) as server:
             announce("reading them into the server")
             read_seconds = server.wait_until_read()
+            server.wait_until_loaded()
             figures = []
             for what, paths in _requests(own.clusters.namespace, clusters, runs, words).items():
                 announce(what)
@@ -97,12 +102,12 @@ def measure_serve(
             return ServeReport(clusters, read_seconds, server.resident_mib(), load_average(), figures)
 
 
-def fill(store: Store, namespace: str, clusters: int, dimension: int) -> list[str]:
+def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> list[str]:
     """Clusters of 1 to 5,000 questions over 60 days, one in fifty labelled; returns words that stand in them."""
     random = np.random.default_rng(1)
     words = sorted({"".join(random.choice(list("bdfgklmnprst"), 2)) + "aeiou"[at % 5] + f"{'nlrs'[at % 4]}a{at:x}"
                     for at in range(_WORDS)})  # fmt: skip
-    store.open(namespace, Identity("bench", "1", dimension, "centred", "adaptive", 0.7))
+    store.open(namespace, identity)
     store.recover(namespace, store.begin_recovery(namespace), None, {})
     fresh = store.load(namespace)
     now, seq = int(time.time() * 1000), fresh.seq
@@ -111,7 +116,7 @@ def fill(store: Store, namespace: str, clusters: int, dimension: int) -> list[st
     chosen = np.minimum(random.zipf(1.2, (clusters, 7)), len(words)) - 1
     for first in range(0, clusters, _AT_ONCE):
         at_once = range(first, min(first + _AT_ONCE, clusters))
-        vectors = random.standard_normal((len(at_once), dimension)).astype(np.float32)
+        vectors = random.standard_normal((len(at_once), identity.dimension)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         updates = []
         for at, vector in zip(at_once, vectors, strict=True):
@@ -120,8 +125,8 @@ def fill(store: Store, namespace: str, clusters: int, dimension: int) -> list[st
             updates.append(
                 ClusterUpdate(at + 1, int(sizes[at]), 0, 1, vector, now - int(ages[at]), text, features=kept)
             )
-        mean = None if first else MeanUpdate(0, 1000, np.zeros(dimension, np.float32))
-        proposal = Proposal(fresh.store_epoch, seq, [], updates, mean, "bench", 0.7, now)
+        mean = None if first else MeanUpdate(0, 1000, np.zeros(identity.dimension, np.float32))
+        proposal = Proposal(fresh.store_epoch, seq, [], updates, mean, identity.model, 0.7, now)
         reply = store.commit({namespace: proposal})[namespace]
         if not isinstance(reply, Committed):
             raise QuestreamError(f"namespace {namespace!r} is in use by somebody else")
@@ -178,13 +183,17 @@ def _requests(namespace: str, clusters: int, runs: int, words: list[str]) -> dic
         "page: clusters by growth": f"{page}/clusters?sort=growth",
         "page: search": f"{page}/clusters?q={rare}",
         "page: new and spiking": f"{page}/events",
-        **{f"list by {sort}": f"{api}/clusters?sort={sort}" for sort in ("size", "new", "seen", "growth")},
+        **{f"list by {sort}": f"{api}/clusters?sort={sort}" for sort in ("size", "new", "seen", "growth", "activity")},
         "list of 200": f"{api}/clusters?limit=200",
         "list of a label": f"{api}/clusters?label=label+7",
         "list without a label": f"{api}/clusters?label=",
         "search, a common word": f"{api}/clusters?q={common}",
         "search, two words": f"{api}/clusters?q={common}+{rare}",
         "search, nothing found": f"{api}/clusters?q=nowhere",
+        "search by meaning": f"{api}/clusters?sort=meaning&q=money+back",
+        "page: search by meaning": f"{page}/clusters?sort=meaning&q=money+back",
+        "list of the quiet": f"{api}/clusters?activity=quiet",
+        "effect of a threshold": f"{api}/rules/effect?threshold=0.6",
         "events": f"{api}/events",
         "namespaces": "/api/v1/namespaces",
     }
@@ -209,10 +218,21 @@ class _Server:
         started = time.perf_counter()
         until = started + _START_SECONDS
         while time.perf_counter() < until:
-            if self._client.get(f"/api/v1/namespaces/{self._namespace}/clusters").status_code == 200:
+            if self._answers(""):
                 return time.perf_counter() - started
             time.sleep(0.2)
         raise QuestreamError("the server did not read the clusters")
+
+    def wait_until_loaded(self) -> None:
+        """Until model and centroids are there as well."""
+        until = time.perf_counter() + _START_SECONDS
+        while not self._answers("?sort=meaning&q=money"):
+            if time.perf_counter() > until:
+                raise QuestreamError("the server did not load model and centroids")
+            time.sleep(0.2)
+
+    def _answers(self, query: str) -> bool:
+        return self._client.get(f"/api/v1/namespaces/{self._namespace}/clusters{query}").status_code == 200
 
     def ask(self, what: str, paths: list[str]) -> ServeFigures:
         """Ask for all of these, one after the other."""
