@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from questream.broker.port import Message, Outgoing
-from questream.domain import Unread
 from questream.events.detector import Detector, EventRules
 from questream.records.events import event_document, read_event
 from questream.watch.counting import Counted
@@ -35,8 +34,6 @@ class ToldEvent(NamedTuple):
 def read_told(message: Message) -> ToldEvent | None:
     """A record of the topic of events; None, with a warning, for what is none."""
     try:
-        if isinstance(message.value, Unread):
-            raise ValueError
         event = read_event(message.value)
     except ValueError:
         place = {"partition": message.partition, "offset": message.offset}
