@@ -3,7 +3,7 @@
 The explorer walks the store in memory, so what it proves holds for Redis only as far as the two agree.
 `QUESTREAM_SEQUENCES` says how many sequences of calls are tried (`make machine`: 10,000), in parts that processes of
 pytest share out. Those of a long run are new ones each time; `SEED=7` repeats them. A sequence in which the two differ
-is made as short as it can be, which takes minutes, unless `QUESTREAM_AS_FOUND` is set.
+is made as short as it can be, which takes minutes, unless `QUESTREAM_TEST_AS_FOUND` is set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ASKED = os.environ.get("QUESTREAM_SEQUENCES")
 SEQUENCES = int(ASKED or "150")
 PART_SEQUENCES = 500
 STEPS = 25
-PHASES = [phase for phase in Phase if phase is not Phase.shrink or "QUESTREAM_AS_FOUND" not in os.environ]
+PHASES = [phase for phase in Phase if phase is not Phase.shrink or "QUESTREAM_TEST_AS_FOUND" not in os.environ]
 
 
 class Machine(Clusters, People, Beside):

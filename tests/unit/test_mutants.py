@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
 
-from tests.kit.mutants.guards import EQUIVALENT, SUITES, all_mutants
+import pytest
+
+from tests.kit.mutants.__main__ import _caught_by
+from tests.kit.mutants.guards import EQUIVALENT, SUITES, Mutant, all_mutants
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,3 +30,25 @@ def test_every_suite_that_may_catch_a_mutant_is_there() -> None:
     paths = {a for suites in SUITES.values() for suite in suites for a in suite.split() if a.startswith("tests/")}
     assert paths
     assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("test", ["assert is_guarded()", "assert True", "assert False"])
+def test_a_suite_that_fails_with_the_guard_too_catches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: str
+) -> None:
+    source = "def is_guarded():\n    return True\n"
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "guarded.py").write_text(source)
+    (tmp_path / "test_guarded.py").write_text(f"from guarded import is_guarded\n\ndef test_it():\n    {test}\n")
+    monkeypatch.setitem(SUITES, "src/guarded.py", ("test_guarded.py",))
+    start = source.index("True")
+    mutant = Mutant("guarded", "src/guarded.py", start, start + len("True"), "False")
+    trees: SimpleQueue[Path] = SimpleQueue()
+    trees.put(tmp_path)
+    if test == "assert False":
+        with pytest.raises(ValueError, match="fails without any mutant"):
+            _caught_by(mutant, trees, 1, set())
+    else:
+        caught = _caught_by(mutant, trees, 1, set())
+        assert caught == (None if test == "assert True" else "test_guarded.py::test_it")
+    assert (tmp_path / "src" / "guarded.py").read_text() == source

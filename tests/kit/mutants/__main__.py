@@ -10,7 +10,9 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -35,11 +37,12 @@ def main() -> None:
     known = _known(arguments.results)
     waiting = [mutant for mutant in mutants if mutant.name not in known]
     trees: SimpleQueue[Path] = SimpleQueue()
+    sound: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(arguments.jobs) as pool:
         for job in range(arguments.jobs):
             trees.put(Path(shutil.copytree(ROOT, Path(folder) / str(job), ignore=_LEFT_OUT, symlinks=True)))
         for mutant, caught in zip(
-            waiting, pool.map(lambda m: _caught_by(m, trees, arguments.suites), waiting), strict=True
+            waiting, pool.map(lambda m: _caught_by(m, trees, arguments.suites, sound), waiting), strict=True
         ):
             known[mutant.name] = caught
             sys.stdout.write(f"{'SURVIVED' if caught is None else 'caught'}  {mutant.name}  {caught or ''}\n")
@@ -72,26 +75,39 @@ def _known(results: Path) -> dict[str, str | None]:
     return {told["mutant"]: told["caught"] for told in map(json.loads, results.read_text().splitlines())}
 
 
-def _caught_by(mutant: Mutant, trees: SimpleQueue[Path], most_suites: int) -> str | None:
-    """The test that fails without the guard, or the suite that hangs; None if all pass."""
+def _caught_by(mutant: Mutant, trees: SimpleQueue[Path], most_suites: int, sound: set[str]) -> str | None:
+    """The test that fails without the guard, or the suite that hangs; None if all pass.
+
+    Raises ValueError where one fails with the guard, too. `sound` are the suites that do not.
+    """
     tree = trees.get()
-    path = tree / mutant.file
-    source = path.read_text()
     try:
-        path.write_text(mutant.applied(source))
         for suite in mutant.suites[:most_suites]:
-            caught = _failing(tree, suite)
+            with _mutated(tree / mutant.file, mutant):
+                caught = _failing(tree, suite)
             if caught is not None:
+                if suite not in sound and (fails := _failing(tree, suite)) is not None:
+                    raise ValueError(f"{fails} fails without any mutant, and catches none")
+                sound.add(suite)
                 return caught
         return None
     finally:
-        path.write_text(source)
         trees.put(tree)
+
+
+@contextmanager
+def _mutated(path: Path, mutant: Mutant) -> Iterator[None]:
+    source = path.read_text()
+    path.write_text(mutant.applied(source))
+    try:
+        yield
+    finally:
+        path.write_text(source)
 
 
 def _failing(tree: Path, suite: str) -> str | None:
     # The copy goes before the installed package. Nobody reads the shortest sequence of calls that a mutant fails in.
-    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "QUESTREAM_AS_FOUND": "1"}
+    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "QUESTREAM_TEST_AS_FOUND": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite.split()]
     try:
         ran = subprocess.run(
