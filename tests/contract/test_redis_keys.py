@@ -64,6 +64,13 @@ def test_every_key_and_field_is_told(store: RedisStore, namespace: str, client: 
             assert {field.decode().partition(":")[0] for field in client.hgetall(key)} <= told
 
 
+def test_a_name_that_is_taken_back_leaves_no_field(store: RedisStore, namespace: str, client: Any) -> None:
+    epoch = store.store_epoch(namespace) or ""
+    store.write_names(namespace, epoch, {1: MadeName("Cards", "model", 1, 3, "00")})
+    store.write_names(namespace, epoch, {1: None})
+    assert client.hkeys(f"{DEFAULT_PREFIX}:{{{namespace}}}:names") == [b"changes"]
+
+
 def test_of_a_deleted_namespace_three_fields_are_left(store: RedisStore, namespace: str, client: Any) -> None:
     use_everything(store, namespace)
     token = store.hold(namespace, store.store_epoch(namespace) or "", 60)

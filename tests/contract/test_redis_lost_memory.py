@@ -154,3 +154,36 @@ def test_a_cluster_that_is_not_there_or_cut_short_or_of_an_unsettled_namespace_g
     with pytest.raises(RecoveryNeeded):
         store.label(namespace, 2, "cards", None)
     assert not client.hexists(KEYS.cluster(namespace, 2), "label")
+
+
+ENTRIES = {
+    "no entry": "garbage",
+    "no JSON": "3 3 {garbage}",
+    "no rows": '3 3 {"rows":7,"clusters":{}}',
+    "a row that is none": '3 3 {"rows":[7],"clusters":{}}',
+    "a short row": '3 3 {"rows":[[3,1]],"clusters":{"1":[]}}',
+    "a row of another cluster": '3 3 {"rows":[[3,7,1,1,1,1,1,1]],"clusters":{"1":[]}}',
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_ledger_with_an_entry_that_cannot_be_read_begins_anew(
+    store: RedisStore, client: Any, namespace: str, entry: str
+) -> None:
+    create_two(store, namespace)
+    key = KEYS.ledger(namespace, "questions", 0)
+    client.rpush(key, ENTRIES[entry])
+    store.require_recovery(namespace)
+    store.recover(namespace, store.begin_recovery(namespace), None, {("questions", 0): 2})
+    assert client.llen(key) == 1
+    found = store.ledger(namespace, "questions", 0)
+    assert (found.head, found.decisions) == (2, {})
+
+
+def test_a_mean_that_has_lost_its_sum_is_learnt_anew(store: RedisStore, client: Any, namespace: str) -> None:
+    create_two(store, namespace)
+    assert store.load(namespace).mean_questions == 3
+    client.hdel(KEYS.of(namespace, "meta"), "mean_sum")
+    store.require_recovery(namespace)
+    recover(store, namespace)
+    assert store.load(namespace).mean_questions == 0
