@@ -202,3 +202,49 @@ def test_only_what_was_not_committed_when_memory_was_lost_may_be_decided_anew() 
         run = read_run(found, rules)
         assert run.decided[0, 1].number == expected
         assert bool([v for v in check_decisions_agree(run, rules) if "again" in str(v)]) is (expected == 1)
+
+
+def with_own(found: Evidence, threshold: float) -> Evidence:
+    """The same, and c1 was opened by people with a threshold of its own."""
+    states = [
+        replace(one, value=json.dumps({**json.loads(one.value or b""), "ruled": {"threshold": threshold}}).encode())
+        for one in found.cluster_states
+    ]
+    return replace(found, cluster_states=states)
+
+
+def told_anew(found: Evidence, offset: int, **fields: object) -> Evidence:
+    """The same, where a decision tells these."""
+    output = list(found.output)
+    output[offset] = replace(
+        output[offset], value=json.dumps(json.loads(output[offset].value or b"") | fields).encode()
+    )
+    return replace(found, output=output)
+
+
+def test_a_founder_is_a_twin_by_the_threshold_of_the_cluster_that_it_was_near() -> None:
+    earlier = [ASKED[0], ASKED[3], *ASKED[1:3], *ASKED[4:]]
+    assert twins(evidence(earlier))
+    judged = [told for told in twins(with_own(evidence(earlier), 0.99)) if "c2: was opened" in told]
+    assert not judged
+    far = [("a b c", 1, 0), ("a d e", 2, 9)]
+    assert not near("a d e", "a b c")
+    assert not twins(evidence(far))
+    assert twins(with_own(evidence(far), 0.05)) == ["NO_TWINS: default/c2: was opened within the threshold of c1"]
+
+
+@pytest.mark.parametrize(("own", "is_twin"), [(0.5, True), (0.8, False)])
+def test_a_runner_up_was_near_enough_by_its_own_threshold(own: float, is_twin: bool) -> None:
+    found = told_anew(evidence([("a b", 1, 0), ("c d", 2, 9)]), 1, runner_up={"cluster_id": "c1", "similarity": 0.55})
+    assert not twins(found)
+    assert bool(twins(with_own(found, own))) == is_twin
+    above = told_anew(found, 1, runner_up={"cluster_id": "c1", "similarity": 0.7})
+    assert bool(twins(with_own(above, own))) == is_twin
+
+
+def test_a_question_joins_a_cluster_with_a_threshold_of_its_own_at_that_alone() -> None:
+    found = evidence([("a b", 1, 0), ("a b", 1, 9)])
+    at_own = told_anew(found, 1, threshold=0.8, similarity=0.9)
+    assert not twins(with_own(at_own, 0.8))
+    assert twins(at_own) == ["NO_TWINS: default/c1: was decided at threshold 0.8"]
+    assert twins(with_own(found, 0.8)) == ["NO_TWINS: default/c1: was decided at threshold 0.6"]

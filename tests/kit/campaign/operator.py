@@ -346,7 +346,9 @@ class Operator:
         label, route = f"label-{name}", f"route-{name}"
         exemplar = Exemplar(new_names(1)[0], "must", pack_vector(vector))
         opened = OpenedCluster(1, vector, int(time.time() * 1000), b"", text)
-        leaves = [(Ruling(label, route, exemplars=(exemplar,)), opened)]
+        # Both sides of the namespace's, and none.
+        own = self._random.choice((None, *THRESHOLDS))
+        leaves = [(Ruling(label, route, exemplars=(exemplar,), threshold=own), opened)]
         return Plan(lambda by: by.open_intents(leaves, {}), naming=(label, route))
 
     def _unmerge(self, store: Store, namespace: str) -> Plan | None:

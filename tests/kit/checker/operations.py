@@ -42,6 +42,7 @@ class Ruled:
     resolved_size: int | None = None
     # The name of the question that people chose to stand for it.
     represented: str | None = None
+    threshold: float | None = None
 
     @property
     def bound(self) -> frozenset[str]:
@@ -161,6 +162,7 @@ def _ruled(told: Mapping[str, Any]) -> Ruled:
         muted=told.get("muted", False),
         resolved_size=told.get("resolved_size"),
         represented=(told.get("represented_by") or {}).get("name"),
+        threshold=told.get("threshold"),
     )
 
 

@@ -57,6 +57,8 @@ class State:
     operation: int = 0
     represented: str | None = None
     own: str | None = None
+    # The one that it has of its own.
+    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,7 @@ def _state(entry: Entry, number: int) -> State:
         operation=ruled.get("operation", 0),
         represented=chosen and chosen["name"],
         own=chosen["instead_of"] if chosen else told["representative"],
+        threshold=ruled.get("threshold"),
     )
 
 

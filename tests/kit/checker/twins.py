@@ -18,6 +18,7 @@ from tests.kit.checker.published import Decision, Run, State, Told, milliseconds
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.scores import Centroid, score
 from tests.kit.checker.stored import MeanMoved, Moved, Stored
+from tests.kit.checker.thresholds import Thresholds
 from tests.kit.checker.violation import Promise, Violation
 
 _TOLD_WITHIN_MS = 5_000
@@ -45,45 +46,50 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
     """Every founder stood below the threshold of every older cluster, and every other question at or above it."""
     for namespace in run.namespaces:
         decisions = run.decided_in(namespace)
-        yield from _check_published_scores(namespace, decisions, rules)
+        own = Thresholds(run, namespace)
+        yield from _check_published_scores(namespace, decisions, own, rules)
         if rules.embed is None:
             continue
         created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
         openings = Openings(run, namespace, decisions, rules)
         stored = run.evidence.stored.get(namespace) or Stored()
         opened = _opened_in_log(stored, created, openings, rules)
-        twins = dict(_twins_by_log(stored, created, opened, openings, rules))
+        twins = dict(_twins_by_log(stored, created, opened, openings, own, rules))
         told = run.told.get(namespace) or Told()
         for number in created.keys() - opened.keys():
-            older = _twin_by_topic(told, created[number], decisions, openings, rules)
+            older = _twin_by_topic(told, created[number], decisions, openings, own, rules)
             twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
 
 
-def _check_published_scores(namespace: str, decisions: Iterable[Decision], rules: Rules) -> Iterator[Violation]:
-    thresholds = [rules.threshold, *(one.threshold for one in rules.operated if one.namespace == namespace)]
+def _check_published_scores(
+    namespace: str, decisions: Iterable[Decision], own: Thresholds, rules: Rules
+) -> Iterator[Violation]:
+    usual = [rules.threshold, *(one.threshold for one in rules.operated if one.namespace == namespace)]
     for decision in decisions:
         subject = f"{namespace}/c{decision.number}"
-        if decision.outcome == "created" and decision.runner_up and _is_above(decision.runner_up[1], decision):
-            detail = f"was opened with c{decision.runner_up[0]} within the threshold"
-            yield Violation(Promise.NO_TWINS, subject, detail)
-        if decision.outcome == "joined" and (decision.similarity is None or _is_below(decision.similarity, decision)):
+        if decision.outcome == "created" and decision.runner_up:
+            number, similarity = decision.runner_up
+            if similarity > max(own.of(number, decision.threshold)) + _ROUNDED:
+                yield Violation(Promise.NO_TWINS, subject, f"was opened with c{number} within the threshold")
+        if decision.outcome == "joined" and (
+            decision.similarity is None or decision.similarity < decision.threshold - _ROUNDED
+        ):
             yield Violation(Promise.NO_TWINS, subject, "was joined from below the threshold")
-        if not any(one and abs(decision.threshold - one) <= rules.tolerance for one in thresholds):
+        joined = decision.number if decision.outcome == "joined" else None
+        known = {threshold for one in usual if one for threshold in own.of(joined, one)}
+        if not any(abs(decision.threshold - one) <= rules.tolerance for one in known):
             yield Violation(Promise.NO_TWINS, subject, f"was decided at threshold {decision.threshold}")
 
 
-def _is_above(similarity: float, decision: Decision) -> bool:
-    return similarity > decision.threshold + _ROUNDED
-
-
-def _is_below(similarity: float, decision: Decision) -> bool:
-    return similarity < decision.threshold - _ROUNDED
-
-
 def _twins_by_log(
-    stored: Stored, created: Mapping[int, Decision], opened: dict[int, int], openings: Openings, rules: Rules
+    stored: Stored,
+    created: Mapping[int, Decision],
+    opened: dict[int, int],
+    openings: Openings,
+    own: Thresholds,
+    rules: Rules,
 ) -> Iterator[tuple[int, int]]:
     """(cluster, an older one that was within the threshold), for the clusters that the log saw `opened` at a seq."""
     standing = Standing(mean=_mean_at_first(stored, opened))
@@ -106,7 +112,7 @@ def _twins_by_log(
             means: list[Centroid | None] = [None] if mean is None else [*openings.means(founder, mean)]
             candidates = {n: [stood] for n, stood in before.clusters.items() if n < number}
             candidates |= {n: [] for n, at in opened.items() if at == seq and n < number}
-            near = _near_throughout(founder, candidates, means, openings, rules)
+            near = _near_throughout(founder, candidates, means, openings, own, rules)
             if near is not None:
                 yield number, near
 
@@ -126,15 +132,16 @@ def _near_throughout(
     candidates: Mapping[int, Sequence[Centroid]],
     means: Sequence[Centroid | None],
     openings: Openings,
+    own: Thresholds,
     rules: Rules,
 ) -> int | None:
-    """An older cluster that the founder scored at or above the threshold, however it may have stood before the batch.
+    """An older cluster that the founder scored at or above its threshold, however it may have stood before the batch.
 
     One with no candidate was opened in the founder's batch. One that may have turned the founder away is none.
     """
     vector = openings.vector(founder)
-    rules = replace(rules, threshold=founder.threshold)
     for number, befores in candidates.items():
+        rules = replace(rules, threshold=max(own.of(number, founder.threshold)))
         if openings.turned_away.may_have(number, vector):
             continue
         known: Sequence[Centroid | None] = befores or [None]
@@ -156,7 +163,12 @@ def _is_near(vector: Floats, stands: Sequence[Centroid], means: Sequence[Centroi
 
 
 def _twin_by_topic(
-    told: Told, founder: Decision, decisions: Iterable[Decision], openings: Openings, rules: Rules
+    told: Told,
+    founder: Decision,
+    decisions: Iterable[Decision],
+    openings: Openings,
+    own: Thresholds,
+    rules: Rules,
 ) -> int | None:
     """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of."""
     decided_at = milliseconds(founder.told["decided_at"])
@@ -181,7 +193,7 @@ def _twin_by_topic(
             candidates[older] = []
         elif stood := _told_around(states, founder, older, before.get(older), after.get(older), openings):
             candidates[older] = stood
-    return _near_throughout(founder, candidates, means or [None], openings, rules)
+    return _near_throughout(founder, candidates, means or [None], openings, own, rules)
 
 
 def _means_in_batch(told: Centroid, founder: Decision, openings: Openings) -> list[Centroid]:
