@@ -126,6 +126,10 @@ def test_questions_join_an_intent_at_its_own_threshold_also_after_a_loss_of_redi
         stream.send([question("e", "pin late loan")])
         (again,) = reader.values(5)[4:]
         assert (again["cluster_id"], again["threshold"]) == ("c2", 0.3)
+    # What joined at a cluster's own threshold would do so at any of the namespace.
+    flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+    effect = questream("namespaces", "set", "default", "threshold=0.99", "--dry-run", "--json", *flags).json["effect"]
+    assert effect["kept_questions"] > effect["kept_questions_that_would_not_join"] == 0
     assert told(stream, "export").out == path.read_text("utf-8")
     csv = tmp_path / "intents.csv"
     assert told(stream, "export", "--output", str(csv)).code == 0

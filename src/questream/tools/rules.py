@@ -36,7 +36,7 @@ class Effect:
 
     `merges` are pairs that would be near enough then and are not now, the survivor of each first; each has one of the
     `compared` largest clusters in it. Of `kept_questions`, references that the clusters keep, `below` joined at a
-    similarity that would not be enough.
+    similarity that would not be enough, by the threshold of the cluster's own where it has one.
     """
 
     clusters: int
@@ -118,13 +118,13 @@ def effect_on(mirror: Mirror, states: Collection[ClusterState], now: Rules, then
     compared = [state.cluster_id for state in largest if state.cluster_id in mirror.row_of]
     compared = compared[: max(1, most_pairs // max(1, mirror.count))]
     near, nearer = (_merges(mirror, compared, rules) for rules in (now, then))
-    similarities = [found for state in states for found in _similarities(state.kept_members)]
+    kept = [(then.threshold_of(one.threshold), found) for one in states for found in _similarities(one.kept_members)]
     return Effect(
         mirror.count,
         len(compared),
         [pair for pair in nearer if pair not in near],
-        len(similarities),
-        sum(similarity < then.threshold for similarity in similarities),
+        len(kept),
+        sum(similarity < needed for needed, similarity in kept),
     )
 
 
