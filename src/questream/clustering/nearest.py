@@ -16,10 +16,12 @@ from questream.clustering.scores import Scale, ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
-from questream.domain import CheckedBy, Vector
+from questream.domain import CheckedBy, Matrix, Vector
 
 # As many as tell where a question would go: those that may be passed over, and the next.
 NEIGHBOURS = MOST_PASSED_OVER + 1
+# Scores that are held at a time: 16 MiB.
+_MOST_SCORES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +74,45 @@ def nearest_clusters(mirror: Mirror, rules: Rules, vector: Vector, limit: int, l
     Where clusters have thresholds of their own, as many of those behind them that are near enough are there too. Those
     near enough get a second look by `looks`, the features of the question's text.
     """
+    (found,) = nearest_of_each(mirror, rules, vector[None, :], limit, [looks])
+    return found
+
+
+def nearest_of_each(
+    mirror: Mirror, rules: Rules, vectors: Matrix, limit: int, looks: Sequence[Features]
+) -> list[list[Neighbour]]:
+    """As `nearest_clusters`, of each unit vector (n, d); its memory does not grow with questions x clusters."""
     products = ScoreTerms(mirror, rules, room=0)
-    constant, length = products.question_terms(float(vector @ mirror.mean_sum))
-    scores = _scores(mirror, products, vector, constant, length)
-    Bound(mirror.constraints, mirror.row_of, vector[None, :], products, mirror.mean_sum).bind(
-        0, scores, constant, length
-    )
+    size = max(1, _MOST_SCORES // max(1, mirror.count))
+    found: list[list[Neighbour]] = []
+    for first in range(0, len(vectors), size):
+        some = vectors[first : first + size]
+        bound = Bound(mirror.constraints, mirror.row_of, some, products, mirror.mean_sum)
+        dots, dot_mean = some @ mirror.sums.T, some @ mirror.mean_sum
+        for i, of_text in enumerate(looks[first : first + size]):
+            constant, length = products.question_terms(float(dot_mean[i]))
+            scores = _scores(products, dots[i], constant, length)
+            bound.bind(i, scores, constant, length)
+            neighbours = _first(mirror, products, scores, length, limit)
+            found.append(_second_look(neighbours, mirror, rules, of_text))
+    return found
+
+
+def _first(mirror: Mirror, products: ScoreTerms, scores: Scale, length: float, limit: int) -> list[Neighbour]:
     order = np.argsort(-scores, kind="stable")
     shown = order[:limit]
     if products.thresholds is not None:
         near = np.flatnonzero(scores[order] >= products.thresholds[order] * length)
         shown = order[np.union1d(np.arange(len(shown)), near[:limit])]
     shown = shown[scores[shown] > -np.inf]
-    similarities = np.clip(scores / length, -1.0, 1.0)
-    neighbours = [
+    similarities = np.clip(scores[shown] / length, -1.0, 1.0)
+    return [
         Neighbour(cluster_id, similarity, threshold=mirror.thresholds.get(cluster_id))
-        for cluster_id, similarity in zip(mirror.ids[shown].tolist(), similarities[shown].tolist(), strict=True)
+        for cluster_id, similarity in zip(mirror.ids[shown].tolist(), similarities.tolist(), strict=True)
     ]
+
+
+def _second_look(neighbours: list[Neighbour], mirror: Mirror, rules: Rules, looks: Features) -> list[Neighbour]:
     if not looks or not rules.judges:
         return neighbours
     return [_judged(one, mirror, looks) if one.is_near(rules) else one for one in neighbours]
@@ -98,13 +122,13 @@ def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Scale:
     """How near each cluster is to a unit vector (d,), by row (count,), whatever people turned it away from."""
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
-    found: Scale = np.clip(_scores(mirror, products, vector, constant, length) / length, -1.0, 1.0)
+    found: Scale = np.clip(_scores(products, mirror.sums @ vector, constant, length) / length, -1.0, 1.0)
     return found
 
 
-def _scores(mirror: Mirror, products: ScoreTerms, vector: Vector, constant: float, length: float) -> Scale:
-    """Scores times `length` by row (count,)."""
-    scores = (mirror.sums @ vector) * products.scale + products.shift * products.centred + constant * products.inverse
+def _scores(products: ScoreTerms, dots: Vector, constant: float, length: float) -> Scale:
+    """Scores times `length` by row (count,), of the question's products with the sums."""
+    scores = dots * products.scale + products.shift * products.centred + constant * products.inverse
     scaled: Scale = (scores + length * products.leeway).astype(np.float32)
     return scaled
 
