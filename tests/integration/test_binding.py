@@ -107,6 +107,8 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         places = {"before": by_id["qlost"], "after": None}
         assert effect["moving"] == [{"question_id": "qlost", "text": LOST} | places]
         assert {one["text"] for one in effect["staying"]} == {CARD}
+        told_by_api = decide(op="reject", question_ids=["qlost"], dry_run=True, questions=10_000)[1]
+        assert told_by_api["effect"] == effect
         few = questream("clusters", "reject", "qlost", "--dry-run", "--json", "--questions", "2", *flags)
         assert few.json["effect"]["decisions"] == 1
         told = questream("clusters", "merge", by_id["qa"], by_id["qpin"], "--dry-run", *flags).out
@@ -115,6 +117,8 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         # Where all is near enough, the next best is the only other one.
         flags.append("--clusters.threshold=-1")
         shown = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json
+        assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
+        shown = questream("clusters", "split", by_id["qlost"], "qlost", "--dry-run", "--json", *flags).json
         assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
         code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
         assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved

@@ -24,8 +24,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from questream.encoder import Encoder
 from questream.events.detector import DetectedEvent
+from questream.operations import By, Decisions
 from questream.records.events import event_document
 from questream.server.tokens import make_token
+from questream.store.redis.store import RedisStore
 from tests.conftest import built
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, MissingServer, RedisServer, create_topics
@@ -322,6 +324,8 @@ def test_a_cluster_is_reached_by_its_topic_and_intent(site: Site, browser: Brows
             intent.locator("summary").click()
             intent.get_by_role("link", name="Name i").click()
             page.get_by_label("Label", exact=True).fill(label)
+            page.get_by_role("button", name="Preview").click()
+            expect(page.get_by_text("would have another label")).to_be_visible()
             page.get_by_role("button", name="Save").click()
             expect(page.get_by_role("status")).to_contain_text("was named")
             expect(intent.locator("summary .title", has_text="Cards")).to_have_count(1 if label else 0)
@@ -361,6 +365,54 @@ def test_a_threshold_is_previewed_by_a_viewer_and_set_by_an_operator(site: Site,
         wait_until(lambda: site.stream.store().rules("default").threshold == 0.71, "the rule is set")
         page.get_by_role("button", name="Leave the threshold").click()
         expect(page.get_by_text("People have set no rule")).to_be_visible()
+
+
+def test_a_merge_is_previewed_taken_back_and_made_again_on_the_page(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+
+    def sizes() -> list[int | None]:
+        states = [store.cluster("default", one) for one in pair]
+        return [None if state is None else state.size for state in states]
+
+    for text in ("Do koalas sleep all day?", "May I pay in instalments of cocoa beans?"):
+        site.send(text)
+    wait_until(lambda: len(found_of(store, "koalas", "cocoa")) == 2, "both have a cluster")
+    pair = found_of(store, "koalas", "cocoa")
+    with logged_in(site, browser, "anna") as page:
+        page.goto(f"/n/default/change?op=merge&c=c{pair[0]}&c=c{pair[1]}")
+        page.get_by_role("button", name="Merge").click()
+        expect(page.get_by_role("status")).to_contain_text("merged into one")
+        survivor, gone = pair if store.cluster("default", pair[1]).merged_into else reversed(pair)  # type: ignore[union-attr]  # it is there
+        page.goto(f"/n/default/clusters/c{survivor}")
+        expect(page.get_by_role("region", name="What people decided")).to_contain_text("merge by anna")
+        page.get_by_role("link", name=f"Take apart c{gone}").click()
+        expect(page.get_by_text("would go elsewhere")).to_contain_text(
+            "Of 2 questions that were decided there lately 1"
+        )
+        expect(page.get_by_role("list", name="Questions that would move")).to_contain_text(f"c{survivor} → c{gone}")
+        page.get_by_label("Why").fill("no koalas here")
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        assert sizes() == [1, 1]
+        history = page.get_by_role("region", name="What people decided")
+        expect(history).to_contain_text("by anna: no koalas here")
+        history.get_by_role("link", name="Undo").first.click()
+        expect(page.get_by_text("would go elsewhere")).to_be_visible()
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+        assert sorted(one or 0 for one in sizes())[-1] == 2
+    with logged_in(site, browser, "vera") as page:
+        page.goto(f"/n/default/clusters/c{survivor}")
+        expect(page.get_by_role("region", name="What people decided")).to_contain_text("undo of")
+        expect(page.get_by_role("link", name="Undo")).to_have_count(0)
+        for path in (f"/n/default/unmerge/c{gone}", "/n/default/undo/1"):
+            assert page.goto(path).status == 403  # type: ignore[union-attr]  # it is loaded
+
+
+def found_of(store: RedisStore, *words: str) -> list[int]:
+    """The clusters whose first question has one of these words, in their order."""
+    states = list(store.summaries("default"))
+    return [one.cluster_id for word in words for one in states if word in (one.representative or "")]
 
 
 def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Browser) -> None:
@@ -514,6 +566,9 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
         "/n/default/live",
         "/n/default/ask",
     ]
+    by = Decisions(site.stream.store(), "default", By("ann"))
+    pinned = by.commit(by.pin(3))
+    paths += [f"/n/default/undo/{pinned.number}", f"/n/default/clusters/c{next(iter(pinned.after))}"]
     paths += ["/dead-letters", "/health", "/nowhere"]
     with logged_in(site, browser, "ada", **options) as page:
         for path in paths:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jsonschema
 import pytest
 
+from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions
 from questream.operations.parting import joined_since
 from questream.records import load_schema
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
+from tests.kit.serving import client_of
 from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder
 
@@ -82,17 +85,35 @@ def test_an_operator_takes_a_workers_merge_back_for_good(
 PIN = "how do i change the pin"
 
 
-@pytest.mark.parametrize("command", ["undo", "unmerge"])
+def taken_back(by: str, stream: Stream, encoder: Encoder, operation: int, parted: str, **more: object) -> Any:
+    """What the command, the API or a tool answers that takes a merge back; `more` is what a request has."""
+    if by in ("undo", "clusters unmerge"):
+        flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
+        flags += ["--dry-run"] if more else []
+        done = questream(*by.split(), parted if by != "undo" else str(operation), "--json", *flags)
+        assert (done.code, done.err) == (0, "")
+        return done.json
+    client = client_of(stream.store(), stream.settings(), encoder=encoder)
+    where = "/api/v1/namespaces/default/operations"
+    if by == "POST undo":
+        answer = client.post(f"{where}/{operation}/undo", json=more)
+    else:
+        answer = client.post(where, json={"op": "unmerge", "cluster_id": parted, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize("by", ["undo", "clusters unmerge", "POST undo", "POST unmerge"])
 def test_questions_that_joined_since_go_to_the_nearer_part(
     kafka: KafkaServer,
     topics: Callable[..., Topics],
     redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
-    command: str,
+    by: str,
 ) -> None:
     stream = Stream(kafka.bootstrap_servers, topics(2), redis_url, SETTINGS | {"clusters.threshold": 0.3})
     encoder, store = hash_encoder(), stream.store()
-    monkeypatch.setattr("questream.tools.parting.encoder_of", lambda *_: encoder)
+    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
 
     def sizes() -> dict[str, int]:
         return {f"c{state.cluster_id}": state.size for state in store.clusters("default")}
@@ -110,16 +131,23 @@ def test_questions_that_joined_since_go_to_the_nearer_part(
         wait_until(lambda: not store.unpublished("default", 0.0, 10), "the outbox is published")
         wait_until(lambda: len(joined_since(store, "default", int(pin[1:]))) == 2, "both are known to be published")
 
-        what = {"undo": ["undo", str(merged.number)], "unmerge": ["clusters", "unmerge", pin]}[command]
-        flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
-        done = questream(*what, "--json", *flags)
-        assert (done.code, done.json["parted"], done.err) == (0, pin, "")
+        seen = taken_back(by, stream, encoder, merged.number, pin, dry_run=True, questions=100)
+        assert sizes() == {card: 4}
+        counts = ("decisions", "decisions_moved", "unread", "clusters", "relabelled")
+        assert [seen["effect"][name] for name in counts] == [4, 2, 0, 2, 0]
+        # Which of the four the survivor keeps depends on the order of the partitions.
+        assert 0 < seen["effect"]["members_moved"] < seen["effect"]["members"]
+        assert {one["text"] for one in seen["effect"]["moving"]} == {PIN}
+        assert {(one["before"], one["after"]) for one in seen["effect"]["moving"]} == {(card, pin)}
+        assert [(one["question_id"], one["to"]) for one in seen["corrections"]] == [("qpin-later", pin)]
+        done = taken_back(by, stream, encoder, merged.number, pin)
+        assert [(one["question_id"], one["to"]) for one in done["corrections"]] == [("qpin-later", pin)]
         assert sizes() == {card: 2, pin: 2}
         with Reader(stream.bootstrap_servers, stream.topics.correction_topic) as corrections:
             (record,) = corrections.until(1)
             told = corrections.values(1)[0]
             assert (record.key, told["question_id"]) == (b"qpin-later", "qpin-later")
-            assert (told["from"], told["to"], told["operation"]) == (card, pin, done.json["operation"])
+            assert (told["from"], told["to"], told["operation"]) == (card, pin, done["operation"])
         wait_until(lambda: not store.unpublished("default", 0.0, 10), "the outbox is published")
         with stream.redis() as client:
             client.flushall()
@@ -136,7 +164,7 @@ def test_without_the_model_what_joined_since_stays_and_that_is_said(
 
     stream = Stream(kafka.bootstrap_servers, topics(), redis_url, SETTINGS | {"clusters.threshold": 0.3})
     store = stream.store()
-    monkeypatch.setattr("questream.tools.parting.encoder_of", without_model)
+    monkeypatch.setattr("questream.tools.asking.encoder_of", without_model)
     with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
         stream.send([question("card", CARD), question("pin", PIN)])
         reader.values(2)

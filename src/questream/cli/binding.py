@@ -120,7 +120,14 @@ def split(
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     whole = number_of(cluster)
-    _decide(asked, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
+    _decide(
+        asked,
+        questions or [],
+        text or [],
+        whole,
+        lambda decisions, found: decisions.split(whole, found),
+        _with_next_best,
+    )
 
 
 @clusters.command("represent")
@@ -181,11 +188,9 @@ def _decide(
 ) -> None:
     from questream.deciding.config import rules_of
     from questream.operations import Decisions
-    from questream.operations.asking import require_same_model
-    from questream.tools.asking import encoder_of
+    from questream.tools.asking import encoder_in
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.decisions import preview
-    from questream.tools.previewing import effect_of_binding
     from questream.tools.questions import given_questions, known_questions
 
     if not question_ids and not texts:
@@ -193,8 +198,7 @@ def _decide(
     store, chosen = open_namespace(asked.settings, asked.namespace)
     if cluster_id is not None:
         lineage(store, chosen, cluster_id)
-    encoder = encoder_of(asked.settings, store.namespace_state(chosen))
-    require_same_model(store, chosen, encoder)
+    encoder = encoder_in(asked.settings, store, chosen)
     found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
     found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
     if look_up is not None:
@@ -204,8 +208,4 @@ def _decide(
         return
     decisions, rules = Decisions(store, chosen, asked.by), rules_of(asked.settings, encoder)
     proposed = preview(decisions, chosen, propose(decisions, found))
-    print_proposed(
-        proposed,
-        asked.as_json,
-        lambda: effect_of_binding(asked.settings, store, chosen, encoder, rules, proposed, asked.looked_at),
-    )
+    print_proposed(store, chosen, asked, proposed, lambda: (encoder, rules))

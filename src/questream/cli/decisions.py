@@ -16,12 +16,14 @@ from questream.cli.output import agrees, print_json, print_line, print_table, pr
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
+    from questream.clustering.rules import Rules
     from questream.domain import NamespaceRules, Operation, Ruling
     from questream.operations import By, Decisions, KnownQuestion
     from questream.operations.deciding import Propose
     from questream.settings import Settings
     from questream.store.protocol import ProposedOperation, Store
-    from questream.tools.previewing import Effect
+    from questream.tools.previewing import Effect, Scoring
+    from questream.tools.questions import Encodes
 
 ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
@@ -36,7 +38,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What every command that decides is given; a dry run is tried on `looked_at` of the last decisions."""
+    """What every command that decides is given; a dry run is tried on `looked_at` of the last decisions, if it is."""
 
     settings: Settings
     namespace: str | None
@@ -45,7 +47,7 @@ class Asked:
     id: str | None
     dry_run: bool
     as_json: bool
-    looked_at: int = 0
+    looked_at: int | None = None
 
     @property
     def by(self) -> By:
@@ -73,6 +75,7 @@ def label(
     ] = None,
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,7 +98,7 @@ def label(
 
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     if is_level(cluster):
         decide_as_asked(asked, lambda by: by.label_level(cluster, label, route))
         return
@@ -209,6 +212,7 @@ def undo(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -217,7 +221,7 @@ def undo(
     Example: questream undo 12
     """
     del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     decide_parting(
         asked,
         lambda store, chosen: _merged_away(store, chosen, operation),
@@ -240,19 +244,17 @@ def decide_parting(
 
     Where the questions that joined since cannot be read, they stay where they were decided, and that is said.
     """
+    from questream.tools.asking import encoder_in
     from questream.tools.clusters import open_namespace
     from questream.tools.parting import joined_questions
 
     store, chosen = open_namespace(asked.settings, asked.namespace)
-    parted = parts(store, chosen)
-    joined: list[KnownQuestion] = []
-    try:
-        joined = [] if parted is None else joined_questions(asked.settings, store, chosen, parted)
-    except KeyError:
-        pass  # The operation says so.
-    except QuestreamError as error:
-        remark(f"questions that joined since stay where they were decided: {error}")
-    decide_in(store, chosen, asked, lambda by: propose(by, joined))
+    joined = joined_questions(
+        asked.settings, store, chosen, parts(store, chosen), lambda: encoder_in(asked.settings, store, chosen)
+    )
+    if joined.unknown is not None:
+        remark(joined.unknown)
+    decide_in(store, chosen, asked, lambda by: propose(by, joined.questions))
 
 
 def decide_as_asked(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
@@ -275,20 +277,39 @@ def decide_in(
     from questream.tools.decisions import decide, preview
 
     decisions = Decisions(store, namespace, asked.by)
-    found = (preview if asked.dry_run else decide)(decisions, namespace, propose(decisions))
-    print_decided(found, asked.as_json, beside)
+    if not asked.dry_run:
+        print_decided(decide(decisions, namespace, propose(decisions)), asked.as_json, beside)
+        return
+    found = preview(decisions, namespace, propose(decisions))
+    if asked.looked_at is None:
+        print_decided(found, asked.as_json, beside)
+    else:
+        print_proposed(store, namespace, asked, found)
 
 
-def print_proposed(found: ProposedOperation, as_json: bool, effect_of: Callable[[], Effect]) -> None:
-    """An operation that would be committed, and what it would do with the questions that came lately."""
+def print_proposed(
+    store: Store, namespace: str, asked: Asked, found: ProposedOperation, scoring: Scoring | None = None
+) -> None:
+    """An operation that would be committed, and what it would do with the questions that came lately.
+
+    `scoring` is the namespace's model and the rules, as far as the caller has them already.
+    """
+    from questream.deciding.config import rules_of
+    from questream.tools.asking import encoder_in
+    from questream.tools.previewing import effect_of
+
+    def loaded() -> tuple[Encodes, Rules]:
+        encoder = encoder_in(asked.settings, store, namespace)
+        return encoder, rules_of(asked.settings, encoder)
+
     try:
-        effect = effect_of()
+        effect = effect_of(asked.settings, store, namespace, found, asked.looked_at or 0, scoring or loaded)
     except QuestreamError as error:
         remark(f"what it would do with questions is not known: {error}")
-        print_decided(found, as_json)
+        print_decided(found, asked.as_json)
         return
-    print_decided(found, as_json, {"effect": effect.document()})
-    if not as_json:
+    print_decided(found, asked.as_json, {"effect": effect.document()})
+    if not asked.as_json:
         _print_effect(effect)
 
 
@@ -297,6 +318,11 @@ def _print_effect(effect: Effect) -> None:
         f"of {effect.decisions:,} questions that were decided there lately {effect.decisions_moved:,} would go"
         f" elsewhere; of {effect.members:,} kept members {effect.members_moved:,}"
     )
+    if effect.relabelled or effect.rerouted:
+        print_line(
+            f"of {effect.clusters:,} clusters {effect.relabelled:,} would have another label,"
+            f" {effect.rerouted:,} another route"
+        )
     if effect.unread:
         print_line(f"{effect.unread:,} cannot be read again")
     for title, examples in (("would move", effect.moving), ("would stay", effect.staying)):

@@ -68,6 +68,7 @@ def unmerge(
     reason: ReasonOption = "",
     id_: IdOption = None,
     dry_run: DryRunOption = False,
+    looked_at: LookedAtOption = LOOKED_AT,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +77,7 @@ def unmerge(
     Example: questream clusters unmerge c42 --reason "another question"
     """
     del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     number = number_of(cluster)
     decide_parting(asked, lambda *_: number, lambda by, joined: by.unmerge(number, joined))
 
@@ -96,12 +97,7 @@ def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bo
     decisions = Decisions(store, chosen, asked.by)
     propose = decisions.merge(one, other, may_drop, keep=keep)
     if asked.dry_run:
-        from questream.tools.previewing import effect_of_merge
-
-        found = preview(decisions, chosen, propose)
-        print_proposed(
-            found, asked.as_json, lambda: effect_of_merge(asked.settings, store, chosen, found, asked.looked_at)
-        )
+        print_proposed(store, chosen, asked, preview(decisions, chosen, propose))
         return
     try:
         done = decide(decisions, chosen, propose)

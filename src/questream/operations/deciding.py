@@ -216,14 +216,14 @@ class Decisions:
 
         What comes later goes to the next best cluster, or opens one.
         """
-        return self._turning_away("reject", questions, self._next_best)
+        return self._turning_away("reject", questions)
 
     def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Propose:
         """The questions are another part of a cluster, which the next one of theirs opens; it never merges back.
 
         Raises OperationRefused where one of them is in another cluster.
         """
-        propose = self._turning_away("split", questions, lambda *_: None)
+        propose = self._turning_away("split", questions)
 
         def checked() -> ProposedOperation:
             whole = self._live(cluster_id)
@@ -416,7 +416,6 @@ class Decisions:
         self,
         kind: OperationKind,
         questions: Sequence[KnownQuestion],
-        target_of: Callable[[KnownQuestion, int], int | None],
     ) -> Propose:
         id_, names = self._new_id(), new_names(len(questions))
 
@@ -425,7 +424,7 @@ class Decisions:
             now = corrected(questions, known)
             live = self._live_of(now)
             proposed = self._proposal(id_, kind, turned_away(now, names, live))
-            corrections = moved(now, known, live, lambda one: target_of(one, live[one.cluster_id]))
+            corrections = moved(now, known, live, lambda one: self._next_best(one, live[one.cluster_id]))
             return replace(proposed, corrections=corrections)
 
         return propose

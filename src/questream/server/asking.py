@@ -26,8 +26,11 @@ from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
 from questream.settings import Settings
-from questream.store.protocol import Store
+from questream.store.protocol import ProposedOperation, Store
 from questream.tools.asking import question_of
+from questream.tools.parting import Joined, joined_questions
+from questream.tools.previewing import Effect as OperationEffect
+from questream.tools.previewing import effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
 from questream.tools.suggestions import rules_built_with, rules_in_use
@@ -91,7 +94,7 @@ class Asking:
         Raises Refused while the model or centroids are being loaded.
         """
         encoder = self._encoder_of(namespace)
-        found = known_questions(self._settings, namespace, _Locked(encoder, self._device), question_ids)
+        found = known_questions(self._settings, namespace, self._locked(namespace), question_ids)
         rules = rules_of(self._settings, encoder)
         with self._mirrors.of(namespace) as mirror:
             return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
@@ -105,7 +108,6 @@ class Asking:
 
         Raises Refused where one would join none, and what `ask` raises.
         """
-        encoder = self._encoder_of(namespace)
         found = []
         for text in texts:
             joins = None if cluster_id is not None else self.ask(namespace, text)[0].joins
@@ -113,10 +115,36 @@ class Asking:
                 raise Refused(HTTPStatus.CONFLICT, "a text would join no cluster now", "give its cluster_id")
             owner = cluster_id if joins is None else joins.state.cluster_id
             prepared = question_of(text, self._settings)
-            (vector,) = _Locked(encoder, self._device).encode([prepared])
+            (vector,) = self._locked(namespace).encode([prepared])
             kept = prepared if self._settings.clusters.keep_texts else None
             found.append(KnownQuestion(owner or 0, vector, None, kept))
         return found
+
+    def joined(self, namespace: str, cluster_id: int | None) -> Joined:
+        """The questions that joined what a cluster was merged into, since then; none of no cluster.
+
+        Raises Refused while the model is being loaded.
+        """
+        try:
+            return joined_questions(self._settings, self._store, namespace, cluster_id, lambda: self._locked(namespace))
+        except Refused as refused:
+            if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            return Joined(unknown=f"questions that joined since stay where they were decided: {refused.detail}")
+
+    def effect_of_operation(self, namespace: str, proposed: ProposedOperation, most: int) -> OperationEffect:
+        """What an operation would do with the questions of its clusters, of the last `most` decisions too.
+
+        Raises Refused where questions have to be scored, and the model is not there; KafkaUnavailable, KafkaRefused.
+        """
+
+        def scoring() -> tuple[_Locked, Rules]:
+            return self._locked(namespace), rules_of(self._settings, self._encoder_of(namespace))
+
+        return effect_of(self._settings, self._store, namespace, proposed, most, scoring)
+
+    def _locked(self, namespace: str) -> _Locked:
+        return _Locked(self._encoder_of(namespace), self._device)
 
     def _encoder_of(self, namespace: str) -> Encoder:
         if not self._loaded.is_set():

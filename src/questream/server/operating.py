@@ -6,14 +6,15 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Literal
 
 from questream.clustering.merging import precedence
-from questream.domain import ClusterState, Ruling, format_cluster_id
+from questream.domain import ClusterState, Correction, Ruling, format_cluster_id
 from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
+from questream.operations.binding import KnownQuestion
 from questream.operations.deciding import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
@@ -66,9 +67,10 @@ class Separating:
 
 @dataclass(frozen=True, slots=True)
 class Unmerging:
-    """A cluster that was merged away stands by itself again."""
+    """A cluster that was merged away stands by itself again, with those that `joined` since and are nearer to it."""
 
     cluster_id: int
+    joined: tuple[KnownQuestion, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,15 @@ Operation = Representing | Naming | Merging | Pinning | Separating | Unmerging |
 class Outcome:
     """How the clusters of an operation stood, and how they stand after it; of a merge the survivor comes first.
 
-    `drops` tells that a merge loses label or route of the one that goes. `number` is that of a committed operation.
+    `drops` tells that a merge loses label or route of the one that goes. `number` is that of a committed operation,
+    `corrections` are the questions that it moves.
     """
 
     before: tuple[ClusterState, ...]
     after: ClusterState
     drops: bool = False
     number: int | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 class Operating:
@@ -128,13 +132,19 @@ class Operating:
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
             case Pinning() | Separating() | Unmerging() | Standing() | Representing():
-                decisions = Decisions(self._store, namespace, By(""))
-                proposed = preview(decisions, namespace, _ruling(decisions, operation))
+                proposed = self.proposed(namespace, operation)
                 before = tuple(self._store.states(namespace, list(proposed.before)))
                 chosen = proposed.after[before[0].cluster_id].represented_by
                 shown = before[0].representative if chosen is None else chosen.text
                 shown = None if proposed.forgets is not None else shown
-                return Outcome(before, replace(before[0], representative=shown))
+                return Outcome(before, replace(before[0], representative=shown), corrections=proposed.corrections)
+
+    def proposed(self, namespace: str, operation: Operation) -> ProposedOperation:
+        """What an operation would commit; a merge as one that may drop names. Raises what `preview` raises."""
+        if isinstance(operation, Merging):
+            operation = replace(operation, drops_names=True)
+        decisions = Decisions(self._store, namespace, By(""))
+        return preview(decisions, namespace, _ruling(decisions, operation))
 
     def apply(
         self,
@@ -208,8 +218,7 @@ class Operating:
             case Naming():
                 before = self._live(namespace, operation.cluster_id)
                 decisions = Decisions(self._store, namespace, by)
-                naming = decisions.label(operation.cluster_id, operation.label, operation.route)
-                done = decide(decisions, namespace, naming)
+                done = decide(decisions, namespace, _ruling(decisions, operation))
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
@@ -218,17 +227,15 @@ class Operating:
                 proposed = _ruling(decisions, operation)
                 states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
                 done = decide(decisions, namespace, proposed)
-                return Outcome(states, self._live(namespace, operation.cluster_id), number=done.number)
+                after = self._live(namespace, operation.cluster_id)
+                return Outcome(states, after, number=done.number, corrections=done.corrections)
             case Merging():
                 return self._merge(namespace, operation, by)
 
     def _merge(self, namespace: str, operation: Merging, by: By) -> Outcome:
         before = {one.cluster_id: one for one in self._live_all(namespace, (operation.cluster_id, operation.other_id))}
         decisions = Decisions(self._store, namespace, by)
-        merging = decisions.merge(
-            operation.cluster_id, operation.other_id, lambda *_: operation.drops_names, keep=operation.keep
-        )
-        done = decide(decisions, namespace, merging)
+        done = decide(decisions, namespace, _ruling(decisions, operation))
         if done.survivor is None:
             raise id_was_given()
         # Of an id that was said before another process began, how they stood is not known any more.
@@ -256,8 +263,14 @@ class Operating:
             raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
 
 
-def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging | Standing | Representing) -> Propose:
+def _ruling(decisions: Decisions, operation: Operation) -> Propose:
     match operation:
+        case Naming():
+            return decisions.label(operation.cluster_id, operation.label, operation.route)
+        case Merging():
+            return decisions.merge(
+                operation.cluster_id, operation.other_id, lambda *_: operation.drops_names, keep=operation.keep
+            )
         case Representing():
             return decisions.represent(operation.cluster_id, operation.text, operation.place, operation.of)
         case Pinning():
@@ -265,7 +278,7 @@ def _ruling(decisions: Decisions, operation: Pinning | Separating | Unmerging | 
         case Separating():
             return decisions.separate(operation.cluster_id, operation.other_id)
         case Unmerging():
-            return decisions.unmerge(operation.cluster_id)
+            return decisions.unmerge(operation.cluster_id, operation.joined)
         case Standing():
             decide_standing: Callable[[int], Propose] = getattr(decisions, operation.kind)
             return decide_standing(operation.cluster_id)

@@ -9,8 +9,10 @@ from questream.encoder.files import locate_model
 from questream.errors import BadRecord, QuestreamError
 from questream.operations import Answer
 from questream.operations import ask as ask_store
+from questream.operations.asking import require_same_model
 from questream.records import open_decoder
 from questream.settings import ModelSettings, Settings
+from questream.store.protocol import Store
 from questream.store.redis.store import open_store
 
 
@@ -33,6 +35,13 @@ def ask(settings: Settings, namespace: str | None, text: str) -> Answer:
 def encoder_of(settings: Settings, namespace: NamespaceState | None) -> Encoder:
     """The model of the settings that the namespace is built with. Raises ModelError."""
     return load_encoder(_model_of(settings.model, namespace))
+
+
+def encoder_in(settings: Settings, store: Store, namespace: str) -> Encoder:
+    """The model of a namespace. Raises ModelError, and QuestreamError where it is not there or has another model."""
+    encoder = encoder_of(settings, store.namespace_state(namespace))
+    require_same_model(store, namespace, encoder)
+    return encoder
 
 
 def question_of(text: str, settings: Settings) -> str:

@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 
+from questream.clustering.kept_members import KeptMember
+from questream.errors import QuestreamError
 from questream.operations import KnownQuestion
-from questream.operations.asking import require_same_model
 from questream.operations.parting import joined_since
 from questream.settings import Settings
 from questream.store.ledger import topic_of
 from questream.store.protocol import Store
-from questream.tools.asking import encoder_of
 from questream.tools.kept_questions import KeptQuestions
+from questream.tools.questions import Encodes
 
 
-def joined_questions(settings: Settings, store: Store, namespace: str, cluster_id: int) -> list[KnownQuestion]:
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The questions that joined since; where these cannot be read or embedded, `unknown` says why, and they stay."""
+
+    questions: list[KnownQuestion] = field(default_factory=list)
+    unknown: str | None = None
+
+
+def joined_questions(
+    settings: Settings, store: Store, namespace: str, cluster_id: int | None, encoder_of: Callable[[], Encodes]
+) -> Joined:
     """Those of `joined_since` that the input topic still has, embedded by the namespace's model.
 
-    Where there are none, neither Kafka nor the model is asked for anything. Raises KeyError if there is no such
-    cluster, KafkaUnavailable or KafkaRefused, and QuestreamError where the settings have another model.
+    Where there are none, neither Kafka nor the model is asked for anything; nor where there is no such cluster, which
+    the operation says itself.
     """
-    since = joined_since(store, namespace, cluster_id)
-    if not since:
-        return []
+    try:
+        since = [] if cluster_id is None else joined_since(store, namespace, cluster_id)
+    except KeyError:
+        return Joined()
+    try:
+        return Joined(_read(settings, namespace, cluster_id or 0, since, encoder_of) if since else [])
+    except QuestreamError as error:
+        return Joined(unknown=f"questions that joined since stay where they were decided: {error}")
+
+
+def _read(
+    settings: Settings,
+    namespace: str,
+    cluster_id: int,
+    since: Sequence[KeptMember],
+    encoder_of: Callable[[], Encodes],
+) -> list[KnownQuestion]:
     with closing(KeptQuestions(settings)) as kept:
         members = kept.read(cluster_id, namespace, since)
     found = [
@@ -32,9 +59,7 @@ def joined_questions(settings: Settings, store: Store, namespace: str, cluster_i
     ]
     if not found:
         return []
-    encoder = encoder_of(settings, store.namespace_state(namespace))
-    require_same_model(store, namespace, encoder)
-    vectors = encoder.encode([question.text for _, question in found])
+    vectors = encoder_of().encode([question.text for _, question in found])
     return [
         KnownQuestion(cluster_id, vector, place, None, question.id, question.record.key)
         for (place, question), vector in zip(found, vectors, strict=True)

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from questream.clustering.mirror import ClusterMoved, Mirror
-from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_clusters
+from questream.clustering.kept_members import KeptMembers
+from questream.clustering.levels import parse_node
+from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
+from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_of_each
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
-from questream.domain import Vector, format_cluster_id, parse_cluster_id
+from questream.clustering.stored_levels import StoredLevels, inherited
+from questream.domain import ClusterState, Matrix, Naming, Ruling, format_cluster_id, parse_cluster_id
 from questream.records import open_decoder
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.protocol import ProposedOperation, Store
+from questream.store.ledger import topic_of
+from questream.store.protocol import Part, ProposedNamings, ProposedOperation, Store
 from questream.tools.following import open_texts, recent
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
+from questream.tools.levels import leaves_within
 from questream.tools.members import First
 from questream.tools.questions import Encodes
 
 EXAMPLES = 5
+# The clusters of a topic may be thousands: the largest are looked at for what they keep.
+_MOST_READ = 50
+
+# Called where questions have to be scored: the model of the namespace, and the rules of the settings.
+Scoring = Callable[[], tuple[Encodes, Rules]]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question of the operation's clusters that was read again."""
+    """A question of the operation's clusters that was read again; `lineage` is what its cluster has been till now."""
 
     question_id: str | None
     text: str
     cluster_id: int
+    place: tuple[str, int, int]
+    lineage: frozenset[int] = frozenset()
     is_member: bool = False
 
 
@@ -48,7 +60,9 @@ class Example:
 class Effect:
     """Of the last decisions those of the operation's clusters, and the questions that these keep: how many would move.
 
-    `unread` of both are in the input topic no more. `labels` and `routes` are those of the clusters before it.
+    `unread` of both are in the input topic no more. `clusters` are those that the operation names, or that are within
+    the intent or topic that it names: so many would have another label (`relabelled`) or route (`rerouted`). `labels`
+    and `routes` are those before it.
     """
 
     decisions: int
@@ -56,6 +70,9 @@ class Effect:
     members: int
     members_moved: int
     unread: int
+    clusters: int
+    relabelled: int
+    rerouted: int
     labels: list[str]
     routes: list[str]
     moving: list[Example]
@@ -66,45 +83,99 @@ class Effect:
         return asdict(self)
 
 
-def effect_of_binding(
-    settings: Settings,
-    store: Store,
-    namespace: str,
-    encoder: Encodes,
-    rules: Rules,
-    proposed: ProposedOperation,
-    most: int,
-) -> Effect:
-    """What exemplars would do: each question of the clusters is scored without them and with them.
+Places = Sequence[tuple[int | None, int | None]]
 
-    `most` is how many of the namespace's last decisions are looked at. Raises KafkaUnavailable or KafkaRefused.
+
+def effect_of(
+    settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int, scoring: Scoring
+) -> Effect:
+    """What an operation would do with the questions that its clusters keep and have had lately.
+
+    `most` is how many of the namespace's last decisions are looked at. Raises KafkaUnavailable or KafkaRefused, and
+    what `scoring` raises, which is asked where questions have to be scored.
     """
-    asked, unread = _questions(settings, store, namespace, proposed, most)
+    stored = store.levels(namespace)
+    within = _within(proposed, stored)
+    states = store.states(namespace, list(proposed.after) or within)
+    states = [state for state in states if state.cluster_id == proposed.parted or state.merged_into is None]
+    asked, unread = _questions(settings, store, namespace, states, most)
+    places = _places(store, namespace, proposed, asked, scoring)
+    return _effect(_namings(proposed, stored, states), asked, places, unread)
+
+
+def _places(
+    store: Store, namespace: str, proposed: ProposedOperation, asked: Sequence[Asked], scoring: Scoring
+) -> Places:
+    """Where each question is before the operation and after it."""
+    if proposed.survivor is not None:
+        return [(one.cluster_id, proposed.survivor) for one in asked]
+    if proposed.part is not None:
+        return _parted(proposed.part, proposed, asked)
+    if not asked or not any(_binds(proposed.before[one], after) for one, after in proposed.after.items()):
+        return [(one.cluster_id, one.cluster_id) for one in asked]
+    encoder, rules = scoring()
     mirror = store.load(namespace)
     rules = rules.in_force(mirror.rules)
-    texts = [one.text for one in asked]
-    vectors = encoder.encode(texts) if texts else ()
-    before = [_goes_to(mirror, rules, *question) for question in zip(vectors, texts, strict=True)]
-    mirror.apply(
-        ClusterMoved(
-            cluster_id, mirror.member_count(cluster_id), mirror.vector_sum(cluster_id), exemplars=ruling.exemplars
-        )
-        for cluster_id, ruling in proposed.after.items()
-        if cluster_id in mirror.row_of
-    )
-    after = [_goes_to(mirror, rules, *question) for question in zip(vectors, texts, strict=True)]
-    return _effect(proposed, asked, list(zip(before, after, strict=True)), unread)
+    vectors = encoder.encode([one.text for one in asked])
+    before = _go_to(mirror, rules, vectors, asked)
+    mirror.apply(_changes(mirror, proposed))
+    return list(zip(before, _go_to(mirror, rules, vectors, asked), strict=True))
 
 
-def effect_of_merge(settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int) -> Effect:
-    """What a merge would do: all of the cluster that goes is in the one that stays. Raises as `effect_of_binding`."""
-    asked, unread = _questions(settings, store, namespace, proposed, most)
-    return _effect(proposed, asked, [(one.cluster_id, proposed.survivor) for one in asked], unread)
+def _binds(before: Ruling, after: Ruling) -> bool:
+    """Whether questions that come later may go elsewhere."""
+    return (before.exemplars, before.threshold) != (after.exemplars, after.threshold)
 
 
-def _effect(
-    proposed: ProposedOperation, asked: Sequence[Asked], places: Sequence[tuple[int | None, int | None]], unread: int
-) -> Effect:
+def _changes(mirror: Mirror, proposed: ProposedOperation) -> Iterable[ClusterMoved | ClusterRemoved]:
+    for cluster_id, ruling in proposed.after.items():
+        if cluster_id in proposed.retires:
+            yield ClusterRemoved(cluster_id)
+        elif cluster_id in mirror.row_of:
+            yield ClusterMoved(
+                cluster_id,
+                mirror.member_count(cluster_id),
+                mirror.vector_sum(cluster_id),
+                exemplars=ruling.exemplars,
+                threshold=ruling.threshold or 0.0,
+            )
+
+
+def _go_to(mirror: Mirror, rules: Rules, vectors: Matrix, asked: Sequence[Asked]) -> list[int | None]:
+    looks = [features(one.text) for one in asked]
+    chosen = [assigned(one, rules).cluster for one in nearest_of_each(mirror, rules, vectors, NEIGHBOURS, looks)]
+    return [None if one is None else one.cluster_id for one in chosen]
+
+
+def _parted(part: Part, proposed: ProposedOperation, asked: Sequence[Asked]) -> Places:
+    """With the cluster that parts goes what was decided for it, what it kept, and what is nearer to it."""
+    parted = part.remains.cluster_id
+    own = {(topic_of(one.place[0]), *one.place[1:]) for one in KeptMembers.parse(part.own_kept).all()}
+    own |= {one.place for one in proposed.corrections}
+    return [(part.survivor, parted if parted in one.lineage or one.place in own else part.survivor) for one in asked]
+
+
+def _within(proposed: ProposedOperation, stored: StoredLevels) -> list[int]:
+    """The clusters of the intents and topics that an operation names."""
+    change = proposed.levels.change if isinstance(proposed.levels, ProposedNamings) else None
+    names = [] if change is None else list(change.after)
+    return sorted({one for name in names for one in leaves_within(parse_node(name), stored.levels)})
+
+
+def _namings(
+    proposed: ProposedOperation, stored: StoredLevels, states: Sequence[ClusterState]
+) -> list[tuple[Naming, Naming]]:
+    """Label and route of each cluster before and after, those included that it inherits."""
+    renamed = stored if proposed.levels is None else proposed.levels.renamed(0)
+
+    def carried(rulings: Mapping[int, Ruling], state: ClusterState, levels: StoredLevels) -> Naming:
+        own = rulings.get(state.cluster_id, state.ruling)
+        return inherited((own.label, own.route), levels.naming(levels.levels.path(state.cluster_id)))
+
+    return [(carried(proposed.before, one, stored), carried(proposed.after, one, renamed)) for one in states]
+
+
+def _effect(namings: Sequence[tuple[Naming, Naming]], asked: Sequence[Asked], places: Places, unread: int) -> Effect:
     found = list(zip(asked, places, strict=True))
     moving, staying = ([one for one in found if (one[1][0] != one[1][1]) is moves] for moves in (True, False))
     members = [one.is_member for one, _ in moving]
@@ -114,8 +185,11 @@ def _effect(
         members=sum(one.is_member for one in asked),
         members_moved=sum(members),
         unread=unread,
-        labels=sorted({ruling.label for ruling in proposed.before.values() if ruling.label}),
-        routes=sorted({ruling.route for ruling in proposed.before.values() if ruling.route}),
+        clusters=len(namings),
+        relabelled=sum(before[0] != after[0] for before, after in namings),
+        rerouted=sum(before[1] != after[1] for before, after in namings),
+        labels=sorted({before[0] for before, _ in namings if before[0]}),
+        routes=sorted({before[1] for before, _ in namings if before[1]}),
         moving=_examples(moving),
         staying=_examples(staying),
     )
@@ -131,24 +205,22 @@ def _examples(found: Sequence[tuple[Asked, tuple[int | None, int | None]]]) -> l
     return list(dict.fromkeys(examples))[:EXAMPLES]
 
 
-def _goes_to(mirror: Mirror, rules: Rules, vector: Vector, text: str) -> int | None:
-    neighbours = nearest_clusters(mirror, rules, vector, NEIGHBOURS, features(text))
-    cluster = assigned(neighbours, rules).cluster
-    return None if cluster is None else cluster.cluster_id
-
-
 def _questions(
-    settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int
+    settings: Settings, store: Store, namespace: str, states: Sequence[ClusterState], most: int
 ) -> tuple[list[Asked], int]:
-    """The kept questions of the operation's clusters and those of the last decisions, and how many cannot be read."""
+    """The kept questions of the clusters and those of the last decisions, and how many cannot be read."""
     unread = 0
     found: list[Asked] = []
     with closing(KeptQuestions(settings)) as kept:
-        for state in store.states(namespace, list(proposed.after)):
+        for state in sorted(states, key=lambda state: -state.size)[:_MOST_READ]:
             members = kept.read(state.cluster_id, namespace, kept_in_order(state, First.NEWEST))
-            read = [one.question for one in members if one.question is not None]
+            read = [(one, one.question) for one in members if one.question is not None]
             unread += len(members) - len(read)
-            found += [Asked(question.id, question.text, state.cluster_id, is_member=True) for question in read]
+            found += [
+                Asked(question.id, question.text, state.cluster_id, (one.topic, *one.published.place), is_member=True)
+                for one, question in read
+            ]
+    ids = {state.cluster_id for state in states}
     decisions = [
         seen.decision
         for seen in recent(settings, namespace, most, with_texts=False, records=most)
@@ -160,8 +232,15 @@ def _questions(
         text_of = open_texts(settings, open_decoder(settings), opened)
         for decision, number in zip(decisions, numbers, strict=True):
             live = survivor_of(number, chains[number])
-            if live in proposed.after:
+            if live in ids:
                 text = text_of(decision)
                 unread += text is None
-                found += [] if text is None else [Asked(decision.get("question_id"), text, live)]
+                lineage = frozenset(state.cluster_id for state in chains[number])
+                found += [] if text is None else [_decided(decision, text, live, lineage)]
     return found, unread
+
+
+def _decided(decision: Mapping[str, Any], text: str, live: int, lineage: frozenset[int]) -> Asked:
+    source = decision["source"]
+    place = str(source["topic"]), int(source["partition"]), int(source["offset"])
+    return Asked(decision.get("question_id"), text, live, place, lineage)

@@ -67,6 +67,7 @@ def rules_in_use(whole: NamespaceState, settings: Settings, noted: Mapping[str, 
         centroid_members=value("clusters.centroid_members", clusters.centroid_members),
         mean_questions=value("clusters.mean_questions", clusters.mean_questions),
         judge_features=value("judge.features", settings.judge.features),
+        routing_precision=noted.get("routing.precision", settings.routing.precision),
     )
     return in_use.in_force(whole.rules)
 

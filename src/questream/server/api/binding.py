@@ -6,16 +6,16 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from questream.domain import EXEMPLARS_KEPT, Operation
-from questream.operations import By, Decisions
+from questream.operations import Decisions
 from questream.operations.binding import KnownQuestion
 from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
-from questream.server.api.history import Committed
-from questream.server.api.operations import ClusterId, DryRun, OperationId, Reason
+from questream.server.api.history import Committed, Ruling, rule
+from questream.server.api.operations import ClusterId
 from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -33,23 +33,18 @@ Texts = Annotated[
 ]
 
 
-class QuestionsRequest(BaseModel):
+class QuestionsRequest(Ruling):
     """Questions do not belong to their clusters (reject), belong to another (move), or are a part of their own (split).
 
     `cluster_id` is the cluster of the texts, without which it is the one that each would join now; of a split, the one
     that is split. `target_id` is where questions that are moved belong.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     op: Literal["reject", "move", "split"]
-    question_ids: QuestionIds = []
-    texts: Texts = []
+    question_ids: QuestionIds = Field(default_factory=list)
+    texts: Texts = Field(default_factory=list)
     cluster_id: ClusterId | None = None
     target_id: ClusterId | None = None
-    id: OperationId = ""
-    reason: Reason = ""
-    dry_run: DryRun = False
 
 
 @router.post("/namespaces/{namespace}/operations/questions", responses={409: {}})
@@ -70,11 +65,7 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Commit
     asking = scope.services.asking
     found = asking.known(scope.namespace, request.question_ids) if request.question_ids else []
     found += asking.given(scope.namespace, request.texts, cluster_id)
-    operating = scope.services.operating
-    decide = operating.preview_ruling if request.dry_run else operating.rule
-    by = By(scope.login.name, request.reason, request.id)
-    done = decide(scope.namespace, by, lambda made: _proposed(made, request.op, found, cluster_id, target_id))
-    return Committed(**as_document(done))
+    return rule(scope, request, lambda made: _proposed(made, request.op, found, cluster_id, target_id))
 
 
 def _known(scope: Scope, request: QuestionsRequest) -> Operation | None:

@@ -168,6 +168,14 @@ def levels_of(scope: Scope, cluster_id: int) -> dict[str, Any]:
     return document
 
 
+def route_of(scope: Scope, state: ClusterState) -> str | None:
+    """The route of a cluster, or the one that it inherits."""
+    if state.route:
+        return state.route
+    within = scope.services.levels.within(scope.namespace, state.cluster_id)
+    return None if within is None else within.inherited[1]
+
+
 def etag_of(state: ClusterState) -> str:
     """The entity tag of a cluster: its id and its revision."""
     return f'"{format_cluster_id(state.cluster_id)}.{state.revision}"'

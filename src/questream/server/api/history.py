@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from questream.operations import By
+from questream.operations import By, Decisions
+from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import Chosen
+from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.tools.decisions import as_document, history
+from questream.tools.parting import merged_away
 
 router = APIRouter(tags=["operations"])
 
@@ -55,23 +59,6 @@ class LevelsNamed(BaseModel):
     after: dict[str, NamesOf]
 
 
-class QuestionPlace(BaseModel):
-    """Where a question stands in the input topic."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
-class Corrected(BaseModel):
-    """A question that an operation moved; null stands for no cluster."""
-
-    question_id: str | None
-    source: QuestionPlace
-    from_: str | None = Field(alias="from")
-    to: str | None
-
-
 class Committed(BaseModel):
     """An operation; `operation` is its number, null where it is only proposed, by which it is undone."""
 
@@ -89,7 +76,9 @@ class Committed(BaseModel):
     after: dict[str, DecidedOf]
     rules: RulesChanged | None = None
     levels: LevelsNamed | None = None
-    corrections: list[Corrected] = Field(default_factory=list)
+    corrections: list[Corrected] = []
+    effect: OperationEffect | None = None
+    unknown: Unknown = None
 
 
 class History(BaseModel):
@@ -98,14 +87,19 @@ class History(BaseModel):
     operations: list[Committed]
 
 
-class UndoRequest(BaseModel):
-    """An operation is taken back, where what it decided still stands."""
+class Ruling(BaseModel):
+    """What every decision is given."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: OperationId = ""
     reason: Reason = ""
     dry_run: DryRun = False
+    questions: LookedAt = 0
+
+
+class UndoRequest(Ruling):
+    """An operation is taken back, where what it decided still stands."""
 
 
 def history_of(scope: Scope, limit: int, cluster_id: int | None = None) -> History:
@@ -122,9 +116,28 @@ def cluster_history(scope: InNamespace, cluster_id: str, limit: Limit = 50) -> H
 
 @router.post("/namespaces/{namespace}/operations/{number}/undo", responses={409: {}})
 def undo(scope: InNamespace, number: Annotated[int, Path(ge=1, le=2**53)], request: UndoRequest) -> Committed:
-    """Preview or take back an operation. It comes again with the same id without being done again."""
+    """Preview or take back an operation. It comes again with the same id without being done again.
+
+    Where a merge is taken back, questions that joined since go to the nearer part.
+    """
     scope.require(Role.OPERATOR)
-    operating = scope.services.operating
-    decide = operating.preview_ruling if request.dry_run else operating.rule
+    joined = scope.services.asking.joined(scope.namespace, merged_away(scope.services.store, scope.namespace, number))
+    return rule(scope, request, lambda made: made.undo(number, joined.questions), joined.unknown)
+
+
+def unmerge(scope: Scope, cluster_id: int, request: Ruling) -> Committed:
+    """Preview or let a merged cluster stand by itself again, with what joined since and is nearer to it."""
+    scope.require(Role.OPERATOR)
+    joined = scope.services.asking.joined(scope.namespace, cluster_id)
+    return rule(scope, request, lambda made: made.unmerge(cluster_id, joined.questions), joined.unknown)
+
+
+def rule(scope: Scope, request: Ruling, ask: Callable[[Decisions], Propose], unknown: str | None = None) -> Committed:
+    """Preview or commit a decision of somebody. Raises Refused for a viewer, and what `Operating.rule` raises."""
+    scope.require(Role.OPERATOR)
     by = By(scope.login.name, request.reason, request.id)
-    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.undo(number))))
+    if not request.dry_run:
+        return Committed(**as_document(scope.services.operating.rule(scope.namespace, by, ask)), unknown=unknown)
+    proposed = scope.services.operating.preview_ruling(scope.namespace, by, ask)
+    effect = effect_of(scope, proposed, request.questions)
+    return Committed(**as_document(proposed), effect=effect, unknown=unknown)

@@ -6,18 +6,16 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from questream.clustering.levels import parse_node
-from questream.domain import Naming, format_cluster_id
-from questream.operations import By
+from questream.domain import format_cluster_id
 from questream.server.access import Role
-from questream.server.api.history import Committed
-from questream.server.api.operations import DryRun, Name, OperationId, Reason
+from questream.server.api.history import Committed, NamesOf, Ruling, rule
+from questream.server.api.operations import Name
 from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.decisions import as_document, namings_of
 from questream.tools.levels import Communities
 from questream.tools.levels import Community as Found
 from questream.tools.sorting import Level
@@ -56,16 +54,11 @@ class Community(BaseModel):
     representative: str | None
 
 
-class NamingRequest(BaseModel):
+class NamingRequest(Ruling):
     """An intent or topic gets a label, a route or both; an empty one removes it."""
-
-    model_config = ConfigDict(extra="forbid")
 
     label: Name | None = None
     route: Name | None = None
-    id: OperationId = ""
-    reason: Reason = ""
-    dry_run: DryRun = False
 
 
 class CommunityList(BaseModel):
@@ -119,19 +112,15 @@ def label_community(scope: InNamespace, community_id: str, request: NamingReques
     scope.require(Role.OPERATOR)
     if request.label is None and request.route is None:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
-    operating = scope.services.operating
-    decide = operating.preview_ruling if request.dry_run else operating.rule
-    by = By(scope.login.name, request.reason, request.id)
-    named = decide(scope.namespace, by, lambda made: made.label_level(community_id, request.label, request.route))
-    change = namings_of(named)
-    if change is None or not all(_is_named(request, after) for after in change.after.values()):
+    named = rule(scope, request, lambda made: made.label_level(community_id, request.label, request.route))
+    if named.levels is None or not all(_is_named(request, after) for after in named.levels.after.values()):
         raise id_was_given()
-    return Committed(**as_document(named))
+    return named
 
 
-def _is_named(request: NamingRequest, after: Naming) -> bool:
+def _is_named(request: NamingRequest, named: NamesOf) -> bool:
     """Whether a community is named as asked for; an operation whose id came before may have named it otherwise."""
-    asked = request.label, request.route
+    asked, after = (request.label, request.route), (named.label, named.route)
     return all(one is None or (one or None) == stands for one, stands in zip(asked, after, strict=True))
 
 

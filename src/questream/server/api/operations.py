@@ -9,8 +9,10 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
+from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
 from questream.server.operating import (
     Merging,
     Naming,
@@ -22,8 +24,10 @@ from questream.server.operating import (
     Unmerging,
 )
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.parting import Joined
 
 MAX_NAME_CHARACTERS = 256
+MAX_REASON_CHARACTERS = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 router = APIRouter(tags=["operations"])
@@ -39,7 +43,7 @@ def check_name(name: str) -> str:
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARACTERS), AfterValidator(check_name)]
 ClusterId = Annotated[str, Field(pattern=r"^c[1-9][0-9]{0,17}$")]
 OperationId = Annotated[str, Field(max_length=128, description="An id of yours: the operation is done once for it.")]
-Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")]
+Reason = Annotated[str, Field(max_length=MAX_REASON_CHARACTERS, description="Why; the history keeps it.")]
 DryRun = Annotated[bool, Field(description="Tell what it would do, and change nothing.")]
 
 
@@ -50,6 +54,7 @@ class _Request(BaseModel):
     id: OperationId = ""
     reason: Reason = ""
     dry_run: DryRun = False
+    questions: LookedAt = 0
 
 
 class LabelRequest(_Request):
@@ -89,7 +94,7 @@ class SeparateRequest(_Request):
 
 
 class UnmergeRequest(_Request):
-    """A cluster that was merged away stands by itself again."""
+    """A cluster that was merged away stands by itself again, with questions that joined since and are nearer to it."""
 
     op: Literal["unmerge"]
 
@@ -142,9 +147,12 @@ class Result(BaseModel):
     before: list[Cluster]
     after: Cluster
     drops_names: bool
+    corrections: list[Corrected] = []
+    effect: OperationEffect | None = None
+    unknown: Unknown = None
 
 
-def operation_of(request: AnyRequest, scope: Scope) -> Operation:
+def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation:
     """What is asked for; a question that is named by its id is read again from Kafka."""
     cluster_id = read_cluster_id(request.cluster_id)
     match request:
@@ -167,7 +175,7 @@ def operation_of(request: AnyRequest, scope: Scope) -> Operation:
         case ForgetRequest():
             return Standing(cluster_id, "forget")
         case UnmergeRequest():
-            return Unmerging(cluster_id)
+            return Unmerging(cluster_id, tuple(joined.questions))
         case SeparateRequest():
             return Separating(cluster_id, read_cluster_id(request.other_id))
 
@@ -181,10 +189,14 @@ def operate(
 ) -> Result:
     """Preview or apply an operation. One that comes again with the same id is not done again."""
     scope.require(Role.OPERATOR)
-    operation, operating = operation_of(request, scope), scope.services.operating
-    id = request.id or str(uuid4())
+    parted = read_cluster_id(request.cluster_id) if isinstance(request, UnmergeRequest) else None
+    joined = scope.services.asking.joined(scope.namespace, parted)
+    operation, operating = operation_of(request, scope, joined), scope.services.operating
+    id, effect = request.id or str(uuid4()), None
     if request.dry_run:
         outcome = operating.preview(scope.namespace, operation)
+        if request.questions:
+            effect = effect_of(scope, operating.proposed(scope.namespace, operation), request.questions)
     else:
         matches = None if if_match in (None, "*") else str(if_match).strip('"')
         outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, matches)
@@ -197,4 +209,7 @@ def operate(
         before=[as_model(state, scope) for state in outcome.before],
         after=as_model(outcome.after, scope),
         drops_names=outcome.drops,
+        corrections=[Corrected(**correction_document(one)) for one in outcome.corrections],
+        effect=effect,
+        unknown=joined.unknown,
     )

@@ -9,17 +9,16 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 from starlette.responses import Response
 
-from questream.operations import By, Decisions
+from questream.operations import Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
-from questream.server.api.history import Committed
+from questream.server.api.history import Committed, Ruling, UndoRequest, rule, undo, unmerge
 from questream.server.api.levels import LevelId, NamingRequest, label_community
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.operating import id_was_given
 from questream.server.services import read_cluster_id
-from questream.tools.decisions import as_document
 
 Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")]
 OperationId = Annotated[str, Field(max_length=128, description="An id of your own: said again, it does nothing twice.")]
@@ -66,8 +65,7 @@ class Writes:
     ) -> Committed:
         """Give a cluster a name."""
         number = read_cluster_id(cluster_id)
-        by = self._by(reason, id)
-        done = self._decide(namespace, by, lambda made: made.label(number, label, None), dry_run)
+        done = self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, label, None))
         return _naming(done, "label", label)
 
     def route_cluster(
@@ -81,8 +79,7 @@ class Writes:
     ) -> Committed:
         """Give a cluster a route: decisions tell it, so that other programs know where its questions go."""
         number = read_cluster_id(cluster_id)
-        by = self._by(reason, id)
-        done = self._decide(namespace, by, lambda made: made.label(number, None, route), dry_run)
+        done = self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, None, route))
         return _naming(done, "route", route)
 
     def label_level(
@@ -109,7 +106,7 @@ class Writes:
     ) -> Committed:
         """Let a cluster never merge automatically."""
         number = read_cluster_id(cluster_id)
-        return self._decide(namespace, self._by(reason, id), lambda made: made.pin(number), dry_run)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.pin(number))
 
     def unpin_cluster(
         self,
@@ -121,7 +118,7 @@ class Writes:
     ) -> Committed:
         """Let a pinned cluster merge automatically again."""
         number = read_cluster_id(cluster_id)
-        return self._decide(namespace, self._by(reason, id), lambda made: made.unpin(number), dry_run)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.unpin(number))
 
     def represent_cluster(
         self,
@@ -137,9 +134,12 @@ class Writes:
         scope.require(Role.OPERATOR)
         number = read_cluster_id(cluster_id)
         found = scope.services.asking.chosen(scope.namespace, question_id, None)
-        by = self._by(reason, id)
         return self._decide(
-            namespace, by, lambda made: made.represent(number, found.text, found.place, found.cluster_id), dry_run
+            namespace,
+            reason,
+            id,
+            dry_run,
+            lambda made: made.represent(number, found.text, found.place, found.cluster_id),
         )
 
     def separate_clusters(
@@ -153,7 +153,7 @@ class Writes:
     ) -> Committed:
         """Say that two clusters are different: they never merge, nor does what they become."""
         one, other = read_cluster_id(cluster_id), read_cluster_id(other_id)
-        return self._decide(namespace, self._by(reason, id), lambda made: made.separate(one, other), dry_run)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.separate(one, other))
 
     def merge_clusters(
         self,
@@ -186,8 +186,8 @@ class Writes:
         dry_run: DryRun = False,
     ) -> Committed:
         """Let a cluster that was merged away stand by itself again; the two never merge automatically."""
-        number = read_cluster_id(cluster_id)
-        return self._decide(namespace, self._by(reason, id), lambda made: made.unmerge(number), dry_run)
+        request = Ruling(id=id, reason=reason, dry_run=dry_run)
+        return unmerge(self._caller.scope(namespace), read_cluster_id(cluster_id), request)
 
     def reject_questions(
         self,
@@ -240,19 +240,13 @@ class Writes:
         dry_run: DryRun = False,
     ) -> Committed:
         """Take back what somebody decided of clusters, where it still stands."""
-        return self._decide(namespace, self._by(reason, id), lambda made: made.undo(operation), dry_run)
-
-    def _by(self, reason: str, id: str) -> By:
-        return By(self._caller.login.name, reason, id)
+        request = UndoRequest(id=id, reason=reason, dry_run=dry_run)
+        return undo(self._caller.scope(namespace), operation, request)
 
     def _decide(
-        self, namespace: str | None, by: By, propose: Callable[[Decisions], Propose], dry_run: bool
+        self, namespace: str | None, reason: str, id: str, dry_run: bool, propose: Callable[[Decisions], Propose]
     ) -> Committed:
-        scope = self._caller.scope(namespace)
-        scope.require(Role.OPERATOR)
-        operating = scope.services.operating
-        decide = operating.preview_ruling if dry_run else operating.rule
-        return Committed(**as_document(decide(scope.namespace, by, propose)))
+        return rule(self._caller.scope(namespace), Ruling(id=id, reason=reason, dry_run=dry_run), propose)
 
 
 def _naming(done: Committed, what: str, name: str) -> Committed:

@@ -16,11 +16,25 @@ from questream.server.pages import (
     live,
     rules,
     suggestions,
+    taking_back,
 )
 from questream.server.pages.rendering import show_refusal
 
 __all__ = ["router", "show_refusal"]
 
 router = APIRouter()
-for part in (entrance, clusters, levels, changes, suggestions, events, live, asking, rules, letters, health):
+for part in (
+    entrance,
+    clusters,
+    levels,
+    changes,
+    taking_back,
+    suggestions,
+    events,
+    live,
+    asking,
+    rules,
+    letters,
+    health,
+):
     router.include_router(part.router)

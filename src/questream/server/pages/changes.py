@@ -85,6 +85,8 @@ def told(request: Request) -> str | None:
     op, _, count = request.query_params.get("done", "").partition(".")
     if op == "reject" and count.isdigit() and len(count) < 16:
         return f"What is nearer to that question than to the others joins no more. This is operation {count}."
+    if op == "undo" and count.isdigit() and len(count) < 16:
+        return f"It was taken back. This is operation {count}."
     if op == "separate" and count.isdigit() and len(count) < 16:
         return f"The two stay apart and are suggested no more. This is operation {count}."
     if op not in _DONE or not count.isdigit() or len(count) > 3:

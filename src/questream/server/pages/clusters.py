@@ -16,6 +16,7 @@ from questream.records.events import ClusterEvent
 from questream.server.access import Role
 from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, find_clusters, levels_of
+from questream.server.api.history import history_of
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
 from questream.server.catalogue import Order, ServedSort
@@ -29,6 +30,7 @@ from questream.tools.sorting import Sort
 _PAGE = 50
 _NEAREST = 6
 _EVENTS = 8
+_OPERATIONS = 20
 
 router = APIRouter()
 
@@ -113,6 +115,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         change_id=secrets.token_urlsafe(16),
         done=told(request),
+        history=history_of(scope, _OPERATIONS, state.cluster_id).operations,
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
         merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
     )

@@ -12,9 +12,11 @@ from starlette.responses import RedirectResponse, Response
 
 from questream.clustering.levels import LEVEL_NAMES, parse_node
 from questream.server.access import Role
+from questream.server.api.history import Committed
 from questream.server.api.levels import NamingRequest, communities_of, label_community, show_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.pages.forms import Form, first, read_name
+from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
@@ -72,19 +74,39 @@ def show_level(request: Request, scope: InNamespace, community_id: str) -> Respo
 
 @router.post("/n/{namespace}/levels/{community_id}")
 def name_level(request: Request, scope: InNamespace, community_id: str, fields: Form) -> Response:
-    """Name it, and go back to the tree. What somebody else has named meanwhile is shown first."""
+    """Name it, and go back to the tree; or only show what that would change.
+
+    What somebody else has named meanwhile is shown first.
+    """
     scope.require(Role.OPERATOR)
     id, standing = first(fields, "id")[:64], show_community(scope, community_id)
     if standing.id != community_id or fields.get("seen") != [_seen(_own(scope, community_id))]:
         return _show_form(request, scope, standing.id, id, HTTPStatus.CONFLICT)
-    wanted = NamingRequest(label=read_name(fields, "label"), route=read_name(fields, "route"), id=id)
+    typed = read_name(fields, "label"), read_name(fields, "route")
+    wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
+    if first(fields, "preview"):
+
+        def ask(questions: int) -> Committed:
+            trying = {"id": "", "dry_run": True, "questions": questions}
+            return label_community(scope, community_id, wanted.model_copy(update=trying))
+
+        return _show_form(request, scope, community_id, id, typed=typed, preview=previewed(ask))
     done = label_community(scope, community_id, wanted)
     return RedirectResponse(
         link(f"/n/{scope.namespace}/levels", named=f"{community_id}.{done.operation}"), HTTPStatus.SEE_OTHER
     )
 
 
-def _show_form(request: Request, scope: Scope, name: str, id: str, status: int = HTTPStatus.OK) -> Response:
+def _show_form(
+    request: Request,
+    scope: Scope,
+    name: str,
+    id: str,
+    status: int = HTTPStatus.OK,
+    *,
+    typed: tuple[str, str] | None = None,
+    preview: tuple[Committed, str | None] | None = None,
+) -> Response:
     own = _own(scope, name)
     return render(
         request,
@@ -95,6 +117,8 @@ def _show_form(request: Request, scope: Scope, name: str, id: str, status: int =
         one=own,
         level=LEVEL_NAMES[own.node.level - 1],
         id=id,
+        typed=typed or own.naming,
+        preview=preview,
         seen=_seen(own),
         changed=status == HTTPStatus.CONFLICT,
         most=MAX_NAME_CHARACTERS,

@@ -92,6 +92,10 @@ if (feed) {
       if (decision.label) goes.append(element("span", decision.cluster_id, "id"));
     }
     if (decision.route) goes.append(element("span", decision.route, "tag route"));
+    if (decision.suggested_route) goes.append(element("span", `suggested: ${decision.suggested_route}`, "tag"));
+    if (decision.confidence != null) {
+      goes.append(element("span", `${Math.round(100 * decision.confidence)} % sure`, "hint"));
+    }
     line.append(goes);
     return line;
   }
