@@ -246,7 +246,7 @@ class BatchAssigner:
 
     def _room(self, count: int) -> Matrix:
         """Room for products beyond this batch's own creations, so that what others create needs no more each time."""
-        return np.empty((len(self._vectors), count + 2 * len(self._vectors) + 64), np.float32)
+        return np.empty((len(self._vectors), count + 8 * len(self._vectors) + 64), np.float32)
 
 
 def _score_row(

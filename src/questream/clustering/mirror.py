@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,23 +166,37 @@ class Mirror:
     def apply(self, changes: Iterable[Change]) -> set[int]:
         """Follow the log; returns the rows whose content changed, as far as they are still in use."""
         rows: set[int] = set()
-        for change in changes:
-            match change:
-                case ClusterMoved():
-                    rows.add(self._put(change))
-                case ClusterRemoved():
-                    rows.update(self._remove(change.cluster_id))
-                case MeanMoved():
-                    self._mean = change
-                    self.rules = self.rules if change.rules is None else change.rules
-                    self._dot_mean[: self.count] = self.sums @ change.vector_sum
+        for kind, run in itertools.groupby(changes, type):
+            if kind is ClusterMoved:
+                rows.update(self._put(cast("list[ClusterMoved]", list(run))))
+                continue
+            for change in run:
+                match change:
+                    case ClusterRemoved():
+                        rows.update(self._remove(change.cluster_id))
+                    case MeanMoved():
+                        self._mean = change
+                        self.rules = self.rules if change.rules is None else change.rules
+                        self._dot_mean[: self.count] = self.sums @ change.vector_sum
         return {row for row in rows if row < self.count}
 
     def rows(self, cluster_ids: Sequence[int]) -> list[int]:
         """The rows of those of `cluster_ids` that are in the index."""
         return [self.row_of[cluster_id] for cluster_id in cluster_ids if cluster_id in self.row_of]
 
-    def _put(self, change: ClusterMoved) -> int:
+    def _put(self, changes: Sequence[ClusterMoved]) -> list[int]:
+        """Put clusters where they are now, and return their rows; of one that is there twice the later change holds."""
+        rows = [self._row(change) for change in changes]
+        sums: Matrix = np.stack([change.vector_sum for change in changes])
+        self._members[rows] = [change.members for change in changes]
+        self._sums[rows] = sums
+        # Each row by itself: workers that follow in other steps have the same products to the bit.
+        self._dot_mean[rows] = np.einsum("ij,j->i", sums, self._mean.vector_sum)
+        self._dot_self[rows] = np.einsum("ij,ij->i", sums, sums)
+        return rows
+
+    def _row(self, change: ClusterMoved) -> int:
+        """The row of a cluster, which is opened where there is none; with all that is kept by id."""
         row = self.row_of.get(change.cluster_id)
         if row is None:
             self.reserve(self.count + 1)
@@ -197,10 +213,6 @@ class Mirror:
         if change.threshold is not None and change.threshold != self._thresholds.get(change.cluster_id, 0.0):
             own = {change.cluster_id: change.threshold} if change.threshold else {}
             self._thresholds = {i: one for i, one in self._thresholds.items() if i != change.cluster_id} | own
-        self._members[row] = change.members
-        self._sums[row] = change.vector_sum
-        self._dot_mean[row] = change.vector_sum @ self._mean.vector_sum
-        self._dot_self[row] = change.vector_sum @ change.vector_sum
         return row
 
     def _remove(self, cluster_id: int) -> set[int]:

@@ -241,12 +241,12 @@ def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, tie:
 def _decide(clusterer: Clusterer, namespace: str, number: int, batch: int, vectors: Matrix) -> int:
     """Decide a batch as the next offsets of the worker's own partition; returns how often it was refused."""
     now, start = int(time.time() * 1000), batch * BATCH_QUESTIONS
-    arothers = [
+    arrivals = [
         Arrival(Source(_TOPIC, number, offset, now), "How do I get this matter settled, please?")
         for offset in range(start, start + BATCH_QUESTIONS)
     ]
     store_epoch = clusterer.mirrors.follow(namespace).store_epoch
-    decided = NamespaceBatch(namespace, store_epoch, arothers, vectors)
+    decided = NamespaceBatch(namespace, store_epoch, arrivals, vectors)
     clusterer.decide([decided], {(_TOPIC, number): start})
     return decided.decided().stale_retries
 
