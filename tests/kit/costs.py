@@ -5,8 +5,8 @@ A server that tests share counts to the files that ran beside it in the process 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Generator
 from typing import Any
 
 import psutil
@@ -16,13 +16,13 @@ _NAME = "processor seconds"
 _SHOWN = 60
 
 _before = [0.0]
-_seconds: Counter[str] = Counter()
+_seconds: defaultdict[str, float] = defaultdict(float)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Add what was used since the last test to the last report of this one."""
-    report: Any = yield
+    report = yield
     if report.when == "teardown":
         now = _used()
         report.user_properties.append((_NAME, now - _before[0]))
@@ -33,13 +33,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up by file, in the process that hears of all tests."""
     if report.when == "teardown":
-        _seconds[report.nodeid.partition("::")[0]] += float(dict(report.user_properties).get(_NAME, 0.0))
+        properties: dict[str, Any] = dict(report.user_properties)
+        _seconds[report.nodeid.partition("::")[0]] += properties.get(_NAME, 0.0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The files that cost most."""
     terminalreporter.section(f"processor time, {sum(_seconds.values()):,.0f} s in all")
-    for file, seconds in _seconds.most_common(_SHOWN):
+    for file, seconds in sorted(_seconds.items(), key=lambda one: -one[1])[:_SHOWN]:
         terminalreporter.write_line(f"{seconds:8.1f} s  {file}")
 
 
