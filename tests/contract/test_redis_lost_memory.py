@@ -186,4 +186,9 @@ def test_a_mean_that_has_lost_its_sum_is_learnt_anew(store: RedisStore, client: 
     client.hdel(KEYS.of(namespace, "meta"), "mean_sum")
     store.require_recovery(namespace)
     recover(store, namespace)
-    assert store.load(namespace).mean_questions == 0
+    mirror = store.load(namespace)
+    assert mirror.mean_questions == 0
+    # What is decided by that mirror is committed.
+    more = proposal(join(1, 2, vector(3, 0, 0, 0)), rows=batch(row(3, 1)), seq=mirror.seq)
+    more = replace(more, mean=MeanUpdate(0, 1, vector(1, 0, 0, 0)))
+    assert isinstance(commit(store, namespace, more), Committed)
