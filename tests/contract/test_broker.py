@@ -547,6 +547,28 @@ def test_a_topic_is_created_found_and_deleted(bed: Bed) -> None:
         wait_until(lambda: admin.find_topics([name]) == {}, "the topic is gone")
 
 
+def test_a_topic_that_is_deleted_once_it_is_described_has_no_configuration(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"made-{uuid.uuid4().hex[:8]}"
+    with bed.adapter.open_admin(bed.settings) as admin, bed.adapter.open_admin(bed.settings) as other:
+        client: Any = admin._client  # type: ignore[attr-defined]  # of either adapter
+        described = client.describe_topics
+
+        def describe(*args: Any, **options: Any) -> Any:
+            found = described(*args, **options)
+            for answer in found.values() if isinstance(found, dict) else ():
+                answer.result()
+            other.delete_topics([name])
+            wait_until(lambda: other.find_topics([name]) == {}, "the topic is gone")
+            return found
+
+        admin.create_topic(name, 1, 1, {})
+        admin.wait_for_topics([name])
+        monkeypatch.setattr(client, "describe_topics", describe)
+        assert {topic: found.configs for topic, found in admin.find_topics([name]).items()} == {name: {}}
+
+
 def test_the_cluster_and_its_limits_are_told(bed: Bed) -> None:
     with bed.adapter.open_admin(bed.settings) as admin:
         assert admin.cluster_id() == bed.reader().stream_identity(bed.topic).split("/")[0]

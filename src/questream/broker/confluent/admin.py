@@ -31,6 +31,7 @@ _LEVELS = {
 }
 _LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # of confluent-kafka
 _NEWEST: Any = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]  # of confluent-kafka
+_HIDDEN = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 _NO_LEADER = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 
@@ -156,8 +157,8 @@ class AdminAdapter:
             try:
                 entries = answer.result()
             except KafkaException as error:
-                code = error_of(error).code()
-                if code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
+                # A topic may have been deleted since it was found.
+                if error_of(error).code() in _HIDDEN | UNKNOWN_TOPIC:
                     continue
                 raise
             found[str(resource.name)] = {key: entry.value for key, entry in entries.items() if entry.value}
