@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from questream.broker.connect import open_reader
-from questream.domain import ClusterState, NamespaceState
+from questream.domain import ClusterState, NamespaceState, Operation, Ruling
 from questream.errors import ClusterTopicDamaged
-from questream.records import encode_cluster_state, encode_namespace_state
+from questream.records import encode_cluster_state, encode_namespace_state, encode_operation
 from questream.recovery.cluster_topic import ClusterTopic, Published
 from questream.recovery.home import HOME_HEADER, Home
 from questream.store.ledger import other_stream
@@ -143,6 +143,37 @@ def test_the_newest_home_counts_wherever_it_stands(stream: Stream, cluster_topic
         _send(stream, Message(value, key, headers))
     assert cluster_topic.published()["shop"].home == homes[1]
     assert cluster_topic.newest()["shop"].home == homes[1]
+
+
+def test_the_keys_of_a_namespace_are_those_whose_last_record_is_no_tombstone(
+    stream: Stream, cluster_topic: ClusterTopic
+) -> None:
+    publish_clusters(stream, 5)
+    _publish(stream, (encode_cluster_state(one) for one in (replace(CLUSTER, namespace="other"), FOUR)))
+    _send(stream, Message(None, b"shop/c4"))
+    assert cluster_topic.keys_of("shop") == {b"shop/c3"}
+
+
+def test_a_namespace_that_was_deleted_is_named_and_known_no_more(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    publish_namespaces(stream, (1, 9))
+    publish_clusters(stream, 5)
+    assert cluster_topic.namespaces() == {"shop"}
+    _send(stream, Message(None, b"shop"))
+    assert (cluster_topic.namespaces(), cluster_topic.named()) == (set(), {"shop"})
+    # It begins anew.
+    publish_namespaces(stream, (1, 0))
+    assert cluster_topic.namespaces() == {"shop"}
+
+
+def test_operations_belong_to_a_namespace_that_has_states(stream: Stream, cluster_topic: ClusterTopic) -> None:
+    publish_clusters(stream, 5)
+    operation = Operation("op-1", 1, "pin", "ann", "", 5, {3: Ruling()}, {3: Ruling(pinned=True)})
+    records = [encode_operation(name, stream.topics.cluster_topic, operation) for name in ("shop", "other")]
+    messages = [Message(value, key) for key, value in records]
+    send(stream.bootstrap_servers, stream.topics.operation_topic, messages)
+    published = cluster_topic.published()
+    assert published.keys() == {"shop"}
+    assert [one.id for one in published["shop"].operations.ordered()] == ["op-1"]
 
 
 def test_how_far_the_topic_has_been_read_is_told_while_it_is(stream: Stream, cluster_topic: ClusterTopic) -> None:

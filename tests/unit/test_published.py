@@ -63,6 +63,7 @@ def test_a_last_record_that_is_older_than_another_is_outdated() -> None:
     for revision, outdated in ((4, set()), (3, {3}), (5, set())):
         _note(published, KEY, b'{"revision": %d}' % revision, PLACE)
         assert published.outdated == outdated
+        assert published.revisions[3] == max(revision, 4)
     _note(published, KEY, b'{"revision": 1}', PLACE)
     _note(published, KEY, None, PLACE)
     assert published.outdated == set()
