@@ -48,13 +48,13 @@ class People(Deciding):
             return
 
         def proposed(store: Store) -> ProposedOperation:
-            if plan.part is None:
-                return plan
             own = plans[id(store)]
             assert isinstance(own, ProposedOperation)
-            assert own.part is not None
-            # Each store names remains in its own way.
-            return replace(plan, part=replace(plan.part, remains=own.part.remains))
+            # Each store names remains in its own way, and has versions of levels by its own clock.
+            part = plan.part and own.part and replace(plan.part, remains=own.part.remains)
+            levels = plan.levels and own.levels
+            assert (part is None, levels is None) == (plan.part is None, plan.levels is None)
+            return replace(plan, part=part, levels=levels)
 
         if late:
             touched = next(iter(plan.after), None)
