@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -177,3 +178,36 @@ def test_without_the_model_what_joined_since_stays_and_that_is_said(
         done = questream("clusters", "unmerge", "c2", "--json", *flags)
         assert (done.code, done.json["parted"], done.json["corrections"]) == (0, "c2", [])
         assert "stay where they were decided: the settings have another model" in done.err
+
+
+@pytest.mark.parametrize("asked", [LOST, CARD], ids=["of the returned", "of the survivor"])
+def test_a_decision_is_published_with_both_parts_of_a_merge_that_was_taken_back(
+    asked: str, kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    created = topics()
+    # Where its topic is missing an operation waits, and a loss of Redis forgets it.
+    waiting = dataclasses.replace(created, operation_topic=f"missing-{created.operation_topic}")
+    stream = Stream(kafka.bootstrap_servers, waiting, redis_url, SETTINGS)
+    store = stream.store()
+
+    def sizes() -> dict[int, int]:
+        return {state.cluster_id: state.size for state in store.clusters("default")}
+
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        stream.send([question(one, CARD) for one in "abc"])
+        reader.values(3)
+        stream.send([question("lost", LOST)])
+        reader.values(4)
+        stream.send([question("next", CARD)])
+        wait_until(lambda: len(sizes()) == 1, "a worker has merged the two")
+        wait_until(lambda: not store.unpublished("default", 0.0, 1), "all states are published")
+        decisions = Decisions(store, "default", By("ann"))
+        decisions.commit(decisions.unmerge(2))
+        stream.send([question("again", asked)])
+        reader.values(6)
+        told = sizes()
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question("last", CARD)])
+        reader.values(7)
+        assert sizes() == {**told, 1: told[1] + 1}

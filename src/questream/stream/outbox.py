@@ -1,7 +1,8 @@
 """Cluster states on their way to the cluster topic: those that a batch rests on, and those that dead workers left.
 
 A store that has lost its memory is made whole from that topic alone. So no decision is published without the state of
-its cluster, a merged cluster never without the one that it became, and neither unless the store still knows them.
+its cluster, a merged cluster never without the one that it became, one that has parted never without its other part,
+and none unless the store still knows them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from questream.domain import ClusterState, NamespaceState
 from questream.errors import NamespaceRefused, RecoveryNeeded, StoreUnavailable
 from questream.records import encode_cluster_state, encode_namespace_state
 from questream.store.protocol import Confirmation, OutboxPosition, Store, Unconfirmed
+from questream.stream.partings import Partings
 from questream.stream.question import Answered, Decided
 from questream.stream.retry import Retry
 
@@ -61,6 +63,7 @@ class OutboxRelay:
         self._topic = topic
         self._headers = headers
         self._on_refused = on_refused
+        self._partings = Partings(store, retry)
         self._unconfirmed: list[Confirmation] = []
         # Where outboxes stood when a publication was last verified: before the records of any later one are sent.
         self._verified_at: dict[str, OutboxPosition] = {}
@@ -73,15 +76,16 @@ class OutboxRelay:
             self._begin(namespace, store_epoch, committed_at.get(namespace)) for namespace, store_epoch in sorted(named)
         ]
         by_namespace = {relay_batch.namespace: relay_batch for relay_batch in relay_batches}
+        beside: dict[str, list[int]] = {}
         for result in decided:
             relay_batch = by_namespace[result.namespace]
-            for state in result.states:
-                self._add_cluster(relay_batch, state)
+            beside[result.namespace] = self._add_clusters(relay_batch, result.states)
             if result.namespace_state is not None:
                 self._add_namespace(relay_batch, result.namespace_state)
         for relay_batch in relay_batches:
             # Recalled from the ledger of one who may have died before it published, or merged by another meanwhile.
-            self._look_up(relay_batch, _named(items, relay_batch.namespace))
+            recalled = _named(items, relay_batch.namespace)
+            self._look_up(relay_batch, [*recalled, *beside.get(relay_batch.namespace, ())])
         return relay_batches
 
     def pending(self, namespace: str, older_than_seconds: float, most: int) -> RelayBatch | None:
@@ -113,6 +117,8 @@ class OutboxRelay:
 
     def confirm(self, relay_batches: Sequence[RelayBatch], committed: Mapping[tuple[str, int], int]) -> None:
         """These are published, and questions committed below these offsets: kept for the next confirmation."""
+        for relay_batch in relay_batches:
+            self._partings.published(relay_batch.namespace, relay_batch.revisions)
         self._unconfirmed += [
             Confirmation(relay_batch.namespace, relay_batch.revisions, dict(committed), relay_batch.position)
             for relay_batch in relay_batches
@@ -166,14 +172,16 @@ class OutboxRelay:
             states = self._retry.call(self._store.states, relay_batch.namespace, wanted)
             # Clusters that left the store for good have no state to publish.
             relay_batch.revisions.update(dict.fromkeys(wanted, 0))
-            for state in states:
-                self._add_cluster(relay_batch, state)
-            merged_into = dict.fromkeys(state.merged_into for state in states if state.merged_into is not None)
-            wanted = [cluster_id for cluster_id in merged_into if cluster_id not in relay_batch.revisions]
+            wanted = self._add_clusters(relay_batch, states)
 
-    def _add_cluster(self, relay_batch: RelayBatch, state: ClusterState) -> None:
-        relay_batch.records.append(Outgoing(self._topic, *encode_cluster_state(state), relay_batch.headers))
-        relay_batch.revisions[state.cluster_id] = state.revision
+    def _add_clusters(self, relay_batch: RelayBatch, states: Sequence[ClusterState]) -> list[int]:
+        """Add these states; returns the clusters whose states are lacking beside them."""
+        for state in states:
+            relay_batch.records.append(Outgoing(self._topic, *encode_cluster_state(state), relay_batch.headers))
+            relay_batch.revisions[state.cluster_id] = state.revision
+        beside = dict.fromkeys(state.merged_into for state in states if state.merged_into is not None)
+        others = self._partings.other_parts(relay_batch.namespace, relay_batch.store_epoch, states)
+        return [cluster_id for cluster_id in (*beside, *others) if cluster_id not in relay_batch.revisions]
 
     def _add_namespace(self, relay_batch: RelayBatch, whole: NamespaceState) -> None:
         relay_batch.records.append(Outgoing(self._topic, *encode_namespace_state(whole), relay_batch.headers))
