@@ -8,10 +8,15 @@ import tarfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
+from questream.clustering.constraints import pack_vector
+from questream.domain import Exemplar, Ruling
+from questream.operations import By, Decisions
+from questream.operations.binding import new_names
+from questream.store.protocol import OpenedCluster
 from tests.fault.test_planted_bugs import at_rest
 from tests.kit.checker import Rules, check
 from tests.kit.stream import Stream, WorkerProcess, members, question, wait_until
@@ -35,6 +40,12 @@ OPTIONS = {
     "clusters.similarity": "cosine",
     "batch_questions": 48,
 }
+STRICT = Ruling(
+    "card arrival",
+    "cards",
+    exemplars=(Exemplar(new_names(1)[0], "must", pack_vector(hash_vector("card card card arrival"))),),
+    threshold=0.95,
+)
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +110,65 @@ def _text(number: int) -> str:
     subject = (number * number) % (40 + number // 20)
     parts = [f"what{subject}", f"how{subject}", f"why{subject}"]
     return " ".join(parts[: 2 + number % 2] if number % 5 else parts[1:])
+
+
+def test_what_people_said_stands_through_an_upgrade_and_back(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], release_before: Path
+) -> None:
+    """An intent's own threshold, and the question that stands for a cluster: the release before knows neither."""
+    stream = make_stream(PARTITIONS, **OPTIONS)
+    store, sent = stream.store(), 0
+
+    def ask(*texts: str) -> list[dict[str, Any]]:
+        """Ask these in each partition, so that both releases decide; returns the decisions of the last."""
+        nonlocal sent
+        for text in texts:
+            stream.send([question(sent + at, text, partition=at) for at in range(PARTITIONS)])
+            sent += PARTITIONS
+        wait_until(lambda: sum(stream.committed().values()) >= sent, "all of it is decided", 90)
+        with stream.decisions() as reader:
+            return [
+                one for one in reader.values(sent) if one["question_id"] in {f"q{sent - at - 1}" for at in range(4)}
+            ]
+
+    def stands() -> tuple[float | None, str | None, str | None]:
+        one, other = (store.cluster("default", number) for number in (strict, asked))
+        assert one is not None
+        assert other is not None
+        return one.threshold, one.label, other.representative
+
+    after = start_worker(stream)
+    asked = int(ask("loan loan rate")[0]["cluster_id"][1:])
+    decisions = Decisions(store, "default", By("ann"))
+    decisions.commit(decisions.open_intents([(STRICT, opened_with("card card card arrival"))], {}))
+    strict = next(state.cluster_id for state in store.summaries("default") if state.label == STRICT.label)
+    decisions.commit(decisions.represent(asked, "What is the rate of a loan?"))
+    assert {one["outcome"] for one in ask("card card late")} == {"created", "joined"}
+    assert stands() == (0.95, "card arrival", "What is the rate of a loan?")
+
+    before = start_worker(stream, release=release_before)
+    wait_until(lambda: len(members(stream)) == 2, "both releases share the partitions")
+    both = ask("pin pin change", "loan loan rate", "card card card arrival")
+    # Else nothing was put to the test.
+    assert {"schema_version" in one for one in both} == {False, True}
+    assert {int(one["cluster_id"][1:]) for one in both} == {strict}
+    after.kill()
+    ask("loan loan rate", "card card card arrival", "loan loan fee")
+    after = start_worker(stream)
+    wait_until(lambda: len(members(stream)) == 2, "both releases share the partitions")
+    before.kill()
+    ask("loan loan rate", "card card card arrival")
+    assert stands() == (0.95, "card arrival", "What is the rate of a loan?")
+    # What the release before left in the topic is not all that is known.
+    wait_until(lambda: not store.unpublished("default", 0.0, 10), "the outbox is published")
+    with stream.redis() as client:
+        client.flushall()
+    near = ask("card card flown")
+    assert strict not in {int(one["cluster_id"][1:]) for one in near}
+    assert stands() == (0.95, "card arrival", "What is the rate of a loan?")
+    assert [one.kind for one in store.operations("default", 10)] == ["represent", "intents"]
+
+
+def opened_with(text: str) -> OpenedCluster:
+    """What an example opens."""
+    return OpenedCluster(1, hash_vector(text), 1_800_000_000_000, b"", text)
