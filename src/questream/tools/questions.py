@@ -23,6 +23,8 @@ from questream.tools.following import open_texts
 
 # The newest decisions of each partition that an id is looked for in.
 LOOKED_AT = 200_000
+# Most ids are of today: the fewer are read first, and all of these again only where an id is not among them.
+_LOOKED_AT_FIRST = (2_000, 20_000, LOOKED_AT)
 
 
 class Encodes(Protocol):
@@ -124,16 +126,20 @@ def given_questions(
 def _decisions(
     settings: Settings, namespace: str, wanted: set[str], opened: ExitStack
 ) -> tuple[dict[str, dict[str, Any]], dict[str, bytes | None]]:
+    """The last decision of each of these ids, and its key, as far as one is among the newest."""
     consumer = opened.enter_context(open_reader(settings))
-    start_before_end(consumer, settings.kafka.output_topic, LOOKED_AT)
     found: dict[str, dict[str, Any]] = {}
     keys: dict[str, bytes | None] = {}
-    for message in read_to_end(consumer):
-        decision = read_decision(message.value)
-        if decision is None or decision.get("namespace") != namespace or not decision.get("cluster_id"):
-            continue
-        if (question_id := decision.get("question_id")) in wanted:
-            found[str(question_id)], keys[str(question_id)] = decision, message.key
+    for newest in _LOOKED_AT_FIRST:
+        start_before_end(consumer, settings.kafka.output_topic, newest)
+        for message in read_to_end(consumer):
+            decision = read_decision(message.value)
+            if decision is None or decision.get("namespace") != namespace or not decision.get("cluster_id"):
+                continue
+            if (question_id := decision.get("question_id")) in wanted:
+                found[str(question_id)], keys[str(question_id)] = decision, message.key
+        if found.keys() >= wanted:
+            break
     return found, keys
 
 
