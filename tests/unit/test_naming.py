@@ -16,7 +16,7 @@ from questream.domain import ClusterState
 from questream.naming.names import Vocabulary, keywords, name_of
 from questream.naming.terms import terms_of
 from questream.server.catalogue import Catalogue
-from tests.kit.serving import client_of, store_with, with_tokens
+from tests.kit.serving import bearer, client_of, store_with, with_tokens
 
 CARDS = ["Where is my new card?", "My card is lost", "Can I order a second card", "The card was declined"]
 
@@ -133,3 +133,17 @@ def test_names_are_shown_to_those_who_may_read_texts(tmp_path: Path) -> None:
     told = viewer.get("/api/v1/namespaces/shop/clusters", headers={"Authorization": f"Bearer {tokens['vera']}"}).text
     assert "payment" in told
     assert "parcel" not in told
+
+
+def test_keywords_are_told_beside_a_label_and_to_those_who_may_read_texts(tmp_path: Path) -> None:
+    store = store_with({"shop": ["Where is my parcel?", "How do I pay?", "Can I return it?"]})
+    store.label("shop", 1, "Delivery", None)
+    settings, tokens = with_tokens(tmp_path, {"vera": {"*": "viewer"}, "otto": {"*": "operator"}})
+    client = client_of(store, settings)
+    for name, told in (("otto", ["parcel"]), ("vera", [])):
+        shown = client.get("/api/v1/namespaces/shop/clusters/c1", headers=bearer(tokens[name])).json()
+        assert (shown["name"], shown["keywords"]) == ("Delivery", told)
+        page = client.get("/n/shop/clusters/c1", headers=bearer(tokens[name])).text
+        assert ("<dt>Keywords</dt>" in page, '<bdi class="tag">parcel</bdi>' in page) == (bool(told), bool(told))
+    two = client.get("/api/v1/namespaces/shop/clusters/c2", headers=bearer(tokens["otto"])).json()
+    assert two["keywords"] == []

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace as changed
 
+import orjson
 import pytest
 
 from questream.domain import ClusterState
+from questream.events.detector import DetectedEvent, EventKind
+from questream.operations import By, Decisions
+from questream.records.events import event_document
 from questream.server.activity import ACTIVITIES, Activity, activity_of
+from questream.server.board import EventBoard
 from questream.server.catalogue import Catalogue, Listing, Order, Query, ServedSort
 from questream.server.volumes import DAYS, Volume, Volumes
+from questream.store.reference.store import MemoryStore
 from questream.tools.sorting import Sort
 from tests.kit.counted import DAY_MS, NOW_MS, Record, counted, decision
-from tests.kit.serving import client_of, store_with
+from tests.kit.serving import add_clusters, client_of, store_with
 
 TEXTS = ["Where is my parcel?", "How do I pay?"]
 
@@ -35,8 +43,8 @@ def test_what_is_older_than_two_weeks_is_not_counted_and_leaves_in_time() -> Non
     clock = [NOW_MS]
     volumes = Volumes(1000, 0.1, lambda: clock[0])
     volumes._is_read = True
-    for at, time in enumerate((NOW_MS - 15 * DAY_MS, NOW_MS, NOW_MS - 14 * DAY_MS)):
-        volumes.take(decision(at, time))
+    for at, time_ms in enumerate((NOW_MS - 15 * DAY_MS, NOW_MS, NOW_MS - 14 * DAY_MS)):
+        volumes.take(decision(at, time_ms))
     assert sum(of(volumes, 1).days) == 1
     clock[0] += 13 * DAY_MS
     assert of(volumes, 1).days == (1,) + (0,) * (DAYS - 1)
@@ -198,3 +206,33 @@ def test_a_list_tells_days_and_the_page_draws_them() -> None:
     assert sum(other["days"]) == 0
     assert 'aria-label="9 questions in the last 7 days, 0 in the 7 days before"' in client.get("/n/shop/clusters").text
     assert "9 in the last 7 days, 0 in the 7 days before" in client.get("/n/shop/clusters/c1").text
+
+
+def test_events_and_operations_are_marked_on_their_day() -> None:
+    now_ms = time.time_ns() // 1_000_000
+    store = MemoryStore(clock=time.time)
+    add_clusters(store, "shop", TEXTS)
+    made = Decisions(store, "shop", By("anna"))
+    made.commit(made.label(1, "Parcel", None))
+    board = EventBoard()
+    kinds: tuple[EventKind, ...] = ("spiking", "quiet", "returned")
+    for at, kind in enumerate(kinds):
+        event = DetectedEvent(kind, "c1", now_ms - 5 * at * DAY_MS, now_ms - 20 * DAY_MS, 9, 0.5)
+        board.take(Record(orjson.dumps(event_document("shop", event, "decisions")), at, topic="events"))
+    page = client_of(store, board=board, volumes=counted([], now_ms)).get("/n/shop/clusters/c1").text
+    days = re.search(r"Questions of each day.*?</ol>", page, re.DOTALL)
+    assert days is not None
+    told = [re.findall(r'title="([^"]*)"', day) for day in days[0].split("<li>")[1:]]
+    assert [at for at, one in enumerate(told) if one] == [DAYS - 11, DAYS - 6, DAYS - 1]
+    assert told[DAYS - 11] == ["returned"]
+    assert told[DAYS - 6] == ["quiet"]
+    assert sorted(told[DAYS - 1][0].split(", ")) == ["label", "spiking"]
+    other = client_of(store, board=board, volumes=counted([], now_ms)).get("/n/shop/clusters/c2").text
+    assert 'class="mark"' not in other
+
+
+def test_a_day_of_a_volume_is_told_for_each_time_in_it() -> None:
+    volume = of(counted([decision(0, NOW_MS)]), 1)
+    first_ms = volume.ends_at - DAYS * DAY_MS
+    times = (first_ms - 1, first_ms, first_ms + DAY_MS - 1, volume.ends_at - 1, volume.ends_at)
+    assert [volume.day_of(one) for one in times] == [None, 0, 0, DAYS - 1, None]

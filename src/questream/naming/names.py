@@ -81,11 +81,22 @@ def name_of(state: ClusterState, vocabulary: Vocabulary, made: str | None = None
     return keywords(state.representative, unpack(state.features), vocabulary)
 
 
+def keywords_of(state: ClusterState, vocabulary: Vocabulary) -> list[str]:
+    """The words that most of a cluster's questions have and few other clusters do, whatever its name is."""
+    if state.size < LEAST_NAMED or not state.representative:
+        return []
+    return _key_terms(state.representative, unpack(state.features), vocabulary)
+
+
 def keywords(text: str, kept: Kept, vocabulary: Vocabulary) -> str:
     """At most four terms of a text in its order; its beginning where it has none."""
+    return _cut(" ".join(_key_terms(text, kept, vocabulary) or text.split()))
+
+
+def _key_terms(text: str, kept: Kept, vocabulary: Vocabulary) -> list[str]:
     terms = terms_of(text)
     if not terms:
-        return _cut(" ".join(text.split()))
+        return []
     members = [naming_items((one,)) for one in kept]
 
     def score(term: Term) -> float:
@@ -99,8 +110,7 @@ def keywords(text: str, kept: Kept, vocabulary: Vocabulary) -> str:
     scores = {term: score(term) for term in terms}
     best = sorted(terms, key=lambda term: -scores[term])[:_MOST_TERMS]
     least = _LEAST_SHARE * scores[best[0]]
-    name = " ".join(term.shown for term in terms if term in best and scores[term] >= least)
-    return _cut(name)
+    return [term.shown for term in terms if term in best and scores[term] >= least]
 
 
 def _cut(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
-from questream.naming.names import name_of
+from questream.naming.names import keywords_of, name_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.activity import Activity, activity_of
 from questream.server.asking import Asking
@@ -120,6 +120,11 @@ class Scope:
         catalogues = self.services.catalogues
         made = catalogues.made_name(self.namespace, state.cluster_id)
         return name_of(state, catalogues.vocabulary(self.namespace), made)
+
+    def keywords_of(self, state: ClusterState) -> list[str]:
+        """The words that tell a cluster from others, for those who may read texts."""
+        vocabulary = self.services.catalogues.vocabulary(self.namespace)
+        return keywords_of(state, vocabulary) if self.reads_texts else []
 
     def volume_of(self, *states: ClusterState) -> Volume | None:
         """The questions of clusters, and of what has become part of them, by day; None while they are being counted."""

@@ -20,6 +20,7 @@ DAYS = 14
 _SLOT_MS = 6 * 3_600_000
 _DAILY = 4
 _SLOTS = DAYS * _DAILY
+_DAY_MS = _DAILY * _SLOT_MS
 _MOST_CLUSTERS = 200_000
 _FIRST_CAPACITY = 1024
 
@@ -29,12 +30,13 @@ class Volume:
     """Questions by day, the oldest of 14 first; a day ends with the running six hours.
 
     `known_days` says of how many of the newest all are counted: what came before may have been more. `doubtful` of them
-    joined at a close call.
+    joined at a close call. The last day ends at `ends_at`, in ms since the epoch.
     """
 
     days: tuple[int, ...]
     known_days: int
     doubtful: int = 0
+    ends_at: int = 0
 
     @property
     def week(self) -> int:
@@ -51,6 +53,11 @@ class Volume:
         """How many of its questions joined at a close call, in [0, 1]; None where it had none."""
         total = sum(self.days)
         return self.doubtful / total if total else None
+
+    def day_of(self, time_ms: int) -> int | None:
+        """Which of the days a time is in, None where it is in none of them."""
+        ago = (self.ends_at - 1 - time_ms) // _DAY_MS
+        return DAYS - 1 - ago if 0 <= ago < DAYS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +149,8 @@ class Volumes:
             rows = [self._row_of[namespace, one] for one in cluster_ids if (namespace, one) in self._row_of]
             found = self._counts[rows][:, self._slots()].sum(axis=0, dtype=np.int64)
         days = found[:, 0].reshape(DAYS, _DAILY).sum(axis=1)
-        return Volume(tuple(days.tolist()), self._known_days(), int(found[:, 1].sum()))
+        ends_at = (self._newest + 1) * _SLOT_MS
+        return Volume(tuple(days.tolist()), self._known_days(), int(found[:, 1].sum()), ends_at)
 
     def weeks(self, namespace: str) -> Weeks | None:
         """The questions of all clusters of a namespace; None while the topic is being read."""
@@ -168,7 +176,7 @@ class Volumes:
         if None in known_from:
             return 0
         begins = (self._newest + 1) * _SLOT_MS
-        return int(min(DAYS, max(0, begins - max([one or 0 for one in known_from], default=0)) // (_DAILY * _SLOT_MS)))
+        return int(min(DAYS, max(0, begins - max([one or 0 for one in known_from], default=0)) // _DAY_MS))
 
     def _pass_time(self, slot: int) -> None:
         """Empty the slots that begin now; those of two weeks ago stood there."""

@@ -110,8 +110,11 @@ class ClusterDetail(ListedCluster):
 
     `path` is that of its next decision: topic, intent and cluster, null where it is not known. `inherited` is the label
     and the route that its questions have where it has none itself; `levels` are the intent and topic that it is in.
+    `keywords` are words that most of its questions have and few other clusters do, from the third question on and for
+    those who may read texts.
     """
 
+    keywords: list[str]
     path: list[str] | None
     inherited: Names
     levels: list[LevelOf]
@@ -238,6 +241,7 @@ def show_cluster(scope: InNamespace, cluster_id: str, response: Response) -> Clu
     return ClusterDetail(
         **as_listed(state, scope).model_dump(),
         **levels_of(scope, state.cluster_id),
+        keywords=scope.keywords_of(state),
         merged_from=[format_cluster_id(one) for one in merged],
         asked_for=cluster_id,
     )

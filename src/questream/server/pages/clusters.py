@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import urlencode
@@ -13,10 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import format_cluster_id
 from questream.operations import Candidate
 from questream.records.events import ClusterEvent
+from questream.records.times import parse_time
 from questream.server.access import Role
 from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_cluster, find_clusters, levels_of
-from questream.server.api.history import history_of
+from questream.server.api.history import Committed, history_of
 from questream.server.api.members import members_of
 from questream.server.board import MOST_EVENTS
 from questream.server.catalogue import Order, ServedSort
@@ -24,6 +26,7 @@ from questream.server.pages.changes import told
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.server.volumes import DAYS, Volume
 from questream.tools.members import First
 from questream.tools.sorting import Sort
 
@@ -98,6 +101,8 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         return RedirectResponse(link(f"/n/{scope.namespace}/clusters/{name}", merged=cluster_id), HTTPStatus.SEE_OTHER)
     catalogue, store = scope.services.catalogues.get(scope.namespace), scope.services.store
     merged = request.query_params.get("merged", "")
+    volume, happened = scope.volume_of(state), _happened(scope, name)
+    history = history_of(scope, _OPERATIONS, state.cluster_id).operations
     return render(
         request,
         "cluster.html",
@@ -105,8 +110,9 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         scope,
         state=state,
         name=name,
-        volume=scope.volume_of(state),
-        happened=_happened(scope, name),
+        volume=volume,
+        happened=happened,
+        marks=_marks(volume, happened, history),
         members=members_of(scope, state, order),
         order=order,
         orders=First,
@@ -115,7 +121,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         change_id=secrets.token_urlsafe(16),
         done=told(request),
-        history=history_of(scope, _OPERATIONS, state.cluster_id).operations,
+        history=history,
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,
         merged_from=store.states(scope.namespace, catalogue.merged_into(state.cluster_id)),
     )
@@ -125,6 +131,18 @@ def _happened(scope: Scope, cluster_id: str) -> list[ClusterEvent]:
     """The newest events of a cluster."""
     events = scope.services.events.newest(scope.namespace, None, MOST_EVENTS)
     return [event for event in events if event.cluster_id == cluster_id][:_EVENTS]
+
+
+def _marks(volume: Volume | None, happened: Sequence[ClusterEvent], history: Sequence[Committed]) -> list[list[str]]:
+    """By day of the volume, the kinds of events and operations, each once."""
+    times = [(event.time_ms, event.kind) for event in happened]
+    times += [(parse_time(one.time), one.kind) for one in history if one.time]
+    days: list[list[str]] = [[] for _ in range(DAYS)]
+    for time_ms, kind in sorted(times):
+        day = None if volume is None else volume.day_of(time_ms)
+        if day is not None and kind not in days[day]:
+            days[day].append(kind)
+    return days
 
 
 def _nearest(scope: Scope, cluster_id: int) -> list[Candidate] | None:
