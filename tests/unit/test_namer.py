@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import threading
@@ -157,6 +158,11 @@ def test_requests_of_an_hour_are_limited_also_over_a_new_start(model: HttpReceiv
             0,
         ),
         (Reply(200, body=b"x" * 300_000), "an answer of more than 262,144 bytes", 0),
+        (
+            Reply(200, (("Content-Encoding", "gzip"),), body=gzip.compress(b" " * 50_000_000)),
+            "an answer that is no completion of a chat",
+            0,
+        ),
     ],
 )
 def test_an_endpoint_that_fails_is_left_alone_for_a_while(

@@ -114,7 +114,7 @@ def test_without_a_secret_nothing_is_signed() -> None:
         (Reply(500), "HTTP 500", True, 0),
         (Reply(429, (("Retry-After", "120"),)), "HTTP 429", True, 120),
         (Reply(503, (("Retry-After", "9" * 30),)), "HTTP 503", True, 3600),
-        (Reply(503, (("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"),)), "HTTP 503", True, 0),
+        (Reply(503, (("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT"),)), "HTTP 503", True, 0),
         (Reply(404), "HTTP 404", True, 0),
         (Reply(400), "HTTP 400", False, 0),
         (Reply(200, body=b"x" * 100, byte_seconds=0.1), "no answer within 1 s", True, 0),

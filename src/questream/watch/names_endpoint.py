@@ -10,10 +10,10 @@ import httpx2
 import orjson
 
 from questream.settings import NameSettings
+from questream.watch.retry_after import seconds_to_wait
 
 _MOST_ANSWER_BYTES = 262_144
 _MOST_ANSWER_TOKENS = 40
-_MOST_WAIT_SECONDS = 3600.0
 
 
 class Answer(NamedTuple):
@@ -39,6 +39,7 @@ class NamesEndpoint:
         self._headers = {
             "content-type": "application/json",
             "user-agent": "questream",
+            "accept-encoding": "identity",
             **({} if key is None else {"authorization": f"Bearer {key.get_secret_value()}"}),
         }
 
@@ -62,9 +63,11 @@ class NamesEndpoint:
                 client.stream("POST", self._url, content=body, headers=self._headers) as response,
             ):
                 if response.status_code != 200:
-                    return _refusal(response.status_code, response.headers.get("retry-after", ""))
+                    wait_seconds = seconds_to_wait(response.headers.get("retry-after", ""))
+                    return Answer(fault=f"HTTP {response.status_code}", wait_seconds=wait_seconds)
                 read = bytearray()
-                async for part in response.aiter_bytes():
+                # As it comes: a few bytes that are unpacked may be a gigabyte.
+                async for part in response.aiter_raw():
                     read += part
                     if len(read) > _MOST_ANSWER_BYTES:
                         return Answer(fault=f"an answer of more than {_MOST_ANSWER_BYTES:,} bytes")
@@ -74,11 +77,6 @@ class NamesEndpoint:
             # Its message may hold the address.
             return Answer(fault=type(error).__name__)
         return _answer(bytes(read))
-
-
-def _refusal(status: int, retry_after: str) -> Answer:
-    seconds = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
-    return Answer(fault=f"HTTP {status}", wait_seconds=min(seconds, _MOST_WAIT_SECONDS))
 
 
 def _answer(body: bytes) -> Answer:

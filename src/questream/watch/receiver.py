@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import httpx2
 
-_MOST_WAIT_SECONDS = 3600.0
+from questream.watch.retry_after import seconds_to_wait
+
 # What is wrong with this request alone. All other refusals pass once somebody has mended the receiver or its address.
 _REFUSING = frozenset({400, 413, 415, 422})
 
@@ -56,5 +57,5 @@ def _outcome(status: int, retry_after: str) -> Outcome:
         return Outcome()
     if 300 <= status < 400:
         return Outcome(f"HTTP {status}: it redirects to another address, which is not followed")
-    seconds = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0
-    return Outcome(f"HTTP {status}", may_pass=status not in _REFUSING, wait_seconds=min(seconds, _MOST_WAIT_SECONDS))
+    may_pass = status not in _REFUSING
+    return Outcome(f"HTTP {status}", may_pass=may_pass, wait_seconds=seconds_to_wait(retry_after))
