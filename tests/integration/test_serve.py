@@ -409,6 +409,25 @@ def test_a_merge_is_previewed_taken_back_and_made_again_on_the_page(site: Site, 
             assert page.goto(path).status == 403  # type: ignore[union-attr]  # it is loaded
 
 
+def test_a_cluster_is_pinned_muted_resolved_and_represented_on_the_page(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    site.send("Do hedgehogs swim across rivers?")
+    wait_until(lambda: len(found_of(store, "hedgehogs")) == 1, "it has a cluster")
+    (number,) = found_of(store, "hedgehogs")
+    with logged_in(site, browser, "anna") as page:
+        page.goto(f"/n/default/clusters/c{number}")
+        for button, back in (("Pin", "Unpin"), ("Mute", "Unmute"), ("Resolve", "Reopen")):
+            page.get_by_role("button", name=button, exact=True).click()
+            expect(page.get_by_role("status")).to_contain_text("This is operation")
+            expect(page.get_by_role("button", name=back, exact=True)).to_be_visible()
+        state = store.cluster("default", number)
+        assert state is not None
+        assert (state.pinned, state.muted, state.resolved_size) == (True, True, 1)
+        page.get_by_role("button", name="Represent by: Do hedgehogs").click()
+        expect(page.get_by_role("status")).to_contain_text("stands for it")
+        expect(page.get_by_role("region", name="What people decided")).to_contain_text("represent by anna")
+
+
 def found_of(store: RedisStore, *words: str) -> list[int]:
     """The clusters whose first question has one of these words, in their order."""
     states = list(store.summaries("default"))

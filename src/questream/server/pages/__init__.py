@@ -15,6 +15,7 @@ from questream.server.pages import (
     levels,
     live,
     rules,
+    standing,
     suggestions,
     taking_back,
 )
@@ -34,6 +35,7 @@ for part in (
     live,
     asking,
     rules,
+    standing,
     letters,
     health,
 ):

@@ -25,6 +25,18 @@ _MOST_CHOSEN = 50
 
 Op = Literal["label", "route", "merge"]
 _DONE: dict[str, str] = {"label": "labelled", "route": "routed", "merge": "merged into one"}
+_OPERATIONS = {
+    "reject": "What is nearer to that question than to the others joins no more.",
+    "undo": "It was taken back.",
+    "separate": "The two stay apart and are suggested no more.",
+    "represent": "That question stands for it.",
+    "pin": "It never merges automatically.",
+    "unpin": "It may merge automatically again.",
+    "mute": "It raises no events.",
+    "unmute": "It raises events again.",
+    "resolve": "It is dealt with, and returns with the next question.",
+    "reopen": "It is open again.",
+}
 
 router = APIRouter()
 
@@ -83,12 +95,8 @@ def show_rejecting(scope: InNamespace, cluster_id: str) -> Response:
 def told(request: Request) -> str | None:
     """What the change that led to this page did, in words."""
     op, _, count = request.query_params.get("done", "").partition(".")
-    if op == "reject" and count.isdigit() and len(count) < 16:
-        return f"What is nearer to that question than to the others joins no more. This is operation {count}."
-    if op == "undo" and count.isdigit() and len(count) < 16:
-        return f"It was taken back. This is operation {count}."
-    if op == "separate" and count.isdigit() and len(count) < 16:
-        return f"The two stay apart and are suggested no more. This is operation {count}."
+    if op in _OPERATIONS and count.isdigit() and len(count) < 16:
+        return f"{_OPERATIONS[op]} This is operation {count}."
     if op not in _DONE or not count.isdigit() or len(count) > 3:
         return None
     return f"{count} cluster{'s' * (count != '1')} {_DONE[op]}."

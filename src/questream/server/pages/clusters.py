@@ -119,6 +119,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         nearest=_nearest(scope, state.cluster_id),
         above=levels_of(scope, state.cluster_id),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
+        keeps_texts=scope.services.settings.clusters.keep_texts,
         change_id=secrets.token_urlsafe(16),
         done=told(request),
         history=history,
