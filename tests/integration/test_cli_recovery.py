@@ -13,7 +13,7 @@ from questream.store.retention import Retention
 from tests.fault.test_crash import text
 from tests.kit.command import Outcome, questream
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Stream, live_sizes, question, running_worker, wait_until
+from tests.kit.stream import Message, Stream, live_sizes, question, running_worker, send, wait_until
 from tests.kit.vectors import hash_encoder
 
 QUESTIONS = 120
@@ -44,6 +44,8 @@ def promises(stream: Stream) -> list[str]:
 
 
 def test_what_stands_as_it_was_published_verifies(stream: Stream) -> None:
+    # What others send to the output topic is no decision.
+    send(stream.bootstrap_servers, stream.topics.output_topic, [Message(b"no decision", b"key"), Message(None, b"key")])
     outcome = run(stream, "verify")
     assert outcome.code == ExitCode.OK, outcome.out
     assert outcome.out == f"12 clusters in 1 namespaces and {QUESTIONS} decisions compared, no differences\n"
