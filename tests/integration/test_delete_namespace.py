@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from questream.errors import ExitCode, StoreUnavailable
+from questream.errors import ExitCode, RecoveryNeeded, StoreUnavailable
+from questream.migration import deleting
 from questream.migration.deleting import delete_namespace
 from questream.tools.recovery import verify
+from tests.contract.test_store import IDENTITY, create_two, recover
 from tests.integration.test_refused_namespaces import TENANT
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
@@ -101,6 +103,31 @@ def test_a_deletion_that_dies_before_redis_forgets_leaves_an_empty_namespace(
     assert delete_namespace(stream.settings(), store, "acme") > 0
     assert store.namespaces() == ["default"]
     assert verify(stream.settings(), 0).differences == []
+
+
+def test_a_deletion_without_a_hold_that_lasts_deletes_nothing(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url)
+    store = stream.store()
+    store.open("acme", IDENTITY)
+    recover(store, "acme")
+    create_two(store, "acme")
+
+    def taken_over(*_: object) -> list[bytes]:
+        """The topic is read for so long that a worker recovers the namespace meanwhile."""
+        recover(store, "acme")
+        return []
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deleting, "HOLD_SECONDS", 0.0)
+        patched.setattr(deleting, "_keys", taken_over)
+        with pytest.raises(RecoveryNeeded, match="nothing was deleted"):
+            delete_namespace(stream.settings(), store, "acme")
+    assert store.hold("acme", store.store_epoch("acme") or "", 60) is not None
+    with pytest.raises(RecoveryNeeded, match="is being moved"):
+        delete_namespace(stream.settings(), store, "acme")
+    assert [state.cluster_id for state in store.summaries("acme")] == [1, 2]
 
 
 def _settled(stream: Stream) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def _mutated(path: Path, mutant: Mutant) -> Iterator[None]:
 def _failing(tree: Path, suite: str) -> str | None:
     # The copy goes before the installed package. Nobody reads the shortest sequence of calls that a mutant fails in.
     environment = os.environ | {"PYTHONPATH": str(tree / "src"), "QUESTREAM_TEST_AS_FOUND": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *suite.split()]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(suite)]
     try:
         ran = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, text=True, timeout=_SUITE_SECONDS, check=False

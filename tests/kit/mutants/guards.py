@@ -44,6 +44,8 @@ PYTHON = (
     "src/questream/watch/watcher.py",
     "src/questream/broker/confluent/consumer.py",
     "src/questream/broker/confluent/producer.py",
+    "src/questream/broker/kafka_python/consumer.py",
+    "src/questream/broker/kafka_python/producer.py",
 )
 
 # What is expected to catch a mutant, by its file: the quick ones first.
@@ -109,6 +111,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_worker.py",
         *_STORE[1:],
     ),
+    "src/questream/migration/deleting.py": ("tests/integration/test_delete_namespace.py",),
     "src/questream/migration": (
         "tests/integration/test_held.py",
         "tests/fault/test_migration.py",
@@ -126,13 +129,16 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_events_run.py",
         "tests/integration/test_cli_events.py",
     ),
-    "src/questream/broker/confluent": (
-        "tests/contract/test_broker.py -k confluent",
-        "tests/contract/test_publisher.py -k confluent",
-        "tests/integration/test_worker.py -k confluent",
-        "tests/fault/test_zombie.py -k confluent",
-        "tests/fault/test_rebalance.py -k confluent",
-    ),
+    **{
+        f"src/questream/broker/{adapter}": (
+            f"tests/contract/test_publisher.py -k {wanted}",
+            f"tests/contract/test_broker.py -k {wanted}",
+            f"tests/integration/test_worker.py -k {wanted}",
+            f"tests/fault/test_zombie.py -k {wanted}",
+            f"tests/fault/test_rebalance.py -k {wanted}",
+        )
+        for adapter, wanted in (("confluent", "confluent"), ("kafka_python", "'not confluent'"))
+    },
 }
 
 
