@@ -155,11 +155,22 @@ class OperationRelay:
                 newest = operation.number - 1
                 break
             records += self._records_of(namespace, operation)
-            cluster_ids.update(dict.fromkeys(operation.after))
+            cluster_ids.update(dict.fromkeys(self._clusters_of(namespace, operation)))
             if operation.rules is not None:
                 cluster_ids[0] = None  # The namespace's own state has them.
             newest = operation.number
         return Claimed(namespace, token, claim, records, list(cluster_ids), newest)
+
+    def _clusters_of(self, namespace: str, operation: Operation) -> list[int]:
+        """The clusters whose states are published with it: where texts are erased, those of all aliases too.
+
+        Else a store that lost them would be put back with texts that the operation has erased.
+        """
+        clusters = list(operation.after)
+        if operation.kind == "forget":
+            for erased in operation.after:
+                clusters += self._retry.call(self._store.forgetting, namespace, erased).aliases
+        return clusters
 
     def _records_of(self, namespace: str, operation: Operation) -> list[Outgoing]:
         corrections = encode_corrections(namespace, self._stream, operation)
