@@ -691,6 +691,8 @@ class MemoryStore:
             if cluster_id not in all_of_them:
                 return None
             found = all_of_them[cluster_id][0]
+            if not found.key:
+                return None
             later = [one for one, _, _ in list(all_of_them.values())[list(all_of_them).index(cluster_id) + 1 :]]
             return replace(found, later_kept=tuple(one.kept_members for one in later if one.survivor == found.survivor))
 
@@ -1098,7 +1100,7 @@ class MemoryStore:
         known = state.clusters.get(published.cluster_id)
         if published.event == "retired":
             state.outbox.pop(published.cluster_id, None)
-            state.remains.pop(published.cluster_id, None)
+            _let_go_of_remains(state, published.cluster_id)
             return state.clusters.pop(published.cluster_id, None) is not None
         if known is not None and not restored.damaged and known.cluster_row.revision >= published.revision:
             if restored.publish:
@@ -1126,7 +1128,7 @@ class MemoryStore:
             published.threshold,
         )
         state.operation_count = max(state.operation_count, published.operation)
-        state.remains.pop(published.cluster_id, None)
+        _let_go_of_remains(state, published.cluster_id)
         state.clusters[published.cluster_id] = _Cluster(
             cluster_row,
             published.members,
@@ -1287,7 +1289,7 @@ class MemoryStore:
         now = self._clock()
         for i in [i for i, c in state.clusters.items() if c.forgotten_at is not None and c.forgotten_at <= now]:
             del state.clusters[i]
-            state.remains.pop(i, None)
+            _let_go_of_remains(state, i)
 
     def _log(self, state: _Namespace, changes: list[Change]) -> None:
         if changes:
@@ -1465,6 +1467,13 @@ def _naming(cluster: _Cluster) -> Naming:
 
 def _precedence(cluster: _Cluster) -> tuple[bool, int, int]:
     return precedence(_naming(cluster), cluster.cluster_row.size, cluster.cluster_row.cluster_id)
+
+
+def _let_go_of_remains(state: _Namespace, cluster_id: int) -> None:
+    """The cluster is none that was merged away any more; what its survivor got with it is known on."""
+    if cluster_id in state.remains:
+        remains, in_flight, at = state.remains[cluster_id]
+        state.remains[cluster_id] = replace(remains, key=""), in_flight, at
 
 
 def _with_later_names(levels: StoredLevels, standing: StoredLevels) -> StoredLevels:
