@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    ConfigResource,
+    NewTopic,
+    ResourcePattern,
+    ResourceType,
+)
 
 from questream import QuestionClusterer
 from questream.embedded import embedded_broker, embedded_store
@@ -180,6 +188,29 @@ def test_a_cluster_topic_that_forgets_is_told(kafka: KafkaServer, topics: MakeTo
     assert "cleanup.policy is delete" in found[f"topic {mistaken.cluster_topic}"]["told"]
     assert "compact" in found[f"topic {mistaken.cluster_topic}"]["remedy"]
     assert "cleanup.policy is compact" in found[f"topic {mistaken.dead_letter_topic}"]["told"]
+
+
+def test_a_topic_of_events_that_forgets_before_a_receiver_is_back_is_told(
+    kafka: KafkaServer, topics: MakeTopics
+) -> None:
+    mine = topics()
+    name = mine.event_topic
+    assert f"topic {name}" not in kafka_findings(kafka, mine)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    admin.create_topics([NewTopic(name, 1, 1)])
+    for config, status, told in (
+        ({"retention.ms": "3600000"}, "warn", "are kept for 3600000 ms"),
+        ({"retention.ms": "86400000"}, "ok", "event, delete"),
+        ({"retention.ms": "-1"}, "ok", "event, delete"),
+        ({"cleanup.policy": "compact"}, "warn", "replace each other"),
+    ):
+        admin.alter_configs([ConfigResource("TOPIC", name, config)])
+        until = time.monotonic() + 30
+        found: dict[str, Any] = {}
+        while told not in found.get("told", "") and time.monotonic() < until:
+            found = kafka_findings(kafka, mine).get(f"topic {name}", {})
+        assert (found["status"], told in found["told"]) == (status, True), found
+    admin.close()
 
 
 def test_missing_rights_are_told_one_by_one(kafka: KafkaServer, topics: MakeTopics) -> None:

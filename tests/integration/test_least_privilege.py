@@ -37,7 +37,7 @@ from questream.errors import ExitCode, KafkaRefused, KafkaUnavailable, RecoveryN
 from questream.operations import By, Decisions
 from questream.settings import RedisSettings, Settings, WebhookSettings
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.protocol import Restored
+from questream.store.protocol import MadeName, Restored
 from questream.store.redis.client import connect_redis
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
@@ -378,6 +378,20 @@ def as_a_reader(authority: Path, url: str) -> None:
 def store_at(url: str, authority: Path) -> RedisStore:
     settings = RedisSettings(url=url, options={"ssl_ca_certs": str(authority)})  # type: ignore[arg-type]  # pydantic makes it a secret
     return RedisStore(connect_redis(settings))
+
+
+def test_names_are_made_with_the_rights_of_a_worker(secured_kafka: SecuredKafka, secured_redis: SecuredRedis) -> None:
+    with secured_redis.client() as client:
+        client.flushdb()
+    store = store_at(become(secured_redis, "questream-worker"), secured_kafka.authority.certificate)
+    ask_all_of(store)
+    recover(store, "least-privilege")
+    name = MadeName("Lost card", "model", 1, 3, "place")
+    store_epoch = store.store_epoch("least-privilege") or ""
+    store.write_names("least-privilege", store_epoch, {1: name})
+    assert store.made_names("least-privilege") == {1: name}
+    store.write_names("least-privilege", store_epoch, {1: None})
+    assert store.made_names("least-privilege") == {}
 
 
 @pytest.mark.parametrize(("user", "uses"), [("questream-worker", as_a_worker), ("questream-reader", as_a_reader)])

@@ -91,6 +91,29 @@ def _missing(check: str, role: Role) -> Finding:
     return Finding(check, "fail", f"the {role} topic does not exist", "questream topics create")
 
 
+def check_events(patient: Patient) -> Iterator[Finding]:
+    """Whether events wait for a receiver of webhooks as long as the settings say. No worker needs the topic."""
+    settings = patient.settings
+    name = settings.kafka.event_topic
+    try:
+        topic = patient.kafka.find_topics([name]).get(name)
+    except KafkaRefused:
+        # Who decides questions need not see it.
+        return
+    if topic is None:
+        return
+    check, policy = f"topic {name}", topic.configs.get("cleanup.policy", "cleanup policy unknown")
+    kept_ms, patience_ms = int(topic.configs.get("retention.ms", -1)), int(settings.webhooks.patience_seconds * 1000)
+    if "compact" in policy:
+        text = f"event, {policy}: the events of a cluster replace each other"
+        yield Finding(check, "warn", text, "set its cleanup.policy to delete")
+    elif 0 <= kept_ms < patience_ms:
+        text = f"event, {policy}: events are kept for {kept_ms} ms, webhooks.patience_seconds are {patience_ms} ms"
+        yield Finding(check, "warn", text, f"set its retention.ms to {patience_ms} or more")
+    else:
+        yield Finding(check, "ok", f"event, {policy}")
+
+
 def check_group(patient: Patient) -> Iterator[Finding]:
     """The right to read as the consumer group."""
     group_id = patient.settings.kafka.group_id
@@ -173,6 +196,7 @@ KAFKA_CHECKS = (
     Check("broker", check_broker),
     Check("authentication", check_authentication, needs=("broker",)),
     Check("topics", check_topics, needs=("broker",)),
+    Check("events", check_events, needs=("broker",)),
     Check("consumer group", check_group, needs=("broker",)),
     Check("transactions", check_producing, needs=("broker",), limit_seconds=30.0),
     Check("clock of records", check_record_clock, needs=("topics",)),
