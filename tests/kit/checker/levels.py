@@ -107,8 +107,15 @@ def _changed(namespace: str, before: Version, after: Version, told: Told) -> Ite
         became = {merged.get(cluster, cluster) for cluster in former} | former
         old = {cluster for cluster in clusters if int(cluster[1:]) <= before.opened}
         if old and not old & became:
-            detail = f"version {after.number} has none of its clusters of version {before.number}"
+            detail = (
+                f"version {after.number} has {_few(old)}, and none of its clusters of version {before.number},"
+                f" {_few(former)}, nor of {_few(became - former)}, which these became"
+            )
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _few(nodes: set[str]) -> str:
+    return " ".join(sorted(nodes)[:5]) or "none"
 
 
 def _unpublished(versions: list[Version], decisions: list[Decision]) -> Iterator[Violation]:

@@ -12,6 +12,7 @@ from typing import Any
 from tests.kit.checker.evidence import Entry, Headers, Place
 from tests.kit.checker.published import Decision, Run, header
 from tests.kit.checker.rules import Rules
+from tests.kit.checker.thresholds import Thresholds
 from tests.kit.checker.violation import Promise, Violation
 
 _ERROR_HEADERS = ("stage", "error", "reason", "topic", "partition", "offset", "attempts")
@@ -79,9 +80,11 @@ def check_unmatched(run: Run, rules: Rules) -> Iterator[Violation]:
 
     None has both a route and a `suggested_route`, which says what a route would have been that is none.
     """
+    own = {namespace: Thresholds(run, namespace) for namespace in run.namespaces}
     for place, decision in run.decided.items():
         told, is_unmatched = decision.told, decision.outcome == "unmatched"
-        near_enough = decision.threshold + rules.tolerance
+        nearest = decision.runner_up[0] if decision.runner_up else None
+        near_enough = max(own[decision.namespace].of(nearest, decision.threshold)) + rules.tolerance
         if is_unmatched != (decision.number is None):
             yield Violation(Promise.ONE_ID, _name(place), f"{decision.outcome}, with cluster {told['cluster_id']}")
         elif is_unmatched and (told["label"] or told["route"] or told.get("path") or decision.size):

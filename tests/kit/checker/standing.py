@@ -20,6 +20,7 @@ from tests.kit.checker.operations import (
 from tests.kit.checker.published import Decision, Run, Told
 from tests.kit.checker.rules import Floats, Operated, Rules
 from tests.kit.checker.stored import Stored
+from tests.kit.checker.thresholds import Thresholds
 from tests.kit.checker.violation import Promise, Violation
 
 # Of one cluster; of more the oldest go.
@@ -247,7 +248,7 @@ def check_later_decisions(run: Run, rules: Rules) -> Iterator[Violation]:
         operations = {one.id: one for one in published.get(namespace, ())}
         made = decided(published.get(namespace, ()))
         known = [one for one in rules.operated if one.namespace == namespace and one.id in operations]
-        yield from _check_thresholds(namespace, decisions, known, made, rules)
+        yield from _check_thresholds(namespace, decisions, known, made, Thresholds(run, namespace), rules)
         yield from _check_modes(namespace, decisions, known, made)
         if rules.embed is not None:
             for one in known:
@@ -255,14 +256,21 @@ def check_later_decisions(run: Run, rules: Rules) -> Iterator[Violation]:
 
 
 def _check_thresholds(
-    namespace: str, decisions: Sequence[Decision], known: Sequence[Operated], made: Decided, rules: Rules
+    namespace: str,
+    decisions: Sequence[Decision],
+    known: Sequence[Operated],
+    made: Decided,
+    own: Thresholds,
+    rules: Rules,
 ) -> Iterator[Violation]:
+    """The rules that stand last are in force, but for clusters with a threshold of their own."""
     last = next((one for one in known if made.rules is not None and one.id == made.rules.id), None)
     if last is None or made.rules is None:
         return
     wanted = (made.rules.rules or {}).get("threshold", rules.threshold)
     for decision in decisions:
-        if last.came_before(decision.place) and abs(decision.threshold - wanted) > rules.tolerance:
+        allowed = own.of(decision.number if decision.outcome == "joined" else None, wanted)
+        if last.came_before(decision.place) and all(abs(decision.threshold - one) > rules.tolerance for one in allowed):
             detail = f"a question of it was decided at threshold {decision.threshold}, not at {wanted}"
             yield _broken(namespace, decision.number, detail)
 
