@@ -120,6 +120,12 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
         shown = questream("clusters", "split", by_id["qlost"], "qlost", "--dry-run", "--json", *flags).json
         assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
+        # What differs most of what it keeps.
+        proposed = questream("clusters", "split", by_id["qlost"], "--dry-run", "--json", *flags).json
+        assert [one["question_id"] for one in proposed["corrections"]] == ["qlost"]
+        assert (proposed["operation"], proposed["effect"]["unread"]) == (None, 0)
+        asked = decide(op="split", cluster_id=by_id["qlost"], dry_run=True)[1]
+        assert [one["question_id"] for one in asked["corrections"]] == ["qlost"]
         code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
         assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved
         stream.send([question("later", LOST)])

@@ -19,9 +19,12 @@ from questream.cli.decisions import (
     ReasonOption,
     YesOption,
     decide_in,
+    print_decided,
     print_proposed,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.output import agrees, printable, remark
+from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.encoder import Encoder
@@ -115,11 +118,15 @@ def split(
 ) -> None:
     """Say that questions are another part of a cluster: the next of theirs opens that part, and it never merges back.
 
+    Without questions, those it keeps are put into two groups; the smaller is split off when you agree.
+
     Example: questream clusters split c17 q-4711 q-4712
     """
-    del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     whole = number_of(cluster)
+    if not questions and not text:
+        _split_as_proposed(asked, whole, yes)
+        return
     _decide(
         asked,
         questions or [],
@@ -176,6 +183,31 @@ def _with_next_best(
 
     mirror, rules = store.load(namespace), rules_of(settings, encoder)
     return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
+
+
+def _split_as_proposed(asked: Asked, whole: int, yes: bool) -> None:
+    from questream.operations import Decisions
+    from questream.tools.asking import encoder_in
+    from questream.tools.clusters import lineage, open_namespace
+    from questream.tools.decisions import decide, known_as, preview
+    from questream.tools.splitting import proposed_part
+
+    store, chosen = open_namespace(asked.settings, asked.namespace)
+    state = lineage(store, chosen, whole)[-1]
+    encoder = encoder_in(asked.settings, store, chosen)
+    found = proposed_part(asked.settings, chosen, state, encoder)
+    found = _with_next_best(asked.settings, store, chosen, encoder, found)
+    decisions = Decisions(store, chosen, asked.by)
+    propose = decisions.split(whole, found)
+    if asked.dry_run:
+        print_proposed(store, chosen, asked, preview(decisions, chosen, propose))
+        return
+    if not yes and known_as(store, chosen, asked.by.id) is None:
+        for one in found:
+            remark(f"would be another part: {printable(one.text or one.question_id or '')}")
+        if not agrees(f"Split {len(found)} questions off?"):
+            raise QuestreamError("nothing was split off", "say --yes to split without being asked, or name questions")
+    print_decided(decide(decisions, chosen, propose), asked.as_json)
 
 
 def _decide(

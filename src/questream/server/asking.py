@@ -33,6 +33,7 @@ from questream.tools.previewing import Effect as OperationEffect
 from questream.tools.previewing import effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
+from questream.tools.splitting import proposed_part
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -95,9 +96,7 @@ class Asking:
         """
         encoder = self._encoder_of(namespace)
         found = known_questions(self._settings, namespace, self._locked(namespace), question_ids)
-        rules = rules_of(self._settings, encoder)
-        with self._mirrors.of(namespace) as mirror:
-            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
+        return self._with_next_best(namespace, encoder, found)
 
     def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
         """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
@@ -119,6 +118,22 @@ class Asking:
             kept = prepared if self._settings.clusters.keep_texts else None
             found.append(KnownQuestion(owner or 0, vector, None, kept))
         return found
+
+    def part_of(self, namespace: str, cluster_id: int) -> list[KnownQuestion]:
+        """The part of a live cluster that may be another, as `proposed_part`, whose errors it raises.
+
+        Raises Refused while the model or centroids are being loaded.
+        """
+        encoder = self._encoder_of(namespace)
+        (state,) = self._store.states(namespace, [cluster_id])
+        return self._with_next_best(
+            namespace, encoder, proposed_part(self._settings, namespace, state, self._locked(namespace))
+        )
+
+    def _with_next_best(self, namespace: str, encoder: Encoder, found: list[KnownQuestion]) -> list[KnownQuestion]:
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror:
+            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
 
     def joined(self, namespace: str, cluster_id: int | None) -> Joined:
         """The questions that joined what a cluster was merged into, since then; none of no cluster.

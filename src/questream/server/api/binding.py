@@ -37,7 +37,8 @@ class QuestionsRequest(Ruling):
     """Questions do not belong to their clusters (reject), belong to another (move), or are a part of their own (split).
 
     `cluster_id` is the cluster of the texts, without which it is the one that each would join now; of a split, the one
-    that is split. `target_id` is where questions that are moved belong.
+    that is split: where no question is named, into two groups of those that it keeps. `target_id` is where questions
+    that are moved belong.
     """
 
     op: Literal["reject", "move", "split"]
@@ -57,7 +58,8 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Commit
         raise Refused(
             HTTPStatus.UNPROCESSABLE_ENTITY, "split needs cluster_id, move needs target_id, and nothing else takes that"
         )
-    if not request.question_ids and not request.texts:
+    names_none = not request.question_ids and not request.texts
+    if names_none and request.op != "split":
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "no question is named", "give question_ids or texts")
     done_before = _known(scope, request)
     if done_before is not None:
@@ -65,6 +67,7 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Commit
     asking = scope.services.asking
     found = asking.known(scope.namespace, request.question_ids) if request.question_ids else []
     found += asking.given(scope.namespace, request.texts, cluster_id)
+    found += asking.part_of(scope.namespace, cluster_id) if names_none and cluster_id is not None else []
     return rule(scope, request, lambda made: _proposed(made, request.op, found, cluster_id, target_id))
 
 
