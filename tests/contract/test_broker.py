@@ -501,6 +501,17 @@ def test_a_membership_of_before_a_rebalance_is_fenced(bed: Bed) -> None:
         producer.send_offsets({bed.at(): 1}, stale)
 
 
+def test_who_is_no_member_of_the_group_commits_no_offsets(bed: Bed) -> None:
+    stranger = bed.member().group_metadata()
+    assert stranger.generation_id < 0
+    producer = bed.producer(f"t-{uuid.uuid4().hex[:8]}")
+    producer.begin_transaction()
+    with pytest.raises(Superseded):
+        producer.send_offsets({bed.at(): 7}, stranger)
+    producer.abort_transaction()
+    assert bed.committed() is None
+
+
 def membership_that_was(bed: Bed) -> GroupMetadata:
     former = bed.joined()
     stale = former.group_metadata()

@@ -203,9 +203,10 @@ class Producer(Protocol):
         """
 
     def send_offsets(self, offsets: Offsets, group: GroupMetadata | str) -> None:
-        """Commit offsets with the transaction. Raises Superseded if the group has rebalanced since.
+        """Commit offsets with the transaction.
 
-        A name in the place of a membership is a group without members, and not fenced.
+        Raises Superseded if the group has rebalanced since, or the consumer is no member of it. A name in the place of
+        a membership is a group without members, and not fenced.
         """
 
     def flush(self, timeout: float | None = None) -> None:

@@ -14,7 +14,7 @@ from questream.broker.kafka_python.consumer import with_metadata
 from questream.broker.kafka_python.failures import fenced, meaning_of, translated
 from questream.broker.kafka_python.patches import NULL, is_null
 from questream.broker.port import GroupMetadata, Offsets, OnDelivery, Outgoing, Place
-from questream.errors import KafkaUnavailable, RecordsTooLarge
+from questream.errors import KafkaUnavailable, RecordsTooLarge, Superseded
 
 _TOO_LARGE = (kafka_errors.MessageSizeTooLargeError, kafka_errors.RecordListTooLargeError)
 
@@ -56,6 +56,9 @@ class ProducerAdapter:
     @translated("WRITE")
     @fenced()
     def send_offsets(self, offsets: Offsets, group: GroupMetadata | str) -> None:
+        if not isinstance(group, str) and group.generation_id < 0:
+            # Kafka takes no generation for no membership, and fences nothing.
+            raise Superseded("another worker has the partitions: this one is no member of the group")
         self._client.send_offsets_to_transaction(with_metadata(offsets), group)
 
     @translated("WRITE")
