@@ -40,7 +40,7 @@ def test_redis_and_the_store_in_memory_answer_alike_whatever_is_asked_in_whateve
     redis_factory: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     # Longer than a sequence takes: the two have clocks of their own, and a turn ends with its time.
-    for module in ("redis.commits", "reference.store"):
+    for module in ("redis.commits", "reference.commits"):
         monkeypatch.setattr(f"questream.store.{module}.TURN_SECONDS", 50.0)
     client = redis.Redis.from_url(redis_factory(directives={"appendonly": "no"}).url)
     machine = type("MachineOnRedis", (Machine,), {"client": client})

@@ -193,7 +193,7 @@ def test_what_people_decided_anything_of_does_not_retire(store: Store, namespace
 
 
 def test_only_the_last_operations_are_kept(store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("redis.operations", "reference.store"):
+    for module in ("redis.operations", "reference.operations"):
         monkeypatch.setattr(f"questream.store.{module}.OPERATIONS_KEPT", 2)
     create_two(store, namespace)
     rulings = [Ruling(), Ruling("a"), Ruling("b"), Ruling("c")]
@@ -633,7 +633,7 @@ def test_a_cluster_parts_only_from_what_was_seen(store: Store, namespace: str) -
 def test_what_only_the_last_merges_absorbed_is_kept(
     store: Store, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("redis.commits", "reference.store"):
+    for module in ("redis.commits", "reference.merging"):
         monkeypatch.setattr(f"questream.store.{module}.REMAINS_KEPT", 1)
     seq = create_third(store, namespace, create_two(store, namespace).seq)
     merges = [merge_one_and_two(store, namespace), Merge(1, 3, 3, 1, vector(2, 1, 1, 0))]

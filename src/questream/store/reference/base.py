@@ -1,0 +1,68 @@
+"""What every part of the store in memory is built on: the namespaces, and one lock for all of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from questream.clustering.mirror import Change
+from questream.errors import StoreRefused
+from questream.store.protocol import UNDO_SECONDS, OutboxPosition
+from questream.store.reference.state import Namespace, recovery_needed
+
+
+class MemoryBase:
+    """The namespaces of a store in memory, and what bounds them. One lock guards all."""
+
+    def __init__(
+        self,
+        *,
+        log_commits: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
+        undo_seconds: float = UNDO_SECONDS,
+    ) -> None:
+        self._log_commits = log_commits
+        self._undo_seconds = undo_seconds
+        self._clock = clock
+        self._namespaces: dict[str, Namespace] = {}
+        # Those that may begin, opened or not.
+        self._admitted: set[str] = set()
+        self._streams: dict[str, str] = {}
+        # Of deleted namespaces, the next cluster's number and that of the last operation.
+        self._deleted: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        # What a notebook pickles: a lock cannot be, and nobody holds a copy's.
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def store_epoch(self, namespace: str) -> str | None:
+        with self._lock:
+            state = self._namespaces.get(namespace)
+            return None if state is None else state.store_epoch
+
+    def _get_recovered(self, namespace: str, store_epoch: str) -> Namespace:
+        state = self._namespaces.get(namespace)
+        if state is None or state.store_epoch != store_epoch:
+            raise recovery_needed(namespace)
+        return state
+
+    def _get(self, namespace: str) -> Namespace:
+        try:
+            return self._namespaces[namespace]
+        except KeyError:
+            raise StoreRefused(f"namespace {namespace!r} was never opened") from None
+
+    def _log(self, state: Namespace, changes: list[Change]) -> None:
+        if changes:
+            state.seq += 1
+            state.log.append((state.seq, changes))
+            del state.log[: -self._log_commits]
+
+    def _position(self, state: Namespace) -> OutboxPosition:
+        return OutboxPosition(state.store_epoch or "", state.outdated_count, int(self._clock() * 1000))

@@ -1,0 +1,75 @@
+"""What a merge made one, made two again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from questream.clustering.mirror import Change, ClusterMoved
+from questream.domain import InFlight
+from questream.store.protocol import Part
+from questream.store.reference.state import Namespace
+
+
+def may_part(state: Namespace, part: Part) -> bool:
+    """Whether the clusters of a merge still are as they were when it was to be taken back."""
+    remains = state.remains.get(part.remains.cluster_id)
+    survivor, returned = state.clusters.get(part.survivor), state.clusters.get(part.remains.cluster_id)
+    return (
+        remains is not None
+        and remains[0].key == part.remains.key
+        and survivor is not None
+        and survivor.vector_sum is not None
+        and survivor.members == part.survivor_members > remains[0].members
+        and survivor.cluster_row.size > part.size
+        and returned is not None
+        and returned.merged_into is not None
+        and not returned.retired
+    )
+
+
+def part_again(state: Namespace, part: Part) -> list[Change]:
+    """Let a merged cluster stand by itself again; the rulings of both are set by now. Returns what the log tells."""
+    remains, was, _ = state.remains.pop(part.remains.cluster_id)
+    through: int | None = remains.survivor
+    while through not in (None, part.survivor) and through in state.clusters:
+        # What it came through on its way has absorbed it and gives it up too: nobody takes it out twice.
+        state.remains.pop(through, None)
+        through = state.clusters[through].merged_into
+    survivor, returned = state.clusters[part.survivor], state.clusters[remains.cluster_id]
+    left, back = _parted(survivor.cluster_row.in_flight, remains.cluster_id, was)
+    row = survivor.cluster_row
+    survivor.cluster_row = replace(row, size=row.size - part.size, in_flight=left, kept_members=part.kept_members)
+    survivor.members, survivor.vector_sum = survivor.members - remains.members, part.vector_sum
+    returned.cluster_row = replace(returned.cluster_row, size=part.size, in_flight=back, kept_members=part.own_kept)
+    returned.members, returned.vector_sum, returned.merged_into = remains.members, remains.vector_sum, None
+    returned.features = remains.features
+    return [
+        ClusterMoved(
+            part.survivor,
+            survivor.members,
+            part.vector_sum,
+            None,
+            survivor.cluster_row.exemplars,
+            survivor.cluster_row.threshold or 0.0,
+        ),
+        ClusterMoved(
+            remains.cluster_id,
+            remains.members,
+            remains.vector_sum,
+            remains.features or None,
+            returned.cluster_row.exemplars,
+            returned.cluster_row.threshold or 0.0,
+        ),
+    ]
+
+
+def _parted(now: InFlight, returned: int, was: InFlight) -> tuple[InFlight, InFlight]:
+    """What is in flight of a survivor and of the cluster that parts from it, which had `was` when it was absorbed."""
+    own = {at: set(offsets) for at, offsets in was.joins.items()}
+    left = {at: tuple(o for o in offsets if o not in own.get(at, ())) for at, offsets in now.joins.items()}
+    back = {at: tuple(o for o in offsets if o in own.get(at, ())) for at, offsets in now.joins.items()}
+    others = [one for one in now.absorbed if one != returned]
+    return (
+        InFlight({at: some for at, some in left.items() if some}, tuple(i for i in others if i not in was.absorbed)),
+        InFlight({at: some for at, some in back.items() if some}, tuple(i for i in others if i in was.absorbed)),
+    )
