@@ -16,6 +16,7 @@ from questream.operations import By, Decisions, KnownQuestion, ask
 from questream.records import load_schema
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, Topics
+from tests.kit.serving import client_of
 from tests.kit.stream import Stream, WorkerProcess, question, running_worker
 from tests.kit.vectors import hash_encoder
 
@@ -137,6 +138,19 @@ def test_a_confidence_is_fitted_to_answers_and_to_what_operators_said(
         told = reader.values(4)[3]
         known = Confidence.parse(store.rules("default").confidence or "")
         assert told["confidence"] == known.of(told["similarity"]) > 0.8
+
+        decisions.commit(decisions.label(1, None, "cards"))
+        decisions.commit(decisions.rules({"routing_precision": 1.0}))
+        stream.send([question("e", NEAR)])
+        told = reader.values(5)[4]
+        assert (told["route"], told["suggested_route"]) == (None, "cards")
+        client = client_of(store, stream.settings())
+        shown = client.get("/api/v1/namespaces/default/clusters/c1/members?order=newest").json()["members"][0]
+        assert shown["confidence"] == pytest.approx(told["confidence"], abs=0.01)
+        assert (shown["route"], shown["suggested_route"]) == (None, "cards")
+        page = client.get("/n/default/clusters/c1").text
+        assert "% sure" in page
+        assert "suggested: <bdi>cards</bdi>" in page
     lines = questream(*command, *options).out
     assert "40 answers, 20 of them yes; 1 of operators" in lines
     assert "calibration error" in lines

@@ -234,6 +234,19 @@ def test_a_decision_is_on_the_page_within_two_seconds_and_waits_while_it_is_paus
         expect(page.locator("#feed li").first).to_contain_text("Mona Lisa")
 
 
+def test_a_route_that_is_only_suggested_is_told_live_with_the_confidence(site: Site, browser: Browser) -> None:
+    with site.stream.decisions() as decisions:
+        known = decisions.values(1)[0]
+    unsure = known | {"question_id": "q-unsure", "route": None, "suggested_route": "the desk", "confidence": 0.424}
+    with logged_in(site, browser, "anna") as page:
+        page.goto("/n/default/live")
+        expect(page.get_by_role("status")).to_have_text("live")
+        send(site.stream.bootstrap_servers, site.stream.topics.output_topic, [Message(orjson.dumps(unsure))])
+        line = page.locator("#feed li").first
+        expect(line).to_contain_text("suggested: the desk")
+        expect(line).to_contain_text("42 % sure")
+
+
 def test_a_list_keeps_up_with_the_workers(site: Site, browser: Browser) -> None:
     with logged_in(site, browser, "anna") as page:
         site.send("How many penguins fit into a phone box?")
