@@ -12,7 +12,7 @@ from typing import Any
 from questream.operations import KnownQuestion
 from tests.fault.test_planted_bugs import MERGING, OPTIONS, RULES, THRESHOLD, at_rest
 from tests.fault.test_planted_operations import decide
-from tests.kit.checker import Evidence, Named, Promise, check
+from tests.kit.checker import Evidence, Named, Operated, Promise, Rules, check
 from tests.kit.checker.evidence import Entry
 from tests.kit.checker.stored import StoredCluster
 from tests.kit.stream import Message, Stream, WorkerProcess, question
@@ -315,6 +315,24 @@ def test_evidence_doctored_in_one_place_breaks_the_promise_of_that_place(
     for name, (doctor, broken) in DOCTORINGS.items():
         violations = check(doctor(evidence), rules)
         assert broken <= {violation.promise for violation in violations}, (name, list(map(str, violations)))
+    assert_sizes_beside_a_forgotten_operation(evidence, rules)
+
+
+def assert_sizes_beside_a_forgotten_operation(evidence: Evidence, rules: Rules) -> None:
+    """One that takes a merge back leaves open which part a question went to, and any other nothing."""
+
+    def breaks_sizes(found: Evidence, *, may_part: bool) -> bool:
+        lost = Operated("default", "lost", 0, frozenset({2, 3}), forgettable=True, may_part=may_part)
+        violations = check(found, replace(rules, operated=[*rules.operated, lost]))
+        return Promise.SIZES in {violation.promise for violation in violations}
+
+    clusters = evidence.stored["default"].clusters
+    one_more = with_cluster(evidence, 2, size=clusters[2].size + 1)
+    moved = with_cluster(one_more, 3, size=clusters[3].size - 1)
+    assert not breaks_sizes(evidence, may_part=True)
+    assert not breaks_sizes(moved, may_part=True)
+    assert breaks_sizes(one_more, may_part=True)
+    assert breaks_sizes(moved, may_part=False)
 
 
 def test_every_promise_is_broken_by_some_doctoring() -> None:

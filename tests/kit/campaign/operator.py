@@ -163,6 +163,7 @@ class Operator:
                 threshold=one.plan.threshold,
                 represents=one.plan.represents,
                 erased=one.erased,
+                may_part=one.kind in ("undo", "unmerge"),
             )
             for one in self.attempts
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -107,13 +107,18 @@ def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
     """A live cluster's size is the number of decisions that name it or an alias of it.
 
     Questions that joined what a merge had made go to the nearer part where that is taken back, each with a correction.
-    Nothing is said of the clusters of an operation that the store forgot before it was published.
+    Which of them went to which part is not known of an operation that the store forgot before it was published: its
+    clusters have the right size together.
     """
     published = published_operations(run.evidence)
     for namespace in run.namespaces:
         operations = published.get(namespace, ())
         known = [one for one in rules.operated if one.namespace == namespace]
-        unclear = {root_of(run, namespace, n) for one in forgotten(known, operations) for n in one.clusters}
+        unclear = [
+            {root for number in one.clusters if (root := root_of(run, namespace, number)) is not None}
+            for one in forgotten(known, operations)
+            if one.may_part
+        ]
         counts: Counter[int] = Counter()
         for decision in run.decided_in(namespace):
             root = root_of(run, namespace, decision.number)
@@ -122,13 +127,26 @@ def check_sizes(run: Run, rules: Rules) -> Iterator[Violation]:
         for left, joined in [move for one in operations if one.parted is not None for move in one.moves]:
             counts[root_of(run, namespace, left) or 0] -= 1
             counts[root_of(run, namespace, joined) or 0] += 1
-        for number, cluster in _stored(run, namespace).clusters.items():
-            if number in unclear:
-                continue
-            if cluster.vector_sum is not None and cluster.merged_into is None and cluster.size != counts[number]:
-                yield Violation(
-                    Promise.SIZES, _name(namespace, number), f"counts {cluster.size}, was given {counts[number]} times"
-                )
+        sizes = {
+            number: cluster.size
+            for number, cluster in _stored(run, namespace).clusters.items()
+            if cluster.vector_sum is not None and cluster.merged_into is None
+        }
+        for group in _joined(unclear, sizes):
+            size, count = sum(sizes[number] for number in group), sum(counts[number] for number in group)
+            if size != count:
+                told = " and ".join(_name(namespace, number) for number in sorted(group))
+                yield Violation(Promise.SIZES, told, f"counts {size}, was given {count} times")
+
+
+def _joined(unclear: Iterable[set[int]], live: Iterable[int]) -> list[set[int]]:
+    """The live clusters, each by itself but for those that stand in one of these sets together."""
+    groups = [{number} for number in live]
+    for together in unclear:
+        touched = [group for group in groups if not group.isdisjoint(together)]
+        groups = [group for group in groups if group.isdisjoint(together)]
+        groups += [set().union(*touched)] if touched else []
+    return groups
 
 
 def check_size_sequence(run: Run, rules: Rules) -> Iterator[Violation]:

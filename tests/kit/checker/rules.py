@@ -34,7 +34,8 @@ class Operated:
     Questions at or beyond the offsets `asked` were asked afterwards, by partition, None where that is not known.
     `absorbed` are the clusters that had been merged away by then, None where nobody looked. `turned_away` are vectors
     by the cluster that turned them away, `naming` a label and a route and `threshold` one that it set, `represents` the
-    text that it chose to stand for its cluster, and `erased` are the clusters of which it erased the texts.
+    text that it chose to stand for its cluster, and `erased` are the clusters of which it erased the texts. One that
+    `may_part` takes merges back.
     """
 
     namespace: str
@@ -50,6 +51,7 @@ class Operated:
     threshold: float | None = None
     represents: str | None = None
     erased: frozenset[int] = frozenset()
+    may_part: bool = False
 
     def came_before(self, place: tuple[int, int]) -> bool:
         """Whether the question at this place was asked after it, for certain."""
