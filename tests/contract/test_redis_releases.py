@@ -14,7 +14,8 @@ import redis
 
 import questream.store.redis.scripts
 from questream.errors import QuestreamError
-from questream.store.protocol import Committed
+from questream.lab.bench.questions import in_letters
+from questream.store.protocol import Committed, MadeName
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, client, namespace, store
 from tests.contract.test_store import asked_turn, batch, commit, create_two, creation, join, proposal, row, vector
@@ -96,6 +97,25 @@ def test_two_releases_side_by_side_call_each_its_own_scripts(
         assert state is not None
         assert state.size == 2 + len(releases)
         assert set(release.ledger(namespace, "questions", 0).decisions) == set(range(3 + len(releases)))
+
+
+def test_two_releases_write_names_in_turn_and_read_each_others(
+    store: RedisStore, other: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    written: dict[int, MadeName] = {}
+    changes = [0]
+    for turn, release in enumerate((store, other, other, store, other, store)):
+        if turn % 3 == 2:
+            client.script_flush()
+        taken: dict[int, MadeName | None] = dict.fromkeys(list(written)[:-1])
+        made = MadeName(f"Name {in_letters(turn)}", "model", turn, 3, "place")
+        release.write_names(namespace, release.store_epoch(namespace) or "", {**taken, 1 + turn % 2: made})
+        written = {**{one: name for one, name in written.items() if one not in taken}, 1 + turn % 2: made}
+        for reader in (store, other):
+            assert reader.made_names(namespace) == written
+            assert reader.name_changes(namespace) > changes[-1]
+        changes.append(store.name_changes(namespace))
 
 
 def test_scripts_that_another_release_sent_would_be_misread(
