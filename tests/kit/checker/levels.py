@@ -96,15 +96,14 @@ def _given_again(namespace: str, before: Version, after: Version) -> Iterator[Vi
 
 def _changed(namespace: str, before: Version, after: Version, told: Told) -> Iterator[Violation]:
     """Ids of communities that have clusters from before, and none of those that they had then."""
-    merged = {
-        f"c{number}": f"c{state.merged_into}"
-        for number, states in told.states.items()
-        for state in states
-        if state.merged_into is not None
-    }
+    merged: dict[str, set[str]] = {}
+    for number, states in told.states.items():
+        for state in states:
+            if state.merged_into is not None:
+                merged.setdefault(f"c{number}", set()).add(f"c{state.merged_into}")
     for one in sorted(after.communities & before.communities):
         clusters, former = after.clusters(one), before.clusters(one)
-        became = {merged.get(cluster, cluster) for cluster in former} | former
+        became = _became(former, merged)
         old = {cluster for cluster in clusters if int(cluster[1:]) <= before.opened}
         if old and not old & became:
             detail = (
@@ -112,6 +111,16 @@ def _changed(namespace: str, before: Version, after: Version, told: Told) -> Ite
                 f" {_few(former)}, nor of {_few(became - former)}, which these became"
             )
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _became(clusters: set[str], merged: Mapping[str, set[str]]) -> set[str]:
+    """The clusters, and all that they have been merged into, one after the other."""
+    found, left = set(clusters), list(clusters)
+    while left:
+        for into in merged.get(left.pop(), set()) - found:
+            found.add(into)
+            left.append(into)
+    return found
 
 
 def _few(nodes: set[str]) -> str:
