@@ -32,14 +32,16 @@ def test_every_suite_that_may_catch_a_mutant_is_there() -> None:
     assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
 
 
-@pytest.mark.parametrize("test", ["assert is_guarded()", "assert True", "assert False"])
+@pytest.mark.parametrize("test", ["logging.error('lost'); assert is_guarded()", "assert True", "assert False"])
 def test_a_suite_that_fails_with_the_guard_too_catches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, test: str
 ) -> None:
     source = "def is_guarded():\n    return True\n"
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "guarded.py").write_text(source)
-    (tmp_path / "test_guarded.py").write_text(f"from guarded import is_guarded\n\ndef test_it():\n    {test}\n")
+    (tmp_path / "test_guarded.py").write_text(
+        f"import logging\nfrom guarded import is_guarded\n\ndef test_it():\n    {test}\n"
+    )
     monkeypatch.setitem(SUITES, "src/guarded.py", ("test_guarded.py",))
     start = source.index("True")
     mutant = Mutant("guarded", "src/guarded.py", start, start + len("True"), "False")

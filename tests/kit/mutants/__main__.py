@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -120,7 +121,8 @@ def _failing(tree: Path, suite: str) -> str | None:
         raise ValueError(f"no test is run by {suite!r}: mend SUITES in tests/kit/mutants/guards.py")
     if ran.returncode == 0:
         return None
-    failed = [line.split(" ")[1] for line in ran.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    # A line of a log has more than one space there.
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
     return failed[0] if failed else f"{suite} ended with {ran.returncode}"
 
 
