@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from questream.clustering.levels import Levels, Node, leaf
-from questream.store.protocol import Store, StoredLevels
+from questream.store.protocol import MadeName, Store, StoredLevels
 from tests.contract.machine.stores import LEASES, PARTITIONS, POSITIONS, WORKERS, Stores
 
 
@@ -36,6 +36,23 @@ class Beside(Stores):
             version = max(0, store.levels(self.namespace).version - late)
             stored = dataclasses.replace(found, version=version)
             return store.write_levels(self.namespace, "another" if another else self.epoch(store), stored)
+
+        self.both(call)
+
+    @rule(
+        names=st.dictionaries(POSITIONS, st.sampled_from(["Lost card", "PIN “now”", None]), max_size=3),
+        another=st.sampled_from([False, False, True]),
+    )
+    def write_names(self, names: dict[int, str | None], another: bool) -> None:
+        made = {
+            self.known(position): None if name is None else MadeName(name, "model", 1, 3, "place")
+            for position, name in names.items()
+        }
+
+        def call(store: Store) -> bool:
+            before = store.name_changes(self.namespace)
+            store.write_names(self.namespace, "another" if another else self.epoch(store), made)
+            return store.name_changes(self.namespace) > before
 
         self.both(call)
 
