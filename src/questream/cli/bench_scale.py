@@ -25,7 +25,9 @@ def bench_scale(
         float, typer.Option(min=0, help="A worker's next micro-batch is ready so long after it took the last.")
     ] = 0.0,
     namespaces: Annotated[int, typer.Option(min=1, max=64, help="Namespaces that the workers take in turn.")] = 1,
-    seconds: Annotated[float, typer.Option(min=1, help="How long each number of workers is measured.")] = 10.0,
+    batches: Annotated[
+        int, typer.Option(min=1, help="Micro-batches that each number of workers decides, all together.")
+    ] = 100,
     as_json: JsonOption = False,
 ) -> None:
     """Measure workers of one namespace whose questions are all new: refusals, and what a question costs them and Redis.
@@ -36,7 +38,7 @@ def bench_scale(
     from questream.lab.bench.scale import ScalePlan, measure_scale
     from questream.lab.bench.servers import bench_store
 
-    plan = ScalePlan(numbers("--workers", workers, least=1), dimension, clusters, ready_ms, seconds, namespaces)
+    plan = ScalePlan(numbers("--workers", workers, least=1), dimension, clusters, ready_ms, batches, namespaces)
     settings = bench_settings(config, set_, None, redis_url)
     with progress() as announce, bench_store(settings) as own:
         found = measure_scale(own, plan, announce)

@@ -4,6 +4,9 @@ Each worker is a process with a clusterer of its own on the same Redis, and all 
 of Kafka and a model each waits: a micro-batch is ready so long after the one before was taken. Workers that wait leave
 the processor to each other, so that few cores show what many would give, as long as `busy_cores` is below what there
 is. On fewer, the processor time of a question still tells what a core for each worker, and one for Redis, would give.
+
+All numbers of workers decide as many micro-batches: a question is scored with every cluster that is there, so that more
+workers, which open more clusters in the same time, would have dearer questions.
 """
 
 from __future__ import annotations
@@ -39,11 +42,12 @@ _TOPIC = "bench"
 _WARM_UP_BATCHES = 3
 _READY_SECONDS = 120.0
 _MILLION = 1e6
+_SPAWN = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
 class ScalePlan:
-    """Numbers of workers, which decide for `seconds` each beside `clusters` clusters of `dimension` in each namespace.
+    """Numbers of workers, which decide `batches` together beside `clusters` clusters of `dimension` in each namespace.
 
     Workers take the `namespaces` in turn, so that as many as there are namespaces meet in none.
     A micro-batch is ready `ready_ms` after the one before was taken; with 0 none is waited for.
@@ -53,7 +57,7 @@ class ScalePlan:
     dimension: int
     clusters: int
     ready_ms: float
-    seconds: float
+    batches: int
     namespaces: int = 1
 
 
@@ -113,7 +117,7 @@ def measure_scale(settings: Settings, plan: ScalePlan, announce: Callable[[str],
     """
     found: list[ScaleFigures] = []
     for workers in plan.workers:
-        announce(f"scale: {workers} workers for {plan.seconds:g} s")
+        announce(f"scale: {workers} workers, {plan.batches} micro-batches")
         found.append(_measure(settings, plan, workers, found[0] if found else None))
     return found
 
@@ -127,7 +131,10 @@ def _measure(settings: Settings, plan: ScalePlan, count: int, first: ScaleFigure
         known = _subjects(np.random.default_rng(0), plan.clusters, plan.dimension)
         for namespace in namespaces:
             fill_namespace(store, namespace, config.identity, known)
-        workers = [_Worker(settings, namespaces[number % plan.namespaces], plan, number) for number in range(count)]
+        left = _SPAWN.Value("i", plan.batches)
+        workers = [
+            _Worker(settings, namespaces[number % plan.namespaces], plan, number, left) for number in range(count)
+        ]
         try:
             for worker in workers:
                 worker.hear()
@@ -183,11 +190,10 @@ def _figures(
 class _Worker:
     """A worker in a child process, which says when it is ready and then what it has done. It dies with this process."""
 
-    def __init__(self, settings: Settings, namespace: str, plan: ScalePlan, number: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._tie, childs_tie = context.Pipe()
-        args = (settings, namespace, plan, number, childs_tie)
-        self._process = context.Process(target=_work, args=args, name=f"bench-scale-{number}", daemon=True)
+    def __init__(self, settings: Settings, namespace: str, plan: ScalePlan, number: int, left: Any) -> None:
+        self._tie, childs_tie = _SPAWN.Pipe()
+        args = (settings, namespace, plan, number, left, childs_tie)
+        self._process = _SPAWN.Process(target=_work, args=args, name=f"bench-scale-{number}", daemon=True)
         self._process.start()
         childs_tie.close()
 
@@ -211,8 +217,8 @@ class _Worker:
             self._process.join()
 
 
-def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, tie: Connection) -> None:
-    """The child: warms up, says so, and decides batch after batch from when it is told."""
+def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, left: Any, tie: Connection) -> None:
+    """The child: warms up, says so, and from when it is told decides batch after batch of those that are left."""
     configure_quiet_logging(LogSettings(level="error", format="console"), Redactor(secrets_of(settings)))
     config = namespace_config(settings, table_encoder((), np.empty((0, plan.dimension), np.float32)))
     store = open_store(settings.redis, settings.clusters.log_entries)
@@ -223,11 +229,10 @@ def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, tie:
             _decide(clusterer, namespace, number, batch, _subjects(rng, BATCH_QUESTIONS, plan.dimension))
         tie.send(None)
         tie.recv()
-        ends = time.perf_counter() + plan.seconds
         batches = refusals = 0
         cpu = 0.0
         due = time.perf_counter()
-        while (taken := max(due, time.perf_counter())) < ends:
+        while _take_one(left):
             vectors = _subjects(rng, BATCH_QUESTIONS, plan.dimension)
             time.sleep(max(0.0, due - time.perf_counter()))
             taken, processor = time.perf_counter(), time.process_time()
@@ -236,6 +241,13 @@ def _work(settings: Settings, namespace: str, plan: ScalePlan, number: int, tie:
             batches += 1
             due = taken + plan.ready_ms / 1000
     tie.send(_Share(batches, refusals, cpu))
+
+
+def _take_one(left: Any) -> bool:
+    """Take one of the batches that are left to all workers, if there is one."""
+    with left.get_lock():
+        left.value -= 1
+        return bool(left.value >= 0)
 
 
 def _decide(clusterer: Clusterer, namespace: str, number: int, batch: int, vectors: Matrix) -> int:
