@@ -1,5 +1,6 @@
-"""The processor time of each test file, with all that it starts: `PYTHONPATH=. PYTEST_ADDOPTS="-p tests.kit.costs" make test`.
+"""The processor time of each test file, with all that it starts.
 
+`PYTHONPATH=. PYTEST_ADDOPTS="-p tests.kit.costs" make test` ends with it.
 A server that tests share counts to the files that ran beside it in the process that started it.
 """
 
