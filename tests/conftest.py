@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import hypothesis
 import pytest
 
+from tests.kit import costs
 from tests.kit.servers import (
     KafkaServer,
     MissingServer,
@@ -78,6 +79,16 @@ LONGEST = (
 )
 IMPORTED_TO_COLLECT = pytest.StashKey[frozenset[str]]()
 FOLDERS = ("fault", "integration", "contract", "unit")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--costs`: what each test file costs."""
+    parser.addoption("--costs", action="store_true", help="end with the processor time of each test file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--costs"):
+        config.pluginmanager.register(costs)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,6 +1,5 @@
-"""The processor time of each test file, with all that it starts.
+"""The processor time of each test file, with all that it starts: `make test ARGS=--costs` ends with it.
 
-`PYTHONPATH=. PYTEST_ADDOPTS="-p tests.kit.costs" make test` ends with it.
 A server that tests share counts to the files that ran beside it in the process that started it.
 """
 
