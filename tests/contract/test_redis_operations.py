@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from questream.domain import Ruling
 from questream.errors import RecoveryNeeded
+from questream.store.redis.keys import Name
 from questream.store.redis.store import RedisStore
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
-from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two
+from tests.contract.test_store import create_third, create_two, merge, merge_one_and_two, recover
 from tests.contract.test_store_forget import filled, forgetting
 from tests.contract.test_store_intents import opening
 from tests.contract.test_store_operations import PINNED, merging, parted, pin, proposed
@@ -84,6 +86,71 @@ def test_operations_are_put_back_where_their_keys_are_of_another_type(
     assert store.operations(namespace, 10) == published
     # Its id answers what it did.
     assert store.operate(namespace, proposed(1, "unpin", PINNED, Ruling())) == published[0]
+
+
+def _undone(store: RedisStore, namespace: str) -> Any:
+    return store.operate(namespace, proposed(2, "undo", PINNED, Ruling(), undoes=1))
+
+
+# What people do where operations are gone that were made.
+DONE_WITHOUT: dict[str, Callable[[RedisStore, str], Any]] = {
+    "looked at": lambda store, name: store.operation(name, 1),
+    "listed": lambda store, name: store.operations(name, 10),
+    "published": lambda store, name: store.operations_from(name, 1, 10),
+    "undone": _undone,
+    "done again": lambda store, name: store.operate(name, proposed(1, "pin", Ruling(), PINNED)),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "done"),
+    [*(("operations", done) for done in DONE_WITHOUT), ("operation_ids", "undone"), ("operation_ids", "done again")],
+)
+def test_operations_that_are_gone_are_noticed_and_put_back(
+    store: RedisStore, client: Any, namespace: str, key: Name, done: str
+) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    published = store.operations(namespace, 10)
+    client.delete(KEYS.of(namespace, key))
+    with pytest.raises(RecoveryNeeded, match="lost"):
+        DONE_WITHOUT[done](store, namespace)
+    assert store.store_epoch(namespace) is None
+    token = store.begin_recovery(namespace)
+    store.restore_operations(namespace, token, published, 1)
+    store.recover(namespace, token, None, {})
+    assert store.operations(namespace, 10) == published
+    assert store.operate(namespace, proposed(1, "pin", Ruling(), PINNED)) == published[0]
+    assert _undone(store, namespace).number == 2
+
+
+def test_operations_that_no_topic_knows_are_missed_once(store: RedisStore, client: Any, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    client.delete(KEYS.of(namespace, "operations"))
+    with pytest.raises(RecoveryNeeded):
+        store.operations(namespace, 10)
+    recover(store, namespace)
+    assert store.operations(namespace, 10) == []
+    assert _unpinned(store, namespace).number == 2
+
+
+def test_what_a_release_before_wrote_and_let_go_is_not_missed(
+    store: RedisStore, client: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("questream.store.redis.operations.OPERATIONS_KEPT", 2)
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    kept = client.hget(KEYS.of(namespace, "meta"), "operation_kept")
+    for number, (before, after) in enumerate([(PINNED, Ruling()), (Ruling(), PINNED), (PINNED, Ruling())], 2):
+        assert store.operate(namespace, proposed(number, "pin", before, after)) is not None
+        # It does not know the field.
+        client.hset(KEYS.of(namespace, "meta"), "operation_kept", kept)
+    assert [one.number for one in store.operations(namespace, 10)] == [4, 3]
+
+
+def _unpinned(store: RedisStore, namespace: str) -> Any:
+    return store.operate(namespace, proposed(2, "unpin", PINNED, Ruling()))
 
 
 @pytest.mark.parametrize("cluster_id", [1, 2])

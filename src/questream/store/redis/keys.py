@@ -62,7 +62,8 @@ KINDS = (
         " settler: its lease; held_until: the end of a move to another model; outdated_count outdated: see"
         " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
-        " operation_count: the number of the last operation; operations_published operation_epoch operation_claim: see"
+        " operation_count: the number of the last operation; operation_kept: number and id of the last that was"
+        " written, without which operations are lost; operations_published operation_epoch operation_claim: see"
         " claim_operations.lua; constrained: the seq at which exemplars, thresholds or rules last changed; rules:"
         " number of the operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py. Of a"
         " deleted namespace next, operation_count and home are left",

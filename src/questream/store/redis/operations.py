@@ -9,6 +9,7 @@ import orjson
 
 from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
+from questream.errors import LostMemory
 from questream.records import names_document
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
@@ -210,13 +211,25 @@ class RedisOperations(RedisCalls):
     def _read(self, namespace: str, numbers: Sequence[int]) -> list[Operation | None]:
         if not numbers:
             return []
-        fields = [name for number in numbers for name in (f"{number}", f"undone:{number}")]
+        last = self._last_kept(namespace)
+        fields = [name for number in [*numbers, *last] for name in (f"{number}", f"undone:{number}")]
         found = self._client.hmget(self._keys.of(namespace, "operations"), fields)
+        if last and found[-2] is None:
+            raise LostMemory("operations are gone")
+        found = found[: 2 * len(numbers)]
         with reading("an operation"):
             return [
                 _parsed(number, text, undone_by)
                 for number, text, undone_by in zip(numbers, found[::2], found[1::2], strict=True)
             ]
+
+    def _last_kept(self, namespace: str) -> list[int]:
+        """The number of the last operation that was written, which is there as long as none are gone."""
+        count, kept = self._client.hmget(self._keys.of(namespace, "meta"), ["operation_count", "operation_kept"])
+        with reading("the namespace"):
+            number = int(kept.partition(b" ")[0]) if kept else 0
+            # A release before `operation_kept` may have written more than are kept since.
+            return [number] if number > max(0, int(count or 0) - OPERATIONS_KEPT) else []
 
 
 def _texts(ruling: Ruling) -> tuple[str, str, str, str]:

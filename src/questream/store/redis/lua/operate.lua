@@ -46,6 +46,14 @@ local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions', 'liv
 local damaged = damage(meta, log_key, idle_key)
 if damaged then return lost(damaged) end
 require_zsets(outbox_key, singletons_key, aliases_key)
+local newest_kept = redis.call('HGET', meta_key, 'operation_kept')
+local kept_number, kept_id = string.match(newest_kept or '', '^(%d+) (.*)$')
+if newest_kept and not kept_number then return lost('which operation was the last cannot be read') end
+-- A release before `operation_kept` may have written more than are kept since.
+if kept_number and tonumber(kept_number) > tonumber(count) - request.kept
+    and (redis.call('HEXISTS', operations_key, kept_number) == 0 or redis.call('HEXISTS', ids_key, kept_id) == 0) then
+  return lost('operations are gone')
+end
 local known_as = redis.call('HGET', ids_key, request.id)
 if known_as and redis.call('HEXISTS', operations_key, known_as) == 1 then return tonumber(known_as) end
 local undoes = as_text(request.undoes)
@@ -208,7 +216,7 @@ if forgets then
     if when then redis.call('HSET', operations_key, as_text(kept[1]), when .. kept[2]) end
   end
 end
-redis.call('HSET', meta_key, 'operation_count', as_text(number))
+redis.call('HSET', meta_key, 'operation_count', as_text(number), 'operation_kept', as_text(number) .. ' ' .. request.id)
 redis.call('HSET', operations_key, as_text(number), as_text(now_ms) .. ' ' .. text)
 redis.call('HSET', ids_key, request.id, as_text(number))
 if request.undoes ~= 0 then redis.call('HSET', operations_key, undone_field, as_text(number)) end

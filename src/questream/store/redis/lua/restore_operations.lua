@@ -50,6 +50,17 @@ for _, operation in ipairs(displaced) do
     if undone then redis.call('HSET', operations_key, 'undone:' .. as_text(count), undone) end
   end
 end
+local last
+for number = math.max(1, count - kept + 1), count do
+  local field = as_text(number)
+  local id = id_of(redis.call('HGET', operations_key, field) or '')
+  if id then
+    -- An id that was done twice is that of the first.
+    if redis.call('HEXISTS', ids_key, id) == 0 then redis.call('HSET', ids_key, id, field) end
+    last = field .. ' ' .. id
+  end
+end
+put(meta_key, 'operation_kept', last or '')
 redis.call('HSET', meta_key, 'operation_count', as_text(count), 'operation_epoch', store_epoch or token,
   'operations_published', as_text(newest))
 if recovers then redis.call('HDEL', meta_key, 'operation_claim') end
