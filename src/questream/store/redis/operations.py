@@ -155,7 +155,10 @@ class RedisOperations(RedisCalls):
 
     @on_namespace
     def operation(self, namespace: str, number: int) -> Operation | None:
-        return self._operation(namespace, number)
+        found = self._operation(namespace, number)
+        if found is None:
+            self._require_kept(namespace)
+        return found
 
     @on_namespace
     def operations(self, namespace: str, limit: int) -> list[Operation]:
@@ -170,6 +173,7 @@ class RedisOperations(RedisCalls):
         with reading("the namespace"):
             first = max(number, int(newest or 0) - OPERATIONS_KEPT + 1)
             numbers = range(first, min(int(newest or 0) + 1, first + limit))
+        self._require_kept(namespace)
         return [operation for operation in self._read(namespace, numbers) if operation is not None]
 
     @on_namespace
@@ -211,25 +215,23 @@ class RedisOperations(RedisCalls):
     def _read(self, namespace: str, numbers: Sequence[int]) -> list[Operation | None]:
         if not numbers:
             return []
-        last = self._last_kept(namespace)
-        fields = [name for number in [*numbers, *last] for name in (f"{number}", f"undone:{number}")]
+        fields = [name for number in numbers for name in (f"{number}", f"undone:{number}")]
         found = self._client.hmget(self._keys.of(namespace, "operations"), fields)
-        if last and found[-2] is None:
-            raise LostMemory("operations are gone")
-        found = found[: 2 * len(numbers)]
         with reading("an operation"):
             return [
                 _parsed(number, text, undone_by)
                 for number, text, undone_by in zip(numbers, found[::2], found[1::2], strict=True)
             ]
 
-    def _last_kept(self, namespace: str) -> list[int]:
-        """The number of the last operation that was written, which is there as long as none are gone."""
+    def _require_kept(self, namespace: str) -> None:
+        """Raises LostMemory where the last operation that was written is not there."""
         count, kept = self._client.hmget(self._keys.of(namespace, "meta"), ["operation_count", "operation_kept"])
         with reading("the namespace"):
             number = int(kept.partition(b" ")[0]) if kept else 0
             # A release before `operation_kept` may have written more than are kept since.
-            return [number] if number > max(0, int(count or 0) - OPERATIONS_KEPT) else []
+            is_kept = number > max(0, int(count or 0) - OPERATIONS_KEPT)
+        if is_kept and self._client.hmget(self._keys.of(namespace, "operations"), [f"{number}"]) == [None]:
+            raise LostMemory("operations are gone")
 
 
 def _texts(ruling: Ruling) -> tuple[str, str, str, str]:
