@@ -124,12 +124,13 @@ def _calls(store: RedisStore, at: str, seq: int) -> list[Callable[[], object]]:
     ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+# Those of these two are another model: refused by its name.
+@pytest.mark.parametrize(
+    "damage", [name for name in DAMAGES if name not in ("meta model is text", "meta revision is text")]
+)
 def test_what_cannot_be_read_is_a_lost_memory_and_nothing_else(
     store: RedisStore, client: Any, namespace: str, damage: str
 ) -> None:
-    if damage in ("meta model is text", "meta revision is text"):
-        pytest.skip("that is another model: refused by its name")
     seq = create_two(store, namespace).seq
     told = list(store.clusters(namespace))
     kept = {key: client.dump(key) for key in client.keys(KEYS.named(namespace, "*"))}
