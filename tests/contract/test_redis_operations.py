@@ -30,6 +30,9 @@ DAMAGES: dict[str, Damage] = {
     "the count of operations cannot be read": lambda client, name: client.hset(
         KEYS.of(name, "meta"), "operation_count", "many"
     ),
+    "which operation was the last cannot be read": lambda client, name: client.hset(
+        KEYS.of(name, "meta"), "operation_kept", "?"
+    ),
     "the log is ahead of its number": _ahead,
     "the index has not the clusters that it had": lambda client, name: client.zrem(KEYS.of(name, "idle"), 2),
     "a cluster is cut short": lambda client, name: client.hdel(KEYS.cluster(name, 1), "members"),
