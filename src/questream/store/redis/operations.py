@@ -173,8 +173,10 @@ class RedisOperations(RedisCalls):
         with reading("the namespace"):
             first = max(number, int(newest or 0) - OPERATIONS_KEPT + 1)
             numbers = range(first, min(int(newest or 0) + 1, first + limit))
-        self._require_kept(namespace)
-        return [operation for operation in self._read(namespace, numbers) if operation is not None]
+        found = self._read(namespace, numbers)
+        if None in found:
+            self._require_kept(namespace)
+        return [operation for operation in found if operation is not None]
 
     @on_namespace
     def published_operations(self, namespace: str) -> int | None:
@@ -230,7 +232,7 @@ class RedisOperations(RedisCalls):
             number = int(kept.partition(b" ")[0]) if kept else 0
             # A release before `operation_kept` may have written more than are kept since.
             is_kept = number > max(0, int(count or 0) - OPERATIONS_KEPT)
-        if is_kept and self._client.hmget(self._keys.of(namespace, "operations"), [f"{number}"]) == [None]:
+        if is_kept and self._client.hget(self._keys.of(namespace, "operations"), f"{number}") is None:
             raise LostMemory("operations are gone")
 
 
