@@ -215,24 +215,20 @@ class _Server:
 
     def wait_until_read(self) -> float:
         """Seconds from the first request to the first list."""
-        started = time.perf_counter()
-        until = started + _START_SECONDS
-        while time.perf_counter() < until:
-            if self._answers(""):
-                return time.perf_counter() - started
-            time.sleep(0.2)
-        raise QuestreamError("the server did not read the clusters")
+        return self._wait_for("", "read the clusters")
 
     def wait_until_loaded(self) -> None:
         """Until model and centroids are there as well."""
-        until = time.perf_counter() + _START_SECONDS
-        while not self._answers("?sort=meaning&q=money"):
-            if time.perf_counter() > until:
-                raise QuestreamError("the server did not load model and centroids")
-            time.sleep(0.2)
+        self._wait_for("?sort=meaning&q=money", "load model and centroids")
 
-    def _answers(self, query: str) -> bool:
-        return self._client.get(f"/api/v1/namespaces/{self._namespace}/clusters{query}").status_code == 200
+    def _wait_for(self, query: str, what: str) -> float:
+        """Until a query of the clusters is answered; returns the seconds that it took. Raises QuestreamError."""
+        started = time.perf_counter()
+        while time.perf_counter() < started + _START_SECONDS:
+            if self._client.get(f"/api/v1/namespaces/{self._namespace}/clusters{query}").status_code == 200:
+                return time.perf_counter() - started
+            time.sleep(0.2)
+        raise QuestreamError(f"the server did not {what}")
 
     def ask(self, what: str, paths: list[str]) -> ServeFigures:
         """Ask for all of these, one after the other."""
