@@ -11,12 +11,17 @@ leaves. They are computed over centroids, from time to time, each run beginning 
   only for a clear gain: what they have in the new one exceeds what they had in the old by a share of all their ties.
 
 What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere.
+
+What people keep in a community stays there, and is one node to Leiden, with the ties that its parts have to others. Two
+such are never in one community: where Leiden joins them, each of the others goes with the one that it is tied to more.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,23 +176,31 @@ def load_libraries() -> None:
     import scipy.sparse.csgraph  # noqa: F401
 
 
-def regroup(leaves: Leaves, former: Levels, rules: LevelRules) -> Regrouped:
+def regroup(
+    leaves: Leaves, former: Levels, rules: LevelRules, kept: Mapping[Node, Node] = MappingProxyType({})
+) -> Regrouped:
     """Find the communities anew, beginning with the `former` ones. The order of the leaves does not matter.
 
-    Leaves that `former` does not know are new; those that it alone knows are gone.
+    Leaves that `former` does not know are new; those that it alone knows are gone. `kept` says of leaves the intent,
+    and of intents the topic, that people keep them in, whether `former` knows it or not.
     """
     order = np.argsort(leaves.ids, kind="stable")
     ids = leaves.ids[order].tolist()
     paths = [former.path(number) for number in ids]
     parents: dict[Node, Node] = {}
-    next_numbers = list(former.next_numbers)
+    next_numbers = [
+        max([following, *(into.number + 1 for into in kept.values() if into.level == level)])
+        for level, following in enumerate(former.next_numbers, start=1)
+    ]
     nodes = [leaf(number) for number in ids]
     of_leaf = np.arange(len(ids))
     leaf_sizes = leaves.sizes[order]
     unit, sizes = leaves.directions[order], leaf_sizes
     for level, resolution in enumerate(rules.resolutions, start=1):
         former_of = _majority([path[level] for path in paths], of_leaf, leaf_sizes, len(nodes), level)
-        found = _Level(unit, sizes, former_of, resolution, rules).communities()
+        kept_in = np.array([kept[node].number if node in kept else 0 for node in nodes], np.int64).reshape(-1)
+        former_of = np.where(kept_in > 0, kept_in, former_of)
+        found = _Level(unit, sizes, former_of, kept_in, resolution, rules).communities()
         named = _name(found, former_of, level, next_numbers[level - 1])
         next_numbers[level - 1] = max([next_numbers[level - 1], *(node.number + 1 for node in named.values())])
         for row, community in enumerate(found.tolist()):
@@ -261,13 +274,30 @@ def _voted(
 
 
 class _Level:
-    """One level's nodes (n) with their ties, and the former community of each: its number, 0 for none."""
+    """One level's nodes (n) with their ties; the former community of each, and the one it is kept in: 0 for none.
 
-    def __init__(self, unit: Matrix, sizes: Floats, former: Numbers, resolution: float, rules: LevelRules) -> None:
-        self._former = former
+    Nodes that are kept in one community are one row of what Leiden sees, without their ties to each other and to those
+    that are kept in another.
+    """
+
+    def __init__(
+        self,
+        unit: Matrix,
+        sizes: Floats,
+        former: Numbers,
+        kept_in: Numbers,
+        resolution: float,
+        rules: LevelRules,
+    ) -> None:
+        _, first_kept, community = np.unique(kept_in, return_index=True, return_inverse=True)
+        leading = np.where(kept_in > 0, first_kept[community.ravel()], np.arange(len(unit)))
+        first, row_of = np.unique(leading, return_inverse=True)
+        self._row_of = row_of.ravel()
+        self._former = former[first]
+        self._is_kept = kept_in[first] > 0
         self._inertia = rules.inertia
-        self._count = len(unit)
-        self._one, self._other, self._weights = _ties(unit, sizes, rules)
+        self._count = len(first)
+        self._one, self._other, self._weights = self._joined(*_ties(unit, sizes, rules))
         self._strengths: Floats = np.zeros(self._count)
         for rows in (self._one, self._other):
             self._strengths += np.bincount(rows, self._weights, self._count)
@@ -276,8 +306,43 @@ class _Level:
 
     def communities(self) -> Numbers:
         """The community (n,) of each node: the number of a former one, or another above all those."""
-        found = self._leiden() if len(self._weights) else np.arange(self._count)
-        return self._calmed(_after_former(found, self._former, self._strengths))
+        found = self._parted(self._leiden()) if len(self._weights) else np.arange(self._count)
+        weights = np.where(self._is_kept, np.inf, self._strengths)
+        return self._calmed(_after_former(found, self._former, weights))[self._row_of]
+
+    def _joined(self, one: Numbers, other: Numbers, weights: Floats) -> tuple[Numbers, Numbers, Floats]:
+        """The ties of nodes as those of rows."""
+        ends = np.stack([self._row_of[one], self._row_of[other]])
+        counts = (ends[0] != ends[1]) & ~(self._is_kept[ends[0]] & self._is_kept[ends[1]])
+        pairs, pair = np.unique(np.sort(ends[:, counts], axis=0), axis=1, return_inverse=True)
+        joined: Floats = np.bincount(pair.ravel(), weights[counts], pairs.shape[1])
+        return pairs[0], pairs[1], joined
+
+    def _parted(self, found: Numbers) -> Numbers:
+        """Communities with several rows that people keep apart: each row goes where its strongest ties lead."""
+        kept = np.flatnonzero(self._is_kept)
+        communities, counts = np.unique(found[kept], return_counts=True)
+        crowded = np.isin(found, communities[counts > 1])
+        if not crowded.any():
+            return found
+        parted = found.copy()
+        parted[crowded] = -1
+        ties: dict[int, list[tuple[int, float]]] = {}
+        within = (found[self._one] == found[self._other]) & crowded[self._one]
+        for one, other, weight in zip(
+            *(end[within].tolist() for end in (self._one, self._other, self._weights)), strict=True
+        ):
+            ties.setdefault(one, []).append((other, weight))
+            ties.setdefault(other, []).append((one, weight))
+        fresh = int(found.max()) + 1
+        waiting = [(-np.inf, row, fresh + at) for at, row in enumerate(kept[crowded[kept]].tolist())]
+        while waiting:
+            _, row, community = heapq.heappop(waiting)
+            if parted[row] < 0:
+                parted[row] = community
+                for other, weight in ties.get(row, ()):
+                    heapq.heappush(waiting, (-weight, other, community))
+        return parted
 
     def _leiden(self) -> Numbers:
         from graspologic_native import leiden  # for those alone who group
