@@ -29,16 +29,12 @@ from questream.errors import Contended, NamespaceRefused, QuestreamError
 from questream.store.ledger import decide, decide_unmatched
 from questream.store.protocol import Committed, LedgerRow, Proposal, Replayed, Stale, Store, Tail, Turn, Whose
 
-# Losing a race is normal at a cold start and costs a rescore of what the winner moved. Every loss is somebody's commit,
-# so after a few in a row it pays to let the others finish. Workers that lose again and again take turns (turns.py), in
-# which nobody else moves the log: one far from the store would lose for ever to those that are near.
-_PATIENT_ATTEMPTS = 3
+# Losing a race is normal at a cold start and costs a rescore of what the winner moved. Who loses again takes turns
+# (turns.py), in which nobody else moves the log: one far from the store would lose for ever to those that are near.
 _WAIT_FOR_A_TURN_SECONDS = 0.004
 _ATTEMPTS = 200
 # As long as the turns of some workers that all have died.
 _WAITS_FOR_A_TURN = 5000
-_BACKOFF_SECONDS = 0.002
-_LONGEST_BACKOFF_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -50,7 +46,6 @@ class _Attempt:
     mirror: Mirror
     assigner: BatchAssigner
     close_calls: CloseCalls
-    losses: int = 0
     turn: Whose = ""
     plan: Plan | None = None
     rows: list[LedgerRow] = field(init=False)
@@ -193,7 +188,6 @@ class Clusterer:
         started = time.perf_counter()
         replies = self._store.commit({batch.namespace: attempts[batch.namespace].proposal for batch in batches})
         seconds = (time.perf_counter() - started) / len(batches)
-        pauses: list[float] = []
         failures: list[QuestreamError] = []
         for batch in batches:
             batch.commit_seconds += seconds
@@ -205,15 +199,11 @@ class Clusterer:
                         del attempts[batch.namespace]
                         self._recorded.recall(batch, reply)
                     case Stale() as reply:
-                        attempt = attempts[batch.namespace]
-                        self._catch_up_and_rescore(attempt, reply)
-                        pauses.append(_back_off_seconds(attempt.losses, reply))
+                        self._catch_up_and_rescore(attempts[batch.namespace], reply)
                     case error:
                         raise error
         if failures:
             raise failures[0]
-        if pauses and min(pauses) > 0:
-            self._sleep(random.uniform(0, min(pauses)))  # noqa: S311 - spreads retries, guards nothing
 
     def _begin(self, batch: NamespaceBatch) -> _Attempt:
         mirror = self.mirrors.follow(batch.namespace)
@@ -257,8 +247,6 @@ class Clusterer:
         if attempt.turn == "own":
             self._turns.note_lapsed(batch.namespace)
         attempt.turn = reply.turn
-        # A wait for another worker's turn is no loss.
-        attempt.losses += reply.turn != "other"
         self._turns.note_refused(batch.namespace)
         self._follow(attempt, reply.missed)
 
@@ -316,12 +304,3 @@ def _failing_alone(batch: NamespaceBatch, failures: list[QuestreamError]) -> Ite
         batch.refused = error
     except QuestreamError as error:
         failures.append(error)
-
-
-def _back_off_seconds(losses: int, reply: Stale) -> float:
-    """How long to wait at the longest before the next attempt."""
-    if reply.turn == "other":
-        return _WAIT_FOR_A_TURN_SECONDS
-    if reply.turn == "" and losses > _PATIENT_ATTEMPTS:
-        return min(_LONGEST_BACKOFF_SECONDS, _BACKOFF_SECONDS * 2.0 ** (losses - _PATIENT_ATTEMPTS - 1))
-    return 0.0

@@ -273,7 +273,7 @@ class AskedTurn:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Whose turn it is to move the log, and what the worker that asked has missed of it; '' where too many wait."""
+    """Whose turn it is to move the log, and what the worker that asked has missed of it."""
 
     missed: Tail
     whose: Whose

@@ -2,7 +2,7 @@
 -- KEYS: 1 meta, 2 log
 -- ARGV: 1 store epoch, 2 seq, 3 token of the worker, 4 how long a turn lasts in ms
 -- Replies: {seq of the namespace, entries after ARGV.seq or false where they were trimmed, whose turn it is: 'own' or
---           'other', '' where too many wait}, or error RECOVERY_NEEDED or LOST
+--           'other', also where too many wait}, or error RECOVERY_NEEDED or LOST
 local meta_key, log_key, store_epoch, since, token = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2]), ARGV[3]
 if current_store_epoch(meta_key) ~= store_epoch then return recovery_needed() end
 local meta = redis.call('HMGET', meta_key, 'seq', 'next', 'mean_questions')
