@@ -1,7 +1,7 @@
 """Every error that questream raises on purpose, and what is done about each: `POLICIES`, at the end.
 
     QuestreamError
-    ├── SettingsError, ModelError, MissingExtra
+    ├── SettingsError, ModelError, ModelOwnerGone, MissingExtra
     ├── BadRecord
     │   └── PassedOver
     ├── DeserializerUnavailable
@@ -63,6 +63,13 @@ class SettingsError(QuestreamError):
 
 class ModelError(QuestreamError):
     """The model cannot be loaded, or its licence has not been accepted."""
+
+
+class ModelOwnerGone(QuestreamError):
+    """The process that has the model for this one has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the process that has the model has ended", "start questream run again")
 
 
 class MissingExtra(QuestreamError):

@@ -71,14 +71,15 @@ class Encoder:
         """
         keys = [one.ids.tobytes() for one in tokens]
         distinct = {key: one.ids for key, one in zip(keys, tokens, strict=True)}
-        vectors = self._encode_distinct(list(distinct.values()))
+        vectors = self.encode_ids(list(distinct.values()))
         if len(distinct) == len(tokens):
             return vectors
         row_of = {key: row for row, key in enumerate(distinct)}
         repeated: Matrix = vectors[[row_of[key] for key in keys]]
         return repeated
 
-    def _encode_distinct(self, texts: Sequence[NDArray[np.int32]]) -> Matrix:
+    def encode_ids(self, texts: Sequence[NDArray[np.int32]]) -> Matrix:
+        """As `encode_tokens`, of the ids alone and each text by itself, whether another has the same or not."""
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         if texts:
             cuts = cut_by_length([len(ids) for ids in texts], self.forward.batch_tokens)
