@@ -496,6 +496,15 @@ def test_dead_letters_are_sent_back_and_health_is_told(site: Site, browser: Brow
         expect(page.get_by_text("1 record sent back")).to_be_visible()
         page.goto("/health")
         expect(page.get_by_role("heading", name="Questions that wait")).to_be_visible()
+        site.send("Does the health page count me?")
+
+        def is_counted() -> bool:
+            rates = page.request.get("/api/v1/health").json()["rates"]
+            return bool(rates["decided_per_second"]) and rates["dead_letters_per_second"] is not None
+
+        wait_until(is_counted, "the question is counted")
+        page.reload()
+        expect(page.locator(".figures")).to_contain_text(re.compile(r"\d/(s|min)"))
 
 
 def test_a_page_goes_on_when_its_server_was_killed_and_started_again(site: Site, browser: Browser) -> None:

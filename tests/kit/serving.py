@@ -26,6 +26,7 @@ from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
+from questream.server.rates import Rate, Rates
 from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
@@ -109,6 +110,7 @@ def client_of(
     encoder: Encoder | None = None,
     board: EventBoard | None = None,
     volumes: Volumes | None = None,
+    rates: Rates | None = None,
 ) -> TestClient:
     """A browser, or a program, at this address. It follows no redirect."""
     settings = settings or Settings()
@@ -138,6 +140,7 @@ def client_of(
         letters,
         lag,
         findings,
+        rates or Rates(Rate(lambda: False), Rate(lambda: False)),
         rate,
         failed,
         MemberTexts(no_topic),

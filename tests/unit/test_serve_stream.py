@@ -14,6 +14,7 @@ from questream.errors import KafkaUnavailable, QuestreamError
 from questream.records import Origin
 from questream.server import letters
 from questream.server.problems import Refused
+from questream.server.rates import Rate, Rates
 from questream.server.snapshot import Snapshot
 from tests.kit.serving import NOW_MS, bearer, client_of, store_with, with_tokens
 
@@ -108,6 +109,42 @@ def test_health_tells_lag_to_all_and_findings_to_operators(
     assert "no broker answered" in client.get("/health", headers=headers["anna"]).text
     assert "no broker answered" not in client.get("/health", headers=headers["vera"]).text
     assert client.get("/health", headers=headers["ben"]).status_code == 403
+
+
+def test_health_tells_how_many_are_decided_a_second() -> None:
+    now, arrives = [100.0], [True]
+    decided, dead = Rate(lambda: arrives[0], lambda: now[0]), Rate(lambda: True, lambda: now[0])
+    client = client_of(store_with({"shop": ["x"]}), rates=Rates(decided, dead))
+
+    def told() -> tuple[float | None, float | None]:
+        rates = client.get("/api/v1/health").json()["rates"]
+        assert rates["seconds"] == 60
+        return rates["decided_per_second"], rates["dead_letters_per_second"]
+
+    assert told() == (None, None)
+    decided.begin()
+    assert told() == (None, None)
+    for second in range(90):
+        now[0] = 101.0 + second
+        for _ in range(20):
+            decided.take()
+        if second == 85:
+            dead.begin()
+        if second == 87:
+            dead.take()
+    assert list(told()) == pytest.approx([20, 0.25])
+    assert "20/s" in client.get("/health").text
+    assert "15/min" in client.get("/health").text
+    now[0] += 30
+    assert told()[0] == pytest.approx(10)
+    # Of a topic that does not arrive, nothing is known; when it does again, what came before is not counted.
+    arrives[0] = False
+    assert told()[0] is None
+    arrives[0] = True
+    decided.begin()
+    now[0] += 4
+    decided.take()
+    assert told()[0] == pytest.approx(0.25)
 
 
 def test_probes_ask_for_no_login(logins: tuple[TestClient, dict[str, dict[str, str]]]) -> None:

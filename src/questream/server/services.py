@@ -25,6 +25,7 @@ from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.operating import Operating
 from questream.server.problems import Refused
+from questream.server.rates import Rates
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
 from questream.server.volumes import Volume, Volumes
@@ -50,6 +51,7 @@ class Services:
     letters: LetterBox
     lag: Snapshot[list[PartitionLag]]
     findings: Snapshot[list[Finding]]
+    rates: Rates
     rate: RateLimit
     failed_logins: RateLimit
     members: MemberTexts

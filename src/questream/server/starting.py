@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from questream.broker.port import Message
 from questream.errors import SettingsError
 from questream.server.access import Access
 from questream.server.app import build_app
@@ -27,6 +28,7 @@ from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
+from questream.server.rates import Rate, Rates
 from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import find_all, read_lag
@@ -62,14 +64,23 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     levels = StandingLevels(store, mirrors)
     asking = Asking(settings, store, mirrors, levels)
     decisions = Decisions(Texts(settings))
-    published = Follower(settings, settings.kafka.output_topic, decisions.take, lambda: None)
+    rates = Rates(Rate(lambda: published.is_following), Rate(lambda: dead.is_following))
+
+    def take_decision(message: Message) -> None:
+        rates.decided.take()
+        decisions.take(message)
+
+    published = Follower(settings, settings.kafka.output_topic, take_decision, rates.decided.begin)
+    dead = Follower(
+        settings, settings.kafka.dead_letter_topic, lambda _: rates.dead_letters.take(), rates.dead_letters.begin
+    )
     board = EventBoard()
     happened = Follower(settings, settings.kafka.event_topic, board.take, lambda: board.read_past(settings))
     volumes = Volumes(settings.events.decisions, settings.judge.margin)
     asked = Follower(settings, settings.kafka.output_topic, volumes.take, lambda: None, volumes.start)
     rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
 
-    followers = (states, published, happened, asked)
+    followers = (states, published, dead, happened, asked)
 
     @contextmanager
     def running() -> Iterator[None]:
@@ -99,6 +110,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         LetterBox(settings),
         lag,
         findings,
+        rates,
         rate,
         failed,
         MemberTexts(questions.read),

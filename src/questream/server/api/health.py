@@ -7,7 +7,8 @@ from pydantic import BaseModel
 
 from questream.records.times import format_time
 from questream.server.access import Role
-from questream.server.services import LoggedIn, Serving, require_everywhere
+from questream.server.rates import RATE_SECONDS
+from questream.server.services import LoggedIn, Services, Serving, require_everywhere
 
 router = APIRouter(tags=["health"])
 
@@ -21,6 +22,14 @@ class Lag(BaseModel):
     lag: int
 
 
+class RatesTold(BaseModel):
+    """Records a second, the mean of `seconds` or of the time since this server follows the topic; null before that."""
+
+    decided_per_second: float | None
+    dead_letters_per_second: float | None
+    seconds: int = RATE_SECONDS
+
+
 class FoundByDoctor(BaseModel):
     """A line of `questream doctor`."""
 
@@ -31,14 +40,23 @@ class FoundByDoctor(BaseModel):
 
 
 class Health(BaseModel):
-    """What the workers have still to read, and for operators what the doctor finds, with the times of both."""
+    """What the workers have still to read, how fast they decide, and for operators what the doctor finds."""
 
     lag: int
     partitions: list[Lag]
     lag_at: str
+    rates: RatesTold
     follows_clusters: bool
     findings: list[FoundByDoctor] | None
     findings_at: str | None
+
+
+def rates_of(services: Services) -> RatesTold:
+    """How many decisions and dead letters workers publish now."""
+    rates = services.rates
+    return RatesTold(
+        decided_per_second=rates.decided.per_second(), dead_letters_per_second=rates.dead_letters.per_second()
+    )
 
 
 @router.get("/health")
@@ -52,6 +70,7 @@ def show_health(services: Serving, login: LoggedIn) -> Health:
         lag=sum(one.lag for one in partitions),
         partitions=partitions,
         lag_at=format_time(lag.at),
+        rates=rates_of(services),
         follows_clusters=services.catalogues.is_following(),
         findings=findings
         and [

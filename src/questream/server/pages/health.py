@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from questream.errors import QuestreamError
 from questream.server.access import Role
+from questream.server.api.health import rates_of
 from questream.server.pages.rendering import render
 from questream.server.problems import Refused
 from questream.server.services import LoggedIn, Serving, require_everywhere
@@ -16,7 +17,7 @@ router = APIRouter()
 
 @router.get("/health")
 def show_health(request: Request, services: Serving, login: LoggedIn) -> Response:
-    """Lag by partition, and the doctor's findings. What cannot be told says why, beside the rest."""
+    """Rates, lag by partition, and the doctor's findings. What cannot be told says why, beside the rest."""
     require_everywhere(login, Role.VIEWER)
     lag = findings = trouble = None
     try:
@@ -36,6 +37,7 @@ def show_health(request: Request, services: Serving, login: LoggedIn) -> Respons
         login,
         lag=lag,
         trouble=trouble,
+        rates=rates_of(services),
         findings=findings,
         operates=login.may(Role.OPERATOR),
         follows=services.catalogues.is_following(),

@@ -54,6 +54,14 @@ def _a_day(state: ClusterState) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
 
 
+def _rate(per_second: float) -> str:
+    """A second, a minute or an hour: the shortest in which there is one."""
+    units = ((1, "s"), (60, "min"), (3600, "h"))
+    seconds, unit = next((one for one in units if per_second * one[0] >= 1), units[0 if not per_second else -1])
+    times = per_second * seconds
+    return f"{times:,.0f}/{unit}" if times >= 10 or not times else f"{times:.1f}/{unit}"
+
+
 def _day(milliseconds: int) -> str:
     """The time in UTC, for people."""
     try:
@@ -65,7 +73,8 @@ def _day(milliseconds: int) -> str:
 _environment = Environment(
     loader=PackageLoader("questream.server.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-_environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time, "a_day": _a_day}
+_environment.filters |= {"count": _count, "short": _short, "ago": ago, "day": _day, "iso": format_time}
+_environment.filters |= {"a_day": _a_day, "rate": _rate}
 _environment.globals["Role"] = Role
 
 
