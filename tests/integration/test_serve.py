@@ -430,15 +430,46 @@ def test_a_cluster_is_pinned_muted_resolved_and_represented_on_the_page(site: Si
     with logged_in(site, browser, "anna") as page:
         page.goto(f"/n/default/clusters/c{number}")
         for button, back in (("Pin", "Unpin"), ("Mute", "Unmute"), ("Resolve", "Reopen")):
-            page.get_by_role("button", name=button, exact=True).click()
+            page.get_by_role("link", name=button, exact=True).click()
+            expect(page.get_by_role("heading", name=f"{button} c{number}")).to_be_visible()
+            page.get_by_role("button", name="Do it").click()
             expect(page.get_by_role("status")).to_contain_text("This is operation")
-            expect(page.get_by_role("button", name=back, exact=True)).to_be_visible()
+            expect(page.get_by_role("link", name=back, exact=True)).to_be_visible()
         state = store.cluster("default", number)
         assert state is not None
         assert (state.pinned, state.muted, state.resolved_size) == (True, True, 1)
-        page.get_by_role("button", name="Represent by: Do hedgehogs").click()
+        page.get_by_role("link", name="Represent by: Do hedgehogs").click()
+        page.get_by_role("button", name="Do it").click()
         expect(page.get_by_role("status")).to_contain_text("stands for it")
         expect(page.get_by_role("region", name="What people decided")).to_contain_text("represent by anna")
+        page.get_by_role("status").get_by_role("link", name="Undo").click()
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+
+
+def test_questions_are_moved_to_another_cluster_and_back_on_the_page(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    for text in ("Can flamingos balance on one leg?", "Is the museum of typewriters open?"):
+        site.send(text)
+    wait_until(lambda: len(found_of(store, "flamingos", "typewriters")) == 2, "both have a cluster")
+    birds, museum = found_of(store, "flamingos", "typewriters")
+    with logged_in(site, browser, "anna") as page:
+        page.goto(f"/n/default/clusters/c{birds}")
+        page.get_by_role("checkbox", name="Select: Can flamingos").check()
+        page.get_by_label("Move to the cluster").fill(f"c{museum}")
+        page.get_by_role("button", name="Move", exact=True).click()
+        expect(page.get_by_role("heading", name=f"Move 1 question of c{birds} to c{museum}")).to_be_visible()
+        expect(page.get_by_role("list", name="Questions that would move")).to_contain_text(f"c{birds} → c{museum}")
+        page.get_by_label("Why").fill("it is a museum's bird")
+        page.get_by_role("button", name="Do it").click()
+        expect(page.get_by_role("status")).to_contain_text("goes there from now on")
+        (moved,) = store.operations("default", 1)
+        assert (moved.kind, moved.actor, moved.reason) == ("move", "anna", "it is a museum's bird")
+        page.get_by_role("status").get_by_role("link", name="Undo").click()
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_role("status")).to_contain_text("It was taken back")
+    (taken_back,) = store.operations("default", 1)
+    assert taken_back.undoes == moved.number
 
 
 def found_of(store: RedisStore, *words: str) -> list[int]:
@@ -560,7 +591,7 @@ def test_the_questions_of_a_cluster_are_shown_to_those_who_may_read_texts(site: 
     with logged_in(site, browser, "vera") as page:
         page.goto(f"/n/default/clusters/{largest}")
         assert ours["members"][0]["text"] not in page.content()
-        expect(page.get_by_role("button", name="Not this one")).to_have_count(0)
+        expect(page.get_by_role("link", name="Not this one")).to_have_count(0)
 
 
 def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Browser) -> None:
@@ -569,10 +600,12 @@ def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Brow
 
         def is_rejected() -> bool:
             page.goto(f"/n/default/clusters/{cluster}?order=doubtful")
-            button = page.get_by_role("button", name="Not this one").first
-            if button.is_visible():
-                button.click()
-            return "joins no more" in page.content()
+            link = page.get_by_role("link", name="Not this one").first
+            if link.is_visible():
+                link.click()
+            if page.get_by_role("button", name="Do it").is_visible():
+                page.get_by_role("button", name="Do it").click()
+            return page.get_by_role("status").filter(has_text="joins no more").is_visible()
 
         wait_until(is_rejected, "questions and model are read, and the question is rejected")
     (newest,) = site.stream.store().operations("default", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from questream.domain import ClusterState
 from questream.errors import QuestreamError
 from questream.operations import merge_clusters
 from questream.server.decisions import MOST_SUBSCRIBERS, Decisions
@@ -252,6 +254,7 @@ def test_a_viewer_changes_nothing_and_is_offered_nothing(tmp_path: Path) -> None
     client.get("/n/shop/clusters", headers=vera)
     form = {"form_token": client.cookies["questream_form"], "op": "label", "c": "c1", "name": "x"}
     assert client.post("/n/shop/change", data=form, headers=vera).status_code == 403
+    assert client.get("/n/shop/decide?op=pin&c=c1", headers=vera).status_code == 403
     for page in ("/n/shop/clusters", "/n/shop/clusters/c1"):
         assert "/n/shop/change" not in client.get(page, headers=vera).text
         assert "/n/shop/change" in client.get(page, headers=anna).text
@@ -267,8 +270,10 @@ def test_the_page_labels_several_clusters_as_one_change() -> None:
     fields = fields_of(client.get("/n/shop/change?op=label&c=c1&c=c3&c=c1").text)
     assert fields["c"] == ["c1", "c3"]
     done = client.post("/n/shop/change", data={**fields, "name": "parcel"})
-    assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=label.2")
-    assert "2 clusters labelled." in client.get(done.headers["location"]).text
+    assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=label&count=2&operation=1")
+    page = client.get(done.headers["location"]).text
+    assert "2 clusters labelled. This is operation 1." in page
+    assert '<a class="linked" href="/n/shop/undo/1">Undo</a>' in page
     assert [state.label for state in store.summaries("shop")] == ["parcel", None, "parcel", None]
 
 
@@ -282,8 +287,55 @@ def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
     fields = fields_of(page)
     assert client.post("/n/shop/change", data=fields).status_code == 409
     done = client.post("/n/shop/change", data={**fields, "drop_names": "yes"})
-    assert done.headers["location"] == "/n/shop/clusters/c2?done=merge.3"
+    assert done.headers["location"] == "/n/shop/clusters/c2?done=merge&count=3&operation=2"
     assert [(state.cluster_id, state.size) for state in store.summaries("shop")] == [(2, 9), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("op", "told", "kept"),
+    [
+        ("pin", "pinned", lambda state: state.pinned),
+        ("mute", "muted", lambda state: state.muted),
+        ("resolve", "open → resolved", lambda state: state.resolved_size is not None),
+        ("separate&c=c2", "kept apart", lambda state: bool(state.separations)),
+        ("forget", "Nobody can take that back", lambda state: state.representative is None),
+    ],
+    ids=["pin", "mute", "resolve", "separate", "forget"],
+)
+def test_the_page_shows_first_what_an_operation_on_a_cluster_does(
+    op: str, told: str, kept: Callable[[ClusterState], bool]
+) -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    where = f"/n/shop/decide?c=c1&op={op}"
+    looked = client.get(where)
+    assert (looked.status_code, told in looked.text) == (200, True)
+    (state,) = store.states("shop", [1])
+    assert not kept(state)
+    fields = {**fields_of(looked.text), "reason": "it is so"}
+    if op == "forget":
+        assert client.post(where, data=fields).status_code == 409
+        fields["is_meant"] = "yes"
+    done = client.post(where, data=fields)
+    assert done.status_code == 303
+    page = client.get(done.headers["location"]).text
+    assert "This is operation 1." in page
+    assert ('href="/n/shop/undo/1"' in page) is (op != "forget")
+    (state,) = store.states("shop", [1])
+    assert kept(state)
+    (committed,) = store.operations("shop", 1)
+    assert committed.reason == "it is so"
+    # The same form again is the same operation.
+    client.post(where, data=fields)
+    assert len(store.operations("shop", 10)) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["op=pin", "op=pin&c=x", "op=separate&c=c1", "op=move&c=c1&c=c2", "op=move&c=c1&q=1", "op=reject&c=c1", "op=no&c=c1"],
+)
+def test_a_change_that_says_too_little_is_refused(query: str) -> None:
+    assert client_of(store_with({"shop": TEXTS})).get(f"/n/shop/decide?{query}").status_code == 422
 
 
 def test_what_another_operator_did_meanwhile_is_shown_before_anything_is_done() -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.domain import ClusterState, format_cluster_id
 from questream.server.access import Role
-from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
+from questream.server.api.history import Ruling, rule
 from questream.server.api.operations import MAX_NAME_CHARACTERS
-from questream.server.operating import Merging, Naming
+from questream.server.operating import Merging, Outcome
 from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -24,9 +24,13 @@ from questream.server.services import InNamespace, Scope, read_cluster_id
 _MOST_CHOSEN = 50
 
 Op = Literal["label", "route", "merge"]
-_DONE: dict[str, str] = {"label": "labelled", "route": "routed", "merge": "merged into one"}
-_OPERATIONS = {
+_SAID: dict[str, str] = {
+    "label": "{count} labelled.",
+    "route": "{count} routed.",
+    "merge": "{count} merged into one.",
     "reject": "What is nearer to that question than to the others joins no more.",
+    "move": "What is nearer to those questions than to the others goes there from now on.",
+    "split": "Those questions are a cluster of their own.",
     "undo": "It was taken back.",
     "separate": "The two stay apart and are suggested no more.",
     "represent": "That question stands for it.",
@@ -36,7 +40,17 @@ _OPERATIONS = {
     "unmute": "It raises events again.",
     "resolve": "It is dealt with, and returns with the next question.",
     "reopen": "It is open again.",
+    "forget": "Its texts are erased.",
 }
+_FOR_EVER = ("forget", "undo")
+
+
+class Told(NamedTuple):
+    """What was done, in words, and the operation that is taken back by its number."""
+
+    words: str
+    operation: int | None
+
 
 router = APIRouter()
 
@@ -64,42 +78,35 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     if op == "merge":
         if _loses_names(states) and first(fields, "drop_names") != "yes":
             return _show(request, scope, op, states, id, HTTPStatus.CONFLICT)
-        survivor = _merge(scope, states, id)
-        return RedirectResponse(_cluster(scope, survivor, done=f"merge.{len(states)}"), HTTPStatus.SEE_OTHER)
+        done = _merge(scope, states, id)
+        return RedirectResponse(
+            _cluster(scope, done.after.cluster_id, **done_link("merge", done.number, len(states))), HTTPStatus.SEE_OTHER
+        )
     name = read_name(fields, "name")
-    for state in states:
-        naming = Naming(state.cluster_id, **{op: name})
-        scope.services.operating.apply(scope.namespace, naming, scope.login.name, f"{id}.{state.cluster_id}")
-    done = f"{op}.{len(states)}"
+    names = (name, None) if op == "label" else (None, name)
+    namings = {state.cluster_id: names for state in states}
+    named = rule(scope, Ruling(id=id), lambda made: made.label_all(namings))
+    done_so = done_link(op, named.operation, len(states))
     if len(states) == 1:
-        return RedirectResponse(_cluster(scope, states[0].cluster_id, done=done), HTTPStatus.SEE_OTHER)
-    return RedirectResponse(link(f"/n/{scope.namespace}/clusters", done=done), HTTPStatus.SEE_OTHER)
+        return RedirectResponse(_cluster(scope, states[0].cluster_id, **done_so), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(link(f"/n/{scope.namespace}/clusters", **done_so), HTTPStatus.SEE_OTHER)
 
 
-@router.post("/n/{namespace}/clusters/{cluster_id}/reject")
-def reject(scope: InNamespace, cluster_id: str, fields: Form) -> Response:
-    """A question does not belong to this cluster; what is near it is decided by that from then on."""
-    scope.require(Role.OPERATOR)
-    state = find_cluster(scope, read_cluster_id(cluster_id))
-    wanted = QuestionsRequest(op="reject", question_ids=[first(fields, "q")[:1000]], id=first(fields, "id")[:64])
-    done = decide_on_questions(scope, wanted)
-    return RedirectResponse(_cluster(scope, state.cluster_id, done=f"reject.{done.operation}"), HTTPStatus.SEE_OTHER)
+def done_link(op: str, operation: int | None, count: int | None = None) -> dict[str, str | int | None]:
+    """What `told` reads in the query of the page that follows."""
+    return {"done": op, "count": count, "operation": operation}
 
 
-@router.get("/n/{namespace}/clusters/{cluster_id}/reject")
-def show_rejecting(scope: InNamespace, cluster_id: str) -> Response:
-    """Where a browser looks again that was told to wait for the model: the question is still to be rejected."""
-    return RedirectResponse(_cluster(scope, read_cluster_id(cluster_id)), HTTPStatus.SEE_OTHER)
-
-
-def told(request: Request) -> str | None:
-    """What the change that led to this page did, in words."""
-    op, _, count = request.query_params.get("done", "").partition(".")
-    if op in _OPERATIONS and count.isdigit() and len(count) < 16:
-        return f"{_OPERATIONS[op]} This is operation {count}."
-    if op not in _DONE or not count.isdigit() or len(count) > 3:
+def told(request: Request) -> Told | None:
+    """What the change that led to this page did."""
+    op, count, operation = (request.query_params.get(name, "") for name in ("done", "count", "operation"))
+    if op not in _SAID or not (count or "1").isdigit() or len(count) > 3:
         return None
-    return f"{count} cluster{'s' * (count != '1')} {_DONE[op]}."
+    number = int(operation) if operation.isascii() and operation.isdigit() and len(operation) < 16 else None
+    words = _SAID[op].format(count=f"{count} cluster{'s' * (count != '1')}")
+    return Told(
+        words if number is None else f"{words} This is operation {number}.", number if op not in _FOR_EVER else None
+    )
 
 
 def _show(
@@ -164,7 +171,8 @@ def _loses_names(states: Sequence[ClusterState]) -> bool:
     return len({(state.label, state.route) for state in states if state.label or state.route}) > 1
 
 
-def _merge(scope: Scope, states: Sequence[ClusterState], id: str) -> int:
+def _merge(scope: Scope, states: Sequence[ClusterState], id: str) -> Outcome:
+    """Merge all into the first, one after the other; returns the last of these merges."""
     kept, *rest = _by_precedence(states)
     if not rest:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "select two clusters or more to merge")
@@ -172,9 +180,10 @@ def _merge(scope: Scope, states: Sequence[ClusterState], id: str) -> int:
     for state in rest:
         merging = Merging(survivor, state.cluster_id, drops_names=True)
         key = f"{id}.{state.cluster_id}"
-        survivor = scope.services.operating.apply(scope.namespace, merging, scope.login.name, key).after.cluster_id
-    return survivor
+        done = scope.services.operating.apply(scope.namespace, merging, scope.login.name, key)
+        survivor = done.after.cluster_id
+    return done
 
 
-def _cluster(scope: Scope, cluster_id: int, **query: str) -> str:
+def _cluster(scope: Scope, cluster_id: int, **query: str | int | None) -> str:
     return link(f"/n/{scope.namespace}/clusters/{format_cluster_id(cluster_id)}", **query)

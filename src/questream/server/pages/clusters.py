@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
@@ -120,7 +119,6 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         above=levels_of(scope, state.cluster_id),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         keeps_texts=scope.services.settings.clusters.keep_texts,
-        change_id=secrets.token_urlsafe(16),
         done=told(request),
         history=history,
         came_from=merged if merged[:1] == "c" and merged[1:].isdigit() and len(merged) < 21 else None,

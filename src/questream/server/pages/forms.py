@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
 
-from questream.server.api.operations import MAX_NAME_CHARACTERS, check_name
+from questream.server.api.operations import MAX_NAME_CHARACTERS, MAX_REASON_CHARACTERS, check_name
 from questream.server.pages.rendering import CSRF_COOKIE
 from questream.server.problems import Refused
 
@@ -51,3 +51,8 @@ def read_name(fields: Fields, name: str) -> str:
     if len(typed) > MAX_NAME_CHARACTERS:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"a name has {MAX_NAME_CHARACTERS} characters at most")
     return typed
+
+
+def read_reason(fields: Fields) -> str:
+    """Why somebody decides something; the history keeps it."""
+    return first(fields, "reason")[:MAX_REASON_CHARACTERS]

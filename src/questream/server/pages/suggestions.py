@@ -13,7 +13,7 @@ from questream.errors import QuestreamError
 from questream.operations.suggesting import Suggestion
 from questream.server.access import Role
 from questream.server.operating import Separating
-from questream.server.pages.changes import told
+from questream.server.pages.changes import done_link, told
 from questream.server.pages.forms import Form, first
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -61,7 +61,7 @@ def dismiss(scope: InNamespace, fields: Form) -> Response:
     id = f"{first(fields, 'id')[:64]}.{'.'.join(names)}"
     done = scope.services.operating.apply(scope.namespace, Separating(*chosen), scope.login.name, id)
     here = f"/n/{scope.namespace}/suggestions"
-    return RedirectResponse(link(here, done=f"separate.{done.number}"), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(link(here, **done_link("separate", done.number)), HTTPStatus.SEE_OTHER)
 
 
 @router.get("/n/{namespace}/suggestions/dismiss")

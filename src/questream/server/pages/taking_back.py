@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
@@ -13,10 +12,10 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import format_cluster_id
 from questream.server.access import Role
 from questream.server.api.history import Committed, Ruling, UndoRequest, undo, unmerge
-from questream.server.api.operations import MAX_REASON_CHARACTERS
-from questream.server.pages.forms import Fields, Form, first
-from questream.server.pages.previews import previewed
-from questream.server.pages.rendering import link, render
+from questream.server.pages.changes import done_link
+from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.previews import show_preview
+from questream.server.pages.rendering import link
 from questream.server.services import InNamespace, Scope, read_cluster_id
 
 Number = Annotated[int, Path(ge=1, le=2**53)]
@@ -40,7 +39,7 @@ def show_undo(request: Request, scope: InNamespace, number: Number) -> Response:
 @router.post("/n/{namespace}/undo/{number}")
 def take_back(scope: InNamespace, number: Number, fields: Form) -> Response:
     """Take it back."""
-    done = undo(scope, number, UndoRequest(id=first(fields, "id")[:64], reason=_reason(fields)))
+    done = undo(scope, number, UndoRequest(id=first(fields, "id")[:64], reason=read_reason(fields)))
     return _done(scope, done)
 
 
@@ -61,27 +60,14 @@ def show_unmerging(request: Request, scope: InNamespace, cluster_id: str) -> Res
 @router.post("/n/{namespace}/unmerge/{cluster_id}")
 def take_apart(scope: InNamespace, cluster_id: str, fields: Form) -> Response:
     """Let it stand by itself again."""
-    done = unmerge(scope, read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=_reason(fields)))
+    done = unmerge(scope, read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=read_reason(fields)))
     return _done(scope, done)
 
 
-def _reason(fields: Fields) -> str:
-    return first(fields, "reason")[:MAX_REASON_CHARACTERS]
-
-
 def _show(request: Request, scope: Scope, ask: Callable[[int], Committed], path: str, title: str) -> Response:
-    found, why_not = previewed(ask)
-    return render(
-        request,
-        "take_back.html",
-        scope.login,
-        scope,
-        title=title,
-        action=f"/n/{scope.namespace}/{path}",
-        id=secrets.token_urlsafe(16),
-        found=found,
-        why_not=why_not,
-        most=MAX_REASON_CHARACTERS,
+    where = f"/n/{scope.namespace}"
+    return show_preview(
+        request, scope, ask, action=f"{where}/{path}", title=title, verb="Take back", back=f"{where}/clusters"
     )
 
 
@@ -89,4 +75,6 @@ def _done(scope: Scope, done: Committed) -> Response:
     """Back to where it shows: the cluster that it is of, else the list."""
     of = [done.parted] if done.parted else list(done.after)
     where = f"/clusters/{of[0]}" if of else "/clusters"
-    return RedirectResponse(link(f"/n/{scope.namespace}{where}", done=f"undo.{done.operation}"), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(
+        link(f"/n/{scope.namespace}{where}", **done_link("undo", done.operation)), HTTPStatus.SEE_OTHER
+    )

@@ -33,7 +33,7 @@ const KEYS = {
 };
 
 function press(op) {
-  if (document.querySelector(".bar-below.some")) document.querySelector(`.bar-below [value=${op}]`).click();
+  document.querySelector(`.bar-below.some [value=${op}]`)?.click();
 }
 
 document.addEventListener("keydown", (event) => {

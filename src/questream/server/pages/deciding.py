@@ -1,0 +1,143 @@
+"""What somebody decides of a cluster, or of questions in it: what it would do is shown first, then it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from questream.domain import EXEMPLARS_KEPT, format_cluster_id
+from questream.operations import Decisions
+from questream.operations.deciding import Propose
+from questream.server.access import Role
+from questream.server.api.binding import QuestionsRequest, decide_on_questions
+from questream.server.api.clusters import find_cluster
+from questream.server.api.history import Committed, Ruling, rule
+from questream.server.pages.changes import done_link
+from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.previews import show_preview
+from questream.server.pages.rendering import link
+from questream.server.problems import Refused
+from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.questions import ReadQuestion
+
+QuestionOp = Literal["reject", "move", "split"]
+ClusterOp = Literal["pin", "unpin", "mute", "unmute", "resolve", "reopen", "separate", "represent", "forget"]
+
+_TITLES: dict[QuestionOp | ClusterOp, str] = {
+    "reject": "{questions} of {one}: not this one",
+    "move": "Move {questions} of {one} to {other}",
+    "split": "Split {questions} off {one}",
+    "pin": "Pin {one}",
+    "unpin": "Unpin {one}",
+    "mute": "Mute {one}",
+    "unmute": "Unmute {one}",
+    "resolve": "Resolve {one}",
+    "reopen": "Reopen {one}",
+    "separate": "Keep {one} and {other} apart",
+    "represent": "Let this question stand for {one}",
+    "forget": "Erase the texts of {one}",
+}
+_MEANINGS: dict[QuestionOp | ClusterOp, str] = {
+    "reject": "What is nearer to it than to the others joins this cluster no more.",
+    "move": "What is nearer to it than to the others goes where it goes, from the next question on.",
+    "split": "They become a cluster of their own, and what is nearer to them joins that.",
+    "pin": "No automatic merge joins it to another.",
+    "unpin": "It may merge automatically again.",
+    "mute": "It raises no events.",
+    "unmute": "It raises events again.",
+    "resolve": "What it is about is dealt with; it returns with the next question.",
+    "reopen": "What it is about is not dealt with.",
+    "separate": "They never merge, nor does what they become; they are suggested no more.",
+    "represent": "It is shown in lists and in the published state of the cluster.",
+    "forget": "Its questions, and those of what became part of it, are shown no more. Nobody can take that back.",
+}
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    op: QuestionOp | ClusterOp
+    cluster_id: int
+    other_id: int | None
+    question_ids: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        count = len(self.question_ids)
+        questions = f"{count} question{'s' * (count != 1)}" if count else "a part"
+        other = format_cluster_id(self.other_id or 0)
+        return _TITLES[self.op].format(questions=questions, one=format_cluster_id(self.cluster_id), other=other)
+
+
+def _asked(
+    scope: InNamespace,
+    op: QuestionOp | ClusterOp,
+    c: Annotated[list[str], Query(min_length=1, max_length=2)],
+    q: Annotated[list[Annotated[str, Query(max_length=1000)]], Query(max_length=EXEMPLARS_KEPT)] = [],  # noqa: B006 - FastAPI copies it
+) -> _Asked:
+    """Of the clusters `c` the first is decided on; the second is where questions are moved, or what is kept apart.
+
+    Raises Refused for a viewer and for what is not all there, NoSuchCluster.
+    """
+    scope.require(Role.OPERATOR)
+    one, *others = [find_cluster(scope, read_cluster_id(name)).cluster_id for name in c if name] or [0]
+    if not one or (op in ("move", "separate")) > bool(others):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "say of which cluster", "give its id, such as c17")
+    if op in ("move", "reject", "represent") and not q:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "no question is selected", "select some of its questions")
+    return _Asked(op, one, others[0] if others and op in ("move", "separate") else None, q)
+
+
+Asked = Annotated[_Asked, Depends(_asked)]
+
+
+@router.get("/n/{namespace}/decide")
+def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
+    """What it would do with clusters and questions."""
+    return show_preview(
+        request,
+        scope,
+        lambda looked_at: _decide(scope, asked, Ruling(dry_run=True, questions=looked_at)),
+        action=f"{request.url.path}?{request.url.query}",
+        title=asked.title,
+        meaning=_MEANINGS[asked.op],
+        verb="Erase for ever" if asked.op == "forget" else "Do it",
+        is_final=asked.op == "forget",
+        back=f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}",
+    )
+
+
+@router.post("/n/{namespace}/decide")
+def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
+    """Do it, and go back to the cluster."""
+    if asked.op == "forget" and first(fields, "is_meant") != "yes":
+        raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
+    done = _decide(scope, asked, Ruling(id=first(fields, "id")[:64], reason=read_reason(fields)))
+    where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
+    return RedirectResponse(link(where, **done_link(asked.op, done.operation)), HTTPStatus.SEE_OTHER)
+
+
+def _decide(scope: Scope, asked: _Asked, how: Ruling) -> Committed:
+    op, cluster_id, questions = asked.op, format_cluster_id(asked.cluster_id), asked.question_ids
+    if op == "reject" or op == "move" or op == "split":
+        owner = cluster_id if op == "split" else None
+        target = None if asked.other_id is None else format_cluster_id(asked.other_id)
+        wanted = QuestionsRequest(op=op, question_ids=questions, cluster_id=owner, target_id=target, **how.model_dump())
+        return decide_on_questions(scope, wanted)
+    chosen = scope.services.asking.chosen(scope.namespace, questions[0], None) if op == "represent" else None
+    return rule(scope, how, lambda made: _proposed(made, asked, chosen))
+
+
+def _proposed(made: Decisions, asked: _Asked, chosen: ReadQuestion | None) -> Propose:
+    if asked.other_id is not None:
+        return made.separate(asked.cluster_id, asked.other_id)
+    if chosen is not None:
+        return made.represent(asked.cluster_id, chosen.text, chosen.place, chosen.cluster_id)
+    propose: Callable[[int], Propose] = getattr(made, asked.op)
+    return propose(asked.cluster_id)
