@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from questream.cli.app import app
+from questream.cli.app import command_tree
 from questream.cli.options import ROOT_KEYS, expand_setting_flags
 from questream.errors import (
     ExitCode,
@@ -51,7 +50,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         for part, inner in command.commands.items():
             yield from walk(f"{name} {part}", inner)
 
-    yield from walk("questream", typer.main.get_command(app))
+    yield from walk("questream", command_tree())
 
 
 COMMANDS = dict(commands())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -100,11 +101,17 @@ bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 
 
+@functools.cache
+def command_tree() -> Callable[..., Any]:
+    """All commands, as Typer builds them out of their functions: once, as it takes longer than many a command."""
+    return typer.main.get_command(app)
+
+
 def run_command(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns its exit code. Its errors are printed by then."""
     share_cores()
     try:
-        app(args=expand_setting_flags(_decoded(arguments)), prog_name="questream")
+        command_tree()(args=expand_setting_flags(_decoded(arguments)), prog_name="questream")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
