@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 
-from questream.domain import Record, Source
+from questream.domain import Question, Record, Source
+from questream.encoder import Tokens
 from questream.errors import BadRecord
 from questream.stream.backlog import Backlog
-from questream.stream.question import Refused
+from questream.stream.question import Pending, Queued, Refused
 
 
 def item(offset: int, value: bytes = b"Why?") -> Refused:
@@ -14,6 +20,20 @@ def item(offset: int, value: bytes = b"Why?") -> Refused:
 
 def items(*offsets: int) -> list[Refused]:
     return [item(offset) for offset in offsets]
+
+
+def tokenised(offset: int, token_count: int) -> Pending:
+    unused: Any = None
+    record = Record(Source("questions", 0, offset, 1), None, b"Why?")
+    question = Question(str(offset), "Why?", "support", record)
+    return Pending(question, Tokens(np.zeros(token_count, np.int32), truncated=False), unused, "", fresh=True)
+
+
+def in_work(backlog: Backlog, batches: int) -> None:
+    """Take so many batches, of a question each."""
+    for offset in range(batches):
+        backlog.put(items(offset), None, backlog.assignment_id)
+        assert offsets(backlog) == [offset]
 
 
 def offsets(backlog: Backlog) -> list[int]:
@@ -91,3 +111,44 @@ def test_a_refused_batch_ends_its_assignment_until_the_next_begins(backlog: Back
     assert backlog.superseded_at is None
     assert backlog.supersede(refused) == 0
     assert backlog.superseded_at is None
+
+
+def test_what_would_only_wait_behind_other_batches_grows_until_one_is_through(backlog: Backlog) -> None:
+    in_work(backlog, 3)
+    backlog.put(items(3), None, backlog.assignment_id)
+    assert offsets(backlog) == []
+    backlog.put(items(4), None, backlog.assignment_id)
+    backlog.finish()
+    assert offsets(backlog) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [items(*range(8)), [item(0, b"w" * 100_000)], [tokenised(0, 500), tokenised(1, 500)]],
+    ids=["questions", "bytes", "tokens"],
+)
+def test_a_full_batch_waits_for_none(backlog: Backlog, waiting: Sequence[Queued]) -> None:
+    in_work(backlog, 3)
+    backlog.put(waiting, None, backlog.assignment_id)
+    assert len(offsets(backlog)) == len(waiting)
+    # What was taken is full no more.
+    backlog.put(items(9), None, backlog.assignment_id)
+    assert offsets(backlog) == []
+
+
+def test_what_is_dropped_makes_no_batch_full(backlog: Backlog) -> None:
+    in_work(backlog, 3)
+    backlog.put([tokenised(0, 999)], None, backlog.assignment_id)
+    backlog.end_assignment(backlog.assignment_id)
+    backlog.begin_assignment()
+    backlog.put([tokenised(0, 1)], None, backlog.assignment_id)
+    assert offsets(backlog) == []
+
+
+def test_whoever_waits_for_a_batch_is_told_when_one_is_through(backlog: Backlog) -> None:
+    in_work(backlog, 3)
+    backlog.put(items(3), None, backlog.assignment_id)
+    threading.Timer(0.1, backlog.finish).start()
+    batch = backlog.take(60.0)
+    assert batch is not None
+    assert len(batch.items) == 1

@@ -16,6 +16,9 @@ from questream.stream.question import Pending, Queued
 S = TypeVar("S", covariant=True)
 T = TypeVar("T")
 
+# One in each step that follows: the device, the decider, the publisher.
+_STEPS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[S]):
@@ -47,7 +50,9 @@ class _Waiting(NamedTuple):
 class Backlog:
     """A queue between the thread that fetches and the one that feeds the device.
 
-    `take` gives all that waits, up to the budgets of tokens, questions and bytes, and waits for no more to come.
+    `take` gives all that waits, up to the budgets of tokens, questions and bytes. It waits for no more to come, but
+    where each step that follows has a batch already: one more would wait between two steps. Until one of them is
+    through, `take` gives a full batch only, and what is less grows meanwhile.
     An assignment is a stretch of time with the same partitions, each read from the group's offset on. Between the end
     of one and the beginning of the next nothing is taken in: what a consumer still fetches then may lie behind records
     that were dropped. `pace` limits a batch further, where a quota of the broker does.
@@ -59,6 +64,8 @@ class Backlog:
         self._batch_tokens = batch_tokens
         self._batch_bytes = batch_bytes
         self._bytes = 0
+        self._tokens = 0
+        self._in_work = 0
         self._record_bytes = 0.0
         self._items: deque[_Waiting] = deque()
         self._changed = threading.Condition()
@@ -111,7 +118,7 @@ class Backlog:
                 return 0
             dropped = len(self._items)
             self._items.clear()
-            self._bytes = 0
+            self._bytes = self._tokens = 0
             self._assignment_id += 1
             self._begun = False
             self._superseded_at = None
@@ -152,15 +159,17 @@ class Backlog:
             self._record_bytes = max(byte_count / max(1, len(items)), self._record_bytes / 2)
             self._items.extend(waiting)
             self._bytes += byte_count
+            self._tokens += sum(one.token_count for one in waiting)
             self._membership = membership
             self._changed.notify()
 
     def take(self, timeout_seconds: float) -> Batch[Queued] | None:
-        """All that waits within the budgets, at least one item; None after `timeout_seconds` or once closed."""
+        """All that waits within the budgets, at least one item; None after `timeout_seconds` or once closed.
+
+        Each batch is in work until `finish` is called for it.
+        """
         with self._changed:
-            if not self._items and not self._closed:
-                self._changed.wait(timeout_seconds)
-            if not self._items or self._closed:
+            if not self._changed.wait_for(lambda: self._closed or self._may_take, timeout_seconds) or self._closed:
                 return None
             oldest_put_at = self._items[0].put_at
             taken: list[Queued] = []
@@ -172,8 +181,28 @@ class Backlog:
                     break
                 byte_count += first.byte_count
                 taken.append(self._items.popleft().item)
+                self._tokens -= first.token_count
             self._bytes -= byte_count
+            self._in_work += 1
             return Batch(taken, self._assignment_id, self._membership, oldest_put_at)
+
+    def finish(self) -> None:
+        """A batch that was taken is published or dropped; safe from any thread."""
+        with self._changed:
+            self._in_work -= 1
+            self._changed.notify()
+
+    @property
+    def _may_take(self) -> bool:
+        return bool(self._items) and (self._in_work < _STEPS or self._is_batch_full)
+
+    @property
+    def _is_batch_full(self) -> bool:
+        return (
+            len(self._items) >= self._pace.limit
+            or self._tokens >= self._batch_tokens
+            or self._bytes >= self._batch_bytes
+        )
 
     @property
     def closed(self) -> bool:

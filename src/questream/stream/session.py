@@ -134,7 +134,9 @@ class Session:
                 self.deciding_since = time.monotonic()
                 decided = self._decider.decide(embedded)
                 self.deciding_since = None
-                if decided is not None:
+                if decided is None:
+                    self._backlog.finish()
+                else:
                     self._decided.put(decided)
         finally:
             self._decided.end()
@@ -145,6 +147,7 @@ class Session:
                 decided = self._decided.take()
                 if decided is not None:
                     self._publishing.publish(decided)
+                    self._backlog.finish()
                 else:
                     self._publishing.confirm()
                 # Under load too: what a dead worker left behind must not wait for a quiet hour.

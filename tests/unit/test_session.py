@@ -1,0 +1,76 @@
+"""The steps of a session hand on each batch, and are through with it: published or dropped."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from questream.domain import Record, Source
+from questream.errors import BadRecord
+from questream.metrics import Metrics
+from questream.stream.backlog import Backlog, Batch
+from questream.stream.decider import DecidedBatch
+from questream.stream.question import Answered, Ready, Refused
+from questream.stream.session import Session
+
+# More than the steps hold.
+RECORDS = 12
+WAIT_SECONDS = 60.0
+
+
+class Steps:
+    """One record at a time, the next when the last was dropped by the decider or published."""
+
+    def __init__(self, backlog: Backlog, stopping: threading.Event, drops: bool) -> None:
+        self._backlog = backlog
+        self._stopping = stopping
+        self._drops = drops
+        self._through = threading.Semaphore(1)
+        self.done: list[int] = []
+
+    def step(self) -> None:
+        if self._through.acquire(timeout=WAIT_SECONDS) and len(self.done) < RECORDS:
+            record = Record(Source("questions", 0, len(self.done), 1), None, b"Why?")
+            refused = Refused(record, BadRecord("decode", "not_text", "no text"))
+            self._backlog.put([refused], None, self._backlog.assignment_id)
+        else:
+            self._stopping.set()
+
+    def commit_acknowledged(self) -> None:
+        """As of the intake."""
+
+    def decide(self, batch: Batch[Ready]) -> DecidedBatch | None:
+        if self._drops:
+            self._end(batch)
+            return None
+        answered: list[Answered] = [item for item in batch.items if isinstance(item, Refused)]
+        return DecidedBatch(batch.of(answered), [], {})
+
+    def publish(self, decided: DecidedBatch) -> None:
+        self._end(decided.batch)
+
+    def follow(self) -> None:
+        """As of the decider."""
+
+    def confirm(self) -> None:
+        """As of publishing."""
+
+    def sweep(self) -> None:
+        """As of housekeeping."""
+
+    def _end(self, batch: Batch[Any]) -> None:
+        self.done += [item.record.source.offset for item in batch.items]
+        self._through.release()
+
+
+@pytest.mark.parametrize("drops", [True, False], ids=["dropped", "published"])
+def test_a_batch_that_is_through_makes_room_for_another(drops: bool) -> None:
+    stopping = threading.Event()
+    backlog = Backlog(64, 1000, 10**6)
+    steps: Any = Steps(backlog, stopping, drops)
+    session = Session(steps, backlog, steps, steps, steps, Metrics(), stopping, threading.Event())
+    session.run()
+    assert session.finish(WAIT_SECONDS)
+    assert steps.done == list(range(RECORDS))
