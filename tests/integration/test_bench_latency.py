@@ -11,18 +11,26 @@ from numpy.typing import NDArray
 from questream.lab.bench.latency import bursty_arrivals, poisson_arrivals
 from questream.metrics import STAGES
 from tests.kit.command import questream
+from tests.kit.servers import KafkaServer
 
 ARRIVALS = [poisson_arrivals, bursty_arrivals]
 Arrive = Callable[[np.random.Generator, float, float], NDArray[np.float64]]
 
 
-def test_questions_are_timed_from_when_they_were_due_at_a_share_of_the_capacity() -> None:
-    ran = questream("bench", "latency", "--questions=256", "--share=0.5", "--seconds=1", "--json")
+def test_questions_are_timed_from_when_they_were_due_at_a_share_of_the_capacity(kafka: KafkaServer) -> None:
+    servers = f"--bootstrap-servers={kafka.bootstrap_servers}"
+    ran = questream(
+        "bench", "latency", servers, "--questions=256", "--share=0.2", "--seconds=2", "--wait-ms=1500", "--json"
+    )
     assert ran.code == 0, ran.err
     told = ran.json
-    assert [(one["share"], one["arrivals"]) for one in told["loads"]] == [(0.5, "poisson"), (0.5, "bursts")]
+    assert [(one["share"], one["arrivals"], one["wait_milliseconds"]) for one in told["loads"]] == [
+        (0.2, arrivals, wait) for arrivals in ("poisson", "bursts") for wait in (0, 1500)
+    ]
+    at_once, waited = told["loads"][:2]
+    assert waited["questions_per_batch"] > at_once["questions_per_batch"]
     for one in told["loads"]:
-        assert one["questions"] == pytest.approx(one["share"] * told["capacity_per_second"], abs=1)
+        assert one["questions"] == pytest.approx(2 * one["share"] * told["capacity_per_second"], abs=1)
         assert 0 < one["p50"] <= one["p99"] <= one["p999"] <= one["longest"]
         assert one["batches_of_p99"] == pytest.approx(one["p99"] / told["batch_milliseconds"])
         assert 1 <= one["questions_per_batch"] <= 256

@@ -30,6 +30,12 @@ def bench_latency(
         typer.Option("--share", min=0.01, max=0.99, help="Of the capacity. Repeatable; default: .2, .5, .8, .95."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, help="How long questions arrive at each share.")] = 30.0,
+    waits: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--wait-ms", min=1, max=5_000, help="Beside it, a worker that waits so long for a batch. Repeatable."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Draws the arrivals.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,6 +59,7 @@ def bench_latency(
             seconds,
             announce,
             seed,
+            waits or [],
         )
     if as_json:
         print_json(asdict(report))
@@ -63,11 +70,23 @@ def bench_latency(
     )
     print_line("From the moment a question is due until a reader has its decision, ms")
     print_table(
-        ["load#", "arrivals", "asked/s#", "p50#", "p99#", "p99.9#", "longest#", "p99 in batches#", "CPU us/question#"],
+        [
+            "load#",
+            "arrivals",
+            "wait#",
+            "asked/s#",
+            "p50#",
+            "p99#",
+            "p99.9#",
+            "longest#",
+            "p99 in batches#",
+            "CPU us/question#",
+        ],
         [
             [
                 f"{one.share:.0%}",
                 one.arrivals,
+                str(one.wait_milliseconds),
                 f"{one.asked_per_second:,.0f}",
                 *(f"{value:,.0f}" for value in (one.p50, one.p99, one.p999, one.longest)),
                 f"{one.batches_of_p99:.1f}",
@@ -78,11 +97,12 @@ def bench_latency(
     )
     print_line("Where a micro-batch spends its time, ms; `queue` is waiting, and the stages overlap")
     print_table(
-        ["load#", "arrivals", "questions#", *(f"{stage}#" for stage in STAGES)],
+        ["load#", "arrivals", "wait#", "questions#", *(f"{stage}#" for stage in STAGES)],
         [
             [
                 f"{one.share:.0%}",
                 one.arrivals,
+                str(one.wait_milliseconds),
                 f"{one.questions_per_batch:.0f}",
                 *(f"{one.stage_milliseconds[stage]:,.1f}" for stage in STAGES),
             ]

@@ -1,12 +1,14 @@
 """How long questions wait for their decision, at shares of what a worker can do: open-loop, by two kinds of arrivals.
 
 Questions arrive whether or not those before them are answered, and each is timed from the moment it was due, so that
-no slow answer hides those that it kept waiting (coordinated omission: Tene, "How NOT to measure latency", 2015).
+no slow answer hides those that it kept waiting (coordinated omission: Tene, "How NOT to measure latency", 2015). All
+waits are kept, so that each percentile is one of them; a histogram would round them to its buckets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Literal
@@ -25,17 +27,21 @@ ARRIVALS: tuple[Arrivals, ...] = ("poisson", "bursts")
 
 _QUESTIONS_OF_A_BURST = 16.0
 _QUANTILES = (0.5, 0.99, 0.999, 1.0)
+# More than a fetch ever gives, so that the broker waits out its time; the most that librdkafka takes.
+_UNREACHED_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyFigures:
     """From the moment a question was due until a reader of committed records saw its decision, in milliseconds.
 
-    `share` of the worker's capacity was asked for. `batches_of_p99` is p99 in units of `batch_milliseconds`, the time
+    `share` of the worker's capacity was asked for; of a worker that had the broker collect records for
+    `wait_milliseconds`, 0 for questream's own way. `batches_of_p99` is p99 in units of `batch_milliseconds`, the time
     of a full micro-batch at capacity. `stage_milliseconds` are per micro-batch; the stages overlap.
     """
 
     arrivals: Arrivals
+    wait_milliseconds: int
     share: float
     asked_per_second: float
     answered_per_second: float
@@ -69,26 +75,43 @@ def measure_latencies(
     seconds: float,
     announce: Callable[[str], None],
     seed: int = 0,
+    waits: Sequence[int] = (),
 ) -> LatencyReport:
     """One worker's capacity, then the latency at `shares` of it, `seconds` each by each kind of arrivals.
 
-    `texts` are sent over and over. Raises QuestreamError if servers or the worker fail.
+    `texts` are sent over and over. For each of `waits`, in milliseconds, a further worker that waits so long for a
+    micro-batch to fill answers the same arrivals, in turns with the first.
+    Raises QuestreamError if servers or a worker fail.
     """
     rng = np.random.default_rng(seed)
-    with warm_stream(settings, source, 1, texts) as stream:
+    with ExitStack() as opened:
+        streams: dict[int, WarmStream] = {}
+        for wait in (0, *waits):
+            announce(f"a worker that waits for {wait} ms: {len(texts):,} questions before the first turn")
+            streams[wait] = opened.enter_context(warm_stream(_waiting(settings, wait), source, 1, texts))
         announce(f"capacity: {len(texts):,} questions")
-        before = stream.counts()
-        questions, took = stream.answer_all(texts)
+        before = streams[0].counts()
+        questions, took = streams[0].answer_all(texts)
         capacity = questions / took
-        batch = _per_batch(before, stream.counts())
+        batch = _per_batch(before, streams[0].counts())
         report = LatencyReport(capacity, batch, 1000 * batch / capacity, [])
         for share in shares:
             for kind in ARRIVALS:
-                announce(f"{share:.0%} of {capacity:,.0f} questions/s, {kind}, {seconds:.0f} s")
                 due = _ARRIVALS[kind](rng, share * capacity, seconds)
                 asked = list(islice(cycle(texts), len(due)))
-                report.loads.append(_measure(stream, asked, due, kind, share, report))
-    return report
+                for wait, stream in streams.items():
+                    announce(f"{share:.0%} of {capacity:,.0f} questions/s, {kind}, wait {wait} ms, {seconds:.0f} s")
+                    report.loads.append(_measure(stream, asked, due, kind, wait, share, report))
+        return report
+
+
+def _waiting(settings: Settings, milliseconds: int) -> Settings:
+    """Settings of a worker whose broker collects records for so long before it answers, by Kafka's own options."""
+    if not milliseconds:
+        return settings
+    collecting = {"fetch_min_bytes": _UNREACHED_BYTES, "fetch_max_wait_ms": milliseconds}
+    kafka = settings.kafka.model_copy(update={"options": {**settings.kafka.options, **collecting}})
+    return settings.model_copy(update={"kafka": kafka})
 
 
 def _measure(
@@ -96,6 +119,7 @@ def _measure(
     asked: Sequence[str],
     due: NDArray[np.float64],
     kind: Arrivals,
+    wait: int,
     share: float,
     report: LatencyReport,
 ) -> LatencyFigures:
@@ -106,6 +130,7 @@ def _measure(
     p50, p99, p999, longest = (float(wait) * 1000 for wait in np.quantile(waits, _QUANTILES))
     return LatencyFigures(
         arrivals=kind,
+        wait_milliseconds=wait,
         share=share,
         asked_per_second=len(due) / float(due[-1]),
         answered_per_second=len(due) / float((due + waits).max()),
