@@ -2,61 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from questream.clustering.merging import Merge
+from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.clusterer import Clusterer
 from questream.deciding.config import NamespaceConfig
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
-from questream.domain import Source
+from questream.domain import Matrix, Source
 from questream.errors import RecoveryNeeded, StoreUnavailable
-from questream.store.protocol import (
-    AskedTurn,
-    Identity,
-    StoreError,
-    Turn,
-)
+from questream.operations import By, Decisions
+from questream.store.protocol import AskedTurn, Identity, Merged, StoreError, Turn
 from questream.store.reference.store import MemoryStore
+from tests.kit.stepping import unit_rows
 
 DIMENSION = 8
 RULES = Rules(threshold=0.9, merge_threshold=0.99, similarity="cosine", judge_features=False)
+MERGING = replace(RULES, merge_threshold=0.8, linkage="average")
 
 
 class Store(MemoryStore):
-    """The store in memory, which does not answer those who ask for a turn in the namespaces `failing`."""
+    """The store in memory, which does not answer those who ask for a turn in the namespaces `failing`.
 
-    def __init__(self) -> None:
-        super().__init__()
+    `before_loading` is called when a mirror is loaded; `merges` counts what was asked for.
+    """
+
+    def __init__(self, log_commits: int = 1000) -> None:
+        super().__init__(log_commits=log_commits)
         self.failing: set[str] = set()
+        self.before_loading: Callable[[], object] = lambda: None
+        self.merges = 0
+
+    def load(self, namespace: str) -> Mirror:
+        self.before_loading()
+        return super().load(namespace)
 
     def ask_turns(self, asked: Mapping[str, AskedTurn]) -> dict[str, Turn | StoreError]:
         replies = super().ask_turns(asked)
         return replies | {name: StoreUnavailable("not now") for name in asked if name in self.failing}
 
+    def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
+        self.merges += 1
+        return super().merge(namespace, store_epoch, seq, merges)
+
 
 class Worker:
     """A worker of a partition of its own; a number is the axis of a question's vector."""
 
-    def __init__(self, store: Store, partition: int, max_namespaces: int | None = None) -> None:
-        identity = Identity("model", "1", DIMENSION, RULES.similarity, RULES.linkage, RULES.threshold)
-        self.namespaces = Namespaces(store, NamespaceConfig(identity, RULES))
-        self.slept: list[float] = []
-        self.clusterer = Clusterer(store, self.namespaces, max_namespaces=max_namespaces, sleep=self.slept.append)
+    def __init__(self, store: Store, partition: int = 0, rules: Rules = RULES) -> None:
+        identity = Identity("model", "1", DIMENSION, rules.similarity, rules.linkage, rules.threshold)
+        self.namespaces = Namespaces(store, NamespaceConfig(identity, rules))
+        self.now = 100.0
+        self.clusterer = Clusterer(store, self.namespaces, clock=lambda: self.now, sleep=lambda _: None)
         self._partition, self._offset = partition, 0
 
-    def batch(self, axes: Sequence[int], namespace: str = "shop", store_epoch: str | None = None) -> NamespaceBatch:
+    def batch(self, vectors: Sequence[int] | Matrix, namespace: str = "shop") -> NamespaceBatch:
         """The next questions of the worker's partition."""
-        arrivals = []
-        for _ in axes:
-            arrivals.append(Arrival(Source("questions", self._partition, self._offset, 1000), "?"))
-            self._offset += 1
-        epoch = store_epoch or self.namespaces.recovered(namespace)
-        return NamespaceBatch(namespace, epoch, arrivals, np.eye(DIMENSION, dtype=np.float32)[list(axes)])
+        sources = [Source("questions", self._partition, self._offset + i, 1000) for i in range(len(vectors))]
+        self._offset += len(vectors)
+        rows = vectors if isinstance(vectors, np.ndarray) else np.eye(DIMENSION, dtype=np.float32)[list(vectors)]
+        arrivals = [Arrival(source, "?") for source in sources]
+        return NamespaceBatch(namespace, self.namespaces.recovered(namespace), arrivals, rows)
 
     def decide(self, *batches: NamespaceBatch) -> None:
         self.clusterer.decide(batches, {})
@@ -64,6 +77,14 @@ class Worker:
     def ask(self, *axes: int) -> NamespaceBatch:
         """Decide these questions; returns what came of them."""
         batch = self.batch(axes)
+        self.decide(batch)
+        return batch
+
+    def ask_near(self, *slopes: float) -> NamespaceBatch:
+        """Decide questions whose vectors lie between the first two axes."""
+        rows = np.zeros((len(slopes), DIMENSION), np.float32)
+        rows[:, 0], rows[:, 1] = 1.0, slopes
+        batch = self.batch(unit_rows(rows))
         self.decide(batch)
         return batch
 
@@ -75,7 +96,7 @@ def ids(batch: NamespaceBatch) -> list[int | None]:
 def test_what_was_read_in_an_earlier_store_epoch_is_not_decided_in_a_later_one() -> None:
     """What stood in the ledgers then may be forgotten, and these records published."""
     store = Store()
-    worker = Worker(store, 0)
+    worker = Worker(store)
     worker.ask(0)
     read_before = worker.batch([1])
     store.require_recovery("shop")
@@ -89,7 +110,7 @@ def test_what_was_read_in_an_earlier_store_epoch_is_not_decided_in_a_later_one()
 
 def test_a_mirror_of_an_earlier_store_epoch_is_loaded_anew_for_what_was_read_in_this_one() -> None:
     store = Store()
-    worker, other = Worker(store, 0), Worker(store, 1)
+    worker, other = Worker(store), Worker(store, 1)
     worker.ask(0)
     store.require_recovery("shop")
     other.ask(1)
@@ -98,7 +119,7 @@ def test_a_mirror_of_an_earlier_store_epoch_is_loaded_anew_for_what_was_read_in_
 
 def test_a_namespace_whose_turns_cannot_be_asked_for_keeps_no_other_from_being_decided() -> None:
     store = Store()
-    worker, other = Worker(store, 0), Worker(store, 1)
+    worker, other = Worker(store), Worker(store, 1)
     worker.ask(0)
     # It was refused twice: it asks for a turn before it proposes again.
     for axis in (1, 3):
@@ -117,8 +138,69 @@ def test_a_namespace_whose_turns_cannot_be_asked_for_keeps_no_other_from_being_d
 
 def test_the_next_clusters_number_is_published_with_the_batch_that_took_those_before() -> None:
     """A store that is put back from the topic must not give a number again."""
-    worker = Worker(Store(), 0)
+    worker = Worker(Store())
     state = worker.ask(0, 1).decided().namespace_state
     assert state is not None
     assert state.next_cluster == 3
     assert worker.ask(0).decided().namespace_state is None
+
+
+def test_who_fell_behind_the_log_decides_by_all_that_is_there() -> None:
+    store = Store(log_commits=1)
+    worker, other = Worker(store), Worker(store, 1)
+    worker.ask(0)
+    other.ask(1)
+    other.ask(2)
+    assert ids(worker.ask(2, 3)) == [3, 4]
+
+
+def test_a_store_that_is_recovered_while_a_mirror_is_loaded_is_noticed() -> None:
+    """The ledgers were read before, and may have lost what they told."""
+    store = Store(log_commits=1)
+    worker, other = Worker(store), Worker(store, 1)
+    worker.ask(0)
+    for axis in (1, 2):
+        other.ask(axis)
+    batch = worker.batch([3])
+
+    def recover() -> None:
+        store.before_loading = lambda: None
+        store.require_recovery("shop")
+        other.namespaces.recovered("shop")
+
+    store.before_loading = recover
+    with pytest.raises(RecoveryNeeded):
+        worker.decide(batch)
+    assert ids(batch) == [None]
+
+
+def test_a_question_that_joins_nothing_where_none_is_opened_is_in_no_cluster() -> None:
+    store = Store()
+    Worker(store, 1).ask(0)
+    batch = Worker(store, rules=replace(RULES, mode="known-only")).ask(1, 0)
+    assert ids(batch) == [None, 1]
+    assert [decision and decision.outcome for decision in batch.decisions] == ["unmatched", "joined"]
+
+
+def test_a_merge_is_published_with_the_batch_that_brought_it_about() -> None:
+    worker = Worker(Store(), rules=MERGING)
+    worker.ask_near(0.4, -0.4)
+    states = {state.cluster_id: state for state in worker.ask_near(0.2, -0.2).decided().states}
+    assert (states[2].event, states[2].merged_into) == ("merged", 1)
+    assert (states[1].event, states[1].size) == ("updated", 4)
+
+
+def test_clusters_that_labels_keep_apart_are_not_proposed_with_each_batch() -> None:
+    """Labels may change: after a minute they are proposed again."""
+    store = Store()
+    worker = Worker(store, rules=MERGING)
+    worker.ask_near(0.4, -0.4)
+    decisions = Decisions(store, "shop", By("ann"))
+    for cluster_id, label in ((1, "cards"), (2, "parcels")):
+        decisions.commit(decisions.label(cluster_id, label, None))
+    proposed = []
+    for seconds in (0, 1, 1, 60):
+        worker.now += seconds
+        worker.ask_near(0.2, -0.2)
+        proposed.append(store.merges)
+    assert proposed == [1, 1, 1, 2]
