@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,14 @@ from questream.deciding.config import NamespaceConfig
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.proposal import Arrival
 from questream.domain import Matrix, Source
-from questream.errors import RecoveryNeeded, StoreUnavailable
+from questream.errors import RecoveryNeeded, StoreUnavailable, Superseded
 from questream.operations import By, Decisions
 from questream.store.protocol import AskedTurn, Identity, Merged, StoreError, Turn
 from questream.store.reference.store import MemoryStore
 from tests.kit.stepping import unit_rows
 
 DIMENSION = 8
+PLACE = ("questions", 0)
 RULES = Rules(threshold=0.9, merge_threshold=0.99, similarity="cosine", judge_features=False)
 MERGING = replace(RULES, merge_threshold=0.8, linkage="average")
 
@@ -39,6 +41,7 @@ class Store(MemoryStore):
         self.failing: set[str] = set()
         self.before_loading: Callable[[], object] = lambda: None
         self.merges = 0
+        self.answers_merges = True
 
     def load(self, namespace: str) -> Mirror:
         self.before_loading()
@@ -50,6 +53,8 @@ class Store(MemoryStore):
 
     def merge(self, namespace: str, store_epoch: str, seq: int, merges: Sequence[Merge]) -> Merged:
         self.merges += 1
+        if not self.answers_merges:
+            raise StoreUnavailable("not now")
         return super().merge(namespace, store_epoch, seq, merges)
 
 
@@ -59,7 +64,7 @@ class Worker:
     def __init__(self, store: Store, partition: int = 0, rules: Rules = RULES) -> None:
         identity = Identity("model", "1", DIMENSION, rules.similarity, rules.linkage, rules.threshold)
         self.namespaces = Namespaces(store, NamespaceConfig(identity, rules))
-        self.now = 100.0
+        self.now, self.published_below = 100.0, 0
         self.clusterer = Clusterer(store, self.namespaces, clock=lambda: self.now, sleep=lambda _: None)
         self._partition, self._offset = partition, 0
 
@@ -72,7 +77,7 @@ class Worker:
         return NamespaceBatch(namespace, self.namespaces.recovered(namespace), arrivals, rows)
 
     def decide(self, *batches: NamespaceBatch) -> None:
-        self.clusterer.decide(batches, {})
+        self.clusterer.decide(batches, {PLACE: self.published_below})
 
     def ask(self, *axes: int) -> NamespaceBatch:
         """Decide these questions; returns what came of them."""
@@ -87,6 +92,16 @@ class Worker:
         batch = self.batch(unit_rows(rows))
         self.decide(batch)
         return batch
+
+
+def outcomes(batch: NamespaceBatch) -> list[str | None]:
+    return [decision and decision.outcome for decision in batch.decisions]
+
+
+def as_read(batch: NamespaceBatch, **told: Any) -> NamespaceBatch:
+    """The batch, with what else is known of its records."""
+    batch.arrivals = [replace(arrival, **told) for arrival in batch.arrivals]
+    return batch
 
 
 def ids(batch: NamespaceBatch) -> list[int | None]:
@@ -179,7 +194,7 @@ def test_a_question_that_joins_nothing_where_none_is_opened_is_in_no_cluster() -
     Worker(store, 1).ask(0)
     batch = Worker(store, rules=replace(RULES, mode="known-only")).ask(1, 0)
     assert ids(batch) == [None, 1]
-    assert [decision and decision.outcome for decision in batch.decisions] == ["unmatched", "joined"]
+    assert outcomes(batch) == ["unmatched", "joined"]
 
 
 def test_a_merge_is_published_with_the_batch_that_brought_it_about() -> None:
@@ -204,3 +219,54 @@ def test_clusters_that_labels_keep_apart_are_not_proposed_with_each_batch() -> N
         worker.ask_near(0.2, -0.2)
         proposed.append(store.merges)
     assert proposed == [1, 1, 1, 2]
+
+
+def test_of_a_batch_that_was_decided_in_part_the_rest_is_decided() -> None:
+    store = Store()
+    Worker(store).ask(0, 1)
+    batch = Worker(store).ask(0, 1, 2, 0)
+    assert ids(batch) == [1, 2, 3, 1]
+    assert outcomes(batch) == ["created", "created", "created", "joined"]
+    assert {state.cluster_id: state.size for state in store.clusters("shop")} == {1: 2, 2: 1, 3: 1}
+
+
+def test_what_is_recorded_of_another_record_is_no_decision_of_this_one() -> None:
+    store = Store()
+    before = Worker(store)
+    before.decide(as_read(before.batch([0]), fingerprint="one"))
+    worker = Worker(store)
+    batch = as_read(worker.batch([0]), fingerprint="another")
+    with pytest.raises(RecoveryNeeded):
+        worker.decide(batch)
+    assert ids(batch) == [None]
+
+
+def test_what_others_have_decided_and_published_since_it_was_read_is_theirs() -> None:
+    store = Store()
+    worker = Worker(store)
+    worker.ask(0)
+    # All is published below 2, and forgotten.
+    worker.published_below = 1
+    worker.ask(1)
+    behind = Worker(store)
+    batch = as_read(behind.batch([0]), fresh=True)
+    with pytest.raises(Superseded):
+        behind.decide(batch)
+    assert ids(batch) == [None]
+    # It was in the ledger when this one was read: what has been forgotten since is looked up.
+    looked_up = Worker(store).ask(0)
+    assert (outcomes(looked_up), ids(looked_up)) == (["replayed"], [1])
+
+
+def test_what_a_dead_worker_has_moved_and_not_merged_is_merged_by_the_next() -> None:
+    store = Store()
+    worker = Worker(store, rules=MERGING)
+    worker.ask_near(0.4, -0.4)
+    store.answers_merges = False
+    with pytest.raises(StoreUnavailable):
+        worker.ask_near(0.2, -0.2)
+    store.answers_merges = True
+    after = Worker(store, rules=MERGING)
+    after.ask_near(0.4, -0.4, 0.2, -0.2)
+    after.ask(3)
+    assert [state.cluster_id for state in store.clusters("shop")] == [1, 3]
