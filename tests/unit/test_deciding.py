@@ -95,7 +95,7 @@ class Worker:
 
 
 def outcomes(batch: NamespaceBatch) -> list[str | None]:
-    return [decision and decision.outcome for decision in batch.decisions]
+    return [decision.outcome if decision else None for decision in batch.decisions]
 
 
 def as_read(batch: NamespaceBatch, **told: Any) -> NamespaceBatch:
@@ -116,6 +116,7 @@ def test_what_was_read_in_an_earlier_store_epoch_is_not_decided_in_a_later_one()
     read_before = worker.batch([1])
     store.require_recovery("shop")
     assert worker.namespaces.recovered("shop") != read_before.store_epoch
+    worker.clusterer.mirrors.catch_up("shop")
     with pytest.raises(RecoveryNeeded):
         worker.decide(read_before)
     assert ids(read_before) == [None]

@@ -146,7 +146,7 @@ def test_a_batch_that_was_read_partly_before_and_partly_after_a_recovery_is_read
     """What the ledgers told of its first records may be forgotten."""
     one = OneDecider()
     items = [one._ready(0), Embedded(pending(1, store_epoch="before"), np.eye(DIMENSION, dtype=np.float32)[1])]
-    with pytest.raises(RecoveryNeeded):
+    with pytest.raises(RecoveryNeeded, match="between the records of one batch"):
         one.decide_as_they_are(*items)
     assert list(one.store.clusters("default")) == []
 

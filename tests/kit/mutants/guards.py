@@ -101,12 +101,12 @@ SUITES: dict[str, tuple[str, ...]] = {
         f"src/questream/stream/{step}.py": (*_STREAM, "tests/integration/test_operation_topic.py", *_LEVEL_RUNS)
         for step in ("publishing", "housekeeping")
     },
+    "src/questream/stream/decider.py": ("tests/unit/test_steps.py", *_STREAM),
     "src/questream/stream": _STREAM,
     "src/questream/deciding": (
-        "tests/unit/test_turns.py",
-        "tests/unit/test_library.py",
-        "tests/unit/test_bounded.py",
-        "tests/unit/test_merging.py",
+        "tests/unit/test_deciding.py tests/unit/test_namespaces.py tests/unit/test_turns.py tests/unit/test_steps.py"
+        " tests/unit/test_judge.py tests/unit/test_rules_in_force.py tests/unit/test_prepared_namespaces.py",
+        "tests/unit/test_library.py tests/unit/test_bounded.py tests/unit/test_admission.py",
         "tests/unit/test_commit_protocol.py",
         "tests/integration/test_worker.py",
         *_STORE[1:],
@@ -204,6 +204,16 @@ EQUIVALENT: dict[str, str] = {
     "store/redis/lua/commit.lua: if not known and #joined[slot] == 1 -> false": (
         "the same text, written by the JSON encoder"
     ),
+    "deciding/merging.py: if not reply.apart -> False": (
+        "another look, which finds nothing: merges that follow from merges are proposed together, and who overtook one"
+        " scores what it moved"
+    ),
+    **{
+        f"stream/{step}.py: if recourse_of(error) is not Recourse.{recourse} -> False": (
+            "the table that is asked says so of the one error that is caught there"
+        )
+        for step, recourse in (("decider", "DROP"), ("publishing", "DROP"), ("publishing", "DEAD_LETTER"))
+    },
 }
 
 
