@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,6 +202,11 @@ class ChosenQuestion:
         return f"ChosenQuestion({self.name}, {self.place})"
 
 
+# What may be suggested of one cluster: that people name it, and that they split it.
+Dismissible = Literal["name", "split"]
+DISMISSIBLE: tuple[Dismissible, ...] = get_args(Dismissible)
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
@@ -211,7 +216,8 @@ class Ruling:
     cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
     how many questions it had when somebody said that it is dealt with; with more it has returned. `represented_by` is
     the question that stands for it in place of the one that opened it. Questions join it at `threshold` in place of the
-    namespace's: a cosine above 0 with `THRESHOLD_DIGITS` digits. What it absorbs leaves it that as it is.
+    namespace's: a cosine above 0 with `THRESHOLD_DIGITS` digits. `dismissed` are the suggestions about it that nobody
+    wants any more, in the order of `DISMISSIBLE`. What it absorbs leaves it these as they are.
     """
 
     label: str | None = None
@@ -223,6 +229,7 @@ class Ruling:
     resolved_size: int | None = None
     represented_by: ChosenQuestion | None = None
     threshold: float | None = None
+    dismissed: tuple[Dismissible, ...] = ()
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different."""
@@ -345,6 +352,7 @@ OperationKind = Literal[
     "merge",
     "unmerge",
     "mute",
+    "dismiss",
     "unmute",
     "resolve",
     "reopen",
@@ -441,6 +449,7 @@ class ClusterState:
     represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
     threshold: float | None = None
+    dismissed: tuple[Dismissible, ...] = ()
 
     @property
     def ruling(self) -> Ruling:
@@ -455,6 +464,7 @@ class ClusterState:
             resolved_size=self.resolved_size,
             represented_by=self.represented_by,
             threshold=self.threshold,
+            dismissed=self.dismissed,
         )
 
     @property

@@ -207,9 +207,12 @@ def test_only_the_last_operations_are_kept(store: Store, namespace: str, monkeyp
 
 
 @pytest.mark.parametrize("by_operator", [False, True])
-def test_a_survivor_is_muted_and_resolved_as_it_was(store: Store, namespace: str, by_operator: bool) -> None:
+def test_a_survivor_is_muted_resolved_and_free_of_suggestions_as_it_was(
+    store: Store, namespace: str, by_operator: bool
+) -> None:
     create_two(store, namespace)
-    kept, lost = Ruling(muted=True, resolved_size=12), Ruling(resolved_size=1)
+    kept = Ruling(muted=True, resolved_size=12, dismissed=("name", "split"))
+    lost = Ruling(resolved_size=1, dismissed=("split",))
     for number, (cluster_id, ruling) in enumerate(((1, kept), (2, lost)), 1):
         one = proposed(number, "resolve", Ruling(), ruling, cluster_id=cluster_id)
         assert store.operate(namespace, one) is not None

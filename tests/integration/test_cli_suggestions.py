@@ -62,6 +62,33 @@ def test_an_accepted_suggestion_is_merged(pinned: str) -> None:
     assert questream("clusters", "show", "c2", "--json", f"--redis.url={pinned}").json["cluster_id"] == "c1"
 
 
+def test_a_large_cluster_is_suggested_to_be_named_until_it_is_or_nobody_wants_it(redis_url: str) -> None:
+    clusterer = QuestionClusterer(dimension=8, similarity="cosine", store=store_at(url=redis_url))
+    clusterer.assign(np.eye(8, dtype=np.float32)[[0, 0, 0, 0, 3, 3, 3, 5]])
+    at = f"--redis.url={redis_url}"
+
+    def unnamed() -> list[str]:
+        rows = questream("suggestions", "list", "--kind", "name", "--json", at).json_lines
+        assert all(row["suggestion"] == "name" for row in rows)
+        return [row["clusters"][0]["cluster_id"] for row in rows]
+
+    assert unnamed() == ["c1", "c2"]
+    assert questream("suggestions", "list", "--kind", "name", at).out.splitlines()[1].split()[:2] == ["c1", "4"]
+    command = ("suggestions", "dismiss", "c1", "--kind", "name", "--json", at)
+    assert questream(*command, "--dry-run").json["operation"] is None
+    done = questream(*command, "--actor", "ann").json
+    assert (done["kind"], done["after"]["c1"]["dismissed"]) == ("dismiss", ["name"])
+    assert unnamed() == ["c2"]
+    assert questream("intents", "check", "--json", at).json_lines[0]["clusters"] == ["c2"]
+    assert questream("undo", "1", at).code == 0
+    assert unnamed() == ["c1", "c2"]
+    assert questream("suggestions", "accept", "c1", "--label", "cards", at).code == 0
+    # Smaller than what has a label.
+    assert unnamed() == []
+    assert questream("suggestions", "dismiss", "c1", at).code == 2
+    assert questream("suggestions", "dismiss", "c1", "c2", "--kind", "name", at).code == 2
+
+
 def test_a_namespace_that_is_not_there_is_told(redis_url: str) -> None:
     outcome = questream("suggestions", "list", "--namespace", "bank", f"--redis.url={redis_url}")
     assert outcome.code == ExitCode.FAILED

@@ -472,6 +472,70 @@ def test_questions_are_moved_to_another_cluster_and_back_on_the_page(site: Site,
     assert taken_back.undoes == moved.number
 
 
+def test_a_cluster_that_looks_like_two_is_suggested_and_split_on_the_page(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    told = {
+        "walrus": [
+            "Does the walrus eat fish?",
+            "Does a walrus eat fish?",
+            "Do walruses eat fish?",
+            "Does my walrus eat fish?",
+        ],
+        "violin": [
+            "How do I tune a violin?",
+            "How do I tune my violin?",
+            "How can I tune a violin?",
+            "How do you tune a violin?",
+        ],
+    }
+    for text in (text for texts in told.values() for text in texts):
+        site.send(text)
+
+    def questions_of(clusters: list[int]) -> int:
+        return sum(state.size for state in store.states("default", clusters))
+
+    def asked(word: str) -> list[int]:
+        return [number for one in told[word] for number in found_of(store, one)]
+
+    wait_until(
+        lambda: all(asked(word) for word in told) and questions_of(asked("walrus") + asked("violin")) == 8,
+        "all are decided",
+    )
+    decisions = Decisions(store, "default", By("ann"))
+    survivor, *others = asked("walrus") + asked("violin")
+    for other in others:
+        decisions.commit(decisions.merge(survivor, other))
+    with logged_in(site, browser, "anna") as page:
+        told_of = f"/api/v1/namespaces/default/clusters/c{survivor}"
+        wait_until(lambda: page.request.get(told_of).json()["size"] == 8, "the server knows of the merges")
+        row = page.get_by_role("listitem", name=f"c{survivor}", exact=True)
+
+        def is_suggested() -> bool:
+            page.goto("/n/default/suggestions?kind=split")
+            return row.is_visible()
+
+        wait_until(is_suggested, "the questions of large clusters are read")
+        groups = [row.get_by_role("list", name=f"Group {one}").inner_text() for one in (1, 2)]
+        assert [{word for word in told if word in group} for group in groups] in (
+            [{"walrus"}, {"violin"}],
+            [{"violin"}, {"walrus"}],
+        )
+        row.get_by_role("link", name="Split").click()
+        expect(page.get_by_role("list", name="Questions that would move")).to_be_visible()
+        page.get_by_role("button", name="Do it").click()
+        expect(page.get_by_role("status")).to_contain_text("a cluster of their own")
+        page.goto("/n/default/suggestions?kind=split")
+        expect(row).to_have_count(0)
+    cli = questream("suggestions", "list", "--kind=split", "--json", *arguments_of(site))
+    assert cli.code == 0, cli.err
+
+
+def arguments_of(site: Site) -> list[str]:
+    """The settings of the stream and its model, as a command takes them."""
+    overrides = site.stream.overrides(model__name=site.model)
+    return [f"--set={key}={value}" for key, value in overrides.items()]
+
+
 def found_of(store: RedisStore, *words: str) -> list[int]:
     """The clusters whose first question has one of these words, in their order."""
     states = list(store.summaries("default"))

@@ -30,6 +30,7 @@ from questream.server.rates import Rate, Rates
 from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
+from questream.server.suggesting import Suggesting
 from questream.server.tokens import make_token
 from questream.server.volumes import Volumes
 from questream.settings import ServeSettings, Settings
@@ -135,6 +136,7 @@ def client_of(
         catalogues,
         operating,
         asking,
+        Suggesting(catalogues, asking),
         decisions,
         board,
         letters,

@@ -48,6 +48,7 @@ CLUSTER = ClusterState(
     separations=("5f0c+", "17ab-"),
     operation=3,
     kept_members="questions/3/11:0.8125:00c0ffee;;",
+    dismissed=("split",),
     exemplars=(Exemplar("01-0", "must", b"\x00<\x00\x00", ("questions", 3, 7)), Exemplar("01-1", "cannot", b"ab")),
 )
 NAMESPACE = NamespaceState(
@@ -207,6 +208,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "muted": False,
             "resolved_size": None,
             "threshold": None,
+            "dismissed": ["split"],
             "exemplars": [
                 {
                     "name": "01-0",

@@ -332,7 +332,15 @@ def test_the_page_shows_first_what_an_operation_on_a_cluster_does(
 
 @pytest.mark.parametrize(
     "query",
-    ["op=pin", "op=pin&c=x", "op=separate&c=c1", "op=move&c=c1&c=c2", "op=move&c=c1&q=1", "op=reject&c=c1", "op=no&c=c1"],
+    [
+        "op=pin",
+        "op=pin&c=x",
+        "op=separate&c=c1",
+        "op=move&c=c1&c=c2",
+        "op=move&c=c1&q=1",
+        "op=reject&c=c1",
+        "op=no&c=c1",
+    ],
 )
 def test_a_change_that_says_too_little_is_refused(query: str) -> None:
     assert client_of(store_with({"shop": TEXTS})).get(f"/n/shop/decide?{query}").status_code == 422

@@ -116,5 +116,74 @@ def test_a_viewer_is_shown_suggestions_without_texts_and_dismisses_none(shop: Me
     assert client.post("/n/shop/suggestions/dismiss", data=fields, headers=headers).status_code == 403
 
 
+def test_large_clusters_without_a_label_are_suggested_until_they_are_named_or_dismissed(tmp_path: Path) -> None:
+    store = store_with({"shop": [*TEXTS, "Do you deliver abroad?", "May I pay by card?"]})
+    client = client_of(store)
+    page = f"{SUGGESTIONS}?kind=name"
+
+    def found() -> list[str]:
+        rows = client.get(page).json()["suggestions"]
+        assert {(row["suggestion"], row["size"]) for row in rows} <= {("name", size) for size in range(3, 6)}
+        return [row["clusters"][0]["cluster_id"] for row in rows]
+
+    assert found() == ["c1", "c2", "c3"]
+    shown = client.get("/n/shop/suggestions?kind=name").text
+    assert "/n/shop/change?op=label&c=c2" in shown
+    fields = {"form_token": form_token(shown), "id": "one", "kind": "name", "c": ["c1"]}
+    for _ in range(2):
+        answered = client.post("/n/shop/suggestions/dismiss", data=fields)
+        assert answered.headers["location"] == "/n/shop/suggestions?kind=name&done=dismiss&operation=1"
+    assert "It is suggested no more. This is operation 1." in client.get(answered.headers["location"]).text
+    assert found() == ["c2", "c3"]
+    body = {"op": "dismiss", "cluster_id": "c2", "suggestion": "name", "reason": "too mixed"}
+    done = client.post("/api/v1/namespaces/shop/operations", json=body).json()
+    assert (done["operation"], found()) == (2, ["c3"])
+    # Neither forgets the other, and both are taken back alone.
+    split = {**body, "suggestion": "split"}
+    assert client.post("/api/v1/namespaces/shop/operations", json=split).json()["operation"] == 3
+    history = client.get("/api/v1/namespaces/shop/clusters/c2/history").json()["operations"]
+    assert [one["after"]["c2"]["dismissed"] for one in history] == [["name", "split"], ["name"]]
+    assert client.post("/api/v1/namespaces/shop/operations/2/undo", json={}).status_code == 409
+    for number in (3, 2):
+        assert client.post(f"/api/v1/namespaces/shop/operations/{number}/undo", json={}).status_code == 200
+    assert found() == ["c2", "c3"]
+    store.label("shop", 2, "payment", None)
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    named = client_of(store, settings).get("/n/shop/suggestions?kind=name", headers=bearer(tokens["vera"])).text
+    # As many questions as the cluster with a label has, or more.
+    assert ('aria-label="c3"' in named, 'aria-label="c2"' in named) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"kind": "name", "c": ["c1", "c2"]}, {"kind": "split", "c": []}, {"kind": "other", "c": ["c1"]}],
+    ids=["two to name", "none to split", "no kind"],
+)
+def test_a_dismissal_of_no_suggestion_is_refused(shop: MemoryStore, fields: dict[str, object]) -> None:
+    client = client_of(shop, with_low_merge_threshold())
+    token = form_token(shown_once_read(client))
+    assert client.post("/n/shop/suggestions/dismiss", data={"form_token": token, **fields}).status_code == 422
+
+
+def test_what_overlaps_has_a_place_of_its_own() -> None:
+    store = store_with({"shop": TEXTS})
+    store.open("shop", Identity("model", "revision", DIMENSION, "cosine", "average", -1.0))
+    for number, label in ((1, "parcel"), (2, "payment")):
+        store.label("shop", number, label, None)
+    client = client_of(pinned(store, 3), with_low_merge_threshold())
+    merges = shown_once_read(client)
+    assert ('aria-label="c1 and c3"' in merges, 'aria-label="c1 and c2"' in merges) == (True, False)
+    overlaps = client.get("/n/shop/suggestions?kind=overlap").text
+    assert ('aria-label="c1 and c3"' in overlaps, 'aria-label="c1 and c2"' in overlaps) == (False, True)
+    assert "/n/shop/change?op=label&c=c1&c=c2" in overlaps
+
+
+def test_what_looks_like_two_is_not_told_before_the_model_is_loaded() -> None:
+    client = client_of(store_with({"shop": TEXTS}))
+    shown = client.get("/n/shop/suggestions?kind=split")
+    assert (shown.status_code, "the model" in shown.text) == (503, True)
+    assert client.get(f"{SUGGESTIONS}?kind=split").status_code == 503
+
+
 def test_a_page_without_suggestions_says_so() -> None:
     assert "Nothing to answer" in shown_once_read(client_of(store_with({"shop": TEXTS})))

@@ -8,7 +8,7 @@ import pytest
 from questream import QuestionClusterer
 from questream.clustering.merging import propose_merges
 from questream.operations import By, Decisions, merge_clusters
-from questream.operations.suggesting import Suggestion, find_suggestions
+from questream.operations.suggesting import Suggestion, find_suggestions, looks_like_two
 from questream.store.reference.store import MemoryStore
 
 NAMESPACE = "default"
@@ -39,6 +39,22 @@ class Stream:
     def pairs(self) -> list[tuple[int, int]]:
         """The ids of what people are asked now."""
         return [(one.clusters[0].cluster_id, one.clusters[1].cluster_id) for one in self.suggested()]
+
+
+def test_questions_look_like_two_clusters_where_nothing_would_merge_these() -> None:
+    stream = Stream()
+    mirror, rules = stream.store.load(NAMESPACE), stream.clusterer.rules
+    same, near, far = (
+        np.eye(8, dtype=np.float32)[[0, 0, 0]],
+        np.zeros((2, 8), np.float32),
+        np.eye(8, dtype=np.float32)[[3, 3]],
+    )
+    near[:, :2] = 0.85, (1 - 0.85**2) ** 0.5
+    assert looks_like_two(mirror, rules, (same, far))
+    assert not looks_like_two(mirror, rules, (same, near))
+    # One question that is far from all others is no cluster.
+    assert not looks_like_two(mirror, rules, (same, far[:1]))
+    assert not looks_like_two(mirror, rules, (same, far[:0]))
 
 
 def two_named(stream: Stream, first: tuple[str, str], second: tuple[str, str], axis: int = 0) -> tuple[int, int]:

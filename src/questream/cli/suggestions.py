@@ -1,19 +1,25 @@
-"""`questream suggestions list|accept|dismiss`: merges that people's decisions forbid, for people to answer."""
+"""`questream suggestions list|accept|dismiss`: what no worker does by itself, for people to answer."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption
+from questream.cli.binding import split as split_command
+from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
 from questream.cli.decisions import (
     ActorOption,
+    Asked,
     DryRunOption,
     IdOption,
     ReasonOption,
     YesOption,
+    decide_as_asked,
 )
+from questream.cli.decisions import label as label_command
 from questream.cli.decisions import separate as separate_command
 from questream.cli.merging import KeepOption
 from questream.cli.merging import YesOption as DropOption
@@ -22,10 +28,41 @@ from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, printable
 
 suggestions = typer.Typer(
-    help="Answer merges that labels, routes and pins keep from happening by themselves.", no_args_is_help=True
+    help="Answer what people may want to do, and no worker does by itself: merge, name, split.", no_args_is_help=True
 )
 
-OtherArgument = Annotated[str, typer.Argument(metavar="OTHER", help="The other cluster of the suggestion.")]
+OtherArgument = Annotated[
+    str | None, typer.Argument(metavar="OTHER", help="The other cluster, where two would be merged.")
+]
+
+
+class Kind(StrEnum):
+    """What is suggested."""
+
+    MERGE = "merge"
+    NAME = "name"
+    SPLIT = "split"
+
+
+class OfOne(StrEnum):
+    """What is suggested of one cluster."""
+
+    NAME = "name"
+    SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What every command that decides something is given."""
+
+    config: Any
+    set_: Any
+    namespace: str | None
+    actor: str | None
+    reason: str
+    id_: str | None
+    dry_run: bool
+    as_json: bool
 
 
 @suggestions.command("list")
@@ -33,47 +70,76 @@ def list_(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="merge: what labels, routes and pins forbid; name: large, unlabelled; split: looks like two."
+        ),
+    ] = Kind.MERGE,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List pairs of clusters that are near enough to merge and ruled differently, the largest first.
+    """List clusters near enough to merge that are ruled differently, large ones without a label, or that look like two.
 
-    Example: questream suggestions list --limit 50
+    The largest come first. What was dismissed is not listed. `--kind split` reads questions again, with the model.
+
+    Example: questream suggestions list --kind name --limit 50
     """
     from questream.tools.clusters import open_namespace
-    from questream.tools.suggestions import as_document
+    from questream.tools.suggestions import as_document, document_of_one, two_in_one, unnamed
     from questream.tools.suggestions import suggestions as find
 
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
-    rows = [as_document(one) for one in find(store, chosen, settings, limit)]
+    match kind:
+        case Kind.MERGE:
+            rows = [as_document(one) for one in find(store, chosen, settings, limit)]
+        case Kind.NAME:
+            rows = [document_of_one("name", state) for state in unnamed(store, chosen, limit)]
+        case Kind.SPLIT:
+            found = two_in_one(store, chosen, settings, limit)
+            rows = [document_of_one("split", one.state, one.parts) for one in found]
     if as_json:
         for row in rows:
             print_json(row)
         return
-    print_table(
-        ["cluster", "other", "size#", "differ in", "labels", "question", "other question"],
-        (
-            [
-                *(one["cluster_id"] for one in row["clusters"]),
-                f"{row['size']:,}",
-                ", ".join(row["forbidden_by"]),
-                printable(" | ".join(one["label"] or "-" for one in row["clusters"])),
-                *(_question(one) for one in row["clusters"]),
-            ]
-            for row in rows
-        ),
-    )
+    _print(kind, rows)
+
+
+def _print(kind: Kind, rows: list[dict[str, Any]]) -> None:
+    if kind is Kind.MERGE:
+        columns = ["cluster", "other", "size#", "differ in", "labels", "question", "other question"]
+        print_table(columns, map(_pair, rows))
+        return
+    question = ["question", "other question"] if kind is Kind.SPLIT else ["question"]
+    print_table(["cluster", "size#", "label", *question], (_single(kind, row) for row in rows))
+
+
+def _pair(row: dict[str, Any]) -> list[str]:
+    return [
+        *(one["cluster_id"] for one in row["clusters"]),
+        f"{row['size']:,}",
+        ", ".join(row["forbidden_by"]),
+        printable(" | ".join(one["label"] or "-" for one in row["clusters"])),
+        *(_question(one) for one in row["clusters"]),
+    ]
+
+
+def _single(kind: Kind, row: dict[str, Any]) -> list[str]:
+    (one,) = row["clusters"]
+    texts = [printable(part[0]) for part in row["parts"]] if kind is Kind.SPLIT else [_question(one)]
+    return [one["cluster_id"], f"{row['size']:,}", printable(one["label"] or "-"), *texts]
 
 
 @suggestions.command("accept")
 def accept(
     cluster: ClusterArgument,
-    other: OtherArgument,
+    other: OtherArgument = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
     keep: KeepOption = None,
+    label: Annotated[str | None, typer.Option(help="The label of a large cluster that has none.")] = None,
     actor: ActorOption = None,
     reason: ReasonOption = "",
     id_: IdOption = None,
@@ -81,33 +147,27 @@ def accept(
     yes: DropOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge the two clusters of a suggestion, as `clusters merge` does.
+    """Merge the two clusters of a suggestion, name the one with `--label`, else split it, as `clusters` does.
 
     Example: questream suggestions accept c17 c42 --reason "the same question"
     """
-    merge_command(
-        cluster,
-        other,
-        config=config,
-        set_=set_,
-        namespace=namespace,
-        keep=keep,
-        actor=actor,
-        reason=reason,
-        id_=id_,
-        dry_run=dry_run,
-        yes=yes,
-        as_json=as_json,
-    )
+    decided = Decided(config, set_, namespace, actor, reason, id_, dry_run, as_json)
+    if other is not None:
+        merge_command(cluster, other, keep=keep, yes=yes, **vars(decided))
+    elif label is not None:
+        label_command(cluster, label=label, **vars(decided))
+    else:
+        split_command(cluster, yes=yes, **vars(decided))
 
 
 @suggestions.command("dismiss")
 def dismiss(
     cluster: ClusterArgument,
-    other: OtherArgument,
+    other: OtherArgument = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
+    kind: Annotated[OfOne | None, typer.Option(help="What is suggested of the one cluster.")] = None,
     actor: ActorOption = None,
     reason: ReasonOption = "",
     id_: IdOption = None,
@@ -115,23 +175,21 @@ def dismiss(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say that the two clusters of a suggestion are different: it is never made again; `questream undo` takes it back.
+    """Say that two clusters are different, that one needs no name or is one: it is never suggested again.
+
+    `questream undo` takes that back.
 
     Example: questream suggestions dismiss c17 c42 --reason "on and off"
     """
-    separate_command(
-        cluster,
-        other,
-        config=config,
-        set_=set_,
-        namespace=namespace,
-        actor=actor,
-        reason=reason,
-        id_=id_,
-        dry_run=dry_run,
-        yes=yes,
-        as_json=as_json,
-    )
+    if (other is None) == (kind is None):
+        raise typer.BadParameter("give the other cluster of a merge, or --kind for what is suggested of one")
+    if other is not None:
+        decided = Decided(config, set_, namespace, actor, reason, id_, dry_run, as_json)
+        separate_command(cluster, other, yes=yes, **vars(decided))
+    elif kind is not None:
+        number = number_of(cluster)
+        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+        decide_as_asked(asked, lambda by: by.dismiss(number, "name" if kind is OfOne.NAME else "split"))
 
 
 def _question(cluster: dict[str, Any]) -> str:

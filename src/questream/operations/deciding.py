@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from questream.domain import (
+    DISMISSIBLE,
     NAMES_OF_RULES,
     REPRESENTATIVE_CHARACTERS,
     ChosenQuestion,
+    Dismissible,
     NamespaceRules,
     Operation,
     OperationKind,
@@ -137,6 +139,16 @@ class Decisions:
         """The cluster raises events again."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "unmute", {cluster_id: lambda ruling: replace(ruling, muted=False)})
+
+    def dismiss(self, cluster_id: int, suggestion: Dismissible) -> Propose:
+        """A suggestion about a cluster is not wanted: it is made no more."""
+        id_ = self._new_id()
+
+        def dismissed(ruling: Ruling) -> Ruling:
+            wanted = {*ruling.dismissed, suggestion}
+            return replace(ruling, dismissed=tuple(one for one in DISMISSIBLE if one in wanted))
+
+        return lambda: self._proposal(id_, "dismiss", {cluster_id: dismissed})
 
     def resolve(self, cluster_id: int) -> Propose:
         """What the cluster's questions are about is dealt with; a question that comes later makes it return."""

@@ -1,20 +1,28 @@
-"""Merges that automatic merging would make, and that people's decisions forbid: for people to answer."""
+"""What people may want to do, and no worker does by itself: for them to accept, or to dismiss for ever.
+
+They are merges that automatic merging would make and people's decisions forbid, names of large clusters that have none,
+and splits of clusters that look like two.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Literal
 
 from questream.clustering.merging import Merge, merged_ruling, propose_merges
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
-from questream.domain import ClusterState, Ruling
+from questream.domain import ClusterState, Matrix, Ruling
 
 Forbidding = Literal["label", "route", "pin"]
 
 # Each round scores all ruled clusters against all others, and finds at least one pair that no round before it had.
 _ROUNDS = 64
+_FEWEST_QUESTIONS = 3
+# A question that is far from all others is no second cluster.
+_FEWEST_OF_A_PART = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +92,27 @@ def _suggestion(merge: Merge, states: Mapping[int, ClusterState]) -> Suggestion 
 
 def _is_ruled(ruling: Ruling) -> bool:
     return ruling.pinned or bool(ruling.label or ruling.route)
+
+
+def find_unnamed(states: Iterable[ClusterState]) -> list[ClusterState]:
+    """Clusters that have no label and are large, the largest first, but for those that people want no name for.
+
+    Large is what has at least as many questions as half of the clusters with a label, and three.
+    """
+    by_size = sorted(states, key=lambda one: (-one.size, one.cluster_id))
+    sizes = [one.size for one in by_size if one.label]
+    least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
+    return [one for one in by_size if not one.label and one.size >= least and "name" not in one.dismissed]
+
+
+def looks_like_two(mirror: Mirror, rules: Rules, parts: tuple[Matrix, Matrix]) -> bool:
+    """Whether two groups of questions, as unit vectors (n, d) each, would stand as clusters that nothing merges.
+
+    They are scored as the clusters of a mirror are, with its mean, and are two questions each at least.
+    """
+    if min(len(part) for part in parts) < _FEWEST_OF_A_PART:
+        return False
+    alone = Mirror(mirror.dimension)
+    alone.apply([MeanMoved(mirror.mean_questions, mirror.mean_sum)])
+    alone.apply([ClusterMoved(number, len(part), part.sum(axis=0)) for number, part in enumerate(parts, 1)])
+    return not propose_merges(alone, [1, 2], rules)

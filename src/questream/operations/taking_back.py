@@ -30,6 +30,9 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if before.threshold != after.threshold:
             require_standing(undone, ruling.threshold == after.threshold)
             new = replace(new, threshold=before.threshold)
+        if before.dismissed != after.dismissed:
+            require_standing(undone, ruling.dismissed == after.dismissed)
+            new = replace(new, dismissed=before.dismissed)
         if not _is_same(before.represented_by, after.represented_by):
             require_standing(undone, _is_same(ruling.represented_by, after.represented_by))
             new = replace(new, represented_by=_with_text(before.represented_by))

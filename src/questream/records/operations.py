@@ -9,6 +9,7 @@ from typing import Any, cast
 import orjson
 
 from questream.domain import (
+    DISMISSIBLE,
     LevelNamings,
     Operation,
     OperationKind,
@@ -103,6 +104,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "threshold": ruling.threshold,
+            "dismissed": ruling.dismissed,
             "exemplars": [exemplar_document(replace(one, text=None)) for one in ruling.exemplars],
             "represented_by": chosen_document(ruling.represented_by),
         }
@@ -122,6 +124,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),
             threshold=None if one.get("threshold") is None else float(one["threshold"]),
             represented_by=read_chosen(one.get("represented_by")),
+            dismissed=tuple(name for name in DISMISSIBLE if name in one.get("dismissed", ())),
         )
         for cluster_id, one in documents.items()
     }

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
+    DISMISSIBLE,
     ChosenQuestion,
     ClusterState,
     ConstraintKind,
@@ -88,6 +89,7 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
                 "muted": state.muted,
                 "resolved_size": state.resolved_size,
                 "threshold": state.threshold,
+                "dismissed": state.dismissed,
                 "exemplars": [exemplar_document(one) for one in state.exemplars],
                 "represented_by": _chosen_of(state),
             },
@@ -139,6 +141,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
         muted=read.ruled.muted,
         resolved_size=read.ruled.resolved_size,
         threshold=read.ruled.threshold,
+        dismissed=tuple(one for one in DISMISSIBLE if one in read.ruled.dismissed),
         operation=read.ruled.operation,
         features=_to_features(read.features),
         kept_members=read.kept or "",
@@ -263,6 +266,7 @@ class _Ruled(_Value):
     muted: bool = False
     resolved_size: _Count | None = None
     threshold: float | None = None
+    dismissed: list[str] = []
     exemplars: list[_Exemplar] = []
     represented_by: _Chosen | None = None
 

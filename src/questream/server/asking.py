@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -33,7 +33,7 @@ from questream.tools.previewing import Effect as OperationEffect
 from questream.tools.previewing import effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
-from questream.tools.splitting import proposed_part
+from questream.tools.splitting import TwoInOne, find_two_in_one, proposed_part
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -206,6 +206,27 @@ class Asking:
                     "run `questream suggestions list`",
                 )
             return find_suggestions(mirror, states, rules_in_use(whole, self._settings, {}), most)
+
+    def require_ready(self, namespace: str) -> None:
+        """Raises Refused while the model or centroids of a namespace are being loaded, and for one of another model."""
+        self._encoder_of(namespace)
+        with self._mirrors.of(namespace):
+            pass
+
+    def two_in_one(self, namespace: str, states: Iterable[ClusterState]) -> list[TwoInOne]:
+        """Clusters that look like two, the largest first; questions are read again, which takes seconds.
+
+        Raises Refused while the model or centroids are being loaded; KafkaUnavailable, KafkaRefused.
+        """
+        return find_two_in_one(
+            self._settings,
+            self._store,
+            namespace,
+            states,
+            self.rules(namespace),
+            self._locked(namespace),
+            lambda: self._mirrors.of(namespace),
+        )
 
     def rules(self, namespace: str) -> Rules:
         """The rules that a namespace clusters by, as far as the store and these settings tell. Needs no model."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Literal
 
 from questream.clustering.merging import precedence
-from questream.domain import ClusterState, Correction, Ruling, format_cluster_id
+from questream.domain import ClusterState, Correction, Dismissible, Ruling, format_cluster_id
 from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
@@ -91,7 +91,15 @@ class Representing:
     of: int | None = None
 
 
-Operation = Representing | Naming | Merging | Pinning | Separating | Unmerging | Standing
+@dataclass(frozen=True, slots=True)
+class Dismissing:
+    """A suggestion about a cluster is made no more."""
+
+    cluster_id: int
+    suggestion: Dismissible
+
+
+Operation = Dismissing | Representing | Naming | Merging | Pinning | Separating | Unmerging | Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,7 @@ class Operating:
                 survivor, loser = self._merging(namespace, operation)
                 named = survivor if operation.keep is None else self._live(namespace, operation.keep)
                 return Outcome((survivor, loser), _merged(survivor, loser, named), _drops(survivor, loser))
-            case Pinning() | Separating() | Unmerging() | Standing() | Representing():
+            case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
                 proposed = self.proposed(namespace, operation)
                 before = tuple(self._store.states(namespace, list(proposed.before)))
                 chosen = proposed.after[before[0].cluster_id].represented_by
@@ -222,7 +230,7 @@ class Operating:
                 if not all(_has_names(ruling, operation) for ruling in done.after.values()):
                     raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
-            case Pinning() | Separating() | Unmerging() | Standing() | Representing():
+            case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
                 decisions = Decisions(self._store, namespace, by)
                 proposed = _ruling(decisions, operation)
                 states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
@@ -273,6 +281,8 @@ def _ruling(decisions: Decisions, operation: Operation) -> Propose:
             )
         case Representing():
             return decisions.represent(operation.cluster_id, operation.text, operation.place, operation.of)
+        case Dismissing():
+            return decisions.dismiss(operation.cluster_id, operation.suggestion)
         case Pinning():
             return (decisions.pin if operation.pinned else decisions.unpin)(operation.cluster_id)
         case Separating():

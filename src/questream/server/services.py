@@ -28,6 +28,7 @@ from questream.server.problems import Refused
 from questream.server.rates import Rates
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
+from questream.server.suggesting import Suggesting
 from questream.server.volumes import Volume, Volumes
 from questream.settings import NAMESPACE_PATTERN, Settings
 from questream.store.protocol import Store
@@ -46,6 +47,7 @@ class Services:
     catalogues: Catalogues
     operating: Operating
     asking: Asking
+    suggesting: Suggesting
     decisions: Decisions
     events: EventBoard
     letters: LetterBox

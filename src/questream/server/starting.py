@@ -32,6 +32,7 @@ from questream.server.rates import Rate, Rates
 from questream.server.services import Services
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import find_all, read_lag
+from questream.server.suggesting import Suggesting
 from questream.server.volumes import Volumes
 from questream.settings import Settings
 from questream.store.redis.store import open_store
@@ -105,6 +106,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         catalogues,
         operating,
         asking,
+        Suggesting(catalogues, asking),
         decisions,
         board,
         LetterBox(settings),

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from questream.domain import Correction, LevelNamings, Operation, RulesChange, Ruling
+from questream.domain import DISMISSIBLE, Correction, LevelNamings, Operation, RulesChange, Ruling
 from questream.store.protocol import ProposedNamings, ProposedOperation, kept_rulings
 from questream.store.redis.codec import (
     exemplars_text,
@@ -86,6 +86,7 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "threshold": ruling.threshold,
+            "dismissed": ruling.dismissed,
             "exemplars": exemplars_text(ruling.exemplars),
             "represented": represented_text(ruling.represented_by),
         }
@@ -105,6 +106,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             resolved_size=one.get("resolved_size"),
             threshold=one.get("threshold"),
             represented_by=parse_represented(one.get("represented", "").encode()),
+            dismissed=tuple(name for name in DISMISSIBLE if name in one.get("dismissed", ())),
         )
         for cluster_id, one in documents.items()
     }

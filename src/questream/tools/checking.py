@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median_low
 from typing import Any, Literal
 
 from questream.domain import ClusterState, format_cluster_id
-from questream.operations.suggesting import Suggestion
+from questream.operations.suggesting import Suggestion, find_unnamed
 from questream.records.times import format_time
 
 FindingKind = Literal["overlap", "unasked", "unnamed"]
-
-_FEWEST_QUESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +30,20 @@ def check_labels(states: Iterable[ClusterState], suggestions: Sequence[Suggestio
     """What to look at: overlaps first, then labels without a question since `before_ms`, then missing ones.
 
     Labels overlap where clusters that have them are near enough to merge. A label is missing where a cluster has at
-    least as many questions as half of those that have one, and three.
+    least as many questions as half of those that have one, and three; not where people dismissed that.
     """
     by_label: dict[str, list[ClusterState]] = {}
-    unnamed: list[ClusterState] = []
-    for state in sorted(states, key=lambda one: (-one.size, one.cluster_id)):
+    by_size = sorted(states, key=lambda one: (-one.size, one.cluster_id))
+    for state in by_size:
         if state.label:
             by_label.setdefault(state.label, []).append(state)
-        else:
-            unnamed.append(state)
     overlaps = [Finding("overlap", one.clusters) for one in suggestions if "label" in one.forbidden_by]
     unasked = [
         Finding("unasked", tuple(named))
         for named in by_label.values()
         if max(state.last_seen_at for state in named) < before_ms
     ]
-    sizes = [state.size for named in by_label.values() for state in named]
-    least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
-    return [*overlaps, *unasked, *(Finding("unnamed", (state,)) for state in unnamed if state.size >= least)]
+    return [*overlaps, *unasked, *(Finding("unnamed", (state,)) for state in find_unnamed(by_size))]
 
 
 def as_document(finding: Finding) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "threshold": ruling.threshold,
+            "dismissed": list(ruling.dismissed),
             "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
             "represented_by": chosen_document(ruling.represented_by),
         }

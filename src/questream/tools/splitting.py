@@ -1,22 +1,86 @@
-"""The part of a cluster that may be another: proposed from the questions that it keeps, for people to look at."""
+"""The part of a cluster that may be another: proposed from the questions that it keeps, for people to look at.
+
+Clusters that have one are looked for among the large ones whose questions are least alike.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.domain import ClusterState, Matrix, format_cluster_id
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState, Matrix, Question, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import KnownQuestion
+from questream.operations.suggesting import looks_like_two
 from questream.settings import Settings
 from questream.store.ledger import topic_of
+from questream.store.protocol import Store
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
-from questream.tools.members import First
+from questream.tools.members import First, Member
 from questream.tools.questions import Encodes
 
 _ROUNDS = 20
+# Each takes a read of Kafka and a pass of the model for the questions that it keeps.
+MOST_LOOKED_AT = 40
+_LARGEST = 1000
+_FEWEST_QUESTIONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TwoInOne:
+    """A cluster whose kept questions fall into two groups that nothing would merge; their texts, the larger first."""
+
+    state: ClusterState
+    parts: tuple[list[str], list[str]]
+
+
+def find_two_in_one(
+    settings: Settings,
+    store: Store,
+    namespace: str,
+    states: Iterable[ClusterState],
+    rules: Rules,
+    encoder: Encodes,
+    mirror: Callable[[], AbstractContextManager[Mirror]],
+) -> list[TwoInOne]:
+    """Clusters that look like two, the largest first, but for those of which people dismissed that.
+
+    Of the 1,000 largest with eight questions the 40 are looked at whose questions are least alike. The mirror is held
+    only while that is found out. Raises KafkaUnavailable, KafkaRefused and what the store raises.
+    """
+    large = [one for one in states if one.size >= _FEWEST_QUESTIONS and "split" not in one.dismissed]
+    large = sorted(large, key=lambda one: (-one.size, one.cluster_id))[:_LARGEST]
+    with mirror() as held:
+        wide = sorted((one for one in large if one.cluster_id in held.row_of), key=lambda one: _alikeness(held, one))
+    found = []
+    with closing(KeptQuestions(settings)) as kept:
+        for state in store.states(namespace, [one.cluster_id for one in wide[:MOST_LOOKED_AT]]):
+            texts = [question.text for _, question in _read(kept, namespace, state)]
+            vectors = encoder.encode(texts) if texts else np.zeros((0, 1), np.float32)
+            apart = smaller_group(vectors)
+            with mirror() as held:
+                if looks_like_two(held, rules, (vectors[~apart], vectors[apart])):
+                    larger, smaller = (list(compress(texts, group)) for group in (~apart, apart))
+                    found.append(TwoInOne(state, (larger, smaller)))
+    return sorted(found, key=lambda one: (-one.state.size, one.state.cluster_id))
+
+
+def _alikeness(mirror: Mirror, state: ClusterState) -> float:
+    """The mean cosine of two of its questions, as far as its centroid learned from them."""
+    return float(mirror.dot_self[mirror.row_of[state.cluster_id]]) / max(1, mirror.member_count(state.cluster_id)) ** 2
+
+
+def _read(kept: KeptQuestions, namespace: str, state: ClusterState) -> list[tuple[Member, Question]]:
+    """The questions that a cluster keeps and that can be read again, the most alike first."""
+    members = kept.read(state.cluster_id, namespace, kept_in_order(state, First.TYPICAL))
+    return [(one, one.question) for one in members if one.question is not None]
 
 
 def proposed_part(settings: Settings, namespace: str, state: ClusterState, encoder: Encodes) -> list[KnownQuestion]:
@@ -25,8 +89,7 @@ def proposed_part(settings: Settings, namespace: str, state: ClusterState, encod
     Raises OperationRefused where fewer than two of them differ, or can be read again; KafkaUnavailable, KafkaRefused.
     """
     with closing(KeptQuestions(settings)) as kept:
-        members = kept.read(state.cluster_id, namespace, kept_in_order(state, First.TYPICAL))
-    read = [(one, one.question) for one in members if one.question is not None]
+        read = _read(kept, namespace, state)
     vectors = encoder.encode([question.text for _, question in read]) if read else np.zeros((0, 1), np.float32)
     apart = smaller_group(vectors)
     if not apart.any():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, get_args
 
 from questream.clustering.rules import Linkage, Rules, Similarity
-from questream.domain import ClusterState, NamespaceState, format_cluster_id
+from questream.domain import ClusterState, Dismissible, NamespaceState, format_cluster_id
 from questream.errors import QuestreamError
-from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
+from questream.operations.suggesting import Suggestion, find_suggestions, find_unnamed, pairs_compared
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import settings_of
+from questream.tools.asking import encoder_in
+from questream.tools.splitting import TwoInOne, find_two_in_one
 
 # About a minute of a processor.
 MOST_PAIRS = 200_000_000
@@ -38,6 +41,27 @@ def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int
     notes = store.noted_settings(namespace)
     noted = settings_of(notes[0][2]) if notes else {}
     return find_suggestions(store.load(namespace), states, rules_in_use(whole, settings, noted), most)
+
+
+def unnamed(store: RedisStore, namespace: str, most: int) -> list[ClusterState]:
+    """Large clusters of a namespace without a label, the largest first, as `find_unnamed`."""
+    return find_unnamed(store.summaries(namespace))[:most]
+
+
+def two_in_one(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[TwoInOne]:
+    """Clusters of a namespace that look like two, the largest first: 40 are looked at, by the model and Kafka.
+
+    Raises QuestreamError for a namespace that is not there or has another model; ModelError, KafkaUnavailable,
+    KafkaRefused.
+    """
+    encoder, whole = encoder_in(settings, store, namespace), store.namespace_state(namespace)
+    mirror = store.load(namespace)
+    if whole is None:
+        return []
+    notes = store.noted_settings(namespace)
+    rules = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
+    states = store.summaries(namespace)
+    return find_two_in_one(settings, store, namespace, states, rules, encoder, lambda: nullcontext(mirror))[:most]
 
 
 def rules_built_with(whole: NamespaceState) -> Rules:
@@ -80,6 +104,18 @@ def as_document(suggestion: Suggestion) -> dict[str, Any]:
         "forbidden_by": list(suggestion.forbidden_by),
         "size": suggestion.size,
         "clusters": [_document(state) for state in suggestion.clusters],
+    }
+
+
+def document_of_one(suggestion: Dismissible, state: ClusterState, parts: Sequence[list[str]] = ()) -> dict[str, Any]:
+    """A suggestion about one cluster as JSON tells it: to name it, or to split it into parts with these texts."""
+    return {
+        "namespace": state.namespace,
+        "suggestion": suggestion,
+        "forbidden_by": [],
+        "size": state.size,
+        "clusters": [_document(state)],
+        **({"parts": list(parts)} if parts else {}),
     }
 
 

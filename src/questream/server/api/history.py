@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
+from questream.domain import Dismissible
 from questream.operations import By, Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
@@ -36,6 +37,7 @@ class DecidedOf(BaseModel):
     exemplars: list[dict[str, str]] = []
     represented_by: Chosen | None = None
     threshold: float | None = None
+    dismissed: list[Dismissible] = []
 
 
 class RulesChanged(BaseModel):

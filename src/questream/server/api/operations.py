@@ -9,11 +9,13 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from questream.domain import Dismissible
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
 from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
 from questream.server.operating import (
+    Dismissing,
     Merging,
     Naming,
     Operation,
@@ -112,6 +114,13 @@ class StandingRequest(_Request):
     op: Literal["mute", "unmute", "resolve", "reopen"]
 
 
+class DismissRequest(_Request):
+    """A suggestion about a cluster, that people name or split it, is made no more."""
+
+    op: Literal["dismiss"]
+    suggestion: Dismissible
+
+
 class RepresentRequest(_Request):
     """A question stands for the cluster, in place of the one that opened it: by its id, or another text."""
 
@@ -122,6 +131,7 @@ class RepresentRequest(_Request):
 
 AnyRequest = (
     RepresentRequest
+    | DismissRequest
     | ForgetRequest
     | LabelRequest
     | RouteRequest
@@ -168,6 +178,8 @@ def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation
         case MergeRequest():
             keep = None if request.keep is None else read_cluster_id(request.keep)
             return Merging(cluster_id, read_cluster_id(request.other_id), request.drop_names, keep)
+        case DismissRequest():
+            return Dismissing(cluster_id, request.suggestion)
         case PinRequest():
             return Pinning(cluster_id, request.op == "pin")
         case StandingRequest():

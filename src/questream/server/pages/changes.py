@@ -33,6 +33,7 @@ _SAID: dict[str, str] = {
     "split": "Those questions are a cluster of their own.",
     "undo": "It was taken back.",
     "separate": "The two stay apart and are suggested no more.",
+    "dismiss": "It is suggested no more.",
     "represent": "That question stands for it.",
     "pin": "It never merges automatically.",
     "unpin": "It may merge automatically again.",

@@ -14,6 +14,7 @@ from questream.domain import (
     ClusterEvent,
     ClusterState,
     Decision,
+    Dismissible,
     Exemplar,
     InFlight,
     Naming,
@@ -190,6 +191,7 @@ class ClusterRow:
     represented_by: ChosenQuestion | None = None
     own_representative: str | None = None
     threshold: float | None = None
+    dismissed: tuple[Dismissible, ...] = ()
 
     @property
     def ruling(self) -> Ruling:
@@ -204,6 +206,7 @@ class ClusterRow:
             resolved_size=self.resolved_size,
             represented_by=self.represented_by,
             threshold=self.threshold,
+            dismissed=self.dismissed,
         )
 
     def with_representative(self, chosen: ChosenQuestion | None) -> ClusterRow:

@@ -15,10 +15,12 @@ import orjson
 from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
 from questream.clustering.second_look.kept import unpack
 from questream.domain import (
+    DISMISSIBLE,
     THRESHOLD_DIGITS,
     ChosenQuestion,
     ClusterEvent,
     ClusterState,
+    Dismissible,
     Exemplar,
     InFlight,
     NamespaceState,
@@ -113,24 +115,27 @@ def parse_cluster_row(cluster_id: int, fields: Sequence[Any]) -> ClusterRow:
         ruling.muted,
         ruling.resolved_size,
         threshold=ruling.threshold,
+        dismissed=ruling.dismissed,
     )
     chosen = parse_represented(fields[12])
     return row if chosen is None else row.with_representative(chosen)
 
 
 _RESOLVED = re.compile(r"r(\d+)")
+_DISMISSED: dict[Dismissible, str] = {"name": "n", "split": "s"}
 _THRESHOLD = re.compile(r"t([\d.]+)")
 
 
 def ruling_text(ruling: Ruling) -> str:
     """What stands in a cluster's field `ruled` after the number of its operation: flags, then separations.
 
-    Flags are `p` of a pinned cluster, `m` of a muted one, `t` and the threshold of one with its own, `r` and its size
-    then of a resolved one; `-` without any.
+    Flags are `p` of a pinned cluster, `m` of a muted one, `n` and `s` of one that people want no name or split for, `t`
+    and the threshold of one with its own, `r` and its size then of a resolved one; `-` without any.
     """
     resolved = "" if ruling.resolved_size is None else f"r{ruling.resolved_size}"
     own = f"t{threshold_text(ruling.threshold)}" if ruling.threshold else ""
-    flags = "p" * ruling.pinned + "m" * ruling.muted + own + resolved
+    dismissed = "".join(_DISMISSED[one] for one in ruling.dismissed)
+    flags = "p" * ruling.pinned + "m" * ruling.muted + dismissed + own + resolved
     return " ".join([flags or "-", *ruling.separations])
 
 
@@ -146,6 +151,7 @@ def parse_ruled(ruled: bytes | None) -> tuple[Ruling, int]:
         muted="m" in flags,
         resolved_size=None if resolved is None else int(resolved[1]),
         threshold=None if threshold is None else float(threshold[1]),
+        dismissed=tuple(one for one in DISMISSIBLE if _DISMISSED[one] in flags),
     )
     return ruling, int(number)
 
@@ -340,6 +346,7 @@ def parse_state(namespace: str, cluster_id: int, model: str, fields: Sequence[by
         muted=ruling.muted,
         resolved_size=ruling.resolved_size,
         threshold=ruling.threshold,
+        dismissed=ruling.dismissed,
         operation=operation,
         features=parse_features(features),
         exemplars=parse_exemplars(exemplars),

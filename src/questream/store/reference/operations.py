@@ -91,6 +91,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                     muted=after.muted,
                     resolved_size=after.resolved_size,
                     threshold=after.threshold,
+                    dismissed=after.dismissed,
                     exemplars=after.exemplars,
                     operation=number,
                     revision=row.revision + 1,

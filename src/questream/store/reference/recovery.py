@@ -190,6 +190,7 @@ class MemoryRecovery(MemoryBase):
             published.represented_by,
             published.own_representative,
             published.threshold,
+            published.dismissed,
         )
         state.operation_count = max(state.operation_count, published.operation)
         let_go_of_remains(state, published.cluster_id)

@@ -70,6 +70,7 @@ class MemoryRetirement(MemoryBase):
             muted=False,
             resolved_size=None,
             threshold=None,
+            dismissed=(),
             operation=0,
             kept_members="",
         )
