@@ -128,7 +128,9 @@ class Metrics:
             registry=registry,
         )
         self.device_busy_seconds = Counter(
-            "questream_device_busy_seconds", "Seconds that the device spent embedding.", registry=registry
+            "questream_device_busy_seconds",
+            "Seconds that the device spent embedding, or where another process has the model, that it was waited for.",
+            registry=registry,
         )
         self.consumer_lag = Gauge(
             "questream_consumer_lag",

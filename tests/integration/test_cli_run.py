@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,58 +21,13 @@ from questream.store.redis.client import connect_redis
 from questream.store.redis.store import RedisStore
 from tests.kit.child import own_environment
 from tests.kit.command import questream
+from tests.kit.running import STOP_SECONDS, RunningWorker
 from tests.kit.servers import KafkaServer, RedisServer, Topics
 from tests.kit.stream import Stream, question, running_worker
 from tests.kit.vectors import hash_encoder
 
-START_SECONDS = 120.0
-STOP_SECONDS = 60.0
 ASSIGNED = re.compile(r"partitions assigned")
 STARTED = re.compile(r"worker started")
-
-
-class RunningWorker:
-    """`questream run` with these flags, and what it writes to stderr."""
-
-    def __init__(self, *flags: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "questream", "run", "--metrics.port=0", "--metrics.host=127.0.0.1", *flags],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=own_environment(),
-        )
-        self._lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    @property
-    def said(self) -> str:
-        """All of stderr so far."""
-        return "".join(self._lines)
-
-    def wait_for(self, pattern: re.Pattern[str]) -> re.Match[str]:
-        """Return once stderr holds the pattern; fails if it ends or takes too long."""
-        deadline = time.monotonic() + START_SECONDS
-        while (found := pattern.search(self.said)) is None:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.05)
-        return found
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-    def end(self) -> int:
-        """Its exit code, once it has ended."""
-        code = self.process.wait(STOP_SECONDS)
-        self._reader.join()
-        return code
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.append(line)
 
 
 @pytest.fixture
@@ -87,10 +41,7 @@ def start() -> Iterator[Callable[..., RunningWorker]]:
 
     yield run
     for worker in workers:
-        worker.process.kill()
-        worker.process.wait()
-        if worker.process.stderr is not None:
-            worker.process.stderr.close()
+        worker.kill()
 
 
 def flags_of(kafka: KafkaServer, topics: Topics, redis_url: str, model: Path) -> list[str]:

@@ -115,6 +115,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "model.max_unknown_share": "0.75",
         "model.device": "cuda:1",
         "model.max_tokens": "77",
+        "model.processes": "3",
         "clusters.similarity": "cosine",
         "clusters.linkage": "first",
         "clusters.mode": "known-only",
@@ -158,6 +159,13 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
     assert loaded != setting.default
 
 
+def test_ports_of_all_processes_are_ports() -> None:
+    assert load_settings(None, {"model.processes": "3", "metrics.port": "65533"}).model.processes == 3
+    assert load_settings(None, {"model.processes": "256", "metrics.port": "auto"}).metrics.port == 0
+    with pytest.raises(SettingsError, match=r"metrics\.port.*at most 65533"):
+        load_settings(None, {"model.processes": "3", "metrics.port": "65534"})
+
+
 def test_every_setting_says_in_words_what_it_is_and_what_is_allowed() -> None:
     for setting in all_settings():
         assert setting.field.description, setting.key
@@ -180,6 +188,8 @@ def test_every_numeric_setting_has_both_ends_of_its_range() -> None:
         ("BATCH_QUESTIONS", "1.5", ["batch_questions", "'1.5'", "a whole number from 1 to 4096"]),
         ("DELIVERY", "twice", ["delivery", "'twice'", "one of exactly-once, at-least-once"]),
         ("METRICS__PORT", "65536", ["metrics.port", "'65536'", "from 0 to 65535"]),
+        ("MODEL__PROCESSES", "0", ["model.processes", "'0'", "a whole number from 1 to 256"]),
+        ("MODEL__PROCESSES", "257", ["model.processes", "'257'", "a whole number from 1 to 256"]),
         ("CLUSTERS__THRESHOLD", "1.01", ["clusters.threshold", "'1.01'", "a number from -1 to 1"]),
         ("CLUSTERS__THRESHOLD", "nan", ["clusters.threshold", "'nan'", "a number from -1 to 1"]),
         ("CLUSTERS__NAMESPACE", "a b", ["clusters.namespace", "'a b'", "letters, digits, dots"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -14,7 +14,6 @@ import typer
 
 from questream.cli.options import ConfigOption, SetOption, load_with_logs
 from questream.cli.output import remark
-from questream.errors import SettingsError
 
 if TYPE_CHECKING:
     from questream.settings import Settings
@@ -38,10 +37,10 @@ def run(
     stopper = Stopper()
     settings = load_with_logs(config, set_)
     if not embedded:
-        _run_worker(settings, stopper)
+        _run(settings, stopper)
         return
     with _embedded_servers(settings) as changed:
-        _run_worker(changed, stopper)
+        _run(changed, stopper)
 
 
 class Stoppable(Protocol):
@@ -56,44 +55,40 @@ class Stopper:
 
     def __init__(self) -> None:
         self._worker: Stoppable | None = None
+        self._at_once: Callable[[], None] = lambda: None
         self._signals = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
 
-    def stop_on_signal(self, worker: Stoppable) -> None:
-        """From now on a first signal stops this worker."""
-        self._worker = worker
+    def stop_on_signal(self, worker: Stoppable, at_once: Callable[[], None] = lambda: None) -> None:
+        """From now on a first signal stops this worker, and a second one calls `at_once` before the process ends."""
+        self._worker, self._at_once = worker, at_once
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         self._signals += 1
         if self._worker is None:
             os._exit(0)
         if self._signals > 1:
-            # At once: what is not committed is replayed at the next start.
+            # What is not committed is replayed at the next start.
+            self._at_once()
             os._exit(128 + number)
         self._worker.stop()
 
 
-def _run_worker(settings: Settings, stopper: Stopper) -> None:
-    from prometheus_client import CollectorRegistry
+def _run(settings: Settings, stopper: Stopper) -> None:
+    if settings.model.processes == 1:
+        _run_worker(settings, stopper)
+    else:
+        from questream.cli.processes import run_processes
 
-    from questream.stream.health import HealthServer
-    from questream.stream.starting import try_servers
+        run_processes(settings, stopper)
+
+
+def _run_worker(settings: Settings, stopper: Stopper) -> None:
+    from questream.stream.starting import open_port, try_servers
 
     # What may be wrong is tried before the model is loaded, which takes long.
-    try:
-        health = HealthServer(
-            settings.metrics.host,
-            settings.metrics.port,
-            CollectorRegistry(),
-            lambda: None,
-            lambda: "the model is not loaded yet",
-        )
-    except OSError as error:
-        raise SettingsError(
-            f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
-            "metrics.port = auto takes a free one",
-        ) from error
+    health = open_port(settings.metrics)
     try:
         try_servers(settings)
         from questream.encoder import load_encoder, load_judge

@@ -43,6 +43,7 @@ GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"question": 0.725, "duplicat
 
 
 _CENTURY_SECONDS = 100 * 365 * 86_400
+LAST_PORT = 65_535
 
 
 class Allowed(NamedTuple):
@@ -330,6 +331,13 @@ class ModelSettings(Group):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
         description="Number format of the forward pass; `auto`: bfloat16 where the device is fast with it.",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Worker processes of one `questream run` around a model that is loaded once; what is set for a "
+        "worker is set for each. Their ports are `metrics.port` and those above it. 1: that process is the worker.",
     )
     max_tokens: int | None = Field(
         default=None, ge=3, le=65536, description="Tokens kept of a text; unset: the model's own limit, at most 384."
@@ -840,4 +848,9 @@ class Settings(Group):
     def _check(self) -> Settings:
         if self.judge.model is not None and not self.clusters.keep_texts:
             raise ValueError("judge.model compares with the texts of clusters: it needs clusters.keep_texts = true")
+        if self.metrics.port + self.model.processes - 1 > LAST_PORT and self.metrics.port:
+            raise ValueError(
+                f"metrics.port and model.processes need ports up to {LAST_PORT}: set metrics.port to at most "
+                f"{LAST_PORT + 1 - self.model.processes}, or to auto"
+            )
         return self

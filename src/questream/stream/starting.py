@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
+from prometheus_client import CollectorRegistry
+
 from questream.broker.connect import open_admin
 from questream.broker.port import FoundTopic
 from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of
-from questream.errors import KafkaRefused, Problem, QuestreamError, StoreUnavailable, recourse_of
-from questream.settings import Settings
+from questream.errors import KafkaRefused, Problem, QuestreamError, SettingsError, StoreUnavailable, recourse_of
+from questream.settings import MetricsSettings, Settings
 from questream.store.redis.store import open_store
+from questream.stream.health import HealthServer
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +22,19 @@ _WITHOUT: dict[Role, str] = {
     "operation": "the operation topic does not exist: what people decide is kept in Redis alone",
     "correction": "the correction topic does not exist: operations that move questions wait, and those behind them",
 }
+
+
+def open_port(metrics: MetricsSettings) -> HealthServer:
+    """Answer the probes from now on. Raises SettingsError where the port cannot be had."""
+    try:
+        return HealthServer(
+            metrics.host, metrics.port, CollectorRegistry(), lambda: None, lambda: "the model is not loaded yet"
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"metrics.host and metrics.port cannot be listened on: {error.strerror}",
+            "metrics.port = auto takes a free one",
+        ) from error
 
 
 def try_servers(settings: Settings) -> None:

@@ -169,8 +169,10 @@ class Worker:
         self.metrics_port = health.port
         logger.info("worker started", extra={"worker": self._worker_id, "metrics_port": health.port})
         try:
-            # On a CPU the model has the cores: a second BLAS thread spins beside it and costs ten times what it saves.
-            with threadpool_limits(1 if self._encoder.device == "cpu" else None, user_api="blas"):
+            # Where the model or other processes have the cores, a second BLAS thread spins beside them and costs ten
+            # times what it saves.
+            shares_cores = self._encoder.device == "cpu" or settings.model.processes > 1
+            with threadpool_limits(1 if shares_cores else None, user_api="blas"):
                 # Whatever the store has to be brought to, a session does it.
                 with suppress(RecoveryNeeded, NamespaceHeld):
                     self._retry.call(self._clusterer.mirrors.follow, settings.clusters.namespace)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from questream.domain import Matrix
 
 _NUMBER_BYTES = 4
+_LINUX_FOLDER = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory
 
 
 class Request(NamedTuple):
@@ -40,8 +43,15 @@ class Exchange:
     @classmethod
     def create(cls, texts: int, tokens: int, dimension: int) -> Exchange:
         """An exchange of this size. Raises OSError where the system has no room for it."""
-        numbers = texts + tokens + texts * dimension
-        return cls(SharedMemory(create=True, size=numbers * _NUMBER_BYTES), texts, tokens, dimension)
+        size = (texts + tokens + texts * dimension) * _NUMBER_BYTES
+        memory = SharedMemory(create=True, size=size)
+        try:
+            _take_room(memory.name, size)
+        except OSError:
+            memory.unlink()
+            memory.close()
+            raise
+        return cls(memory, texts, tokens, dimension)
 
     def forget_name(self) -> None:
         """Nobody else can open it, and nothing of it is left when both processes have ended; once is enough."""
@@ -86,3 +96,11 @@ class Exchange:
     def _vectors(self, texts: int, dimension: int) -> Matrix:
         begin = (self.texts + self.tokens) * _NUMBER_BYTES
         return np.ndarray((texts, dimension), np.float32, self.memory.buf, begin)
+
+
+def _take_room(name: str, size: int) -> None:
+    """Have Linux set the memory aside now: it would kill the process that finds none when it writes."""
+    path = _LINUX_FOLDER / name
+    if path.exists():
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
