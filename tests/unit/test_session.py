@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from questream.domain import Record, Source
-from questream.errors import BadRecord
+from questream.errors import BadRecord, StoreDamaged
 from questream.metrics import Metrics
 from questream.stream.backlog import Backlog, Batch
 from questream.stream.decider import DecidedBatch
@@ -29,6 +31,7 @@ class Steps:
         self._drops = drops
         self._through = threading.Semaphore(1)
         self.done: list[int] = []
+        self.acknowledged = 0
 
     def step(self) -> None:
         if self._through.acquire(timeout=WAIT_SECONDS) and len(self.done) < RECORDS:
@@ -40,6 +43,7 @@ class Steps:
 
     def commit_acknowledged(self) -> None:
         """As of the intake."""
+        self.acknowledged += 1
 
     def decide(self, batch: Batch[Ready]) -> DecidedBatch | None:
         if self._drops:
@@ -65,12 +69,49 @@ class Steps:
         self._through.release()
 
 
+class Failing(Steps):
+    """One of the steps fails at the first batch."""
+
+    def __init__(self, backlog: Backlog, stopping: threading.Event, step: str) -> None:
+        super().__init__(backlog, stopping, drops=False)
+        setattr(self, step, self._fail)
+
+    def step(self) -> None:
+        if not self._through.acquire(timeout=0.01):
+            return
+        self._through.release()
+        super().step()
+
+    def _fail(self, *_: object) -> None:
+        raise StoreDamaged("a key of the store is damaged")
+
+
+def session_of(make: Callable[[Backlog, threading.Event], Any]) -> tuple[Session, Any]:
+    stopping, backlog = threading.Event(), Backlog(64, 1000, 10**6)
+    steps = make(backlog, stopping)
+    return Session(steps, backlog, steps, steps, steps, Metrics(), stopping, threading.Event()), steps
+
+
 @pytest.mark.parametrize("drops", [True, False], ids=["dropped", "published"])
 def test_a_batch_that_is_through_makes_room_for_another(drops: bool) -> None:
-    stopping = threading.Event()
-    backlog = Backlog(64, 1000, 10**6)
-    steps: Any = Steps(backlog, stopping, drops)
-    session = Session(steps, backlog, steps, steps, steps, Metrics(), stopping, threading.Event())
+    session, steps = session_of(partial(Steps, drops=drops))
     session.run()
     assert session.finish(WAIT_SECONDS)
     assert steps.done == list(range(RECORDS))
+    assert steps.acknowledged == 1
+
+
+@pytest.mark.parametrize("step", ["decide", "publish", "sweep"])
+def test_what_a_step_raises_ends_the_session_which_commits_no_offsets_then(step: str) -> None:
+    session, steps = session_of(partial(Failing, step=step))
+    with pytest.raises(StoreDamaged):
+        session.run()
+    assert session.finish(WAIT_SECONDS)
+    assert steps.acknowledged == 0
+    with pytest.raises(StoreDamaged):
+        session.raise_failure()
+
+
+def test_a_session_that_never_ran_is_finished_at_once() -> None:
+    session, _ = session_of(partial(Steps, drops=False))
+    assert session.finish(WAIT_SECONDS)
