@@ -184,6 +184,14 @@ def test_a_record_that_its_topic_does_not_take_is_told(bed: Bed) -> None:
     assert isinstance(outcome, RecordsTooLarge)
 
 
+def test_a_producer_that_is_closed_takes_nothing(bed: Bed) -> None:
+    producer = bed.producer()
+    producer.close()
+    producer.close()
+    with pytest.raises(KafkaUnavailable):
+        producer.send(Outgoing(bed.topic, b"k", b"v", (), 0), ignore)
+
+
 def test_a_topic_that_does_not_exist_is_told_and_not_made(bed: Bed) -> None:
     name = f"no-such-topic-{uuid.uuid4().hex[:8]}"
     with bed.adapter.open_producer(bed.settings) as producer, pytest.raises(KafkaUnavailable, match=name):

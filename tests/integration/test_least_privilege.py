@@ -25,6 +25,7 @@ from kafka.admin import (
 )
 from kafka.errors import TopicAuthorizationFailedError
 
+from questream.broker.connect import open_producer, open_reader
 from questream.broker.kafka_python.clients import consumer_config
 from questream.broker.kafka_python.consumer import RecordConsumer
 from questream.deciding.batch import NamespaceBatch
@@ -222,6 +223,21 @@ def test_a_topic_that_may_not_be_seen_has_no_identity(
             consumer.poll(5000)
         with pytest.raises(TopicAuthorizationFailedError):
             consumer.stream_identity(OWN_TOPICS.input_topic)
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_topic_that_may_not_be_seen_is_not_taken_for_one_that_is_missing(
+    client: str, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
+) -> None:
+    grants.become([right for right in rights_of("worker") if right.name != OWN_TOPICS.input_topic])
+    settings = secured(stream, secured_kafka, secured_redis, secured_redis.url)
+    settings = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"client": client})})
+    of_topic = f"topic {OWN_TOPICS.input_topic} is missing"
+    with open_producer(settings) as producer, pytest.raises(KafkaRefused, match=f"the right to WRITE {of_topic}"):
+        producer.require_topic(OWN_TOPICS.input_topic)
+    if client == "confluent":
+        with open_reader(settings) as reader, pytest.raises(KafkaRefused, match=f"the right to READ {of_topic}"):
+            reader.stream_identity(OWN_TOPICS.input_topic)
 
 
 @pytest.mark.parametrize("missing", [None, *rights_of("events run")], ids=str)

@@ -80,6 +80,19 @@ _RECOVERY = (
     "tests/fault/test_store_loss.py",
     "tests/fault/test_late_word.py",
 )
+
+
+def _adapter(name: str) -> tuple[str, ...]:
+    return (
+        f"tests/contract/test_broker.py -k '{name}'",
+        f"tests/contract/test_publisher.py -k '{name}'",
+        f"tests/integration/test_least_privilege.py -k 'may_not_be_seen and {name}'",
+        f"tests/integration/test_worker.py -k '{name}'",
+        f"tests/fault/test_zombie.py -k '{name}'",
+        f"tests/fault/test_rebalance.py -k '{name}'",
+    )
+
+
 SUITES: dict[str, tuple[str, ...]] = {
     # Which commands a user lacks is asked of a server with such users.
     f"{LUA}/rights.lua": ("tests/integration/test_least_privilege.py",),
@@ -102,6 +115,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         for step in ("publishing", "housekeeping")
     },
     "src/questream/stream/decider.py": ("tests/unit/test_steps.py", *_STREAM),
+    "src/questream/stream/session.py": ("tests/unit/test_session.py", *_STREAM),
     "src/questream/stream": _STREAM,
     "src/questream/deciding": (
         "tests/unit/test_deciding.py tests/unit/test_namespaces.py tests/unit/test_turns.py tests/unit/test_steps.py"
@@ -129,16 +143,8 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_events_run.py",
         "tests/integration/test_cli_events.py",
     ),
-    **{
-        f"src/questream/broker/{adapter}": (
-            f"tests/contract/test_publisher.py -k {wanted}",
-            f"tests/contract/test_broker.py -k {wanted}",
-            f"tests/integration/test_worker.py -k {wanted}",
-            f"tests/fault/test_zombie.py -k {wanted}",
-            f"tests/fault/test_rebalance.py -k {wanted}",
-        )
-        for adapter, wanted in (("confluent", "confluent"), ("kafka_python", "'not confluent'"))
-    },
+    "src/questream/broker/confluent": ("tests/unit/test_confluent_producer.py", *_adapter("confluent")),
+    "src/questream/broker/kafka_python": _adapter("not confluent"),
 }
 
 
