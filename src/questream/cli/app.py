@@ -22,6 +22,7 @@ from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
 from questream.cli.bench_scale import bench_scale
 from questream.cli.bench_serve import bench_serve
+from questream.cli.bench_start import bench_start
 from questream.cli.calibrate import calibrate
 from questream.cli.config import show_config
 from questream.cli.dead_letters import dead_letters
@@ -97,6 +98,7 @@ bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
 bench.command("scale")(bench_scale)
 bench.command("serve")(bench_serve)
+bench.command("start")(bench_start)
 bench.command("corrections")(corrections)
 app.add_typer(bench, name="bench")
 
