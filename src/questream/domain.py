@@ -206,13 +206,18 @@ class ChosenQuestion:
 Dismissible = Literal["name", "split"]
 DISMISSIBLE: tuple[Dismissible, ...] = get_args(Dismissible)
 
+# What intents and topics are written with, like i5 and t2. No separation of clusters begins with one: these are in hex.
+LEVEL_LETTERS = "it"
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
 
     Each separation of two clusters has a name; the one bears it with `+`, the other with `-`. What either becomes
-    inherits it, and clusters with both ends of one never merge. `exemplars` are questions that people put into the
+    inherits it, and clusters with both ends of one never merge. Beside these ends stand those of levels, which begin
+    with their letter: `i5=` where people keep the cluster in an intent, and the ends of a separation of two intents.
+    Clusters that are kept in two intents never merge. `exemplars` are questions that people put into the
     cluster or turned away from it, in the order of their names. A muted cluster raises no events. `resolved_size` is
     how many questions it had when somebody said that it is dealt with; with more it has returned. `represented_by` is
     the question that stands for it in place of the one that opened it. Questions join it at `threshold` in place of the
@@ -232,9 +237,27 @@ class Ruling:
     dismissed: tuple[Dismissible, ...] = ()
 
     def is_separate_from(self, other: Ruling) -> bool:
-        """Whether people said that these two are different."""
+        """Whether people said that these two are different, or are of different intents or topics."""
         opposite = {end[:-1] + ("-" if end.endswith("+") else "+") for end in self.separations}
-        return not opposite.isdisjoint(other.separations)
+        if not opposite.isdisjoint(other.separations):
+            return True
+        here, there = ({name[0]: name for name in ruling.kept_in} for ruling in (self, other))
+        return any(there.get(level, name) != name for level, name in here.items())
+
+    @property
+    def kept_in(self) -> tuple[str, ...]:
+        """The intent and the topic that people keep it in, as far as they do: `i5`, `t2`."""
+        return tuple(end[:-1] for end in self.separations if end.endswith("="))
+
+    @property
+    def ends_of_clusters(self) -> tuple[str, ...]:
+        """Its separations from other clusters."""
+        return tuple(end for end in self.separations if end[0] not in LEVEL_LETTERS)
+
+    @property
+    def ends_of_levels(self) -> tuple[str, ...]:
+        """What people decided of the intents and topics that it is in."""
+        return tuple(end for end in self.separations if end[0] in LEVEL_LETTERS)
 
     def without_texts(self) -> Ruling:
         """The same without any text of a question."""
@@ -318,23 +341,30 @@ class RulesChange:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelNamings:
-    """What an operation changes of the labels and routes of intents and topics, by id: `i5`, `t2`."""
+class LevelsChange:
+    """What an operation changes of intents and topics: their labels and routes by id, `i5`, `t2`, and what is in them.
+
+    `places` tell of each node that people moved, a cluster or an intent, where it was and where it is since; None where
+    it stood alone. Names are of what stood before it as well: they are what an operation is on.
+    """
 
     before: Mapping[str, Naming]
     after: Mapping[str, Naming]
+    places: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """It in JSON."""
-        return {"before": _namings(self.before), "after": _namings(self.after)}
+        places = {name: {"before": before, "after": after} for name, (before, after) in self.places.items()}
+        return {"before": _namings(self.before), "after": _namings(self.after)} | ({"places": places} if places else {})
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> LevelNamings:
+    def of(cls, document: Mapping[str, Any]) -> LevelsChange:
         """The inverse of `document`. Raises KeyError, TypeError or AttributeError."""
         before, after = (
             {name: (one["label"], one["route"]) for name, one in document[time].items()} for time in ("before", "after")
         )
-        return cls(before, after)
+        places = document.get("places") or {}
+        return cls(before, after, {name: (one["before"], one["after"]) for name, one in places.items()})
 
 
 def _namings(namings: Mapping[str, Naming]) -> dict[str, dict[str, str | None]]:
@@ -404,7 +434,7 @@ class Operation:
     survivor: int | None = None
     rules: RulesChange | None = None
     parted: int | None = None
-    levels: LevelNamings | None = None
+    levels: LevelsChange | None = None
     corrections: tuple[Correction, ...] = ()
 
 

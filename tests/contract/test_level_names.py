@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
-from questream.domain import LevelNamings, NamespaceRules
+from questream.domain import LevelsChange, NamespaceRules
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations.deciding import history_of_levels
@@ -37,7 +37,7 @@ def test_a_name_of_an_intent_is_an_operation_that_is_published_and_undone(
     store.confirm_levels(namespace, before.version)
     assert not waits(store, namespace)
     first = decisions.commit(decisions.label_level("i5", *CARDS))
-    assert (first.number, first.levels) == (1, LevelNamings({"i5": (None, None)}, {"i5": CARDS}))
+    assert (first.number, first.levels) == (1, LevelsChange({"i5": (None, None)}, {"i5": CARDS}))
     assert waits(store, namespace)
     found = store.levels(namespace)
     assert found == replace(before, version=found.version, named={INTENT: CARDS}, operation=1)

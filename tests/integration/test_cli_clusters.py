@@ -15,7 +15,7 @@ import pytest
 
 from questream import LevelRules, QuestionClusterer
 from questream.clustering.levels import Node
-from questream.deciding.level_runs import find_anew
+from questream.deciding.level_runs import find_anew, kept_nodes
 from questream.encoder import Encoder
 from questream.errors import ExitCode
 from questream.settings import RedisSettings
@@ -57,8 +57,10 @@ def fill_subjects(store: RedisStore, more: int = 0) -> None:
 def find_levels(store: RedisStore) -> None:
     """As a worker does where they are due."""
     stored, mirror = store.levels("default"), store.load("default")
-    sizes = {state.cluster_id: state.size for state in store.summaries("default")}
-    assert store.write_levels("default", mirror.store_epoch, find_anew(mirror, sizes, stored, LevelRules())[0])
+    states = list(store.summaries("default"))
+    sizes = {state.cluster_id: state.size for state in states}
+    found, _ = find_anew(mirror, sizes, stored, LevelRules(), kept_nodes(states))
+    assert store.write_levels("default", mirror.store_epoch, found)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from questream.errors import ExitCode
-from tests.integration.test_cli_clusters import filled
+from tests.integration.test_cli_clusters import fill_subjects, filled, find_levels, store_at
 from tests.kit.command import questream
 
 __all__ = ["filled"]
@@ -92,3 +92,43 @@ def test_a_cluster_is_resolved_and_muted_and_listed_so(filled: str) -> None:
         assert stands() == expected
     shown = questream("clusters", "mute", "c1", f"--redis.url={filled}").out
     assert shown.strip().endswith(", muted")
+
+
+def test_what_is_in_an_intent_is_decided_and_taken_back(redis_url: str) -> None:
+    """Six subjects have an intent each: i1 to i6 of c1 to c6 and those alike."""
+    store, at = store_at(url=redis_url), f"--redis.url={redis_url}"
+    fill_subjects(store)
+    find_levels(store)
+
+    def intent_of(cluster: str) -> str:
+        path: list[str] = questream("clusters", "show", cluster, "--json", at).json["path"]
+        return path[1]
+
+    home, other = intent_of("c1"), intent_of("c2")
+    shown = questream("clusters", "move", "c1", other, "--dry-run", at)
+    assert (shown.code, f"would change: c1: in {home} -> in {other}" in shown.out) == (0, True)
+    moved = questream("clusters", "move", "c1", other, "--actor", "ann", "--reason", "read it", "--json", at).json
+    assert (moved["kind"], moved["actor"], moved["after"]["c1"]["kept_in"]) == ("move", "ann", [other])
+    assert intent_of("c1") == other
+    find_levels(store)
+    assert intent_of("c1") == other
+    assert questream("clusters", "move", "c3", "own", "--yes", at).code == 0
+    assert questream("clusters", "pin", home, at).code == 0
+    assert questream("clusters", "unpin", home, at).code == 0
+    assert questream("clusters", "separate", home, other, at).code == 0
+    refused = questream("clusters", "merge", home, other, "--yes", at)
+    assert (refused.code, "were separated" in refused.err) == (ExitCode.FAILED, True)
+    mixed = questream("clusters", "merge", "c1", other, at)
+    assert (mixed.code, "one kind at a time" in mixed.err) == (ExitCode.USAGE, True)
+    assert questream("undo", "5", at).code == 0
+    questream("clusters", "label", home, "--label", "cards", at)
+    questream("clusters", "label", other, "--label", "money", at)
+    unsaid = questream("clusters", "merge", home, other, at)
+    assert (unsaid.code, "--keep says whose stay" in unsaid.err) == (ExitCode.FAILED, True)
+    merged = questream("clusters", "merge", home, other, "--keep", other, "--json", at).json
+    assert {one["label"] for one in merged["levels"]["after"].values()} == {"money", None}
+    assert questream("clusters", "history", other, "--json", at).json_lines[0]["kind"] == "merge"
+    assert intent_of("c7") == intent_of("c8")
+    questream("undo", str(merged["operation"]), at)
+    find_levels(store)
+    assert intent_of("c7") != intent_of("c8")

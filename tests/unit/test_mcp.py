@@ -100,6 +100,11 @@ def test_a_viewer_sees_its_namespace_without_texts_and_changes_nothing() -> None
         ("move_questions", {"question_ids": ["q1"], "target_id": "c2"}),
         ("split_cluster", {"cluster_id": "c1", "question_ids": ["q1"]}),
         ("label_level", {"level_id": "i1", "label": "parcel"}),
+        ("move_to_level", {"ids": ["c1"], "target_id": "i1"}),
+        ("merge_levels", {"level_id": "i1", "other_id": "i2"}),
+        ("separate_levels", {"level_id": "i1", "other_id": "i2"}),
+        ("pin_level", {"level_id": "i1"}),
+        ("unpin_level", {"level_id": "i1"}),
         ("represent_cluster", {"cluster_id": "c1", "question_id": "q1"}),
     ]
     for tool, arguments in calls:
@@ -155,6 +160,26 @@ def test_intents_are_listed_shown_and_named() -> None:
     assert inherited == {"label": "orders", "route": "mail"}
     model.call("undo_operation", namespace="shop", operation=done["operation"])
     assert model.call("show_level", namespace="shop", level_id="i1")["route"] is None
+
+
+def test_what_is_in_intents_is_decided() -> None:
+    store = store_with({"shop": TEXTS})
+    model = Model(store, OPERATOR)
+    one, other = Node(1, 1), Node(1, 2)
+    found = StoredLevels(Levels({leaf(1): one, leaf(2): one, leaf(3): other}, (3, 1)), 3)
+    assert store.write_levels("shop", store.store_epoch("shop") or "", found)
+    moved = model.call("move_to_level", namespace="shop", ids=["c2"], target_id="i2")
+    assert moved["levels"]["places"] == {"c2": {"before": "i1", "after": "i2"}}
+    model.call("pin_level", namespace="shop", level_id="i1")
+    assert model.call("cluster_history", namespace="shop", cluster_id="c1")["operations"][0]["after"]["c1"][
+        "kept_in"
+    ] == ["i1"]
+    model.call("unpin_level", namespace="shop", level_id="i1")
+    model.call("separate_levels", namespace="shop", level_id="i1", other_id="i2")
+    assert "were separated" in model.refusal("merge_levels", namespace="shop", level_id="i1", other_id="i2")
+    model.call("undo_operation", namespace="shop", operation=4)
+    model.call("merge_levels", namespace="shop", level_id="i1", other_id="i2")
+    assert model.call("show_level", namespace="shop", level_id="i2")["clusters"] == ["c1", "c2", "c3"]
 
 
 def test_an_id_that_comes_again_does_nothing_twice() -> None:

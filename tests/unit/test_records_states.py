@@ -205,6 +205,7 @@ def test_cluster_value_holds_the_published_fields() -> None:
             "operation": 3,
             "pinned": True,
             "separations": ["5f0c+", "17ab-"],
+            "ends": None,
             "muted": False,
             "resolved_size": None,
             "threshold": None,

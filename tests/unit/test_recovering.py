@@ -10,7 +10,7 @@ import pytest
 
 from questream.broker.port import Partition
 from questream.clustering.levels import leaf
-from questream.domain import ClusterState, LevelNamings, Operation
+from questream.domain import ClusterState, LevelsChange, Operation
 from questream.errors import (
     AnotherStore,
     ClusterTopicDamaged,
@@ -176,7 +176,7 @@ def test_where_no_operation_was_published_a_worker_compares_them() -> None:
 
 
 def naming(number: int, label: str) -> Operation:
-    change = LevelNamings({"i5": (None, None)}, {"i5": (label, None)})
+    change = LevelsChange({"i5": (None, None)}, {"i5": (label, None)})
     return Operation(f"op-{number}", number, "label", "ann", "", 5, {}, {}, levels=change)
 
 

@@ -300,3 +300,72 @@ def test_levels_are_read_once_for_each_version_and_clusters_that_came_since_are_
     assert store.write_levels("shop", store_epoch, store.levels("shop"))
     client.get("/n/shop/levels")
     assert store.read == before + 2
+
+
+DECIDE = "/api/v1/namespaces/shop/operations/levels"
+
+
+def test_an_operator_decides_what_is_in_an_intent(shop: MemoryStore, tmp_path: Path) -> None:
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}, "otto": {"shop": "operator"}})
+    client = client_of(shop, settings, peer="10.0.0.1")
+    otto, moving = bearer(tokens["otto"]), {"op": "move", "ids": ["c3"], "target_id": "i1", "id": "mine"}
+    assert client.post(DECIDE, json=moving, headers=bearer(tokens["vera"])).status_code == 403
+    told = client.post(DECIDE, json={**moving, "dry_run": True}, headers=otto).json()
+    assert (told["operation"], told["levels"]["places"]) == (None, {"c3": {"before": "i2", "after": "i1"}})
+    for _ in range(2):
+        done = client.post(DECIDE, json=moving, headers=otto).json()
+        assert (done["operation"], done["kind"], done["after"]["c3"]["kept_in"]) == (1, "move", ["i1"])
+    assert client.get("/api/v1/namespaces/shop/clusters/c3", headers=otto).json()["path"] == ["t1", "i1", "c3"]
+    for op, more in (
+        ("pin", {"level_id": "i1"}),
+        ("unpin", {"level_id": "i1"}),
+        ("separate", {"level_id": "i1", "other_id": "i2"}),
+    ):
+        answer = client.post(DECIDE, json={"op": op, **more}, headers=otto)
+        assert (answer.status_code, answer.json()["kind"]) == (200, op), answer.text
+    for wrong, status in (
+        ({**moving, "op": "pin", "level_id": "i1"}, 422),
+        ({"op": "pin", "level_id": "i1", "id": "mine"}, 409),
+        ({"op": "merge", "level_id": "i1", "other_id": "i2"}, 409),
+        ({"op": "move", "ids": ["c77"], "target_id": "i1"}, 404),
+        ({"op": "move", "ids": ["c1"], "target_id": "t1"}, 409),
+    ):
+        answer = client.post(DECIDE, json=wrong, headers=otto)
+        assert answer.status_code == status, answer.text
+
+
+def test_intents_that_are_named_differently_are_merged_where_that_is_said(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    decisions = Decisions(shop, "shop", By("ann"))
+    decisions.commit(decisions.label_level("i1", "Delivery", None))
+    decisions.commit(decisions.label_level("i2", "Payment", None))
+    merging = {"op": "merge", "level_id": "i1", "other_id": "i2"}
+    assert client.post(DECIDE, json=merging).status_code == 409
+    done = client.post(DECIDE, json={**merging, "keep": "i2"}).json()
+    assert {name: one["label"] for name, one in done["levels"]["after"].items()} == {"i1": "Payment", "i2": None}
+
+
+def test_the_page_of_an_intent_previews_what_people_decide_of_it(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    assert "Decide what is in it" in client.get("/n/shop/levels/i1").text
+    assert "Move to intent" in client.get("/n/shop/clusters/c3").text
+    decide = "/n/shop/decide/levels"
+
+    def do(**asked: str) -> Any:
+        form = {"form_token": client.cookies["questream_form"], "id": "-".join(asked.values()), "reason": "read it"}
+        return client.post(decide, params=asked, data=form)
+
+    shown = client.get(decide, params={"op": "move", "ids": "c3 c4", "target_id": "i1"}).text
+    assert "Move c3, c4 to i1" in shown
+    assert "read it" not in shown
+    assert shop.operations("shop", 9) == []
+    answer = do(op="move", ids="c3", target_id="i1")
+    assert "It is decided. This is operation 1." in client.get(answer.headers["location"]).text
+    assert do(op="move", ids="c3", target_id="own", keep=" ").status_code == 303
+    do(op="pin", level_id="i1")
+    client.get(decide, params={"op": "separate", "level_id": "i1", "other_id": "i2"})
+    do(op="separate", level_id="i1", other_id="i2", target_id="", keep="")
+    done = shop.operations("shop", 9)
+    assert [one.kind for one in done] == ["separate", "pin", "move", "move"]
+    assert {one.reason for one in done} == {"read it"}
+    assert client.get(decide, params={"op": "merge", "level_id": "i1", "other_id": "x"}).status_code == 422

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, is_level, number_of
 from questream.cli.decisions import (
     LOOKED_AT,
     ActorOption,
@@ -18,6 +18,7 @@ from questream.cli.decisions import (
     LookedAtOption,
     ReasonOption,
     YesOption,
+    decide_as_asked,
     decide_in,
     print_decided,
     print_proposed,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["clusters"]
 
+# As `questream.operations.communities.OWN`, which no command imports before it runs.
+OWN = "own"
 QuestionsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="QUESTION...", help="Ids of questions, as their decisions have them.")
 ]
@@ -75,7 +78,12 @@ def reject(
 @clusters.command("move")
 def move(
     questions: Annotated[
-        list[str], typer.Argument(metavar="QUESTION... CLUSTER", help="Ids of questions, then where they belong.")
+        list[str],
+        typer.Argument(
+            metavar="QUESTION... CLUSTER",
+            help="Ids of questions, then their cluster; or ids of clusters, then their intent; or of intents, then"
+            " their topic. `own`: an intent or a topic of their own.",
+        ),
     ],
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -92,10 +100,17 @@ def move(
 ) -> None:
     """Say that questions belong to another cluster: what is near them goes there from then on.
 
+    Clusters that are moved to an intent, and intents to a topic, stay there.
+
     Example: questream clusters move q-4711 q-4712 c42
     """
     del yes
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
+    if questions[-1] == OWN or is_level(questions[-1]):
+        if len(questions) < 2 or text or cluster:
+            raise typer.BadParameter("name what is moved, clusters or intents, and then where to")
+        decide_as_asked(asked, lambda by: by.move_nodes(questions[:-1], questions[-1]))
+        return
     target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
     _decide(asked, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
 

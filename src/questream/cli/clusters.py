@@ -32,6 +32,9 @@ NamespaceOption = Annotated[
     str | None, typer.Option(help="Namespace of the clusters; default: clusters.namespace of the settings.")
 ]
 ClusterArgument = Annotated[str, typer.Argument(metavar="CLUSTER", help="A cluster id, such as c17.")]
+AnyLevelArgument = Annotated[
+    str, typer.Argument(metavar="CLUSTER", help="Id of a cluster, an intent or a topic: c17, i5, t2.")
+]
 
 
 class ExportFormat(StrEnum):
@@ -207,6 +210,14 @@ def export(
 def is_level(name: str) -> bool:
     """Whether an id is that of an intent or a topic, as far as its letter tells."""
     return name[:1] in ("i", "t")
+
+
+def are_levels(*names: str) -> bool:
+    """Whether ids are those of intents and topics, not of clusters. Raises typer.BadParameter for some of both."""
+    kinds = {is_level(name) for name in names}
+    if len(kinds) > 1:
+        raise typer.BadParameter("name clusters, or intents, or topics: one kind at a time")
+    return kinds == {True}
 
 
 def number_of(cluster: str) -> int:

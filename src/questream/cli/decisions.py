@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, is_level, number_of
+from questream.cli.clusters import AnyLevelArgument, NamespaceOption, are_levels, clusters, is_level, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
@@ -139,8 +139,8 @@ def _label_from(path: Path, asked: Asked, yes: bool) -> None:
 
 @clusters.command("separate")
 def separate(
-    cluster: ClusterArgument,
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means something else.")],
+    cluster: AnyLevelArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The one that means something else.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
@@ -153,11 +153,16 @@ def separate(
 ) -> None:
     """Say that two clusters are different: they never merge, nor does what they become.
 
+    Of two intents or topics: they are never one, and what is in each stays there.
+
     Example: questream clusters separate c17 c42 --reason "on and off"
     """
     del yes
-    one, another = number_of(cluster), number_of(other)
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+    if are_levels(cluster, other):
+        decide_as_asked(asked, lambda by: by.separate_levels(cluster, other))
+        return
+    one, another = number_of(cluster), number_of(other)
     decide_as_asked(asked, lambda by: by.separate(one, another))
 
 
@@ -347,6 +352,8 @@ def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: M
         for name, naming in namings.after.items():
             before = Ruling(*namings.before[name])
             print_line(f"{what}: {name}: {_ruling(before)} -> {_ruling(Ruling(*naming))}")
+        for name, (was, now) in namings.places.items():
+            print_line(f"{what}: {name}: in {was or 'none'} -> in {now or 'none'}")
     if found.rules is not None:
         print_line(f"{what}: rules {_rules(found.rules.before)} -> {_rules(found.rules.after)}")
 
@@ -365,6 +372,7 @@ def _ruling(ruling: Ruling) -> str:
     told += "" if ruling.represented_by is None else ", represented by a chosen question"
     told += "" if ruling.threshold is None else f", threshold {ruling.threshold:g}"
     told += "" if ruling.resolved_size is None else f", resolved at {ruling.resolved_size:,} questions"
-    for count, what in ((len(ruling.separations), "separation"), (len(ruling.exemplars), "exemplar")):
+    told += "".join(f", kept in {community}" for community in ruling.kept_in)
+    for count, what in ((len(ruling.ends_of_clusters), "separation"), (len(ruling.exemplars), "exemplar")):
         told += f", {count} {what}{'s' * (count != 1)}" if count else ""
     return told

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, number_of
+from questream.cli.clusters import AnyLevelArgument, ClusterArgument, NamespaceOption, are_levels, clusters, number_of
 from questream.cli.decisions import (
     LOOKED_AT,
     ActorOption,
@@ -15,6 +15,7 @@ from questream.cli.decisions import (
     IdOption,
     LookedAtOption,
     ReasonOption,
+    decide_as_asked,
     decide_parting,
     print_proposed,
 )
@@ -33,8 +34,8 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Drop the smaller o
 
 @clusters.command("merge")
 def merge(
-    cluster: ClusterArgument,
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="The cluster that means the same.")],
+    cluster: AnyLevelArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The one that means the same.")],
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
@@ -50,11 +51,15 @@ def merge(
     """Merge two clusters, whatever their similarity; the named, else the larger one's id survives.
 
     Where both have a label or a route and these differ, one decision goes: --keep says whose stays, else the smaller
-    one's is named and dropped when you agree; without a terminal only with --yes.
+    one's is named and dropped when you agree; without a terminal only with --yes. The same of two intents or topics,
+    which stay one.
 
     Example: questream clusters merge c17 c42 --reason "the same question"
     """
     asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
+    if are_levels(cluster, other, *([] if keep is None else [keep])):
+        _merge_levels(asked, cluster, other, keep, yes)
+        return
     merge_as_asked(asked, number_of(cluster), number_of(other), None if keep is None else number_of(keep), yes)
 
 
@@ -113,5 +118,25 @@ def merge_as_asked(asked: Asked, one: int, other: int, keep: int | None, yes: bo
         print_line(f"operation {done.number}: c{loser} is c{survivor} now, {size:,} questions")
 
 
+def _merge_levels(asked: Asked, one: str, other: str, keep: str | None, yes: bool) -> None:
+    from questream.domain import Naming
+    from questream.errors import NamingsDiffer
+
+    def may_drop(survivor: str, loser: str, lost: Naming) -> bool:
+        remark(f"{loser} loses {_named(*lost)}")
+        return yes or asked.dry_run or agrees(f"Merge {loser} into {survivor}?")
+
+    try:
+        decide_as_asked(asked, lambda by: by.merge_levels(one, other, may_drop, keep=keep))
+    except NamingsDiffer as error:
+        raise QuestreamError(
+            f"{error}: nothing was merged", "--yes drops the smaller one's, --keep says whose stay"
+        ) from None
+
+
 def _naming(state: ClusterState) -> str:
-    return f"label {printable(state.label or '-')}, route {printable(state.route or '-')}"
+    return _named(state.label, state.route)
+
+
+def _named(label: str | None, route: str | None) -> str:
+    return f"label {printable(label or '-')}, route {printable(route or '-')}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from questream.cli.binding import clusters
-from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
+from questream.cli.clusters import AnyLevelArgument, ClusterArgument, NamespaceOption, is_level, number_of
 from questream.cli.decisions import (
     ActorOption,
     Asked,
@@ -50,15 +50,40 @@ def _add(name: str, help_: str, propose: Callable[[Decisions, int], Propose]) ->
         decide_as_asked(asked, lambda by: propose(by, number))
 
 
-_add(
+def _add_of_any_level(name: str, help_: str, propose: Callable[[Decisions, str], Propose]) -> None:
+    """As `_add`, of a cluster, an intent or a topic."""
+
+    @clusters.command(name, help=help_)
+    def decide(
+        cluster: AnyLevelArgument,
+        config: ConfigOption = None,
+        set_: SetOption = None,
+        namespace: NamespaceOption = None,
+        actor: ActorOption = None,
+        reason: ReasonOption = "",
+        id_: IdOption = None,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        del yes
+        if not is_level(cluster):
+            number_of(cluster)
+        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
+        decide_as_asked(asked, lambda by: propose(by, cluster))
+
+
+_add_of_any_level(
     "pin",
-    'Let a cluster never merge automatically.\n\nExample: questream clusters pin c17 --reason "reviewed"',
-    lambda by, number: by.pin(number),
+    "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.\n\n"
+    'Example: questream clusters pin c17 --reason "reviewed"',
+    lambda by, name: by.pin_level(name) if is_level(name) else by.pin(number_of(name)),
 )
-_add(
+_add_of_any_level(
     "unpin",
-    "Let a pinned cluster merge automatically again.\n\nExample: questream clusters unpin c17",
-    lambda by, number: by.unpin(number),
+    "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.\n\n"
+    "Example: questream clusters unpin c17",
+    lambda by, name: by.unpin_level(name) if is_level(name) else by.unpin(number_of(name)),
 )
 _add(
     "mute",

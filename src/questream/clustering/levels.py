@@ -12,8 +12,8 @@ leaves. They are computed over centroids, from time to time, each run beginning 
 
 What has no ties, or none that hold, stands alone: it is its own intent, its own topic, without a row anywhere.
 
-What people keep in a community stays there, and is one node to Leiden, with the ties that its parts have to others. Two
-such are never in one community: where Leiden joins them, each of the others goes with the one that it is tied to more.
+What people keep in a community stays there, and has no ties to what they keep in another. Where Leiden joins two such,
+each other node goes with the one that it is tied to more; what it finds of one such in several places is one.
 """
 
 from __future__ import annotations
@@ -276,8 +276,7 @@ def _voted(
 class _Level:
     """One level's nodes (n) with their ties; the former community of each, and the one it is kept in: 0 for none.
 
-    Nodes that are kept in one community are one row of what Leiden sees, without their ties to each other and to those
-    that are kept in another.
+    Nodes that are kept in two communities have no tie to each other.
     """
 
     def __init__(
@@ -289,15 +288,13 @@ class _Level:
         resolution: float,
         rules: LevelRules,
     ) -> None:
-        _, first_kept, community = np.unique(kept_in, return_index=True, return_inverse=True)
-        leading = np.where(kept_in > 0, first_kept[community.ravel()], np.arange(len(unit)))
-        first, row_of = np.unique(leading, return_inverse=True)
-        self._row_of = row_of.ravel()
-        self._former = former[first]
-        self._is_kept = kept_in[first] > 0
+        self._former = former
+        self._kept_in = kept_in
         self._inertia = rules.inertia
-        self._count = len(first)
-        self._one, self._other, self._weights = self._joined(*_ties(unit, sizes, rules))
+        self._count = len(unit)
+        one, other, weights = _ties(unit, sizes, rules)
+        ties = (kept_in[one] == kept_in[other]) | (kept_in[one] == 0) | (kept_in[other] == 0)
+        self._one, self._other, self._weights = one[ties], other[ties], weights[ties]
         self._strengths: Floats = np.zeros(self._count)
         for rows in (self._one, self._other):
             self._strengths += np.bincount(rows, self._weights, self._count)
@@ -306,36 +303,35 @@ class _Level:
 
     def communities(self) -> Numbers:
         """The community (n,) of each node: the number of a former one, or another above all those."""
-        found = self._parted(self._leiden()) if len(self._weights) else np.arange(self._count)
-        weights = np.where(self._is_kept, np.inf, self._strengths)
-        return self._calmed(_after_former(found, self._former, weights))[self._row_of]
-
-    def _joined(self, one: Numbers, other: Numbers, weights: Floats) -> tuple[Numbers, Numbers, Floats]:
-        """The ties of nodes as those of rows."""
-        ends = np.stack([self._row_of[one], self._row_of[other]])
-        counts = (ends[0] != ends[1]) & ~(self._is_kept[ends[0]] & self._is_kept[ends[1]])
-        pairs, pair = np.unique(np.sort(ends[:, counts], axis=0), axis=1, return_inverse=True)
-        joined: Floats = np.bincount(pair.ravel(), weights[counts], pairs.shape[1])
-        return pairs[0], pairs[1], joined
+        found = self._united(self._parted(self._leiden())) if len(self._weights) else np.arange(self._count)
+        named = _after_former(found, self._former, self._strengths)
+        return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
 
     def _parted(self, found: Numbers) -> Numbers:
-        """Communities with several rows that people keep apart: each row goes where its strongest ties lead."""
-        kept = np.flatnonzero(self._is_kept)
-        communities, counts = np.unique(found[kept], return_counts=True)
+        """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
+        kept = np.flatnonzero(self._kept_in)
+        pairs = np.unique(np.stack([found[kept], self._kept_in[kept]]), axis=1)
+        communities, counts = np.unique(pairs[0], return_counts=True)
         crowded = np.isin(found, communities[counts > 1])
         if not crowded.any():
             return found
-        parted = found.copy()
-        parted[crowded] = -1
+        parted = np.where(crowded, -1, found)
         ties: dict[int, list[tuple[int, float]]] = {}
-        within = (found[self._one] == found[self._other]) & crowded[self._one]
-        for one, other, weight in zip(
-            *(end[within].tolist() for end in (self._one, self._other, self._weights)), strict=True
-        ):
+        within = crowded[self._one] & (found[self._one] == found[self._other])
+        ends = (end[within].tolist() for end in (self._one, self._other, self._weights))
+        for one, other, weight in zip(*ends, strict=True):
             ties.setdefault(one, []).append((other, weight))
             ties.setdefault(other, []).append((one, weight))
         fresh = int(found.max()) + 1
-        waiting = [(-np.inf, row, fresh + at) for at, row in enumerate(kept[crowded[kept]].tolist())]
+        of = {pair: fresh + at for at, pair in enumerate(zip(*pairs.tolist(), strict=True))}
+        seeds = kept[crowded[kept]]
+        waiting = [
+            (-np.inf, row, of[community, into])
+            for row, community, into in zip(
+                *(part.tolist() for part in (seeds, found[seeds], self._kept_in[seeds])), strict=True
+            )
+        ]
+        heapq.heapify(waiting)
         while waiting:
             _, row, community = heapq.heappop(waiting)
             if parted[row] < 0:
@@ -343,6 +339,17 @@ class _Level:
                 for other, weight in ties.get(row, ()):
                     heapq.heappush(waiting, (-weight, other, community))
         return parted
+
+    def _united(self, found: Numbers) -> Numbers:
+        """Communities of which people keep most in one and the same are one."""
+        _, part = np.unique(found, return_inverse=True)
+        part = part.ravel()
+        kept = np.bincount(part, self._strengths * (self._kept_in > 0))
+        is_of_kept = (2 * kept > np.bincount(part, self._strengths))[part]
+        into = np.zeros(int(part.max(initial=0)) + 1, np.int64)
+        # Of those that people keep something in there is one in each by now.
+        into[part[self._kept_in > 0]] = self._kept_in[self._kept_in > 0]
+        return np.where(is_of_kept, int(found.max(initial=0)) + into[part], found)
 
     def _leiden(self) -> Numbers:
         from graspologic_native import leiden  # for those alone who group

@@ -53,12 +53,13 @@ class Merge:
         return replace(self, survivor=survivor, loser=loser)
 
 
-def precedence(naming: Naming, size: int, cluster_id: int) -> tuple[bool, int, int]:
+def precedence(naming: Naming, size: int, cluster_id: int, kept_in: Sequence[str] = ()) -> tuple[bool, bool, int, int]:
     """Of two clusters that merge, the one with the lesser survives: the named, else the larger, else the older.
 
-    It is the id that most people have seen.
+    It is the id that most people have seen. One that is kept in an intent goes before them all: there is what it
+    becomes.
     """
-    return naming == UNNAMED, -size, cluster_id
+    return not kept_in, naming == UNNAMED, -size, cluster_id
 
 
 def merged_naming(survivor: Naming, loser: Naming, dropped: Naming | None) -> Naming | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from questream.clustering.levels import Levels, Node, parse_node
-from questream.domain import LevelNamings, Naming
+from questream.clustering.levels import Levels, Node, leaf, parse_node
+from questream.domain import LevelsChange, Naming
 
 # Of one namespace; an operation that would name more is refused.
 MOST_NAMED = 10_000
@@ -65,12 +65,44 @@ class StoredLevels:
         named = {node: self.named[node] for node in path[1:] if node in self.named and node.level}
         return Within(path, self.naming(path), named)
 
-    def renamed(self, change: LevelNamings, operation: int) -> StoredLevels:
+    def knows(self, cluster_id: int) -> bool:
+        """Whether they say where a cluster is; one that is new since is where those nearest to it are."""
+        return cluster_id <= self.opened or leaf(cluster_id) in self.levels.parents
+
+    def changed(self, change: LevelsChange, operation: int) -> StoredLevels:
         """The levels after an operation; what ended since stands for what it became."""
+        placed = self._placed(change.places) if change.places else self
         after = {parse_node(name): naming for name, naming in change.after.items()}
-        became = self.became(after)
-        named = {**self.named, **{into: after[node] for node, into in became.items() if into is not None}}
-        return replace(self, named={node: one for node, one in named.items() if any(one)}, operation=operation)
+        became = placed.became(after)
+        named = {node: one for node, one in placed.named.items() if node not in after}
+        # What stands has the last word of its name.
+        for node in sorted(after, key=lambda node: became[node] == node):
+            into = became[node]
+            if into is not None and (into == node or any(after[node])):
+                named[into] = after[node]
+        return replace(placed, named={node: one for node, one in named.items() if any(one)}, operation=operation)
+
+    def _placed(self, places: Mapping[str, tuple[str | None, str | None]]) -> StoredLevels:
+        """The levels once nodes are where people put them; communities of which nothing is left have ended."""
+        parents = dict(self.levels.parents)
+        for name, (_, into) in places.items():
+            parents.pop(parse_node(name), None)
+            if into is not None:
+                parents[parse_node(name)] = parse_node(into)
+        while empty := [node for node in parents if node.level and node not in set(parents.values())]:
+            for node in empty:
+                del parents[node]
+        standing = set(parents.values())
+        ended = {node: into for node, into in self.ended.items() if node not in standing}
+        for community, within in sorted(self.levels.children().items()):
+            if community not in standing:
+                went = ended.get(within[0]) or within[0]
+                ended[community] = parents.get(went, went)
+        next_numbers = tuple(
+            max([following, *(node.number + 1 for node in standing if node.level == level)])
+            for level, following in enumerate(self.levels.next_numbers, start=1)
+        )
+        return replace(self, levels=Levels(parents, next_numbers), ended=ended)
 
     def _now(self, node: Node, standing: Container[Node]) -> Node | None:
         seen: set[Node] = set()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from questream.clustering.levels import Leaves, LevelRules, Levels, Node, Regrouped, leaf, leaves_of, place, regroup
+from questream.clustering.levels import (
+    Leaves,
+    LevelRules,
+    Levels,
+    Node,
+    Regrouped,
+    leaf,
+    leaves_of,
+    parse_node,
+    place,
+    regroup,
+)
 from questream.clustering.mirror import Mirror
 from questream.clustering.stored_levels import inherited
-from questream.domain import Naming
+from questream.domain import ClusterState, Naming
 from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
 
 # A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
@@ -19,21 +31,27 @@ _PLACED_AT_ONCE = 512
 
 
 def is_due(mark: LevelsMark) -> bool:
-    """Whether so many clusters were opened since the last run that the levels should be found anew."""
-    return mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
+    """Whether the levels should be found anew: so many clusters were opened since the last run, or what people decided
+    of levels may not be heeded in these."""
+    return not mark.heeding or mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
 
 
 def find_anew(
-    mirror: Mirror, sizes: Mapping[int, int], stored: StoredLevels, rules: LevelRules
+    mirror: Mirror,
+    sizes: Mapping[int, int],
+    stored: StoredLevels,
+    rules: LevelRules,
+    kept: Mapping[Node, Node] = MappingProxyType({}),
 ) -> tuple[StoredLevels, float]:
     """The levels of a mirror, beginning with where each cluster stands, to be written in the place of the stored ones.
 
-    `sizes` are the questions of each cluster. Returns beside them the share of the questions whose intent or topic has
-    another id than before; those of clusters that are new since the last run are left out.
+    `sizes` are the questions of each cluster, `kept` says where people keep what (`kept_nodes`). Returns beside them
+    the share of the questions whose intent or topic has another id than before; those of clusters that are new since
+    the last run are left out.
     """
     leaves = leaves_of(mirror, sizes)
     # Decisions have named where new clusters are: these stay there as others do, but for a clear gain.
-    found = regroup(leaves, standing(mirror, stored, rules), rules)
+    found = regroup(leaves, standing(mirror, stored, rules), rules, kept)
     written = replace(
         stored, levels=found.levels, opened=mirror.next_id - 1, ended=_ended(stored.ended, found, ENDED_KEPT)
     )
@@ -41,12 +59,24 @@ def find_anew(
     return written, _changed_share(leaves, stored, found.levels)
 
 
+def kept_nodes(states: Iterable[ClusterState]) -> dict[Node, Node]:
+    """Where people keep what: of clusters the intent, of intents the topic. Of two that one is kept in, the last."""
+    kept: dict[Node, Node] = {}
+    for state in states:
+        above = {node.level: node for node in map(parse_node, state.ruling.kept_in)}
+        node = leaf(state.cluster_id)
+        for level in sorted(above):
+            kept[node] = above[level]
+            node = above[level]
+    return kept
+
+
 def standing(mirror: Mirror, stored: StoredLevels, rules: LevelRules) -> Levels:
     """The levels as stored, with each cluster that is new since where the clusters nearest to it are."""
     levels = stored.levels
     if not levels.parents:
         return levels
-    new = sorted(int(number) for number in mirror.ids if number > stored.opened)
+    new = sorted(int(number) for number in mirror.ids if not stored.knows(int(number)))
     for start in range(0, len(new), _PLACED_AT_ONCE):
         placed = place(mirror, levels, rules, new[start : start + _PLACED_AT_ONCE])
         levels = replace(levels, parents={**levels.parents, **{leaf(i): into for i, into in placed.items()}})
@@ -57,6 +87,9 @@ def _ended(former: Mapping[Node, Node | None], found: Regrouped, most: int) -> d
     """The last `most` communities that ended, each with where its questions are by now."""
     ended = {node: found.ended.get(into, into) if into is not None else None for node, into in former.items()}
     ended.update(found.ended)
+    # What people keep something in stands again.
+    for node in set(found.levels.parents.values()) & ended.keys():
+        del ended[node]
     return dict(list(ended.items())[-most:])
 
 

@@ -65,7 +65,7 @@ def clusters_within(
     """
     if not stored.version:
         return {}
-    new = sorted(i for i in cluster_ids if i > stored.opened and i in mirror.row_of)
+    new = sorted(i for i in cluster_ids if not stored.knows(i) and i in mirror.row_of)
     placed = place(mirror, stored.levels, rules, new)
     paths = {i: _path(stored, placed, i) for i in cluster_ids}
     return {i: stored.within(path) for i, path in paths.items() if path is not None}
@@ -110,7 +110,7 @@ class Paths:
         self._placed[namespace] = (stored, placed)
         clusters = {row.cluster_id for row in rows if row.cluster_id is not None}
         opened = {row.cluster_id: at for at, row in enumerate(rows) if row.created and row.cluster_id is not None}
-        self._place(mirror, stored.levels, placed, {i for i in clusters if i > stored.opened})
+        self._place(mirror, stored.levels, placed, {i for i in clusters if not stored.knows(i)})
         # Of this plan alone: another may open other clusters under these numbers.
         here = {i: into for i, into in placed.items() if i not in opened}
         if opened:
@@ -144,7 +144,7 @@ def _path(
     stored: StoredLevels, placed: Mapping[int, Node | None] | Mapping[int, Node], cluster_id: int
 ) -> tuple[Node, ...] | None:
     """The cluster, its intent and its topic."""
-    if cluster_id <= stored.opened:
+    if stored.knows(cluster_id):
         return stored.levels.path(cluster_id)
     parent = placed.get(cluster_id)
     if parent is None:

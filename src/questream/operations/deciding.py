@@ -28,6 +28,7 @@ from questream.domain import (
 )
 from questream.errors import Contended, OperationRefused
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
+from questream.operations.communities import Communities, MayDropNaming, OnLevels, keep_both
 from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
 from questream.operations.levels import named
 from questream.operations.levels import taken_back as levels_taken_back
@@ -129,6 +130,31 @@ class Decisions:
         """The cluster may merge automatically again."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
+
+    def move_nodes(self, names: Sequence[str], target: str) -> Propose:
+        """Clusters (c17) belong to an intent (i5), or intents to a topic (t2): to one of their own where it is `own`.
+
+        This and what follows raise as `Communities` does.
+        """
+        return self._on_levels("move", lambda communities: communities.moved(names, target))
+
+    def merge_levels(
+        self, one: str, other: str, may_drop: MayDropNaming = keep_both, *, keep: str | None = None
+    ) -> Propose:
+        """Two intents, or two topics, are one, and what is in both stays there."""
+        return self._on_levels("merge", lambda communities: communities.merged(one, other, may_drop, keep))
+
+    def separate_levels(self, one: str, other: str) -> Propose:
+        """Two intents, or two topics, are different: they are never one, nor do their clusters change sides."""
+        return self._on_levels("separate", lambda communities: communities.separated(one, other))
+
+    def pin_level(self, name: str) -> Propose:
+        """What is in an intent or a topic stays there; what is near to it may join it."""
+        return self._on_levels("pin", lambda communities: communities.pinned(name))
+
+    def unpin_level(self, name: str) -> Propose:
+        """What is in an intent or a topic may be found elsewhere again."""
+        return self._on_levels("unpin", lambda communities: communities.unpinned(name))
 
     def mute(self, cluster_id: int) -> Propose:
         """The cluster raises no events."""
@@ -346,8 +372,8 @@ class Decisions:
             if again is not None:
                 return replace(again, undoes=number)
             changes = {
-                cluster_id: taking_back(undone, undone.before[cluster_id], after)
-                for cluster_id, after in undone.after.items()
+                cluster_id: taking_back(undone, undone.before[cluster_id], undone.after[cluster_id])
+                for cluster_id in (undone.after if undone.levels is None else self._there(undone.after))
             }
             rules = undone.rules and _rules_taken_back(undone, undone.rules, self._store.rules(self._namespace))
             corrections = taken_back(undone, self._corrected(), self._live) if undone.corrections else ()
@@ -417,6 +443,29 @@ class Decisions:
                     )
                 return operation
         raise Contended("the clusters kept moving", "try again")
+
+    def _on_levels(self, kind: OperationKind, decide: Callable[[Communities], OnLevels]) -> Propose:
+        id_ = self._new_id()
+
+        def propose() -> ProposedOperation:
+            if self._by.id and any(
+                known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT)
+            ):
+                # Said again: the store answers what it did.
+                return self._proposal(id_, kind, {})
+            found = decide(Communities(self._store, self._namespace))
+            by = self._by
+            return ProposedOperation(id_, kind, by.actor, by.reason, found.before, found.after, levels=found.levels)
+
+        return propose
+
+    def _there(self, cluster_ids: Iterable[int]) -> list[int]:
+        """Of clusters that are one by now the first, of those that are gone none."""
+        found: dict[int, int] = {}
+        for cluster_id in cluster_ids:
+            with suppress(KeyError):
+                found.setdefault(self._live(cluster_id), cluster_id)
+        return list(found.values())
 
     def _unasked(self, undone: Operation, proposed: ProposedOperation) -> frozenset[int]:
         """The clusters that an operation opened and that nothing rules any more, as far as they are of no question."""

@@ -1,4 +1,4 @@
-"""Labels and routes of intents and topics: what lies within has them, as far as it has none of its own."""
+"""Intents and topics by name: their labels and routes, which what lies within has too, and how a change is undone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from questream.clustering.levels import LEVEL_NAMES, Node, parse_node
 from questream.clustering.stored_levels import MOST_NAMED, StoredLevels
-from questream.domain import LevelNamings, Naming
+from questream.domain import LevelsChange, Naming
 from questream.errors import OperationRefused
-from questream.store.protocol import ProposedNamings
+from questream.store.protocol import ProposedLevels
 
 _UNNAMED: Naming = (None, None)
 
@@ -27,7 +27,7 @@ def live_community(standing: StoredLevels, name: str) -> Node:
     return now
 
 
-def named(standing: StoredLevels, name: str, label: str | None, route: str | None) -> ProposedNamings:
+def named(standing: StoredLevels, name: str, label: str | None, route: str | None) -> ProposedLevels:
     """An intent or topic gets a label, a route or both; None leaves one as it is, "" removes it.
 
     Raises as `live_community`, and OperationRefused where too many have one.
@@ -38,8 +38,8 @@ def named(standing: StoredLevels, name: str, label: str | None, route: str | Non
         before[0] if label is None else label or None,
         before[1] if route is None else route or None,
     )
-    proposed = ProposedNamings(standing, LevelNamings({str(node): before}, {str(node): after}))
-    if len(proposed.renamed(0).named) > max(MOST_NAMED, len(standing.named)):
+    proposed = ProposedLevels(standing, LevelsChange({str(node): before}, {str(node): after}))
+    if len(proposed.changed(0).named) > max(MOST_NAMED, len(standing.named)):
         raise OperationRefused(
             f"{MOST_NAMED:,} intents and topics have a label or a route, which is the most there may be",
             "remove one that is not needed",
@@ -47,15 +47,30 @@ def named(standing: StoredLevels, name: str, label: str | None, route: str | Non
     return proposed
 
 
-def taken_back(standing: StoredLevels, change: LevelNamings, require: Callable[[bool], None]) -> ProposedNamings:
-    """The change from what an operation made of names to what they were; `require` refuses where one is another now."""
+def taken_back(standing: StoredLevels, change: LevelsChange, require: Callable[[bool], None]) -> ProposedLevels:
+    """The change from what an operation made of intents and topics to what they were.
+
+    What it moved goes back as far as it is where it was put. `require` refuses where a name is another now.
+    """
+    places = _places_taken_back(standing, change)
+    placed = standing.changed(LevelsChange({}, {}, places), standing.operation)
     before: dict[str, Naming] = {}
     after: dict[str, Naming] = {}
     nodes = {parse_node(name): name for name in change.after}
-    for node, now in standing.became(nodes).items():
+    for node, now in placed.became(nodes).items():
         name = nodes[node]
-        stands = _UNNAMED if now is None else standing.named.get(now, _UNNAMED)
-        require(stands == change.after[name])
+        stands = _UNNAMED if now is None else placed.named.get(now, _UNNAMED)
+        is_changed = change.before[name] != change.after[name]
+        require(stands == change.after[name] or not is_changed)
         if now is not None:
-            before[str(now)], after[str(now)] = stands, change.before[name]
-    return ProposedNamings(standing, LevelNamings(before, after))
+            before[str(now)], after[str(now)] = stands, change.before[name] if is_changed else stands
+    return ProposedLevels(standing, LevelsChange(before, after, places))
+
+
+def _places_taken_back(standing: StoredLevels, change: LevelsChange) -> dict[str, tuple[str | None, str | None]]:
+    back: dict[str, tuple[str | None, str | None]] = {}
+    for name, (before, after) in change.places.items():
+        into = standing.levels.parents.get(parse_node(name))
+        if after == (None if into is None else str(into)):
+            back[name] = after, before
+    return back

@@ -47,14 +47,15 @@ class OperatorsMerge:
         dropped, OperationRefused if people separated the two.
         """
         states = [live_cluster(self.store, self.namespace, cluster_id) for cluster_id in (self.one, self.other)]
-        survivor, loser = sorted(states, key=_precedence)
+        survivor, loser = sorted(states, key=precedence_of)
         if survivor.cluster_id == loser.cluster_id:
             raise ValueError("the two are one cluster already")
         kept, lost = self._forgiving(survivor.ruling), self._forgiving(loser.ruling)
         if kept.is_separate_from(lost):
             raise OperationRefused(
-                f"{format_cluster_id(survivor.cluster_id)} and {format_cluster_id(loser.cluster_id)} were separated",
-                "undo that first: `questream clusters history` has its number",
+                f"{format_cluster_id(survivor.cluster_id)} and {format_cluster_id(loser.cluster_id)} were separated,"
+                " or are kept in two intents or topics",
+                "undo that first, `questream clusters history` has its number, or move one to the other's intent",
             )
         label, route = self._naming(survivor, loser)
         after = replace(kept, label=label, route=route).with_constraints_of(lost)
@@ -96,5 +97,6 @@ def merge_of(survivor: ClusterState, loser: ClusterState) -> Merge:
     )
 
 
-def _precedence(state: ClusterState) -> tuple[bool, int, int]:
-    return precedence((state.label, state.route), state.size, state.cluster_id)
+def precedence_of(state: ClusterState) -> tuple[bool, bool, int, int]:
+    """By what a cluster survives a merge, the lesser first."""
+    return precedence((state.label, state.route), state.size, state.cluster_id, state.ruling.kept_in)

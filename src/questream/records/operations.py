@@ -10,7 +10,7 @@ import orjson
 
 from questream.domain import (
     DISMISSIBLE,
-    LevelNamings,
+    LevelsChange,
     Operation,
     OperationKind,
     RulesChange,
@@ -76,7 +76,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             survivor=_numbered(body.get("survivor")),
             parted=_numbered(body.get("parted")),
             rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
-            levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
+            levels=LevelsChange.of(body["levels"]) if body.get("levels") else None,
             corrections=tuple(map(read_correction, body.get("corrections") or ())),
         )
         return namespace, str(body["cluster_topic"]), operation
@@ -100,7 +100,8 @@ def _documents(rulings: Mapping[int, Ruling]) -> dict[str, dict[str, Any]]:
             "label": ruling.label,
             "route": ruling.route,
             "pinned": ruling.pinned,
-            "separations": ruling.separations,
+            "separations": ruling.ends_of_clusters,
+            "ends": ruling.separations if ruling.ends_of_levels else None,
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "threshold": ruling.threshold,
@@ -118,7 +119,7 @@ def _rulings(documents: Mapping[str, Mapping[str, Any]]) -> dict[int, Ruling]:
             label=one["label"],
             route=one["route"],
             pinned=bool(one["pinned"]),
-            separations=tuple(map(str, one["separations"])),
+            separations=tuple(map(str, one.get("ends") or one["separations"])),
             exemplars=read_exemplars(one.get("exemplars", [])),
             muted=bool(one.get("muted")),
             resolved_size=None if one.get("resolved_size") is None else int(one["resolved_size"]),

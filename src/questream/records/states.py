@@ -85,7 +85,8 @@ def encode_cluster_state(state: ClusterState) -> tuple[bytes, bytes | None]:
             "ruled": {
                 "operation": state.operation,
                 "pinned": state.pinned,
-                "separations": state.separations,
+                "separations": state.ruling.ends_of_clusters,
+                "ends": state.separations if state.ruling.ends_of_levels else None,
                 "muted": state.muted,
                 "resolved_size": state.resolved_size,
                 "threshold": state.threshold,
@@ -137,7 +138,7 @@ def decode_cluster_state(key: bytes, value: bytes | None) -> ClusterState:
             tuple(read.in_flight.absorbed),
         ),
         pinned=read.ruled.pinned,
-        separations=tuple(read.ruled.separations),
+        separations=tuple(read.ruled.separations if read.ruled.ends is None else read.ruled.ends),
         muted=read.ruled.muted,
         resolved_size=read.ruled.resolved_size,
         threshold=read.ruled.threshold,
@@ -263,6 +264,7 @@ class _Ruled(_Value):
     operation: _Count = 0
     pinned: bool = False
     separations: list[str] = []
+    ends: list[str] | None = None
     muted: bool = False
     resolved_size: _Count | None = None
     threshold: float | None = None

@@ -347,7 +347,7 @@ class StoreRecovery:
         # What was named since they were published, and is published as an operation.
         for operation in published.operations.ordered() if of_topic.version else ():
             if operation.levels is not None and operation.number > levels.operation:
-                levels = levels.renamed(operation.levels, operation.number)
+                levels = levels.changed(operation.levels, operation.number)
         if levels != of_topic:
             levels = replace(levels, version=of_topic.version + 1)
         if self._store.restore_levels(namespace, token, levels, of_topic.version):

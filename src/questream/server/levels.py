@@ -43,7 +43,7 @@ class StandingLevels:
         kept = self._current(namespace)
         if not kept.stored.version:
             return None
-        new = sorted(state.cluster_id for state in states if state.cluster_id > kept.stored.opened)
+        new = sorted(state.cluster_id for state in states if not kept.stored.knows(state.cluster_id))
         return Communities(kept.stored, states, self._with_new(namespace, kept, new))
 
     def stored(self, namespace: str) -> StoredLevels:
@@ -55,7 +55,7 @@ class StandingLevels:
         kept = self._current(namespace)
         if not kept.stored.version:
             return None
-        if cluster_id <= kept.stored.opened:
+        if kept.stored.knows(cluster_id):
             return kept.stored.within(kept.stored.levels.path(cluster_id))
         levels = self._with_new(namespace, kept, [cluster_id])
         return kept.stored.within(levels.path(cluster_id)) if leaf(cluster_id) in levels.parents else None

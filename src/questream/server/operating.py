@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Literal
 
-from questream.clustering.merging import precedence
 from questream.domain import ClusterState, Correction, Dismissible, Ruling, format_cluster_id
 from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
 from questream.operations.deciding import Propose
+from questream.operations.merging import precedence_of
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
@@ -261,9 +261,7 @@ class Operating:
         one, other = self._live(namespace, operation.cluster_id), self._live(namespace, operation.other_id)
         if one.cluster_id == other.cluster_id:
             raise Refused(HTTPStatus.CONFLICT, "the two are one cluster already")
-        return sorted(
-            (one, other), key=lambda state: precedence((state.label, state.route), state.size, state.cluster_id)
-        )
+        return sorted((one, other), key=precedence_of)
 
     def _require(self, namespace: str, operation: Operation, matches: str) -> None:
         state = self._live(namespace, operation.cluster_id)

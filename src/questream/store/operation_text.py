@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from questream.domain import DISMISSIBLE, Correction, LevelNamings, Operation, RulesChange, Ruling
-from questream.store.protocol import ProposedNamings, ProposedOperation, kept_rulings
+from questream.domain import DISMISSIBLE, Correction, LevelsChange, Operation, RulesChange, Ruling
+from questream.store.protocol import ProposedLevels, ProposedOperation, kept_rulings
 from questream.store.redis.codec import (
     exemplars_text,
     parse_exemplars,
@@ -24,7 +24,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
     before, after = kept_rulings(proposed.before, proposed.after), kept_rulings(proposed.after, proposed.before)
     if proposed.kind == "forget":
         before = {i: ruling.without_texts() for i, ruling in before.items()}
-    namings = proposed.levels.change if isinstance(proposed.levels, ProposedNamings) else proposed.levels
+    namings = proposed.levels.change if isinstance(proposed.levels, ProposedLevels) else proposed.levels
     return orjson.dumps(
         {
             "id": proposed.id,
@@ -61,7 +61,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         survivor=body.get("survivor"),
         rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
         parted=body.get("parted"),
-        levels=LevelNamings.of(body["levels"]) if body.get("levels") else None,
+        levels=LevelsChange.of(body["levels"]) if body.get("levels") else None,
         corrections=tuple(_correction(one) for one in body.get("corrections", ())),
     )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from questream.clustering.levels import LevelRules, load_libraries
-from questream.deciding.level_runs import find_anew, is_due
+from questream.deciding.level_runs import find_anew, is_due, kept_nodes
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.errors import QuestreamError
@@ -95,7 +95,11 @@ class LevelRuns:
             logger.debug("levels not looked at", extra={"reason": str(error)})
             return
         # Decisions name published levels alone: an id that is in one outlives the memory of the store.
-        published = {namespace: mark for namespace, mark in marks.items() if mark.published == mark.version}
+        published = {
+            namespace: mark
+            for namespace, mark in marks.items()
+            if mark.published == mark.version and (mark.heeding or self._is_too_large(namespace, mark))
+        }
         for namespace in self._snapshots.outdated(published):
             try:
                 levels = self._store.levels(namespace)
@@ -129,8 +133,9 @@ class LevelRuns:
     def _run_once(self, namespace: str) -> None:
         stored = self._store.levels(namespace)
         mirror = self._store.load(namespace)
-        sizes = {state.cluster_id: state.size for state in self._store.summaries(namespace)}
-        found, changed_share = find_anew(mirror, sizes, stored, self._rules)
+        states = list(self._store.summaries(namespace))
+        sizes = {state.cluster_id: state.size for state in states}
+        found, changed_share = find_anew(mirror, sizes, stored, self._rules, kept_nodes(states))
         if self._store.write_levels(namespace, mirror.store_epoch, found):
             self._metrics.level_runs.inc()
             self._metrics.level_changed_share.set(changed_share)

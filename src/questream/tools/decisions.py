@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from questream.domain import ClusterState, LevelNamings, Operation, Ruling, format_cluster_id
+from questream.domain import ClusterState, LevelsChange, Operation, Ruling, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
@@ -16,7 +16,7 @@ from questream.records.corrections import correction_document
 from questream.records.states import chosen_document
 from questream.records.times import format_time
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.protocol import OPERATIONS_KEPT, ProposedNamings, ProposedOperation, Store
+from questream.store.protocol import OPERATIONS_KEPT, ProposedLevels, ProposedOperation, Store
 from questream.tools.clusters import NoSuchCluster, lineage
 from questream.tools.naming_files import read_namings
 
@@ -103,9 +103,9 @@ def as_document(operation: Operation | ProposedOperation) -> dict[str, Any]:
     }
 
 
-def namings_of(operation: Operation | ProposedOperation) -> LevelNamings | None:
+def namings_of(operation: Operation | ProposedOperation) -> LevelsChange | None:
     """What an operation changes of the names of intents and topics, if anything."""
-    return operation.levels.change if isinstance(operation.levels, ProposedNamings) else operation.levels
+    return operation.levels.change if isinstance(operation.levels, ProposedLevels) else operation.levels
 
 
 def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any]]:
@@ -114,7 +114,8 @@ def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any
             "label": ruling.label,
             "route": ruling.route,
             "pinned": ruling.pinned,
-            "separations": list(ruling.separations),
+            "separations": list(ruling.ends_of_clusters),
+            "kept_in": list(ruling.kept_in),
             "muted": ruling.muted,
             "resolved_size": ruling.resolved_size,
             "threshold": ruling.threshold,

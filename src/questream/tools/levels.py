@@ -133,7 +133,7 @@ def read_communities(store: Store, namespace: str) -> Communities:
 def read_within(store: Store, namespace: str, cluster_id: int) -> Within | None:
     """What a cluster is in, None where that is not known."""
     stored = store.levels(namespace)
-    if cluster_id <= stored.opened:
+    if stored.knows(cluster_id):
         return stored.within(stored.levels.path(cluster_id))
     return clusters_within(stored, store.load(namespace), [cluster_id], LevelRules()).get(cluster_id)
 

@@ -19,7 +19,7 @@ from questream.records import open_decoder
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.ledger import topic_of
-from questream.store.protocol import Part, ProposedNamings, ProposedOperation, Store
+from questream.store.protocol import Part, ProposedLevels, ProposedOperation, Store
 from questream.tools.following import open_texts, recent
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
 from questream.tools.levels import leaves_within
@@ -157,7 +157,7 @@ def _parted(part: Part, proposed: ProposedOperation, asked: Sequence[Asked]) -> 
 
 def _within(proposed: ProposedOperation, stored: StoredLevels) -> list[int]:
     """The clusters of the intents and topics that an operation names."""
-    change = proposed.levels.change if isinstance(proposed.levels, ProposedNamings) else None
+    change = proposed.levels.change if isinstance(proposed.levels, ProposedLevels) else None
     names = [] if change is None else list(change.after)
     return sorted({one for name in names for one in leaves_within(parse_node(name), stored.levels)})
 
@@ -166,13 +166,13 @@ def _namings(
     proposed: ProposedOperation, stored: StoredLevels, states: Sequence[ClusterState]
 ) -> list[tuple[Naming, Naming]]:
     """Label and route of each cluster before and after, those included that it inherits."""
-    renamed = stored if proposed.levels is None else proposed.levels.renamed(0)
+    changed = stored if proposed.levels is None else proposed.levels.changed(0)
 
     def carried(rulings: Mapping[int, Ruling], state: ClusterState, levels: StoredLevels) -> Naming:
         own = rulings.get(state.cluster_id, state.ruling)
         return inherited((own.label, own.route), levels.naming(levels.levels.path(state.cluster_id)))
 
-    return [(carried(proposed.before, one, stored), carried(proposed.after, one, renamed)) for one in states]
+    return [(carried(proposed.before, one, stored), carried(proposed.after, one, changed)) for one in states]
 
 
 def _effect(namings: Sequence[tuple[Naming, Naming]], asked: Sequence[Asked], places: Places, unread: int) -> Effect:

@@ -10,18 +10,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from questream.clustering.constraints import pack_vector
+from questream.clustering.levels import Node
 from questream.clustering.second_look.kept import pack
 from questream.domain import (
     ClusterState,
     Exemplar,
-    LevelNamings,
+    LevelsChange,
     NamespaceRules,
     Operation,
     OperationKind,
     RulesChange,
     Ruling,
 )
-from questream.store.protocol import OpenedCluster, OperationClaim, ProposedNamings, ProposedOperation, Store
+from questream.store.protocol import OpenedCluster, OperationClaim, ProposedLevels, ProposedOperation, Store
 from tests.contract.machine.stores import LEASES, NAMES, PARTITIONS, POSITIONS, WORKERS, Stores
 from tests.contract.test_store import IDENTITY
 
@@ -107,9 +108,34 @@ class Deciding(Stores):
             if not communities:
                 return None
             naming = (label or None, route or None)
-            change = LevelNamings({str(communities[0]): (None, None)}, {str(communities[0]): naming})
+            change = LevelsChange({str(communities[0]): (None, None)}, {str(communities[0]): naming})
             standing = replace(stored, version=stored.version - late)
-            proposed = ProposedOperation(id_, "label", "ann", "", {}, {}, levels=ProposedNamings(standing, change))
+            proposed = ProposedOperation(id_, "label", "ann", "", {}, {}, levels=ProposedLevels(standing, change))
+            operation = store.operate(self.namespace, proposed)
+            return None if operation is None else operation.number
+
+        self.both(call)
+
+    @rule(position=POSITIONS, own=st.booleans(), late=st.booleans(), freed=st.booleans())
+    def keep_in_intent(self, position: int, own: bool, late: bool, freed: bool) -> None:
+        """A cluster is put into an intent and kept there, or is free again; by levels as they are or before a run."""
+        number = self.known(position)
+        states = self.states([number])
+        before = states[number].ruling if number in states else Ruling()
+        self.proposals += 1
+        id_ = f"op-{self.proposals}"
+
+        def call(store: Store) -> int | None:
+            stored = store.levels(self.namespace)
+            intents = sorted(node for node in set(stored.levels.parents.values()) if node.level == 1)
+            into = Node(1, stored.levels.next_numbers[0]) if own or not intents else intents[0]
+            ends = tuple(end for end in before.separations if not end.endswith("="))
+            after = dataclasses.replace(before, separations=ends if freed else (*ends, f"{into}="))
+            places = {} if freed else {f"c{number}": (None, str(into))}
+            standing = replace(stored, version=stored.version - late)
+            levels = ProposedLevels(standing, LevelsChange({}, {}, places))
+            kind: OperationKind = "unpin" if freed else "move"
+            proposed = ProposedOperation(id_, kind, "ann", "", {number: before}, {number: after}, levels=levels)
             operation = store.operate(self.namespace, proposed)
             return None if operation is None else operation.number
 

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -18,6 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from questream.clustering.constraints import pack_vector
+from questream.clustering.levels import Node
 from questream.domain import ClusterState, Exemplar, Operation, Ruling
 from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
 from questream.operations import By, Decisions
@@ -206,6 +207,8 @@ class Operator:
             return self._open(namespace)
         if kind == "unmerge":
             return self._unmerge(store, namespace)
+        if kind == "levels":
+            return self._on_levels(store, namespace, live)
         return _KINDS[kind](self, namespace, live) if len(live) > 1 else None
 
     def _attempt(self, store: Store, attempt: Attempt) -> None:
@@ -370,6 +373,28 @@ class Operator:
                 joined.append(KnownQuestion(number, hash_vector(text), place, question_id=name, key=name.encode()))
         return Plan(lambda by: by.unmerge(number, joined))
 
+    def _on_levels(self, store: Store, namespace: str, live: Sequence[ClusterState]) -> Plan | None:
+        """Of two intents or topics, or of what is moved to one."""
+        standing = set(store.levels(namespace).levels.parents.values())
+        level = self._random.choice((1, 1, 2))
+        names = [str(node) for node in sorted(standing) if node.level == level]
+        if len(names) < 2 or not live:
+            return None
+        one, other = self._random.sample(names, 2)
+        moved = f"c{self._random.choice(live).cluster_id}" if level == 1 else f"i{self._intent(standing)}"
+        made: list[Callable[[Decisions], Propose]] = [
+            lambda by: by.move_nodes([moved], one),
+            lambda by: by.move_nodes([moved], "own"),
+            lambda by: by.merge_levels(one, other, keep=one),
+            lambda by: by.separate_levels(one, other),
+            lambda by: by.pin_level(one),
+            lambda by: by.unpin_level(one),
+        ]
+        return Plan(self._random.choice(made))
+
+    def _intent(self, standing: Iterable[Node]) -> int:
+        return self._random.choice(sorted(node.number for node in standing if node.level == 1))
+
     def _question(self, namespace: str) -> KnownQuestion | None:
         """One that was decided lately."""
         found = self._bed.watch.lately(namespace)
@@ -402,6 +427,7 @@ _KINDS: dict[str, Callable[[Operator, str, Sequence[ClusterState]], Plan | None]
     "forget": Operator._forget,
     "intents": Operator._intents,
     "unmerge": lambda *_: None,
+    "levels": lambda *_: None,
 }
 
 

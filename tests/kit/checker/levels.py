@@ -5,11 +5,12 @@ Levels on the cluster topic are {within: {community: [nodes]}, next: [number of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from tests.kit.checker.operations import Published, forgotten, published_operations
 from tests.kit.checker.published import Decision, Run, Told
 from tests.kit.checker.rules import Rules
 from tests.kit.checker.violation import Promise, Violation
@@ -25,6 +26,8 @@ class Version:
     opened: int
     next: Mapping[str, int]
     parents: Mapping[str, str]
+    # The last operation that it knows of among those on levels.
+    operation: int = 0
 
     @property
     def communities(self) -> set[str]:
@@ -56,6 +59,7 @@ class Version:
 
 def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
     """`Promise.LEVELS`; a namespace that was deleted on the way begins anew, and is passed over."""
+    published = published_operations(run.evidence)
     for namespace in run.namespaces:
         told = run.told.get(namespace, Told())
         if told.levels_gone:
@@ -63,9 +67,16 @@ def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
         versions = [_version(number, parts) for number, parts in sorted(told.levels.items()) if _is_whole(parts)]
         for version in versions:
             yield from _beyond_next(namespace, version)
+        operations = published.get(namespace, [])
         for before, after in pairwise(versions):
-            yield from _given_again(namespace, before, after)
-            yield from _changed(namespace, before, after, told)
+            since = [one for one in operations if before.operation < one.number <= after.operation]
+            put = {into for one in since for into in one.places.values() if into is not None}
+            yield from _given_again(namespace, before, after, put)
+            yield from _changed(namespace, before, after, told, put)
+        known = [one for one in rules.operated if one.namespace == namespace]
+        if not forgotten(known, operations):
+            for version in versions:
+                yield from _contradicted(namespace, version, operations, told)
         yield from _unpublished(versions, [one for one in run.decisions if one.namespace == namespace])
 
 
@@ -77,7 +88,9 @@ def _version(number: int, parts: Mapping[int, Mapping[str, Any]]) -> Version:
     one = next(iter(parts.values()))
     within = [pair for part in parts.values() for pair in part["within"].items()]
     parents = {node: community for community, nodes in within for node in nodes}
-    return Version(number, one["opened"], dict(zip(_LEVELS, one["next"], strict=True)), parents)
+    return Version(
+        number, one["opened"], dict(zip(_LEVELS, one["next"], strict=True)), parents, one.get("operation", 0)
+    )
 
 
 def _beyond_next(namespace: str, version: Version) -> Iterator[Violation]:
@@ -87,21 +100,41 @@ def _beyond_next(namespace: str, version: Version) -> Iterator[Violation]:
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
 
 
-def _given_again(namespace: str, before: Version, after: Version) -> Iterator[Violation]:
-    for one in sorted(after.communities - before.communities):
+def _given_again(namespace: str, before: Version, after: Version, put: Set[str]) -> Iterator[Violation]:
+    """Ids that had ended, and that nobody gave back by taking an operation back."""
+    for one in sorted(after.communities - before.communities - put):
         if int(one[1:]) < before.next[one[0]]:
             detail = f"version {after.number} gives an id that is older than version {before.number}, and was not in it"
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
 
 
-def _changed(namespace: str, before: Version, after: Version, told: Told) -> Iterator[Violation]:
-    """Ids of communities that have clusters from before, and none of those that they had then."""
+def _contradicted(namespace: str, version: Version, operations: Sequence[Published], told: Told) -> Iterator[Violation]:
+    """Clusters that are elsewhere than people keep them, by the operations that the version knows of."""
+    kept: dict[int, frozenset[str]] = {}
+    for operation in operations:
+        if operation.number <= version.operation:
+            kept |= {number: after.kept_in for number, after in operation.after.items()}
+    gone = {number for number, states in told.states.items() if any(one.merged_into or one.retired for one in states)}
+    for number, communities in sorted(kept.items()):
+        cluster = f"c{number}"
+        if number not in gone and not communities <= set(version.path(cluster)):
+            detail = (
+                f"is {'/'.join(version.path(cluster))} in version {version.number}, kept in {_few(set(communities))}"
+            )
+            yield Violation(Promise.STANDING, f"{namespace}/{cluster}", detail)
+
+
+def _changed(namespace: str, before: Version, after: Version, told: Told, put: Set[str]) -> Iterator[Violation]:
+    """Ids of communities that have clusters from before, and none of those that they had then.
+
+    Those are passed over that people put something into.
+    """
     merged: dict[str, set[str]] = {}
     for number, states in told.states.items():
         for state in states:
             if state.merged_into is not None:
                 merged.setdefault(f"c{number}", set()).add(f"c{state.merged_into}")
-    for one in sorted(after.communities & before.communities):
+    for one in sorted((after.communities & before.communities) - put):
         clusters, former = after.clusters(one), before.clusters(one)
         became = _became(former, merged)
         old = {cluster for cluster in clusters if int(cluster[1:]) <= before.opened}

@@ -43,6 +43,8 @@ class Ruled:
     # The name of the question that people chose to stand for it.
     represented: str | None = None
     threshold: float | None = None
+    # The intent and the topic that people keep it in.
+    kept_in: frozenset[str] = frozenset()
 
     @property
     def bound(self) -> frozenset[str]:
@@ -65,6 +67,8 @@ class Published:
     # Of a merge that is taken back, the cluster that stands by itself again; and from where to where questions moved.
     parted: int | None = None
     moves: Sequence[tuple[int | None, int | None]] = ()
+    # Where clusters and intents were put that people moved.
+    places: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def published_operations(evidence: Evidence) -> dict[str, list[Published]]:
@@ -142,6 +146,7 @@ def _published(told: Mapping[str, Any]) -> Published:
         after={int(cluster_id[1:]): _ruled(one) for cluster_id, one in told["after"].items()},
         rules=told["rules"] and told["rules"]["after"],
         parted=_number(told["parted"]),
+        places={name: one["after"] for name, one in ((told.get("levels") or {}).get("places") or {}).items()},
         moves=[(_number(one["from"]), _number(one["to"])) for one in told.get("corrections") or ()],
     )
 
@@ -163,6 +168,7 @@ def _ruled(told: Mapping[str, Any]) -> Ruled:
         resolved_size=told.get("resolved_size"),
         represented=(told.get("represented_by") or {}).get("name"),
         threshold=told.get("threshold"),
+        kept_in=frozenset(end[:-1] for end in told.get("ends") or () if end.endswith("=")),
     )
 
 

@@ -42,6 +42,7 @@ SCRIPT_EDITS: dict[str, dict[str, str]] = {
         )
     },
     "separated-merged": {"if ends[string.sub(separation, 1, -2) .. opposite] then return nil end": ""},
+    "kept-merged": {"if level and kept_in[level] and kept_in[level] ~= separation then return nil end": ""},
     "names-mixed": {
         "if dropped and dropped[1] == label and dropped[2] == route then return kept_label, kept_route end": (
             "do return kept_label, route end"
@@ -277,8 +278,8 @@ def is_dead_letter(record: Any) -> bool:
 def level_ids_swapped() -> None:
     """Each run gives the ids of the intents to one another in turn."""
 
-    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, rules: Any) -> Any:
-        found, share = original(mirror, sizes, stored, rules)
+    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
+        found, share = original(mirror, sizes, stored, *rules)
         numbers = sorted({node.number for node in found.levels.parents.values() if node.level == 1})
         turned = dict(zip(numbers, [*numbers[1:], *numbers[:1]], strict=True))
 
@@ -294,11 +295,16 @@ def level_ids_swapped() -> None:
 def level_numbers_stand_still() -> None:
     """A run gives numbers and does not move on which come next."""
 
-    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, rules: Any) -> Any:
-        found, share = original(mirror, sizes, stored, rules)
+    def find_anew(original: Any, mirror: Any, sizes: Any, stored: Any, *rules: Any) -> Any:
+        found, share = original(mirror, sizes, stored, *rules)
         return replace(found, levels=replace(found.levels, next_numbers=stored.levels.next_numbers)), share
 
     patch(questream.stream.levels, "find_anew", find_anew)
+
+
+def kept_ignored() -> None:
+    """A run finds intents as if people had kept nothing in any."""
+    patch(questream.stream.levels, "find_anew", lambda original, *args: original(*args[:4]))
 
 
 def path_of_another() -> None:
@@ -367,6 +373,8 @@ LEVEL_BUGS: dict[str, Callable[[], None]] = {
     "level-ids-swapped": level_ids_swapped,
     "level-numbers-stand-still": level_numbers_stand_still,
     "path-of-another": path_of_another,
+    "kept-ignored": kept_ignored,
+    "kept-merged": lambda: edit_scripts("kept-merged"),
 }
 
 OPERATION_BUGS: dict[str, Callable[[], None]] = {

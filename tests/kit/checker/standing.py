@@ -84,6 +84,7 @@ def check_standing(run: Run, rules: Rules) -> Iterator[Violation]:
         yield from standing.check_namings()
         yield from standing.check_pins(rules.operated)
         yield from standing.check_merges()
+        yield from standing.check_kept()
         yield from standing.check_representatives(rules.operated)
         yield from standing.check_erased(rules.operated)
 
@@ -184,6 +185,21 @@ class _Standing:
         for loser, survivor in self._made.merged.items():
             if self._root(loser) != self._root(survivor):
                 yield _broken(self._namespace, loser, f"is no part of c{survivor}, which somebody merged it with")
+
+    def check_kept(self) -> Iterator[Violation]:
+        """What people keep in an intent is kept there, and so is what it became."""
+        for number, (operation, after) in self._made.last.items():
+            root = self._root(number)
+            cluster = None if root is None else self._stored.clusters.get(root)
+            if root is None or cluster is None or root in self._unclear:
+                continue
+            last = self._made.last.get(root)
+            is_later = last is not None and last[0].number > operation.number
+            if not is_later and not after.kept_in <= cluster.kept_in:
+                yield _broken(self._namespace, root, f"is not kept where operation {operation.number} left c{number}")
+            levels = [name[0] for name in cluster.kept_in]
+            if len(levels) > len(set(levels)):
+                yield _broken(self._namespace, root, "is one of clusters that people keep in two intents or topics")
 
     def check_representatives(self, operated: Sequence[Operated]) -> Iterator[Violation]:
         """What people chose stands for a cluster and for what that became, in the words that they chose."""

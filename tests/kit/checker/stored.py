@@ -4,7 +4,7 @@ Keys, as DESIGN and the heads of the Lua files have them, all under `questream:{
 
 - `meta`, hash: model, revision, dimension, seq, next, mean_questions, mean_sum
 - `cluster:<number>`, hash: members and sum (both gone once merged away), size, revision, label, route, created, seen,
-  representative, merged_into, ruled (`<operation> <p or ->` and the ends of separations), exemplars
+  representative, merged_into, ruled (`<operation> <p or ->` and the ends of separations; `i5=`: kept in), exemplars
   (`<name>:<kind>:...` of each), represented (`<name>:<place>:<text in base64>`)
 - `operations`, hash: `<ms> <json>` by number, `undone:<number>`
 - `log`, stream: entries `<seq>-<n>` of `moved id members n sum bytes`, `removed id`, `mean n sum bytes`
@@ -50,6 +50,8 @@ class StoredCluster:
     resolved_size: int | None = None
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
+    # The intent and the topic that people keep it in.
+    kept_in: frozenset[str] = frozenset()
     # The name of the question that people chose to stand for it.
     represented: str | None = None
 
@@ -198,7 +200,13 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         pinned="p" in ruled[1],
         muted="m" in ruled[1],
         resolved_size=int(ruled[1].partition("r")[2]) if "r" in ruled[1] else None,
-        bound=frozenset([*ruled[2:], *(one.split(":")[0] for one in (text("exemplars") or "").split())]),
+        bound=frozenset(
+            [
+                *(end for end in ruled[2:] if end[0] not in "it"),
+                *(one.split(":")[0] for one in (text("exemplars") or "").split()),
+            ]
+        ),
+        kept_in=frozenset(end[:-1] for end in ruled[2:] if end.endswith("=")),
         represented=chosen[0] if chosen else None,
     )
 

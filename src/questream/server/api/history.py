@@ -38,6 +38,7 @@ class DecidedOf(BaseModel):
     represented_by: Chosen | None = None
     threshold: float | None = None
     dismissed: list[Dismissible] = []
+    kept_in: list[str] = []
 
 
 class RulesChanged(BaseModel):
@@ -54,11 +55,19 @@ class NamesOf(BaseModel):
     route: str | None
 
 
-class LevelsNamed(BaseModel):
-    """Label and route of intents and topics before and after, by id."""
+class PlaceOf(BaseModel):
+    """The intent or topic that a cluster or an intent was in and is in, none where it stands alone."""
+
+    before: str | None
+    after: str | None
+
+
+class LevelsChanged(BaseModel):
+    """Label and route of intents and topics before and after, by id, and what people moved."""
 
     before: dict[str, NamesOf]
     after: dict[str, NamesOf]
+    places: dict[str, PlaceOf] = {}
 
 
 class Committed(BaseModel):
@@ -77,7 +86,7 @@ class Committed(BaseModel):
     before: dict[str, DecidedOf]
     after: dict[str, DecidedOf]
     rules: RulesChanged | None = None
-    levels: LevelsNamed | None = None
+    levels: LevelsChanged | None = None
     corrections: list[Corrected] = []
     effect: OperationEffect | None = None
     unknown: Unknown = None

@@ -13,6 +13,10 @@ from questream.operations import Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
+from questream.server.api.communities import MergeRequest as MergeLevels
+from questream.server.api.communities import MoveRequest, NodeIds, TargetId, decide_on_levels
+from questream.server.api.communities import PinRequest as PinLevel
+from questream.server.api.communities import SeparateRequest as SeparateLevels
 from questream.server.api.history import Committed, Ruling, UndoRequest, rule, undo, unmerge
 from questream.server.api.levels import LevelId, NamingRequest, label_community
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
@@ -42,6 +46,11 @@ class Writes:
             self.label_cluster,
             self.route_cluster,
             self.label_level,
+            self.move_to_level,
+            self.merge_levels,
+            self.separate_levels,
+            self.pin_level,
+            self.unpin_level,
             self.pin_cluster,
             self.unpin_cluster,
             self.represent_cluster,
@@ -95,6 +104,80 @@ class Writes:
         """Name an intent or a topic, or set its route: its clusters have both where they have none of their own."""
         request = NamingRequest(label=label, route=route, id=id, reason=reason, dry_run=dry_run)
         return label_community(self._caller.scope(namespace), level_id, request)
+
+    def move_to_level(
+        self,
+        ids: NodeIds,
+        target_id: TargetId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that clusters belong to an intent, or intents to a topic: they stay there, whatever is found anew."""
+        request = MoveRequest(op="move", ids=ids, target_id=target_id, id=id, reason=reason, dry_run=dry_run)
+        return decide_on_levels(self._caller.scope(namespace), request)
+
+    def merge_levels(
+        self,
+        level_id: LevelId,
+        other_id: LevelId,
+        namespace: Namespace | None = None,
+        drop_names: Annotated[bool, Field(description="The one that goes may lose its label and route.")] = False,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Make two intents, or two topics, one; the named, else the larger one's id survives."""
+        request = MergeLevels(
+            op="merge",
+            level_id=level_id,
+            other_id=other_id,
+            drop_names=drop_names,
+            id=id,
+            reason=reason,
+            dry_run=dry_run,
+        )
+        return decide_on_levels(self._caller.scope(namespace), request)
+
+    def separate_levels(
+        self,
+        level_id: LevelId,
+        other_id: LevelId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that two intents, or two topics, are different: they are never one, and what is in each stays there."""
+        request = SeparateLevels(
+            op="separate", level_id=level_id, other_id=other_id, id=id, reason=reason, dry_run=dry_run
+        )
+        return decide_on_levels(self._caller.scope(namespace), request)
+
+    def pin_level(
+        self,
+        level_id: LevelId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Keep in an intent or a topic what is in it."""
+        request = PinLevel(op="pin", level_id=level_id, id=id, reason=reason, dry_run=dry_run)
+        return decide_on_levels(self._caller.scope(namespace), request)
+
+    def unpin_level(
+        self,
+        level_id: LevelId,
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let what is in an intent or a topic be found elsewhere again."""
+        request = PinLevel(op="unpin", level_id=level_id, id=id, reason=reason, dry_run=dry_run)
+        return decide_on_levels(self._caller.scope(namespace), request)
 
     def pin_cluster(
         self,

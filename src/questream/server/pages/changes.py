@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.domain import ClusterState, format_cluster_id
+from questream.operations.merging import precedence_of
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.history import Ruling, rule
@@ -165,7 +166,7 @@ def _seen(state: ClusterState) -> str:
 
 
 def _by_precedence(states: Sequence[ClusterState]) -> list[ClusterState]:
-    return sorted(states, key=lambda state: (not (state.label or state.route), -state.size, state.cluster_id))
+    return sorted(states, key=precedence_of)
 
 
 def _loses_names(states: Sequence[ClusterState]) -> bool:

@@ -62,7 +62,7 @@ def show_levels(
         first=link(here, level=level),
         next=link(here, level=level, skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        named=_named(request),
+        named=_named(request) or _decided(request),
     )
 
 
@@ -140,6 +140,11 @@ def _own(scope: Scope, name: str) -> Community:
 def _seen(one: Community) -> str:
     """Its names, to find out whether people say something else by now."""
     return "\x1f".join((str(one.node), *(name or "" for name in one.naming)))
+
+
+def _decided(request: Request) -> str | None:
+    operation = request.query_params.get("decided", "")
+    return f"It is decided. This is operation {operation}." if operation.isdigit() and len(operation) < 16 else None
 
 
 def _named(request: Request) -> str | None:

@@ -14,13 +14,15 @@ ENDED_KEPT = 1000
 class LevelsMark(NamedTuple):
     """How far a namespace and its levels are: the levels' `version` and `opened` as in StoredLevels, and by now the
     numbers of clusters that were opened (`opened_now`) and that live (`live`). `published` is the last version that
-    the cluster topic has, 0 for none."""
+    the cluster topic has, 0 for none. They are not `heeding` what people decided of them where another release found
+    them, or a recovery put them back."""
 
     version: int
     opened: int
     opened_now: int
     live: int
     published: int = 0
+    heeding: bool = True
 
 
 class LevelCalls(Protocol):

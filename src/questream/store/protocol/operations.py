@@ -8,7 +8,7 @@ from typing import Protocol
 
 from questream.clustering.merging import Merge
 from questream.clustering.stored_levels import StoredLevels
-from questream.domain import Correction, LevelNamings, Operation, OperationKind, RulesChange, Ruling, Vector
+from questream.domain import Correction, LevelsChange, Operation, OperationKind, RulesChange, Ruling, Vector
 from questream.errors import Contended
 
 # The last ones of a namespace that the store keeps; only these are shown and can be undone.
@@ -91,15 +91,18 @@ class OpenedCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedNamings:
-    """A change of the names of communities, by one operation, of the levels as they stood when it was proposed."""
+class ProposedLevels:
+    """A change of intents and topics, by one operation, of the levels as they stood when it was proposed.
+
+    There have to be some.
+    """
 
     standing: StoredLevels
-    change: LevelNamings
+    change: LevelsChange
 
-    def renamed(self, operation: int) -> StoredLevels:
+    def changed(self, operation: int) -> StoredLevels:
         """The levels after the operation."""
-        return self.standing.renamed(self.change, operation)
+        return self.standing.changed(self.change, operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class ProposedOperation:
 
     With a `merge` it is on just its survivor and its loser, in this order, which have the member counts that it says;
     with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
-    `levels` the names of its intents and topics. `opens` has clusters that it opens under the numbers that are next,
+    `levels` its intents and topics. `opens` has clusters that it opens under the numbers that are next,
     in their order: the last of `before`, where nothing rules them. Those of `retires` are of no question, and leave the
     index. One that `forgets` is on that cluster alone, and leaves no text of it but label and route. `corrections` are
     kept with it.
@@ -142,7 +145,7 @@ class ProposedOperation:
     merge: Merge | None = None
     rules: RulesChange | None = None
     part: Part | None = None
-    levels: ProposedNamings | None = None
+    levels: ProposedLevels | None = None
     opens: Mapping[int, OpenedCluster] = field(default_factory=dict)
     retires: frozenset[int] = frozenset()
     forgets: Forgetting | None = None

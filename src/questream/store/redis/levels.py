@@ -27,14 +27,15 @@ class RedisLevels(RedisCalls):
             chunk = namespaces[start : start + CHUNK]
             pipeline = self._client.pipeline(transaction=False)
             for namespace in chunk:
-                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened", "published"])
+                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened", "published", "heeded"])
                 pipeline.hmget(self._keys.of(namespace, "meta"), ["next", "live"])
             replies = pipeline.execute(raise_on_error=False)
             for namespace, written, counted in zip(chunk, replies[::2], replies[1::2], strict=True):
-                version, opened, published = _counts(written, 3)
+                version, opened, published, heeded = _counts(written, 4)
                 opened_now, live = _counts(counted, 2)
                 if opened_now:
-                    marks[namespace] = LevelsMark(version, opened, opened_now - 1, live, published)
+                    are_heeded = heeded == version or written[3] is None
+                    marks[namespace] = LevelsMark(version, opened, opened_now - 1, live, published, are_heeded)
         return marks
 
     @on_namespace

@@ -11,6 +11,7 @@ from questream.clustering.kept_members import KEPT_OF_A_KIND
 from questream.domain import Operation, Ruling
 from questream.errors import LostMemory
 from questream.records import names_document
+from questream.store.levels_text import levels_text
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
     OPERATIONS_KEPT,
@@ -99,9 +100,11 @@ class RedisOperations(RedisCalls):
         keys += [self._keys.cluster(namespace, i) for i in (proposed.forgets.aliases if proposed.forgets else ())]
         changed = merge or part
         sum_after = b"" if changed is None else to_bytes(changed.vector_sum)
-        named = orjson.dumps(names_document(proposed.levels.renamed(0))) if proposed.levels else b""
+        found = proposed.levels.changed(0) if proposed.levels else None
+        named = b"" if found is None else orjson.dumps(names_document(found))
+        placed = levels_text(found) if found is not None and proposed.levels and proposed.levels.change.places else b""
         opened = [to_bytes(one.vector_sum) for one in proposed.opens.values()]
-        args = [orjson.dumps(request), operation_text(proposed), sum_after, named, *opened]
+        args = [orjson.dumps(request), operation_text(proposed), sum_after, named, placed, *opened]
         number = self._scripts["operate"](keys=keys, args=args)
         if number == b"waits":
             raise waits_to_be_published()

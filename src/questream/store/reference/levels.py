@@ -28,6 +28,7 @@ class MemoryLevels(MemoryBase):
                     state.next_id - 1,
                     len(list(members_of(state, "idle"))),
                     state.levels_published,
+                    state.levels_heeding,
                 )
                 for name, state in known.items()
             }
@@ -48,6 +49,7 @@ class MemoryLevels(MemoryBase):
                 return False
             version = max(levels.version + 1, int(self._clock() * 1000))
             state.levels = replace(_with_later_names(levels, state.levels), version=version)
+            state.levels_heeding = True
             return True
 
     def confirm_levels(self, namespace: str, version: int) -> None:
@@ -65,6 +67,7 @@ class MemoryLevels(MemoryBase):
             state.levels = _with_later_names(levels, state.levels)
             state.operation_count = max(state.operation_count, levels.operation)
             state.levels_published = levels.version if published is None else published
+            state.levels_heeding = not levels.operation
             return True
 
 

@@ -104,6 +104,7 @@ def _naming(cluster: Cluster) -> Naming:
     return cluster.cluster_row.label, cluster.cluster_row.route
 
 
-def precedence_of(cluster: Cluster) -> tuple[bool, int, int]:
+def precedence_of(cluster: Cluster) -> tuple[bool, bool, int, int]:
     """By what a cluster survives a merge."""
-    return precedence(_naming(cluster), cluster.cluster_row.size, cluster.cluster_row.cluster_id)
+    row = cluster.cluster_row
+    return precedence(_naming(cluster), row.size, row.cluster_id, row.ruling.kept_in)

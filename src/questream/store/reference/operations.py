@@ -66,7 +66,8 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 return None
             if proposed.rules is not None and proposed.rules.before != state.rules:
                 return None
-            if proposed.levels is not None and proposed.levels.standing != state.levels:
+            levels = proposed.levels
+            if levels is not None and not (levels.standing.version and levels.standing == state.levels):
                 return None
             if proposed.forgets is not None and proposed.forgets != _forgetting(state, proposed.forgets.cluster_id):
                 return None
@@ -115,7 +116,8 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 state.outbox[0] = self._clock()
             if proposed.levels is not None:
                 version = max(state.levels.version + 1, int(self._clock() * 1000))
-                state.levels = replace(proposed.levels.renamed(number), version=version)
+                state.levels = replace(proposed.levels.changed(number), version=version)
+                state.levels_heeding = True
             self._log(state, changes)
             state.constrained = state.seq if changes else state.constrained
             if proposed.forgets is not None:

@@ -1,8 +1,8 @@
 -- Merge pairs of clusters, each only if both still have the members that it was proposed at, and no merge before it in
 -- the call that names either was refused: later sums build on earlier merges. A label and its route are people's word:
 -- they survive together, and a merge that would drop them or mix them with others is refused, unless it says that it
--- drops just these. Clusters that people separated never merge, pinned ones only by an operator; what one inherits of the
--- other binds it. Of the two that are one by now, the named one's id survives, else the larger one's, else the
+-- drops just these. Clusters that people separated never merge, nor do those kept in two intents or topics, pinned ones only by an operator; what one inherits of the
+-- other binds it. Of the two that are one by now, the id of the one that is kept in an intent survives, else the named one's, else the larger one's, else the
 -- older one's; where a naming is dropped, the survivor is the one that was proposed. A later merge of the call that
 -- names what did not survive means what did.
 -- KEYS: 1 meta, 2 log, 3 idle, 4 outbox, then pairs of (survivor, loser), then singletons, aliases, remains
@@ -64,11 +64,17 @@ local function ruling(kept, lost, by_operator)
   if not kept[10] and not lost[10] then return '' end
   local kept_operation, kept_pinned, separations, flags = parsed_ruling(kept[10])
   local lost_operation, lost_pinned, others = parsed_ruling(lost[10])
-  local ends = {}
-  for _, separation in ipairs(separations) do ends[separation] = true end
+  local ends, kept_in = {}, {}
+  for _, separation in ipairs(separations) do
+    ends[separation] = true
+    local level = string.match(separation, '^(%a).*=$')
+    if level then kept_in[level] = separation end
+  end
   for _, separation in ipairs(others) do
     local opposite = string.sub(separation, -1) == '+' and '-' or '+'
     if ends[string.sub(separation, 1, -2) .. opposite] then return nil end
+    local level = string.match(separation, '^(%a).*=$')
+    if level and kept_in[level] and kept_in[level] ~= separation then return nil end
     if not ends[separation] then separations[#separations + 1] = separation end
   end
   if (kept_pinned or lost_pinned) and not by_operator then return nil end
@@ -96,6 +102,8 @@ local function united_exemplars(kept, lost)
 end
 
 local function survives_before(one_id, one, other_id, other)
+  local one_kept, other_kept = string.find(one[10] or '', ' [it]%d+='), string.find(other[10] or '', ' [it]%d+=')
+  if (one_kept == nil) ~= (other_kept == nil) then return one_kept ~= nil end
   local one_named, other_named = (one[3] or '') .. (one[4] or '') ~= '', (other[3] or '') .. (other[4] or '') ~= ''
   if one_named ~= other_named then return one_named end
   local one_size, other_size = tonumber(one[1]), tonumber(other[1])

@@ -16,7 +16,7 @@
 --                                many questions that joined since go with the second, its `kept`},
 --               remains_kept, undo_ms: how much is kept of what merges absorb, and how long,
 --               rules: false, or [JSON of the namespace's rules before, after], '' for none,
---               levels: false, or the version of the levels whose names it changes,
+--               levels: false, or the version of the levels that it changes,
 --               opens: [[members, features or false, representative or '', ms] * M]: so many of the clusters, the last ones, are
 --                      opened with the numbers that are next, and no question in them,
 --               retires: [id]: those of the clusters that leave the index, as retire.lua, where no question is in them,
@@ -25,7 +25,8 @@
 --                        operations: [[number, text]] that have texts of these clusters, without them}: texts of the one
 --                        cluster are erased},
 --       2 the operation as it is kept, but for its time, 3 the sum of the first cluster after a merge or its undo, else '',
---       4 the names of the levels after it, then the M sums of those opened
+--       4 the names of the levels after it, 5 these levels, '' where they stay: store/levels_text.py, then the M sums of those
+--       opened
 -- Replies: its number, or that of the operation which had its id first; false where a cluster is gone or not ruled as it
 --          was before, a number that it opens is not next, one that it retires has a question, or a centroid of a merge or the levels have moved, or where what it undoes is undone or no longer kept; 'waits' where the oldest that is kept would
 --          go before it is published; or error RECOVERY_NEEDED or LOST
@@ -133,7 +134,7 @@ for i, cluster in ipairs(request.clusters) do
   local id, label, route, _, exemplars, new_label, new_route, new_ruling, new_exemplars = unpack(cluster)
   local key, opened = cluster_key(i), opens[i - first_opened]
   if opened then
-    redis.call('HSET', key, 'members', as_text(opened[1]), 'sum', ARGV[4 + i - first_opened], 'size', '0',
+    redis.call('HSET', key, 'members', as_text(opened[1]), 'sum', ARGV[5 + i - first_opened], 'size', '0',
       'created', as_text(opened[4]), 'seen', as_text(opened[4]))
     if opened[2] then redis.call('HSET', key, 'features', opened[2]) end
     put(key, 'representative', opened[3])
@@ -195,7 +196,8 @@ if parting then
 end
 if request.levels then
   local version = math.max(tonumber(levels[1]) + 1, now_ms)
-  redis.call('HSET', levels_key, 'version', as_text(version), 'named', as_text(number) .. ' ' .. ARGV[4])
+  redis.call('HSET', levels_key, 'version', as_text(version), 'named', as_text(number) .. ' ' .. ARGV[4], 'heeded', as_text(version))
+  if ARGV[5] ~= '' then redis.call('HSET', levels_key, 'levels', ARGV[5]) end
 end
 close_log(log, meta_key, idle_key, request.log_entries)
 if forgets then

@@ -9,5 +9,7 @@ local standing = redis.call('HGET', levels_key, 'version')
 if is_number(standing) and tonumber(standing) > tonumber(version) then return 0 end
 redis.call('HSET', levels_key, 'version', version, 'published', published, 'opened', opened, 'levels', levels)
 put_names(levels_key, named)
+-- Another release may have found them.
+if named_by(named) > 0 then redis.call('HSET', levels_key, 'heeded', '0') end
 raise_operation_count(meta_key, named_by(named))
 return 1

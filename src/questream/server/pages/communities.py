@@ -1,0 +1,96 @@
+"""What somebody decides of intents and topics: what it would do is shown first, then it is done."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import RedirectResponse, Response
+
+from questream.server.access import Role
+from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_levels
+from questream.server.api.communities import Request as LevelsRequest
+from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.previews import show_preview
+from questream.server.pages.rendering import link
+from questream.server.problems import Refused
+from questream.server.services import InNamespace
+
+_REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(LevelsRequest)
+_TITLES = {
+    "merge": "Merge {one} and {other}",
+    "separate": "Keep {one} and {other} apart",
+    "pin": "Pin {one}",
+    "unpin": "Unpin {one}",
+}
+_MEANINGS = {
+    "move": "They stay there, whenever intents and topics are found anew.",
+    "merge": "They stay one, whenever intents and topics are found anew.",
+    "separate": "They are never one, and what is in each stays there.",
+    "pin": "What is in it stays in it.",
+    "unpin": "What is in it may be found elsewhere.",
+}
+
+Text = Annotated[str, Query(max_length=2000)]
+
+router = APIRouter()
+
+
+def _asked(
+    scope: InNamespace,
+    op: Text,
+    level_id: Text = "",
+    other_id: Text = "",
+    ids: Text = "",
+    target_id: Text = "",
+    keep: Text = "",
+) -> AnyRequest:
+    """The fields of the API, with a space between ids. Raises Refused for a viewer, and for what makes no request."""
+    scope.require(Role.OPERATOR)
+    texts = {"level_id": level_id, "other_id": other_id, "target_id": target_id, "keep": keep}
+    given: dict[str, object] = {name: text.strip() for name, text in texts.items() if text.strip()}
+    if ids.strip():
+        given["ids"] = ids.split()
+    try:
+        return _REQUEST.validate_python({"op": op, **given})
+    except ValidationError:
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "there is no such change",
+            "a cluster is c and a number, an intent i and a number, a topic t and a number",
+        ) from None
+
+
+Asked = Annotated[AnyRequest, Depends(_asked)]
+
+
+@router.get("/n/{namespace}/decide/levels")
+def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
+    """What it would do with clusters and questions."""
+    return show_preview(
+        request,
+        scope,
+        lambda looked_at: decide_on_levels(scope, asked.model_copy(update={"dry_run": True, "questions": looked_at})),
+        action=f"{request.url.path}?{request.url.query}",
+        title=_title(asked),
+        meaning=_MEANINGS[asked.op],
+        verb="Do it",
+        back=f"/n/{scope.namespace}/levels",
+    )
+
+
+@router.post("/n/{namespace}/decide/levels")
+def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
+    """Do it, and go back to the tree."""
+    how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
+    done = decide_on_levels(scope, asked.model_copy(update=how))
+    return RedirectResponse(link(f"/n/{scope.namespace}/levels", decided=done.operation), HTTPStatus.SEE_OTHER)
+
+
+def _title(asked: AnyRequest) -> str:
+    if isinstance(asked, MoveRequest):
+        target = "one of their own" if asked.target_id == "own" else asked.target_id
+        return f"Move {', '.join(asked.ids)} to {target}"
+    return _TITLES[asked.op].format(one=asked.level_id, other=getattr(asked, "other_id", ""))
