@@ -39,6 +39,7 @@ OF_TEXTS: Broken = {
     "erased-text-told": {Promise.STANDING},
     "mode-ignored": {Promise.STANDING},
     "two-routes": {Promise.ONE_ID},
+    "own-threshold-ignored": {Promise.STANDING},
 }
 AFTER_A_LOSS: Broken = {None: set(), "operations-forgotten": {Promise.STANDING}}
 
@@ -90,10 +91,10 @@ def test_what_people_chose_erased_took_back_and_know_between_two_waves_of_questi
         decide(stream, lambda by: by.label(1, "numbers", "desk")),
         decide(stream, lambda by: by.merge(1, 4)),
         decide(stream, lambda by: by.unmerge(4)),
-        decide(stream, lambda by: by.open_intents([intent("blue bird")], {})),
+        decide(stream, lambda by: by.open_intents([intent("blue bird"), intent("green frog", 0.95)], {})),
         decide(stream, lambda by: by.rules({"mode": "known-only"})),
     ]
-    later = [*SHOWN_LATER, "blue bird"]
+    later = [*SHOWN_LATER, "blue bird", "green frog"]
     send(stream, later)
     assert_broken(at_rest(stream, len(SHOWN) + len(later)), replace(RULES, operated=operated), broken)
 
@@ -102,11 +103,11 @@ def test_every_bug_of_operations_is_planted_in_some_test() -> None:
     assert OPERATION_BUGS.keys() == set().union(UNDER_WORKERS, AFTER_A_LOSS, OF_TEXTS) - {None}
 
 
-def intent(text: str) -> tuple[Ruling, OpenedCluster]:
-    """A cluster with one example, which people know before any question comes."""
+def intent(text: str, threshold: float | None = None) -> tuple[Ruling, OpenedCluster]:
+    """A cluster with one example, which people know before any question comes, and perhaps its own threshold."""
     vector = hash_vector(text)
-    exemplar = Exemplar("0a-00", "must", pack_vector(vector))
-    return Ruling("birds", "zoo", exemplars=(exemplar,)), OpenedCluster(1, vector, 0, b"", text)
+    exemplar = Exemplar(f"0a-{len(text):02x}", "must", pack_vector(vector))
+    return Ruling("birds", "zoo", exemplars=(exemplar,), threshold=threshold), OpenedCluster(1, vector, 0, b"", text)
 
 
 def send(stream: Stream, texts: list[str]) -> None:

@@ -19,6 +19,7 @@ import questream.stream.levels
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
 from questream.clustering.constraints import Constraints
 from questream.clustering.levels import Node
+from questream.clustering.mirror import Change, ClusterMoved, Mirror
 from questream.clustering.rules import Rules
 from questream.deciding.namespaces import Namespaces
 from questream.recovery.recover import StoreRecovery
@@ -213,6 +214,15 @@ def rules_ignored() -> None:
     patch(Rules, "in_force", lambda _, self, *__: self)
 
 
+def own_threshold_ignored() -> None:
+    """Questions join every cluster at the namespace's threshold, whatever an intent has of its own."""
+    patch(Mirror, "apply", lambda original, self, changes: original(self, [_without_threshold(one) for one in changes]))
+
+
+def _without_threshold(change: Change) -> Change:
+    return replace(change, threshold=None) if isinstance(change, ClusterMoved) else change
+
+
 def representative_overruled() -> None:
     """A cluster that a question joins is shown by what opened it again, whatever somebody chose."""
     edit_scripts("representative-overruled")
@@ -390,4 +400,5 @@ OPERATION_BUGS: dict[str, Callable[[], None]] = {
     "erased-text-told": erased_text_told,
     "mode-ignored": mode_ignored,
     "two-routes": two_routes,
+    "own-threshold-ignored": own_threshold_ignored,
 }
