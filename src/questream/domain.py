@@ -390,6 +390,7 @@ OperationKind = Literal[
     "forget",
     "rules",
     "intents",
+    "delete",
     "undo",
 ]
 

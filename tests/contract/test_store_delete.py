@@ -71,6 +71,16 @@ def test_the_number_of_an_operation_that_a_recovery_found_is_not_given_again(sto
     assert store.operations(namespace, 1)[0].number == 8
 
 
+def test_the_number_of_the_operation_that_deletes_is_not_given_again(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    assert store.delete(namespace, held(store, namespace), 2)
+    store.open(namespace, IDENTITY)
+    recover(store, namespace)
+    set_rules(store, namespace, NamespaceRules(), FINE, 1)
+    assert store.operations(namespace, 1)[0].number == 3
+
+
 def test_only_who_holds_a_namespace_deletes_it(store: Store, namespace: str) -> None:
     create_two(store, namespace)
     token = held(store, namespace)

@@ -9,6 +9,7 @@ import pytest
 from questream.errors import ExitCode, RecoveryNeeded, StoreUnavailable
 from questream.migration import deleting
 from questream.migration.deleting import delete_namespace
+from questream.recovery.operation_topic import OperationTopic
 from questream.tools.recovery import verify
 from tests.contract.test_store import IDENTITY, create_two, recover
 from tests.integration.test_refused_namespaces import TENANT
@@ -44,9 +45,15 @@ def test_a_namespace_is_deleted_under_its_workers_and_begins_anew(
 
         # In flight while it is deleted: decided before it or after, each once.
         stream.send([asked(number, ("acme", "bank")[number % 2]) for number in range(120, 1000)])
-        outcome = questream("namespaces", "delete", "acme", "--yes", "--json", *flags)
+        assert questream("clusters", "pin", "c1", "--namespace", "acme", *flags).code == ExitCode.OK
+        said = ("namespaces", "delete", "acme", "--yes", "--json", "--id", "once", "--actor", "ann", "--reason", "left")
+        outcome = questream(*said, *flags)
         assert outcome.code == ExitCode.OK, outcome.err
         assert outcome.json["deleted"] is True
+        told = {key: outcome.json[key] for key in ("operation", "id", "kind", "actor", "reason")}
+        assert told == {"operation": 2, "id": "once", "kind": "delete", "actor": "ann", "reason": "left"}
+        again = questream(*said, *flags).json
+        assert (again["operation"], again["time"]) == (2, outcome.json["time"])
         assert outcome.json["tombstones"] > before.next_cluster - 1
         stream.send([asked(number, ("acme", "bank")[number % 2]) for number in range(1000, 1040)])
         values = reader.values(1040)
@@ -62,6 +69,13 @@ def test_a_namespace_is_deleted_under_its_workers_and_begins_anew(
         assert set(range(1, before.next_cluster)) <= gone
         assert anew <= live
         assert min(live) > max(gone)
+        # What was decided before it has no say in what began anew.
+        published = OperationTopic(stream.settings()).published()["acme"]
+        assert ([one.kind for one in published.ordered()], published.newest) == (["delete"], 2)
+        assert (
+            questream("clusters", "pin", f"c{min(live)}", "--namespace", "acme", "--json", *flags).json["operation"]
+            == 3
+        )
         kept = {state.cluster_id for state in store.summaries("acme")}
         assert kept <= live
 
@@ -100,7 +114,7 @@ def test_a_deletion_that_dies_before_redis_forgets_leaves_an_empty_namespace(
         assert [state.cluster_id for state in store.clusters("acme")] == [before.next_cluster]
         wait_until(lambda: store.unpublished("acme", 0.0, 1) == [], "all is published", 40)
     assert verify(stream.settings(), 0).differences == []
-    assert delete_namespace(stream.settings(), store, "acme") > 0
+    assert delete_namespace(stream.settings(), store, "acme").tombstones > 0
     assert store.namespaces() == ["default"]
     assert verify(stream.settings(), 0).differences == []
 

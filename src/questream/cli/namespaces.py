@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption, decide_in
+from questream.cli.decisions import (
+    ActorOption,
+    Asked,
+    DryRunOption,
+    IdOption,
+    ReasonOption,
+    YesOption,
+    decide_in,
+    print_decided,
+)
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
@@ -166,6 +175,9 @@ def delete(
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
     config: ConfigOption = None,
     set_: SetOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    id_: IdOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -174,11 +186,18 @@ def delete(
 
     Example: questream namespaces delete tenant-a --yes
     """
-    from questream.migration.deleting import delete_namespace
+    from questream.migration.deleting import delete_namespace, deletion_known_as
     from questream.tools.clusters import open_namespace
+    from questream.tools.decisions import as_document
     from questream.tools.namespaces import describe
 
     settings = load(config, set_)
+    asked = Asked(settings, namespace, actor, reason, id_, dry_run, as_json)
+    known = deletion_known_as(settings, namespace, asked.by.id)
+    if known is not None:
+        # Said again: it answers what it did.
+        print_decided(known, as_json, {"namespace": namespace, "deleted": True})
+        return
     store, chosen = open_namespace(settings, namespace)
     found = describe(store, chosen)
     told = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
@@ -186,11 +205,17 @@ def delete(
         print_line(f"{printable(chosen)}: {found.sizes.clusters:,} clusters, {found.sizes.aliases:,} aliases")
     if not (dry_run or yes or agrees("Delete it for good?")):
         raise QuestreamError("nothing was deleted", "say --yes to delete without being asked")
-    records = None if dry_run else delete_namespace(settings, store, chosen)
+    if dry_run and as_json:
+        print_json(told | {"deleted": False, "tombstones": None})
+    if dry_run:
+        return
+    done = delete_namespace(settings, store, chosen, asked.by)
+    told |= {"deleted": True, "tombstones": done.tombstones}
     if as_json:
-        print_json(told | {"deleted": not dry_run, "tombstones": records})
-    elif records is not None:
-        print_line(f"deleted, with {records:,} tombstones in {settings.kafka.cluster_topic}")
+        print_json(told if done.operation is None else as_document(done.operation) | told)
+        return
+    number = "" if done.operation is None else f"operation {done.operation.number}: "
+    print_line(f"{number}deleted, with {done.tombstones:,} tombstones in {settings.kafka.cluster_topic}")
 
 
 def _shown(value: Any) -> str:

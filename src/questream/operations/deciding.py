@@ -363,6 +363,8 @@ class Decisions:
                     raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
                 # Said again: the store answers what it did.
                 return replace(self._proposal(id_, "undo", {}), undoes=number)
+            if undone.kind == "delete":
+                raise OperationRefused(f"operation {number} deleted the namespace, which nothing brings back")
             if undone.kind == "forget":
                 raise OperationRefused(
                     f"operation {number} erased texts, which nothing brings back",

@@ -90,6 +90,9 @@ class OperationTopic:
 
 
 def _keep(published: PublishedOperations, operation: Operation) -> None:
+    if operation.kind == "delete":
+        # What was decided before it was of clusters that are no more.
+        published.by_number.clear()
     published.by_number[operation.number] = operation
     published.newest = max(published.newest, operation.number)
     if len(published.by_number) > 2 * OPERATIONS_KEPT:

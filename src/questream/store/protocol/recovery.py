@@ -76,11 +76,12 @@ class Recovery(Protocol):
     def still_holds(self, namespace: str, token: str, seconds: float) -> bool:
         """Whether the token's holder still holds the namespace, which it may do for so many seconds from now."""
 
-    def delete(self, namespace: str, token: str) -> bool:
+    def delete(self, namespace: str, token: str, operation: int = 0) -> bool:
         """Forget a namespace that the token's holder holds; False where it is another's to recover by now.
 
-        It is in `namespaces` no more. Numbers of its clusters and operations are not given again, and it keeps its
-        home: what begins anew under its name goes on behind them. A call that fails may be made again.
+        It is in `namespaces` no more. Numbers of its clusters and operations, that of the `operation` which deletes it
+        included, are not given again, and it keeps its home: what begins anew under its name goes on behind them. A
+        call that fails may be made again.
         """
 
     def restore(self, namespace: str, token: str, restored: Sequence[Restored]) -> int:

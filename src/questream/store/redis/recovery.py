@@ -181,18 +181,18 @@ class RedisRecovery(RedisCalls):
         self._call_on_names(self._client.sadd, namespace)
 
     @translated()
-    def delete(self, namespace: str, token: str) -> bool:
+    def delete(self, namespace: str, token: str, operation: int = 0) -> bool:
         meta = self._keys.of(namespace, "meta")
         fields = self._client.hgetall(meta)
         heads = [field.removeprefix(_HEAD) for field in fields if field.startswith(_HEAD)]
         newest = max([int(fields.get(b"next") or 1), *self._named_ids(namespace)])
         clusters = [self._keys.cluster(namespace, cluster_id) for cluster_id in range(1, newest + 1)]
         for start in range(0, len(clusters), CHUNK):
-            if not self._scripts["delete"](keys=[meta, *clusters[start : start + CHUNK]], args=[token, ""]):
+            if not self._scripts["delete"](keys=[meta, *clusters[start : start + CHUNK]], args=[token, "", 0]):
                 return False
         rest = [self._keys.of(namespace, name) for name in _ONE_EACH]
         rest += [self._keys.ledger(namespace, *parse_partition(place)) for place in heads]
-        deleted = bool(self._scripts["delete"](keys=[meta, *rest], args=[token, orjson.dumps(_STAYING)]))
+        deleted = bool(self._scripts["delete"](keys=[meta, *rest], args=[token, orjson.dumps(_STAYING), operation]))
         if deleted:
             self._call_on_names(self._client.srem, namespace)
         return deleted

@@ -143,12 +143,12 @@ class MemoryRecovery(MemoryBase):
             state.operation_epoch = state.store_epoch if is_compared else state.operation_epoch
             state.recovery_lease = ("", 0.0)
 
-    def delete(self, namespace: str, token: str) -> bool:
+    def delete(self, namespace: str, token: str, operation: int = 0) -> bool:
         with self._lock:
             state = self._get(namespace)
             if state.store_epoch is not None or state.recovery_token != token:
                 return False
-            self._deleted[namespace] = (state.next_id, state.operation_count)
+            self._deleted[namespace] = (state.next_id, max(state.operation_count, operation))
             del self._namespaces[namespace]
             self._admitted.discard(namespace)
             return True
