@@ -57,6 +57,9 @@ def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
     done = questream(*higher, "--id", "finer", "--json").json
     assert (done["operation"], done["kind"], done["rules"]["before"]) == (1, "rules", {})
     assert questream(*higher, "--id", "finer", "--json").json["operation"] == 1
+    back = questream("undo", "1", "--dry-run", "--json", redis).json
+    assert (back["operation"], back["rules"]["after"], back["effect"]["clusters"]) == (None, {}, 3)
+    assert "would_merge: " in questream("undo", "1", "--dry-run", redis).out
     shown = questream("namespaces", "show", "default", "--json", redis).json
     assert shown["threshold"] == 0.95
     assert shown["rules"]["threshold"] == {"value": 0.95, "source": "namespace (operation 1)"}

@@ -111,6 +111,21 @@ def test_of_many_clusters_the_largest_are_compared_with_all(monkeypatch: pytest.
     assert (found["compared"], found["clusters"], found["would_merge"]) == (1, 3, 1)
 
 
+def test_taking_rules_back_is_previewed() -> None:
+    client = client_of(near_twins())
+    client.post(SET, json={"rules": {"threshold": 0.75}})
+    assert effect(client)["would_merge"] == 0
+    undo = "/api/v1/namespaces/shop/operations/1/undo"
+    assert client.post(undo, json={"dry_run": True}).json()["rules_effect"] is None
+    told = client.post(undo, json={"dry_run": True, "questions": 10}).json()
+    assert (told["operation"], told["effect"]) == (None, None)
+    assert (told["rules_effect"]["clusters"], told["rules_effect"]["would_merge"]) == (3, 0)
+    client.post(undo, json={"id": "back"})
+    again = client.post("/api/v1/namespaces/shop/operations/2/undo", json={"dry_run": True, "questions": 10}).json()
+    assert again["rules_effect"]["would_merge"] == 1
+    assert "pairs would be near enough" in client.get("/n/shop/undo/2").text
+
+
 def test_an_operator_previews_and_sets_a_threshold_on_the_page() -> None:
     store = near_twins()
     client = client_of(store)

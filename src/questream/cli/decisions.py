@@ -17,11 +17,12 @@ from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.clustering.rules import Rules
-    from questream.domain import NamespaceRules, Operation, Ruling
+    from questream.domain import NamespaceRules, Operation, RulesChange, Ruling
     from questream.operations import By, Decisions, KnownQuestion
     from questream.operations.deciding import Propose
     from questream.settings import Settings
     from questream.store.protocol import ProposedOperation, Store
+    from questream.store.redis.store import RedisStore
     from questream.tools.previewing import Effect, Scoring
     from questream.tools.questions import Encodes
 
@@ -271,7 +272,7 @@ def decide_as_asked(asked: Asked, propose: Callable[[Decisions], Propose]) -> No
 
 
 def decide_in(
-    store: Store,
+    store: RedisStore,
     namespace: str,
     asked: Asked,
     propose: Callable[[Decisions], Propose],
@@ -293,7 +294,7 @@ def decide_in(
 
 
 def print_proposed(
-    store: Store, namespace: str, asked: Asked, found: ProposedOperation, scoring: Scoring | None = None
+    store: RedisStore, namespace: str, asked: Asked, found: ProposedOperation, scoring: Scoring | None = None
 ) -> None:
     """An operation that would be committed, and what it would do with the questions that came lately.
 
@@ -302,6 +303,10 @@ def print_proposed(
     from questream.deciding.config import rules_of
     from questream.tools.asking import encoder_in
     from questream.tools.previewing import effect_of
+
+    if found.rules is not None:
+        _print_effect_of_rules(store, namespace, asked, found, found.rules)
+        return
 
     def loaded() -> tuple[Encodes, Rules]:
         encoder = encoder_in(asked.settings, store, namespace)
@@ -316,6 +321,24 @@ def print_proposed(
     print_decided(found, asked.as_json, {"effect": effect.document()})
     if not asked.as_json:
         _print_effect(effect)
+
+
+def _print_effect_of_rules(
+    store: RedisStore, namespace: str, asked: Asked, found: ProposedOperation, change: RulesChange
+) -> None:
+    from questream.tools.rules import changed_by, effect_of
+
+    effect = effect_of(store, namespace, asked.settings, changed_by(change)).document()
+    print_decided(found, asked.as_json, {"effect": effect})
+    if not asked.as_json:
+        print_effect_of_rules(effect)
+
+
+def print_effect_of_rules(effect: Mapping[str, Any]) -> None:
+    """What rules would do to the clusters as they stand, `questream.tools.rules.Effect`, a line a number."""
+    for name, value in effect.items():
+        told = "; ".join(" ".join(pair) for pair in value) or "-" if isinstance(value, list) else f"{value:,}"
+        print_line(f"{name}: {printable(told)}")
 
 
 def _print_effect(effect: Effect) -> None:

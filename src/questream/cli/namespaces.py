@@ -16,6 +16,7 @@ from questream.cli.decisions import (
     YesOption,
     decide_in,
     print_decided,
+    print_effect_of_rules,
 )
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
@@ -121,8 +122,7 @@ def set_rules(
     effect = effect_of(store, chosen, asked.settings, values).document() if dry_run else None
     decide_in(store, chosen, asked, lambda by: by.rules(values), {} if effect is None else {"effect": effect})
     if effect is not None and not as_json:
-        for name, value in effect.items():
-            print_line(f"{name}: {_shown([' '.join(pair) for pair in value] if name == 'examples' else value)}")
+        print_effect_of_rules(effect)
     if values.get("routing_precision") and not (values.get("confidence") or store.rules(chosen).confidence):
         remark(f"no confidence is fitted: without `questream namespaces calibrate {chosen}` no question is routed")
 

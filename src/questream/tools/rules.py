@@ -13,7 +13,7 @@ from questream.clustering.kept_members import KeptMembers
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, format_cluster_id
+from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, RulesChange, format_cluster_id
 from questream.errors import QuestreamError
 from questream.settings import Settings
 from questream.settings.tree import ClusterSettings, RoutingSettings
@@ -107,6 +107,12 @@ def effect_of(store: RedisStore, namespace: str, settings: Settings, values: Val
     now = rules_in_use(whole, settings, settings_of(notes[0][2]) if notes else {})
     then = now.in_force(NamespaceRules.of(whole.rules.values() | values))
     return effect_on(store.load(namespace), list(store.summaries(namespace)), now, then, MOST_PAIRS)
+
+
+def changed_by(change: RulesChange) -> Values:
+    """The rules that an operation sets, as `effect_of` takes them; None where one is left to the settings again."""
+    before, after = change.before.values(), change.after.values()
+    return {name: after.get(name) for name in NAMES_OF_RULES if before.get(name) != after.get(name)}
 
 
 def effect_on(mirror: Mirror, states: Collection[ClusterState], now: Rules, then: Rules, most_pairs: int) -> Effect:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from questream.server.services import Scope
 from questream.store.protocol import ProposedOperation
+from questream.tools.rules import changed_by
 
 MOST_LOOKED_AT = 10_000
 
@@ -73,12 +74,40 @@ class OperationEffect(BaseModel):
     staying: list[Example]
 
 
+class RulesEffect(BaseModel):
+    """What rules would do to the clusters as they stand; `clusters` are all that there are.
+
+    `would_merge` counts pairs that would be near enough then and are not now, each with one of the `compared` largest
+    clusters in it; `examples` are five. Of `kept_questions`, references that clusters keep, so many joined at a
+    similarity that would not be enough: they stay where they are, and such as they open a cluster from then on.
+    """
+
+    clusters: int
+    compared: int
+    would_merge: int
+    examples: list[list[str]]
+    kept_questions: int
+    kept_questions_that_would_not_join: int
+
+
+def rules_effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> RulesEffect | None:
+    """What an operation that changes rules would do to clusters; None for another, and where nothing is to be tried.
+
+    Raises Refused while the clusters are being read.
+    """
+    if proposed.rules is None or not looked_at:
+        return None
+    states = scope.services.catalogues.get(scope.namespace).states()
+    effect = scope.services.asking.effect(scope.namespace, states, changed_by(proposed.rules))
+    return RulesEffect(**effect.document())
+
+
 def effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> OperationEffect | None:
-    """What an operation would do, None where it is to be tried on no decision.
+    """What an operation would do with questions, None where it is to be tried on no decision, or sets rules.
 
     Raises Refused where the model is not there and questions have to be scored; KafkaUnavailable, KafkaRefused.
     """
-    if not looked_at:
+    if not looked_at or proposed.rules is not None:
         return None
     effect = OperationEffect.model_validate(
         scope.services.asking.effect_of_operation(scope.namespace, proposed, looked_at).document()

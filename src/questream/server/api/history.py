@@ -13,7 +13,15 @@ from questream.operations import By, Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import Chosen
-from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
+from questream.server.api.effects import (
+    Corrected,
+    LookedAt,
+    OperationEffect,
+    RulesEffect,
+    Unknown,
+    effect_of,
+    rules_effect_of,
+)
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
@@ -89,6 +97,7 @@ class Committed(BaseModel):
     levels: LevelsChanged | None = None
     corrections: list[Corrected] = []
     effect: OperationEffect | None = None
+    rules_effect: RulesEffect | None = None
     unknown: Unknown = None
 
 
@@ -151,4 +160,5 @@ def rule(scope: Scope, request: Ruling, ask: Callable[[Decisions], Propose], unk
         return Committed(**as_document(scope.services.operating.rule(scope.namespace, by, ask)), unknown=unknown)
     proposed = scope.services.operating.preview_ruling(scope.namespace, by, ask)
     effect = effect_of(scope, proposed, request.questions)
-    return Committed(**as_document(proposed), effect=effect, unknown=unknown)
+    of_rules = rules_effect_of(scope, proposed, request.questions)
+    return Committed(**as_document(proposed), effect=effect, rules_effect=of_rules, unknown=unknown)

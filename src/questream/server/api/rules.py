@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from questream.errors import QuestreamError
 from questream.operations import By
 from questream.server.access import Role
+from questream.server.api.effects import RulesEffect
 from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.problems import Refused
@@ -68,21 +69,10 @@ class InForce(BaseModel):
     linkage: str
 
 
-class Effect(BaseModel):
-    """What rules would do to the clusters as they stand; `clusters` are all that there are.
-
-    `would_merge` counts pairs that would be near enough then and are not now, each with one of the `compared` largest
-    clusters in it; `examples` are five. Of `kept_questions`, references that clusters keep, so many joined at a
-    similarity that would not be enough: they stay where they are, and such as they open a cluster from then on.
-    """
+class Effect(RulesEffect):
+    """What rules would do, and those that are in force."""
 
     in_force: InForce
-    clusters: int
-    compared: int
-    would_merge: int
-    examples: list[list[str]]
-    kept_questions: int
-    kept_questions_that_would_not_join: int
 
 
 def in_force(scope: Scope) -> InForce:
