@@ -139,6 +139,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "serve.trusted_proxies": "10.0.0.0/8, ::1",
         "serve.viewers_read_texts": "true",
         "events.asker": "question",
+        "events.suggestions": "false",
         "webhooks.url": "https://elsewhere/hook",
         "names.endpoint": "https://elsewhere/v1",
         "names.moved_below": "0.5",

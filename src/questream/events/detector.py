@@ -16,10 +16,10 @@ from typing import Literal
 from questream.events.counts import Rate
 from questream.events.rhythm import HOUR_MS, Rhythm
 
-EventKind = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed"]
+EventKind = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed", "suggested"]
 # Those that are found in counts, and those that the cluster topic tells.
 COUNTED: tuple[EventKind, ...] = ("emerging", "spiking", "quiet", "returned")
-KINDS: tuple[EventKind, ...] = (*COUNTED, "merged", "split", "renamed")
+KINDS: tuple[EventKind, ...] = (*COUNTED, "merged", "split", "renamed", "suggested")
 
 _DAY_MS = 24 * HOUR_MS
 _SCALES = (4, 5, 6, 8, 11, 16, 24, 36, 64)

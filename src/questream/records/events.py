@@ -23,7 +23,7 @@ _MOST_ID_CHARACTERS = 500
 class ClusterEvent:
     """An event as its record tells it; times in ms since the epoch. A later release may know more kinds.
 
-    `other` is the cluster that it was merged into, or split from.
+    `other` is the cluster that it was merged into, split from or may be merged with.
     """
 
     id: str
@@ -74,7 +74,7 @@ def read_event(value: bytes | None) -> ClusterEvent:
             since_ms=parse_time(data["since"]),
             count=int(data["count"]),
             expected=float(data["expected"]),
-            other=data.get("into") or data.get("from"),
+            other=data.get("into") or data.get("from") or data.get("with"),
         )
         is_event = (
             is_known(data["schema_version"])

@@ -703,9 +703,13 @@ class EventSettings(Group):
         le=5_000_000,
         description="Newest decisions of each partition of the output topic to learn from before anything is told.",
     )
+    suggestions: bool = Field(
+        default=True,
+        description="Tell of merges that people's decisions stand in the way of, found in Redis once a minute.",
+    )
 
 
-EventKindName = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed"]
+EventKindName = Literal["emerging", "spiking", "quiet", "returned", "merged", "split", "renamed", "suggested"]
 
 
 class WebhookSettings(Group):

@@ -32,6 +32,8 @@ def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int
             f"there is no namespace {namespace!r} yet", "`questream namespaces list` shows those there are"
         )
     states = {state.cluster_id: state for state in store.summaries(namespace)}
+    if not pairs_compared(states):
+        return []
     if pairs_compared(states) > MOST_PAIRS:
         raise QuestreamError(
             f"{pairs_compared(states):,} pairs of ruled clusters with all others are more than the"

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ from questream.watch.lineage import Lineage
 from questream.watch.naming import Take, check_names, naming
 from questream.watch.ordering import TimeOrder
 from questream.watch.sessions import run_sessions
+from questream.watch.suggesting import suggesting
 from questream.watch.telling import MOST_TOLD, Telling, event_record, read_told
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,9 @@ class Watcher:
                 publisher.start()
                 decisions, states, told = (opened.enter_context(open_reader(settings)) for _ in range(3))
                 names = opened.enter_context(naming(settings, self.metrics))
-                Turn(self, settings, membership, Readers(decisions, states, told), publisher, names).run(self._stopping)
+                found = opened.enter_context(suggesting(settings))
+                readers = Readers(decisions, states, told)
+                Turn(self, settings, membership, readers, publisher, (names, found)).run(self._stopping)
         finally:
             self.metrics.telling.set(0)
             self.metrics.lag.clear()
@@ -156,9 +159,9 @@ class Turn:
         membership: Membership,
         readers: Readers,
         publisher: TransactionalPublisher,
-        names: Take,
+        beside: Sequence[Take],
     ) -> None:
-        self._names = names
+        self._beside = beside
         self._metrics = watcher.metrics
         self._condition = watcher.condition
         self._settings = settings
@@ -242,7 +245,8 @@ class Turn:
         return found != set(known)
 
     def _look(self, order: TimeOrder, lineage: Lineage, telling: Telling) -> list[dict[str, Any]]:
-        documents = telling.only_new([*lineage.take(_STATES_SECONDS), *self._names()])
+        beside = [document for take in self._beside for document in take()]
+        documents = telling.only_new([*lineage.take(_STATES_SECONDS), *beside])
         for placed in order.take(0.0 if lineage.is_learning else _POLL_SECONDS):
             self._metrics.read.inc()
             if order.was_seen(placed):
