@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from questream.cli.app import COMMANDS as TREE
 from questream.cli.app import command_tree
 from questream.cli.options import ROOT_KEYS, expand_setting_flags
 from questream.errors import (
@@ -50,7 +51,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         for part, inner in command.commands.items():
             yield from walk(f"{name} {part}", inner)
 
-    yield from walk("questream", command_tree())
+    yield from walk("questream", command_tree(*TREE))
 
 
 COMMANDS = dict(commands())

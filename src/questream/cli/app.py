@@ -56,40 +56,35 @@ from questream.settings.process import share_cores
 _HALF = re.compile("[\ud800-\udfff]")
 EPILOG = "\n\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
 
-app = typer.Typer(
-    name="questream",
-    help="Real-time question clustering for Kafka: questions in, the id of the cluster that means the same out.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command("run")(run)
-app.command("demo")(demo)
-app.command("doctor")(doctor)
-app.command("config")(show_config)
-app.add_typer(topics, name="topics")
-app.command("produce")(produce)
-app.command("tail")(tail)
-app.command("ask")(ask)
+COMMANDS: dict[str, Callable[..., object] | typer.Typer] = {
+    "run": run,
+    "demo": demo,
+    "doctor": doctor,
+    "config": show_config,
+    "topics": topics,
+    "produce": produce,
+    "tail": tail,
+    "ask": ask,
+    "clusters": clusters,
+    "events": events,
+    "namespaces": namespaces,
+    "suggestions": suggestions,
+    "intents": intents,
+    "undo": undo,
+    "serve": serve,
+    "serve-token": serve_token,
+    "mcp": mcp,
+    "dead-letters": dead_letters,
+    "evaluate": evaluate,
+    "export": export,
+    "train": train,
+    "verify": verify,
+    "restore": restore,
+    "migrate": migrate,
+    "calibrate": calibrate,
+    "bench": bench,
+}
 clusters.command("members")(members)
-app.add_typer(clusters, name="clusters")
-app.add_typer(events, name="events")
-app.add_typer(namespaces, name="namespaces")
-app.add_typer(suggestions, name="suggestions")
-app.add_typer(intents, name="intents")
-app.command("undo")(undo)
-app.command("serve")(serve)
-app.command("serve-token")(serve_token)
-app.command("mcp")(mcp)
-app.add_typer(dead_letters, name="dead-letters")
-app.command("evaluate")(evaluate)
-app.command("export")(export)
-app.command("train")(train)
-app.command("verify")(verify)
-app.command("restore")(restore)
-app.command("migrate")(migrate)
-app.command("calibrate")(calibrate)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
 bench.command("clients")(bench_clients)
@@ -100,12 +95,29 @@ bench.command("scale")(bench_scale)
 bench.command("serve")(bench_serve)
 bench.command("start")(bench_start)
 bench.command("corrections")(corrections)
-app.add_typer(bench, name="bench")
 
 
 @functools.cache
-def command_tree() -> Callable[..., Any]:
-    """All commands, as Typer builds them out of their functions: once, as it takes longer than many a command."""
+def command_tree(*names: str) -> Callable[..., Any]:
+    """`questream` with these of its `COMMANDS`.
+
+    Typer makes it out of their functions, which for all of them takes longer than most take to run.
+    """
+    app = typer.Typer(
+        name="questream",
+        help="Real-time question clustering for Kafka: questions in, the id of the cluster that means the same out.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name in names:
+        command = COMMANDS[name]
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return typer.main.get_command(app)
 
 
@@ -113,7 +125,9 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; returns its exit code. Its errors are printed by then."""
     share_cores()
     try:
-        command_tree()(args=expand_setting_flags(_decoded(arguments)), prog_name="questream")
+        given = expand_setting_flags(_decoded(arguments))
+        names = given[:1] if given and given[0] in COMMANDS else COMMANDS
+        command_tree(*names)(args=given, prog_name="questream")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
@@ -138,7 +152,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
