@@ -27,7 +27,7 @@ class Scripts:
         prelude, writing, _ = texts.pop(_PRELUDE), texts.pop(_WRITING), texts.pop(_ALONE)
         whole = {name: prelude + writing * (name not in _READING) + text for name, text in texts.items()}
         self._scripts = {name: client.register_script(text) for name, text in whole.items()}
-        self.reading, self.writing = commands_of([whole["tail"]]), commands_of(whole.values())
+        self.reading, self.writing = commands_of([whole["tail"]]), commands_of([prelude, writing, *texts.values()])
 
     def __getitem__(self, name: str) -> Any:
         return self._scripts[name]
