@@ -115,39 +115,31 @@ def client_of(
 ) -> TestClient:
     """A browser, or a program, at this address. It follows no redirect."""
     settings = settings or Settings()
-    access = Access(settings.serve)
     catalogues = Catalogues(store, lambda: True)
     mirrors = Mirrors(store)
     levels = StandingLevels(store, mirrors)
     asking = Asking(settings, store, mirrors, levels)
     if encoder is not None:
         asking.take(encoder)
-    decisions = Decisions(lambda _: "the text")
-    board = board or EventBoard()
-    rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(30)
-    operating = Operating(store, catalogues)
-    letters = LetterBox(settings)
-    lag = Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5)
-    findings = Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60)
     services = Services(
-        settings,
-        store,
-        access,
-        catalogues,
-        operating,
-        asking,
-        Suggesting(catalogues, asking),
-        decisions,
-        board,
-        letters,
-        lag,
-        findings,
-        rates or Rates(Rate(lambda: False), Rate(lambda: False)),
-        rate,
-        failed,
-        MemberTexts(no_topic),
-        levels,
-        volumes or Volumes(1000, 0.1),
+        settings=settings,
+        store=store,
+        access=Access(settings.serve),
+        catalogues=catalogues,
+        operating=Operating(store, catalogues),
+        asking=asking,
+        suggesting=Suggesting(catalogues, asking),
+        decisions=Decisions(lambda _: "the text"),
+        events=board or EventBoard(),
+        letters=LetterBox(settings),
+        lag=Snapshot("lag", lambda: [PartitionLag(0, 9, 5), PartitionLag(1, 3, None)], 5),
+        findings=Snapshot("findings", lambda: [Finding("kafka", "fail", "no broker answered", "start it")], 60),
+        rates=rates or Rates(Rate(lambda: False), Rate(lambda: False)),
+        rate=RateLimit(settings.serve.requests_per_minute),
+        failed_logins=RateLimit(30),
+        members=MemberTexts(no_topic),
+        levels=levels,
+        volumes=volumes or Volumes(1000, 0.1),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

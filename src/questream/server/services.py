@@ -37,7 +37,7 @@ from questream.tools.doctor import Finding
 _NAMESPACE = re.compile(NAMESPACE_PATTERN)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """What a server works with."""
 

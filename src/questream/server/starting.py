@@ -79,7 +79,6 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
     happened = Follower(settings, settings.kafka.event_topic, board.take, lambda: board.read_past(settings))
     volumes = Volumes(settings.events.decisions, settings.judge.margin)
     asked = Follower(settings, settings.kafka.output_topic, volumes.take, lambda: None, volumes.start)
-    rate, failed = RateLimit(settings.serve.requests_per_minute), RateLimit(_FAILED_LOGINS_PER_MINUTE)
 
     followers = (states, published, dead, happened, asked)
 
@@ -96,28 +95,25 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
             questions.close()
 
     questions = KeptQuestions(settings)
-    operating = Operating(store, catalogues)
-    lag = Snapshot("the offsets of the group", partial(read_lag, settings), _LAG_SECONDS)
-    findings = Snapshot("the doctor's findings", partial(find_all, settings), _DOCTOR_SECONDS)
     services = Services(
-        settings,
-        store,
-        access,
-        catalogues,
-        operating,
-        asking,
-        Suggesting(catalogues, asking),
-        decisions,
-        board,
-        LetterBox(settings),
-        lag,
-        findings,
-        rates,
-        rate,
-        failed,
-        MemberTexts(questions.read),
-        levels,
-        volumes,
+        settings=settings,
+        store=store,
+        access=access,
+        catalogues=catalogues,
+        operating=Operating(store, catalogues),
+        asking=asking,
+        suggesting=Suggesting(catalogues, asking),
+        decisions=decisions,
+        events=board,
+        letters=LetterBox(settings),
+        lag=Snapshot("the offsets of the group", partial(read_lag, settings), _LAG_SECONDS),
+        findings=Snapshot("the doctor's findings", partial(find_all, settings), _DOCTOR_SECONDS),
+        rates=rates,
+        rate=RateLimit(settings.serve.requests_per_minute),
+        failed_logins=RateLimit(_FAILED_LOGINS_PER_MINUTE),
+        members=MemberTexts(questions.read),
+        levels=levels,
+        volumes=volumes,
     )
     return services, running
 
