@@ -48,14 +48,7 @@ class MemoryCommits(MemoryMerging):
             mirror = Mirror(state.identity.dimension)
             mirror.store_epoch, mirror.generation = state.store_epoch or "", state.generation
             mirror.apply(
-                ClusterMoved(
-                    cluster_id,
-                    cluster.members,
-                    cluster.vector_sum,
-                    cluster.features,
-                    cluster.cluster_row.exemplars,
-                    cluster.cluster_row.threshold or 0.0,
-                )
+                cluster.moved(cluster_id, cluster.features)
                 for cluster_id, cluster in state.clusters.items()
                 if cluster.vector_sum is not None
             )

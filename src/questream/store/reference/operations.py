@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved
+from questream.clustering.mirror import Change, ClusterRemoved, MeanMoved
 from questream.domain import Operation, RulesChange, Ruling
 from questream.store.protocol import (
     OPERATIONS_KEPT,
@@ -102,9 +102,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 binds = (row.exemplars, row.threshold) != (after.exemplars, after.threshold)
                 is_moved = binds or i in proposed.opens or proposed.forgets is not None
                 if is_moved and cluster.vector_sum is not None and not (merge or part):
-                    kept = cluster.features or None if i in proposed.opens else None
-                    own = after.threshold or 0.0
-                    changes.append(ClusterMoved(i, cluster.members, cluster.vector_sum, kept, after.exemplars, own))
+                    changes.append(cluster.moved(i, cluster.features or None if i in proposed.opens else None))
                 if i in proposed.retires:
                     self._make_stub(state, i, TOMBSTONE_SECONDS)
                     cluster.cluster_row = replace(cluster.cluster_row, revision=row.revision + 1)

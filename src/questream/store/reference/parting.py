@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from questream.clustering.mirror import Change, ClusterMoved
+from questream.clustering.mirror import Change
 from questream.domain import InFlight
 from questream.store.protocol import Part
 from questream.store.reference.state import Namespace
@@ -44,22 +44,8 @@ def part_again(state: Namespace, part: Part) -> list[Change]:
     returned.members, returned.vector_sum, returned.merged_into = remains.members, remains.vector_sum, None
     returned.features = remains.features
     return [
-        ClusterMoved(
-            part.survivor,
-            survivor.members,
-            part.vector_sum,
-            None,
-            survivor.cluster_row.exemplars,
-            survivor.cluster_row.threshold or 0.0,
-        ),
-        ClusterMoved(
-            remains.cluster_id,
-            remains.members,
-            remains.vector_sum,
-            remains.features or None,
-            returned.cluster_row.exemplars,
-            returned.cluster_row.threshold or 0.0,
-        ),
+        survivor.moved(part.survivor, None),
+        returned.moved(remains.cluster_id, remains.features or None),
     ]
 
 

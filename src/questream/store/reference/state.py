@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from questream.clustering.mirror import Change, MeanMoved
+from questream.clustering.mirror import Change, ClusterMoved, MeanMoved
 from questream.domain import ClusterEvent, ClusterState, InFlight, NamespaceRules, Operation, Vector
 from questream.errors import RecoveryNeeded, StoreRefused
 from questream.store.protocol import (
@@ -41,6 +41,12 @@ class Cluster:
     labelled: bool = False
     retired: bool = False
     forgotten_at: float | None = None
+
+    def moved(self, cluster_id: int, kept: bytes | None) -> ClusterMoved:
+        """What the log tells of its centroid and of what people decided of it; `kept` as there."""
+        assert self.vector_sum is not None  # noqa: S101 - what has none was merged or retired, and moves no more
+        row = self.cluster_row
+        return ClusterMoved(cluster_id, self.members, self.vector_sum, kept, row.exemplars, row.threshold or 0.0)
 
 
 @dataclass(slots=True)
