@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from questream import QuestionClusterer
+from questream.clustering.levels import LevelRules
 from questream.errors import QuestreamError
 from questream.store.reference.store import MemoryStore
 from questream.tools.intents import find_intents
@@ -24,6 +25,17 @@ def test_more_clusters_than_can_be_compared_are_refused() -> None:
     assert [intent.clusters[0].cluster_id for intent in find_intents(store, "default", most=3)] == [1, 2, 3]
     with pytest.raises(QuestreamError, match="3 clusters are more than the 2 that can be grouped at once"):
         find_intents(store, "default", most=2)
+
+
+def test_the_rules_say_how_many_intents_are_found_of_clusters_that_no_worker_grouped() -> None:
+    store = MemoryStore()
+    angles = np.radians(np.arange(0.0, 90.0, 2.0))
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    QuestionClusterer(dimension=2, threshold=0.9999, similarity="cosine", store=store).assign(vectors)
+    few, many = (
+        find_intents(store, "default", rules=LevelRules(resolutions=(resolution, 1.0))) for resolution in (0.5, 5.0)
+    )
+    assert 1 <= len(few) < len(many) < len(angles)
 
 
 def test_a_namespace_without_clusters_has_no_intents() -> None:

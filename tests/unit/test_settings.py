@@ -127,6 +127,8 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "clusters.shared": "true",
         "judge.features": "false",
         "levels.enabled": "false",
+        "levels.intent_resolution": "4",
+        "levels.topic_resolution": "1.5",
         "input.format": "text",
         "input.envelope": "none",
         "input.text": "{subject}\\n{body}",

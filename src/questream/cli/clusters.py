@@ -151,11 +151,13 @@ def intents(
 
     Example: questream clusters intents --limit 50
     """
+    from questream.deciding.config import level_rules_of
     from questream.tools.clusters import open_namespace
     from questream.tools.intents import as_document, find_intents
 
-    store, chosen = open_namespace(load(config, set_), namespace)
-    rows = [as_document(intent) for intent in find_intents(store, chosen)[:limit]]
+    settings = load(config, set_)
+    store, chosen = open_namespace(settings, namespace)
+    rows = [as_document(intent) for intent in find_intents(store, chosen, rules=level_rules_of(settings))[:limit]]
     if as_json:
         for row in rows:
             print_json(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.preparing import version_of
 from questream.store.protocol import Identity, StreamTopics
@@ -50,6 +51,11 @@ def rules_of(settings: Settings, encoder: Encoder) -> Rules:
     )
 
 
+def level_rules_of(settings: Settings) -> LevelRules:
+    """How intents and topics are found above the clusters."""
+    return LevelRules(resolutions=(settings.levels.intent_resolution, settings.levels.topic_resolution))
+
+
 def identity_of(encoder: Encoder, rules: Rules, prepared_by: str = "") -> Identity:
     """What a namespace is built with, whose texts that preparation makes ready."""
     return Identity(
@@ -87,6 +93,8 @@ def settings_beside_rules(settings: Settings) -> dict[str, Any]:
         **{f"input.{name}": value for name, value in settings.input.model_dump(mode="json").items()},
         "prepared_by": version_of(settings.input),
         "routing.precision": settings.routing.precision,
+        "levels.intent_resolution": settings.levels.intent_resolution,
+        "levels.topic_resolution": settings.levels.topic_resolution,
         "namespaces.max": settings.namespaces.max,
         "namespaces.allow": sorted(settings.namespaces.allow),
         "model.max_tokens": settings.model.max_tokens,

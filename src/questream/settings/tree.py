@@ -535,6 +535,16 @@ class LevelSettings(Group):
         le=100_000,
         description="Most clusters of a namespace whose levels are found anew; each run compares each with each.",
     )
+    intent_resolution: float = Field(
+        default=24.0,
+        ge=0.1,
+        le=1000,
+        description="How fine intents are: the higher, the more of them; `questream calibrate --level intent` finds "
+        "what suits a stream.",
+    )
+    topic_resolution: float = Field(
+        default=8.0, ge=0.1, le=1000, description="How fine topics are, which are groups of intents, likewise."
+    )
 
 
 class NamespaceSettings(Group):

@@ -22,7 +22,7 @@ from questream.broker.reading import RecordCheck
 from questream.clustering.rules import Rules
 from questream.deciding.close_calls import Judge
 from questream.deciding.clusterer import Clusterer
-from questream.deciding.config import namespace_config, shared_settings, topics_of
+from questream.deciding.config import level_rules_of, namespace_config, shared_settings, topics_of
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.encoder import Encoder
@@ -139,6 +139,7 @@ class Worker:
             self._worker_id,
             self.metrics,
             on_failure=self.stop,
+            rules=level_rules_of(settings),
         )
         self._settings_in_use = SettingsInUse(
             self._store,

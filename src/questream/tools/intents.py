@@ -32,9 +32,11 @@ class Intent:
         return sum(state.size for state in self.clusters)
 
 
-def find_intents(store: Store, namespace: str, most: int = MOST_GROUPED) -> list[Intent]:
+def find_intents(
+    store: Store, namespace: str, most: int = MOST_GROUPED, rules: LevelRules | None = None
+) -> list[Intent]:
     """The live clusters of a namespace by intent, the largest intent first: as stored, with new clusters where those
-    near to them are; grouped now, and nothing stored, where no worker has found levels yet.
+    near to them are; grouped now by `rules`, and nothing stored, where no worker has found levels yet.
 
     A cluster that no other is near to is an intent by itself. Raises QuestreamError for more than `most` to group now.
     """
@@ -49,9 +51,9 @@ def find_intents(store: Store, namespace: str, most: int = MOST_GROUPED) -> list
     states = {state.cluster_id: state for state in store.summaries(namespace)}
     leaves = leaves_of(mirror, {number: state.size for number, state in states.items()})
     if stored.version:
-        levels = standing(mirror, stored, LevelRules())
+        levels = standing(mirror, stored, rules or LevelRules())
     else:
-        levels = regroup(leaves, Levels(), LevelRules()).levels
+        levels = regroup(leaves, Levels(), rules or LevelRules()).levels
     return _intents(leaves, levels, states, are_stored=bool(stored.version))
 
 

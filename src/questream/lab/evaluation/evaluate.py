@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.deciding.close_calls import Judge
 from questream.domain import Matrix
@@ -17,7 +18,7 @@ from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.lab.evaluation.decisions import PairDecisions, best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.files import GoldFile, PairFile
-from questream.lab.evaluation.groups import GroupFigures, group_figures, time_order
+from questream.lab.evaluation.groups import LEVEL_RULES, GroupFigures, group_figures, time_order
 from questream.lab.evaluation.pairs import PairIntervals, PairMetrics, pair_intervals, pair_metrics
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of
 
@@ -93,6 +94,7 @@ def evaluate_groups(
     seed: int,
     announce: Announce,
     judge: Judge | None = None,
+    level_rules: LevelRules = LEVEL_RULES,
 ) -> GroupEvaluation:
     """Cluster the questions online under `rules`, in their first order and in `shuffles` drawn by `seed`.
 
@@ -105,7 +107,7 @@ def evaluate_groups(
     order, rows_in_order = time_order(file.asked_at, len(file.texts))
     stream = Stream(file.texts, vectors, file.gold).in_order(rows_in_order)
     shuffled = orders_of(len(stream), shuffles, seed)[1:]
-    figures, clustering = group_figures(stream, order, rules, shuffled, announce, judge)
+    figures, clustering = group_figures(stream, order, rules, shuffled, announce, judge, level_rules)
     return GroupEvaluation(file, figures, stream, clustering, seconds)
 
 

@@ -114,6 +114,7 @@ def group_figures(
     shuffles: Sequence[NDArray[np.intp]],
     announce: Callable[[str], None] = lambda _: None,
     judge: Judge | None = None,
+    level_rules: LevelRules = LEVEL_RULES,
 ) -> tuple[GroupFigures, Clustering]:
     """Cluster the stream as it stands (`order` says how that is) and in `shuffles`, then at other thresholds.
 
@@ -130,7 +131,7 @@ def group_figures(
         other = stream.in_order(shuffle)
         shuffled.append(_figures(cluster_online(other.vectors, rules, other.texts, judge=judge), other))
     announce("intents and topics")
-    levels = level_figures(stream, rules, judge=judge)
+    levels = level_figures(stream, rules, level_rules, judge)
     announce("other thresholds")
     figures = GroupFigures(
         order=order,

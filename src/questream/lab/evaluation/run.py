@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from questream.deciding.config import rules_of
+from questream.deciding.config import level_rules_of, rules_of
 from questream.encoder import load_encoder, load_judge
 from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile, read_gold_file, read_pair_file
@@ -43,7 +43,9 @@ def evaluate_files(
         if isinstance(file, PairFile):
             evaluations[str(path)] = evaluate_pairs(file, encoder, rules, announce)
         else:
-            evaluations[str(path)] = evaluate_groups(file, encoder, rules, shuffles, seed, announce, remembering)
+            evaluations[str(path)] = evaluate_groups(
+                file, encoder, rules, shuffles, seed, announce, remembering, level_rules_of(settings)
+            )
     by_name = settings.clusters.threshold is None and encoder.preset is None
     subject = Subject(
         model=encoder.name,
