@@ -92,7 +92,7 @@ def test_the_proposed_threshold_finds_the_groups_however_tight_they_are(spread: 
         return agreement(ids, groups).bcubed_f1
 
     figures = [agrees(threshold) for threshold in (0.45, 0.55, 0.65)]
-    assert agrees(propose_threshold(vectors).threshold) > max(figures) - 0.03
+    assert agrees(propose_threshold(vectors).value) > max(figures) - 0.03
     assert min(figures) < max(figures) - 0.02  # else any threshold would do
 
 
@@ -106,9 +106,9 @@ def test_answers_find_the_level_that_the_user_has_in_mind(level: str) -> None:
     swept, subjects, threes, _ = nested()
     gold = subjects if level == "subjects" else threes
     proposal = answered(swept, gold, 40).proposal()
-    assert f1_at(swept, proposal.threshold, gold) > best_f1(swept, gold) - 0.03
+    assert f1_at(swept, proposal.value, gold) > best_f1(swept, gold) - 0.03
     other = threes if level == "subjects" else subjects
-    assert f1_at(swept, proposal.threshold, other) < best_f1(swept, other) - 0.1
+    assert f1_at(swept, proposal.value, other) < best_f1(swept, other) - 0.1
 
 
 def test_a_few_wrong_answers_cost_little() -> None:
@@ -116,7 +116,7 @@ def test_a_few_wrong_answers_cost_little() -> None:
     losses = []
     for seed in range(4):
         proposal = answered(swept, threes, 40, wrong=0.1, seed=seed).proposal()
-        losses.append(best_f1(swept, threes) - f1_at(swept, proposal.threshold, threes))
+        losses.append(best_f1(swept, threes) - f1_at(swept, proposal.value, threes))
     assert np.mean(losses) < 0.03
 
 
@@ -140,7 +140,7 @@ def test_the_interval_holds_the_best_threshold() -> None:
     for gold in (subjects, threes):
         # Thresholds that differ by less than two points are one to the user.
         curve = f1_curve(swept, gold)
-        good = [t for t, f1 in zip(swept.thresholds, curve, strict=True) if f1 > curve.max() - 0.02]
+        good = [t for t, f1 in zip(swept.values, curve, strict=True) if f1 > curve.max() - 0.02]
         for seed in range(3):
             proposal = answered(swept, gold, 40, seed=seed).proposal()
             held += any((proposal.low or 0.0) <= t <= (proposal.high or 1.0) for t in good)
@@ -188,8 +188,8 @@ def test_gold_groups_find_their_best_threshold_in_an_interval(level: str) -> Non
     swept, subjects, threes, _ = nested()
     gold = subjects if level == "subjects" else threes
     proposal = propose_from_groups([swept], [gold])
-    assert f1_at(swept, proposal.threshold, gold) == pytest.approx(best_f1(swept, gold))
-    assert (proposal.low or 0.0) < proposal.threshold < (proposal.high or 1.0)
+    assert f1_at(swept, proposal.value, gold) == pytest.approx(best_f1(swept, gold))
+    assert (proposal.low or 0.0) < proposal.value < (proposal.high or 1.0)
 
 
 def test_a_higher_threshold_joins_less_falsely_and_misses_more() -> None:
@@ -204,8 +204,8 @@ def test_a_higher_threshold_joins_less_falsely_and_misses_more() -> None:
 def test_bcubed_of_a_proposal_is_that_of_the_evaluation() -> None:
     swept, _, threes, _ = nested()
     proposal = propose_from_groups([swept], [threes])
-    clusters = swept.after[swept.at(proposal.threshold)]
-    score = proposal.setting_at(proposal.threshold).score
+    clusters = swept.after[swept.at(proposal.value)]
+    score = proposal.settings[proposal.row].score
     assert score == pytest.approx(agreement(clusters.tolist(), threes.tolist()).bcubed_f1)
 
 
@@ -214,7 +214,7 @@ def test_pairs_find_the_level_that_they_were_labelled_at(level: str) -> None:
     swept, subjects, threes, _ = nested()
     gold = subjects if level == "subjects" else threes
     proposal = propose_from_pairs(swept, drawn_pairs(gold, 200))
-    assert f1_at(swept, proposal.threshold, gold) > best_f1(swept, gold) - 0.05
+    assert f1_at(swept, proposal.value, gold) > best_f1(swept, gold) - 0.05
 
 
 @pytest.mark.parametrize("way", ["groups", "pairs", "answers", "sample"])
@@ -224,13 +224,13 @@ def test_costly_false_joins_raise_the_threshold_whichever_way_it_is_found(way: s
     def propose(cost: float) -> float:
         match way:
             case "groups":
-                return propose_from_groups([swept], [threes], cost).threshold
+                return propose_from_groups([swept], [threes], cost).value
             case "pairs":
-                return propose_from_pairs(swept, drawn_pairs(threes, 200), cost).threshold
+                return propose_from_pairs(swept, drawn_pairs(threes, 200), cost).value
             case "answers":
-                return answered(swept, threes, 40, cost=cost).proposal().threshold
+                return answered(swept, threes, 40, cost=cost).proposal().value
             case _:
-                return propose_intents(swept, vectors, RULES, cost).threshold
+                return propose_intents(swept, vectors, RULES, cost).value
 
     cheap, costly = propose(0.2), propose(5.0)
     assert cheap <= propose(1.0) <= costly
@@ -256,7 +256,7 @@ def test_a_stream_of_duplicates_is_told_from_one_of_intents() -> None:
     of_duplicates = sweep(duplicates(), RULES, grid_of(RULES))
     assert is_of_duplicates(of_duplicates)
     proposal = propose_unlabelled(of_duplicates, duplicates(), RULES)
-    assert (proposal.threshold, proposal.is_known) == (0.725, True)
+    assert (proposal.value, proposal.is_known) == (0.725, True)
     assert proposal.remarks
     _, vectors = groups_and_vectors(1.2)
     assert not is_of_duplicates(sweep(vectors, RULES, grid_of(RULES)))
@@ -269,7 +269,7 @@ def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_prop
     assert (guess.low, guess.high) == (None, None)
     assert any("--ask 40" in remark for remark in guess.remarks)
     assert proposal.is_known
-    assert proposal.threshold == 0.725
+    assert proposal.value == 0.725
     assert any("how fine a question" in remark for remark in proposal.remarks)
 
 
@@ -307,7 +307,7 @@ def test_other_rules_are_calibrated_as_they_are() -> None:
     swept, _, threes, vectors = nested()
     plain = Rules(0.35, 0.35, "cosine", "average")
     own = sweep(vectors, plain, grid_of(plain))
-    assert f1_at(own, propose_from_groups([own], [threes]).threshold, threes) == pytest.approx(best_f1(own, threes))
+    assert f1_at(own, propose_from_groups([own], [threes]).value, threes) == pytest.approx(best_f1(own, threes))
     assert not np.array_equal(own.after[own.at(0.6)], swept.after[swept.at(0.6)])
 
 
@@ -351,7 +351,7 @@ def test_of_thresholds_that_make_the_same_clusters_the_middle_one_is_proposed() 
     right, wrong = gold, np.zeros(120, np.int64)
     rows = np.array([wrong, right, right, right, np.arange(120)])
     proposal = propose_from_groups([Sweep((0.4, 0.425, 0.45, 0.475, 0.5), rows, rows)], [gold])
-    assert proposal.threshold == 0.45
+    assert proposal.value == 0.45
 
 
 def test_a_preview_shows_what_is_joined_below_and_parted_above() -> None:

@@ -8,9 +8,10 @@ import json
 import os
 import pty
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -140,10 +141,12 @@ def test_settings_that_the_threshold_needs_are_pasted_with_it(sample: Path) -> N
 
 
 class Terminal:
-    """Types the answers of one who knows the cases into `input`, by what stands on the screen."""
+    """Types the answers of one who knows the groups into `input`, by what stands on the screen."""
 
-    def __init__(self, screen: io.StringIO, answers: int, end: str | type[BaseException]) -> None:
-        self.screen, self.left, self.end = screen, answers, end
+    def __init__(
+        self, screen: io.StringIO, answers: int, end: str | type[BaseException], group_of: Callable[[str], str]
+    ) -> None:
+        self.screen, self.left, self.end, self.group_of = screen, answers, end, group_of
 
     def __call__(self, *_: object) -> str:
         if not self.left:
@@ -152,16 +155,21 @@ class Terminal:
             raise self.end
         self.left -= 1
         first, second = (line.strip() for line in self.screen.getvalue().splitlines()[-3:-1])
-        return "y" if case_of(first) == case_of(second) else "n"
+        return "y" if self.group_of(first) == self.group_of(second) else "n"
 
 
-def type_answers(monkeypatch: pytest.MonkeyPatch, answers: int, end: str | type[BaseException] = "q") -> None:
+def type_answers(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: int,
+    end: str | type[BaseException] = "q",
+    group_of: Callable[[str], str] = case_of,
+) -> None:
     def typed(*arguments: object) -> str:
         assert isinstance(sys.stderr, io.StringIO)
         terminal.screen = sys.stderr
         return terminal(*arguments)
 
-    terminal = Terminal(io.StringIO(), answers, end)
+    terminal = Terminal(io.StringIO(), answers, end, group_of)
     monkeypatch.setattr(builtins, "input", typed)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -230,10 +238,70 @@ def test_an_interrupt_before_the_first_answer_proposes_nothing(sample: Path, mon
     assert "no answers" in outcome.err
 
 
+def subject_of(text: str) -> str:
+    return text.split(" case ")[0]
+
+
+def calibrate_level(*arguments: str) -> dict[str, Any]:
+    """The document for intents; wordings differ by their numbers, which the second look would tell apart."""
+    document: dict[str, Any] = questream(
+        "calibrate", "--level", "intent", "--judge.features=false", *arguments, "--json"
+    ).json
+    assert document["setting"] == "levels.intent_resolution"
+    resolutions = [row["resolution"] for row in document["settings"]]
+    assert resolutions == sorted(resolutions)
+    assert document["resolution"] in resolutions
+    assert document["toml"] == f"[levels]\nintent_resolution = {document['resolution']:g}"
+    return document
+
+
+def test_gold_groups_tell_how_fine_intents_are(tmp_path: Path) -> None:
+    found = []
+    for group_of in (subject_of, case_of):
+        groups = tmp_path / "groups.jsonl"
+        order = np.random.default_rng(1).permutation(QUESTIONS).tolist()
+        rows = [{"text": text_of(number), "gold": group_of(text_of(number))} for number in order]
+        groups.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        document = calibrate_level("--groups", str(groups), "--shuffles", "0")
+        found.append(document["resolution"])
+        proposed = next(row for row in document["settings"] if row["resolution"] == found[-1])
+        assert proposed["score"] == max(row["score"] for row in document["settings"])
+        assert document["settings"][0]["clusters"] < document["settings"][-1]["clusters"]
+    subjects, cases = found
+    assert subjects < cases
+
+
+def test_a_sample_alone_tells_how_fine_intents_are_and_what_it_cannot_know(sample: Path) -> None:
+    document = calibrate_level(str(sample))
+    proposed = next(row for row in document["settings"] if row["resolution"] == document["resolution"])
+    # Nearer to the ten subjects than to their eighty cases.
+    assert proposed["clusters"] <= 2 * SUBJECTS
+    assert "--ask 40" in document["remarks"][-1]
+
+
+def test_answers_about_pairs_of_one_intent_are_learned_from(sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_answers(monkeypatch, 100, "q", subject_of)
+    arguments = ("calibrate", str(sample), "--level", "intent", "--judge.features=false", "--ask", "30")
+    outcome = questream(*arguments)
+    assert "Are these two of one intent" in outcome.err
+    assert outcome.out.startswith("Resolution ")
+    assert "\n[levels]\nintent_resolution = " in outcome.out
+    assert outcome.out.count("> ") == 1
+
+
+def test_topics_of_a_sample_are_a_guess(sample: Path) -> None:
+    outcome = questream("calibrate", str(sample), "--level", "topic", "--judge.features=false")
+    assert outcome.out.startswith("No resolution: ")
+    assert "--ask 40" in outcome.err
+    assert "questream.toml" not in outcome.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
         ([], 2, "give questions"),
+        (["few.txt", "--level", "intent"], 1, "100 at least"),
+        (["few.txt", "--level", "intent", "--granularity", "question"], 2, "choose one"),
         (["--pairs", "p.csv", "--groups", "g.csv"], 2, "choose one"),
         (["q.txt", "--from-topic"], 2, "not both"),
         (["--groups", "g.csv", "q.txt"], 2, "no other"),

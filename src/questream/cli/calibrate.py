@@ -1,4 +1,4 @@
-"""`questream calibrate`: the threshold that suits a stream."""
+"""`questream calibrate`: the threshold, or the resolution of a level, that suits a stream."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
     from questream.settings import Granularity
 
 
-class Level(StrEnum):
+class Fineness(StrEnum):
     """The names of granularities."""
 
     QUESTION = "question"
     DUPLICATE = "duplicate"
+
+
+class Level(StrEnum):
+    """What stands above the clusters."""
+
+    INTENT = "intent"
+    TOPIC = "topic"
 
 
 def calibrate(
@@ -48,7 +55,12 @@ def calibrate(
         Path | None,
         typer.Option(help="Learn from answers in this file of pairs; with --ask new ones are added to it."),
     ] = None,
-    granularity: Annotated[Level | None, typer.Option(help="Search the thresholds of this level alone.")] = None,
+    level: Annotated[
+        Level | None, typer.Option(help="Propose how fine intents or topics are, in place of the threshold.")
+    ] = None,
+    granularity: Annotated[
+        Fineness | None, typer.Option(help="Search the thresholds of this granularity alone.")
+    ] = None,
     false_join_cost: Annotated[
         float, typer.Option(min=0.05, max=20.0, help="What joining wrongly costs, where missing a join costs 1.")
     ] = 1.0,
@@ -60,7 +72,8 @@ def calibrate(
 ) -> None:
     """Propose the threshold for your stream: from labelled pairs, gold groups, a few answers, or a sample alone.
 
-    Clusters the questions as a worker would, with its model and rules, at every threshold; reads only.
+    Clusters the questions as a worker would, with its model and rules, at every threshold; reads only. With --level
+    it finds the intents or topics above these clusters at every resolution; pairs and groups are of one intent then.
     Example: questream calibrate questions.txt --ask 40 --answers answers.jsonl
     """
     from questream.cli.calibrate_asking import ask_user
@@ -70,10 +83,13 @@ def calibrate(
     from questream.lab.calibration.preview import preview
 
     _check(sample, from_topic, pairs, groups, ask, answers)
+    if level is not None and granularity is not None:
+        raise SettingsError("--granularity is of thresholds, --level of what stands above clusters", "choose one")
     settings = load(config, set_)
-    level: Granularity | None = granularity.value if granularity is not None else None
+    chosen: Granularity | None = granularity.value if granularity is not None else None
+    above = None if level is None else level.value
     with progress() as announce:
-        wish = Wish(settings, level, questions, false_join_cost, seed, announce)
+        wish = Wish(settings, above, chosen, questions, false_join_cost, seed, announce)
         if groups is not None:
             done = from_groups(wish, groups, shuffles)
         elif pairs is not None:
@@ -88,9 +104,9 @@ def calibrate(
             done = from_sample(wish, wish.sample(sample, from_topic))
     if ask or answers is not None:
         # Not before the line of progress has gone.
-        ask_user(inquiry, asked_of.texts, ask, answers)
+        ask_user(inquiry, asked_of.texts, ask, answers, above)
         done = replace(asked_of, way="answers", proposal=inquiry.proposal(), answers=len(inquiry.answers))
-    previews = preview(done.sweep, done.texts, done.proposal.threshold, examples) if examples else []
+    previews = preview(done.sweep, done.texts, done.proposal.value, examples) if examples else []
     if as_json:
         print_json(as_document(done, previews, settings, false_join_cost))
     else:

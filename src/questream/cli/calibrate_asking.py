@@ -1,4 +1,4 @@
-"""The prompt of `questream calibrate --ask`: are these two the same question?"""
+"""The prompt of `questream calibrate --ask`: are these two the same question, or of one intent?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SKIP = frozenset(("s", "skip", "?"))
 _QUIT = frozenset(("q", "quit"))
 
 
-def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None) -> None:
+def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None, level: str | None = None) -> None:
     """Ask until there are `most` answers with those known before, they suffice, or the user ends with q or Ctrl-C.
 
     An answer is added to `file` as soon as it is given. All is written to stderr, where a program does not look.
@@ -35,7 +35,10 @@ def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None) -
             remark("there is nothing left that is worth asking")
             break
         if not asked:
-            console.print("Are these two the same question, as you want them clustered? An answer can be wrong.")
+            same_what = (
+                "the same question, as you want them clustered" if level is None else f"of one {level}, as you see it"
+            )
+            console.print(f"Are these two {same_what}? An answer can be wrong.")
         asked = True
         first, second = texts[ask.first], texts[ask.second]
         same = _ask(console, f"{len(inquiry.answers) + 1} of {most} at most", first, second)

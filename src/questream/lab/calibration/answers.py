@@ -1,40 +1,39 @@
-"""A threshold from a few answers to "same question?", each asked where it tells most.
+"""A value of a sweep from a few answers to "same question?", each asked where it tells most.
 
-An answer turns the odds of all thresholds to be the best, and may be wrong. The next is asked about the threshold at
+An answer turns the odds of all values to be the best, and may be wrong. The next is asked about the one at
 which it is expected to say most about the best one (mutual information: Lindley 1956, MacKay 1992).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from questream.errors import QuestreamError
-from questream.lab.calibration.posterior import ThresholdPosterior, last_rows_together, parting_counts
+from questream.lab.calibration.posterior import RowPosterior, last_rows_together, parting_counts
 from questream.lab.calibration.proposal import Proposal, edge_remarks, middle_of_best, settings_of
 from questream.lab.calibration.sweep import Floats, Sweep, require_enough
 
 _WRONG_ANSWERS = 0.06
-# Fewer questions than this share part at a threshold: what they tell is their own affair.
+# Fewer questions than this share part at a value: what they tell is their own affair.
 _FEWEST_PARTING = 0.02
 _DRAWS = 20
 
-# Every so many answers one is about the biggest clusters, which the thresholds tried may not part.
+# Every so many answers one is about the biggest clusters, which the values tried may not part.
 _BIGGEST_EVERY = 4
 _BIGGEST_CLUSTERS = 3
 _BIGGEST_QUESTIONS = 5
 _FEWEST_OF_BIGGEST = 3
 
-# Clusters at the proposed threshold then agree so well with those at the best one that more answers hardly matter.
+# Clusters at the proposed value then agree so well with those at the best one that more answers hardly matter.
 ENOUGH_AGREEMENT = 0.98
 FEWEST_ANSWERS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Are questions `first` and `second` the same? They are in one cluster up to the sweep's threshold of `row`."""
+    """Are questions `first` and `second` the same? They are in one cluster up to the sweep's `row`."""
 
     first: int
     second: int
@@ -42,7 +41,7 @@ class Ask:
 
 
 class Inquiry:
-    """What answers about the questions of a sweep tell of its best threshold; `guess` is what the sample alone says.
+    """What answers about the questions of a sweep tell of its best value; `guess` is what the sample alone says.
 
     Raises QuestreamError for fewer than 100 questions, or where no two ever meet.
     """
@@ -51,11 +50,11 @@ class Inquiry:
         require_enough(sweep.questions)
         self._sweep = sweep
         self._random = np.random.default_rng(seed)
-        self._posterior = ThresholdPosterior(sweep, guess, false_join_cost)
+        self._posterior = RowPosterior(sweep, guess, false_join_cost)
         self._same = _WRONG_ANSWERS + (1.0 - 2.0 * _WRONG_ANSWERS) * self._posterior.chance[:, :, 1:]
         self._rows = last_rows_together(sweep)
         sizes = np.stack([np.bincount(clusters)[clusters] for clusters in sweep.after], axis=1)
-        # Of each question's cluster at each threshold the share that it is not with at any higher one, (n, t).
+        # Of each question's cluster in each row the share that it is not with at any higher one, (n, t).
         self._share = parting_counts(sweep, self._rows) / sizes
         if not self._share.any():
             raise QuestreamError("no two questions of the sample are alike: there is nothing to ask about")
@@ -69,9 +68,9 @@ class Inquiry:
     def next(self) -> Ask | None:
         """The pair whose answer is expected to tell most; None where all that are worth it were asked.
 
-        A question is drawn by how much of its cluster parts at that threshold, and then one of those that it parts
-        from: so an answer stands for the share of the cluster that the threshold decides about. Now and then a pair is
-        of the biggest clusters at the threshold that the answers speak for so far.
+        A question is drawn by how much of its cluster parts there, and then one of those that it parts
+        from: so an answer stands for the share of the cluster that the value decides about. Now and then a pair is
+        of the biggest clusters at the value that the answers speak for so far.
         """
         if (len(self.answers) + 1) % _BIGGEST_EVERY == 0:
             ask = self._next_of_biggest()
@@ -123,7 +122,7 @@ class Inquiry:
 
     @property
     def expected_agreement(self) -> float:
-        """BCubed F that clusters at the proposed threshold are expected to have with those at the best one."""
+        """BCubed F that clusters at the proposed value are expected to have with those at the best one."""
         return float(self._posterior.expected().max())
 
     @property
@@ -136,15 +135,15 @@ class Inquiry:
         if not self.answers:
             raise QuestreamError("no answers: without any, calibrate from the sample alone")
         expected = self._posterior.expected()
-        best, thresholds = middle_of_best(expected), self._sweep.thresholds
+        best = middle_of_best(expected)
         low, high = self._posterior.interval()
         return Proposal(
-            threshold=thresholds[best],
+            value=self._sweep.values[best],
             low=low,
             high=high,
             measure="expected agreement",
             settings=settings_of(self._sweep, best, expected),
-            remarks=edge_remarks(thresholds, best) + _one_sided(list(self.answers.values())) + self._heaps(),
+            remarks=edge_remarks(self._sweep, best) + self._one_sided() + self._heaps(),
         )
 
     def _heaps(self) -> tuple[str, ...]:
@@ -154,11 +153,19 @@ class Inquiry:
             return ()
         return (
             f"of {len(told)} pairs out of the biggest clusters {apart} are not the same: these are heaps, which no team"
-            " can take; a higher threshold parts them",
+            f" can take; a higher {self._sweep.dial.name} parts them",
         )
 
+    def _one_sided(self) -> tuple[str, ...]:
+        name = self._sweep.dial.name
+        if all(self.answers.values()):
+            return (f"every answer was yes: they tell that the {name} may be lower, not how low",)
+        if not any(self.answers.values()):
+            return (f"every answer was no: they tell that the {name} must be higher, not how high",)
+        return ()
+
     def _information(self) -> Floats:
-        """What an answer about each row is expected to tell of the best threshold, whatever the slope, in nats."""
+        """What an answer about each row is expected to tell of the best row, whatever the slope, in nats."""
         posterior = self._posterior.odds()
         weight = posterior.sum(axis=1)
         expected = np.einsum("bs,bsr->br", posterior, self._same)
@@ -175,11 +182,3 @@ def _entropy(chance: Floats) -> Floats:
     chance = np.clip(chance, 1e-12, 1.0 - 1e-12)
     entropy: Floats = -(chance * np.log(chance) + (1.0 - chance) * np.log(1.0 - chance))
     return entropy
-
-
-def _one_sided(answers: Sequence[bool]) -> tuple[str, ...]:
-    if all(answers):
-        return ("every answer was yes: they tell that the threshold may be lower, not how low",)
-    if not any(answers):
-        return ("every answer was no: they tell that the threshold must be higher, not how high",)
-    return ()

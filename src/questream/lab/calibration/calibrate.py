@@ -1,4 +1,4 @@
-"""From questions and what is known of them to a proposed threshold: each way that `questream calibrate` has."""
+"""From questions and what is known of them to a proposed value: each way that `questream calibrate` has."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from questream.clustering.rules import Rules
-from questream.deciding.config import rules_of
+from questream.deciding.config import level_rules_of, rules_of
 from questream.domain import Matrix
 from questream.encoder import load_encoder
 from questream.lab.calibration.answers import Inquiry
 from questream.lab.calibration.groups import propose_from_groups, require_groups
+from questream.lab.calibration.level_sweep import sweep_level
 from questream.lab.calibration.pairs import pair_stream, propose_from_pairs
 from questream.lab.calibration.proposal import Proposal
 from questream.lab.calibration.sample import newest_of_topic, sample_of_file
 from questream.lab.calibration.sweep import Sweep, grid_of, require_enough, sweep
-from questream.lab.calibration.unlabelled import propose_unlabelled
+from questream.lab.calibration.unlabelled import propose_resolution, propose_unlabelled
 from questream.lab.evaluation.files import read_gold_file
 from questream.lab.evaluation.stream import orders_of
 from questream.records.files import FileTexts, LabelledPair, read_pairs
@@ -26,10 +27,14 @@ from questream.settings import Granularity, Settings
 
 @dataclass(frozen=True)
 class Wish:
-    """What holds whichever way it is calibrated; `questions` is the most that are read of a file or topic."""
+    """What holds whichever way it is calibrated; `questions` is the most that are read of a file or topic.
+
+    With a `level`, `intent` or `topic`, its resolution is calibrated, else the threshold, of a `granularity` if given.
+    """
 
     settings: Settings
-    level: Granularity | None
+    level: str | None
+    granularity: Granularity | None
     questions: int
     false_join_cost: float
     seed: int
@@ -67,7 +72,7 @@ def from_groups(wish: Wish, file: Path, shuffles: int) -> Calibrated:
     require_groups(read.gold)
     vectors, rules = _embedded(wish, read.texts)
     orders = orders_of(len(read.texts), shuffles, wish.seed)
-    sweeps = [sweep(vectors[order], rules, grid_of(rules, wish.level), wish.announce) for order in orders]
+    sweeps = [_swept(wish, vectors[order], [read.texts[at] for at in order], rules) for order in orders]
     golds = [read.gold[order] for order in orders]
     proposal = propose_from_groups(sweeps, golds, wish.false_join_cost, wish.seed)
     return Calibrated("gold groups", proposal, sweeps[0], list(read.texts), rules)
@@ -78,7 +83,7 @@ def from_pairs(wish: Wish, file: Path, background: list[str]) -> Calibrated:
     pairs = [pair for pair in read_pairs(file, wish.texts) if pair.text_a.strip() and pair.text_b.strip()]
     stream = pair_stream(pairs, background, wish.seed)
     vectors, rules = _embedded(wish, stream.texts)
-    swept = sweep(vectors, rules, grid_of(rules, wish.level), wish.announce)
+    swept = _swept(wish, vectors, stream.texts, rules)
     proposal = propose_from_pairs(swept, stream, wish.false_join_cost, wish.seed)
     return Calibrated("labelled pairs", proposal, swept, stream.texts, rules)
 
@@ -87,8 +92,11 @@ def from_sample(wish: Wish, texts: list[str]) -> Calibrated:
     """From questions of which nothing is known. Raises QuestreamError for too few."""
     require_enough(len(texts))
     vectors, rules = _embedded(wish, texts)
-    swept = sweep(vectors, rules, grid_of(rules, wish.level), wish.announce)
-    proposal = propose_unlabelled(swept, vectors, rules, wish.level, wish.false_join_cost)
+    swept = _swept(wish, vectors, texts, rules)
+    if wish.level is not None:
+        proposal = propose_resolution(swept, vectors, rules, wish.false_join_cost)
+    else:
+        proposal = propose_unlabelled(swept, vectors, rules, wish.granularity, wish.false_join_cost)
     return Calibrated("a sample without labels", proposal, swept, texts, rules)
 
 
@@ -105,10 +113,16 @@ def inquire(wish: Wish, texts: Sequence[str], known: Sequence[LabelledPair]) -> 
     # the same sample is clustered in the same order however many answers there are.
     once = list(dict.fromkeys([*texts, *(text for pair in answers for text in (pair.text_a, pair.text_b))]))
     alone = from_sample(wish, once)
-    inquiry = Inquiry(alone.sweep, alone.proposal.threshold, wish.false_join_cost, wish.seed)
+    inquiry = Inquiry(alone.sweep, alone.proposal.value, wish.false_join_cost, wish.seed)
     place = {text: at for at, text in enumerate(once)}
     useless = sum(not inquiry.tell(place[pair.text_a], place[pair.text_b], pair.same) for pair in answers)
     return alone, inquiry, useless
+
+
+def _swept(wish: Wish, vectors: Matrix, texts: Sequence[str], rules: Rules) -> Sweep:
+    if wish.level is not None:
+        return sweep_level(vectors, texts, rules, level_rules_of(wish.settings), wish.level, wish.announce)
+    return sweep(vectors, rules, grid_of(rules, wish.granularity), wish.announce)
 
 
 def _embedded(wish: Wish, texts: Sequence[str]) -> tuple[Matrix, Rules]:

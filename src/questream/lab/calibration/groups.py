@@ -1,4 +1,4 @@
-"""A threshold from questions whose gold groups are known."""
+"""A value of a sweep from questions whose gold groups are known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from questream.lab.evaluation.agreement import Labels, shared_counts
 def propose_from_groups(
     sweeps: Sequence[Sweep], golds: Sequence[Labels], false_join_cost: float = 1.0, seed: int = 0
 ) -> Proposal:
-    """The threshold of the highest BCubed F after the stream, a mean over several orders of the same questions.
+    """The value of the highest BCubed F after the stream, a mean over several orders of the same questions.
 
     `golds[i]` are the gold groups in the order of `sweeps[i]`. Precision weighs `false_join_cost` times what recall
     does. Mistakes are those of the moment of publishing: a question joined a cluster in which none before was of its
@@ -32,26 +32,26 @@ def propose_from_groups(
     """
     require_groups(golds[0])
     sizes = np.unique(golds[0], return_counts=True)[1]
-    thresholds = sweeps[0].thresholds
-    # (orders, thresholds, groups): sums over the questions of each group, so that a bootstrap need not cluster again.
+    values = sweeps[0].values
+    # (orders, values, groups): sums over the questions of each group, so that a bootstrap need not cluster again.
     precision, recall = (np.stack(part).mean(axis=0) for part in zip(*map(_by_group, sweeps, golds), strict=True))
     scores = weighted_f(precision.sum(axis=1) / sizes.sum(), recall.sum(axis=1) / sizes.sum(), false_join_cost)
     best = middle_of_best(scores)
     draws = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), BOOTSTRAP_ROUNDS)
     drawn = draws @ sizes
     rounds = weighted_f(precision @ draws.T / drawn, recall @ draws.T / drawn, false_join_cost)
-    low, high = interval_of(thresholds, np.array(thresholds)[[middle_of_best(column) for column in rounds.T]])
+    low, high = interval_of(values, [middle_of_best(column) for column in rounds.T])
     mistakes = [
         _mean_mistakes([_mistakes(sweep.published[row], gold) for sweep, gold in zip(sweeps, golds, strict=True)])
-        for row in range(len(thresholds))
+        for row in range(len(values))
     ]
     return Proposal(
-        threshold=thresholds[best],
+        value=values[best],
         low=low,
         high=high,
         measure="BCubed F1" if false_join_cost == 1.0 else f"BCubed F, false joins weigh {false_join_cost:g}",
         settings=settings_of(sweeps[0], best, scores, mistakes),
-        remarks=edge_remarks(thresholds, best),
+        remarks=edge_remarks(sweeps[0], best),
     )
 
 
@@ -60,13 +60,13 @@ def require_groups(gold: Labels) -> None:
     require_enough(len(gold))
     sizes = np.unique(gold, return_counts=True)[1]
     if len(sizes) == 1:
-        raise QuestreamError("all questions are of one gold group: no threshold is too low for it", "give others too")
+        raise QuestreamError("all questions are of one gold group: no value is too low for it", "give others too")
     if sizes.max() == 1:
-        raise QuestreamError("no two questions are of one gold group: no threshold is too high for it")
+        raise QuestreamError("no two questions are of one gold group: no value is too high for it")
 
 
 def _by_group(sweep: Sweep, gold: Labels) -> tuple[Floats, Floats]:
-    """Sums of BCubed precision and recall over the questions of each gold group, (thresholds, groups)."""
+    """Sums of BCubed precision and recall over the questions of each gold group, (values, groups)."""
     _, groups = np.unique(gold, return_inverse=True)
     precision, recall = [], []
     for after in sweep.after:

@@ -1,4 +1,4 @@
-"""A threshold from labelled pairs, whose texts are clustered as one stream."""
+"""A value of a sweep from labelled pairs, whose texts are clustered as one stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.errors import QuestreamError
-from questream.lab.calibration.posterior import ThresholdPosterior, last_rows_together, parting_counts
+from questream.lab.calibration.posterior import RowPosterior, last_rows_together, parting_counts
 from questream.lab.calibration.proposal import (
     BOOTSTRAP_ROUNDS,
     Mistakes,
@@ -25,7 +25,7 @@ from questream.records.files import LabelledPair
 FEWEST_PAIRS = 20
 FEWEST_SAME = 10
 
-# That two are the same which no threshold joins has a chance of its own: without, one such pair would rule all others.
+# That two are the same which no value joins has a chance of its own: without, one such pair would rule all others.
 _LEAST_CHANCE = 3e-4
 
 
@@ -52,7 +52,7 @@ def pair_stream(pairs: Sequence[LabelledPair], background: Sequence[str] = (), s
     if useful < FEWEST_SAME:
         raise QuestreamError(
             f"{useful} pairs are labelled the same question in other words, {FEWEST_SAME} at least are needed:"
-            " pairs that are different alone do not bound the threshold from above"
+            " pairs that are different alone do not bound it from above"
         )
     texts = list(dict.fromkeys([*(text for pair in pairs for text in (pair.text_a, pair.text_b)), *background]))
     order = np.random.default_rng(seed).permutation(len(texts))
@@ -66,14 +66,14 @@ def pair_stream(pairs: Sequence[LabelledPair], background: Sequence[str] = (), s
 
 
 def propose_from_pairs(sweep: Sweep, stream: PairStream, false_join_cost: float = 1.0, seed: int = 0) -> Proposal:
-    """The threshold that the pairs of one question speak for, given all else that each of the two could have joined.
+    """The value that the pairs of one question speak for, given all else that each of the two could have joined.
 
     A pair's likelihood is that of its second question among all of the stream to be the one that is the same as the
-    first (conditional logit: McFadden 1974), by how high a threshold joins them; `posterior.py` has the model. It is
+    first (conditional logit: McFadden 1974), by how high a value joins them; `posterior.py` has the model. It is
     not moved by how many pairs of each kind were labelled, nor by how near those are that are different: these serve to
     count false joins. The interval is from a bootstrap that draws pairs; mistakes are per 1,000 pairs of their kind.
     """
-    posterior = ThresholdPosterior(sweep, None, false_join_cost)
+    posterior = RowPosterior(sweep, None, false_join_cost)
     likelihoods = _log_likelihoods(sweep, stream, posterior)
     draws = np.random.default_rng(seed).multinomial(
         len(likelihoods), np.full(len(likelihoods), 1 / len(likelihoods)), BOOTSTRAP_ROUNDS
@@ -82,22 +82,22 @@ def propose_from_pairs(sweep: Sweep, stream: PairStream, false_join_cost: float 
     for draw in (*draws, np.ones(len(likelihoods))):
         posterior.log_odds = np.tensordot(draw, likelihoods, axes=1)
         scores = posterior.expected()
-        chosen.append(sweep.thresholds[middle_of_best(scores)])
-    low, high = interval_of(sweep.thresholds, np.array(chosen[:-1]))
-    best = middle_of_best(scores)
+        chosen.append(middle_of_best(scores))
+    low, high = interval_of(sweep.values, chosen[:-1])
+    best = chosen[-1]
     mistakes = _mistakes(sweep, stream)
     return Proposal(
-        threshold=chosen[-1],
+        value=sweep.values[best],
         low=low,
         high=high,
         measure="expected agreement",
         settings=settings_of(sweep, best, scores, mistakes),
-        remarks=edge_remarks(sweep.thresholds, best) + _remarks(mistakes[best], stream),
+        remarks=edge_remarks(sweep, best) + _remarks(mistakes[best], stream),
     )
 
 
-def _log_likelihoods(sweep: Sweep, stream: PairStream, posterior: ThresholdPosterior) -> Floats:
-    """Of each pair that is the same question, for every best threshold and slope: (pairs, bests, slopes)."""
+def _log_likelihoods(sweep: Sweep, stream: PairStream, posterior: RowPosterior) -> Floats:
+    """Of each pair that is the same question, for every best row and slope: (pairs, bests, slopes)."""
     rows = last_rows_together(sweep)
     counts = parting_counts(sweep, rows)
     counts = np.column_stack([sweep.questions - 1 - counts.sum(axis=1), counts])

@@ -1,4 +1,4 @@
-"""What clusters would look like at a lower, the proposed and a higher threshold, in examples."""
+"""What clusters would look like at a lower, the proposed and a higher value, in examples."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class ExampleCluster:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Clusters at one threshold: the biggest, and pairs of questions that it parts and the next lower one joins."""
+    """Clusters at one value: the biggest, and pairs of questions that it parts and the next lower one joins."""
 
-    threshold: float
+    value: float
     biggest: list[ExampleCluster]
     parts: list[tuple[str, str]]
 
 
-def preview(sweep: Sweep, texts: Sequence[str], threshold: float, examples: int) -> list[Preview]:
-    """Previews at two steps below the threshold, at it, and two steps above, as far as the sweep goes.
+def preview(sweep: Sweep, texts: Sequence[str], value: float, examples: int) -> list[Preview]:
+    """Previews at two steps below the value, at it, and two steps above, as far as the sweep goes.
 
     The pairs of each are parted by it and joined by the one before it, or a step lower for the first.
     """
-    middle = sweep.at(threshold)
-    rows = sorted({max(0, middle - _STEPS_APART), middle, min(len(sweep.thresholds) - 1, middle + _STEPS_APART)})
+    middle = sweep.at(value)
+    rows = sorted({max(0, middle - _STEPS_APART), middle, min(len(sweep.values) - 1, middle + _STEPS_APART)})
     before = [max(0, rows[0] - _STEPS_APART), *rows[:-1]]
     return [
         Preview(
-            sweep.thresholds[row],
+            sweep.values[row],
             _biggest(sweep, row, texts, examples),
             [] if lower == row else parted(sweep, lower, row, texts, examples),
         )

@@ -1,4 +1,4 @@
-"""What a calibration comes to: a threshold, how sure it is, and what other thresholds would do instead."""
+"""What a calibration comes to: a value of the dial, how sure it is, and what other values would do instead."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from questream.lab.calibration.sweep import STEP, Floats, Sweep
+from questream.lab.calibration.sweep import Floats, Sweep
 from questream.lab.evaluation.agreement import shared_counts
 
-# The interval that is told holds the best threshold with this probability.
+# The interval that is told holds the best value with this probability.
 CONFIDENCE = 0.9
 BOOTSTRAP_ROUNDS = 400
 _TIE = 1e-9
@@ -18,7 +18,7 @@ _TIE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """Mistakes at one threshold, each per 1,000 of what was judged: `per` names it (questions, labelled pairs)."""
+    """Mistakes at one value, each per 1,000 of what was judged: `per` names it (questions, labelled pairs)."""
 
     false_joins: float
     missed_joins: float
@@ -27,14 +27,14 @@ class Mistakes:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What one threshold makes of the sample.
+    """What one value of the dial makes of the sample.
 
-    `score` is what the threshold was chosen by. `moved` is, for a mean question, the share of its company (of the
-    questions in its cluster here or at the proposed threshold, itself included) that is not in both. `mistakes` are
-    None where nothing labels them.
+    `score` is what the value was chosen by. `moved` is, for a mean question, the share of its company (of the
+    questions in its cluster here or at the proposed value, itself included) that is not in both. `mistakes` are None
+    where nothing labels them.
     """
 
-    threshold: float
+    value: float
     score: float
     clusters: int
     single_questions: int
@@ -44,14 +44,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A threshold for the stream, and what else was tried, in ascending order.
+    """A value of the sweep's dial for the stream, and what else was tried, in ascending order.
 
-    The best threshold lies between `low` and `high` with a probability of 90 %, as far as the sample tells; None where
+    The best value lies between `low` and `high` with a probability of 90 %, as far as the sample tells; None where
     nothing bounds it on that side. `measure` names what `score` is. `remarks` say what to mind. Where nothing that it
-    was made from tells the threshold, it is a guess, and not `is_known`.
+    was made from tells the value, it is a guess, and not `is_known`.
     """
 
-    threshold: float
+    value: float
     low: float | None
     high: float | None
     measure: str
@@ -59,20 +59,21 @@ class Proposal:
     remarks: tuple[str, ...] = ()
     is_known: bool = True
 
-    def setting_at(self, threshold: float) -> Setting:
-        """What the tried threshold next to this one makes of the sample."""
-        return min(self.settings, key=lambda setting: abs(setting.threshold - threshold))
+    @property
+    def row(self) -> int:
+        """Which of the settings is the one next to the proposed value."""
+        return min(range(len(self.settings)), key=lambda row: abs(self.settings[row].value - self.value))
 
 
 def settings_of(sweep: Sweep, best: int, scores: Floats, mistakes: Sequence[Mistakes] | None = None) -> list[Setting]:
-    """A setting for each threshold of the sweep, moves counted from the one in row `best`."""
+    """A setting for each value of the sweep, moves counted from the one in row `best`."""
     settings = []
-    for row, threshold in enumerate(sweep.thresholds):
+    for row, value in enumerate(sweep.values):
         sizes = np.bincount(sweep.after[row])
         shared, here, there = shared_counts(sweep.after[row], sweep.after[best])
         settings.append(
             Setting(
-                threshold=threshold,
+                value=value,
                 score=float(scores[row]),
                 clusters=len(sizes),
                 single_questions=int((sizes == 1).sum()),
@@ -83,19 +84,19 @@ def settings_of(sweep: Sweep, best: int, scores: Floats, mistakes: Sequence[Mist
     return settings
 
 
-def interval_of(thresholds: Sequence[float], chosen: Floats) -> tuple[float | None, float | None]:
-    """The 90 % interval of thresholds chosen in bootstrap rounds (Efron's percentiles)."""
+def interval_of(values: Sequence[float], rows: Sequence[int]) -> tuple[float | None, float | None]:
+    """The 90 % interval of the values in the rows that were chosen in bootstrap rounds (Efron's percentiles)."""
     tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(chosen, [tail, 1.0 - tail])
-    return bounds_of(thresholds, float(low), float(high))
+    low, high = np.quantile(rows, [tail, 1.0 - tail])
+    return bounds_of(values, float(low), float(high))
 
 
-def bounds_of(thresholds: Sequence[float], low: float, high: float) -> tuple[float | None, float | None]:
-    """An interval of tried thresholds, half a step wider than they can tell; None where it reaches an end of them."""
-    lowest, highest = thresholds[0], thresholds[-1]
+def bounds_of(values: Sequence[float], low: float, high: float) -> tuple[float | None, float | None]:
+    """The values between two rows, half a step wider than they can tell; None where it reaches an end of them."""
+    rows, last = np.arange(len(values)), len(values) - 1
     return (
-        round(min(low, highest) - STEP / 2, 4) if low > lowest else None,
-        round(max(high, lowest) + STEP / 2, 4) if high < highest else None,
+        round(float(np.interp(min(low, last) - 0.5, rows, values)), 4) if low > 0 else None,
+        round(float(np.interp(max(high, 0) + 0.5, rows, values)), 4) if high < last else None,
     )
 
 
@@ -105,12 +106,14 @@ def middle_of_best(scores: Floats) -> int:
     return int(best[len(best) // 2])
 
 
-def edge_remarks(thresholds: Sequence[float], best: int) -> tuple[str, ...]:
-    """What to say of a best threshold at an end of what was tried: the true one may lie beyond."""
+def edge_remarks(sweep: Sweep, best: int) -> tuple[str, ...]:
+    """What to say of a best value at an end of what was tried: the true one may lie beyond."""
+    dial = sweep.dial
     if best == 0:
-        return (f"{thresholds[0]:.3f} is the lowest threshold tried: the best may be lower",)
-    if best == len(thresholds) - 1:
+        return (f"{dial.written(sweep.values[0])} is the lowest {dial.name} tried: the best may be lower",)
+    if best == len(sweep.values) - 1:
         return (
-            f"{thresholds[-1]:.3f} is the highest threshold tried: hardly any two questions of this stream are one",
+            f"{dial.written(sweep.values[-1])} is the highest {dial.name} tried:"
+            " hardly any two questions of this stream are one",
         )
     return ()

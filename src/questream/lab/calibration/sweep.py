@@ -1,4 +1,4 @@
-"""A sample clustered at every threshold of a grid, each time decided exactly as workers do."""
+"""A sample grouped at every value of a grid: at thresholds, each time decided exactly as workers do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from questream.settings import GRANULARITY_THRESHOLDS, Granularity
 Floats = NDArray[np.float64]
 
 FEWEST_QUESTIONS = 100
-STEP = 0.025
+_STEP = 0.025
 
 # Below, large clusters swallow the stream with adaptive linkage, which has leeway to give.
 _LOWEST_ADAPTIVE = 0.4
@@ -32,30 +32,55 @@ _LEVELS: dict[Granularity, tuple[float, float]] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Sweep:
-    """The clusters of n questions at each of t ascending thresholds, as published and after the stream: (t, n) each.
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """What is turned from value to value: the key of its setting, what a value is called, and how one is written.
 
-    Clusters are numbered from 0 at each threshold, and mean nothing across thresholds.
+    The higher the value, the finer the groups.
     """
 
-    thresholds: tuple[float, ...]
+    key: str
+    name: str
+    spec: str
+
+    def written(self, value: float) -> str:
+        """A value for people."""
+        return f"{value:{self.spec}}"
+
+
+THRESHOLD = Dial("clusters.threshold", "threshold", ".3f")
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The groups of n questions at each of t ascending values, as published and after the stream: (t, n) each.
+
+    Groups are numbered from 0 at each value, and mean nothing across values.
+    """
+
+    values: tuple[float, ...]
     published: NDArray[np.int64]
     after: NDArray[np.int64]
+    dial: Dial = THRESHOLD
 
     @property
     def questions(self) -> int:
         """How many questions were clustered."""
         return int(self.after.shape[1])
 
-    def at(self, threshold: float) -> int:
-        """The row of the threshold next to this one."""
-        return int(np.abs(np.array(self.thresholds) - threshold).argmin())
+    def at(self, value: float) -> int:
+        """The row of the value next to this one."""
+        return int(np.abs(np.array(self.values) - value).argmin())
 
     def between(self, low: float, high: float) -> Sweep:
-        """The thresholds from `low` to `high` alone."""
-        rows = [row for row, threshold in enumerate(self.thresholds) if low <= threshold <= high]
-        return Sweep(tuple(self.thresholds[row] for row in rows), self.published[rows], self.after[rows])
+        """The values from `low` to `high` alone."""
+        rows = [row for row, value in enumerate(self.values) if low <= value <= high]
+        return replace(
+            self,
+            values=tuple(self.values[row] for row in rows),
+            published=self.published[rows],
+            after=self.after[rows],
+        )
 
 
 def grid_of(rules: Rules, granularity: Granularity | None = None) -> tuple[float, ...]:
@@ -69,7 +94,7 @@ def grid_of(rules: Rules, granularity: Granularity | None = None) -> tuple[float
             "--granularity needs clusters.similarity centred and clusters.linkage adaptive: it names their thresholds"
         )
     low, high = _LEVELS[granularity] if granularity else (_LOWEST_ADAPTIVE if named else _LOWEST, _HIGHEST)
-    return tuple(round(low + STEP * step, 3) for step in range(round((high - low) / STEP) + 1))
+    return tuple(round(low + _STEP * step, 3) for step in range(round((high - low) / _STEP) + 1))
 
 
 def require_enough(questions: int) -> None:

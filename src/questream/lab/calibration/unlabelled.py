@@ -32,6 +32,10 @@ _UNKNOWN = (
 _UNCLEAR = (
     "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
 )
+_WIDTH_OF_INTENTS = (
+    "these are the groups that the sample falls into, how wide your team wants an intent it cannot tell: --ask 40 tells"
+)
+_WIDTH_OF_TOPICS = "nothing in a sample tells which of its groups are one topic: --ask 40 tells"
 
 
 def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THRESHOLDS) -> Proposal:
@@ -53,32 +57,43 @@ def propose_threshold(vectors: Matrix, thresholds: Sequence[float] = DEFAULT_THR
 
 
 def propose_unlabelled(
-    swept: Sweep, vectors: Matrix, rules: Rules, level: Granularity | None = None, false_join_cost: float = 1.0
+    swept: Sweep, vectors: Matrix, rules: Rules, granularity: Granularity | None = None, false_join_cost: float = 1.0
 ) -> Proposal:
     """A threshold from the sample alone, which was clustered under `rules` at all thresholds of the grid.
 
-    With a `level` its own threshold, since nothing in a sample tells how fine duplicates are wanted; without one
+    With a `granularity` its own threshold, since nothing in a sample tells how fine duplicates are wanted; without one
     `question` where the sample is clearly one of duplicates, else as a guess that is not known what `propose_intents`
     finds: questions about one subject look like intents, whichever are wanted together.
     Raises QuestreamError for fewer than 100 questions.
     """
     require_enough(swept.questions)
-    if level is not None:
-        remark = f"a sample does not tell how fine a {level} is: this is the level's own threshold; answers tell more"
-        return _propose_level(swept, vectors, level, remark)
+    if granularity is not None:
+        remark = f"a sample does not tell how fine a {granularity} is: this is its own threshold; answers tell more"
+        return _propose_named(swept, vectors, granularity, remark)
     if has_levels(rules) and is_of_duplicates(swept):
         remark = "questions of this sample have a near one or none at all, as where the same is asked in other words"
-        return _propose_level(swept, vectors, "question", remark)
+        return _propose_named(swept, vectors, "question", remark)
     if has_levels(rules):
         swept = swept.between(DEFAULT_THRESHOLDS[0], DEFAULT_THRESHOLDS[-1])
     intents = propose_intents(swept, vectors, rules, false_join_cost)
     return replace(intents, low=None, high=None, remarks=(_UNKNOWN,), is_known=False)
 
 
+def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
+    """A resolution from the sample alone: of those of intents the one whose groups hold together best.
+
+    Of topics it is a guess that is not known: nothing in a sample tells which of its groups people would put together.
+    """
+    found = propose_intents(swept, vectors, rules, false_join_cost)
+    if swept.dial.key == "levels.intent_resolution":
+        return replace(found, remarks=(*found.remarks, _WIDTH_OF_INTENTS))
+    return replace(found, low=None, high=None, remarks=(_WIDTH_OF_TOPICS,), is_known=False)
+
+
 def propose_intents(
     swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0, seed: int = 0
 ) -> Proposal:
-    """The threshold of the highest modularity, whose resolution grows with what a false join costs.
+    """The value of the highest modularity, whose resolution grows with what a false join costs.
 
     The interval is from a bootstrap that draws questions.
     """
@@ -90,11 +105,11 @@ def propose_intents(
     rounds = [
         middle_of_best(np.array([graph.modularity(row, resolution, draw) for row in swept.after])) for draw in draws
     ]
-    low, high = interval_of(swept.thresholds, np.array(swept.thresholds)[rounds])
-    remarks = edge_remarks(swept.thresholds, best)
+    low, high = interval_of(swept.values, rounds)
+    remarks = edge_remarks(swept, best)
     if scores[best] < _CLEAR_MODULARITY and false_join_cost == 1.0:
         remarks += (_UNCLEAR,)
-    return Proposal(swept.thresholds[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
+    return Proposal(swept.values[best], low, high, "modularity", settings_of(swept, best, scores), remarks)
 
 
 def is_of_duplicates(swept: Sweep) -> bool:
@@ -103,8 +118,8 @@ def is_of_duplicates(swept: Sweep) -> bool:
     return alone[0] >= _FEWEST_ALONE and alone[1] - alone[0] <= _MOST_IN_VALLEY
 
 
-def _propose_level(swept: Sweep, vectors: Matrix, level: Granularity, remark: str) -> Proposal:
-    graph, best = neighbour_graph(vectors, "centred"), swept.at(GRANULARITY_THRESHOLDS[level])
+def _propose_named(swept: Sweep, vectors: Matrix, granularity: Granularity, remark: str) -> Proposal:
+    graph, best = neighbour_graph(vectors, "centred"), swept.at(GRANULARITY_THRESHOLDS[granularity])
     scores = np.array([graph.modularity(clusters) for clusters in swept.after])
     settings = settings_of(swept, best, scores)
-    return Proposal(GRANULARITY_THRESHOLDS[level], None, None, "modularity", settings, (remark,))
+    return Proposal(GRANULARITY_THRESHOLDS[granularity], None, None, "modularity", settings, (remark,))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaf
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node, leaf, leaves_of, regroup
 from questream.clustering.rules import Rules
 from questream.deciding.batch import NamespaceBatch
 from questream.deciding.close_calls import Judge
@@ -41,14 +41,25 @@ def cluster_in_levels(
     """
     stream = _Stream(vectors.shape[1], rules, level_rules, judge)
     published: list[tuple[str, ...]] = []
-    for start in range(0, len(vectors), BATCH_QUESTIONS):
-        batch = slice(start, start + BATCH_QUESTIONS)
-        of_batch = [""] * len(vectors[batch]) if texts is None else texts[batch]
-        published += map(_path_of, stream.decide(vectors[batch], of_batch, start))
+    for decisions in stream.decide_all(vectors, texts):
+        published += map(_path_of, decisions)
         stream.find_levels_where_due()
     stream.find_levels()
     after = stream.paths_of([int(path[-1][1:]) for path in published])
     return {name: _clustering(published, after, -1 - level) for level, name in enumerate(LEVEL_NAMES, start=1)}
+
+
+def levels_at(
+    vectors: Matrix, rules: Rules, level_rules: Iterable[LevelRules], texts: Sequence[str] | None = None
+) -> Iterator[list[tuple[str, ...]]]:
+    """Topic, intent and cluster of each unit vector (n, d) after the stream, by each of the `level_rules`.
+
+    Each finds the levels once, at the end, with nothing that stood before.
+    """
+    stream = _Stream(vectors.shape[1], rules, LevelRules(), None)
+    decided = [decision.cluster_id or 0 for batch in stream.decide_all(vectors, texts) for decision in batch]
+    for one in level_rules:
+        yield stream.paths_of(decided, stream.levels_by(one))
 
 
 class _Stream:
@@ -62,6 +73,13 @@ class _Stream:
         self._snapshots = LevelSnapshots()
         self._clusterer = Clusterer(self._store, self._namespaces, levels=self._snapshots, judge=judge)
         self._rules = level_rules
+
+    def decide_all(self, vectors: Matrix, texts: Sequence[str] | None) -> Iterator[Sequence[Decision]]:
+        """Decide a stream, a micro-batch at a time."""
+        for start in range(0, len(vectors), BATCH_QUESTIONS):
+            batch = slice(start, start + BATCH_QUESTIONS)
+            of_batch = [""] * len(vectors[batch]) if texts is None else texts[batch]
+            yield self.decide(vectors[batch], of_batch, start)
 
     def decide(self, vectors: Matrix, texts: Sequence[str], first: int) -> Sequence[Decision]:
         """Decide a micro-batch, whose questions stand in the stream from the place `first` on."""
@@ -83,9 +101,14 @@ class _Stream:
         self._store.write_levels(_NAMESPACE, mirror.store_epoch, found)
         self._snapshots.note(_NAMESPACE, self._store.levels(_NAMESPACE))
 
-    def paths_of(self, cluster_ids: Sequence[int]) -> list[tuple[str, ...]]:
-        """Topic, intent and surviving cluster of each, as the levels stand."""
-        levels = self._store.levels(_NAMESPACE).levels
+    def levels_by(self, rules: LevelRules) -> Levels:
+        """The levels of the clusters as they are, found with nothing that stood before."""
+        sizes = {state.cluster_id: state.size for state in self._store.summaries(_NAMESPACE)}
+        return regroup(leaves_of(self._store.load(_NAMESPACE), sizes), Levels(), rules).levels
+
+    def paths_of(self, cluster_ids: Sequence[int], found: Levels | None = None) -> list[tuple[str, ...]]:
+        """Topic, intent and surviving cluster of each, in levels that were `found`, or as they stand."""
+        levels = found or self._store.levels(_NAMESPACE).levels
         chains = follow_aliases(self._store, _NAMESPACE, cluster_ids)
         survivors = {one: survivor_of(one, chains[one]) for one in set(cluster_ids)}
         return [_named(levels.path(survivors[one])) for one in cluster_ids]

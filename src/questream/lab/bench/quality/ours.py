@@ -75,7 +75,7 @@ def _together(stream: Stream, threshold: float) -> Clustering:
 
 
 def _calibrated(stream: Stream) -> Clustering:
-    return _online(stream, propose_threshold(stream.vectors[:_SAMPLE_QUESTIONS]).threshold)
+    return _online(stream, propose_threshold(stream.vectors[:_SAMPLE_QUESTIONS]).value)
 
 
 def _average(stream: Stream, threshold: float) -> Clustering:
