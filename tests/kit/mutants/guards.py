@@ -111,7 +111,11 @@ SUITES: dict[str, tuple[str, ...]] = {
     "src/questream/recovery/operation_topic.py": ("tests/integration/test_operation_topic.py",),
     # What waits beside decisions: operations and levels.
     **{
-        f"src/questream/stream/{step}.py": (*_STREAM, "tests/integration/test_operation_topic.py", *_LEVEL_RUNS)
+        f"src/questream/stream/{step}.py": (
+            "tests/unit/test_publishing.py tests/unit/test_bounded.py",
+            "tests/integration/test_operation_topic.py",
+            *_STREAM,
+        )
         for step in ("publishing", "housekeeping")
     },
     "src/questream/stream/decider.py": ("tests/unit/test_steps.py", *_STREAM),
