@@ -364,6 +364,26 @@ def test_clusters_are_searched_by_meaning_and_shown_at_another_level(site: Site,
         expect(page.get_by_role("link", name="Intents", exact=True)).to_have_attribute("aria-current", "true")
 
 
+def test_clusters_are_filtered_and_selected_in_the_tree(site: Site, browser: Browser) -> None:
+    wait_until(lambda: site.stream.store().levels("default").version > 0, "a worker has found intents")
+    with logged_in(site, browser, "anna") as page:
+        page.goto("/n/default/levels")
+        page.get_by_label("Search clusters").fill("card")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile("q=card"))
+        boxes = page.get_by_role("checkbox", name=re.compile("Select c"))
+        chosen = [str(boxes.nth(at).get_attribute("value")) for at in (0, 1)]
+        for at in (0, 1):
+            boxes.nth(at).check()
+        expect(page.get_by_text("2 selected")).to_be_visible()
+        page.get_by_role("button", name="Route").click()
+        page.get_by_label("Route").fill("tree-team")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text("2 clusters routed.")
+    states = site.stream.store().states("default", [int(one[1:]) for one in chosen])
+    assert [state.route for state in states] == ["tree-team", "tree-team"]
+
+
 def test_a_threshold_is_previewed_by_a_viewer_and_set_by_an_operator(site: Site, browser: Browser) -> None:
     with logged_in(site, browser, "vera") as page:
         page.get_by_role("link", name="Rules").click()

@@ -20,6 +20,7 @@ from questream.store.protocol import ClusterUpdate, Committed, LedgerRow, Partit
 from questream.store.reference.store import MemoryStore
 from tests.kit.counted import counted, decision
 from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, encoder_of, store_with, vectors_of, with_tokens
+from tests.kit.stream import wait_until
 
 LEVELS = "/api/v1/namespaces/shop/levels"
 TEXTS = ["Where is my parcel?", "When does my parcel come?", "How do I pay?", "Can I pay by card?", "<b>Who?</b>"]
@@ -253,6 +254,37 @@ def test_one_level_is_shown_flat_with_the_questions_of_its_clusters_by_day(shop:
     assert "4 questions in" in tree
     assert 'href="/n/shop/levels?level=topic"' in client.get("/n/shop/clusters").text
     assert "No intents yet" in client.get("/n/empty/levels?level=intent").text
+
+
+def test_the_tree_is_searched_filtered_and_selected_from_as_the_list_is(shop: MemoryStore, tmp_path: Path) -> None:
+    client = client_of(shop, encoder=encoder_of(TEXTS))
+    word = TEXTS[3].split()[-1].strip("?")
+
+    def shown(**query: str) -> list[str]:
+        page = client.get("/n/shop/levels", params=query).text
+        return re.findall(r'name="c" value="(c\d+)"', page)
+
+    assert shown() == ["c1", "c2", "c3", "c4", "c5"]
+    assert shown(q=word) == ["c4"]
+    assert shown(label="") == ["c1", "c2", "c3", "c4", "c5"]
+    assert shown(activity="quiet") == []
+    assert "Nothing matches" in client.get("/n/shop/levels?activity=resolved").text
+    made = Decisions(shop, "shop", By("anna"))
+    made.commit(made.resolve(2))
+    client = client_of(shop, encoder=encoder_of(TEXTS))
+    assert shown(activity="resolved") == ["c2"]
+    page = client.get("/n/shop/levels?activity=resolved").text
+    assert '<span class="tag">resolved</span>' in page
+    assert 'href="/n/shop/clusters?sort=size&amp;activity=resolved"' in page
+    wait_until(lambda: client.get(f"/n/shop/levels?sort=meaning&q={TEXTS[2]}").status_code == 200, "centroids are read")
+    # The nearest comes first, and with it the intent and the topic that it is in.
+    found = client.get(LEVELS, params={"q": TEXTS[2], "by_meaning": True}).json()["communities"]
+    assert found[0]["clusters"][0] in ("c3", "c4")
+    assert client.get(LEVELS, params={"q": word}).json()["total"] == 1
+    assert client.get(LEVELS, params={"q": "nothing of that kind"}).json() == {"communities": [], "total": 0}
+    settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
+    viewer = client_of(shop, settings).get("/n/shop/levels", headers=bearer(tokens["vera"])).text
+    assert 'type="checkbox"' not in viewer
 
 
 def hidden(page: str, name: str) -> str:

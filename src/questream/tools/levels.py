@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
@@ -113,6 +113,17 @@ class Communities:
         if at is None or at not in self._known:
             raise NoSuchCommunity(f"there is no {LEVEL_NAMES[node.level - 1]} {node}", "see: questream clusters list")
         return self._known[at]
+
+
+def narrowed(found: Iterable[Community], cluster_ids: Collection[int]) -> list[Community]:
+    """Intents or topics with these of their clusters alone, in the same order, but for those that have none of them."""
+    kept = []
+    for one in found:
+        clusters = tuple(state for state in one.clusters if state.cluster_id in cluster_ids)
+        if clusters:
+            parts = tuple(narrowed(one.parts, cluster_ids))
+            kept.append(one if clusters == one.clusters else replace(one, clusters=clusters, parts=parts))
+    return kept
 
 
 def read_communities(store: Store, namespace: str) -> Communities:

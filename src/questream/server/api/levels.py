@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,14 +12,17 @@ from pydantic import BaseModel, Field
 from questream.clustering.levels import parse_node
 from questream.domain import format_cluster_id
 from questream.server.access import Role
+from questream.server.activity import Activity
+from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_clusters
 from questream.server.api.history import Committed, NamesOf, Ruling, rule
 from questream.server.api.operations import Name
+from questream.server.catalogue import ServedSort
 from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.levels import Communities
+from questream.tools.levels import Communities, narrowed
 from questream.tools.levels import Community as Found
-from questream.tools.sorting import Level
+from questream.tools.sorting import Level, Sort
 
 MAX_PAGE = 200
 # Of a topic, which may have thousands.
@@ -74,16 +78,62 @@ def communities_of(scope: Scope) -> Communities | None:
     return scope.services.levels.of(scope.namespace, states)
 
 
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which clusters are looked for within intents and topics, as in a list of clusters; by default all."""
+
+    q: str = ""
+    by_meaning: bool = False
+    label: str | None = None
+    activity: Activity | None = None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is looked for."""
+        return not self.q.strip() and self.label is None and self.activity is None
+
+
+def find_communities(scope: Scope, level: Level, sought: Sought) -> list[Found]:
+    """The intents or topics that have what is looked for, with these of their clusters alone.
+
+    The largest come first, those by meaning by their nearest cluster. Raises Refused as `find_clusters`.
+    """
+    communities = communities_of(scope)
+    found = [] if communities is None else communities.of(level)
+    if sought.is_all:
+        return found
+    by_meaning = sought.by_meaning and bool(sought.q.strip())
+    sort = ServedSort.MEANING if by_meaning else Sort.SIZE
+    most = max(1, len(scope.services.catalogues.get(scope.namespace)))
+    listing, _ = find_clusters(scope, sort, sought.q, sought.label, sought.activity, most, None)
+    near = {state.cluster_id: listing.similarities.get(state.cluster_id, 0.0) for state in listing.states}
+    kept = narrowed(found, near)
+    size = {one.node: sum(state.size for state in one.clusters) for one in kept}
+
+    def rank(one: Found) -> tuple[float, int]:
+        return -max(near[state.cluster_id] for state in one.clusters), -size[one.node]
+
+    return sorted(kept, key=rank)
+
+
 @router.get("/namespaces/{namespace}/levels")
 def list_level(
     scope: InNamespace,
     level: Annotated[Level, Query(description="What to list.")] = Level.INTENT,
+    q: Annotated[
+        str, Query(max_length=MAX_SEARCH_CHARACTERS, description="Words of an id, name or question of a cluster.")
+    ] = "",
+    by_meaning: Annotated[bool, Query(description="Whether `q` is searched for by its meaning.")] = False,
+    label: Annotated[str | None, Query(max_length=1000, description="A cluster has this label; empty: none.")] = None,
+    activity: Annotated[Activity | None, Query(description="A cluster does this.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     skip: Annotated[int, Query(ge=0, le=MOST_BEFORE, description="How many came on the pages before.")] = 0,
 ) -> CommunityList:
-    """Intents or topics, the largest first. What changes meanwhile may be on two pages, or on none."""
-    communities = communities_of(scope)
-    found = [] if communities is None else communities.of(level)
+    """Intents or topics, the largest first. What changes meanwhile may be on two pages, or on none.
+
+    Where clusters are looked for, each has these alone; by meaning those of the nearest come first.
+    """
+    found = find_communities(scope, level, Sought(q, by_meaning, label, activity))
     return CommunityList(
         communities=[_as_model(one, scope) for one in found[skip : skip + limit]],
         total=len(found),

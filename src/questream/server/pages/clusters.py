@@ -82,6 +82,7 @@ def list_clusters(
         activity=activity,
         activities=[one for one in ACTIVITIES if one],
         listed=listed,
+        kept=listed(sort="meaning" if sort is ServedSort.MEANING else None).partition("?")[2],
         similarities=found.similarities,
         is_first=not cursor,
         next=next_cursor and listed(cursor=next_cursor),

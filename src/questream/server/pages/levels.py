@@ -5,15 +5,25 @@ from __future__ import annotations
 import re
 import secrets
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.clustering.levels import LEVEL_NAMES, parse_node
 from questream.server.access import Role
+from questream.server.activity import ACTIVITIES, Activity
+from questream.server.api.clusters import MAX_SEARCH_CHARACTERS
 from questream.server.api.history import Committed
-from questream.server.api.levels import NamingRequest, communities_of, label_community, show_community
+from questream.server.api.levels import (
+    NamingRequest,
+    Sought,
+    communities_of,
+    find_communities,
+    label_community,
+    show_community,
+)
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.previews import previewed
@@ -23,10 +33,11 @@ from questream.server.services import InNamespace, Scope
 from questream.tools.levels import Community
 from questream.tools.sorting import Level
 
-_PAGE = 25
-# Of one topic and of one intent; the API tells of more.
-_INTENTS_SHOWN = 50
-_CLUSTERS_SHOWN = 20
+_PAGE = 20
+# Of one topic and of one intent in the tree: a page has a few hundred clusters at most. Their own pages show more.
+_INTENTS_SHOWN = 8
+_CLUSTERS_SHOWN = 5
+_CLUSTERS_OF_ONE = 200
 _LEVEL_ID = re.compile(r"[it][1-9][0-9]{0,18}")
 
 router = APIRouter()
@@ -37,13 +48,27 @@ def show_levels(
     request: Request,
     scope: InNamespace,
     level: Level | None = None,
+    q: Annotated[str, Query(max_length=MAX_SEARCH_CHARACTERS)] = "",
+    sort: Literal["size", "meaning"] = "size",
+    label: Annotated[str | None, Query(max_length=1000)] = None,
+    activity: Activity | None = None,
     skip: Annotated[int, Query(ge=0, le=100_000)] = 0,
 ) -> Response:
-    """Topics, the largest first, each with its intents, and these with their clusters; or those of one level alone."""
+    """Topics, the largest first, each with its intents, and these with their clusters; or those of one level alone.
+
+    They are searched and filtered by their clusters, as the list of these is.
+    """
+    sought = Sought(q, sort == "meaning", label, activity)
+    found = find_communities(scope, level or Level.TOPIC, sought)
     communities = communities_of(scope)
-    topics, intents = ([] if communities is None else communities.of(one) for one in (Level.TOPIC, Level.INTENT))
-    found = intents if level is Level.INTENT else topics
+    topics, intents = (0 if communities is None else len(communities.of(one)) for one in (Level.TOPIC, Level.INTENT))
     here = f"/n/{scope.namespace}/levels"
+
+    def listed(**changed: str | int | None) -> str:
+        """This list, but for what is changed."""
+        whole = {"level": level, "q": q or None, "sort": sort, "label": label, "activity": activity, **changed}
+        return f"{here}?{urlencode({name: value for name, value in whole.items() if value is not None})}"
+
     return render(
         request,
         "levels.html",
@@ -52,15 +77,22 @@ def show_levels(
         level=level,
         shown_here=found[skip : skip + _PAGE],
         total=len(found),
-        topics=len(topics),
-        intents=len(intents),
+        topics=topics,
+        intents=intents,
+        is_sought=not sought.is_all,
+        q=q,
+        sort=sort,
+        label=label,
+        activity=activity,
+        activities=[one for one in ACTIVITIES if one],
+        listed=listed,
+        kept=listed(level=None).partition("?")[2],
         largest=found[0].size if found else 1,
         most_intents=_INTENTS_SHOWN,
         most_clusters=_CLUSTERS_SHOWN,
         here=here,
         is_first=not skip,
-        first=link(here, level=level),
-        next=link(here, level=level, skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
+        next=listed(skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         named=_named(request) or _decided(request),
     )
@@ -122,7 +154,7 @@ def _show_form(
         seen=_seen(own),
         changed=status == HTTPStatus.CONFLICT,
         most=MAX_NAME_CHARACTERS,
-        most_clusters=_CLUSTERS_SHOWN,
+        most_clusters=_CLUSTERS_OF_ONE,
         back=f"/n/{scope.namespace}/levels",
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
     )

@@ -2,7 +2,7 @@
 "use strict";
 
 document.documentElement.classList.add("scripted");
-const rows = () => [...document.querySelectorAll("[data-row]")];
+const rows = () => [...document.querySelectorAll("[data-row]")].filter((row) => row.checkVisibility());
 let at = -1;
 
 function go(step) {
