@@ -89,11 +89,22 @@ class Reads:
         self,
         namespace: Namespace | None = None,
         level: Annotated[Level, Field(description="What people want, or what it is about.")] = Level.INTENT,
+        search: Annotated[
+            str,
+            Field(
+                max_length=clusters.MAX_SEARCH_CHARACTERS, description="Words of an id, name or question of a cluster."
+            ),
+        ] = "",
+        by_meaning: Annotated[bool, Field(description="Whether `search` is a text to be near to.")] = False,
+        label: Annotated[
+            str | None, Field(max_length=1000, description="A cluster has this label; empty: none.")
+        ] = None,
+        activity: Annotated[Activity | None, Field(description="A cluster does this.")] = None,
         limit: Limit = 20,
         skip: Annotated[int, Field(ge=0, le=levels.MOST_BEFORE, description="How many came before.")] = 0,
     ) -> levels.CommunityList:
         """List what clusters are grouped to, the largest first: intents with their clusters, or topics of intents."""
-        return levels.list_level(self._caller.scope(namespace), level, limit, skip)
+        return levels.list_level(self._caller.scope(namespace), level, search, by_meaning, label, activity, limit, skip)
 
     def show_level(self, level_id: levels.LevelId, namespace: Namespace | None = None) -> levels.Community:
         """Show an intent or a topic; an id that is no more leads to where most of its questions are."""
