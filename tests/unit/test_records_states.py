@@ -184,6 +184,20 @@ def test_what_people_chose_to_stand_for_a_cluster_is_published(
     assert decode_cluster_state(key, value).own_representative == own
 
 
+def test_where_people_keep_a_cluster_is_published_beside_its_separations() -> None:
+    """In the order of all, and where an earlier release reads its separations alone."""
+    ends = ("i5=", "5f0c+", "i17abe-")
+    key, value = encode_cluster_state(replace(CLUSTER, separations=ends))
+    assert value is not None
+    ruled = orjson.loads(value)["ruled"]
+    assert (ruled["separations"], ruled["ends"]) == (["5f0c+"], list(ends))
+    CLUSTER_SCHEMA.validate(orjson.loads(value))
+    assert decode_cluster_state(key, value).separations == ends
+    # As such a release publishes it again.
+    of_before = changed(value, ruled={**ruled, "ends": None, "separations": list(ends)})
+    assert decode_cluster_state(key, of_before).ruling.kept_in == ("i5",)
+
+
 def test_cluster_value_holds_the_published_fields() -> None:
     _, value = encode_cluster_state(CLUSTER)
     assert value is not None

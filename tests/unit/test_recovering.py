@@ -10,6 +10,7 @@ import pytest
 
 from questream.broker.port import Partition
 from questream.clustering.levels import leaf
+from questream.deciding.level_runs import is_due
 from questream.domain import ClusterState, LevelsChange, Operation
 from questream.errors import (
     AnotherStore,
@@ -19,6 +20,7 @@ from questream.errors import (
     RecoveryNeeded,
     StoreDamaged,
 )
+from questream.operations import By, Decisions
 from questream.records import PublishedLevels, encode_levels
 from questream.recovery.cluster_topic import Place, Published
 from questream.recovery.home import Home, Homes
@@ -199,6 +201,27 @@ def test_levels_come_back_with_what_was_named_since_they_were_published(topics: 
     assert levels.named == {TOPIC: ("money", None), INTENT: ("cards", None)}
     assert (levels.version, levels.operation) == (11, 3)
     assert store.levels_marks([NAMESPACE])[NAMESPACE].published == 10
+
+
+def test_what_people_keep_in_an_intent_comes_back_though_levels_were_published_before() -> None:
+    before = filled(NAMESPACE)
+    assert before.write_levels(NAMESPACE, before.store_epoch(NAMESPACE) or "", FOUND)
+    of_before = before.levels(NAMESPACE)
+    decisions = Decisions(before, NAMESPACE, By("ann"))
+    decisions.commit(decisions.move_nodes(["c2"], "i5"))
+    decisions.commit(decisions.separate(1, 2))
+    topics, store = Topics(), emptied(NAMESPACE)
+    topics.publish(before)
+    topics.found[NAMESPACE].levels = published_levels(of_before)
+    recovery(store, topics).recover(NAMESPACE)
+    state = store.cluster(NAMESPACE, 2)
+    assert state is not None
+    assert state.ruling == before.states(NAMESPACE, [2])[0].ruling
+    assert state.ruling.kept_in == ("i5",)
+    levels = store.levels(NAMESPACE)
+    assert levels.levels == before.levels(NAMESPACE).levels
+    assert levels.levels.path(2)[1] == INTENT
+    assert is_due(store.levels_marks([NAMESPACE])[NAMESPACE])
 
 
 def test_levels_come_back_as_they_were_published(topics: Topics, caplog: pytest.LogCaptureFixture) -> None:
