@@ -215,6 +215,17 @@ def test_what_a_kept_cluster_becomes_is_kept(store: Store, namespace: str, decis
     assert intents(store, namespace)[1] == I2
 
 
+def test_a_kept_cluster_that_comes_back_is_where_it_was(store: Store, namespace: str, decisions: Decisions) -> None:
+    decisions.commit(decisions.pin_level("i2"))
+    merged = merge_clusters(store, namespace, 3, 4)
+    run(store, namespace)
+    assert intents(store, namespace)[3] == leaf(4)
+    decisions.commit(decisions.undo(merged.number))
+    assert intents(store, namespace)[3] == I2
+    run(store, namespace)
+    assert intents(store, namespace)[3] == I2
+
+
 def test_an_operation_on_intents_that_is_said_again_is_done_once(
     store: Store, namespace: str, decisions: Decisions
 ) -> None:

@@ -30,7 +30,7 @@ from questream.errors import Contended, OperationRefused
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.communities import Communities, MayDropNaming, OnLevels, keep_both
 from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
-from questream.operations.levels import named
+from questream.operations.levels import kept_again, named
 from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
@@ -427,7 +427,8 @@ class Decisions:
     ) -> ProposedOperation:
         part, before, after, moved_along = parting(self._store, self._namespace, cluster_id, joined)
         proposed = ProposedOperation(id_, kind, self._by.actor, self._by.reason, before, after, part=part)
-        return replace(proposed, corrections=moved_along)
+        levels = kept_again(self._store.levels(self._namespace), cluster_id, after[cluster_id])
+        return replace(proposed, corrections=moved_along, levels=levels)
 
     def preview(self, propose: Propose) -> ProposedOperation:
         """What the operation would change now."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
-from questream.clustering.levels import LEVEL_NAMES, Node, parse_node
+from questream.clustering.levels import LEVEL_NAMES, Node, leaf, parse_node
 from questream.clustering.stored_levels import MOST_NAMED, StoredLevels
-from questream.domain import LevelsChange, Naming
+from questream.domain import LevelsChange, Naming, Ruling
 from questream.errors import OperationRefused
 from questream.store.protocol import ProposedLevels
 
@@ -65,6 +66,22 @@ def taken_back(standing: StoredLevels, change: LevelsChange, require: Callable[[
         if now is not None:
             before[str(now)], after[str(now)] = stands, change.before[name] if is_changed else stands
     return ProposedLevels(standing, LevelsChange(before, after, places))
+
+
+def kept_again(standing: StoredLevels, cluster_id: int, ruling: Ruling) -> ProposedLevels | None:
+    """The change where a cluster comes back that people keep in an intent; None for one that is kept in none."""
+    node = leaf(cluster_id)
+    nodes = [node, *map(parse_node, ruling.kept_in)]
+    places = {
+        str(below): (_text(standing.levels.parents.get(below)), str(above))
+        for below, above in pairwise(nodes)
+        if standing.levels.parents.get(below) != above
+    }
+    return ProposedLevels(standing, LevelsChange({}, {}, places)) if places and standing.version else None
+
+
+def _text(node: Node | None) -> str | None:
+    return None if node is None else str(node)
 
 
 def _places_taken_back(standing: StoredLevels, change: LevelsChange) -> dict[str, tuple[str | None, str | None]]:
