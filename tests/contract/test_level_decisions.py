@@ -205,6 +205,19 @@ def test_clusters_of_two_intents_are_merged_by_nobody(store: Store, namespace: s
     assert survivor.ruling.kept_in == ("i1",)
 
 
+def test_a_kept_cluster_survives_an_automatic_merge(store: Store, namespace: str, decisions: Decisions) -> None:
+    """Its intent is where what it becomes is, before any run."""
+    decisions.commit(decisions.move_nodes(["c2"], "i2"))
+    decisions.commit(decisions.label(1, *CARDS))
+    one, other = store.states(namespace, [1, 2])
+    assert one.vector_sum is not None
+    assert other.vector_sum is not None
+    proposed = Merge(1, 2, 1, 1, one.vector_sum + other.vector_sum)
+    (applied,) = merge(store, namespace, store.load(namespace).seq, [proposed]).applied
+    assert (applied.merge.survivor, applied.survivor.ruling.kept_in, applied.survivor.label) == (2, ("i2",), "cards")
+    assert intents(store, namespace)[1] == I2
+
+
 def test_what_a_kept_cluster_becomes_is_kept(store: Store, namespace: str, decisions: Decisions) -> None:
     decisions.commit(decisions.move_nodes(["c2"], "i2"))
     merge_clusters(store, namespace, 2, 5)

@@ -55,9 +55,11 @@ _MACHINE = "tests/contract/test_machine.py"
 _OPERATIONS = (
     "tests/contract/test_store_operations.py tests/contract/test_store_rules.py tests/contract/test_store_forget.py"
     " tests/contract/test_store_parting.py tests/contract/test_store_intents.py tests/contract/test_level_names.py"
-    " tests/contract/test_redis_operations.py -k redis"
+    " tests/contract/test_level_decisions.py tests/contract/test_redis_operations.py -k redis"
 )
-_LEVELS = "tests/contract/test_levels.py tests/contract/test_level_names.py -k redis"
+_LEVELS = (
+    "tests/contract/test_levels.py tests/contract/test_level_names.py tests/contract/test_level_decisions.py -k redis"
+)
 _NAMES = "tests/contract/test_store_names.py -k redis"
 _STORE = (_CONTRACT, _MACHINE, "tests/fault/test_store_damage.py", "tests/fault/test_store_loss.py")
 _STREAM = (
@@ -146,6 +148,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/unit/test_telling.py",
         "tests/integration/test_events_run.py",
         "tests/integration/test_cli_events.py",
+        "tests/integration/test_suggested_events.py",
     ),
     "src/questream/broker/confluent": ("tests/unit/test_confluent_producer.py", *_adapter("confluent")),
     "src/questream/broker/kafka_python": _adapter("not confluent"),
