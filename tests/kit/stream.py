@@ -41,6 +41,7 @@ from tests.kit.servers import Topics
 WAIT_SECONDS = 40.0
 # Short enough for a test to wait for, long enough for a loaded machine to keep.
 SESSION_TIMEOUT_SECONDS = 4.0
+_POLL_MS = 200
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _MODULE = "tests.kit.worker_process"
 # Where the release before has it.
@@ -225,7 +226,8 @@ class Reader:
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
-            fetch_max_wait_ms=50,
+            # As long as a poll waits: most readers wait for a worker, and would ask the broker again and again.
+            fetch_max_wait_ms=_POLL_MS,
         )
         self._partitions = [TopicPartition(topic, p) for p in sorted(self._consumer.partitions_for_topic(topic) or ())]
         self._consumer.assign(self._partitions)
@@ -239,7 +241,7 @@ class Reader:
 
     def poll(self) -> list[Any]:
         """What has come since, if anything."""
-        fetched = [record for records in self._consumer.poll(timeout_ms=200).values() for record in records]
+        fetched = [record for records in self._consumer.poll(timeout_ms=_POLL_MS).values() for record in records]
         self.records += fetched
         return fetched
 

@@ -232,14 +232,16 @@ def every_choice_of_components() -> list[list[str]]:
     ]
 
 
-@pytest.fixture(params=every_choice_of_components(), ids=lambda chosen: "+".join(chosen) or "base")
-def kustomized(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], dict[str, dict[str, Any]]]:
+@pytest.fixture(scope="module", params=every_choice_of_components(), ids=lambda chosen: "+".join(chosen) or "base")
+def kustomized(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """The chosen components, and what kustomize makes of them by kind."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not on PATH")
-    folder = tmp_path / "kubernetes"
-    shutil.copytree(KUBERNETES, folder)
+    folder = tmp_path_factory.mktemp("kubernetes")
+    shutil.copytree(KUBERNETES, folder, dirs_exist_ok=True)
     kustomization = folder / "kustomization.yaml"
     chosen = yaml.safe_load(kustomization.read_text()) | {"components": request.param}
     kustomization.write_text(yaml.safe_dump(chosen))
