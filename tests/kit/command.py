@@ -23,7 +23,8 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """The one JSON document on stdout."""
+        """The one JSON document on stdout; where there is none, the failure tells what the command said instead."""
+        assert self.out, f"exit code {self.code}: {self.err}"
         return json.loads(self.out)
 
     @property

@@ -129,6 +129,8 @@ class KafkaServer(Server):
     def _java_command(self, *arguments: str) -> list[str]:
         # Most brokers live for a test or two: what the second compiler makes of them is not worth its processor time.
         options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        # A broker that is killed leaves its unpacked libraries behind.
+        options.append(f"-Djava.io.tmpdir={self.folder}")
         if self._classes.exists():
             options += [f"-XX:SharedArchiveFile={self._classes}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
         command = [self._java, *options, "-cp", f"{self._jars}/*", *arguments]
