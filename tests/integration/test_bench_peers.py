@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,10 @@ SOON = ("--kafka.session_timeout_seconds=6",)
 
 
 def test_the_tutorial_way_is_measured_through_a_kill_and_what_is_missing_is_named(
-    kafka: KafkaServer, redis_url: str
+    kafka: KafkaServer, redis_url: str, tmp_path: Path
 ) -> None:
-    servers = ("--bootstrap-servers", kafka.bootstrap_servers, "--redis-url", redis_url)
+    picture = tmp_path / "peers.png"
+    servers = ("--plot", str(picture), "--bootstrap-servers", kafka.bootstrap_servers, "--redis-url", redis_url)
     ran = questream("bench", "peers", "--peer=tutorial", "--peer=quix", "--questions=60", *servers, *SOON, "--json")
     assert ran.code == 0, ran.err
     tutorial, quix = ran.json
@@ -28,6 +31,7 @@ def test_the_tutorial_way_is_measured_through_a_kill_and_what_is_missing_is_name
     assert tutorial["silent_seconds"] > 0
     assert quix["missing"] == "quixstreams"
     assert quix["questions"] is None
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_peers_are_named_and_need_a_kafka() -> None:

@@ -21,6 +21,7 @@ from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
 from questream.cli.bench_scale import bench_scale
+from questream.cli.bench_scan import bench_scan
 from questream.cli.bench_serve import bench_serve
 from questream.cli.bench_start import bench_start
 from questream.cli.calibrate import calibrate
@@ -92,6 +93,7 @@ bench.command("latency")(bench_latency)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
 bench.command("scale")(bench_scale)
+bench.command("scan")(bench_scan)
 bench.command("serve")(bench_serve)
 bench.command("start")(bench_start)
 bench.command("corrections")(corrections)

@@ -28,6 +28,9 @@ def bench_peers(
         Path | None,
         typer.Option(help="Interpreter with the others' packages, as `make peers` makes; default: own."),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the figures into this file, such as peers.png; needs matplotlib.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare rate, processor time and what a kill -9 does with other ways to cluster questions, Kafka to Kafka.
@@ -36,6 +39,7 @@ def bench_peers(
     Example: questream bench peers --bootstrap-servers 127.0.0.1:9092 --redis-url redis://127.0.0.1:6379/0
     """
     from questream.lab.bench.peers.measure import PEERS, measure_peers
+    from questream.lab.bench.peers.plot import draw
     from questream.lab.bench.questions import real_texts
     from questream.lab.bench.servers import bench_servers
 
@@ -51,6 +55,8 @@ def bench_peers(
     asked = real_texts(questions, texts)
     with progress() as announce, bench_servers(settings) as servers:
         figures = list(measure_peers(servers.settings, chosen, asked, python or Path(sys.executable), announce))
+    if plot is not None:
+        draw(figures, plot)
     if as_json:
         print_json([asdict(one) for one in figures])
         return

@@ -257,6 +257,12 @@ def _turn_away(store: Store, namespace: str, centres: Matrix, count: int) -> Non
         decisions.commit(decisions.reject([question]))
 
 
+def made_up_clusters(dimension: int, clusters: int, questions: int) -> tuple[Matrix, Matrix]:
+    """Unit centres (clusters, dimension), and unit vectors (questions, dimension) of which some are near to none."""
+    recipe = _recipe(dimension, clusters, questions)
+    return _centres(recipe, clusters), recipe.vectors()
+
+
 def _recipe(dimension: int, clusters: int, questions: int) -> SyntheticQuestions:
     """Questions around as many topics as there are clusters, and some more."""
     topics = max(_FIRST_TOPICS, clusters * _NEW_TOPIC_EVERY // (_NEW_TOPIC_EVERY - 1) + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from questream.errors import MissingExtra, QuestreamError
+from questream.lab.bench.pictures import picture
 from questream.lab.bench.soak import Soak
 
 _TITLES = {
@@ -27,28 +27,20 @@ def draw(soak: Soak, path: Path) -> None:
 
     Raises QuestreamError without matplotlib, or where the format is not one of its.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtra("--plot", "matplotlib", "plots") from None
     rows = -(-len(_TITLES) // _COLUMNS)
-    figure = Figure(figsize=(12, 2.4 * rows), layout="constrained")
-    figure.suptitle(
-        f"{soak.decided:,} questions over {soak.samples[-1].stream_hours:.0f} h of stream time"
-        f" in {soak.seconds / 60:.0f} min: {'flat' if soak.is_flat else 'NOT FLAT'}"
-    )
     hours = [sample.stream_hours for sample in soak.samples]
     first = next(s.stream_hours for s in soak.samples if s.seconds >= soak.seconds - soak.window_seconds)
-    for axes, (name, title) in zip(figure.subplots(rows, _COLUMNS).flat, _TITLES.items(), strict=True):
-        axes.plot(hours, [sample.figures[name] for sample in soak.samples], linewidth=1)
-        axes.axvspan(first, hours[-1], alpha=0.08)
-        verdict = soak.trends[name]
-        mark = "flat" if verdict.is_flat else "GROWS"
-        axes.set_title(f"{title}: median {verdict.median:,.0f}, {verdict.rise:+,.1f}, {mark}", fontsize=9)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel("hours of the stream", fontsize=8)
-        axes.tick_params(labelsize=8)
-    try:
-        figure.savefig(path)
-    except ValueError as error:
-        raise QuestreamError(f"matplotlib cannot write {path.name}: {error}") from error
+    with picture(path, 12, 2.4 * rows) as figure:
+        figure.suptitle(
+            f"{soak.decided:,} questions over {soak.samples[-1].stream_hours:.0f} h of stream time"
+            f" in {soak.seconds / 60:.0f} min: {'flat' if soak.is_flat else 'NOT FLAT'}"
+        )
+        for axes, (name, title) in zip(figure.subplots(rows, _COLUMNS).flat, _TITLES.items(), strict=True):
+            axes.plot(hours, [sample.figures[name] for sample in soak.samples], linewidth=1)
+            axes.axvspan(first, hours[-1], alpha=0.08)
+            verdict = soak.trends[name]
+            mark = "flat" if verdict.is_flat else "GROWS"
+            axes.set_title(f"{title}: median {verdict.median:,.0f}, {verdict.rise:+,.1f}, {mark}", fontsize=9)
+            axes.set_ylim(bottom=0)
+            axes.set_xlabel("hours of the stream", fontsize=8)
+            axes.tick_params(labelsize=8)
