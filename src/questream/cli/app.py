@@ -16,6 +16,7 @@ from questream.cli.bench import bench
 from questream.cli.bench_clients import bench_clients
 from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
+from questream.cli.bench_gpu import bench_gpu
 from questream.cli.bench_latency import bench_latency
 from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
@@ -89,6 +90,7 @@ clusters.command("members")(members)
 bench.command("quality")(quality)
 bench.command("events")(bench_events)
 bench.command("clients")(bench_clients)
+bench.command("gpu")(bench_gpu)
 bench.command("latency")(bench_latency)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import NamedTuple, NoReturn
 
 import typer
@@ -107,13 +107,8 @@ class WorkerProcesses:
             logger.info("worker processes started", extra={"pids": [child.process.pid for child in self._children]})
             running = [child.process for child in self._children]
             while running:
-                sentinels = [process.sentinel for process in running]
-                for ready in wait([*owner.connections, *sentinels], timeout=0 if owner.asked else None):
-                    if isinstance(ready, Connection):
-                        owner.receive(ready)
+                owner.turn([process.sentinel for process in running])
                 running = self._still_running(running)
-                if owner.asked:
-                    owner.embed_next()
         finally:
             owner.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,17 @@ class ModelOwner:
     def asked(self) -> bool:
         """Whether a request waits."""
         return bool(self._asked)
+
+    def turn(self, beside: Sequence[int] = ()) -> None:
+        """Wait for a request, take in what has come, and embed what has waited longest.
+
+        `beside` are other things that end the waiting: sentinels of processes. Raises what the model raises.
+        """
+        for ready in wait([*self._exchanges, *beside], timeout=0 if self._asked else None):
+            if isinstance(ready, Connection):
+                self.receive(ready)
+        if self._asked:
+            self.embed_next()
 
     def receive(self, connection: Connection) -> None:
         """Take in the request that has come by a connection, or let the connection go where it is broken.

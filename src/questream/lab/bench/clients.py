@@ -77,7 +77,7 @@ def measure_clients(
         for client in clients:
             own = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"client": client})})
             announce(f"{client}: {len(texts):,} questions before the first turn")
-            streams[client] = opened.enter_context(warm_stream(own, questions, 1, texts, outside))
+            streams[client] = opened.enter_context(warm_stream(own, [questions], texts, outside))
         found: dict[Client, list[_Turn]] = {client: [] for client in clients}
         for number in range(turns):
             # Turns swap places, so that a drift of the machine favours no client.

@@ -158,7 +158,7 @@ def measure_memory(settings: Settings, dimension: int, clusters: int) -> MemoryF
     with own_stream(settings, 1) as own:
         namespace = own.clusters.namespace
         fill_namespace(open_store(own.redis), namespace, identity, _centres(_recipe(dimension, clusters, 0), clusters))
-        with worker_processes(own, source, 1) as workers, Reader(own) as reader:
+        with worker_processes(own, [source]) as workers, Reader(own) as reader:
             texts = source.texts()
             send_all(own, [(f"q{number}", text) for number, text in enumerate(texts)])
             reader.wait_for(len(texts), workers[0].check)

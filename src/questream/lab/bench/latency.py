@@ -88,7 +88,7 @@ def measure_latencies(
         streams: dict[int, WarmStream] = {}
         for wait in (0, *waits):
             announce(f"a worker that waits for {wait} ms: {len(texts):,} questions before the first turn")
-            streams[wait] = opened.enter_context(warm_stream(_waiting(settings, wait), source, 1, texts))
+            streams[wait] = opened.enter_context(warm_stream(_waiting(settings, wait), [source], texts))
         announce(f"capacity: {len(texts):,} questions")
         before = streams[0].counts()
         questions, took = streams[0].answer_all(texts)

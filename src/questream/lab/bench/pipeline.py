@@ -107,17 +107,18 @@ class Latency:
 
 @contextmanager
 def warm_stream(
-    settings: Settings, source: EncoderSource, workers: int, texts: Sequence[str], outside: Client | None = None
+    settings: Settings, sources: Sequence[EncoderSource], texts: Sequence[str], outside: Client | None = None
 ) -> Iterator[WarmStream]:
-    """A stream of its own with workers that have answered `texts`, each of them some; all is gone at the end.
+    """A stream of its own with a worker by each of `sources`, which have all answered some of `texts`; all is gone at
+    the end.
 
     Questions are sent and decisions read by the client `outside`, where it is given another than the workers'.
     Raises QuestreamError if a worker ends, or gets nothing to do.
     """
-    with own_stream(settings, max(_LEAST_PARTITIONS, workers)) as own, ExitStack() as opened:
+    with own_stream(settings, max(_LEAST_PARTITIONS, len(sources))) as own, ExitStack() as opened:
         kafka = own.kafka.model_copy(update={"client": outside or own.kafka.client})
         seen = own.model_copy(update={"kafka": kafka})
-        processes = opened.enter_context(worker_processes(own, source, workers))
+        processes = opened.enter_context(worker_processes(own, sources))
         stream = WarmStream(seen, processes, opened.enter_context(Reader(seen)))
         stream.warm_up(texts)
         yield stream
@@ -189,7 +190,7 @@ def measure_throughput(
     settings: Settings, source: EncoderSource, texts: Sequence[str], warm_up: int, workers: int = 1
 ) -> Throughput:
     """How many questions per second `workers` answer; the first `warm_up` of `texts` are not counted."""
-    with warm_stream(settings, source, workers, texts[:warm_up]) as stream:
+    with warm_stream(settings, [source] * workers, texts[:warm_up]) as stream:
         before = stream.counts()
         questions, seconds = stream.answer_all(texts[warm_up:])
         return _throughput(settings, workers, questions, seconds, before, stream)
@@ -202,7 +203,7 @@ def measure_against_encoder(settings: Settings, source: EncoderSource, texts: Se
     """
     encoder = source.open()
     done: list[ModelRound] = []
-    with warm_stream(settings, source, 1, texts[: len(texts) // 2]) as stream:
+    with warm_stream(settings, [source], texts[: len(texts) // 2]) as stream:
         _rate_alone(encoder, texts[: len(texts) // 2], settings)
         before = stream.counts()
         windows: list[tuple[int, float]] = []
@@ -241,7 +242,7 @@ def measure_latency(
 ) -> Latency:
     """How long questions take that arrive evenly at `rate` per second for `seconds`; `texts` are sent over and over."""
     asked = list(islice(cycle(texts), max(1, int(rate * seconds))))
-    with warm_stream(settings, source, 1, texts) as stream:
+    with warm_stream(settings, [source], texts) as stream:
         started = time.perf_counter()
         waits = stream.answer_paced(asked, [number / rate for number in range(len(asked))])
         took = time.perf_counter() - started

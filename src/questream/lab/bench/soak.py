@@ -119,7 +119,7 @@ def measure_soak(settings: Settings, plan: SoakPlan, announce: Announce) -> Soak
     samples: list[Sample] = []
     with (
         own_stream(settings, _PARTITIONS, _TOPIC_CONFIGS) as own,
-        worker_processes(own, plan.questions, plan.workers) as workers,
+        worker_processes(own, [plan.questions] * plan.workers) as workers,
         _Sender(own, plan.questions.ask(start_ms)) as sender,
     ):
         crew = _Crew(workers)

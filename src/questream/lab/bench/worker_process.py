@@ -156,14 +156,14 @@ class WorkerProcess:
 
 
 @contextmanager
-def worker_processes(settings: Settings, source: EncoderSource, count: int) -> Iterator[list[WorkerProcess]]:
-    """`count` workers, all of them ready; they are stopped at the end.
+def worker_processes(settings: Settings, sources: Sequence[EncoderSource]) -> Iterator[list[WorkerProcess]]:
+    """A worker by each of `sources`, all of them ready; they are stopped at the end.
 
     Raises QuestreamError if one ends, or is not ready within 180 s.
     """
     with ExitStack() as started:
         workers = []
-        for _ in range(count):
+        for source in sources:
             worker = WorkerProcess(settings, source)
             started.callback(worker.close)
             workers.append(worker)

@@ -1,0 +1,92 @@
+"""An owner of a model as a process of its own, and encoders by which workers ask it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from questream.encoder import Encoder
+from questream.encoder.sharing.exchange import Exchange
+from questream.encoder.sharing.owner import ModelOwner
+from questream.encoder.sharing.remote import Channel, portable
+from questream.errors import QuestreamError
+from questream.lab.bench.questions import EncoderSource
+from questream.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedSource:
+    """One worker's way to an owner; it can be sent to one process that this one starts."""
+
+    connection: Connection
+    exchange: Exchange
+    known: Mapping[str, Any]
+
+    def open(self) -> Encoder:
+        """The owner's model, as a worker sees it."""
+        self.exchange.forget_name()
+        return Channel(self.connection, self.exchange).encoder(0, self.known)
+
+
+class OwnerProcess:
+    """Has the model of `source` in a child process and embeds for as many workers as there are `sources`.
+
+    Leaving the context ends it. Raises QuestreamError if it ends before it has the model.
+    """
+
+    def __init__(self, settings: Settings, source: EncoderSource, workers: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        encoder = source.open()
+        tokens = max(settings.batch_tokens, encoder.max_tokens)
+        ends = [context.Pipe() for _ in range(workers)]
+        exchanges = [Exchange.create(settings.batch_questions, tokens, encoder.dimension) for _ in ends]
+        self.sources = [
+            OwnedSource(end, exchange, portable(encoder)) for (_, end), exchange in zip(ends, exchanges, strict=True)
+        ]
+        tie, childs_tie = context.Pipe()
+        owned = [own for own, _ in ends]
+        self._process = context.Process(target=_own, args=(source, owned, exchanges, childs_tie), daemon=True)
+        self._process.start()
+        childs_tie.close()
+        for connection in owned:
+            connection.close()
+        try:
+            # Before a worker opens an exchange, which has no name after that.
+            tie.recv_bytes()
+        except EOFError as error:
+            raise QuestreamError("the process that has the model has ended: its log is above") from error
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._process.kill()
+        self._process.join()
+        for source in self.sources:
+            source.connection.close()
+            source.exchange.forget_name()
+            source.exchange.close()
+
+
+def _own(
+    source: EncoderSource, connections: Sequence[Connection], exchanges: Sequence[Exchange], tie: Connection
+) -> None:
+    # Ctrl-C reaches the whole terminal: the parent alone decides when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    owner = ModelOwner([source.open()])
+    for connection, exchange in zip(connections, exchanges, strict=True):
+        owner.admit(connection, exchange)
+    tie.send_bytes(b"ready")
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        owner.turn([parent.sentinel])
