@@ -286,7 +286,8 @@ class NamespaceRules:
 
     Thresholds are cosines; a retention is in seconds of stream time, 0 for ever; `max_clusters` 0 is without limit. By
     `mode` questions open clusters, or join those that are known alone. `confidence` is the text of a `Confidence`. A
-    question is routed at a confidence of `routing_precision` and above alone, with 0 at any.
+    question is routed at a confidence of `routing_precision` and above alone, with 0 at any. The higher the resolution
+    of intents or topics, the finer they are.
     `operation` is the number of the last one that set any, 0 where none has.
     """
 
@@ -300,6 +301,8 @@ class NamespaceRules:
     mode: str | None = None
     confidence: str | None = None
     routing_precision: float | None = None
+    intent_resolution: float | None = None
+    topic_resolution: float | None = None
     operation: int = field(default=0, compare=False)
 
     def values(self) -> dict[str, float | int | str]:
@@ -319,6 +322,7 @@ class NamespaceRules:
 NAMES_OF_RULES = (
     *("threshold", "merge_threshold", "linkage", "retention_seconds", "singleton_retention_seconds"),
     *("alias_retention_seconds", "max_clusters", "mode", "confidence", "routing_precision"),
+    *("intent_resolution", "topic_resolution"),
 )
 _RULES_OF_TEXT = frozenset({"linkage", "mode", "confidence"})
 

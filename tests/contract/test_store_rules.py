@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+from questream.deciding.level_runs import is_due
 from questream.domain import NamespaceRules, RulesChange
 from questream.store.protocol import Committed, ProposedOperation, Stale, Store, Waiting
+from questream.store.rules_text import level_rules_text
 from tests.contract.test_store import batch, commit, create_two, join, namespace, proposal, row, vector
 
 __all__ = ["namespace"]
@@ -100,3 +102,25 @@ def test_what_waits_in_a_namespace_is_told_with_its_rules(store: Store, namespac
         found = store.waiting([namespace], 0, 10)[namespace]
         assert isinstance(found, Waiting)
         assert found.rules == rules
+
+
+def test_levels_are_found_anew_where_people_set_other_resolutions(store: Store, namespace: str) -> None:
+    def write(ruled: str) -> None:
+        levels = replace(store.levels(namespace), opened=store.load(namespace).next_id - 1)
+        assert store.write_levels(namespace, store.store_epoch(namespace) or "", levels, ruled)
+
+    def is_due_now() -> bool:
+        return is_due(store.levels_marks([namespace])[namespace])
+
+    coarse = NamespaceRules(intent_resolution=4.0)
+    set_rules(store, namespace, NamespaceRules(), coarse)
+    assert not is_due_now()  # there are no levels yet, and hardly a cluster
+    write("")
+    assert is_due_now()
+    assert level_rules_text(store.load(namespace).rules) == "[4.0,null]"
+    write("[4.0,null]")
+    assert not is_due_now()
+    set_rules(store, namespace, coarse, replace(coarse, threshold=0.8), 2)
+    assert not is_due_now()
+    set_rules(store, namespace, replace(coarse, threshold=0.8), NamespaceRules(), 3)
+    assert is_due_now()

@@ -50,6 +50,10 @@ def test_rules_are_set_shown_previewed_and_taken_back(redis_url: str) -> None:
     assert (seen["operation"], seen["rules"]["after"]) == (None, {"threshold": 0.95, "max_clusters": 0})
     assert seen["effect"]["clusters"] == 3
     assert store.rules("default").values() == {}
+    finer = questream("namespaces", "set", "default", "intent_resolution=40", redis, "--dry-run", "--json").json
+    assert finer["rules"]["after"] == {"intent_resolution": 40}
+    refused = questream("namespaces", "set", "default", "topic_resolution=0", redis)
+    assert "levels.topic_resolution of the settings page has its range" in refused.err
     lower = questream("namespaces", "set", "default", "merge_threshold=-1", redis, "--dry-run", "--json").json
     assert lower["effect"]["would_merge"] >= 1
     assert all(one.startswith("c") for pair in lower["effect"]["examples"] for one in pair)

@@ -20,6 +20,7 @@ from questream.deciding.level_runs import find_anew, is_due, standing
 from questream.deciding.namespaces import Namespaces
 from questream.deciding.paths import LevelSnapshots
 from questream.metrics import Metrics
+from questream.operations import By, Decisions
 from questream.settings.tree import LevelSettings
 from questream.store.protocol import ENDED_KEPT, Identity, LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
@@ -72,6 +73,33 @@ def test_levels_are_found_once_they_are_due_and_not_before() -> None:
     runs.look()
     assert store.levels("default") == found
     assert count(metrics, "questream_level_runs_total") == 1
+
+
+def test_resolutions_that_people_set_are_found_by_at_once() -> None:
+    store = MemoryStore()
+    runs, metrics = runs_of(store, "one")
+    angles = np.radians(np.arange(0.0, 90.0, 2.0))
+    circle = np.zeros((len(angles), DIMENSION), np.float32)
+    circle[:, 0], circle[:, 1] = np.cos(angles), np.sin(angles)
+    QuestionClusterer(dimension=DIMENSION, threshold=0.9999, similarity="cosine", store=store).assign(circle)
+    decisions = Decisions(store, "default", By("ann"))
+
+    def intents() -> int:
+        runs.look()
+        levels = store.levels("default").levels
+        return len({levels.path(number)[1] for number in range(1, len(angles) + 1)})
+
+    coarse = intents()
+    decisions.commit(decisions.rules({"max_clusters": 1000}))
+    assert intents() == coarse
+    assert count(metrics, "questream_level_runs_total") == 1
+    decisions.commit(decisions.rules({"intent_resolution": 5.0}))
+    fine = intents()
+    assert fine > coarse
+    assert intents() == fine
+    assert count(metrics, "questream_level_runs_total") == 2
+    decisions.commit(decisions.undo(2))
+    assert intents() < fine
 
 
 @pytest.mark.parametrize("enabled", [False, True])

@@ -44,7 +44,17 @@ def test_rules_are_set_told_and_taken_back(shop: MemoryStore) -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [{}, {"threshold": 2}, {"threshold": "off"}, {"linkage": "some"}, {"max_clusters": 1}, {"similarity": "cosine"}],
+    [
+        *(
+            {},
+            {"threshold": 2},
+            {"threshold": "off"},
+            {"linkage": "some"},
+            {"max_clusters": 1},
+            {"similarity": "cosine"},
+        ),
+        *({"intent_resolution": 0}, {"topic_resolution": "off"}),
+    ],
     ids=str,
 )
 def test_rules_that_are_none_or_out_of_range_are_refused(shop: MemoryStore, rules: dict[str, object]) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
-from questream.domain import Matrix
+from questream.domain import Matrix, NamespaceRules
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -98,6 +98,12 @@ class LevelRules:
         resolutions: Any = self.resolutions
         if not (isinstance(resolutions, tuple | list) and len(resolutions) == 2 and all(map(_is_number, resolutions))):
             raise ValueError("resolutions are two numbers: of intents and of topics")
+
+    def in_force(self, of_namespace: NamespaceRules) -> LevelRules:
+        """These rules with what people set for a namespace in their place."""
+        asked = (of_namespace.intent_resolution, of_namespace.topic_resolution)
+        intents, topics = (now if given is None else given for given, now in zip(asked, self.resolutions, strict=True))
+        return replace(self, resolutions=(intents, topics))
 
 
 def _is_number(given: Any) -> bool:

@@ -32,8 +32,10 @@ _PLACED_AT_ONCE = 512
 
 def is_due(mark: LevelsMark) -> bool:
     """Whether the levels should be found anew: so many clusters were opened since the last run, or what people decided
-    of levels may not be heeded in these."""
-    return not mark.heeding or mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
+    of levels may not be heeded in these, or they set other resolutions."""
+    if not mark.heeding or (mark.version and not mark.by_rules):
+        return True
+    return mark.opened_now - mark.opened >= max(_NEW_CLUSTERS, _NEW_SHARE * mark.live)
 
 
 def find_anew(

@@ -24,3 +24,9 @@ def parse_rules(text: bytes | None) -> NamespaceRules:
         return NamespaceRules()
     operation, _, values = text.partition(b" ")
     return NamespaceRules.of(orjson.loads(values) if values else {}, int(operation))
+
+
+def level_rules_text(rules: NamespaceRules) -> str:
+    """JSON of the rules that levels are found by, '' where none is set."""
+    resolutions = [rules.intent_resolution, rules.topic_resolution]
+    return "" if resolutions == [None, None] else orjson.dumps(resolutions).decode()

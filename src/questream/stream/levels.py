@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from questream.clustering.levels import LevelRules, load_libraries
 from questream.deciding.level_runs import find_anew, is_due, kept_nodes
@@ -15,6 +16,7 @@ from questream.errors import QuestreamError
 from questream.metrics import Metrics
 from questream.settings.tree import LevelSettings
 from questream.store.protocol import LevelsMark, Store
+from questream.store.rules_text import level_rules_text
 from questream.stream.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -111,11 +113,11 @@ class LevelRuns:
             may_run = self._may_spend() and not self._stopping.is_set()
             if is_due(mark) and not self._is_too_large(namespace, mark) and may_run:
                 try:
-                    self._find_anew(namespace)
+                    self._find_anew(namespace, mark)
                 except QuestreamError as error:
                     logger.debug("levels not found anew", extra={"namespace": namespace, "reason": str(error)})
 
-    def _find_anew(self, namespace: str) -> None:
+    def _find_anew(self, namespace: str, mark: LevelsMark) -> None:
         # What is being put back is not whole yet.
         if self._store.store_epoch(namespace) is None or not self._store.lease_levels(
             namespace, self._worker, _LEASE_SECONDS
@@ -123,20 +125,24 @@ class LevelRuns:
             return
         started = time.thread_time()
         try:
-            self._run_once(namespace)
+            self._run_once(namespace, mark)
         finally:
             seconds = time.thread_time() - started
             self._metrics.level_seconds.inc(seconds)
             self._spent_until = max(self._spent_until, self._clock()) + seconds / _LARGEST_SHARE
         self._store.lease_levels(namespace, self._worker, 0)
 
-    def _run_once(self, namespace: str) -> None:
+    def _run_once(self, namespace: str, mark: LevelsMark) -> None:
         stored = self._store.levels(namespace)
         mirror = self._store.load(namespace)
         states = list(self._store.summaries(namespace))
         sizes = {state.cluster_id: state.size for state in states}
-        found, changed_share = find_anew(mirror, sizes, stored, self._rules, kept_nodes(states))
-        if self._store.write_levels(namespace, mirror.store_epoch, found):
+        rules = self._rules.in_force(mirror.rules)
+        if not mark.by_rules:
+            # People want other intents: these are not kept for calm.
+            rules = replace(rules, inertia=0.0)
+        found, changed_share = find_anew(mirror, sizes, stored, rules, kept_nodes(states))
+        if self._store.write_levels(namespace, mirror.store_epoch, found, level_rules_text(mirror.rules)):
             self._metrics.level_runs.inc()
             self._metrics.level_changed_share.set(changed_share)
             logger.debug("levels found anew", extra={"namespace": namespace, "clusters": mirror.count})

@@ -35,6 +35,13 @@ class SettingsStore(Protocol):
 
 Noted = tuple[str, bytes]
 
+_SETTINGS_ELSEWHERE = {
+    "routing_precision": "routing.precision",
+    "confidence": None,
+    "intent_resolution": "levels.intent_resolution",
+    "topic_resolution": "levels.topic_resolution",
+}
+
 
 class SettingsInUse:
     """Notes this worker's settings, and compares those of others; one thread looks, any may ask."""
@@ -74,7 +81,7 @@ class SettingsInUse:
 
 def setting_of(rule: str) -> str | None:
     """The key of the setting that is in force where a rule of a namespace is not set; None where there is none."""
-    return {"routing_precision": "routing.precision", "confidence": None}.get(rule, f"clusters.{rule}")
+    return _SETTINGS_ELSEWHERE.get(rule, f"clusters.{rule}")
 
 
 def as_noted(settings: Mapping[str, Any]) -> bytes:

@@ -53,7 +53,7 @@ def find_intents(
     if stored.version:
         levels = standing(mirror, stored, rules or LevelRules())
     else:
-        levels = regroup(leaves, Levels(), rules or LevelRules()).levels
+        levels = regroup(leaves, Levels(), (rules or LevelRules()).in_force(mirror.rules)).levels
     return _intents(leaves, levels, states, are_stored=bool(stored.version))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from questream.clustering.confidence import Confidence
 from questream.clustering.kept_members import KeptMembers
@@ -16,7 +16,7 @@ from questream.clustering.rules import Rules
 from questream.domain import NAMES_OF_RULES, ClusterState, NamespaceRules, RulesChange, format_cluster_id
 from questream.errors import QuestreamError
 from questream.settings import Settings
-from questream.settings.tree import ClusterSettings, RoutingSettings
+from questream.settings.tree import ClusterSettings, LevelSettings, RoutingSettings
 from questream.store.redis.store import RedisStore
 from questream.stream.settings_in_use import setting_of, settings_of
 from questream.tools.suggestions import MOST_PAIRS, rules_in_use
@@ -155,7 +155,8 @@ def _validated(name: str, text: str) -> float | int | str:
     if key is None:
         return _confidence(text)
     group, _, of_group = key.partition(".")
-    model = RoutingSettings if group == "routing" else ClusterSettings
+    groups: dict[str, type[BaseModel]] = {"routing": RoutingSettings, "levels": LevelSettings}
+    model = groups.get(group, ClusterSettings)
     try:
         value: float | int | str = getattr(model.model_validate({of_group: text}), of_group)
     except ValidationError as error:

@@ -20,8 +20,9 @@ class Beside(Stores):
         ended=st.booleans(),
         late=st.sampled_from([0, 0, 1]),
         another=st.sampled_from([False, False, True]),
+        ruled=st.sampled_from(["", "[4.0,null]"]),
     )
-    def write_levels(self, leaves: list[int], ended: bool, late: int, another: bool) -> None:
+    def write_levels(self, leaves: list[int], ended: bool, late: int, another: bool, ruled: str) -> None:
         intent = Node(1, 1 + len(leaves))
         parents = {leaf(self.known(position)): intent for position in leaves}
         if parents:
@@ -35,7 +36,7 @@ class Beside(Stores):
         def call(store: Store) -> bool:
             version = max(0, store.levels(self.namespace).version - late)
             stored = dataclasses.replace(found, version=version)
-            return store.write_levels(self.namespace, "another" if another else self.epoch(store), stored)
+            return store.write_levels(self.namespace, "another" if another else self.epoch(store), stored, ruled)
 
         self.both(call)
 

@@ -180,10 +180,15 @@ class Deciding(Stores):
         )
         self.both(lambda store: store.operate(self.namespace, proposed))
 
-    @rule(threshold=st.sampled_from([None, 0.5, 0.9]), most=st.sampled_from([None, 0, 3]), guessed=st.booleans())
-    def set_rules(self, threshold: float | None, most: int | None, guessed: bool) -> None:
+    @rule(
+        threshold=st.sampled_from([None, 0.5, 0.9]),
+        most=st.sampled_from([None, 0, 3]),
+        resolution=st.sampled_from([None, 4.0]),
+        guessed=st.booleans(),
+    )
+    def set_rules(self, threshold: float | None, most: int | None, resolution: float | None, guessed: bool) -> None:
         before = NamespaceRules(linkage="first") if guessed else self.stores[0].rules(self.namespace)
-        change = RulesChange(before, NamespaceRules(threshold, max_clusters=most))
+        change = RulesChange(before, NamespaceRules(threshold, max_clusters=most, intent_resolution=resolution))
         self.proposals += 1
         proposed = ProposedOperation(f"op-{self.proposals}", "rules", "ann", "", {}, {}, rules=change)
         self.both(lambda store: store.operate(self.namespace, proposed))

@@ -23,6 +23,7 @@ router = APIRouter(tags=["operations"])
 
 Threshold = Annotated[float, Field(ge=-1, le=1)]
 Off = Literal["off"]
+Resolution = Annotated[float, Field(ge=0.1, le=1000)]
 Seconds = Annotated[float, Field(ge=1, le=3_155_760_000)]
 
 
@@ -48,6 +49,8 @@ class RulesToSet(BaseModel):
     mode: Literal["open", "known-only"] | None = None
     confidence: Annotated[str, Field(max_length=1000)] | None = None
     routing_precision: Annotated[float, Field(ge=0.01, le=1)] | Off | None = None
+    intent_resolution: Resolution | None = None
+    topic_resolution: Resolution | None = None
 
 
 class RulesRequest(BaseModel):

@@ -15,7 +15,8 @@ class LevelsMark(NamedTuple):
     """How far a namespace and its levels are: the levels' `version` and `opened` as in StoredLevels, and by now the
     numbers of clusters that were opened (`opened_now`) and that live (`live`). `published` is the last version that
     the cluster topic has, 0 for none. They are not `heeding` what people decided of them where another release found
-    them, or a recovery put them back."""
+    them, or a recovery put them back. They are `by_rules` where they were found by the resolutions that people set for
+    the namespace, or set none."""
 
     version: int
     opened: int
@@ -23,6 +24,7 @@ class LevelsMark(NamedTuple):
     live: int
     published: int = 0
     heeding: bool = True
+    by_rules: bool = True
 
 
 class LevelCalls(Protocol):
@@ -44,8 +46,10 @@ class LevelCalls(Protocol):
         It spares work that is done twice: `write_levels` looks at the version alone.
         """
 
-    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels, ruled: str = "") -> bool:
         """Put the levels in the place of their `version`, whole; False where another version stands.
+
+        `ruled` is the `level_rules_text` of the namespace that they were found by.
 
         Raises RecoveryNeeded if another store epoch stands.
         """

@@ -157,7 +157,8 @@ KINDS = (
         "hash",
         "levels: JSON of the intents and topics that a run found (store/levels_text.py); version: its number;"
         " opened: how many clusters had been opened by then; published: the last version that the cluster topic has;"
-        " named: the number of the last operation that named any, and JSON of what people named;"
+        " named: the number of the last operation that named any, and JSON of what people named; heeded: the version"
+        " that heeds what people decided of levels; ruled: the resolutions that people set, by which it was found;"
         " lease: who finds or publishes them, until when",
         "lease_levels write_levels confirm_levels restore_levels operate",
         "a command of a recovery, where it cannot be read",

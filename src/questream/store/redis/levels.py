@@ -11,6 +11,7 @@ from questream.store.protocol import LevelsMark, StoredLevels
 from questream.store.redis.calls import CHUNK, RedisCalls, on_namespace
 from questream.store.redis.codec import is_count, reading
 from questream.store.redis.failures import translated
+from questream.store.rules_text import level_rules_text, parse_rules
 
 
 class RedisLevels(RedisCalls):
@@ -27,15 +28,24 @@ class RedisLevels(RedisCalls):
             chunk = namespaces[start : start + CHUNK]
             pipeline = self._client.pipeline(transaction=False)
             for namespace in chunk:
-                pipeline.hmget(self._keys.of(namespace, "levels"), ["version", "opened", "published", "heeded"])
-                pipeline.hmget(self._keys.of(namespace, "meta"), ["next", "live"])
+                pipeline.hmget(
+                    self._keys.of(namespace, "levels"), ["version", "opened", "published", "heeded", "ruled"]
+                )
+                pipeline.hmget(self._keys.of(namespace, "meta"), ["next", "live", "rules"])
             replies = pipeline.execute(raise_on_error=False)
             for namespace, written, counted in zip(chunk, replies[::2], replies[1::2], strict=True):
-                version, opened, published, heeded = _counts(written, 4)
-                opened_now, live = _counts(counted, 2)
-                if opened_now:
-                    are_heeded = heeded == version or written[3] is None
-                    marks[namespace] = LevelsMark(version, opened, opened_now - 1, live, published, are_heeded)
+                version, opened, published, heeded, ruled = _fields(written, 5)
+                next_id, live, rules = _fields(counted, 3)
+                if _count(next_id):
+                    marks[namespace] = LevelsMark(
+                        version=_count(version),
+                        opened=_count(opened),
+                        opened_now=_count(next_id) - 1,
+                        live=_count(live),
+                        published=_count(published),
+                        heeding=heeded is None or _count(heeded) == _count(version),
+                        by_rules=(ruled or b"") == _level_rules(rules),
+                    )
         return marks
 
     @on_namespace
@@ -45,10 +55,10 @@ class RedisLevels(RedisCalls):
         return bool(self._scripts["lease_levels"](keys=keys, args=[holder, int(seconds * 1000)]))
 
     @on_namespace
-    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels, ruled: str = "") -> bool:
         self.require_rights(namespace)
         keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
-        args = [store_epoch, levels.version, levels.opened, levels_text(levels), names_text(levels)]
+        args = [store_epoch, levels.version, levels.opened, levels_text(levels), names_text(levels), ruled]
         return bool(self._scripts["write_levels"](keys=keys, args=args))
 
     @on_namespace
@@ -80,9 +90,22 @@ class RedisLevels(RedisCalls):
             return parse_levels(text, _positive(version), names)
 
 
-def _counts(reply: Any, fields: int) -> list[int]:
-    """So many fields as counts, 0 for what is none."""
-    return [int(value) if is_count(value) else 0 for value in reply] if isinstance(reply, list) else [0] * fields
+def _fields(reply: Any, fields: int) -> list[bytes | None]:
+    """So many fields of a hash; none where the key is of another type, to which an error is the reply."""
+    return reply if isinstance(reply, list) else [None] * fields
+
+
+def _count(field: bytes | None) -> int:
+    """A field as a count, 0 for what is none."""
+    return int(field or 0) if is_count(field) else 0
+
+
+def _level_rules(text: bytes | None) -> bytes:
+    """The level rules that stand, '' where those of the namespace cannot be read: whoever decides meets them."""
+    try:
+        return level_rules_text(parse_rules(text)).encode()
+    except ValueError:
+        return b""
 
 
 def _positive(raw: bytes | None) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from questream.store.protocol import LevelsMark, StoredLevels
 from questream.store.reference.base import MemoryBase
 from questream.store.reference.state import members_of
+from questream.store.rules_text import level_rules_text
 
 
 class MemoryLevels(MemoryBase):
@@ -29,6 +30,7 @@ class MemoryLevels(MemoryBase):
                     len(list(members_of(state, "idle"))),
                     state.levels_published,
                     state.levels_heeding,
+                    state.levels_ruled == level_rules_text(state.rules),
                 )
                 for name, state in known.items()
             }
@@ -42,14 +44,14 @@ class MemoryLevels(MemoryBase):
             state.levels_lease = (holder, now + seconds) if seconds else ("", 0.0)
             return True
 
-    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels) -> bool:
+    def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels, ruled: str = "") -> bool:
         with self._lock:
             state = self._get_recovered(namespace, store_epoch)
             if state.levels.version != levels.version:
                 return False
             version = max(levels.version + 1, int(self._clock() * 1000))
             state.levels = replace(_with_later_names(levels, state.levels), version=version)
-            state.levels_heeding = True
+            state.levels_heeding, state.levels_ruled = True, ruled
             return True
 
     def confirm_levels(self, namespace: str, version: int) -> None:

@@ -114,6 +114,7 @@ class Namespace:
     levels: StoredLevels = field(default_factory=StoredLevels)
     levels_published: int = 0
     levels_heeding: bool = True
+    levels_ruled: str = ""
     levels_lease: tuple[str, float] = ("", 0.0)
     made_names: dict[int, MadeName] = field(default_factory=dict)
     name_changes: int = 0
