@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
 from questream.operations.asking import would_join
 from questream.operations.binding import KnownQuestion
+from questream.operations.intents import ImportPlan, plan_import
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.server.catalogue import Nearness
 from questream.server.levels import StandingLevels
@@ -28,6 +30,8 @@ from questream.server.problems import Refused, loading
 from questream.settings import Settings
 from questream.store.protocol import ProposedOperation, Store
 from questream.tools.asking import question_of
+from questream.tools.importing import embedded
+from questream.tools.intent_files import GivenIntent
 from questream.tools.parting import Joined, joined_questions
 from questream.tools.previewing import Effect as OperationEffect
 from questream.tools.previewing import effect_of
@@ -206,6 +210,16 @@ class Asking:
                     "run `questream suggestions list`",
                 )
             return find_suggestions(mirror, states, rules_in_use(whole, self._settings, {}), most)
+
+    def plan_of(self, namespace: str, path: Path, given: Iterable[GivenIntent]) -> ImportPlan:
+        """What an import of intents would do; nothing is changed. `path` is where errors say that they stand.
+
+        Raises Refused while the model is being loaded, QuestionFileError for an example, OperationRefused for too many.
+        """
+        encoder = self._encoder_of(namespace)
+        known = embedded(self._settings, path, given, self._locked(namespace), encoder.dimension)
+        rules, keep_texts = rules_of(self._settings, encoder), self._settings.clusters.keep_texts
+        return plan_import(self._store, namespace, rules, known, keep_texts=keep_texts)
 
     def require_ready(self, namespace: str) -> None:
         """Raises Refused while the model or centroids of a namespace are being loaded, and for one of another model."""

@@ -15,6 +15,7 @@ from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
 from questream.operations.deciding import Propose
+from questream.operations.intents import ImportPlan, commit_import
 from questream.operations.merging import precedence_of
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
@@ -204,6 +205,14 @@ class Operating:
             decisions = Decisions(self._store, namespace, by)
             done = decide(decisions, namespace, ask(decisions))
         self._tell(done.kind, namespace, list(done.after), by.actor, by.reason)
+        return done
+
+    def import_intents(self, namespace: str, by: By, plan: ImportPlan) -> list[CommittedOperation]:
+        """Commit an import, as `commit_import`; the clusters that it opens are shown at once."""
+        with self._guard:
+            done = commit_import(self._store, namespace, by, plan)
+        for one in done:
+            self._tell(one.kind, namespace, list(one.after), by.actor, by.reason)
         return done
 
     def _tell(self, what: str, namespace: str, cluster_ids: list[int], actor: str, reason: str) -> None:

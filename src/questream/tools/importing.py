@@ -27,6 +27,7 @@ from questream.store.redis.store import RedisStore, open_store
 from questream.store.reference.store import MemoryStore
 from questream.tools.asking import encoder_of, question_of
 from questream.tools.intent_files import GivenIntent, read_intents
+from questream.tools.questions import Encodes
 
 
 def plan_of_file(settings: Settings, namespace: str | None, path: Path) -> tuple[RedisStore, str, ImportPlan]:
@@ -55,7 +56,7 @@ def _read(settings: Settings, namespace: str | None, path: Path) -> tuple[RedisS
     store = open_store(settings.redis, settings.clusters.log_entries)
     chosen = namespace or settings.clusters.namespace
     encoder = encoder_of(settings, store.namespace_state(chosen))
-    return store, chosen, encoder, _embedded(settings, path, given, encoder)
+    return store, chosen, encoder, embedded(settings, path, given, encoder, encoder.dimension)
 
 
 def _plan(
@@ -100,7 +101,13 @@ def change_of(intent: PlannedIntent) -> str:
     return "new" if intent.is_new else "changed"
 
 
-def _embedded(settings: Settings, path: Path, given: Iterable[GivenIntent], encoder: Encoder) -> list[KnownIntent]:
+def embedded(
+    settings: Settings, path: Path, given: Iterable[GivenIntent], encoder: Encodes, dimension: int
+) -> list[KnownIntent]:
+    """Intents with the vectors of their examples, as a worker would prepare these; each example once.
+
+    Raises QuestionFileError, with the line of the file, for one that a worker would refuse or that two intents have.
+    """
     owner: dict[str, str] = {}
     prepared: dict[str, list[str]] = {}
     for intent in given:
@@ -117,7 +124,7 @@ def _embedded(settings: Settings, path: Path, given: Iterable[GivenIntent], enco
     known = []
     for intent in given:
         texts = prepared[intent.name]
-        vectors = encoder.encode(texts) if texts else np.zeros((0, encoder.dimension), np.float32)
+        vectors = encoder.encode(texts) if texts else np.zeros((0, dimension), np.float32)
         known.append(KnownIntent(intent.name, intent.route, tuple(texts), vectors, intent.threshold))
     return known
 

@@ -19,7 +19,7 @@ from questream.tools.naming_files import cell_of, shown_cell, text_at, text_of_c
 
 _MOST_INTENTS = 10_000
 _MOST_EXAMPLES = 20_000
-_LONGEST_NAME = 200
+LONGEST_NAME = 200
 
 
 class _TextFile(Protocol):
@@ -49,8 +49,8 @@ def read_intents(path: Path) -> list[GivenIntent]:
     found: dict[str, GivenIntent] = {}
     for line, row in read_rows(path, [["name", "examples"], ["name"]], optional=["route", "threshold", "examples"]):
         name = (text_at(path, line, row, "name") or "").strip()
-        if not name or len(name) > _LONGEST_NAME:
-            raise at_line(path, line, f"an intent has a name of {_LONGEST_NAME} characters at most")
+        if not name or len(name) > LONGEST_NAME:
+            raise at_line(path, line, f"an intent has a name of {LONGEST_NAME} characters at most")
         route, threshold = text_at(path, line, row, "route"), _threshold(path, line, row)
         intent = found.setdefault(name, GivenIntent(name, route, threshold))
         if intent.route != route:

@@ -93,12 +93,11 @@ class Sought:
         return not self.q.strip() and self.label is None and self.activity is None
 
 
-def find_communities(scope: Scope, level: Level, sought: Sought) -> list[Found]:
+def find_communities(scope: Scope, communities: Communities | None, level: Level, sought: Sought) -> list[Found]:
     """The intents or topics that have what is looked for, with these of their clusters alone.
 
     The largest come first, those by meaning by their nearest cluster. Raises Refused as `find_clusters`.
     """
-    communities = communities_of(scope)
     found = [] if communities is None else communities.of(level)
     if sought.is_all:
         return found
@@ -133,7 +132,7 @@ def list_level(
 
     Where clusters are looked for, each has these alone; by meaning those of the nearest come first.
     """
-    found = find_communities(scope, level, Sought(q, by_meaning, label, activity))
+    found = find_communities(scope, communities_of(scope), level, Sought(q, by_meaning, label, activity))
     return CommunityList(
         communities=[_as_model(one, scope) for one in found[skip : skip + limit]],
         total=len(found),

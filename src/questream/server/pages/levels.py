@@ -59,8 +59,8 @@ def show_levels(
     They are searched and filtered by their clusters, as the list of these is.
     """
     sought = Sought(q, sort == "meaning", label, activity)
-    found = find_communities(scope, level or Level.TOPIC, sought)
     communities = communities_of(scope)
+    found = find_communities(scope, communities, level or Level.TOPIC, sought)
     topics, intents = (0 if communities is None else len(communities.of(one)) for one in (Level.TOPIC, Level.INTENT))
     here = f"/n/{scope.namespace}/levels"
 
