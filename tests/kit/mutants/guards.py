@@ -133,6 +133,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     ),
     "src/questream/migration/deleting.py": ("tests/integration/test_delete_namespace.py",),
     "src/questream/migration": (
+        "tests/unit/test_moving.py tests/unit/test_exemplars_migrated.py",
         "tests/integration/test_held.py",
         "tests/fault/test_migration.py",
         "tests/integration/test_cli_migrate.py",
