@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 
 from questream.domain import Matrix
 from questream.encoder import Encoder
+from questream.encoder.sharing import exchange as exchange_module
 from questream.encoder.sharing.exchange import Exchange, Request
 from questream.encoder.sharing.owner import ModelOwner
 from questream.encoder.sharing.remote import Channel, portable
@@ -203,6 +207,24 @@ def test_lengths_that_do_not_add_up_are_refused(lengths: list[int]) -> None:
         exchange.read_texts(Request(0, 2, 5))
     exchange.forget_name()
     exchange.close()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="Linux keeps shared memory there")
+def test_an_exchange_that_has_no_room_is_refused_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def note(**wanted: Any) -> SharedMemory:
+        memory = SharedMemory(**wanted)
+        made.append(memory.name)
+        return memory
+
+    monkeypatch.setattr(exchange_module, "SharedMemory", note)
+    whole = os.statvfs("/dev/shm")
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        # Twice what there is; a sparse file of this size would be had.
+        Exchange.create(2 * whole.f_blocks * whole.f_frsize // 4096, 1, 1023)
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(made[0])
 
 
 def _ask_and_die(connection: Connection, exchange: Exchange) -> None:
