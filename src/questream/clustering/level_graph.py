@@ -1,0 +1,232 @@
+"""The communities of one level: Leiden over ties to the nearest, around what people keep, and calm about changes.
+
+Leiden with modularity begins from the former communities (Traag, Waltman and van Eck, "From Louvain to Leiden:
+guaranteeing well-connected communities", 2019; for the resolution Reichardt and Bornholdt, 2006). What people keep in
+one stays there, and has no ties to what they keep in another. Where Leiden joins two such, each other node goes with
+the one that it is tied to more; what it finds of one such in several places is one. Nodes that would change theirs do
+so only for a clear gain: what they have in the new one exceeds what they had in the old by a share of all their ties.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from questream.domain import Matrix
+
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+# A resolution makes about as many communities, however few nodes there are: it is no higher than one for so many.
+_NODES_OF_A_COMMUNITY = 8
+_ROWS_AT_ONCE = 1024
+_ROUNDS_OF_CALM = 10
+_SEED = 7
+# What Leiden draws when it refines a partition: as good as none, so that a run is the likely one.
+_RANDOMNESS = 0.001
+_SHORTEST = 1e-9
+
+
+class TieRules(NamedTuple):
+    """A node is tied to its `neighbours` nearest whose cosine is at least `least_cosine`.
+
+    `inertia` is the share of a node's ties that a change of its community has to gain.
+    """
+
+    neighbours: int
+    least_cosine: float
+    inertia: float
+
+
+class LevelGraph:
+    """One level's nodes (n) with their ties; the former community of each, and the one it is kept in: 0 for none.
+
+    Nodes that are kept in two communities have no tie to each other.
+    """
+
+    def __init__(
+        self,
+        unit: Matrix,
+        sizes: Floats,
+        former: Numbers,
+        kept_in: Numbers,
+        resolution: float,
+        rules: TieRules,
+    ) -> None:
+        self._former = former
+        self._kept_in = kept_in
+        self._inertia = rules.inertia
+        self._count = len(unit)
+        one, other, weights = _ties(unit, sizes, rules)
+        ties = (kept_in[one] == kept_in[other]) | (kept_in[one] == 0) | (kept_in[other] == 0)
+        self._one, self._other, self._weights = one[ties], other[ties], weights[ties]
+        self._strengths: Floats = np.zeros(self._count)
+        for rows in (self._one, self._other):
+            self._strengths += np.bincount(rows, self._weights, self._count)
+        tied = int(np.count_nonzero(self._strengths))
+        self._resolution = min(resolution, max(1.0, tied / _NODES_OF_A_COMMUNITY))
+
+    def communities(self) -> Numbers:
+        """The community (n,) of each node: the number of a former one, or another above all those."""
+        found = self._united(self._parted(self._leiden())) if len(self._weights) else np.arange(self._count)
+        named = _after_former(found, self._former, self._strengths)
+        return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
+
+    def _parted(self, found: Numbers) -> Numbers:
+        """Communities with nodes that people keep in several: each other node goes where its strongest ties lead."""
+        kept = np.flatnonzero(self._kept_in)
+        pairs = np.unique(np.stack([found[kept], self._kept_in[kept]]), axis=1)
+        communities, counts = np.unique(pairs[0], return_counts=True)
+        crowded = np.isin(found, communities[counts > 1])
+        if not crowded.any():
+            return found
+        parted = np.where(crowded, -1, found)
+        ties: dict[int, list[tuple[int, float]]] = {}
+        within = crowded[self._one] & (found[self._one] == found[self._other])
+        ends = (end[within].tolist() for end in (self._one, self._other, self._weights))
+        for one, other, weight in zip(*ends, strict=True):
+            ties.setdefault(one, []).append((other, weight))
+            ties.setdefault(other, []).append((one, weight))
+        fresh = int(found.max()) + 1
+        of = {pair: fresh + at for at, pair in enumerate(zip(*pairs.tolist(), strict=True))}
+        seeds = kept[crowded[kept]]
+        waiting = [
+            (-np.inf, row, of[community, into])
+            for row, community, into in zip(
+                *(part.tolist() for part in (seeds, found[seeds], self._kept_in[seeds])), strict=True
+            )
+        ]
+        heapq.heapify(waiting)
+        while waiting:
+            _, row, community = heapq.heappop(waiting)
+            if parted[row] < 0:
+                parted[row] = community
+                for other, weight in ties.get(row, ()):
+                    heapq.heappush(waiting, (-weight, other, community))
+        return parted
+
+    def _united(self, found: Numbers) -> Numbers:
+        """Communities of which people keep most in one and the same are one."""
+        _, part = np.unique(found, return_inverse=True)
+        part = part.ravel()
+        kept = np.bincount(part, self._strengths * (self._kept_in > 0))
+        is_of_kept = (2 * kept > np.bincount(part, self._strengths))[part]
+        into = np.zeros(int(part.max(initial=0)) + 1, np.int64)
+        # Of those that people keep something in there is one in each by now.
+        into[part[self._kept_in > 0]] = self._kept_in[self._kept_in > 0]
+        return np.where(is_of_kept, int(found.max(initial=0)) + into[part], found)
+
+    def _leiden(self) -> Numbers:
+        from graspologic_native import leiden  # for those alone who group
+
+        start = {str(row): int(part) for row, part in zip(*self._connected_parts(), strict=True)}
+        ties = zip(self._one.tolist(), self._other.tolist(), self._weights.tolist(), strict=True)
+        _, found = leiden(
+            edges=[(str(one), str(other), weight) for one, other, weight in ties],
+            starting_communities=start,
+            resolution=self._resolution,
+            randomness=_RANDOMNESS,
+            iterations=1,
+            use_modularity=True,
+            seed=_SEED,
+        )
+        communities = np.arange(self._count) + self._count
+        for row, community in found.items():
+            communities[int(row)] = community
+        return communities
+
+    def _connected_parts(self) -> tuple[Numbers, Numbers]:
+        """The rows that have ties, and the number of the connected part of its former community that each is in.
+
+        Begun with a community in parts that no tie connects, graspologic-native 1.3.1 panics.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        within = (self._former[self._one] == self._former[self._other]) & (self._former[self._one] > 0)
+        ends = self._one[within], self._other[within]
+        graph = coo_array((np.ones(len(ends[0])), ends), shape=(self._count, self._count))
+        _, parts = connected_components(graph, directed=False)
+        tied = np.flatnonzero(self._strengths > 0)
+        _, numbered = np.unique(parts[tied], return_inverse=True)
+        return tied, numbered.ravel()
+
+    def _calmed(self, found: Numbers) -> Numbers:
+        """Nodes that change their community together do so for a clear gain alone; else they stay where they were."""
+        kept = found.copy()
+        total = max(float(self._strengths.sum()), _SHORTEST)
+        for _ in range(_ROUNDS_OF_CALM):
+            moving = np.flatnonzero((kept != self._former) & (self._former > 0) & (self._strengths > 0))
+            if not len(moving):
+                break
+            moves, block = np.unique(np.stack([self._former[moving], kept[moving]]), axis=1, return_inverse=True)
+            block_of = np.full(self._count, -1, np.int64)
+            block_of[moving] = block.ravel()
+            blocks = moves.shape[1]
+            strength = np.bincount(block_of[moving], self._strengths[moving], blocks)
+            communities, at = np.unique(np.concatenate([kept, *moves]), return_inverse=True)
+            strengths = np.bincount(at.ravel()[: self._count], self._strengths, len(communities))
+            old, new = (strengths[np.searchsorted(communities, side)] for side in moves)
+            gain = self._ties_to(block_of, kept, moves[1]) - self._ties_to(block_of, kept, moves[0])
+            gain -= self._resolution * strength * (new - strength - old) / total
+            back = gain < self._inertia * strength
+            if not back.any():
+                break
+            returning = moving[back[block_of[moving]]]
+            kept[returning] = self._former[returning]
+        return kept
+
+    def _ties_to(self, block_of: Numbers, kept: Numbers, community: Numbers) -> Floats:
+        """By block, the weight of its ties to those of a community that are not in the block."""
+        total: Floats = np.zeros(len(community))
+        for here, there in ((self._one, self._other), (self._other, self._one)):
+            block = block_of[here]
+            counts = (block >= 0) & (block != block_of[there]) & (kept[there] == community[block])
+            total += np.bincount(block[counts], self._weights[counts], len(community))
+        return total
+
+
+def _ties(unit: Matrix, sizes: Floats, rules: TieRules) -> tuple[Numbers, Numbers, Floats]:
+    """Each pair of rows that is tied once, lesser row first, with its weight."""
+    count = len(unit)
+    nearest = min(rules.neighbours, count - 1)
+    if nearest < 1:
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+    keys, cosines = [], []
+    for start in range(0, count, _ROWS_AT_ONCE):
+        rows = np.arange(start, min(start + _ROWS_AT_ONCE, count))
+        block = unit[rows] @ unit.T
+        block[rows - start, rows] = -np.inf
+        near = np.argpartition(-block, nearest - 1, axis=1)[:, :nearest]
+        cosine = np.take_along_axis(block, near, axis=1)
+        at, column = np.nonzero(cosine >= rules.least_cosine)
+        one, other = rows[at], near[at, column]
+        keys.append(np.minimum(one, other) * count + np.maximum(one, other))
+        cosines.append(cosine[at, column])
+    pairs, first = np.unique(np.concatenate(keys), return_index=True)
+    one, other = np.divmod(pairs, count)
+    weights: Floats = np.concatenate(cosines)[first].astype(np.float64) * np.sqrt(sizes[one] * sizes[other])
+    return one, other, weights
+
+
+def _after_former(found: Numbers, former: Numbers, weights: Floats) -> Numbers:
+    """Communities numbered by the former one of which they have most; each of these names one, the others are new."""
+    known = former > 0
+    pairs, pair = np.unique(np.stack([found[known], former[known]]), axis=1, return_inverse=True)
+    shared = np.bincount(pair.ravel(), weights[known], pairs.shape[1])
+    named: dict[int, int] = {}
+    used: set[int] = set()
+    for at in np.lexsort((pairs[0], pairs[1], -shared)).tolist():
+        community, number = int(pairs[0, at]), int(pairs[1, at])
+        if community not in named and number not in used:
+            named[community] = number
+            used.add(number)
+    fresh = int(former.max(initial=0)) + 1
+    for community in found.tolist():
+        if community not in named:
+            named[community] = fresh
+            fresh += 1
+    return np.array([named[community] for community in found.tolist()], np.int64).reshape(-1)
