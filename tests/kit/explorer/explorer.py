@@ -6,6 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .promises import Broken, check_end, check_state
 from .scenario import Scenario
@@ -29,8 +30,7 @@ class Explored:
     ends: int = 0
 
 
-@dataclass(frozen=True)
-class _Node:
+class _Node(NamedTuple):
     world: World
     step: str
     before: _Node | None

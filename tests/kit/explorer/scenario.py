@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,11 @@ class Faults:
     # How many of its last writes a store may lose that does not lose all.
     lost_writes: int = 3
 
+    @functools.cached_property
+    def meaning(self) -> bytes:
+        """Equal for equal faults."""
+        return repr(self).encode()
+
     def less(self, kind: str) -> Faults:
         """One of this kind has struck."""
         return replace(self, **{kind: getattr(self, kind) - 1})
@@ -60,7 +66,7 @@ class Scenario:
     together: bool = False
     owners: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def ends(self) -> tuple[int, ...]:
         """The end offset of each partition."""
         return tuple(map(len, self.angles))

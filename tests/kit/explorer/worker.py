@@ -90,6 +90,10 @@ class Job:
     # The worker's assignment when the thread began.
     assignment_id: int = 0
 
+    def answered(self, answer: Answer) -> Job:
+        """With this answer to the call that waits."""
+        return changed(self, answers=(*self.answers, answer), call=None)
+
     @functools.cached_property
     def meaning(self) -> bytes:
         """Equal for jobs that will go on equally."""

@@ -57,7 +57,7 @@ class World:
         """Equal for worlds with equal futures."""
         workers = [worker.meaning for worker in self.workers]
         earlier = [store.meaning for store in self.earlier]
-        return digest_of([*earlier, self.store.meaning, self.kafka.meaning, *workers, repr(self.faults).encode()])
+        return digest_of([*earlier, self.store.meaning, self.kafka.meaning, *workers, self.faults.meaning])
 
     def put(self, worker: Worker) -> World:
         """With this worker in its place."""
@@ -159,12 +159,13 @@ class Model:
             }
             places = tuple((at, offset) for at, end in ends.items() for offset in range(worker.positions[at], end))
             if places:
-                moved = changed(worker, positions={**worker.positions, **ends})
-                fetched = Fetched(places, worker.generation)
-                key = (moved.meaning, places)
-                begun = self._once(key, functools.partial(self._life.fetched, moved, fetched))
+                begun = self._once((worker.meaning, places), functools.partial(self._fetched, worker, places, ends))
                 step = f"{worker.name}: fetches {places}"
                 yield Step(f"{worker.name} front", step, self._at_once(world, begun, "front"))
+
+    def _fetched(self, worker: Worker, places: tuple[tuple[int, int], ...], ends: dict[int, int]) -> Worker:
+        moved = changed(worker, positions={**worker.positions, **ends})
+        return self._life.fetched(moved, Fetched(places, worker.generation))
 
     def _sweeps(self, world: World, workers: tuple[Worker, ...], left: Faults) -> Iterator[Step]:
         if not self._once((world.store.meaning, "untold"), lambda: (_untold(world.store.view),))[0]:
@@ -272,9 +273,9 @@ class Model:
         """The waiting call is made, and the worker goes on to its next."""
         assert job.call is not None
         world, answer = self._call(world, worker, job.call)
-        answered = changed(job, answers=(*job.answers, answer), call=None)
-        key = (worker.meaning, job.meaning, answer.meaning)
-        moved = self._once(key, functools.partial(self._go_on, worker, thread, answered))
+        # What the worker means tells its job, too.
+        key = (worker.meaning, thread, answer.meaning)
+        moved = self._once(key, lambda: self._go_on(worker, thread, job.answered(answer)))
         if moved.generation == 0:
             kafka = world.kafka
             return changed(world, kafka=kafka.rebalance(kafka.members, self._owners(kafka.members))).put(moved)
