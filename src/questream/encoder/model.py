@@ -18,7 +18,7 @@ from questream.encoder.encoder import Forward
 from questream.encoder.library import LibraryForward, open_library, require_every_weight
 from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
-from questream.encoder.probe import FAITHFUL_COSINE, Probe, probe_of, probe_texts
+from questream.encoder.probe import FAITHFUL_COSINE, Probe, probe_of, probing
 from questream.encoder.tokens import Tokeniser
 from questream.errors import ModelError
 
@@ -93,8 +93,7 @@ def _max_tokens(asked: int | None, limit: int, tokenizer: Tokenizer, prompt: str
 
 def _probe(library: SentenceTransformer, folder: Path, tokenizer: Tokenizer, max_tokens: int, prompt: str) -> Probe:
     """What the library gives for texts up to `max_tokens`, which shows that it can run the model at all."""
-    tokeniser = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), max_tokens, prompt, max_unknown_share=1.0)
-    texts = probe_texts(tokenizer, tokeniser, max_tokens)
+    tokeniser, texts = probing(tokenizer, max_tokens, prompt)
     try:
         probe = probe_of(library, tokeniser, texts)
     # Modules that do not fit together fail with anything: KeyError, IndexError, RuntimeError.

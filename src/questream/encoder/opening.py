@@ -21,7 +21,7 @@ from questream.encoder.imports import garbage_left_alone
 from questream.encoder.kept import KeptProbe, KeptProbes, key_of
 from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
-from questream.encoder.probe import FAITHFUL_COSINE, Probe, probe_texts
+from questream.encoder.probe import FAITHFUL_COSINE, Probe, probing
 from questream.encoder.tokens import Tokeniser
 from questream.encoder.weights import open_weights
 
@@ -82,11 +82,8 @@ def _packed(folder: Path, settings: ModelSettings, kept: KeptProbe) -> OpenModel
     device = choose_device("cpu")
     dtype = choose_dtype(settings.dtype, device, family)
     tokenizer = Tokenizer.from_file(str(transformer_folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    probing = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), kept.max_tokens, "", max_unknown_share=1.0)
-    texts = probe_texts(tokenizer, probing, kept.max_tokens)
-    probe = Probe(probing(texts), kept.expected)
+    probe_tokeniser, texts = probing(tokenizer, kept.max_tokens, "")
+    probe = Probe(probe_tokeniser(texts), kept.expected)
     forward = PackedForward(transformer, [pooling], dtype, {}, probe.dimension)
     if probe.cosine(forward) < FAITHFUL_COSINE:
         return None

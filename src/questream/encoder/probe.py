@@ -55,13 +55,19 @@ def probe_of(library: SentenceTransformer, tokeniser: Tokeniser, texts: Sequence
     return Probe(tokeniser(texts), np.stack(expected).astype(np.float32))
 
 
-def probe_texts(tokenizer: Tokenizer, tokeniser: Tokeniser, max_tokens: int) -> list[str]:
-    """Texts of a few tokens, of several dozen, and of more than `max_tokens`: questions, or where the tokenizer knows
-    none of their words, words of its own."""
+def probing(tokenizer: Tokenizer, max_tokens: int, prompt: str) -> tuple[Tokeniser, list[str]]:
+    """A tokeniser of this tokenizer's that refuses no text, and the texts of a probe.
+
+    They are of a few tokens, of several dozen, and of more than `max_tokens`: questions, or where the tokenizer knows
+    none of their words, words of its own.
+    """
+    # A copy, for its limits are set.
+    tokeniser = Tokeniser(Tokenizer.from_str(tokenizer.to_str()), max_tokens, prompt, max_unknown_share=1.0)
     texts = list(_QUESTIONS)
     if max(tokens.unknown_share for tokens in tokeniser(texts)) > _KNOWN_SHARE:
         rng = np.random.default_rng(7)
         words = [[int(word) for word in rng.integers(tokenizer.get_vocab_size(), size=size)] for size in (2, 6, 10)]
         texts = [tokenizer.decode(ids) or texts[at] for at, ids in enumerate(words)]
     unit = f"{texts[-1]} "
-    return [*texts, unit * 6, unit * (max_tokens // max(1, len(tokeniser([unit])[0]) - 2) + 2)]
+    longer = unit * 6, unit * (max_tokens // max(1, len(tokeniser([unit])[0]) - 2) + 2)
+    return tokeniser, [*texts, *longer]
