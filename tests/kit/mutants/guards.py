@@ -151,7 +151,10 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_cli_events.py",
         "tests/integration/test_suggested_events.py",
     ),
-    "src/questream/broker/confluent": ("tests/unit/test_confluent_producer.py", *_adapter("confluent")),
+    "src/questream/broker/confluent": (
+        "tests/unit/test_confluent_producer.py tests/unit/test_confluent_consumer.py",
+        *_adapter("confluent"),
+    ),
     "src/questream/broker/kafka_python": _adapter("not confluent"),
 }
 

@@ -300,8 +300,8 @@ class ConsumerAdapter:
                 found[at].append(record)
             else:
                 found[at] = [record]
-        for at, records in found.items():
-            self._positions[at] = records[-1].offset + 1
+            # At once: what is told behind a record, of the end of its partition, moves the position further.
+            self._positions[at] = record.offset + 1
         return found
 
     def _hear(self, error: KafkaError, message: Message) -> None:

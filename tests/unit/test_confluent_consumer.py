@@ -1,0 +1,159 @@
+"""A consumer by librdkafka where no broker is: what it makes of records and of what it is told in their place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, Message
+
+from questream.broker.confluent.consumer import ConsumerAdapter, OpaqueMembership, within
+from questream.broker.port import Partition
+from questream.domain import Unread
+from questream.embedded import free_port
+from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable
+
+FIRST, SECOND = Partition("questions", 0), Partition("questions", 1)
+
+
+class Told:
+    """A client that hands out these messages, and for the rest is one of librdkafka."""
+
+    def __init__(self, client: Consumer) -> None:
+        self._client = client
+        self.messages: list[Message] = []
+        self.assigned: list[tuple[Partition, int]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def assign(self, partitions: list[Any]) -> None:
+        self.assigned = [(Partition(at.topic, at.partition), at.offset) for at in partitions]
+        self._client.assign(partitions)
+
+    def poll(self, _: float) -> Message | None:
+        return self.messages.pop(0) if self.messages else None
+
+    def consume(self, most: int, _: float) -> list[Message]:
+        taken, self.messages = self.messages[:most], self.messages[most:]
+        return taken
+
+
+class Bed:
+    """A reader of two partitions."""
+
+    def __init__(self, client: Consumer) -> None:
+        self.client: Any = Told(client)
+        self.refusal: KafkaRefused | None = None
+        self.reader = ConsumerAdapter(self.client, None, lambda _: "", lambda: self.refusal)
+        self.reader.assign([FIRST, SECOND])
+
+    def poll(self, *messages: Message) -> dict[Partition, list[int]]:
+        """Offsets of what is handed out when librdkafka gives these."""
+        self.client.messages = list(messages)
+        return {at: [message.offset for message in found] for at, found in self.reader.poll(0.0).items()}
+
+
+@pytest.fixture
+def bed() -> Iterator[Bed]:
+    client = Consumer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "group.id": "reader", "log_level": 0})
+    yield Bed(client)
+    client.close()
+
+
+def record(offset: int, partition: int = 0, headers: int = 0, kind: int = 1) -> Message:
+    return Message("questions", partition, offset, b"k", b"v", [("h", b"1")] * headers, None, (kind, 1000))
+
+
+def told(code: int, offset: int = OFFSET_INVALID, partition: int = 0) -> Message:
+    return Message("questions", partition, offset, None, None, None, KafkaError(code))
+
+
+def test_what_is_read_is_in_the_order_of_each_partition_and_moves_its_position(bed: Bed) -> None:
+    assert bed.poll(record(3), record(7, 1), record(4)) == {FIRST: [3, 4], SECOND: [7]}
+    assert (bed.reader.position(FIRST), bed.reader.position(SECOND)) == (5, 8)
+
+
+def test_the_end_of_a_partition_moves_its_position_past_what_holds_no_record(bed: Bed) -> None:
+    assert bed.poll(record(3), told(KafkaError._PARTITION_EOF, 6)) == {FIRST: [3]}
+    assert bed.reader.position(FIRST) == 6
+    bed.poll(told(KafkaError._PARTITION_EOF, 5))
+    assert bed.reader.position(FIRST) == 6
+    bed.reader.assign([SECOND])
+    bed.poll(told(KafkaError._PARTITION_EOF, 9))
+    bed.reader.assign([FIRST, SECOND])
+    assert FIRST not in bed.reader._positions
+
+
+def test_a_position_that_the_log_does_not_have_is_told_and_left_for_the_beginning(bed: Bed) -> None:
+    bed.poll(record(3), told(KafkaError._AUTO_OFFSET_RESET))
+    assert bed.reader.take_out_of_range() == {FIRST: 4}
+    assert bed.reader.take_out_of_range() == {}
+    bed.poll()
+    assert dict(bed.client.assigned)[FIRST] == OFFSET_BEGINNING
+    bed.reader.assign([SECOND])
+    bed.poll(told(KafkaError._AUTO_OFFSET_RESET, 8))
+    assert bed.reader.take_out_of_range() == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "words"),
+    [
+        (KafkaError._BAD_MSG, KafkaUnavailable, "a record cannot be read: _BAD_MSG in partition 1 at offset 5"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaRefused, "the right to READ topic questions is missing"),
+    ],
+)
+def test_what_no_wait_mends_is_an_error(bed: Bed, code: int, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        bed.poll(told(code, 5, 1))
+
+
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError.GROUP_AUTHORIZATION_FAILED])
+def test_what_passes_or_concerns_no_reader_is_none(bed: Bed, code: int) -> None:
+    assert bed.poll(told(code), record(0)) == {FIRST: [0]}
+
+
+def test_a_login_that_was_refused_is_told_by_the_next_poll(bed: Bed) -> None:
+    bed.refusal = KafkaRefused("the broker refused the login")
+    with pytest.raises(KafkaRefused, match="refused the login"):
+        bed.poll(record(0))
+
+
+def test_a_record_with_too_many_headers_comes_unread(bed: Bed) -> None:
+    bed.client.messages = [record(0, headers=10_001), record(1, headers=10_000), record(2, kind=0)]
+    first, second, third = bed.reader.poll(0.0)[FIRST]
+    assert (list(first.headers), type(first.value)) == ([], Unread)
+    assert (len(list(second.headers)), second.value, second.timestamp) == (10_000, b"v", 1000)
+    # Without a time of its own.
+    assert third.timestamp == -1
+
+
+def test_what_is_paused_stays_so_when_the_partitions_begin_anew(bed: Bed) -> None:
+    bed.poll()
+    bed.reader.pause([FIRST])
+    bed.reader.seek(FIRST, 4)
+    assert bed.reader.paused() == {FIRST}
+    assert bed.reader.position(FIRST) == 4
+    bed.reader.resume([FIRST])
+    assert bed.reader.paused() == set()
+    bed.reader.assign([])
+    assert bed.reader.assignment() == set()
+    assert bed.client.assignment() == []
+
+
+def test_a_membership_of_another_format_is_told() -> None:
+    with pytest.raises(KafkaUnavailable, match="writes memberships in another way"):
+        _ = OpaqueMembership(b"CGMDv3:\0\0\0\0").generation_id
+    assert OpaqueMembership(b"CGMDv2:\5\0\0\0").generation_id == 5
+
+
+def test_a_call_without_a_time_out_is_waited_for_so_long() -> None:
+    ended = threading.Event()
+    with pytest.raises(KafkaTimeout, match=r"no answer within 0\.01 s"):
+        within(0.01, ended.wait)
+    ended.set()
+    assert within(30.0, ended.wait)
+    with pytest.raises(ZeroDivisionError):
+        within(30.0, lambda: 1 // 0)
