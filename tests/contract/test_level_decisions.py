@@ -158,9 +158,11 @@ def test_a_pinned_intent_keeps_what_is_in_it(store: Store, namespace: str, decis
     assert {number: ruling.kept_in for number, ruling in pinned.after.items()} == dict.fromkeys((2, 3, 4), ("i2",))
     run(store, namespace)
     assert intents(store, namespace) == [I1, I2, I2, I2, I3]
-    decisions.commit(decisions.unpin_level("i2"))
+    unpinned = decisions.commit(decisions.unpin_level("i2"))
     run(store, namespace)
     assert intents(store, namespace)[1] == I1
+    decisions.commit(decisions.undo(unpinned.number))
+    assert intents(store, namespace)[1] == I2
 
 
 def test_an_intent_is_moved_to_another_topic_and_topics_are_merged(

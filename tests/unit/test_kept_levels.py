@@ -27,6 +27,17 @@ def test_a_leaf_stays_in_the_intent_that_people_keep_it_in() -> None:
     assert {intent(levels, number) for number in subject(1)[1:]} == {intent(former, 1)}
 
 
+def test_a_large_leaf_does_not_take_the_id_of_the_intent_that_it_is_moved_to() -> None:
+    leaves = leaves_of_subjects()
+    former = regroup(leaves, Levels(), RULES).levels
+    other = intent(former, 2)
+    leaves.sizes[0] = 10_000
+    levels = former
+    for _ in range(3):
+        levels = regroup(leaves, levels, RULES, {leaf(1): other}).levels
+        assert {intent(levels, number) for number in (1, *subject(2))} == {other}
+
+
 def test_a_leaf_is_an_intent_of_its_own_where_people_keep_it_so() -> None:
     leaves = leaves_of_subjects()
     former = regroup(leaves, Levels(), RULES).levels

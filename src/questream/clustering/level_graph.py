@@ -28,6 +28,7 @@ _SEED = 7
 # What Leiden draws when it refines a partition: as good as none, so that a run is the likely one.
 _RANDOMNESS = 0.001
 _SHORTEST = 1e-9
+_HARDLY = 1e-9
 
 
 class TieRules(NamedTuple):
@@ -71,8 +72,10 @@ class LevelGraph:
 
     def communities(self) -> Numbers:
         """The community (n,) of each node: the number of a former one, or another above all those."""
-        found = self._united(self._parted(self._leiden())) if len(self._weights) else np.arange(self._count)
-        named = _after_former(found, self._former, self._strengths)
+        found = self._parted(self._leiden()) if len(self._weights) else np.arange(self._count)
+        # What people put into a community does not take its id from those that it came to, however large it is.
+        votes = np.where(self._kept_in > 0, _HARDLY * self._strengths, self._strengths)
+        named = self._united(found, _after_former(found, self._former, votes))
         return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
 
     def _parted(self, found: Numbers) -> Numbers:
@@ -108,8 +111,8 @@ class LevelGraph:
                     heapq.heappush(waiting, (-weight, other, community))
         return parted
 
-    def _united(self, found: Numbers) -> Numbers:
-        """Communities of which people keep most in one and the same are one."""
+    def _united(self, found: Numbers, named: Numbers) -> Numbers:
+        """The names of what Leiden found; a part of which people keep most in a community is of that one."""
         _, part = np.unique(found, return_inverse=True)
         part = part.ravel()
         kept = np.bincount(part, self._strengths * (self._kept_in > 0))
@@ -117,7 +120,7 @@ class LevelGraph:
         into = np.zeros(int(part.max(initial=0)) + 1, np.int64)
         # Of those that people keep something in there is one in each by now.
         into[part[self._kept_in > 0]] = self._kept_in[self._kept_in > 0]
-        return np.where(is_of_kept, int(found.max(initial=0)) + into[part], found)
+        return np.where(is_of_kept, into[part], named)
 
     def _leiden(self) -> Numbers:
         from graspologic_native import leiden  # for those alone who group

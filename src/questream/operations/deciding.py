@@ -30,7 +30,7 @@ from questream.errors import Contended, OperationRefused
 from questream.operations.binding import Change, KnownQuestion, moved_to, new_names, turned_away
 from questream.operations.communities import Communities, MayDropNaming, OnLevels, keep_both
 from questream.operations.correcting import Latest, corrected, latest, moved, taken_back
-from questream.operations.levels import kept_again, named
+from questream.operations.levels import keeping, kept_again, named
 from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
@@ -385,9 +385,8 @@ class Decisions:
             if undone.levels is None:
                 return proposed
             standing = self._store.levels(self._namespace)
-            return replace(
-                proposed, levels=levels_taken_back(standing, undone.levels, partial(require_standing, undone))
-            )
+            levels = levels_taken_back(standing, undone.levels, partial(require_standing, undone))
+            return replace(proposed, levels=keeping(levels, proposed.after))
 
         return propose
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from questream.clustering.levels import LEVEL_NAMES, Node, leaf, parse_node
@@ -70,14 +71,19 @@ def taken_back(standing: StoredLevels, change: LevelsChange, require: Callable[[
 
 def kept_again(standing: StoredLevels, cluster_id: int, ruling: Ruling) -> ProposedLevels | None:
     """The change where a cluster comes back that people keep in an intent; None for one that is kept in none."""
-    node = leaf(cluster_id)
-    nodes = [node, *map(parse_node, ruling.kept_in)]
-    places = {
-        str(below): (_text(standing.levels.parents.get(below)), str(above))
-        for below, above in pairwise(nodes)
-        if standing.levels.parents.get(below) != above
-    }
-    return ProposedLevels(standing, LevelsChange({}, {}, places)) if places and standing.version else None
+    kept = keeping(ProposedLevels(standing, LevelsChange({}, {})), {cluster_id: ruling})
+    return kept if kept.change.places and standing.version else None
+
+
+def keeping(proposed: ProposedLevels, rulings: Mapping[int, Ruling]) -> ProposedLevels:
+    """The change, with each of these clusters where its ruling keeps it."""
+    stood, parents = proposed.standing.levels.parents, proposed.changed(0).levels.parents
+    places = dict(proposed.change.places)
+    for cluster_id, ruling in rulings.items():
+        for below, above in pairwise([leaf(cluster_id), *map(parse_node, ruling.kept_in)]):
+            if parents.get(below) != above:
+                places[str(below)] = _text(stood.get(below)), str(above)
+    return replace(proposed, change=replace(proposed.change, places=places))
 
 
 def _text(node: Node | None) -> str | None:

@@ -71,6 +71,7 @@ def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
         for before, after in pairwise(versions):
             since = [one for one in operations if before.operation < one.number <= after.operation]
             put = {into for one in since for into in one.places.values() if into is not None}
+            put |= {version.parents.get(into, into) for into in put for version in (before, after)}
             yield from _given_again(namespace, before, after, put)
             yield from _changed(namespace, before, after, told, put)
         known = [one for one in rules.operated if one.namespace == namespace]
