@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
-from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node, leaf
 from questream.clustering.merging import UNNAMED
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.deciding.level_runs import standing
@@ -75,10 +76,19 @@ class Communities:
         self._ended = stored.ended
         by_intent: dict[Node, list[ClusterState]] = {}
         topic_of: dict[Node, Node] = {}
-        for state in sorted(states, key=lambda state: (-state.size, state.cluster_id)):
-            _, intent, topic = levels.path(state.cluster_id)
-            by_intent.setdefault(intent, []).append(state)
-            topic_of[intent] = topic
+        in_topic: dict[Node, list[ClusterState]] = {}
+        # Of 100,000 clusters, as a page has them: two sorts by a field are faster than one by a pair of them.
+        by_id = sorted(states, key=attrgetter("cluster_id"))
+        for state in sorted(by_id, key=attrgetter("size"), reverse=True):
+            found = levels.parents.get(leaf(state.cluster_id))
+            intent = leaf(state.cluster_id) if found is None or found.level != 1 else found
+            topic = topic_of.get(intent)
+            if topic is None:
+                topic = topic_of[intent] = levels.path(state.cluster_id)[-1]
+                by_intent[intent] = []
+                in_topic.setdefault(topic, [])
+            by_intent[intent].append(state)
+            in_topic[topic].append(state)
         named = stored.named
         self._intents = _ranked(
             Community(
@@ -94,7 +104,10 @@ class Communities:
         by_topic: dict[Node, list[Community]] = {}
         for intent_of in self._intents:
             by_topic.setdefault(topic_of[intent_of.node], []).append(intent_of)
-        self._topics = _ranked(_topic(node, parts, named.get(node, UNNAMED)) for node, parts in by_topic.items())
+        self._topics = _ranked(
+            Community(node, Level.TOPIC, tuple(in_topic[node]), None, tuple(parts), named.get(node, UNNAMED))
+            for node, parts in by_topic.items()
+        )
         # What stands alone among topics is an intent or a cluster there too.
         self._known = {one.node: one for one in self._intents if one.node.level == 1}
         self._known.update((one.node, one) for one in self._topics if one.node.level == len(LEVEL_NAMES))
@@ -214,12 +227,6 @@ def as_document(one: Community, vocabulary: Vocabulary) -> dict[str, Any]:
         "clusters": [format_cluster_id(state.cluster_id) for state in one.clusters],
         "representative": first.representative,
     }
-
-
-def _topic(node: Node, parts: list[Community], naming: Naming) -> Community:
-    clusters = [state for part in parts for state in part.clusters]
-    clusters.sort(key=lambda state: (-state.size, state.cluster_id))
-    return Community(node, Level.TOPIC, tuple(clusters), None, tuple(parts), naming)
 
 
 def _ranked(communities: Iterable[Community]) -> list[Community]:
