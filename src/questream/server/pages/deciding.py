@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -19,7 +19,7 @@ from questream.server.api.clusters import find_cluster
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.pages.changes import done_link
 from questream.server.pages.forms import Form, first, read_reason
-from questream.server.pages.previews import show_preview
+from questream.server.pages.previews import LOOKED_AT, show_preview
 from questream.server.pages.rendering import link
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -106,6 +106,8 @@ def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
         lambda looked_at: _decide(scope, asked, Ruling(dry_run=True, questions=looked_at)),
         action=f"{request.url.path}?{request.url.query}",
         title=asked.title,
+        # What is said of a cluster as a whole moves no question.
+        looked_at=LOOKED_AT if asked.op in get_args(QuestionOp) else 0,
         meaning=_MEANINGS[asked.op],
         verb="Erase for ever" if asked.op == "forget" else "Do it",
         is_final=asked.op == "forget",

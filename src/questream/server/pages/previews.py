@@ -16,16 +16,16 @@ from questream.server.problems import Refused
 from questream.server.services import Scope
 
 # Of the last decisions: some seconds.
-_LOOKED_AT = 1000
+LOOKED_AT = 1000
 
 
-def previewed(ask: Callable[[int], Committed]) -> tuple[Committed, str | None]:
+def previewed(ask: Callable[[int], Committed], looked_at: int = LOOKED_AT) -> tuple[Committed, str | None]:
     """An operation that is tried on so many decisions, on none where that fails: then why stands beside it.
 
     Raises what `ask` raises for an operation that cannot be.
     """
     try:
-        return ask(_LOOKED_AT), None
+        return ask(looked_at), None
     except (Refused, QuestreamError) as error:
         # What is refused for itself is refused again.
         return ask(0), str(error)
@@ -40,14 +40,16 @@ def show_preview(
     title: str,
     verb: str,
     back: str,
+    looked_at: int = LOOKED_AT,
     meaning: str | None = None,
     is_final: bool = False,
 ) -> Response:
     """The page of an operation that is not done yet: its form goes to `action` and asks for a reason.
 
-    `meaning` says what it is for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows.
+    It is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is for,
+    `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows.
     """
-    found, why_not = previewed(ask)
+    found, why_not = previewed(ask, looked_at)
     return render(
         request,
         "preview.html",

@@ -57,6 +57,8 @@ document.addEventListener("change", (event) => {
   // What was typed is searched for in the other way at once.
   if (event.target.name === "sort" && document.getElementById("q").value) event.target.form.requestSubmit();
 });
+// On a narrow screen the views are a row that scrolls: the one that is shown is in sight.
+document.querySelector(".side nav [aria-current=page]")?.scrollIntoView({ inline: "center", block: "nearest" });
 // A browser that goes back shows the boxes as they were.
 window.addEventListener("pageshow", showCount);
 
