@@ -7,12 +7,11 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import jsonschema
 import pytest
 
 from questream.operations import By, Decisions
-from questream.records import load_schema
 from questream.tools.questions import known_questions
+from tests.kit.schemas import schema_of
 from tests.kit.stream import Reader, Stream, WorkerProcess, question, wait_until
 from tests.kit.vectors import hash_encoder
 
@@ -63,7 +62,7 @@ def test_a_worker_that_dies_while_it_publishes_leaves_one_correction(
     with corrections_of(stream) as corrections:
         (record,) = corrections.until(1)
         value = json.loads(record.value)
-        jsonschema.validate(value, load_schema("correction"))
+        schema_of("correction").validate(value)
         assert record.key == b"qlost"
         told = {name: value[name] for name in ("question_id", "from", "to", "operation", "kind", "namespace")}
         assert told == {

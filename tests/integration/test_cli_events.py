@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from jsonschema import Draft202012Validator
-
 from questream.errors import ExitCode
-from questream.records import load_schema
 from questream.records.times import format_time
 from tests.integration.test_cli_kafka import flags, fresh_topics, send
 from tests.kit.command import Outcome, questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.watching import decided
 from tests.unit.test_events import MINUTE_MS, after, steady
@@ -32,7 +30,7 @@ def test_events_are_told_from_all_partitions_in_the_order_of_time(kafka: KafkaSe
     send(kafka, mine.output_topic, [*decisions(stream + burst), (b"x", b"no decision", [])])
     told = questream("events", "list", "--json", *flags(kafka, mine)).json_lines
     for document in told:
-        Draft202012Validator(load_schema("cluster-event")).validate(document)
+        schema_of("cluster-event").validate(document)
     assert [one["time"] for one in told] == sorted(one["time"] for one in told)
     (emerged,) = [one for one in told if one["subject"] == "c99"]
     assert (emerged["type"], emerged["data"]["count"]) == ("questream.cluster.emerging", 4)

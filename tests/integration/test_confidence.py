@@ -7,14 +7,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from questream.clustering.confidence import Confidence
 from questream.clustering.rules import Rules
 from questream.operations import By, Decisions, KnownQuestion, ask
-from questream.records import load_schema
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.serving import client_of
 from tests.kit.stream import Stream, WorkerProcess, question, running_worker
@@ -58,7 +57,7 @@ def test_an_unsure_question_has_a_suggested_route_also_from_the_next_worker(stre
         assert decided["qd"]["confidence"] == fitted().of(decided["qd"]["similarity"]) < 0.7
         assert (decided["qe"]["outcome"], decided["qe"]["confidence"]) == ("created", None)
         for one in decided.values():
-            jsonschema.validate(one, load_schema("decision"))
+            schema_of("decision").validate(one)
     assert questream("namespaces", "set", "default", "routing_precision=0.999", redis).code == 0
     answer = ask(store, "default", encoder, Rules(0.6, 0.6, similarity="cosine"), LESS)
     assert (answer.route, answer.suggested_route) == (None, "cards")

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 from questream.domain import ClusterState, retired_cluster
 from questream.errors import ExitCode
 from questream.events.rhythm import HOUR_MS
-from questream.records import encode_cluster_state, load_schema
+from questream.records import encode_cluster_state
 from questream.records.events import read_event
 from tests.integration.test_cli_kafka import flags, fresh_topics
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Message, Reader, Stream, question, running_worker, send, wait_until
 from tests.kit.vectors import hash_encoder, question_of
@@ -95,7 +95,7 @@ def test_an_event_is_published_once_and_what_was_before_the_first_start_is_not(t
         (record,) = [record for record in told.records() if record.key == f"acme/{now}".encode()]
         assert ("content-type", b"application/cloudevents+json; charset=UTF-8") in record.headers
         for value in (value for value in told._events.values()):
-            Draft202012Validator(load_schema("cluster-event")).validate(value)
+            schema_of("cluster-event").validate(value)
         wait_until(lambda: one.metrics()['questream_events_total{kind="emerging"}'] >= 1, "events are counted")
         one.signal(signal.SIGTERM)
         assert one.wait() == 0
@@ -227,7 +227,7 @@ def test_merges_and_labels_are_told_once_however_often_their_states_are_publishe
     assert renamed["data"]["route"] == "billing"
     assert (renamed["data"]["label"], into["data"]["into"], split["data"]["from"]) == ("after", "c3", "c3")
     for value in (renamed, into, split):
-        Draft202012Validator(load_schema("cluster-event")).validate(value)
+        schema_of("cluster-event").validate(value)
         assert read_event(json.dumps(value).encode()).cluster_id == "c5"
 
 
@@ -262,7 +262,7 @@ def test_a_resolved_cluster_that_is_asked_for_again_returns_once_and_a_muted_one
         wait_until(lambda: len(events()) >= 3, "both are told")
     assert sorted(events()[1:]) == [("renamed", "c6"), ("returned", "c5")]
     for value in told._events.values():
-        Draft202012Validator(load_schema("cluster-event")).validate(value)
+        schema_of("cluster-event").validate(value)
 
 
 def test_what_a_worker_decides_and_an_operator_labels_is_told(

@@ -6,16 +6,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from questream.clustering.rules import Rules
 from questream.encoder import Encoder
 from questream.operations import By, Decisions, ask
-from questream.records import load_schema
 from questream.records.times import format_time
 from tests.integration.test_intents_import import INTENTS, file_of, imported
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Stream, WorkerProcess, live_sizes, question, running_worker, wait_for_metrics
 from tests.kit.vectors import hash_encoder
@@ -61,7 +60,7 @@ def test_what_joins_no_known_intent_is_unmatched_until_questions_may_open_cluste
             )
             assert (one["label"], one["route"], one["path"]) == (None, None, None)
             assert one["similarity"] == one["runner_up"]["similarity"] < 0.6
-            jsonschema.validate(one, load_schema("decision"))
+            schema_of("decision").validate(one)
         assert live_sizes(store) == {"c1": 1, "c2": 0, "c3": 0}
         answer = ask(store, "default", encoder, Rules(0.6, 0.6, similarity="cosine"), "loan loan loan")
         assert (answer.joins, answer.outcome) == (None, "unmatched")

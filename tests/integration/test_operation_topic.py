@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import jsonschema
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
@@ -17,13 +16,13 @@ from kafka.admin import NewTopic
 from questream.domain import Operation
 from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions, KnownQuestion
-from questream.records import load_schema
 from questream.recovery.operation_topic import CorrectionTopic, OperationTopic, PublishedOperations
 from questream.recovery.operation_topic import _keep as keep
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.store.redis.store import RedisStore
 from questream.stream import operations as relay
 from questream.stream.retry import Retry
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import WAIT_SECONDS, Reader, Stream, question, running_worker, wait_until
 from tests.kit.vectors import hash_encoder, hash_vector
@@ -65,7 +64,7 @@ def test_operations_are_published_once_in_their_order_and_outlive_redis(stream: 
         assert {record.key for record in records} == {b"default"}
         values = [json.loads(record.value) for record in records]
         for value in values:
-            jsonschema.validate(value, load_schema("operation"))
+            schema_of("operation").validate(value)
         assert [(value["operation"], value["kind"], value["undoes"]) for value in values] == [
             (1, "pin", None),
             (2, "unpin", None),

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 
 from questream.domain import Record, Source
-from questream.records import QuestionDecoder, load_schema
+from questream.records import QuestionDecoder
 from questream.settings import InputSettings
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer
 from tests.kit.servers.process import free_port
 from tests.kit.stream import wait_until
@@ -148,7 +148,7 @@ def test_its_question_is_decoded_and_its_decision_is_one() -> None:
     question, decision = blocks("json")
     record = Record(Source("questions", 0, 1, 0), None, question.encode())
     assert QuestionDecoder(InputSettings(), "default").decode(record).id == "q-17"
-    jsonschema.validate(json.loads(decision), load_schema("decision"))
+    schema_of("decision").validate(json.loads(decision))
 
 
 def test_its_notebook_runs(minilm: Path) -> None:

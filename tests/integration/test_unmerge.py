@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jsonschema
 import pytest
 
 from questream.encoder import Encoder
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions
 from questream.operations.parting import joined_since
-from questream.records import load_schema
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.serving import client_of
 from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
@@ -59,7 +58,7 @@ def test_an_operator_takes_a_workers_merge_back_for_good(
         )
         assert (done.code, done.json["kind"], done.json["parted"], done.json["undoes"]) == (0, "unmerge", apart, None)
         (record,) = published.until(1)
-        jsonschema.validate(published.values(1)[0], load_schema("operation"))
+        schema_of("operation").validate(published.values(1)[0])
         assert (record.key, published.values(1)[0]["parted"]) == (b"default", apart)
 
         def sizes() -> dict[str, int]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import jsonschema
 import numpy as np
 import pytest
 
@@ -19,8 +18,9 @@ from questream.domain import Matrix
 from questream.embedded import EMBEDDED_SESSION_TIMEOUT_SECONDS, embedded_broker, embedded_store
 from questream.encoder import Encoder, Tokens
 from questream.errors import IdentityMismatch
-from questream.records import is_levels_key, load_schema
+from questream.records import is_levels_key
 from questream.stream.worker import Worker
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, RedisServer, Topics, create_topics
 from tests.kit.stream import (
     Message,
@@ -70,9 +70,8 @@ def test_every_question_gets_one_decision(any_stream: Stream, encoder: Encoder, 
         decisions = reader.values(len(texts))
         assert_one_decision_each(decisions, [f"q{i}" for i in range(len(texts))])
         wait_until(lambda: sum(any_stream.committed().values()) == len(texts), "all offsets are committed")
-        schema = load_schema("decision")
         for record, decision in zip(reader.records, decisions, strict=True):
-            jsonschema.validate(decision, schema)
+            schema_of("decision").validate(decision)
             assert record.key == decision["question_id"].encode()
             assert list(record.headers) == [TRACE]
     assert {decision["outcome"] for decision in decisions} == {"joined", "created"}
@@ -91,9 +90,9 @@ def test_the_cluster_topic_says_what_redis_holds(make_stream: Callable[..., Stre
         for record in states.rest():
             value = json.loads(record.value)
             if is_levels_key(record.key):
-                jsonschema.validate(value, load_schema("levels"))
+                schema_of("levels").validate(value)
                 continue
-            jsonschema.validate(value, load_schema("cluster-state" if b"/" in record.key else "namespace-state"))
+            schema_of("cluster-state" if b"/" in record.key else "namespace-state").validate(value)
             latest[record.key] = value
     whole = latest.pop(b"default")
     held = stream.store().namespace_state("default")
@@ -166,7 +165,7 @@ def test_what_cannot_be_processed_is_dead_lettered_untouched(
         assert told["questream-reason"] == reason
         assert told["questream-stage"] == "decode"
         assert (told["questream-topic"], told["questream-partition"]) == (stream.topics.input_topic, str(partition))
-        jsonschema.validate({name: value.decode() for name, value in record.headers}, load_schema("dead-letter"))
+        schema_of("dead-letter").validate({name: value.decode() for name, value in record.headers})
     assert counted["text_too_long"] == 2
     assert counted["null_value"] == 2
     assert sum(counted.values()) == len(bad)

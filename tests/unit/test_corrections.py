@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import jsonschema
 import numpy as np
 import orjson
 import pytest
@@ -14,9 +13,10 @@ from questream.clustering.rules import Rules
 from questream.domain import Correction, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.operations.asking import would_join
-from questream.records import decode_operation, encode_corrections, encode_operation, load_schema
+from questream.records import decode_operation, encode_corrections, encode_operation
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.reference.store import MemoryStore
+from tests.kit.schemas import schema_of
 
 PLACE = ("questions", 0, 7)
 
@@ -120,7 +120,7 @@ MOVED = Operation(
 def test_corrections_are_kept_and_published_with_their_operation() -> None:
     assert parse_operation(4, 5, operation_text(MOVED), None) == MOVED
     key, value = encode_operation("default", "clusters", MOVED)
-    jsonschema.validate(orjson.loads(value), load_schema("operation"))
+    schema_of("operation").validate(orjson.loads(value))
     assert decode_operation(key, value) == ("default", "clusters", MOVED)
     of_earlier = orjson.loads(value)
     del of_earlier["corrections"]
@@ -132,7 +132,7 @@ def test_a_correction_is_under_the_key_of_its_decision() -> None:
     assert [key for key, _ in records] == [b"key\xff", None]
     told = [orjson.loads(value) for _, value in records]
     for one in told:
-        jsonschema.validate(one, load_schema("correction"))
+        schema_of("correction").validate(one)
     assert [(one["question_id"], one["source"]["offset"], one["from"], one["to"]) for one in told] == [
         ("q7", 7, "c1", "c2"),
         (None, 0, None, "c3"),
