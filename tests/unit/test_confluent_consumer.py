@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, Message
@@ -47,7 +47,7 @@ class Bed:
     def __init__(self, client: Consumer) -> None:
         self.client: Any = Told(client)
         self.refusal: KafkaRefused | None = None
-        self.reader = ConsumerAdapter(self.client, None, lambda _: "", lambda: self.refusal)
+        self.reader = ConsumerAdapter(cast("Any", self.client), None, lambda _: "", lambda: self.refusal)
         self.reader.assign([FIRST, SECOND])
 
     def poll(self, *messages: Message) -> dict[Partition, list[int]]:
