@@ -114,7 +114,13 @@ def test_a_refused_batch_ends_its_assignment_until_the_next_begins(backlog: Back
 
 
 def test_a_batch_has_no_more_tokens_and_bytes_than_it_may_unless_one_question_alone_has(backlog: Backlog) -> None:
-    waiting = [tokenised(0, 600), tokenised(1, 400), tokenised(2, 1), tokenised(3, 2000), item(4, b"x" * 60_000)]
+    waiting: list[Queued] = [
+        tokenised(0, 600),
+        tokenised(1, 400),
+        tokenised(2, 1),
+        tokenised(3, 2000),
+        item(4, b"x" * 60_000),
+    ]
     backlog.put([*waiting, item(5, b"x" * 60_000)], None, backlog.assignment_id)
     assert [offsets(backlog) for _ in range(4)] == [[0, 1], [2], [3], [4]]
     for _ in range(2):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, Message
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
 
 from questream.broker.confluent.consumer import ConsumerAdapter, OpaqueMembership, within
 from questream.broker.port import Partition
@@ -25,6 +25,9 @@ class Told:
         self._client = client
         self.messages: list[Message] = []
         self.assigned: list[tuple[Partition, int]] = []
+        self.calls: list[tuple[str, int]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.refuses_offsets = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -33,7 +36,24 @@ class Told:
         self.assigned = [(Partition(at.topic, at.partition), at.offset) for at in partitions]
         self._client.assign(partitions)
 
+    def pause(self, partitions: list[Any]) -> None:
+        self.calls += [("pause", at.partition) for at in partitions]
+        self._client.pause(partitions)
+
+    def resume(self, partitions: list[Any]) -> None:
+        self.calls += [("resume", at.partition) for at in partitions]
+        self._client.resume(partitions)
+
+    def seek(self, partition: Any) -> None:
+        self.calls.append(("seek", partition.partition))
+
+    def offsets_for_times(self, partitions: list[Any], timeout: float) -> list[Any]:
+        if self.refuses_offsets:
+            raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+        return self._client.offsets_for_times(partitions, timeout)
+
     def poll(self, _: float) -> Message | None:
+        self.meanwhile()
         return self.messages.pop(0) if self.messages else None
 
     def consume(self, most: int, _: float) -> list[Message]:
@@ -131,16 +151,36 @@ def test_a_record_with_too_many_headers_comes_unread(bed: Bed) -> None:
 
 
 def test_what_is_paused_stays_so_when_the_partitions_begin_anew(bed: Bed) -> None:
-    bed.poll()
     bed.reader.pause([FIRST])
-    bed.reader.seek(FIRST, 4)
-    assert bed.reader.paused() == {FIRST}
-    assert bed.reader.position(FIRST) == 4
+    bed.reader.seek(SECOND, 4)
+    # Nothing has begun yet.
+    assert bed.client.calls == []
+    bed.poll()
+    assert bed.client.calls == [("pause", 0)]
+    assert dict(bed.client.assigned)[SECOND] == 4
     bed.reader.resume([FIRST])
-    assert bed.reader.paused() == set()
+    bed.reader.pause([SECOND])
+    bed.reader.seek(FIRST, 2)
+    assert bed.client.calls[1:] == [("resume", 0), ("pause", 1), ("seek", 0)]
+    assert (bed.reader.paused(), bed.reader.position(FIRST)) == ({SECOND}, 2)
     bed.reader.assign([])
-    assert bed.reader.assignment() == set()
-    assert bed.client.assignment() == []
+    # It would be paused still, should it come back.
+    assert bed.client.calls[4:] == [("resume", 1)]
+    assert (bed.reader.assignment(), bed.reader.paused(), bed.client.assignment()) == (set(), set(), [])
+
+
+def test_records_of_the_assignment_before_are_not_handed_out(bed: Bed) -> None:
+    bed.poll()
+    bed.client.meanwhile = lambda: bed.reader.assign([SECOND])
+    assert bed.poll(record(3), record(4)) == {}
+    assert FIRST not in bed.reader._positions
+
+
+def test_where_no_broker_answers_a_position_is_not_known_and_a_refusal_is_told(bed: Bed) -> None:
+    assert bed.reader.position(FIRST, 0.05) is None
+    bed.client.refuses_offsets = True
+    with pytest.raises(KafkaRefused, match="the right to READ topic questions is missing"):
+        bed.reader.position(FIRST, 0.05)
 
 
 def test_a_membership_of_another_format_is_told() -> None:
