@@ -27,15 +27,16 @@ def test_a_leaf_stays_in_the_intent_that_people_keep_it_in() -> None:
     assert {intent(levels, number) for number in subject(1)[1:]} == {intent(former, 1)}
 
 
-def test_a_large_leaf_does_not_take_the_id_of_the_intent_that_it_is_moved_to() -> None:
+def test_leaves_that_are_moved_to_an_intent_do_not_drive_out_what_was_there() -> None:
+    """Three of another subject, larger than its own: by their ties they would be that intent, and it another."""
     leaves = leaves_of_subjects()
     former = regroup(leaves, Levels(), RULES).levels
-    other = intent(former, 2)
-    leaves.sizes[0] = 10_000
+    other, moved = intent(former, 2), subject(1)[:3]
+    leaves.sizes[[number - 1 for number in moved]] = 40
     levels = former
     for _ in range(3):
-        levels = regroup(leaves, levels, RULES, {leaf(1): other}).levels
-        assert {intent(levels, number) for number in (1, *subject(2))} == {other}
+        levels = regroup(leaves, levels, RULES, {leaf(number): other for number in moved}).levels
+        assert {intent(levels, number) for number in (*moved, *subject(2))} == {other}
 
 
 def test_a_leaf_is_an_intent_of_its_own_where_people_keep_it_so() -> None:
