@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message
 
 from questream.broker.confluent.consumer import ConsumerAdapter, OpaqueMembership, within
-from questream.broker.port import Partition
+from questream.broker.port import NextOffset, Partition
 from questream.domain import Unread
 from questream.embedded import free_port
-from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable
+from questream.errors import KafkaRefused, KafkaTimeout, KafkaUnavailable, Superseded
 
 FIRST, SECOND = Partition("questions", 0), Partition("questions", 1)
 
@@ -28,6 +29,7 @@ class Told:
         self.calls: list[tuple[str, int]] = []
         self.meanwhile: Callable[[], object] = lambda: None
         self.refuses_offsets = False
+        self.of_offsets: KafkaError | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -51,6 +53,12 @@ class Told:
         if self.refuses_offsets:
             raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
         return self._client.offsets_for_times(partitions, timeout)
+
+    def committed(self, *_: Any) -> list[Any]:
+        return [SimpleNamespace(offset=4, metadata=None, error=self.of_offsets)]
+
+    def commit(self, **_: Any) -> list[Any]:
+        return [SimpleNamespace(error=self.of_offsets)]
 
     def poll(self, _: float) -> Message | None:
         self.meanwhile()
@@ -181,6 +189,23 @@ def test_where_no_broker_answers_a_position_is_not_known_and_a_refusal_is_told(b
     bed.client.refuses_offsets = True
     with pytest.raises(KafkaRefused, match="the right to READ topic questions is missing"):
         bed.reader.position(FIRST, 0.05)
+
+
+def test_what_a_broker_says_of_one_partitions_offsets_is_an_error(bed: Bed) -> None:
+    assert bed.reader.committed(FIRST) == NextOffset(4, "")
+    bed.reader.commit({FIRST: 4})
+    bed.client.of_offsets = KafkaError(KafkaError.ILLEGAL_GENERATION)
+    with pytest.raises(Superseded):
+        bed.reader.commit({FIRST: 4})
+    with pytest.raises(KafkaUnavailable):
+        bed.reader.committed(FIRST)
+
+
+def test_who_has_not_joined_its_group_commits_nothing(bed: Bed) -> None:
+    listener: Any = SimpleNamespace(assigned=None, revoked=None, lost=None)
+    bed.reader.subscribe("questions", listener)
+    with pytest.raises(Superseded, match="is no member of the group"):
+        bed.reader.commit({FIRST: 4})
 
 
 def test_a_membership_of_another_format_is_told() -> None:
