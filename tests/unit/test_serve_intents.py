@@ -35,7 +35,7 @@ def served(store: MemoryStore, **more: Any) -> TestClient:
 
 
 def post(client: TestClient, *intents: dict[str, Any], **more: Any) -> Any:
-    return client.post(INTENTS, json={"intents": list(intents), **more})
+    return client.post(f"{INTENTS}/import", json={"intents": list(intents), **more})
 
 
 def fields_of(page: str) -> dict[str, str]:
@@ -86,7 +86,7 @@ def test_who_only_looks_imports_nothing_and_reads_no_example(shop: MemoryStore, 
     settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}, "anna": {"shop": "operator"}})
     client, vera = served(shop, settings=settings), bearer(tokens["vera"])
     assert client.get(INTENTS, headers=vera).json()["intents"] == [{**CARD, "threshold": None, "examples": []}]
-    assert client.post(INTENTS, json={"intents": [CARD]}, headers=vera).status_code == 403
+    assert client.post(f"{INTENTS}/import", json={"intents": [CARD]}, headers=vera).status_code == 403
     page = client.get(PAGE, headers=vera).text
     assert ("Lost card" in page, EXAMPLES[0] in page, "<textarea" in page) == (True, False, False)
     assert client.get(f"{PAGE}/file.csv", headers=vera).status_code == 403

@@ -110,7 +110,7 @@ def list_intents(scope: InNamespace) -> KnownIntents:
     )
 
 
-@router.post("/namespaces/{namespace}/intents", responses={409: {}})
+@router.post("/namespaces/{namespace}/intents/import", responses={409: {}})
 def import_intents(scope: InNamespace, request: ImportRequest) -> Imported:
     """Preview or open clusters of intents that people know, with the server's model. Said again it changes nothing."""
     given = [
