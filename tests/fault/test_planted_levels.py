@@ -25,7 +25,7 @@ RULES = Rules(THRESHOLD, hash_vector, similarity="cosine")
 
 KEPT: Broken = {None: set(), "kept-ignored": {Promise.STANDING}}
 MERGED: Broken = {None: set(), "kept-merged": {Promise.STANDING}}
-BROKEN: Broken = {None: set(), **{bug: {Promise.LEVELS} for bug in LEVEL_BUGS.keys() - KEPT.keys() - MERGED.keys()}}
+BROKEN: Broken = {None: set(), **{bug: {Promise.LEVELS} for bug in LEVEL_BUGS if bug not in KEPT | MERGED}}
 
 
 @cases(BROKEN)
