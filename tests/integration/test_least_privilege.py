@@ -244,7 +244,7 @@ def test_a_topic_that_may_not_be_seen_is_not_taken_for_one_that_is_missing(
 def test_who_tells_events_does_with_the_listed_rights_and_without_one_of_them_names_it(
     missing: Right | None, stream: Stream, grants: Grants, secured_kafka: SecuredKafka, secured_redis: SecuredRedis
 ) -> None:
-    watcher = Watcher(secured(stream, secured_kafka, secured_redis, secured_redis.url))
+    watcher = Watcher(secured(stream, secured_kafka, secured_redis, become(secured_redis, "questream-reader")))
     past = steady()
     send(stream.bootstrap_servers, OWN_TOPICS.output_topic, decided(past))
     grants.become([right for right in rights_of("events run") if right != missing])

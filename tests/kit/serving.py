@@ -128,7 +128,7 @@ def client_of(
         catalogues=catalogues,
         operating=Operating(store, catalogues),
         asking=asking,
-        suggesting=Suggesting(catalogues, asking),
+        suggesting=Suggesting(catalogues, levels, asking),
         decisions=Decisions(lambda _: "the text"),
         events=board or EventBoard(),
         letters=LetterBox(settings),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from questream.clustering.levels import Levels, Node, leaf
 from questream.operations import By, Decisions
 from questream.settings import Settings
-from questream.store.protocol import Identity
+from questream.store.protocol import Identity, StoredLevels
 from questream.store.reference.store import MemoryStore
+from questream.tools.checking import check_labels
+from questream.tools.suggestions import unnamed
 from tests.kit.serving import DIMENSION, bearer, client_of, store_with, with_tokens
 from tests.kit.stream import wait_until
 
@@ -152,6 +156,19 @@ def test_large_clusters_without_a_label_are_suggested_until_they_are_named_or_di
     named = client_of(store, settings).get("/n/shop/suggestions?kind=name", headers=bearer(tokens["vera"])).text
     # As many questions as the cluster with a label has, or more.
     assert ('aria-label="c3"' in named, 'aria-label="c2"' in named) == (False, False)
+
+
+def test_a_cluster_whose_intent_has_a_label_needs_none() -> None:
+    store = store_with({"shop": [*TEXTS, "Do you deliver abroad?"]})
+    intent, topic = Node(1, 1), Node(2, 1)
+    labelled = {intent: (None, "orders"), topic: ("Delivery", None)}
+    found = StoredLevels(Levels({leaf(1): intent, intent: topic, leaf(2): Node(1, 2)}, (3, 2)), 2, named=labelled)
+    store.write_levels("shop", store.store_epoch("shop") or "", replace(found, operation=1))
+    rows = client_of(store).get(f"{SUGGESTIONS}?kind=name").json()["suggestions"]
+    assert [row["clusters"][0]["cluster_id"] for row in rows] == ["c2"]
+    assert [one.cluster_id for one in unnamed(store, "shop", 9)] == [2]  # type: ignore[arg-type]  # of both stores
+    missing = check_labels(store.summaries("shop"), [], 0, store.levels("shop").labelled())
+    assert [[state.cluster_id for state in one.clusters] for one in missing] == [[2]]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,8 @@ def check(
     settings = load(config, set_)
     store, chosen = open_namespace(settings, namespace)
     near = suggestions(store, chosen, settings, _MOST_OVERLAPS)
-    rows = [as_document(one) for one in check_labels(store.summaries(chosen), near, before_ms)[:limit]]
+    found = check_labels(store.summaries(chosen), near, before_ms, store.levels(chosen).labelled())
+    rows = [as_document(one) for one in found[:limit]]
     if as_json:
         for row in rows:
             print_json(row)

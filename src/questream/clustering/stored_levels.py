@@ -60,6 +60,14 @@ class StoredLevels:
             label, route = label or its_label, route or its_route
         return label, route
 
+    def labelled(self) -> set[int]:
+        """The clusters that a labelled intent or topic gives its label to, as far as they were there by then."""
+        above = {node for node, (label, _) in self.named.items() if label and node.level}
+        if not above:
+            return set()
+        clusters = [node.number for node in self.levels.parents if not node.level]
+        return {number for number in clusters if not above.isdisjoint(self.levels.path(number))}
+
     def within(self, path: tuple[Node, ...]) -> Within:
         """What a cluster of this path is in."""
         named = {node: self.named[node] for node in path[1:] if node in self.named and node.level}

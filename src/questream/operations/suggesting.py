@@ -6,7 +6,7 @@ and splits of clusters that look like two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Literal
@@ -94,15 +94,17 @@ def _is_ruled(ruling: Ruling) -> bool:
     return ruling.pinned or bool(ruling.label or ruling.route)
 
 
-def find_unnamed(states: Iterable[ClusterState]) -> list[ClusterState]:
+def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) -> list[ClusterState]:
     """Clusters that have no label and are large, the largest first, but for those that people want no name for.
 
-    Large is what has at least as many questions as half of the clusters with a label, and three.
+    Large is what has at least as many questions as half of the clusters with a label of their own, and three.
+    `labelled` are those that have the label of an intent or a topic.
     """
     by_size = sorted(states, key=lambda one: (-one.size, one.cluster_id))
     sizes = [one.size for one in by_size if one.label]
     least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
-    return [one for one in by_size if not one.label and one.size >= least and "name" not in one.dismissed]
+    large = [one for one in by_size if not one.label and one.size >= least and "name" not in one.dismissed]
+    return [one for one in large if one.cluster_id not in labelled]
 
 
 def looks_like_two(mirror: Mirror, rules: Rules, parts: tuple[Matrix, Matrix]) -> bool:

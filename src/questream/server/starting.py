@@ -102,7 +102,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         catalogues=catalogues,
         operating=Operating(store, catalogues),
         asking=asking,
-        suggesting=Suggesting(catalogues, asking),
+        suggesting=Suggesting(catalogues, levels, asking),
         decisions=decisions,
         events=board,
         letters=LetterBox(settings),

@@ -10,6 +10,7 @@ from questream.domain import ClusterState
 from questream.operations.suggesting import find_unnamed
 from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
+from questream.server.levels import StandingLevels
 from questream.server.snapshot import Snapshot
 from questream.tools.splitting import TwoInOne
 
@@ -21,15 +22,17 @@ _MOST_NAMESPACES = 64
 class Suggesting:
     """Finds what may be suggested; what looks like two is found out in the background, and kept. For any thread."""
 
-    def __init__(self, catalogues: Catalogues, asking: Asking) -> None:
+    def __init__(self, catalogues: Catalogues, levels: StandingLevels, asking: Asking) -> None:
         self._catalogues = catalogues
+        self._levels = levels
         self._asking = asking
         self._guard = threading.Lock()
         self._found: OrderedDict[str, Snapshot[list[TwoInOne]]] = OrderedDict()
 
     def to_name(self, namespace: str, most: int) -> list[ClusterState]:
         """Large clusters without a label, the largest first. Raises Refused while they are being read."""
-        return find_unnamed(self._catalogues.get(namespace).states())[:most]
+        labelled = self._levels.stored(namespace).labelled()
+        return find_unnamed(self._catalogues.get(namespace).states(), labelled)[:most]
 
     def to_split(self, namespace: str, most: int) -> list[TwoInOne]:
         """Clusters that look like two, as they were ten minutes ago at most, but for those decided on since.

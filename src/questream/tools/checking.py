@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,11 +26,17 @@ class Finding:
         return sum(state.size for state in self.clusters)
 
 
-def check_labels(states: Iterable[ClusterState], suggestions: Sequence[Suggestion], before_ms: int) -> list[Finding]:
+def check_labels(
+    states: Iterable[ClusterState],
+    suggestions: Sequence[Suggestion],
+    before_ms: int,
+    labelled: Container[int] = (),
+) -> list[Finding]:
     """What to look at: overlaps first, then labels without a question since `before_ms`, then missing ones.
 
     Labels overlap where clusters that have them are near enough to merge. A label is missing where a cluster has at
-    least as many questions as half of those that have one, and three; not where people dismissed that.
+    least as many questions as half of those that have one, and three; not where people dismissed that, nor where its
+    intent or topic has one, as those `labelled` have.
     """
     by_label: dict[str, list[ClusterState]] = {}
     by_size = sorted(states, key=lambda one: (-one.size, one.cluster_id))
@@ -43,7 +49,7 @@ def check_labels(states: Iterable[ClusterState], suggestions: Sequence[Suggestio
         for named in by_label.values()
         if max(state.last_seen_at for state in named) < before_ms
     ]
-    return [*overlaps, *unasked, *(Finding("unnamed", (state,)) for state in find_unnamed(by_size))]
+    return [*overlaps, *unasked, *(Finding("unnamed", (state,)) for state in find_unnamed(by_size, labelled))]
 
 
 def as_document(finding: Finding) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def suggestions(store: RedisStore, namespace: str, settings: Settings, most: int
 
 def unnamed(store: RedisStore, namespace: str, most: int) -> list[ClusterState]:
     """Large clusters of a namespace without a label, the largest first, as `find_unnamed`."""
-    return find_unnamed(store.summaries(namespace))[:most]
+    return find_unnamed(store.summaries(namespace), store.levels(namespace).labelled())[:most]
 
 
 def two_in_one(store: RedisStore, namespace: str, settings: Settings, most: int) -> list[TwoInOne]:
