@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if arguments is None and threading.current_thread() is threading.main_thread():
             # The command has ended; what Python still does to end itself needs no traceback when it is cut short.
             signal.signal(signal.SIGINT, lambda *_: os._exit(code))
-    if arguments is None and code == _INTERRUPTED:
-        _end_interrupted()
+    if arguments is None and (code == _INTERRUPTED or _is_at_work()):
+        _end_at_once(code)
     sys.exit(code)
 
 
@@ -51,12 +51,22 @@ def _run(arguments: Sequence[str]) -> int:
     return code or _FAILED
 
 
-def _end_interrupted() -> NoReturn:
-    # Not by sys.exit: where the interrupt fell into an `exec`, as `dataclasses` uses it, CPython remembers it and ends
-    # itself by the signal, though it was caught.
+def _is_at_work() -> bool:
+    """Whether threads go on that nobody waits for, such as one that still loads a model."""
+    return any(one.daemon for one in threading.enumerate())
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End as Python does, but for its own taking apart.
+
+    An interrupt that fell into an `exec`, as `dataclasses` uses it, CPython remembers, and ends itself by the signal
+    though it was caught. A thread that comes back from C++ while Python is taken apart aborts the process: "terminate
+    called without an active exception" (PyThread_exit_thread, https://github.com/python/cpython/issues/87135).
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that somebody waits for
     atexit._run_exitfuncs()
     close_streams()
-    os._exit(_INTERRUPTED)
+    os._exit(code)
 
 
 def _hear_interrupts() -> None:
