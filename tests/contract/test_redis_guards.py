@@ -236,6 +236,22 @@ def test_meta_of_another_type_begins_anew_and_a_later_layout_is_left(
     assert store.store_epoch(namespace) is None
 
 
+def test_a_recovery_begins_where_meta_is_of_another_type_or_its_home_is_none(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    meta = KEYS.of(namespace, "meta")
+    store.take_home(namespace, b"1 one here")
+    settling(store, namespace)
+    assert store.home(namespace) == b"1 one here"
+    client.hset(meta, "home", "1")
+    settling(store, namespace)
+    assert client.hget(meta, "home") is None
+    client.delete(meta)
+    client.set(meta, "garbage")
+    assert store.begin_recovery(namespace)
+    assert client.type(meta) == b"hash"
+
+
 def test_recovery_lease_takes_the_place_of_keys_of_other_types_and_forgets_a_mean_without_its_sum(
     store: RedisStore, client: Any, namespace: str
 ) -> None:
