@@ -160,14 +160,14 @@ def kafka_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
     """The Apache Kafka with TLS, logins and ACLs that tests of security share; never stop it."""
     with built(lambda: SecuredKafka(tmp_path_factory.mktemp("secured-kafka"))) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def secured_redis(tmp_path_factory: pytest.TempPathFactory, secured_kafka: SecuredKafka) -> Iterator[SecuredRedis]:
     """The Redis with TLS that they share, with a certificate of the same authority; never stop it."""
     folder = tmp_path_factory.mktemp("secured-redis")
