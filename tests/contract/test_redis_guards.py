@@ -221,6 +221,13 @@ def test_a_merge_keeps_what_either_had_in_flight_and_absorbed(store: RedisStore,
     assert sorted(state.in_flight.joins["questions", 0]) == [0, 2, 3]
 
 
+def test_what_nobody_ruled_is_not_ruled_by_a_merge(store: RedisStore, client: Any, namespace: str) -> None:
+    create_two(store, namespace)
+    merge(store, namespace, store.load(namespace).seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
+    assert client.hget(KEYS.cluster(namespace, 2), "merged_into") is not None
+    assert client.hget(KEYS.cluster(namespace, 1), "ruled") is None
+
+
 def test_meta_of_another_type_begins_anew_and_a_later_layout_is_left(
     store: RedisStore, client: Any, namespace: str
 ) -> None:
