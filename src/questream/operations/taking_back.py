@@ -9,6 +9,9 @@ from questream.domain import ChosenQuestion, Operation, Ruling
 from questream.errors import OperationRefused
 from questream.operations.binding import without
 
+# What people say of a cluster each by itself: another operation on one leaves the others.
+_ALONE = ("pinned", "muted", "resolved_size", "threshold", "dismissed")
+
 
 def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[Ruling], Ruling]:
     """The change from what an operation made of a ruling to what that was; other decisions since then stay."""
@@ -18,21 +21,11 @@ def taking_back(undone: Operation, before: Ruling, after: Ruling) -> Callable[[R
         if (before.label, before.route) != (after.label, after.route):
             require_standing(undone, (ruling.label, ruling.route) == (after.label, after.route))
             new = replace(new, label=before.label, route=before.route)
-        if before.pinned != after.pinned:
-            require_standing(undone, ruling.pinned == after.pinned)
-            new = replace(new, pinned=before.pinned)
-        if before.muted != after.muted:
-            require_standing(undone, ruling.muted == after.muted)
-            new = replace(new, muted=before.muted)
-        if before.resolved_size != after.resolved_size:
-            require_standing(undone, ruling.resolved_size == after.resolved_size)
-            new = replace(new, resolved_size=before.resolved_size)
-        if before.threshold != after.threshold:
-            require_standing(undone, ruling.threshold == after.threshold)
-            new = replace(new, threshold=before.threshold)
-        if before.dismissed != after.dismissed:
-            require_standing(undone, ruling.dismissed == after.dismissed)
-            new = replace(new, dismissed=before.dismissed)
+        for name in _ALONE:
+            was, became = getattr(before, name), getattr(after, name)
+            if was != became:
+                require_standing(undone, getattr(ruling, name) == became)
+                new = replace(new, **{name: was})
         if not _is_same(before.represented_by, after.represented_by):
             require_standing(undone, _is_same(ruling.represented_by, after.represented_by))
             new = replace(new, represented_by=_with_text(before.represented_by))
