@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["clusters"]
 
 
-def _add(name: str, help_: str, propose: Callable[[Decisions, int], Propose]) -> None:
-    """Add a command of this name that proposes something of one cluster."""
+def _add(
+    name: str, help_: str, propose: Callable[[Decisions, str], Propose], argument: object = ClusterArgument
+) -> None:
+    """Add a command of this name that proposes something of one cluster, or of what else the `argument` takes."""
 
-    @clusters.command(name, help=help_)
     def decide(
-        cluster: ClusterArgument,
+        cluster: str,
         config: ConfigOption = None,
         set_: SetOption = None,
         namespace: NamespaceOption = None,
@@ -45,66 +46,49 @@ def _add(name: str, help_: str, propose: Callable[[Decisions, int], Propose]) ->
         as_json: JsonOption = False,
     ) -> None:
         del yes
-        number = number_of(cluster)
-        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-        decide_as_asked(asked, lambda by: propose(by, number))
-
-
-def _add_of_any_level(name: str, help_: str, propose: Callable[[Decisions, str], Propose]) -> None:
-    """As `_add`, of a cluster, an intent or a topic."""
-
-    @clusters.command(name, help=help_)
-    def decide(
-        cluster: AnyLevelArgument,
-        config: ConfigOption = None,
-        set_: SetOption = None,
-        namespace: NamespaceOption = None,
-        actor: ActorOption = None,
-        reason: ReasonOption = "",
-        id_: IdOption = None,
-        dry_run: DryRunOption = False,
-        yes: YesOption = False,
-        as_json: JsonOption = False,
-    ) -> None:
-        del yes
-        if not is_level(cluster):
+        if argument is ClusterArgument or not is_level(cluster):
             number_of(cluster)
         asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
         decide_as_asked(asked, lambda by: propose(by, cluster))
 
+    decide.__annotations__["cluster"] = argument
+    clusters.command(name, help=help_)(decide)
 
-_add_of_any_level(
+
+_add(
     "pin",
     "Let a cluster never merge automatically, or keep in an intent or a topic what is in it.\n\n"
     'Example: questream clusters pin c17 --reason "reviewed"',
     lambda by, name: by.pin_level(name) if is_level(name) else by.pin(number_of(name)),
+    AnyLevelArgument,
 )
-_add_of_any_level(
+_add(
     "unpin",
     "Let a pinned cluster merge automatically again, or what is in an intent or a topic be found elsewhere.\n\n"
     "Example: questream clusters unpin c17",
     lambda by, name: by.unpin_level(name) if is_level(name) else by.unpin(number_of(name)),
+    AnyLevelArgument,
 )
 _add(
     "mute",
     'Let a cluster raise no events.\n\nExample: questream clusters mute c17 --reason "known outage"',
-    lambda by, number: by.mute(number),
+    lambda by, name: by.mute(number_of(name)),
 )
 _add(
     "unmute",
     "Let a muted cluster raise events again.\n\nExample: questream clusters unmute c17",
-    lambda by, number: by.unmute(number),
+    lambda by, name: by.unmute(number_of(name)),
 )
 _add(
     "resolve",
     "Say that a cluster is dealt with; it returns with the next question.\n\n"
     'Example: questream clusters resolve c17 --reason "fixed in 2.3"',
-    lambda by, number: by.resolve(number),
+    lambda by, name: by.resolve(number_of(name)),
 )
 _add(
     "reopen",
     "Let a resolved cluster be open again.\n\nExample: questream clusters reopen c17",
-    lambda by, number: by.reopen(number),
+    lambda by, name: by.reopen(number_of(name)),
 )
 
 
