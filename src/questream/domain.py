@@ -210,6 +210,11 @@ DISMISSIBLE: tuple[Dismissible, ...] = get_args(Dismissible)
 LEVEL_LETTERS = "it"
 
 
+def opposite_end(end: str) -> str:
+    """The other end of a separation, which what is different bears."""
+    return end[:-1] + ("-" if end.endswith("+") else "+")
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What people decided of a cluster. Label and route are one decision; a pinned cluster never merges automatically.
@@ -238,8 +243,7 @@ class Ruling:
 
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different, or are of different intents or topics."""
-        opposite = {end[:-1] + ("-" if end.endswith("+") else "+") for end in self.separations}
-        if not opposite.isdisjoint(other.separations):
+        if not {opposite_end(end) for end in self.separations}.isdisjoint(other.separations):
             return True
         here, there = ({name[0]: name for name in ruling.kept_in} for ruling in (self, other))
         return any(there.get(level, name) != name for level, name in here.items())

@@ -23,11 +23,11 @@ import numpy as np
 from questream.clustering.level_graph import Floats, LevelGraph, Numbers, TieRules
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS
-from questream.domain import Matrix, NamespaceRules
+from questream.domain import LEVEL_LETTERS, Matrix, NamespaceRules
 
 # From the finest up. A cluster, an intent and a topic are written as c17, i5 and t2.
 LEVEL_NAMES = ("intent", "topic")
-_PREFIXES = "cit"
+_PREFIXES = f"c{LEVEL_LETTERS}"
 
 _SHORTEST = 1e-9
 

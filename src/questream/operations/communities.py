@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaf, parse_node
 from questream.clustering.merging import merged_naming, precedence
 from questream.deciding.level_runs import standing
-from questream.domain import LEVEL_LETTERS, ClusterState, LevelsChange, Naming, Ruling
+from questream.domain import LEVEL_LETTERS, ClusterState, LevelsChange, Naming, Ruling, opposite_end
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations.levels import live_community
 from questream.operations.live import live_cluster
@@ -102,7 +102,7 @@ class Communities:
         survivor, loser = sorted(states, key=lambda node: precedence(self._naming(node), sizes[node], node.number))
         ends = {node: {end for state in found for end in state.separations} for node, found in states.items()}
         letter = LEVEL_LETTERS[survivor.level - 1]
-        if any(end[0] == letter and _opposite(end) in ends[loser] for end in ends[survivor]):
+        if any(end[0] == letter and opposite_end(end) in ends[loser] for end in ends[survivor]):
             raise OperationRefused(
                 f"{survivor} and {loser} were separated", "undo that first: `questream clusters history` has its number"
             )
@@ -274,10 +274,6 @@ class Communities:
             names.setdefault(str(node), self._naming(node))
             renamed.setdefault(str(node), _UNNAMED)
         return OnLevels(before, after, ProposedLevels(self._stored, LevelsChange(names, renamed, places)))
-
-
-def _opposite(end: str) -> str:
-    return end[:-1] + {"+": "-", "-": "+"}.get(end[-1], "")
 
 
 def _text(node: Node | None) -> str | None:
