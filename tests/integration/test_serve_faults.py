@@ -115,12 +115,12 @@ def test_lists_are_shown_while_kafka_is_away_and_followed_when_it_is_back(
         assert client.get(f"{CLUSTERS}/c2").json()["label"] == "label 1"
         kafka.start()
         with running_worker(stream.settings(), hash_encoder()):
-            told = follow(site, stream)
+            told = follow(site)
             assert told["outcome"] in ("created", "joined")
         wait_until(lambda: total(client) == 13, "a cluster that opened since is listed")
 
 
-def follow(site: Site, stream: Stream) -> dict[str, Any]:
+def follow(site: Site) -> dict[str, Any]:
     """The first decision that the server tells, of questions that are sent until it tells one."""
     told: list[dict[str, Any]] = []
     url = f"{site.url}/api/v1/namespaces/default/decisions"
@@ -136,8 +136,7 @@ def follow(site: Site, stream: Stream) -> dict[str, Any]:
     listener.start()
 
     def is_told() -> bool:
-        site.sent += 1
-        stream.send([question(f"more-{site.sent}", question_of(77, site.sent))])
+        site.send(question_of(77, len(site.sent)))
         listener.join(1.0)
         return bool(told)
 
