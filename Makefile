@@ -38,8 +38,9 @@ setup: $(STAMP) ## Install questream and its tools into .venv; EXTRAS=quality,pl
 	  case $$extra in \
 	    confluent|embedded|mcp|plots|serve|train|dev) $(INSTALL) --constraint requirements.lock -r pyproject.toml --extra $$extra ;; \
 	    quality) $(INSTALL) $(UNBUILT) -r quality.lock ;; \
-	    all) $(INSTALL) $(UNBUILT) -r requirements.lock -r quality.lock ;; \
-	    *) echo "there is no extra '$$extra'; there are confluent, embedded, mcp, plots, serve, train, dev, quality and all" >&2; exit 2 ;; \
+	    indexes) $(INSTALL) -r indexes.lock ;; \
+	    all) $(INSTALL) $(UNBUILT) -r requirements.lock -r quality.lock -r indexes.lock ;; \
+	    *) echo "there is no extra '$$extra'; there are confluent, embedded, mcp, plots, serve, train, dev, quality, indexes and all" >&2; exit 2 ;; \
 	  esac || exit; \
 	done
 
@@ -131,6 +132,7 @@ page-picture: $(STAMP) ## Draw README's picture of the page anew; needs Chromium
 lock: $(STAMP) ## Write the locks anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	$(BIN)/uv pip compile pyproject.toml --group build --extra embedded --extra dev -o requirements.lock $(COMPILE) $(ARGS)
 	$(BIN)/uv pip compile pyproject.toml --group quality --constraint requirements.lock -o quality.lock $(COMPILE) $(ARGS)
+	$(BIN)/uv pip compile --group indexes --constraint requirements.lock -o indexes.lock $(COMPILE) $(ARGS)
 	echo uv | $(BIN)/uv pip compile - -o bootstrap.lock $(COMPILE) $(ARGS)
 	{ printf '%s\n' bytewax crc32c kafka-python lz4 orjson quixstreams; sed -nE 's/^((torch|transformers|tokenizers|sentence-transformers)==[^ ]*).*/\1/p' requirements.lock; } | \
 	  $(BIN)/uv pip compile - -o peers.lock $(COMPILE) $(ARGS)

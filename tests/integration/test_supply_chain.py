@@ -73,18 +73,23 @@ def test_make_setup_puts_in_an_extra_by_the_name_that_a_command_tells() -> None:
     refused = make("setup", "EXTRAS=nix")
     assert refused.returncode != 0
     assert (
-        "there is no extra 'nix'; there are confluent, embedded, mcp, plots, serve, train, dev, quality and all"
-        in refused.stderr
+        "there is no extra 'nix'; there are"
+        " confluent, embedded, mcp, plots, serve, train, dev, quality, indexes and all" in refused.stderr
     )
 
 
-def test_the_lock_of_the_comparisons_pins_by_hash_and_agrees_with_the_other() -> None:
+@pytest.mark.parametrize(
+    ("lock", "named"),
+    [("quality.lock", {"bertopic", "drain3", "river"}), ("indexes.lock", {"faiss-cpu", "usearch"})],
+    ids=["quality", "indexes"],
+)
+def test_a_lock_of_comparisons_pins_by_hash_and_agrees_with_that_of_questream(lock: str, named: set[str]) -> None:
     # A package may be locked twice, by markers for another Python each.
     locked: dict[str, set[str]] = {}
     for name, version, _ in LOCKED.findall((ROOT / "requirements.lock").read_text()):
         locked.setdefault(name, set()).add(version)
-    compared = LOCKED.findall((ROOT / "quality.lock").read_text())
-    assert {"bertopic", "drain3", "river"} <= {name for name, _, _ in compared}
+    compared = LOCKED.findall((ROOT / lock).read_text())
+    assert named <= {name for name, _, _ in compared}
     for name, version, rest in compared:
         assert HASH.search(rest), name
         assert version in locked.get(name, {version}), name

@@ -23,7 +23,7 @@ def bench_scan(
 ) -> None:
     """Measure what deciding a batch costs in units of one product of its questions with all clusters; no store.
 
-    Beside it faiss and usearch with their recall, where they are installed: uv pip install faiss-cpu usearch
+    Beside it faiss and usearch with their recall, where they are installed: make setup EXTRAS=indexes
     Example: questream bench scan --clusters 10000 --dimensions 384
     """
     from questream.lab.bench.scan import ScanFigures, measure_scan, missing_indexes
