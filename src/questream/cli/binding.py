@@ -8,22 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from questream.cli.clusters import ClusterArgument, NamespaceOption, clusters, is_level, number_of
-from questream.cli.decisions import (
-    LOOKED_AT,
-    ActorOption,
-    Asked,
-    DryRunOption,
-    IdOption,
-    LookedAtOption,
-    ReasonOption,
-    YesOption,
-    decide_as_asked,
-    decide_in,
-    print_decided,
-    print_proposed,
-)
-from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.changes import Change, change_command
+from questream.cli.clusters import ClusterArgument, clusters, is_level, number_of
+from questream.cli.decisions import decide_as_asked, decide_in, print_decided, print_proposed
 from questream.cli.output import agrees, printable, remark
 from questream.errors import QuestreamError
 
@@ -49,34 +36,24 @@ OfOption = Annotated[
 ]
 
 
-@clusters.command("reject")
+@change_command(clusters, "reject", previews=True)
 def reject(
+    change: Change,
     questions: QuestionsArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     text: TextOption = None,
     cluster: OfOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    looked_at: LookedAtOption = LOOKED_AT,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say that questions do not belong to their clusters: what is nearer to them than to the members joins no more.
 
     Example: questream clusters reject q-4711 --reason "asks for a refund"
     """
-    del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     of = None if cluster is None else number_of(cluster)
-    _decide(asked, questions or [], text or [], of, lambda decisions, found: decisions.reject(found), _with_next_best)
+    _decide(change, questions or [], text or [], of, lambda decisions, found: decisions.reject(found), _with_next_best)
 
 
-@clusters.command("move")
+@change_command(clusters, "move", previews=True)
 def move(
+    change: Change,
     questions: Annotated[
         list[str],
         typer.Argument(
@@ -85,18 +62,8 @@ def move(
             " their topic. `own`: an intent or a topic of their own.",
         ),
     ],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     text: TextOption = None,
     cluster: OfOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    looked_at: LookedAtOption = LOOKED_AT,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say that questions belong to another cluster: what is near them goes there from then on.
 
@@ -104,32 +71,21 @@ def move(
 
     Example: questream clusters move q-4711 q-4712 c42
     """
-    del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     if questions[-1] == OWN or is_level(questions[-1]):
         if len(questions) < 2 or text or cluster:
             raise typer.BadParameter("name what is moved, clusters or intents, and then where to")
-        decide_as_asked(asked, lambda by: by.move_nodes(questions[:-1], questions[-1]))
+        decide_as_asked(change, lambda by: by.move_nodes(questions[:-1], questions[-1]))
         return
     target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
-    _decide(asked, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
+    _decide(change, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
 
 
-@clusters.command("split")
+@change_command(clusters, "split", previews=True)
 def split(
+    change: Change,
     cluster: ClusterArgument,
     questions: QuestionsArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     text: TextOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    looked_at: LookedAtOption = LOOKED_AT,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say that questions are another part of a cluster: the next of theirs opens that part, and it never merges back.
 
@@ -137,13 +93,12 @@ def split(
 
     Example: questream clusters split c17 q-4711 q-4712
     """
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     whole = number_of(cluster)
     if not questions and not text:
-        _split_as_proposed(asked, whole, yes)
+        _split_as_proposed(change, whole)
         return
     _decide(
-        asked,
+        change,
         questions or [],
         text or [],
         whole,
@@ -152,38 +107,28 @@ def split(
     )
 
 
-@clusters.command("represent")
+@change_command(clusters, "represent")
 def represent(
+    change: Change,
     cluster: ClusterArgument,
     question: Annotated[
         str | None, typer.Argument(metavar="QUESTION", help="Id of a question, as its decision has it.")
     ] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     text: Annotated[str | None, typer.Option("--text", help="Another text that stands for the cluster.")] = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Let a question stand for a cluster, in place of the one that opened it, and for what the cluster becomes.
 
     Example: questream clusters represent c17 q-4711
     """
-    del yes
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.questions import chosen_question
 
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     number = number_of(cluster)
-    store, chosen = open_namespace(asked.settings, namespace)
+    store, chosen = open_namespace(change.settings, change.namespace)
     lineage(store, chosen, number)
-    found = chosen_question(asked.settings, chosen, question, text)
+    found = chosen_question(change.settings, chosen, question, text)
     decide_in(
-        store, chosen, asked, lambda decisions: decisions.represent(number, found.text, found.place, found.cluster_id)
+        store, chosen, change, lambda decisions: decisions.represent(number, found.text, found.place, found.cluster_id)
     )
 
 
@@ -200,33 +145,33 @@ def _with_next_best(
     return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
 
 
-def _split_as_proposed(asked: Asked, whole: int, yes: bool) -> None:
+def _split_as_proposed(change: Change, whole: int) -> None:
     from questream.operations import Decisions
     from questream.tools.asking import encoder_in
     from questream.tools.clusters import lineage, open_namespace
     from questream.tools.decisions import decide, known_as, preview
     from questream.tools.splitting import proposed_part
 
-    store, chosen = open_namespace(asked.settings, asked.namespace)
+    store, chosen = open_namespace(change.settings, change.namespace)
     state = lineage(store, chosen, whole)[-1]
-    encoder = encoder_in(asked.settings, store, chosen)
-    found = proposed_part(asked.settings, chosen, state, encoder)
-    found = _with_next_best(asked.settings, store, chosen, encoder, found)
-    decisions = Decisions(store, chosen, asked.by)
+    encoder = encoder_in(change.settings, store, chosen)
+    found = proposed_part(change.settings, chosen, state, encoder)
+    found = _with_next_best(change.settings, store, chosen, encoder, found)
+    decisions = Decisions(store, chosen, change.by)
     propose = decisions.split(whole, found)
-    if asked.dry_run:
-        print_proposed(store, chosen, asked, preview(decisions, chosen, propose))
+    if change.dry_run:
+        print_proposed(store, chosen, change, preview(decisions, chosen, propose))
         return
-    if not yes and known_as(store, chosen, asked.by.id) is None:
+    if not change.yes and known_as(store, chosen, change.by.id) is None:
         for one in found:
             remark(f"would be another part: {printable(one.text or one.question_id or '')}")
         if not agrees(f"Split {len(found)} questions off?"):
-            raise QuestreamError("nothing was split off", "say --yes to split without being asked, or name questions")
-    print_decided(decide(decisions, chosen, propose), asked.as_json)
+            raise QuestreamError("nothing was split off", "say --yes to split without being change, or name questions")
+    print_decided(decide(decisions, chosen, propose), change.as_json)
 
 
 def _decide(
-    asked: Asked,
+    change: Change,
     question_ids: Sequence[str],
     texts: Sequence[str],
     cluster_id: int | None,
@@ -242,17 +187,17 @@ def _decide(
 
     if not question_ids and not texts:
         raise typer.BadParameter("name questions by their ids, or give --text")
-    store, chosen = open_namespace(asked.settings, asked.namespace)
+    store, chosen = open_namespace(change.settings, change.namespace)
     if cluster_id is not None:
         lineage(store, chosen, cluster_id)
-    encoder = encoder_in(asked.settings, store, chosen)
-    found = known_questions(asked.settings, chosen, encoder, question_ids) if question_ids else []
-    found += given_questions(asked.settings, store, chosen, encoder, texts, cluster_id)
+    encoder = encoder_in(change.settings, store, chosen)
+    found = known_questions(change.settings, chosen, encoder, question_ids) if question_ids else []
+    found += given_questions(change.settings, store, chosen, encoder, texts, cluster_id)
     if look_up is not None:
-        found = look_up(asked.settings, store, chosen, encoder, found)
-    if not asked.dry_run:
-        decide_in(store, chosen, asked, lambda decisions: propose(decisions, found))
+        found = look_up(change.settings, store, chosen, encoder, found)
+    if not change.dry_run:
+        decide_in(store, chosen, change, lambda decisions: propose(decisions, found))
         return
-    decisions, rules = Decisions(store, chosen, asked.by), rules_of(asked.settings, encoder)
+    decisions, rules = Decisions(store, chosen, change.by), rules_of(change.settings, encoder)
     proposed = preview(decisions, chosen, propose(decisions, found))
-    print_proposed(store, chosen, asked, proposed, lambda: (encoder, rules))
+    print_proposed(store, chosen, change, proposed, lambda: (encoder, rules))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from questream.cli.changes import Change, change_command, with_options
 from questream.cli.clusters import AnyLevelArgument, NamespaceOption, are_levels, clusters, is_level, number_of
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
@@ -18,67 +17,26 @@ from questream.errors import QuestreamError
 if TYPE_CHECKING:
     from questream.clustering.rules import Rules
     from questream.domain import NamespaceRules, Operation, RulesChange, Ruling
-    from questream.operations import By, Decisions, KnownQuestion
+    from questream.operations import Decisions, KnownQuestion
     from questream.operations.deciding import Propose
-    from questream.settings import Settings
     from questream.store.protocol import ProposedOperation, Store
     from questream.store.redis.store import RedisStore
     from questream.tools.previewing import Effect, Scoring
     from questream.tools.questions import Encodes
 
-ActorOption = Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.")]
-IdOption = Annotated[str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
-LookedAtOption = Annotated[
-    int, typer.Option("--questions", min=0, help="With --dry-run: try it on so many of the last decisions.")
-]
-LOOKED_AT = 10_000
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What every command that decides is given; a dry run is tried on `looked_at` of the last decisions, if it is."""
-
-    settings: Settings
-    namespace: str | None
-    actor: str | None
-    reason: str
-    id: str | None
-    dry_run: bool
-    as_json: bool
-    looked_at: int | None = None
-
-    @property
-    def by(self) -> By:
-        """Who decides, by default the user of this machine."""
-        from questream.operations import By
-
-        return By(self.actor if self.actor is not None else getpass.getuser(), self.reason, self.id or "")
-
-
-@clusters.command("label")
+@change_command(clusters, "label", previews=True)
 def label(
+    change: Change,
     cluster: Annotated[
         str | None, typer.Argument(metavar="CLUSTER", help="Id of a cluster, an intent or a topic: c17, i5, t2.")
     ] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     label: Annotated[str | None, typer.Option(help="Its name; an empty one removes it.")] = None,
     route: Annotated[str | None, typer.Option(help="Where its questions go; an empty one removes it.")] = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
     from_: Annotated[
         Path | None,
         typer.Option("--from", help="Name all clusters as this file says, which `clusters export` wrote; `-`: stdin."),
     ] = None,
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    looked_at: LookedAtOption = LOOKED_AT,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Name a cluster or set its route; decisions carry both from then on.
 
@@ -90,7 +48,7 @@ def label(
     if from_ is not None:
         if (cluster, label, route) != (None, None, None):
             raise typer.BadParameter("--from stands alone: the file names clusters, labels and routes")
-        _label_from(from_, Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json), yes)
+        _label_from(from_, change)
         return
     if cluster is None:
         raise typer.BadParameter("give a cluster, or a file with --from")
@@ -99,58 +57,49 @@ def label(
 
     if label is None and route is None:
         raise typer.BadParameter("give --label, --route or both")
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     if is_level(cluster):
-        decide_as_asked(asked, lambda by: by.label_level(cluster, label, route))
+        decide_as_asked(change, lambda by: by.label_level(cluster, label, route))
         return
     number = number_of(cluster)
-    if dry_run:
-        decide_as_asked(asked, lambda by: by.label(number, label, route))
+    if change.dry_run:
+        decide_as_asked(change, lambda by: by.label(number, label, route))
         return
-    store, chosen = open_namespace(asked.settings, namespace)
-    state = name(store, chosen, number, label, route, asked.by)
+    store, chosen = open_namespace(change.settings, change.namespace)
+    state = name(store, chosen, number, label, route, change.by)
     row = as_document(state)
-    if as_json:
+    if change.as_json:
         print_json(row)
     else:
         print_line(f"{row['cluster_id']}: {_ruling(state.ruling)}")
 
 
-def _label_from(path: Path, asked: Asked, yes: bool) -> None:
+def _label_from(path: Path, change: Change) -> None:
     from questream.tools.clusters import open_namespace
     from questream.tools.decisions import decide, known_as, preview, reviewed
 
-    by = asked.by
-    store, chosen = open_namespace(asked.settings, asked.namespace)
+    by = change.by
+    store, chosen = open_namespace(change.settings, change.namespace)
     decisions, propose = reviewed(store, chosen, path, by)
     found: Operation | ProposedOperation = preview(decisions, chosen, propose)
-    if not asked.dry_run:
+    if not change.dry_run:
         known = known_as(store, chosen, by.id)
-        if known is None and found.after and not yes:
+        if known is None and found.after and not change.yes:
             for cluster_id, after in found.after.items():
                 remark(f"c{cluster_id}: {_ruling(found.before[cluster_id])} -> {_ruling(after)}")
             if not agrees(f"Change {len(found.after):,} clusters?"):
                 raise QuestreamError("nothing was changed", "say --yes to change without being asked")
         if known is not None or found.after:
             found = decide(decisions, chosen, propose)
-    print_decided(found, asked.as_json)
-    if not found.after and not asked.as_json:
+    print_decided(found, change.as_json)
+    if not found.after and not change.as_json:
         print_line("all clusters of the file are named so already")
 
 
-@clusters.command("separate")
+@change_command(clusters, "separate")
 def separate(
+    change: Change,
     cluster: AnyLevelArgument,
     other: Annotated[str, typer.Argument(metavar="OTHER", help="The one that means something else.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say that two clusters are different: they never merge, nor does what they become.
 
@@ -158,13 +107,11 @@ def separate(
 
     Example: questream clusters separate c17 c42 --reason "on and off"
     """
-    del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
     if are_levels(cluster, other):
-        decide_as_asked(asked, lambda by: by.separate_levels(cluster, other))
+        decide_as_asked(change, lambda by: by.separate_levels(cluster, other))
         return
     one, another = number_of(cluster), number_of(other)
-    decide_as_asked(asked, lambda by: by.separate(one, another))
+    decide_as_asked(change, lambda by: by.separate(one, another))
 
 
 @clusters.command("history")
@@ -209,30 +156,22 @@ def history(
     print_table(["operation", "time", "what", "clusters", "state", "actor", "reason"], rows)
 
 
-def undo(
+def take_back(
+    change: Change,
     operation: Annotated[int, typer.Argument(metavar="OPERATION", min=1, help="A number of `clusters history`.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    looked_at: LookedAtOption = LOOKED_AT,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Take back what somebody decided of clusters, where it still stands.
 
     Example: questream undo 12
     """
-    del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json, looked_at)
     decide_parting(
-        asked,
+        change,
         lambda store, chosen: _merged_away(store, chosen, operation),
         lambda by, joined: by.undo(operation, joined),
     )
+
+
+undo = with_options(take_back, previews=True)
 
 
 def _merged_away(store: Store, namespace: str, number: int) -> int | None:
@@ -242,7 +181,7 @@ def _merged_away(store: Store, namespace: str, number: int) -> int | None:
 
 
 def decide_parting(
-    asked: Asked,
+    change: Change,
     parts: Callable[[Store, str], int | None],
     propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
 ) -> None:
@@ -254,27 +193,27 @@ def decide_parting(
     from questream.tools.clusters import open_namespace
     from questream.tools.parting import joined_questions
 
-    store, chosen = open_namespace(asked.settings, asked.namespace)
+    store, chosen = open_namespace(change.settings, change.namespace)
     joined = joined_questions(
-        asked.settings, store, chosen, parts(store, chosen), lambda: encoder_in(asked.settings, store, chosen)
+        change.settings, store, chosen, parts(store, chosen), lambda: encoder_in(change.settings, store, chosen)
     )
     if joined.unknown is not None:
         remark(joined.unknown)
-    decide_in(store, chosen, asked, lambda by: propose(by, joined.questions))
+    decide_in(store, chosen, change, lambda by: propose(by, joined.questions))
 
 
-def decide_as_asked(asked: Asked, propose: Callable[[Decisions], Propose]) -> None:
+def decide_as_asked(change: Change, propose: Callable[[Decisions], Propose]) -> None:
     """Commit an operation in the namespace that was asked for, or only look at it, and print it."""
     from questream.tools.clusters import open_namespace
 
-    store, chosen = open_namespace(asked.settings, asked.namespace)
-    decide_in(store, chosen, asked, propose)
+    store, chosen = open_namespace(change.settings, change.namespace)
+    decide_in(store, chosen, change, propose)
 
 
 def decide_in(
     store: RedisStore,
     namespace: str,
-    asked: Asked,
+    change: Change,
     propose: Callable[[Decisions], Propose],
     beside: Mapping[str, Any] | None = None,
 ) -> None:
@@ -282,19 +221,19 @@ def decide_in(
     from questream.operations import Decisions
     from questream.tools.decisions import decide, preview
 
-    decisions = Decisions(store, namespace, asked.by)
-    if not asked.dry_run:
-        print_decided(decide(decisions, namespace, propose(decisions)), asked.as_json, beside)
+    decisions = Decisions(store, namespace, change.by)
+    if not change.dry_run:
+        print_decided(decide(decisions, namespace, propose(decisions)), change.as_json, beside)
         return
     found = preview(decisions, namespace, propose(decisions))
-    if asked.looked_at is None:
-        print_decided(found, asked.as_json, beside)
+    if change.looked_at is None:
+        print_decided(found, change.as_json, beside)
     else:
-        print_proposed(store, namespace, asked, found)
+        print_proposed(store, namespace, change, found)
 
 
 def print_proposed(
-    store: RedisStore, namespace: str, asked: Asked, found: ProposedOperation, scoring: Scoring | None = None
+    store: RedisStore, namespace: str, change: Change, found: ProposedOperation, scoring: Scoring | None = None
 ) -> None:
     """An operation that would be committed, and what it would do with the questions that came lately.
 
@@ -305,32 +244,32 @@ def print_proposed(
     from questream.tools.previewing import effect_of
 
     if found.rules is not None:
-        _print_effect_of_rules(store, namespace, asked, found, found.rules)
+        _print_effect_of_rules(store, namespace, change, found, found.rules)
         return
 
     def loaded() -> tuple[Encodes, Rules]:
-        encoder = encoder_in(asked.settings, store, namespace)
-        return encoder, rules_of(asked.settings, encoder)
+        encoder = encoder_in(change.settings, store, namespace)
+        return encoder, rules_of(change.settings, encoder)
 
     try:
-        effect = effect_of(asked.settings, store, namespace, found, asked.looked_at or 0, scoring or loaded)
+        effect = effect_of(change.settings, store, namespace, found, change.looked_at or 0, scoring or loaded)
     except QuestreamError as error:
         remark(f"what it would do with questions is not known: {error}")
-        print_decided(found, asked.as_json)
+        print_decided(found, change.as_json)
         return
-    print_decided(found, asked.as_json, {"effect": effect.document()})
-    if not asked.as_json:
+    print_decided(found, change.as_json, {"effect": effect.document()})
+    if not change.as_json:
         _print_effect(effect)
 
 
 def _print_effect_of_rules(
-    store: RedisStore, namespace: str, asked: Asked, found: ProposedOperation, change: RulesChange
+    store: RedisStore, namespace: str, change: Change, found: ProposedOperation, rules: RulesChange
 ) -> None:
     from questream.tools.rules import changed_by, effect_of
 
-    effect = effect_of(store, namespace, asked.settings, changed_by(change)).document()
-    print_decided(found, asked.as_json, {"effect": effect})
-    if not asked.as_json:
+    effect = effect_of(store, namespace, change.settings, changed_by(rules)).document()
+    print_decided(found, change.as_json, {"effect": effect})
+    if not change.as_json:
         print_effect_of_rules(effect)
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from questream.cli.changes import Change, change_command
 from questream.cli.clusters import ExportFormat, NamespaceOption, chosen_format
-from questream.cli.decisions import ActorOption, Asked, DryRunOption, IdOption, ReasonOption, YesOption
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, destination, print_json, print_line, print_table, printable, remark
 from questream.cli.streams import as_utf8
@@ -20,18 +20,10 @@ intents = typer.Typer(help="Look after the intents that people know and name.", 
 _MOST_OVERLAPS = 1000
 
 
-@intents.command("import")
+@change_command(intents, "import")
 def import_(
+    change: Change,
     file: Annotated[Path, typer.Argument(help="CSV or JSON Lines: name, route, threshold, examples; `-`: stdin.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Open clusters of intents that you know already, from examples of theirs, with label and route.
 
@@ -42,16 +34,17 @@ def import_(
     from questream.operations.intents import commit_import
     from questream.tools.importing import as_document, plan_of_file, preview_of_file
 
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    store, chosen, plan = (preview_of_file if dry_run else plan_of_file)(asked.settings, namespace, file)
+    store, chosen, plan = (preview_of_file if change.dry_run else plan_of_file)(change.settings, change.namespace, file)
     changed = [one for one in plan.intents if one.is_changed]
-    if not as_json:
+    if not change.as_json:
         _print_plan(as_document(plan, []))
     # A file on stdin leaves nothing to answer with.
-    if changed and not (dry_run or yes or (file != Path("-") and agrees(f"Import {len(changed):,} intents?"))):
+    if changed and not (
+        change.dry_run or change.yes or (file != Path("-") and agrees(f"Import {len(changed):,} intents?"))
+    ):
         raise QuestreamError("nothing was changed", "say --yes to import without being asked")
-    done = [] if dry_run else commit_import(store, chosen, asked.by, plan)
-    if as_json:
+    done = [] if change.dry_run else commit_import(store, chosen, change.by, plan)
+    if change.as_json:
         print_json(as_document(plan, done))
     elif done:
         print_line(f"operation {', '.join(str(one.number) for one in done)}")

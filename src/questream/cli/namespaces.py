@@ -7,17 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from questream.cli.decisions import (
-    ActorOption,
-    Asked,
-    DryRunOption,
-    IdOption,
-    ReasonOption,
-    YesOption,
-    decide_in,
-    print_decided,
-    print_effect_of_rules,
-)
+from questream.cli.changes import Change, change_command
+from questream.cli.decisions import decide_in, print_decided, print_effect_of_rules
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, print_json, print_line, print_table, printable, remark
 from questream.errors import QuestreamError
@@ -95,18 +86,11 @@ def show(
             print_line(f"{name:<17} {_shown(value)}".rstrip())
 
 
-@namespaces.command("set")
+@change_command(namespaces, "set")
 def set_rules(
+    change: Change,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
     rules: Annotated[list[str], typer.Argument(metavar="NAME=VALUE...", help="`unset`: as the settings; `off`: none.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Set rules of a namespace, which all its workers decide by from then on, without a restart.
 
@@ -115,32 +99,23 @@ def set_rules(
     from questream.tools.clusters import open_namespace
     from questream.tools.rules import effect_of, read_rules
 
-    del yes
     values = read_rules(rules)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    store, chosen = open_namespace(asked.settings, namespace)
-    effect = effect_of(store, chosen, asked.settings, values).document() if dry_run else None
-    decide_in(store, chosen, asked, lambda by: by.rules(values), {} if effect is None else {"effect": effect})
-    if effect is not None and not as_json:
+    store, chosen = open_namespace(change.settings, namespace)
+    effect = effect_of(store, chosen, change.settings, values).document() if change.dry_run else None
+    decide_in(store, chosen, change, lambda by: by.rules(values), {} if effect is None else {"effect": effect})
+    if effect is not None and not change.as_json:
         print_effect_of_rules(effect)
     if values.get("routing_precision") and not (values.get("confidence") or store.rules(chosen).confidence):
         remark(f"no confidence is fitted: without `questream namespaces calibrate {chosen}` no question is routed")
 
 
-@namespaces.command("calibrate")
+@change_command(namespaces, "calibrate")
 def calibrate(
+    change: Change,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
     answers: Annotated[
         Path | None, typer.Option(help="File of answers: text_a, text_b, label, as `questream calibrate` writes it.")
     ] = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Fit the confidence of decisions to people's answers, and to what operators moved and turned away.
 
@@ -151,13 +126,11 @@ def calibrate(
     from questream.tools.clusters import open_namespace
     from questream.tools.confidence import fit_confidence
 
-    del yes
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    store, chosen = open_namespace(asked.settings, namespace)
-    fitted = fit_confidence(store, chosen, asked.settings, answers)
+    store, chosen = open_namespace(change.settings, namespace)
+    fitted = fit_confidence(store, chosen, change.settings, answers)
     document = fitted.document()
-    decide_in(store, chosen, asked, lambda by: by.rules({"confidence": str(fitted.confidence)}), {"fitted": document})
-    if not as_json:
+    decide_in(store, chosen, change, lambda by: by.rules({"confidence": str(fitted.confidence)}), {"fitted": document})
+    if not change.as_json:
         told = f"{fitted.answers:,} answers, {fitted.belonging:,} of them yes; {fitted.of_operators:,} of operators"
         print_line(f"{told}; at the threshold the confidence is {document['at_threshold']:.2f}")
         print_table(
@@ -170,17 +143,10 @@ def calibrate(
         print_line(f"calibration error {fitted.reliability.calibration_error:.3f}, by answers left out of the fit")
 
 
-@namespaces.command("delete")
+@change_command(namespaces, "delete")
 def delete(
+    change: Change,
     namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="Its name.")],
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Delete a namespace from Redis and the cluster topic, for good, while workers run or not.
 
@@ -191,31 +157,29 @@ def delete(
     from questream.tools.decisions import as_document
     from questream.tools.namespaces import describe
 
-    settings = load(config, set_)
-    asked = Asked(settings, namespace, actor, reason, id_, dry_run, as_json)
-    known = deletion_known_as(settings, namespace, asked.by.id)
+    known = deletion_known_as(change.settings, namespace, change.by.id)
     if known is not None:
         # Said again: it answers what it did.
-        print_decided(known, as_json, {"namespace": namespace, "deleted": True})
+        print_decided(known, change.as_json, {"namespace": namespace, "deleted": True})
         return
-    store, chosen = open_namespace(settings, namespace)
+    store, chosen = open_namespace(change.settings, namespace)
     found = describe(store, chosen)
     told = {"namespace": chosen, "clusters": found.sizes.clusters, "aliases": found.sizes.aliases}
-    if not as_json:
+    if not change.as_json:
         print_line(f"{printable(chosen)}: {found.sizes.clusters:,} clusters, {found.sizes.aliases:,} aliases")
-    if not (dry_run or yes or agrees("Delete it for good?")):
+    if not (change.dry_run or change.yes or agrees("Delete it for good?")):
         raise QuestreamError("nothing was deleted", "say --yes to delete without being asked")
-    if dry_run and as_json:
+    if change.dry_run and change.as_json:
         print_json(told | {"deleted": False, "tombstones": None})
-    if dry_run:
+    if change.dry_run:
         return
-    done = delete_namespace(settings, store, chosen, asked.by)
+    done = delete_namespace(change.settings, store, chosen, change.by)
     told |= {"deleted": True, "tombstones": done.tombstones}
-    if as_json:
+    if change.as_json:
         print_json(told if done.operation is None else as_document(done.operation) | told)
         return
     number = "" if done.operation is None else f"operation {done.operation.number}: "
-    print_line(f"{number}deleted, with {done.tombstones:,} tombstones in {settings.kafka.cluster_topic}")
+    print_line(f"{number}deleted, with {done.tombstones:,} tombstones in {change.settings.kafka.cluster_topic}")
 
 
 def _shown(value: Any) -> str:

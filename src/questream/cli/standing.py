@@ -6,18 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from questream.cli.binding import clusters
-from questream.cli.clusters import AnyLevelArgument, ClusterArgument, NamespaceOption, is_level, number_of
-from questream.cli.decisions import (
-    ActorOption,
-    Asked,
-    DryRunOption,
-    IdOption,
-    ReasonOption,
-    YesOption,
-    decide_as_asked,
-    decide_in,
-)
-from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.cli.changes import Change, change_command
+from questream.cli.clusters import AnyLevelArgument, ClusterArgument, is_level, number_of
+from questream.cli.decisions import decide_as_asked, decide_in
 from questream.cli.output import agrees, remark
 from questream.errors import QuestreamError
 
@@ -33,26 +24,13 @@ def _add(
 ) -> None:
     """Add a command of this name that proposes something of one cluster, or of what else the `argument` takes."""
 
-    def decide(
-        cluster: str,
-        config: ConfigOption = None,
-        set_: SetOption = None,
-        namespace: NamespaceOption = None,
-        actor: ActorOption = None,
-        reason: ReasonOption = "",
-        id_: IdOption = None,
-        dry_run: DryRunOption = False,
-        yes: YesOption = False,
-        as_json: JsonOption = False,
-    ) -> None:
-        del yes
+    def decide(change: Change, cluster: str) -> None:
         if argument is ClusterArgument or not is_level(cluster):
             number_of(cluster)
-        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-        decide_as_asked(asked, lambda by: propose(by, cluster))
+        decide_as_asked(change, lambda by: propose(by, cluster))
 
     decide.__annotations__["cluster"] = argument
-    clusters.command(name, help=help_)(decide)
+    change_command(clusters, name, help=help_)(decide)
 
 
 _add(
@@ -92,18 +70,10 @@ _add(
 )
 
 
-@clusters.command("forget")
+@change_command(clusters, "forget")
 def forget(
+    change: Change,
     cluster: ClusterArgument,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Erase the texts of a cluster and of what it absorbed, for ever; its id stays, and decides on as before.
 
@@ -114,14 +84,13 @@ def forget(
     from questream.tools.decisions import known_as, preview
 
     number = number_of(cluster)
-    asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-    store, chosen = open_namespace(asked.settings, namespace)
-    decisions = Decisions(store, chosen, asked.by)
+    store, chosen = open_namespace(change.settings, change.namespace)
+    decisions = Decisions(store, chosen, change.by)
     forgets = preview(decisions, chosen, decisions.forget(number)).forgets
-    known = known_as(store, chosen, asked.by.id)
-    if forgets is not None and not dry_run and known is None and not yes:
+    known = known_as(store, chosen, change.by.id)
+    if forgets is not None and not change.dry_run and known is None and not change.yes:
         remark(f"c{forgets.cluster_id} and {len(forgets.aliases):,} that it absorbed lose their texts, for ever")
         if not agrees("Erase them?"):
             raise QuestreamError("nothing was erased", "say --yes to erase without being asked")
     aliases = [f"c{alias}" for alias in forgets.aliases] if forgets is not None else []
-    decide_in(store, chosen, asked, lambda by: by.forget(number), {"absorbed": aliases})
+    decide_in(store, chosen, change, lambda by: by.forget(number), {"absorbed": aliases})

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
-from questream.cli.binding import split as split_command
+from questream.cli.binding import split
+from questream.cli.changes import Change, change_command
 from questream.cli.clusters import ClusterArgument, NamespaceOption, number_of
-from questream.cli.decisions import (
-    ActorOption,
-    Asked,
-    DryRunOption,
-    IdOption,
-    ReasonOption,
-    YesOption,
-    decide_as_asked,
-)
-from questream.cli.decisions import label as label_command
-from questream.cli.decisions import separate as separate_command
-from questream.cli.merging import KeepOption
-from questream.cli.merging import YesOption as DropOption
-from questream.cli.merging import merge as merge_command
+from questream.cli.decisions import decide_as_asked, separate
+from questream.cli.decisions import label as name
+from questream.cli.merging import KeepOption, merge
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import print_json, print_table, printable
 
@@ -49,20 +38,6 @@ class OfOne(StrEnum):
 
     NAME = "name"
     SPLIT = "split"
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What every command that decides something is given."""
-
-    config: Any
-    set_: Any
-    namespace: str | None
-    actor: str | None
-    reason: str
-    id_: str | None
-    dry_run: bool
-    as_json: bool
 
 
 @suggestions.command("list")
@@ -131,49 +106,32 @@ def _single(kind: Kind, row: dict[str, Any]) -> list[str]:
     return [one["cluster_id"], f"{row['size']:,}", printable(one["label"] or "-"), *texts]
 
 
-@suggestions.command("accept")
+@change_command(suggestions, "accept", previews=True)
 def accept(
+    change: Change,
     cluster: ClusterArgument,
     other: OtherArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     keep: KeepOption = None,
     label: Annotated[str | None, typer.Option(help="The label of a large cluster that has none.")] = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: DropOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Merge the two clusters of a suggestion, name the one with `--label`, else split it, as `clusters` does.
 
     Example: questream suggestions accept c17 c42 --reason "the same question"
     """
-    decided = Decided(config, set_, namespace, actor, reason, id_, dry_run, as_json)
     if other is not None:
-        merge_command(cluster, other, keep=keep, yes=yes, **vars(decided))
+        merge(change, cluster, other, keep=keep)
     elif label is not None:
-        label_command(cluster, label=label, **vars(decided))
+        name(change, cluster, label=label)
     else:
-        split_command(cluster, yes=yes, **vars(decided))
+        split(change, cluster)
 
 
-@suggestions.command("dismiss")
+@change_command(suggestions, "dismiss")
 def dismiss(
+    change: Change,
     cluster: ClusterArgument,
     other: OtherArgument = None,
-    config: ConfigOption = None,
-    set_: SetOption = None,
-    namespace: NamespaceOption = None,
     kind: Annotated[OfOne | None, typer.Option(help="What is suggested of the one cluster.")] = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    id_: IdOption = None,
-    dry_run: DryRunOption = False,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Say that two clusters are different, that one needs no name or is one: it is never suggested again.
 
@@ -184,12 +142,10 @@ def dismiss(
     if (other is None) == (kind is None):
         raise typer.BadParameter("give the other cluster of a merge, or --kind for what is suggested of one")
     if other is not None:
-        decided = Decided(config, set_, namespace, actor, reason, id_, dry_run, as_json)
-        separate_command(cluster, other, yes=yes, **vars(decided))
+        separate(change, cluster, other)
     elif kind is not None:
         number = number_of(cluster)
-        asked = Asked(load(config, set_), namespace, actor, reason, id_, dry_run, as_json)
-        decide_as_asked(asked, lambda by: by.dismiss(number, "name" if kind is OfOne.NAME else "split"))
+        decide_as_asked(change, lambda by: by.dismiss(number, "name" if kind is OfOne.NAME else "split"))
 
 
 def _question(cluster: dict[str, Any]) -> str:

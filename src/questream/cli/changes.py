@@ -1,0 +1,114 @@
+"""The options that every command takes which changes what people decided, and what they ask for."""
+
+from __future__ import annotations
+
+import getpass
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from questream.cli.clusters import NamespaceOption
+from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+
+if TYPE_CHECKING:
+    from questream.operations import By
+    from questream.settings import Settings
+
+Own = ParamSpec("Own")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a change is asked for, whichever it is.
+
+    A dry run is tried on `looked_at` of the last decisions, where the command tells that; `yes`: ask nothing.
+    """
+
+    settings: Settings
+    namespace: str | None
+    actor: str | None
+    reason: str
+    id: str | None
+    dry_run: bool
+    yes: bool
+    as_json: bool
+    looked_at: int | None = None
+
+    @property
+    def by(self) -> By:
+        """Who decides, by default the user of this machine."""
+        from questream.operations import By
+
+        return By(self.actor if self.actor is not None else getpass.getuser(), self.reason, self.id or "")
+
+
+def _options(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    namespace: NamespaceOption = None,
+    actor: Annotated[str | None, typer.Option(help="Who decides; default: the user of this machine.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; the history keeps it.")] = "",
+    id_: Annotated[
+        str | None, typer.Option("--id", help="An id of your own: said again, it does nothing twice.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    looked_at: Annotated[
+        int, typer.Option("--questions", min=0, help="With --dry-run: try it on so many of the last decisions.")
+    ] = 10_000,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Only its parameters are used: they are the options of every change."""
+
+
+_OPTIONS = inspect.signature(_options, eval_str=True).parameters
+
+
+def change_command(
+    app: typer.Typer, name: str, *, previews: bool = False, **texts: Any
+) -> Callable[[Callable[Concatenate[Change, Own], None]], Callable[Concatenate[Change, Own], None]]:
+    """Add a function as a command, as `with_options` makes one of it; returns the function as it is."""
+
+    def add(decide: Callable[Concatenate[Change, Own], None]) -> Callable[Concatenate[Change, Own], None]:
+        app.command(name, **texts)(with_options(decide, previews=previews))
+        return decide
+
+    return add
+
+
+def with_options(decide: Callable[Concatenate[Change, ...], None], *, previews: bool = False) -> Callable[..., None]:
+    """A command with the parameters of `decide`, after its `Change`, and the options that make one.
+
+    A parameter of the function's own takes the place of the option of its name. `previews`: a dry run is tried on the
+    last decisions.
+    """
+    _, *own = inspect.signature(decide, eval_str=True).parameters.values()
+    names = {parameter.name for parameter in own}
+    shared = [option for option in _OPTIONS.values() if option.name not in names]
+    if not previews:
+        shared = [option for option in shared if option.name != "looked_at"]
+
+    def command(config: Path | None, set_: list[str] | None, **given: Any) -> None:
+        change = Change(
+            settings=load(config, set_),
+            namespace=given["namespace"],
+            actor=given["actor"],
+            reason=given["reason"],
+            id=given["id_"],
+            dry_run=given["dry_run"],
+            yes=given["yes"],
+            as_json=given["as_json"],
+            looked_at=given["looked_at"] if previews else None,
+        )
+        decide(change, **{name: given[name] for name in names})
+
+    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+    # What typer reads a command's parameters from.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__, command.__name__ = decide.__doc__, decide.__name__
+    return command
