@@ -130,6 +130,26 @@ def test_a_cluster_that_a_log_begun_anew_first_tells_of_after_the_opening_is_not
     assert not twins(evidence(ASKED, Stored(log=log)))
 
 
+def test_a_merge_that_is_taken_back_is_no_opening() -> None:
+    """c2 was opened beside c1, which came to stand near it, took it in and gave it back."""
+    came_near = Moved(6, 1, 2, total(vectors("a b c", "a b d")))
+    stored = Stored(log=[came_near, Moved(7, 2, 1, *vectors("a b d"))])
+    found = evidence([("x y z", 1, 0), ("a b d", 2, 9)], stored)
+    assert twins(found) == ["NO_TWINS: default/c2: was opened within the threshold of c1"]
+    ruled: dict[str, object] = {
+        "label": None,
+        "route": None,
+        "pinned": False,
+        "separations": [],
+        "exemplars": [],
+        "muted": False,
+    }
+    both = {"c1": ruled, "c2": ruled}
+    told = {"operation": 1, "id": "1", "kind": "unmerge", "undoes": None, "survivor": None, "parted": "c2"}
+    parted = json.dumps({**told, "before": both, "after": both, "rules": None}).encode()
+    assert not twins(replace(found, operations=[Entry(0, 0, 0, b"default", parted)]))
+
+
 def test_the_mean_before_a_log_begun_anew_is_that_after_its_first_batch_without_the_batch() -> None:
     """c2 is near c1 under the mean after the batch, and was not under the mean that it was scored at."""
     asked = [("a b c", 1, 0), ("a b d", 2, 9), *((f"x{i} y{i}", 3 + i, 9) for i in range(40))]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tests.kit.checker.openings import Openings
+from tests.kit.checker.operations import parted_by_people, published_operations
 from tests.kit.checker.published import Decision, Run, State, Told, milliseconds
 from tests.kit.checker.rules import Floats, Rules
 from tests.kit.checker.scores import Centroid, score
@@ -44,6 +45,7 @@ class Standing:
 
 def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
     """Every founder stood below the threshold of every older cluster, and every other question at or above it."""
+    published = published_operations(run.evidence)
     for namespace in run.namespaces:
         decisions = run.decided_in(namespace)
         own = Thresholds(run, namespace)
@@ -53,7 +55,10 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         created = {d.number: d for d in decisions if d.outcome == "created" and d.number and d.place in run.asked}
         openings = Openings(run, namespace, decisions, rules)
         stored = run.evidence.stored.get(namespace) or Stored()
-        opened = _opened_in_log(stored, created, openings, rules)
+        # One that a merge was taken back of stands in the log a second time as it was opened.
+        parted = parted_by_people(published.get(namespace, ()))
+        once = {number: founder for number, founder in created.items() if number not in parted}
+        opened = _opened_in_log(stored, once, openings, rules)
         twins = dict(_twins_by_log(stored, created, opened, openings, own, rules))
         told = run.told.get(namespace) or Told()
         for number in created.keys() - opened.keys():
