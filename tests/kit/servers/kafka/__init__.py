@@ -174,5 +174,7 @@ class KafkaServer(Server):
             "broker.heartbeat.interval.ms": "500",
             "num.network.threads": "2",
             "num.io.threads": "2",
+            # Half a minute after its start a broker drops what is too old, and questions of tests may be of any time.
+            "log.retention.ms": "-1",
             "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         }
