@@ -146,7 +146,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "src/questream/recovery/verifying": ("tests/unit/test_verifying.py", "tests/integration/test_cli_recovery.py"),
     "src/questream/recovery": _RECOVERY,
     "src/questream/watch": (
-        "tests/unit/test_telling.py",
+        "tests/unit/test_telling.py tests/unit/test_watcher.py",
         "tests/integration/test_events_run.py",
         "tests/integration/test_cli_events.py",
         "tests/integration/test_suggested_events.py",
