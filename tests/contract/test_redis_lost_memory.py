@@ -9,7 +9,7 @@ import pytest
 
 from questream.clustering.merging import Merge
 from questream.errors import RecoveryNeeded
-from questream.store.protocol import Committed, MeanUpdate
+from questream.store.protocol import AskedTurn, Committed, MeanUpdate
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, Damage, client, namespace, store
@@ -79,7 +79,7 @@ def test_nothing_is_decided_in_a_namespace_that_has_lost_a_part(
 @pytest.mark.parametrize(
     "damage", ["the log is ahead of its number", "its numbers are missing", "the log has fewer changes"]
 )
-def test_nobody_follows_or_merges_in_a_namespace_whose_log_has_lost_a_part(
+def test_nobody_follows_merges_or_waits_in_a_namespace_whose_log_has_lost_a_part(
     store: RedisStore, client: Any, namespace: str, damage: str
 ) -> None:
     seq = create_two(store, namespace).seq
@@ -91,6 +91,22 @@ def test_nobody_follows_or_merges_in_a_namespace_whose_log_has_lost_a_part(
     DAMAGES[damage][0](client, namespace)
     with pytest.raises(RecoveryNeeded, match="lost"):
         tail(store, namespace, seq)
+    recover(store, namespace)
+    seq = store.load(namespace).seq
+    DAMAGES[damage][0](client, namespace)
+    asked = AskedTurn(store.store_epoch(namespace) or "", seq, "far")
+    refused = store.ask_turns({namespace: asked})[namespace]
+    assert isinstance(refused, RecoveryNeeded)
+    assert "lost" in str(refused)
+
+
+def test_a_ledger_that_is_gone_is_not_read_as_one_in_which_nothing_was_decided(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    client.delete(KEYS.ledger(namespace, "questions", 0))
+    with pytest.raises(RecoveryNeeded, match="lost"):
+        store.ledger(namespace, "questions", 0)
 
 
 def test_a_cluster_that_is_cut_short_is_neither_merged_nor_named(
