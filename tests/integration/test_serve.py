@@ -319,7 +319,7 @@ def test_an_event_is_shown_and_leads_to_its_cluster(site: Site, browser: Browser
 
 def open_topic(page: Page) -> None:
     """Open the first topic that has an intent."""
-    topic = page.locator(".tree > details:has(> details > .hint > a)").first
+    topic = page.locator(".tree > .branch > details:has(> .branch > details > .hint > a)").first
     if topic.get_attribute("open") is None:
         topic.locator("> summary").click()
 
@@ -331,7 +331,7 @@ def test_a_cluster_is_reached_by_its_topic_and_intent(site: Site, browser: Brows
         page.get_by_role("link", name="Intents and topics").click()
         expect(page.get_by_role("heading", name="Intents and topics")).to_be_visible()
         # A cluster that stands alone is no intent to name.
-        intent = page.locator(".tree > details > details:has(> .hint > a)").first
+        intent = page.locator(".tree > .branch > details > .branch > details:has(> .hint > a)").first
         cluster = intent.locator(".leaf a").first
         expect(cluster).to_be_hidden()
         open_topic(page)
@@ -391,6 +391,39 @@ def test_clusters_are_filtered_and_selected_in_the_tree(site: Site, browser: Bro
         expect(page.get_by_role("status")).to_contain_text("2 clusters routed.")
     states = site.stream.store().states("default", [int(one[1:]) for one in chosen])
     assert [state.route for state in states] == ["tree-team", "tree-team"]
+
+
+def test_several_intents_are_routed_by_keyboard_and_merged_with_the_mouse(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    wait_until(lambda: store.levels("default").version > 0, "a worker has found intents")
+    with logged_in(site, browser, "anna") as page:
+        page.goto("/n/default/levels?level=intent")
+        boxes = page.get_by_role("checkbox", name=re.compile("Select i"))
+        chosen = [str(boxes.nth(at).get_attribute("value")) for at in (0, 1)]
+        for at in (0, 1):
+            boxes.nth(at).focus()
+            page.keyboard.press("Space")
+        page.keyboard.press("r")
+        expect(page.get_by_role("heading", name="Route 2 intents")).to_be_visible()
+        page.keyboard.type("intent-team")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("2 intents routed. These are operations")
+        # The tree has the same intents, once their topics are open.
+        page.goto("/n/default/levels")
+        for name in chosen:
+            box = page.get_by_role("checkbox", name=f"Select {name}", exact=True)
+            topic = page.locator(".tree > .branch", has=page.locator(f"input[value={name}]"))
+            if not box.is_visible():
+                topic.locator("> details > summary").click()
+            box.check()
+        expect(page.get_by_text("2 selected")).to_be_visible()
+        page.get_by_role("button", name="Merge").click()
+        expect(page.get_by_role("heading", name="Merge 2 intents into one")).to_be_visible()
+        page.get_by_role("button", name="Merge").click()
+        expect(page.get_by_role("status")).to_contain_text("2 intents merged into one.")
+        expect(page.get_by_role("link", name="Undo")).to_be_visible()
+    (newest,) = store.operations("default", 1)
+    assert (newest.kind, newest.actor, newest.levels is not None) == ("merge", "anna", True)
 
 
 def test_a_threshold_is_previewed_by_a_viewer_and_set_by_an_operator(site: Site, browser: Browser) -> None:
@@ -722,6 +755,7 @@ def test_no_page_has_a_serious_fault_of_accessibility_or_is_wider_than_its_scree
     paths += [
         "/n/default/levels",
         f"/n/default/levels/{intent}",
+        f"/n/default/change?op=label&c={intent}",
         "/n/default/levels?level=topic",
         "/n/default/levels?level=intent",
         "/n/default/clusters?sort=meaning&q=card",

@@ -212,7 +212,7 @@ def test_an_operator_names_an_intent_by_the_form_of_the_page(shop: MemoryStore) 
         saved = client.post("/n/shop/levels/i1", data=fields | names)
         if saved.status_code != 303:
             break
-        assert "i1 was named. This is operation 1." in client.get(saved.headers["location"]).text
+        assert "It was named. This is operation 1." in client.get(saved.headers["location"]).text
     assert shop.levels("shop").named == {DELIVERY: ("Delivery", "parcels")}
     assert len(shop.operations("shop", 9)) == 1
     # Somebody else's name is shown before it is overwritten.
@@ -285,6 +285,68 @@ def test_the_tree_is_searched_filtered_and_selected_from_as_the_list_is(shop: Me
     settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
     viewer = client_of(shop, settings).get("/n/shop/levels", headers=bearer(tokens["vera"])).text
     assert 'type="checkbox"' not in viewer
+
+
+def test_several_intents_or_topics_are_labelled_and_routed_at_once(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    for page, ids in (("", ["t1", "i1", "i2"]), ("?level=intent", ["i1", "i2"]), ("?level=topic", ["t1"])):
+        shown = client.get(f"/n/shop/levels{page}").text
+        assert re.findall(r'name="c" value="([it]\d+)"', shown) == ids, page
+    assert 'name="c" value="c5"' in client.get("/n/shop/levels?level=intent").text
+    for op, name in (("label", "Orders"), ("route", "team")):
+        form = client.get(f"/n/shop/change?op={op}&c=i1&c=i2&c=i7")
+        assert f"{op.capitalize()} 2 intents" in form.text
+        fields = fields_of(form.text)
+        done = client.post("/n/shop/change", data={**fields, "name": name})
+        assert done.headers["location"].startswith("/n/shop/levels?level=intent&done=")
+        assert f"2 intents {op}" in client.get(done.headers["location"]).text
+        # A browser that sends it again is told how it stands by now.
+        assert client.post("/n/shop/change", data={**fields, "name": name}).status_code == 409
+    assert shop.levels("shop").named == {DELIVERY: ("Orders", "team"), PAYMENT: ("Orders", "team")}
+    assert [one.kind for one in shop.operations("shop", 9)] == ["label"] * 4
+    one = client.post(
+        "/n/shop/change", data={**fields_of(client.get("/n/shop/change?op=label&c=t1").text), "name": "T"}
+    )
+    assert one.headers["location"] == "/n/shop/levels/t1?done=label&count=1&of=topic&operation=5"
+    assert 'href="/n/shop/undo/5"' in client.get(one.headers["location"]).text
+
+
+def test_several_intents_are_merged_once_what_names_they_lose_is_agreed(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    decisions = Decisions(shop, "shop", By("ann"))
+    decisions.commit(decisions.label_level("i2", "Payment", None))
+    decisions.commit(decisions.label_level("i1", "Delivery", None))
+    page = client.get("/n/shop/change?op=merge&c=i1&c=i2").text
+    assert "Drop the labels and routes that differ from those of i1" in page
+    assert client.post("/n/shop/change", data=fields_of(page)).status_code == 409
+    done = client.post("/n/shop/change", data={**fields_of(page), "drop_names": "yes"})
+    assert done.headers["location"] == "/n/shop/levels/i1?done=merge&count=2&of=intent&operation=3"
+    assert client.get(f"{LEVELS}/i2").json()["clusters"] == ["c1", "c2", "c3", "c4"]
+    page = client.get(done.headers["location"]).text
+    assert "2 intents merged into one. This is operation 3." in page
+    assert 'href="/n/shop/undo/3"' in page
+    client.post("/n/shop/undo/3", data=fields_of(client.get("/n/shop/undo/3").text))
+    assert client.get(f"{LEVELS}/i2").json()["clusters"] == ["c3", "c4"]
+
+
+def test_a_merge_of_intents_that_one_of_them_forbids_is_refused_before_any_is_merged(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    decisions = Decisions(shop, "shop", By("ann"))
+    decisions.commit(decisions.separate_levels("i1", "i2"))
+    refused = client.get("/n/shop/change?op=merge&c=i1&c=i2")
+    assert (refused.status_code, "were separated" in refused.text) == (409, True)
+    for wrong in ("c=i1&c=c3", "c=i1&c=t1", "c=x1", "c=i", "c="):
+        assert client.get(f"/n/shop/change?op=label&{wrong}").status_code == 422, wrong
+    assert client.get("/n/shop/change?op=label&c=i8").status_code == 404
+
+
+def fields_of(page: str) -> dict[str, list[str]]:
+    """The hidden fields of the form of a page, as a browser would send them."""
+    form = page[page.index('<form method="post" action="/n/') :]
+    fields: dict[str, list[str]] = {}
+    for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form):
+        fields.setdefault(name, []).append(html.unescape(value))
+    return fields
 
 
 def hidden(page: str, name: str) -> str:

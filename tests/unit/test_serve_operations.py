@@ -287,7 +287,7 @@ def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
     fields = fields_of(page)
     assert client.post("/n/shop/change", data=fields).status_code == 409
     done = client.post("/n/shop/change", data={**fields, "drop_names": "yes"})
-    assert done.headers["location"] == "/n/shop/clusters/c2?done=merge&count=3&operation=2"
+    assert done.headers["location"] == "/n/shop/clusters/c2?done=merge&count=3&operation=1.2"
     assert [(state.cluster_id, state.size) for state in store.summaries("shop")] == [(2, 9), (4, 1)]
 
 

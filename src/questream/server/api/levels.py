@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from questream.clustering.levels import parse_node
+from questream.clustering.levels import Node, parse_node
 from questream.domain import format_cluster_id
 from questream.server.access import Role
 from questream.server.activity import Activity
@@ -76,6 +76,14 @@ def communities_of(scope: Scope) -> Communities | None:
     """The intents and topics as they were found last, with clusters that are new since; None before that."""
     states = scope.services.catalogues.get(scope.namespace).states()
     return scope.services.levels.of(scope.namespace, states)
+
+
+def find_community(scope: Scope, node: Node) -> Found:
+    """An intent or topic, or where most questions of one are that is no more. Raises NoSuchCommunity, Refused."""
+    communities = communities_of(scope)
+    if communities is None or not node.level:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
+    return communities.get(node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +154,7 @@ def show_community(scope: InNamespace, community_id: str) -> Community:
         node = parse_node(community_id)
     except ValueError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    communities = communities_of(scope)
-    if node.level == 0 or communities is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
-    return _as_model(communities.get(node), scope)
+    return _as_model(find_community(scope, node), scope)
 
 
 @router.post("/namespaces/{namespace}/levels/{community_id}/label", responses={409: {}})

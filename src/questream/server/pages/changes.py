@@ -1,30 +1,36 @@
-"""Label, route and merge: what is chosen is shown with what will become of it, then done, once."""
+"""Label, route and merge clusters, intents or topics: what would become of them is shown first, then done, once."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from questream.domain import ClusterState, format_cluster_id
-from questream.operations.merging import precedence_of
+from questream.clustering.levels import LEVEL_NAMES, Node, leaf, parse_node
+from questream.clustering.merging import UNNAMED, precedence
+from questream.domain import LEVEL_LETTERS, ClusterState, Naming
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
+from questream.server.api.communities import MergeRequest, decide_on_levels
 from questream.server.api.history import Ruling, rule
+from questream.server.api.levels import NamingRequest, find_community, label_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
-from questream.server.operating import Merging, Outcome
+from questream.server.operating import Merging
 from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.levels import Community
 
 _MOST_CHOSEN = 50
 
 Op = Literal["label", "route", "merge"]
+_KINDS = ("cluster", *LEVEL_NAMES)
 _SAID: dict[str, str] = {
     "label": "{count} labelled.",
     "route": "{count} routed.",
@@ -43,15 +49,42 @@ _SAID: dict[str, str] = {
     "resolve": "It is dealt with, and returns with the next question.",
     "reopen": "It is open again.",
     "forget": "Its texts are erased.",
+    "name": "It was named.",
+    "levels": "It is decided.",
 }
 _FOR_EVER = ("forget", "undo")
 
 
 class Told(NamedTuple):
-    """What was done, in words, and the operation that is taken back by its number."""
+    """What was done, in words, and the operation that is taken back by its number, if one did it all."""
 
     words: str
     operation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A cluster, an intent or a topic as it stands; `largest` is its largest cluster, or the cluster itself.
+
+    `title` is what people call it, None where it is shown by the largest.
+    """
+
+    node: Node
+    largest: ClusterState
+    naming: Naming
+    size: int
+    title: str | None = None
+
+    @property
+    def seen(self) -> str:
+        """What people have said of it, to find out whether they say something else by now."""
+        return "\x1f".join((str(self.node), *(name or "" for name in self.naming)))
+
+    @property
+    def rank(self) -> tuple[bool, bool, int, int]:
+        """The least survives a merge."""
+        kept_in = () if self.node.level else self.largest.ruling.kept_in
+        return precedence(self.naming, self.size, self.node.number, kept_in)
 
 
 router = APIRouter()
@@ -66,7 +99,10 @@ def show_change(
 ) -> Response:
     """What is chosen, and what would become of it."""
     scope.require(Role.OPERATOR)
-    return _show(request, scope, op, _chosen(scope, c), secrets.token_urlsafe(16))
+    chosen = _chosen(scope, c)
+    if op == "merge":
+        _require_mergeable(scope, chosen)
+    return _show(request, scope, op, chosen, secrets.token_urlsafe(16))
 
 
 @router.post("/n/{namespace}/change")
@@ -74,54 +110,56 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     """Do it, and go back to where it shows. What somebody else has changed meanwhile is shown first."""
     scope.require(Role.OPERATOR)
     op: Op = _op_of(first(fields, "op"))
-    states, id = _chosen(scope, fields.get("c", [])), first(fields, "id")[:64]
-    if fields.get("seen", []) != [_seen(state) for state in states]:
-        return _show(request, scope, op, states, id, HTTPStatus.CONFLICT, changed=True)
+    chosen, id = _chosen(scope, fields.get("c", [])), first(fields, "id")[:64]
+    if fields.get("seen", []) != [one.seen for one in chosen]:
+        return _show(request, scope, op, chosen, id, HTTPStatus.CONFLICT, changed=True)
+    if op == "merge" and _loses_names(chosen) and first(fields, "drop_names") != "yes":
+        return _show(request, scope, op, chosen, id, HTTPStatus.CONFLICT)
     if op == "merge":
-        if _loses_names(states) and first(fields, "drop_names") != "yes":
-            return _show(request, scope, op, states, id, HTTPStatus.CONFLICT)
-        done = _merge(scope, states, id)
-        return RedirectResponse(
-            _cluster(scope, done.after.cluster_id, **done_link("merge", done.number, len(states))), HTTPStatus.SEE_OTHER
-        )
-    name = read_name(fields, "name")
-    names = (name, None) if op == "label" else (None, name)
-    namings = {state.cluster_id: names for state in states}
-    named = rule(scope, Ruling(id=id), lambda made: made.label_all(namings))
-    done_so = done_link(op, named.operation, len(states))
-    if len(states) == 1:
-        return RedirectResponse(_cluster(scope, states[0].cluster_id, **done_so), HTTPStatus.SEE_OTHER)
-    return RedirectResponse(link(f"/n/{scope.namespace}/clusters", **done_so), HTTPStatus.SEE_OTHER)
+        shown = sorted(chosen, key=_rank)[:1]
+        operations = _merge(scope, chosen, id)
+    else:
+        shown = chosen
+        name = read_name(fields, "name")
+        operations = _name(scope, chosen, (name, None) if op == "label" else (None, name), id)
+    done = done_link(op, operations, len(chosen), _KINDS[chosen[0].node.level])
+    return RedirectResponse(_place(scope, shown, **done), HTTPStatus.SEE_OTHER)
 
 
-def done_link(op: str, operation: int | None, count: int | None = None) -> dict[str, str | int | None]:
-    """What `told` reads in the query of the page that follows."""
-    return {"done": op, "count": count, "operation": operation}
+def done_link(
+    op: str, operations: Sequence[int | None], count: int | None = None, of: str | None = None
+) -> dict[str, str | int | None]:
+    """What `told` reads in the query of the page that follows; `of` is the kind of what was changed."""
+    numbers = ".".join(str(number) for number in operations if number is not None)
+    return {"done": op, "count": count, "of": of if of != "cluster" else None, "operation": numbers}
 
 
 def told(request: Request) -> Told | None:
     """What the change that led to this page did."""
     op, count, operation = (request.query_params.get(name, "") for name in ("done", "count", "operation"))
-    if op not in _SAID or not (count or "1").isdigit() or len(count) > 3:
+    of = request.query_params.get("of", "cluster")
+    if op not in _SAID or not (count or "1").isdigit() or len(count) > 3 or of not in _KINDS:
         return None
-    number = int(operation) if operation.isascii() and operation.isdigit() and len(operation) < 16 else None
-    words = _SAID[op].format(count=f"{count} cluster{'s' * (count != '1')}")
-    return Told(
-        words if number is None else f"{words} This is operation {number}.", number if op not in _FOR_EVER else None
-    )
+    words = _SAID[op].format(count=f"{count} {of}{'s' * (count != '1')}")
+    numbers = operation.split(".")
+    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in numbers) or len(numbers) > _MOST_CHOSEN:
+        return Told(words, None)
+    if len(numbers) > 1:
+        return Told(f"{words} These are operations {', '.join(numbers)}.", None)
+    return Told(f"{words} This is operation {operation}.", int(operation) if op not in _FOR_EVER else None)
 
 
 def _show(
     request: Request,
     scope: Scope,
     op: Op,
-    states: Sequence[ClusterState],
+    chosen: Sequence[Chosen],
     id: str,
     status: int = HTTPStatus.OK,
     *,
     changed: bool = False,
 ) -> Response:
-    kept, *lost = states if op != "merge" else _by_precedence(states)
+    kept, *lost = chosen if op != "merge" else sorted(chosen, key=_rank)
     return render(
         request,
         "change.html",
@@ -129,28 +167,52 @@ def _show(
         scope,
         status,
         op=op,
-        states=states,
-        seen=[_seen(state) for state in states],
+        chosen=chosen,
+        kind=_KINDS[chosen[0].node.level],
         id=id,
         changed=changed,
         kept=kept,
         lost=lost,
-        size=sum(state.size for state in states),
-        loses_names=op == "merge" and _loses_names(states),
-        same={(state.label if op == "label" else state.route) or "" for state in states},
+        size=sum(one.size for one in chosen),
+        loses_names=op == "merge" and _loses_names(chosen),
+        same={one.naming[0 if op == "label" else 1] or "" for one in chosen},
         most=MAX_NAME_CHARACTERS,
-        back=f"/n/{scope.namespace}/clusters" + (f"/c{states[0].cluster_id}" if len(states) == 1 else ""),
+        back=_place(scope, chosen),
+        all=_list(scope, chosen),
     )
 
 
-def _chosen(scope: Scope, names: Sequence[str]) -> list[ClusterState]:
-    """The clusters as they stand, each once. Raises Refused for none or too many, NoSuchCluster."""
+def _chosen(scope: Scope, names: Sequence[str]) -> list[Chosen]:
+    """What is chosen as it stands, each once.
+
+    Raises Refused for none, too many, or several kinds, NoSuchCluster, NoSuchCommunity.
+    """
     if not names:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "no cluster is selected", "select some in the list")
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "nothing is selected", "select some in the list")
     if len(names) > _MOST_CHOSEN:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"select {_MOST_CHOSEN} clusters at most")
-    states = [find_cluster(scope, read_cluster_id(name)) for name in names]
-    return list({state.cluster_id: state for state in states}.values())
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"select {_MOST_CHOSEN} at most")
+    found = [_find(scope, name) for name in names]
+    if len({one.node.level for one in found}) > 1:
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "clusters, intents and topics are not changed together",
+            "select one kind at a time",
+        )
+    return list({one.node: one for one in found}.values())
+
+
+def _find(scope: Scope, name: str) -> Chosen:
+    if name[:1] in LEVEL_LETTERS:
+        try:
+            return _community(find_community(scope, parse_node(name)))
+        except ValueError as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+    state = find_cluster(scope, read_cluster_id(name))
+    return Chosen(leaf(state.cluster_id), state, (state.label, state.route), state.size)
+
+
+def _community(one: Community) -> Chosen:
+    return Chosen(one.node, one.clusters[0], one.naming, one.size, one.title)
 
 
 def _op_of(text: str) -> Op:
@@ -160,32 +222,65 @@ def _op_of(text: str) -> Op:
     return known[text]
 
 
-def _seen(state: ClusterState) -> str:
-    """What people have said of a cluster, to find out whether they say something else by now."""
-    return "\x1f".join((format_cluster_id(state.cluster_id), state.label or "", state.route or ""))
+def _rank(one: Chosen) -> tuple[bool, bool, int, int]:
+    return one.rank
 
 
-def _by_precedence(states: Sequence[ClusterState]) -> list[ClusterState]:
-    return sorted(states, key=precedence_of)
+def _loses_names(chosen: Sequence[Chosen]) -> bool:
+    return len({one.naming for one in chosen} - {UNNAMED}) > 1
 
 
-def _loses_names(states: Sequence[ClusterState]) -> bool:
-    return len({(state.label, state.route) for state in states if state.label or state.route}) > 1
+def _name(scope: Scope, chosen: Sequence[Chosen], naming: Naming, id: str) -> list[int | None]:
+    """Name all: clusters by one operation, intents and topics by one each. Returns their numbers."""
+    label, route = naming
+    if not chosen[0].node.level:
+        namings = {one.node.number: naming for one in chosen}
+        return [rule(scope, Ruling(id=id), lambda made: made.label_all(namings)).operation]
+    requests = [(str(one.node), NamingRequest(label=label, route=route, id=f"{id}.{one.node}")) for one in chosen]
+    return [label_community(scope, name, request).operation for name, request in requests]
 
 
-def _merge(scope: Scope, states: Sequence[ClusterState], id: str) -> Outcome:
-    """Merge all into the first, one after the other; returns the last of these merges."""
-    kept, *rest = _by_precedence(states)
+def _merge(scope: Scope, chosen: Sequence[Chosen], id: str) -> list[int | None]:
+    """Merge all into the first, one after the other. Returns the numbers of these merges."""
+    kept, *rest = sorted(chosen, key=_rank)
     if not rest:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "select two clusters or more to merge")
-    survivor = kept.cluster_id
-    for state in rest:
-        merging = Merging(survivor, state.cluster_id, drops_names=True)
-        key = f"{id}.{state.cluster_id}"
-        done = scope.services.operating.apply(scope.namespace, merging, scope.login.name, key)
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "one alone is not merged", "select two or more")
+    if kept.node.level:
+        _require_mergeable(scope, chosen)
+        return [decide_on_levels(scope, _merging(kept, one, id=f"{id}.{one.node}")).operation for one in rest]
+    survivor, numbers = kept.node.number, []
+    for one in rest:
+        merging = Merging(survivor, one.node.number, drops_names=True)
+        done = scope.services.operating.apply(scope.namespace, merging, scope.login.name, f"{id}.{one.node.number}")
         survivor = done.after.cluster_id
-    return done
+        numbers.append(done.number)
+    return numbers
 
 
-def _cluster(scope: Scope, cluster_id: int, **query: str | int | None) -> str:
-    return link(f"/n/{scope.namespace}/clusters/{format_cluster_id(cluster_id)}", **query)
+def _require_mergeable(scope: Scope, chosen: Sequence[Chosen]) -> None:
+    """Raises what a merge of intents or topics is refused for, before the first of them is merged."""
+    kept, *rest = sorted(chosen, key=_rank)
+    for one in rest if kept.node.level else ():
+        decide_on_levels(scope, _merging(kept, one, dry_run=True))
+
+
+def _merging(kept: Chosen, other: Chosen, id: str = "", *, dry_run: bool = False) -> MergeRequest:
+    return MergeRequest(
+        op="merge", level_id=str(kept.node), other_id=str(other.node), drop_names=True, id=id, dry_run=dry_run
+    )
+
+
+def _place(scope: Scope, chosen: Sequence[Chosen], **query: str | int | None) -> str:
+    """The page of what is chosen, if it is one, or else its list."""
+    if len(chosen) > 1:
+        return _list(scope, chosen, **query)
+    node = chosen[0].node
+    return link(f"/n/{scope.namespace}/{'levels' if node.level else 'clusters'}/{node}", **query)
+
+
+def _list(scope: Scope, chosen: Sequence[Chosen], **query: str | int | None) -> str:
+    """The list of all that are of the same kind."""
+    level = chosen[0].node.level
+    if not level:
+        return link(f"/n/{scope.namespace}/clusters", **query)
+    return link(f"/n/{scope.namespace}/levels", level=LEVEL_NAMES[level - 1], **query)

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from questream.server.access import Role
 from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_levels
 from questream.server.api.communities import Request as LevelsRequest
+from questream.server.pages.changes import done_link
 from questream.server.pages.forms import Form, first, read_reason
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
@@ -86,7 +87,8 @@ def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
     """Do it, and go back to the tree."""
     how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
     done = decide_on_levels(scope, asked.model_copy(update=how))
-    return RedirectResponse(link(f"/n/{scope.namespace}/levels", decided=done.operation), HTTPStatus.SEE_OTHER)
+    where = f"/n/{scope.namespace}/levels"
+    return RedirectResponse(link(where, **done_link("levels", [done.operation])), HTTPStatus.SEE_OTHER)
 
 
 def _title(asked: AnyRequest) -> str:

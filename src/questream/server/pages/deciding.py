@@ -122,7 +122,7 @@ def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
         raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
     done = _decide(scope, asked, Ruling(id=first(fields, "id")[:64], reason=read_reason(fields)))
     where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
-    return RedirectResponse(link(where, **done_link(asked.op, done.operation)), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(link(where, **done_link(asked.op, [done.operation])), HTTPStatus.SEE_OTHER)
 
 
 def _decide(scope: Scope, asked: _Asked, how: Ruling) -> Committed:

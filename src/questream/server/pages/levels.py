@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -21,14 +20,15 @@ from questream.server.api.levels import (
     Sought,
     communities_of,
     find_communities,
+    find_community,
     label_community,
     show_community,
 )
 from questream.server.api.operations import MAX_NAME_CHARACTERS
+from questream.server.pages.changes import done_link, told
 from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
-from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
 from questream.tools.levels import Community
 from questream.tools.sorting import Level
@@ -38,7 +38,6 @@ _PAGE = 20
 _INTENTS_SHOWN = 8
 _CLUSTERS_SHOWN = 5
 _CLUSTERS_OF_ONE = 200
-_LEVEL_ID = re.compile(r"[it][1-9][0-9]{0,18}")
 
 router = APIRouter()
 
@@ -94,7 +93,7 @@ def show_levels(
         is_first=not skip,
         next=listed(skip=skip + _PAGE) if skip + _PAGE < len(found) else None,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        named=_named(request) or _decided(request),
+        done=told(request),
     )
 
 
@@ -112,7 +111,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     """
     scope.require(Role.OPERATOR)
     id, standing = first(fields, "id")[:64], show_community(scope, community_id)
-    if standing.id != community_id or fields.get("seen") != [_seen(_own(scope, community_id))]:
+    if standing.id != community_id or fields.get("seen") != [_seen(find_community(scope, parse_node(community_id)))]:
         return _show_form(request, scope, standing.id, id, HTTPStatus.CONFLICT)
     typed = read_name(fields, "label"), read_name(fields, "route")
     wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
@@ -125,7 +124,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
         return _show_form(request, scope, community_id, id, typed=typed, preview=previewed(ask))
     done = label_community(scope, community_id, wanted)
     return RedirectResponse(
-        link(f"/n/{scope.namespace}/levels", named=f"{community_id}.{done.operation}"), HTTPStatus.SEE_OTHER
+        link(f"/n/{scope.namespace}/levels", **done_link("name", [done.operation])), HTTPStatus.SEE_OTHER
     )
 
 
@@ -139,7 +138,7 @@ def _show_form(
     typed: tuple[str, str] | None = None,
     preview: tuple[Committed, str | None] | None = None,
 ) -> Response:
-    own = _own(scope, name)
+    own = find_community(scope, parse_node(name))
     return render(
         request,
         "level.html",
@@ -156,32 +155,11 @@ def _show_form(
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_OF_ONE,
         back=f"/n/{scope.namespace}/levels",
+        done=told(request),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
     )
-
-
-def _own(scope: Scope, name: str) -> Community:
-    """The intent or topic of an id. Raises NoSuchCommunity, Refused."""
-    communities = communities_of(scope)
-    node = parse_node(name)
-    if communities is None or not node.level:
-        raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
-    return communities.get(node)
 
 
 def _seen(one: Community) -> str:
     """Its names, to find out whether people say something else by now."""
     return "\x1f".join((str(one.node), *(name or "" for name in one.naming)))
-
-
-def _decided(request: Request) -> str | None:
-    operation = request.query_params.get("decided", "")
-    return f"It is decided. This is operation {operation}." if operation.isdigit() and len(operation) < 16 else None
-
-
-def _named(request: Request) -> str | None:
-    """What the form that led to this page did, in words."""
-    name, _, operation = request.query_params.get("named", "").partition(".")
-    if not _LEVEL_ID.fullmatch(name) or not (operation.isdigit() and len(operation) < 16):
-        return None
-    return f"{name} was named. This is operation {operation}."

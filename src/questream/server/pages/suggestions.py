@@ -64,7 +64,7 @@ def dismiss(scope: InNamespace, fields: Form) -> Response:
     id = f"{first(fields, 'id')[:64]}.{'.'.join(names)}"
     done = scope.services.operating.apply(scope.namespace, operation, scope.login.name, id)
     here, what = f"/n/{scope.namespace}/suggestions", "separate" if isinstance(operation, Separating) else "dismiss"
-    return RedirectResponse(link(here, kind=kind, **done_link(what, done.number)), HTTPStatus.SEE_OTHER)
+    return RedirectResponse(link(here, kind=kind, **done_link(what, [done.number])), HTTPStatus.SEE_OTHER)
 
 
 @router.get("/n/{namespace}/suggestions/dismiss")

@@ -76,5 +76,5 @@ def _done(scope: Scope, done: Committed) -> Response:
     of = [done.parted] if done.parted else list(done.after)
     where = f"/clusters/{of[0]}" if of else "/clusters"
     return RedirectResponse(
-        link(f"/n/{scope.namespace}{where}", **done_link("undo", done.operation)), HTTPStatus.SEE_OTHER
+        link(f"/n/{scope.namespace}{where}", **done_link("undo", [done.operation])), HTTPStatus.SEE_OTHER
     )
