@@ -29,7 +29,7 @@ def pages(services: Services) -> dict[str, str]:
     """Paths of the pages by their names; no Kafka stands behind them, so that dead letters are none."""
     states = services.catalogues.get("default").states()
     first, second = sorted(states, key=lambda one: -one.size)[:2]
-    levels = services.levels.of("default", states)
+    levels = services.levels.of("default", services.catalogues.get("default").clusters())
     assert levels is not None
     intent = next(one.node for one in levels.of(Level.INTENT) if one.node.level == 1)
     here, one, other = "/n/default", f"c{first.cluster_id}", f"c{second.cluster_id}"

@@ -17,6 +17,7 @@ from questream.domain import ClusterState, InFlight
 from questream.naming.names import Vocabulary
 from questream.server.activity import ACTIVITIES, STATUSES, Activity, activities
 from questream.server.volumes import Weeks
+from questream.tools.communities import LARGEST_SIZE, Clusters
 from questream.tools.listing import RANKS
 from questream.tools.searching import searchable_names, searchable_question, searched_words
 from questream.tools.sorting import Sort
@@ -173,6 +174,13 @@ class Catalogue:
         with self._guard:
             return list(self._states)
 
+    def clusters(self) -> Clusters:
+        """The same in columns."""
+        with self._guard:
+            columns = (self._columns[name][: len(self._states)].copy() for name in ("id", Sort.SIZE, "label"))
+            ids, sizes, labels = columns
+            return Clusters(list(self._states), ids, np.minimum(sizes, LARGEST_SIZE), labels)
+
     def put_names(self, made: Mapping[int, str]) -> None:
         """These are all names that a language model made."""
         with self._guard:
@@ -195,6 +203,13 @@ class Catalogue:
         """The ids below `up_to` that no live cluster has, at most the newest so many."""
         with self._guard:
             return [i for i in range(max(1, up_to - most), up_to) if i not in self._row_of]
+
+    def with_merged(self, cluster_ids: Iterable[int]) -> list[int]:
+        """These ids, and those that stand for them by now, a hundred of each at most."""
+        found = list(cluster_ids)
+        with self._guard:
+            merged = [one for one in found if one in self._merged]
+        return found + [number for one in merged for number in self.merged_into(one)]
 
     def merged_into(self, cluster_id: int) -> list[int]:
         """The ids that stand for this cluster by now, oldest first; a hundred at most."""

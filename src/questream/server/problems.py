@@ -23,7 +23,7 @@ from questream.errors import (
     StoreUnavailable,
 )
 from questream.tools.clusters import NoSuchCluster
-from questream.tools.levels import NoSuchCommunity
+from questream.tools.communities import NoSuchCommunity
 
 _RETRY_SECONDS = 2
 

@@ -130,11 +130,10 @@ class Scope:
         vocabulary = self.services.catalogues.vocabulary(self.namespace)
         return keywords_of(state, vocabulary) if self.reads_texts else []
 
-    def volume_of(self, *states: ClusterState) -> Volume | None:
+    def volume_of(self, *cluster_ids: int) -> Volume | None:
         """The questions of clusters, and of what has become part of them, by day; None while they are being counted."""
-        catalogue = self.services.catalogues.get(self.namespace)
-        ids = [[state.cluster_id, *catalogue.merged_into(state.cluster_id)] for state in states]
-        return self.services.volumes.of(self.namespace, [number for of_state in ids for number in of_state])
+        ids = self.services.catalogues.get(self.namespace).with_merged(cluster_ids)
+        return self.services.volumes.of(self.namespace, ids)
 
     def activity_of(self, state: ClusterState, volume: Volume | None) -> Activity | None:
         """What a cluster is doing now."""

@@ -24,6 +24,7 @@ import psutil
 
 from questream.broker.connect import make_producer
 from questream.broker.port import Outgoing, Place
+from questream.clustering.levels import Levels, Node, leaf
 from questream.clustering.second_look.features import features
 from questream.clustering.second_look.kept import pack
 from questream.embedded import start_tied
@@ -35,7 +36,7 @@ from questream.lab.bench.servers import own_stream
 from questream.records.events import event_document
 from questream.records.times import format_time
 from questream.settings import Settings
-from questream.store.protocol import ClusterUpdate, Committed, Identity, MeanUpdate, Proposal, Store
+from questream.store.protocol import ClusterUpdate, Committed, Identity, MeanUpdate, Proposal, Store, StoredLevels
 from questream.store.redis.store import open_store
 
 _AT_ONCE = 500
@@ -45,6 +46,9 @@ _WORDS = 4000
 _MOST_QUESTIONS = 5000
 _LABELLED_EVERY = 50
 _EVENTS = 500
+# Of five clusters one stands alone; the others are in intents, and these in topics.
+_OF_AN_INTENT = 10
+_OF_A_TOPIC = 20
 _START_SECONDS = 600.0
 _ANSWER_SECONDS = 60.0
 _PORT = re.compile(r"http://[^\s\"]+:(\d+)")
@@ -103,7 +107,10 @@ def measure_serve(settings: Settings, clusters: int, runs: int, announce: Callab
 
 
 def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> list[str]:
-    """Clusters of 1 to 5,000 questions over 60 days, one in fifty labelled; returns words that stand in them."""
+    """Clusters of 1 to 5,000 questions over 60 days, one in fifty labelled, in intents and topics.
+
+    Returns words that stand in them.
+    """
     random = np.random.default_rng(1)
     words = sorted({"".join(random.choice(list("bdfgklmnprst"), 2)) + "aeiou"[at % 5] + f"{'nlrs'[at % 4]}a{at:x}"
                     for at in range(_WORDS)})  # fmt: skip
@@ -133,7 +140,17 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
         seq = reply.seq
     for at in range(0, clusters, max(1, _LABELLED_EVERY)):
         store.label(namespace, at + 1, f"label {at % 97}", "team")
+    store.write_levels(namespace, fresh.store_epoch, StoredLevels(_levels(clusters), clusters))
     return words
+
+
+def _levels(clusters: int) -> Levels:
+    """Intents of ten clusters and topics of twenty intents; every fifth cluster stands alone."""
+    inside = [number for number in range(1, clusters + 1) if number % 5]
+    intents = {number: Node(1, 1 + at // _OF_AN_INTENT) for at, number in enumerate(inside)}
+    topics = {node: Node(2, 1 + (node.number - 1) // _OF_A_TOPIC) for node in intents.values()}
+    parents = {**{leaf(number): node for number, node in intents.items()}, **topics}
+    return Levels(parents, (len(topics) + 1, len(set(topics.values())) + 1))
 
 
 def _publish_events(settings: Settings, clusters: int) -> None:
@@ -182,6 +199,11 @@ def _requests(namespace: str, clusters: int, runs: int, words: list[str]) -> dic
         "page: clusters": f"{page}/clusters",
         "page: clusters by growth": f"{page}/clusters?sort=growth",
         "page: search": f"{page}/clusters?q={rare}",
+        "page: tree": f"{page}/levels",
+        "page: tree, a search": f"{page}/levels?q={common}",
+        "page: tree, the unnamed": f"{page}/levels?label=",
+        "page: intents": f"{page}/levels?level=intent",
+        "page: one intent": f"{page}/levels/i1",
         "page: new and spiking": f"{page}/events",
         **{f"list by {sort}": f"{api}/clusters?sort={sort}" for sort in ("size", "new", "seen", "growth", "activity")},
         "list of 200": f"{api}/clusters?limit=200",
@@ -194,6 +216,7 @@ def _requests(namespace: str, clusters: int, runs: int, words: list[str]) -> dic
         "page: search by meaning": f"{page}/clusters?sort=meaning&q=money+back",
         "list of the quiet": f"{api}/clusters?activity=quiet",
         "effect of a threshold": f"{api}/rules/effect?threshold=0.6",
+        **{f"list of {level}s": f"{api}/levels?level={level}" for level in ("intent", "topic")},
         "events": f"{api}/events",
         "namespaces": "/api/v1/namespaces",
     }

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from questream.clustering.levels import parse_node
+from questream.clustering.levels import Node, parse_node
 from questream.domain import ClusterState, ClusterStatus, format_cluster_id
 from questream.server.activity import Activity
 from questream.server.catalogue import Listing, Order, ServedSort, decode_cursor, encode_cursor
@@ -16,7 +16,8 @@ from questream.server.catalogue import Query as Wanted
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import as_document, lineage
-from questream.tools.levels import title_of, within_document
+from questream.tools.communities import Communities, NoSuchCommunity
+from questream.tools.levels import within_document
 from questream.tools.sorting import SORTED_BY, Level, Sort
 
 MAX_PAGE = 200
@@ -140,7 +141,7 @@ def as_model(state: ClusterState, scope: Scope) -> Cluster:
 
 def as_listed(state: ClusterState, scope: Scope, similarity: float | None = None) -> ListedCluster:
     """A cluster as it is shown to somebody, with what it is doing."""
-    volume = scope.volume_of(state)
+    volume = scope.volume_of(state.cluster_id)
     return ListedCluster(
         **as_model(state, scope).model_dump(),
         similarity=similarity,
@@ -158,17 +159,22 @@ def find_cluster(scope: Scope, cluster_id: int) -> ClusterState:
 
 def levels_of(scope: Scope, cluster_id: int) -> dict[str, Any]:
     """What a cluster is in, as `within_document`, with names."""
-    standing = scope.services.levels
-    document = within_document(standing.within(scope.namespace, cluster_id))
-    catalogue = scope.services.catalogues.get(scope.namespace)
-    for one in document["levels"]:
-        one["name"] = title_of(
-            parse_node(one["id"]),
-            standing.stored(scope.namespace),
-            lambda ids: filter(None, map(catalogue.get, ids)),
-            scope.name_of,
-        )
+    document = within_document(scope.services.levels.within(scope.namespace, cluster_id))
+    if document["levels"]:
+        clusters = scope.services.catalogues.get(scope.namespace).clusters()
+        communities = scope.services.levels.of(scope.namespace, clusters)
+        for one in document["levels"]:
+            one["name"] = _name_of(scope, communities, parse_node(one["id"])) or one["label"]
     return document
+
+
+def _name_of(scope: Scope, communities: Communities | None, node: Node) -> str | None:
+    """What an intent or topic is shown by, as in a list of its level; None where no cluster of it is listed yet."""
+    try:
+        found = None if communities is None else communities.get(node)
+    except NoSuchCommunity:
+        return None
+    return None if found is None else found.title or scope.name_of(found.clusters[0])
 
 
 def route_of(scope: Scope, state: ClusterState) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
@@ -20,8 +21,8 @@ from questream.server.catalogue import ServedSort
 from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.levels import Communities, narrowed
-from questream.tools.levels import Community as Found
+from questream.tools.communities import Clusters, Communities
+from questream.tools.communities import Community as Found
 from questream.tools.sorting import Level, Sort
 
 MAX_PAGE = 200
@@ -74,8 +75,7 @@ class CommunityList(BaseModel):
 
 def communities_of(scope: Scope) -> Communities | None:
     """The intents and topics as they were found last, with clusters that are new since; None before that."""
-    states = scope.services.catalogues.get(scope.namespace).states()
-    return scope.services.levels.of(scope.namespace, states)
+    return _communities(scope, scope.services.catalogues.get(scope.namespace).clusters())
 
 
 def find_community(scope: Scope, node: Node) -> Found:
@@ -101,26 +101,25 @@ class Sought:
         return not self.q.strip() and self.label is None and self.activity is None
 
 
-def find_communities(scope: Scope, communities: Communities | None, level: Level, sought: Sought) -> list[Found]:
+def find_communities(scope: Scope, communities: Communities | None, level: Level, sought: Sought) -> Sequence[Found]:
     """The intents or topics that have what is looked for, with these of their clusters alone.
 
     The largest come first, those by meaning by their nearest cluster. Raises Refused as `find_clusters`.
     """
-    found = [] if communities is None else communities.of(level)
-    if sought.is_all:
-        return found
+    if communities is None or sought.is_all:
+        return [] if communities is None else communities.of(level)
     by_meaning = sought.by_meaning and bool(sought.q.strip())
     sort = ServedSort.MEANING if by_meaning else Sort.SIZE
     most = max(1, len(scope.services.catalogues.get(scope.namespace)))
     listing, _ = find_clusters(scope, sort, sought.q, sought.label, sought.activity, most, None)
-    near = {state.cluster_id: listing.similarities.get(state.cluster_id, 0.0) for state in listing.states}
-    kept = narrowed(found, near)
-    size = {one.node: sum(state.size for state in one.clusters) for one in kept}
+    narrowed = _communities(scope, Clusters.of(listing.states))
+    found = [] if narrowed is None else narrowed.of(level)
+    near = listing.similarities
+    return sorted(found, key=lambda one: -max(near[number] for number in one.ids)) if near else found
 
-    def rank(one: Found) -> tuple[float, int]:
-        return -max(near[state.cluster_id] for state in one.clusters), -size[one.node]
 
-    return sorted(kept, key=rank)
+def _communities(scope: Scope, clusters: Clusters) -> Communities | None:
+    return scope.services.levels.of(scope.namespace, clusters)
 
 
 @router.get("/namespaces/{namespace}/levels")
@@ -192,8 +191,8 @@ def _as_model(one: Found, scope: Scope) -> Community:
         named=any(one.naming),
         labels=one.labels,
         cluster_count=len(one.clusters),
-        clusters=[format_cluster_id(state.cluster_id) for state in one.clusters[:MOST_SHOWN]],
+        clusters=[format_cluster_id(number) for number in one.ids[:MOST_SHOWN]],
         intent_count=len(one.parts),
-        intents=[str(part.node) for part in one.parts[:MOST_SHOWN]],
+        intents=[str(node) for node in one.part_nodes[:MOST_SHOWN]],
         representative=first.representative if scope.reads_texts else None,
     )

@@ -25,7 +25,7 @@ from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
-from questream.tools.levels import Community
+from questream.tools.communities import Community
 
 _MOST_CHOSEN = 50
 

@@ -101,7 +101,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         return RedirectResponse(link(f"/n/{scope.namespace}/clusters/{name}", merged=cluster_id), HTTPStatus.SEE_OTHER)
     catalogue, store = scope.services.catalogues.get(scope.namespace), scope.services.store
     merged = request.query_params.get("merged", "")
-    volume, happened = scope.volume_of(state), _happened(scope, name)
+    volume, happened = scope.volume_of(state.cluster_id), _happened(scope, name)
     history = history_of(scope, _OPERATIONS, state.cluster_id).operations
     return render(
         request,

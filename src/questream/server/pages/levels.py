@@ -30,7 +30,7 @@ from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
 from questream.server.services import InNamespace, Scope
-from questream.tools.levels import Community
+from questream.tools.communities import Community
 from questream.tools.sorting import Level
 
 _PAGE = 20
@@ -60,7 +60,7 @@ def show_levels(
     sought = Sought(q, sort == "meaning", label, activity)
     communities = communities_of(scope)
     found = find_communities(scope, communities, level or Level.TOPIC, sought)
-    topics, intents = (0 if communities is None else len(communities.of(one)) for one in (Level.TOPIC, Level.INTENT))
+    topics, intents = (0 if communities is None else communities.count(one) for one in (Level.TOPIC, Level.INTENT))
     here = f"/n/{scope.namespace}/levels"
 
     def listed(**changed: str | int | None) -> str:
