@@ -340,6 +340,21 @@ def test_a_merge_of_intents_that_one_of_them_forbids_is_refused_before_any_is_me
     assert client.get("/n/shop/change?op=label&c=i8").status_code == 404
 
 
+def test_a_name_that_somebody_changed_meanwhile_is_not_overwritten_by_the_api(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    for path, url, body in (
+        (f"{LEVELS}/i1", f"{LEVELS}/i1/label", {"label": "Delivery"}),
+        ("/api/v1/namespaces/shop/rules", "/api/v1/namespaces/shop/operations/rules", {"rules": {"threshold": 0.5}}),
+    ):
+        stood = {"If-Match": client.get(path).headers["ETag"]}
+        changing = {**body, "dry_run": False, "id": f"of {path}"}
+        answers = [client.post(url, json={**changing, "id": id}, headers=stood) for id in (f"of {path}", "late")]
+        assert [answer.status_code for answer in answers] == [200, 412]
+        # What comes again is told again, and what asks for no state is done.
+        assert client.post(url, json=changing, headers=stood).json()["operation"] == answers[0].json()["operation"]
+        assert client.post(url, json={**changing, "id": ""}, headers={"If-Match": "*"}).status_code == 200
+
+
 def fields_of(page: str) -> dict[str, list[str]]:
     """The hidden fields of the form of a page, as a browser would send them."""
     form = page[page.index('<form method="post" action="/n/') :]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, Field
 
-from questream.clustering.levels import Node, parse_node
+from questream.clustering.levels import parse_node
 from questream.domain import format_cluster_id
 from questream.server.access import Role
 from questream.server.activity import Activity
@@ -23,6 +24,7 @@ from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
 from questream.tools.communities import Clusters, Communities
 from questream.tools.communities import Community as Found
+from questream.tools.decisions import known_as
 from questream.tools.sorting import Level, Sort
 
 MAX_PAGE = 200
@@ -78,8 +80,12 @@ def communities_of(scope: Scope) -> Communities | None:
     return _communities(scope, scope.services.catalogues.get(scope.namespace).clusters())
 
 
-def find_community(scope: Scope, node: Node) -> Found:
+def read_community(scope: Scope, community_id: str) -> Found:
     """An intent or topic, or where most questions of one are that is no more. Raises NoSuchCommunity, Refused."""
+    try:
+        node = parse_node(community_id)
+    except ValueError as error:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
     communities = communities_of(scope)
     if communities is None or not node.level:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
@@ -147,28 +153,46 @@ def list_level(
 
 
 @router.get("/namespaces/{namespace}/levels/{community_id}")
-def show_community(scope: InNamespace, community_id: str) -> Community:
+def show_community(scope: InNamespace, community_id: str, response: Response) -> Community:
     """An intent or topic; an id that is no more leads to where most of its questions are."""
-    try:
-        node = parse_node(community_id)
-    except ValueError as error:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    return _as_model(find_community(scope, node), scope)
+    found = read_community(scope, community_id)
+    response.headers["ETag"] = f'"{etag_of(found)}"'
+    return _as_model(found, scope)
 
 
-@router.post("/namespaces/{namespace}/levels/{community_id}/label", responses={409: {}})
-def label_community(scope: InNamespace, community_id: str, request: NamingRequest) -> Committed:
+def etag_of(one: Found) -> str:
+    """Changes with what people named it, and with what it has become."""
+    named = sha256("\x1f".join(name or "" for name in one.naming).encode()).hexdigest()
+    return f"{one.node}.{named[:16]}"
+
+
+@router.post("/namespaces/{namespace}/levels/{community_id}/label", responses={409: {}, 412: {}})
+def label_community(
+    scope: InNamespace,
+    community_id: str,
+    request: NamingRequest,
+    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that it must have.")] = None,
+) -> Committed:
     """Name an intent or topic, or set its route: its clusters have both, as far as they have none of their own.
 
     It comes again with the same id without being done again.
     """
     scope.require(Role.OPERATOR)
+    known = known_as(scope.services.store, scope.namespace, request.id)
+    if known is None and if_match not in (None, "*"):
+        _require(scope, community_id, str(if_match).strip('"'))
     if request.label is None and request.route is None:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
     named = rule(scope, request, lambda made: made.label_level(community_id, request.label, request.route))
     if named.levels is None or not all(_is_named(request, after) for after in named.levels.after.values()):
         raise id_was_given()
     return named
+
+
+def _require(scope: Scope, community_id: str, matches: str) -> None:
+    """Raises Refused where an intent or topic is not as it was."""
+    if etag_of(read_community(scope, community_id)) != matches:
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "it has changed meanwhile", "look at it again")
 
 
 def _is_named(request: NamingRequest, named: NamesOf) -> bool:

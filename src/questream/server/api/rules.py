@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from questream.errors import QuestreamError
@@ -16,7 +16,7 @@ from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, OperationId, Reason
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.decisions import as_document
+from questream.tools.decisions import as_document, known_as
 from questream.tools.rules import Values, read_rules
 
 router = APIRouter(tags=["operations"])
@@ -99,16 +99,26 @@ def show_effect(
 
 
 @router.get("/namespaces/{namespace}/rules")
-def show_rules(scope: InNamespace) -> Rules:
+def show_rules(scope: InNamespace, response: Response) -> Rules:
     """The rules that people set for the namespace, in place of the settings of its workers."""
     rules = scope.services.store.rules(scope.namespace)
+    response.headers["ETag"] = f'"rules.{rules.operation}"'
     return Rules(rules=rules.values(), operation=rules.operation or None)
 
 
-@router.post("/namespaces/{namespace}/operations/rules", responses={409: {}})
-def set_rules(scope: InNamespace, request: RulesRequest) -> Committed:
+@router.post("/namespaces/{namespace}/operations/rules", responses={409: {}, 412: {}})
+def set_rules(
+    scope: InNamespace,
+    request: RulesRequest,
+    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that the rules must have.")] = None,
+) -> Committed:
     """Preview or set rules; all workers decide by them from then on. The same id does it once."""
     scope.require(Role.OPERATOR)
+    store = scope.services.store
+    known = known_as(store, scope.namespace, request.id)
+    stand = f"rules.{store.rules(scope.namespace).operation}"
+    if known is None and if_match not in (None, "*") and str(if_match).strip('"') != stand:
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "the rules have changed meanwhile", "look at them again")
     given = request.rules.model_dump(include=request.rules.model_fields_set)
     try:
         values = read_rules(f"{name}={'unset' if value is None else value}" for name, value in given.items())

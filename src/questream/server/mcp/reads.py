@@ -108,7 +108,7 @@ class Reads:
 
     def show_level(self, level_id: levels.LevelId, namespace: Namespace | None = None) -> levels.Community:
         """Show an intent or a topic; an id that is no more leads to where most of its questions are."""
-        return levels.show_community(self._caller.scope(namespace), level_id)
+        return levels.show_community(self._caller.scope(namespace), level_id, Response())
 
     def cluster_members(
         self,

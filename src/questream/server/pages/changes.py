@@ -11,21 +11,20 @@ from typing import Annotated, Literal, NamedTuple
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from questream.clustering.levels import LEVEL_NAMES, Node, leaf, parse_node
+from questream.clustering.levels import LEVEL_NAMES, Node, leaf
 from questream.clustering.merging import UNNAMED, precedence
 from questream.domain import LEVEL_LETTERS, ClusterState, Naming
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, decide_on_levels
 from questream.server.api.history import Ruling, rule
-from questream.server.api.levels import NamingRequest, find_community, label_community
+from questream.server.api.levels import NamingRequest, label_community, read_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.operating import Merging
 from questream.server.pages.forms import Form, first, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
-from questream.tools.communities import Community
 
 _MOST_CHOSEN = 50
 
@@ -203,16 +202,10 @@ def _chosen(scope: Scope, names: Sequence[str]) -> list[Chosen]:
 
 def _find(scope: Scope, name: str) -> Chosen:
     if name[:1] in LEVEL_LETTERS:
-        try:
-            return _community(find_community(scope, parse_node(name)))
-        except ValueError as error:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+        one = read_community(scope, name)
+        return Chosen(one.node, one.clusters[0], one.naming, one.size, one.title)
     state = find_cluster(scope, read_cluster_id(name))
     return Chosen(leaf(state.cluster_id), state, (state.label, state.route), state.size)
-
-
-def _community(one: Community) -> Chosen:
-    return Chosen(one.node, one.clusters[0], one.naming, one.size, one.title)
 
 
 def _op_of(text: str) -> Op:

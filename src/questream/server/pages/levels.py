@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from questream.clustering.levels import LEVEL_NAMES, parse_node
+from questream.clustering.levels import LEVEL_NAMES
 from questream.server.access import Role
 from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS
@@ -19,10 +19,10 @@ from questream.server.api.levels import (
     NamingRequest,
     Sought,
     communities_of,
+    etag_of,
     find_communities,
-    find_community,
     label_community,
-    show_community,
+    read_community,
 )
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.pages.changes import done_link, told
@@ -100,7 +100,7 @@ def show_levels(
 @router.get("/n/{namespace}/levels/{community_id}")
 def show_level(request: Request, scope: InNamespace, community_id: str) -> Response:
     """The clusters of an intent or topic, and a form that names it; an id that is no more leads to what it became."""
-    return _show_form(request, scope, show_community(scope, community_id).id, secrets.token_urlsafe(16))
+    return _show_form(request, scope, read_community(scope, community_id), secrets.token_urlsafe(16))
 
 
 @router.post("/n/{namespace}/levels/{community_id}")
@@ -110,9 +110,9 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     What somebody else has named meanwhile is shown first.
     """
     scope.require(Role.OPERATOR)
-    id, standing = first(fields, "id")[:64], show_community(scope, community_id)
-    if standing.id != community_id or fields.get("seen") != [_seen(find_community(scope, parse_node(community_id)))]:
-        return _show_form(request, scope, standing.id, id, HTTPStatus.CONFLICT)
+    id, own = first(fields, "id")[:64], read_community(scope, community_id)
+    if str(own.node) != community_id or fields.get("seen") != [etag_of(own)]:
+        return _show_form(request, scope, own, id, HTTPStatus.CONFLICT)
     typed = read_name(fields, "label"), read_name(fields, "route")
     wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
     if first(fields, "preview"):
@@ -121,7 +121,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
             trying = {"id": "", "dry_run": True, "questions": questions}
             return label_community(scope, community_id, wanted.model_copy(update=trying))
 
-        return _show_form(request, scope, community_id, id, typed=typed, preview=previewed(ask))
+        return _show_form(request, scope, own, id, typed=typed, preview=previewed(ask))
     done = label_community(scope, community_id, wanted)
     return RedirectResponse(
         link(f"/n/{scope.namespace}/levels", **done_link("name", [done.operation])), HTTPStatus.SEE_OTHER
@@ -131,14 +131,13 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
 def _show_form(
     request: Request,
     scope: Scope,
-    name: str,
+    own: Community,
     id: str,
     status: int = HTTPStatus.OK,
     *,
     typed: tuple[str, str] | None = None,
     preview: tuple[Committed, str | None] | None = None,
 ) -> Response:
-    own = find_community(scope, parse_node(name))
     return render(
         request,
         "level.html",
@@ -150,7 +149,7 @@ def _show_form(
         id=id,
         typed=typed or own.naming,
         preview=preview,
-        seen=_seen(own),
+        seen=etag_of(own),
         changed=status == HTTPStatus.CONFLICT,
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_OF_ONE,
@@ -158,8 +157,3 @@ def _show_form(
         done=told(request),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
     )
-
-
-def _seen(one: Community) -> str:
-    """Its names, to find out whether people say something else by now."""
-    return "\x1f".join((str(one.node), *(name or "" for name in one.naming)))

@@ -20,7 +20,6 @@ from questream.server.api.rules import (
     in_force,
     set_rules,
     show_effect,
-    show_rules,
 )
 from questream.server.pages.forms import Form, first
 from questream.server.pages.rendering import link, render
@@ -41,7 +40,7 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
         refusal = error
     except QuestreamError as error:
         refusal = Refused.by(error)
-    rules = show_rules(scope)
+    rules = scope.services.store.rules(scope.namespace)
     done = request.query_params.get("operation", "")
     return render(
         request,
@@ -50,8 +49,8 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
         scope,
         refusal.status if refusal else HTTPStatus.OK,
         in_force=in_force(scope),
-        rules=rules.rules,
-        set_by=rules.operation,
+        rules=rules.values(),
+        set_by=rules.operation or None,
         threshold=threshold,
         effect=effect,
         pairs=[] if effect is None else _pairs(scope, effect),
