@@ -106,6 +106,8 @@ def test_a_viewer_sees_its_namespace_without_texts_and_changes_nothing() -> None
         ("pin_level", {"level_id": "i1"}),
         ("unpin_level", {"level_id": "i1"}),
         ("represent_cluster", {"cluster_id": "c1", "question_id": "q1"}),
+        ("set_standing", {"cluster_id": "c1", "standing": "resolve"}),
+        ("dismiss_suggestion", {"cluster_id": "c1", "suggestion": "name"}),
     ]
     for tool, arguments in calls:
         for dry_run in (True, False):
@@ -231,6 +233,29 @@ def test_a_mistake_of_the_server_tells_no_text(
     assert TEXTS[0] not in caplog.text
 
 
+def test_what_people_may_want_to_do_is_told_and_dismissed() -> None:
+    store = store_with({"shop": TEXTS})
+    model = Model(store, OPERATOR)
+    found = model.call("list_suggestions", namespace="shop", kind="name")["suggestions"]
+    assert [one["clusters"][0]["cluster_id"] for one in found] == ["c1"]
+    model.call("dismiss_suggestion", namespace="shop", cluster_id="c1", suggestion="name", reason="rare")
+    assert store.operations("shop", 1)[0].kind == "dismiss"
+    assert cluster(store, 1).dismissed == ("name",)
+    assert model.call("list_intents", namespace="shop") == {"intents": [], "labels_without_examples": 0}
+    assert model.call("show_rules", namespace="shop") == {"rules": {}, "operation": None}
+
+
+def test_a_cluster_is_resolved_opened_muted_and_heard_again() -> None:
+    store = store_with({"shop": TEXTS})
+    model = Model(store, OPERATOR)
+    stood = []
+    for standing in ("resolve", "reopen", "mute", "unmute"):
+        done = model.call("set_standing", namespace="shop", cluster_id="c1", standing=standing)
+        assert done["kind"] == standing
+        stood.append((cluster(store, 1).resolved_size is not None, cluster(store, 1).muted))
+    assert stood == [(True, False), (False, False), (False, True), (False, False)]
+
+
 def test_a_model_that_asks_without_end_is_refused() -> None:
     # One that is let in again after half a minute, and not within the test.
     settings = Settings(serve=ServeSettings(requests_per_minute=2))
@@ -260,6 +285,9 @@ def test_reads_alone_are_offered_unless_writes_are_asked_for() -> None:
         "cluster_history": True,
         "recent_decisions": True,
         "list_events": True,
+        "list_suggestions": True,
+        "list_intents": True,
+        "show_rules": True,
         "assign": True,
         "list_dead_letters": True,
         "show_health": True,

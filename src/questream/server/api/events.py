@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from questream.domain import parse_cluster_id
+from questream.events.detector import KINDS
 from questream.records.events import ClusterEvent
 from questream.records.times import format_time
 from questream.server.board import MOST_EVENTS
@@ -63,7 +64,7 @@ def list_events(
         str | None,
         Query(
             pattern=r"^[a-z]{1,32}$",
-            description="Only these: emerging, spiking, quiet, returned, merged, split or renamed.",
+            description=f"Only these: {', '.join(KINDS)}.",
         ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_EVENTS)] = 50,

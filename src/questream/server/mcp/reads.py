@@ -9,8 +9,21 @@ from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from questream.events.detector import KINDS
 from questream.server.activity import Activity
-from questream.server.api import assign, clusters, dead_letters, events, health, levels, members, namespaces
+from questream.server.api import (
+    assign,
+    clusters,
+    dead_letters,
+    events,
+    health,
+    intents,
+    levels,
+    members,
+    namespaces,
+    rules,
+    suggestions,
+)
 from questream.server.api.history import History, history_of
 from questream.server.api.operations import ClusterId
 from questream.server.catalogue import Order
@@ -52,6 +65,9 @@ class Reads:
             self.cluster_history,
             self.recent_decisions,
             self.list_events,
+            self.list_suggestions,
+            self.list_intents,
+            self.show_rules,
             self.assign,
             self.list_dead_letters,
             self.show_health,
@@ -149,13 +165,30 @@ class Reads:
             str | None,
             Field(
                 pattern=r"^[a-z]{1,32}$",
-                description="One of emerging, spiking, quiet, returned, merged, split, renamed.",
+                description=f"One of {', '.join(KINDS)}.",
             ),
         ] = None,
         limit: Limit = 20,
     ) -> events.EventList:
         """List what happened to clusters, the newest first: which are new, spiking, quiet or back."""
         return events.list_events(self._caller.scope(namespace), kind, limit)
+
+    def list_suggestions(
+        self,
+        namespace: Namespace | None = None,
+        kind: Annotated[suggestions.Kind, Field(description="What is suggested.")] = "merge",
+        limit: Limit = 20,
+    ) -> suggestions.SuggestionList:
+        """List what people may want to do: merges that a name or a pin forbids, clusters to name, or to split."""
+        return suggestions.list_suggestions(self._caller.scope(namespace), kind, limit)
+
+    def list_intents(self, namespace: Namespace | None = None) -> intents.KnownIntents:
+        """List the intents that people know, with examples for those who may read texts."""
+        return intents.list_intents(self._caller.scope(namespace))
+
+    def show_rules(self, namespace: Namespace | None = None) -> rules.Rules:
+        """Show the rules that people set for a namespace, in place of the settings of its workers."""
+        return rules.show_rules(self._caller.scope(namespace), Response())
 
     def list_dead_letters(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from mcp.types import ToolAnnotations
 from pydantic import Field
 from starlette.responses import Response
 
+from questream.domain import Dismissible
 from questream.operations import Decisions
 from questream.operations.deciding import Propose
 from questream.server.access import Role
@@ -53,6 +54,8 @@ class Writes:
             self.unpin_level,
             self.pin_cluster,
             self.unpin_cluster,
+            self.set_standing,
+            self.dismiss_suggestion,
             self.represent_cluster,
             self.separate_clusters,
             self.merge_clusters,
@@ -202,6 +205,41 @@ class Writes:
         """Let a pinned cluster merge automatically again."""
         number = read_cluster_id(cluster_id)
         return self._decide(namespace, reason, id, dry_run, lambda made: made.unpin(number))
+
+    def set_standing(
+        self,
+        cluster_id: ClusterId,
+        standing: Annotated[
+            Literal["resolve", "reopen", "mute", "unmute"],
+            Field(description="Dealt with, or open again; without events, or with them again."),
+        ],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Say that a cluster is dealt with or open again, or let it raise events or none."""
+        number = read_cluster_id(cluster_id)
+        decisions: dict[str, Callable[[Decisions, int], Propose]] = {
+            "resolve": Decisions.resolve,
+            "reopen": Decisions.reopen,
+            "mute": Decisions.mute,
+            "unmute": Decisions.unmute,
+        }
+        return self._decide(namespace, reason, id, dry_run, lambda made: decisions[standing](made, number))
+
+    def dismiss_suggestion(
+        self,
+        cluster_id: ClusterId,
+        suggestion: Annotated[Dismissible, Field(description="That it is named, or split.")],
+        namespace: Namespace | None = None,
+        reason: Reason = "",
+        id: OperationId = "",
+        dry_run: DryRun = False,
+    ) -> Committed:
+        """Let a suggestion about a cluster be made no more."""
+        number = read_cluster_id(cluster_id)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.dismiss(number, suggestion))
 
     def represent_cluster(
         self,
