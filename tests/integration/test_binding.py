@@ -55,12 +55,18 @@ def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
         target = int(by_id["qpin"][1:])
         text = given_questions(stream.settings(), store, "default", encoder, [LOST], None)
         moved = decisions.commit(decisions.move(text, target))
+        pins = known_questions(stream.settings(), "default", encoder, ["qpin"])
+        split = decisions.commit(decisions.split(target, pins))
+        (part,) = split.after.keys() - {target}
+        assert [one.after for one in split.corrections] == [part]
         wait_until(lambda: store.unpublished("default", 0.0, 10) == [], "the outbox is published", 40)
         with stream.redis() as client:
             client.flushall()
         stream.send([question(f"again-{number}", LOST) for number in ("a", "b", "c", "d")])
         again = [value["cluster_id"] for value in reader.values(18)[14:]]
         assert again == [by_id["qpin"]] * 4
+        stream.send([question(f"pin-{number}", PIN) for number in ("a", "b", "c", "d")])
+        assert [value["cluster_id"] for value in reader.values(22)[18:]] == [f"c{part}"] * 4
         state = stream.store().cluster("default", int(by_id["q0"][1:]))
         assert state is not None
         assert [(one.kind, one.text) for one in state.exemplars] == [("cannot", LOST)]
@@ -118,8 +124,10 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         flags.append("--clusters.threshold=-1")
         shown = questream("clusters", "reject", "qlost", "--dry-run", "--json", *flags).json
         assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
+        flags.pop()
         shown = questream("clusters", "split", by_id["qlost"], "qlost", "--dry-run", "--json", *flags).json
-        assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], by_id["qpin"])]
+        assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], "c3")]
+        assert [(one["text"], one["after"]) for one in shown["effect"]["moving"]] == [(LOST, "c3")]
         # What differs most of what it keeps.
         proposed = questream("clusters", "split", by_id["qlost"], "--dry-run", "--json", *flags).json
         assert [one["question_id"] for one in proposed["corrections"]] == ["qlost"]

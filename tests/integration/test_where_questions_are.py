@@ -75,5 +75,9 @@ def test_the_program_of_the_page_follows_corrections_and_merges(
         assert told() == where | {"qlost": pin}
         decide(lambda decisions: decisions.undo(moved))
         assert told() == where
+        split = decide(lambda decisions: decisions.split(int(card[1:]), lost))
+        assert told() == where | {"qlost": "c4"}
+        decide(lambda decisions: decisions.undo(split))
+        assert told() == where
         decide(lambda decisions: decisions.reject(lost))
         assert told() == where | {"qlost": "None"}

@@ -66,7 +66,41 @@ def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) 
     assert steps(decisions.commit(decisions.reject([asked(1)]))) == [(7, 1, None)]
     assert steps(decisions.commit(decisions.reject([asked(1)]))) == []
     assert steps(decisions.commit(decisions.move([asked(1)], 2))) == [(7, None, 2)]
-    assert steps(decisions.commit(decisions.split(2, [asked(1)]))) == [(7, 2, None)]
+
+
+def test_a_question_that_was_split_off_is_in_the_part_until_that_is_taken_back(
+    store: MemoryStore, decisions: Decisions
+) -> None:
+    split = decisions.commit(decisions.split(1, [asked(1), asked(1, 8)]))
+    assert steps(split) == [(7, 1, 4), (8, 1, 4)]
+    assert [[one.kind for one in split.after[i].exemplars] for i in (1, 4)] == [["cannot"] * 2, ["must"] * 2]
+    part = store.cluster("default", 4)
+    assert part is not None
+    assert (part.size, part.members, part.label) == (0, 2, None)
+    undone = decisions.commit(decisions.undo(split.number))
+    assert steps(undone) == [(7, 4, 1), (8, 4, 1)]
+    gone = store.cluster("default", 4)
+    assert gone is not None
+    assert gone.event == "retired"
+
+
+def test_a_split_that_is_said_again_answers_what_it_did(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", By("ann", id="mine"))
+    split = decisions.commit(decisions.split(1, [asked(1)]))
+    assert decisions.commit(decisions.split(1, [asked(1)])) == split
+    assert store.sizes("default").clusters == 4
+
+
+def test_a_part_that_a_question_joined_stays_when_the_split_is_taken_back(
+    store: MemoryStore, decisions: Decisions
+) -> None:
+    split = decisions.commit(decisions.split(1, [asked(1)]))
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    assert clusterer.assign([asked(1).vector]).ids == [4]
+    assert steps(decisions.commit(decisions.undo(split.number))) == [(7, 4, 1)]
+    part = store.cluster("default", 4)
+    assert part is not None
+    assert (part.size, part.exemplars, part.separations) == (1, (), ())
 
 
 def test_a_rejected_question_is_in_the_next_best_cluster(store: MemoryStore, decisions: Decisions) -> None:

@@ -115,13 +115,18 @@ def test_what_is_near_a_rejected_question_joins_the_cluster_no_more_until_that_i
 def test_what_was_split_opens_a_cluster_that_never_merges_back(store: MemoryStore) -> None:
     decisions = Decisions(store, "default", ANN)
     part = along(1, 0.3, 0)
-    decisions.commit(decisions.split(1, [KnownQuestion(1, part)]))
+    split = decisions.commit(decisions.split(1, [KnownQuestion(1, part)]))
+    assert [one.is_separate_from(other) for one, other in [split.after.values()]] == [True]
+    with pytest.raises(OperationRefused, match="separated"):
+        merge_clusters(store, "default", 1, 4)
     clusterer = clusterer_of(store)
     ids = clusterer.assign([part] * 20 + [along(1, 0, 0)] * 20).ids
     assert ids == [4] * 20 + [1] * 20
     assert clusterer.survivors([1, 4]) == [1, 4]
     with pytest.raises(OperationRefused, match="not all"):
         decisions.commit(decisions.split(1, [KnownQuestion(2, part)]))
+    with pytest.raises(OperationRefused, match="no question"):
+        decisions.commit(decisions.split(1, []))
 
 
 def test_what_is_near_a_moved_question_goes_to_the_target(store: MemoryStore) -> None:

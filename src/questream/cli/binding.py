@@ -87,7 +87,7 @@ def split(
     questions: QuestionsArgument = None,
     text: TextOption = None,
 ) -> None:
-    """Say that questions are another part of a cluster: the next of theirs opens that part, and it never merges back.
+    """Say that questions are another part of a cluster: it is a cluster of its own from then on, and never merges back.
 
     Without questions, those it keeps are put into two groups; the smaller is split off when you agree.
 
@@ -97,14 +97,7 @@ def split(
     if not questions and not text:
         _split_as_proposed(change, whole)
         return
-    _decide(
-        change,
-        questions or [],
-        text or [],
-        whole,
-        lambda decisions, found: decisions.split(whole, found),
-        _with_next_best,
-    )
+    _decide(change, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
 
 
 @change_command(clusters, "represent")
@@ -156,7 +149,6 @@ def _split_as_proposed(change: Change, whole: int) -> None:
     state = lineage(store, chosen, whole)[-1]
     encoder = encoder_in(change.settings, store, chosen)
     found = proposed_part(change.settings, chosen, state, encoder)
-    found = _with_next_best(change.settings, store, chosen, encoder, found)
     decisions = Decisions(store, chosen, change.by)
     propose = decisions.split(whole, found)
     if change.dry_run:

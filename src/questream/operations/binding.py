@@ -39,12 +39,10 @@ def new_names(count: int) -> list[str]:
 
 def turned_away(questions: Sequence[KnownQuestion], names: Sequence[str], live: Mapping[int, int]) -> dict[int, Change]:
     """Each question's cluster turns away what is near it; `live` says what the clusters of the questions are today."""
-    exemplars = {name: _exemplar(name, "cannot", one) for name, one in zip(names, questions, strict=True)}
+    given = list(zip(exemplars_of("cannot", names, questions), questions, strict=True))
     owners = {live[one.cluster_id] for one in questions}
     return {
-        owner: adding(
-            [exemplars[name] for name, one in zip(names, questions, strict=True) if live[one.cluster_id] == owner]
-        )
+        owner: adding([exemplar for exemplar, one in given if live[one.cluster_id] == owner])
         for owner in sorted(owners)
     }
 
@@ -55,7 +53,7 @@ def moved_to(
     """The target takes what is near the questions, and the clusters that they are in turn it away."""
     elsewhere = [(name, one) for name, one in zip(names, questions, strict=True) if live[one.cluster_id] != target]
     changes = turned_away([one for _, one in elsewhere], [f"{name}x" for name, _ in elsewhere], live)
-    return {target: adding([_exemplar(*pair) for pair in _each(names, "must", questions)]), **changes}
+    return {target: adding(exemplars_of("must", names, questions)), **changes}
 
 
 def without(ruling: Ruling, before: Ruling, after: Ruling) -> tuple[Exemplar, ...]:
@@ -84,11 +82,9 @@ def _is_same(one: Exemplar, other: Exemplar) -> bool:
     return one.vector == other.vector or (one.place is not None and one.place == other.place)
 
 
-def _each(
-    names: Iterable[str], kind: ConstraintKind, questions: Iterable[KnownQuestion]
-) -> list[tuple[str, ConstraintKind, KnownQuestion]]:
-    return [(name, kind, one) for name, one in zip(names, questions, strict=True)]
-
-
-def _exemplar(name: str, kind: ConstraintKind, question: KnownQuestion) -> Exemplar:
-    return Exemplar(name, kind, pack_vector(question.vector), question.place, question.text)
+def exemplars_of(kind: ConstraintKind, names: Iterable[str], questions: Iterable[KnownQuestion]) -> list[Exemplar]:
+    """The questions as exemplars of these names."""
+    return [
+        Exemplar(name, kind, pack_vector(one.vector), one.place, one.text)
+        for name, one in zip(names, questions, strict=True)
+    ]

@@ -35,6 +35,7 @@ from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
+from questream.operations.splitting import opened_by, part_of
 from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
 
@@ -254,25 +255,41 @@ class Decisions:
 
         What comes later goes to the next best cluster, or opens one.
         """
-        return self._turning_away("reject", questions)
+        id_, names = self._new_id(), new_names(len(questions))
+
+        def propose() -> ProposedOperation:
+            known = self._corrected()
+            now = corrected(questions, known)
+            live = self._live_of(now)
+            proposed = self._proposal(id_, "reject", turned_away(now, names, live))
+            corrections = moved(now, known, live, lambda one: self._next_best(one, live[one.cluster_id]))
+            return replace(proposed, corrections=corrections)
+
+        return propose
 
     def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Propose:
-        """The questions are another part of a cluster, which the next one of theirs opens; it never merges back.
+        """The questions are another part of a cluster: it is opened as a cluster of its own, and never merges back.
 
-        Raises OperationRefused where one of them is in another cluster.
+        Raises OperationRefused where one of them is in another cluster, or none is given.
         """
-        propose = self._turning_away("split", questions)
+        id_, separation = self._new_id(), uuid.uuid4().hex[:12]
+        part = part_of(questions, new_names(len(questions)), separation)
 
-        def checked() -> ProposedOperation:
-            whole = self._live(cluster_id)
-            now = corrected(questions, self._corrected())
-            if any(owner != whole for owner in self._live_of(now).values()):
+        def propose() -> ProposedOperation:
+            if self._is_said_again(id_):
+                return self._proposal(id_, "split", {})
+            known, whole = self._corrected(), self._live(cluster_id)
+            now = corrected(questions, known)
+            live = self._live_of(now)
+            if any(owner != whole for owner in live.values()):
                 raise OperationRefused(
                     f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
                 )
-            return propose()
+            proposed = self._opening(self._proposal(id_, "split", {whole: part.leave}), [(part.ruling, part.opened)])
+            (opened,) = proposed.opens
+            return replace(proposed, corrections=moved(now, known, live, lambda _: opened))
 
-        return checked
+        return propose
 
     def move(self, questions: Sequence[KnownQuestion], target: int) -> Propose:
         """The questions belong to the target: what is near them goes there, not to the clusters that they are in."""
@@ -300,9 +317,8 @@ class Decisions:
             try:
                 merged, before, after = merge.proposed()
             except ValueError:
-                if not any(known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT)):
+                if not self._is_said_again(id_):
                     raise
-                # Said again: the store answers what it did.
                 return self._proposal(id_, "merge", {})
             return ProposedOperation(id_, "merge", self._by.actor, self._by.reason, before, after, merge=merged)
 
@@ -327,20 +343,7 @@ class Decisions:
     def open_intents(self, leaves: Sequence[tuple[Ruling, OpenedCluster]], changes: Mapping[int, Change]) -> Propose:
         """Open clusters that people know before any question comes, each with its ruling; change those of others."""
         id_ = self._new_id()
-
-        def propose() -> ProposedOperation:
-            proposed = self._proposal(id_, "intents", changes)
-            whole = self._store.namespace_state(self._namespace)
-            first = 1 if whole is None else whole.next_cluster
-            numbered = dict(enumerate(leaves, first))
-            return replace(
-                proposed,
-                before={**proposed.before, **dict.fromkeys(numbered, Ruling())},
-                after={**proposed.after, **{number: ruling for number, (ruling, _) in numbered.items()}},
-                opens={number: opened for number, (_, opened) in numbered.items()},
-            )
-
-        return propose
+        return lambda: self._opening(self._proposal(id_, "intents", changes), leaves)
 
     def undo(self, number: int, joined: Sequence[KnownQuestion] = ()) -> Propose:
         """Take an operation back, where what it decided still stands; a merge as `unmerge` does.
@@ -398,10 +401,9 @@ class Decisions:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            kept = self._store.operations(self._namespace, OPERATIONS_KEPT)
-            if any(known.id == id_ for known in kept):
-                # Said again: the store answers what it did.
+            if self._is_said_again(id_):
                 return self._proposal(id_, "unmerge", {})
+            kept = self._store.operations(self._namespace, OPERATIONS_KEPT)
             merged = next((one for one in kept if one.survivor and cluster_id in one.after and not one.undone_by), None)
             undoes = merged.number if merged is not None and merged.survivor != cluster_id else None
             return replace(self._parting(id_, "unmerge", cluster_id, joined), undoes=undoes)
@@ -450,16 +452,30 @@ class Decisions:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            if self._by.id and any(
-                known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT)
-            ):
-                # Said again: the store answers what it did.
+            if self._is_said_again(id_):
                 return self._proposal(id_, kind, {})
             found = decide(Communities(self._store, self._namespace))
             by = self._by
             return ProposedOperation(id_, kind, by.actor, by.reason, found.before, found.after, levels=found.levels)
 
         return propose
+
+    def _is_said_again(self, id_: str) -> bool:
+        """Whether an id is that of an operation, so that the store answers what that did."""
+        return any(known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT))
+
+    def _opening(
+        self, proposed: ProposedOperation, leaves: Sequence[tuple[Ruling, OpenedCluster]]
+    ) -> ProposedOperation:
+        """An operation that opens clusters too, under the numbers that are next."""
+        whole = self._store.namespace_state(self._namespace)
+        numbered = dict(enumerate(leaves, 1 if whole is None else whole.next_cluster))
+        return replace(
+            proposed,
+            before={**proposed.before, **dict.fromkeys(numbered, Ruling())},
+            after={**proposed.after, **{number: ruling for number, (ruling, _) in numbered.items()}},
+            opens={number: opened for number, (_, opened) in numbered.items()},
+        )
 
     def _there(self, cluster_ids: Iterable[int]) -> list[int]:
         """Of clusters that are one by now the first, of those that are gone none."""
@@ -471,26 +487,9 @@ class Decisions:
 
     def _unasked(self, undone: Operation, proposed: ProposedOperation) -> frozenset[int]:
         """The clusters that an operation opened and that nothing rules any more, as far as they are of no question."""
-        opened = [i for i, before in undone.before.items() if before == Ruling() and proposed.after.get(i) == Ruling()]
-        found = self._store.states(self._namespace, opened) if undone.kind == "intents" else []
+        opened = [i for i in opened_by(undone) if proposed.after.get(i) == Ruling()]
+        found = self._store.states(self._namespace, opened) if opened else []
         return frozenset(state.cluster_id for state in found if state.size == 0)
-
-    def _turning_away(
-        self,
-        kind: OperationKind,
-        questions: Sequence[KnownQuestion],
-    ) -> Propose:
-        id_, names = self._new_id(), new_names(len(questions))
-
-        def propose() -> ProposedOperation:
-            known = self._corrected()
-            now = corrected(questions, known)
-            live = self._live_of(now)
-            proposed = self._proposal(id_, kind, turned_away(now, names, live))
-            corrections = moved(now, known, live, lambda one: self._next_best(one, live[one.cluster_id]))
-            return replace(proposed, corrections=corrections)
-
-        return propose
 
     def _next_best(self, question: KnownQuestion, owner: int) -> int | None:
         """The best cluster that would take a question, but for the one that turns it away."""

@@ -100,7 +100,9 @@ class Asking:
         """
         encoder = self._encoder_of(namespace)
         found = known_questions(self._settings, namespace, self._locked(namespace), question_ids)
-        return self._with_next_best(namespace, encoder, found)
+        rules = rules_of(self._settings, encoder)
+        with self._mirrors.of(namespace) as mirror:
+            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
 
     def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
         """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
@@ -128,16 +130,8 @@ class Asking:
 
         Raises Refused while the model or centroids are being loaded.
         """
-        encoder = self._encoder_of(namespace)
         (state,) = self._store.states(namespace, [cluster_id])
-        return self._with_next_best(
-            namespace, encoder, proposed_part(self._settings, namespace, state, self._locked(namespace))
-        )
-
-    def _with_next_best(self, namespace: str, encoder: Encoder, found: list[KnownQuestion]) -> list[KnownQuestion]:
-        rules = rules_of(self._settings, encoder)
-        with self._mirrors.of(namespace) as mirror:
-            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
+        return proposed_part(self._settings, namespace, state, self._locked(namespace))
 
     def joined(self, namespace: str, cluster_id: int | None) -> Joined:
         """The questions that joined what a cluster was merged into, since then; none of no cluster.

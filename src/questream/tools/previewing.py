@@ -131,6 +131,9 @@ def _changes(mirror: Mirror, proposed: ProposedOperation) -> Iterable[ClusterMov
     for cluster_id, ruling in proposed.after.items():
         if cluster_id in proposed.retires:
             yield ClusterRemoved(cluster_id)
+        elif cluster_id in proposed.opens:
+            opened = proposed.opens[cluster_id]
+            yield ClusterMoved(cluster_id, opened.members, opened.vector_sum, opened.features, ruling.exemplars)
         elif cluster_id in mirror.row_of:
             yield ClusterMoved(
                 cluster_id,

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from questream.domain import Vector
+from questream.domain import DISMISSIBLE, Dismissible, Vector
 from questream.errors import QuestreamError
 from questream.operations import By, Decisions, KnownQuestion
 from questream.operations.deciding import Propose
@@ -115,6 +115,54 @@ class People(Deciding):
             for one in (references if isinstance(references, list) else [])
         ]
         self.decide(lambda by: by.unmerge(number, joined), twice=twice, late=late)
+
+    @rule(
+        position=POSITIONS,
+        other=POSITIONS,
+        kind=st.sampled_from(["reject", "move", "split"]),
+        towards=st.integers(0, 2),
+        twice=st.booleans(),
+        late=st.sampled_from([False, False, True]),
+    )
+    def decide_on_questions(self, position: int, other: int, kind: str, towards: int, twice: bool, late: bool) -> None:
+        number, target = self.known(position), self.known(other)
+        vector: Vector = np.eye(4, dtype=np.float32)[towards]
+        asked = [KnownQuestion(number, vector, ("questions", 0, position), "Is it lost?", f"q{position}", b"key")]
+        made: dict[str, Callable[[Decisions], Propose]] = {
+            "reject": lambda by: by.reject(asked),
+            "move": lambda by: by.move(asked, target),
+            "split": lambda by: by.split(number, asked),
+        }
+        self.decide(made[kind], twice=twice, late=late)
+
+    @rule(position=POSITIONS, suggestion=st.sampled_from(DISMISSIBLE), late=st.sampled_from([False, False, True]))
+    def dismiss(self, position: int, suggestion: Dismissible, late: bool) -> None:
+        number = self.known(position)
+        self.decide(lambda by: by.dismiss(number, suggestion), late=late)
+
+    @rule(
+        kind=st.sampled_from(["move", "own", "merge", "separate", "pin", "unpin"]),
+        position=POSITIONS,
+        picks=st.tuples(st.integers(0, 5), st.integers(0, 5)),
+        twice=st.booleans(),
+        late=st.sampled_from([False, False, True]),
+    )
+    def decide_on_levels(self, kind: str, position: int, picks: tuple[int, int], twice: bool, late: bool) -> None:
+        """Of intents and topics that stand."""
+        standing = sorted({*self.stores[0].levels(self.namespace).levels.parents.values()})
+        if not standing:
+            return
+        one, other = (str(standing[pick % len(standing)]) for pick in picks)
+        moved = f"c{self.known(position)}" if one[0] == "i" else other
+        made: dict[str, Callable[[Decisions], Propose]] = {
+            "move": lambda by: by.move_nodes([moved], one),
+            "own": lambda by: by.move_nodes([moved], "own"),
+            "merge": lambda by: by.merge_levels(one, other, keep=one),
+            "separate": lambda by: by.separate_levels(one, other),
+            "pin": lambda by: by.pin_level(one),
+            "unpin": lambda by: by.unpin_level(one),
+        }
+        self.decide(made[kind], twice=twice, late=late)
 
     def is_merged(self, number: int) -> bool:
         """Whether it was opened and has another's id by now."""

@@ -86,8 +86,14 @@ def forgotten(known: Iterable[Operated], operations: Sequence[Published]) -> lis
 
 
 def opened_by_people(operations: Iterable[Published]) -> set[int]:
-    """The clusters of operations that open some before any question comes."""
-    return {number for one in operations if one.kind == "intents" for number in one.after}
+    """The clusters that operations may have opened before any question came: those that they gave examples."""
+    return {
+        number
+        for one in operations
+        if one.kind in ("intents", "split")
+        for number, after in one.after.items()
+        if any(exemplar.kind == "must" for exemplar in after.exemplars.values())
+    }
 
 
 def parted_by_people(operations: Iterable[Published]) -> set[int]:

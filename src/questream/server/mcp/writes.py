@@ -346,7 +346,7 @@ class Writes:
         id: OperationId = "",
         dry_run: DryRun = False,
     ) -> Committed:
-        """Say that questions are another part of a cluster: the next of theirs opens it, and it never merges back."""
+        """Say that questions are another part of a cluster: it is a cluster of its own, and never merges back."""
         request = QuestionsRequest(
             op="split", question_ids=question_ids, cluster_id=cluster_id, id=id, reason=reason, dry_run=dry_run
         )
