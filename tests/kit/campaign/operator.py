@@ -19,7 +19,7 @@ from kafka.errors import KafkaError
 
 from questream.clustering.constraints import pack_vector
 from questream.clustering.levels import Node
-from questream.domain import ClusterState, Exemplar, Operation, Ruling
+from questream.domain import DISMISSIBLE, ClusterState, Exemplar, Operation, Ruling
 from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion, new_names
@@ -290,6 +290,10 @@ class Operator:
         number = self._random.choice(resolved) if resolved else None
         return None if number is None else Plan(lambda by: by.reopen(number))
 
+    def _dismiss(self, _: str, live: Sequence[ClusterState]) -> Plan:
+        number, suggestion = self._random.choice(live).cluster_id, self._random.choice(DISMISSIBLE)
+        return Plan(lambda by: by.dismiss(number, suggestion))
+
     def _separate(self, _: str, live: Sequence[ClusterState]) -> Plan:
         one, other = (state.cluster_id for state in self._random.sample(live, 2))
         return Plan(lambda by: by.separate(one, other))
@@ -416,6 +420,7 @@ _KINDS: dict[str, Callable[[Operator, str, Sequence[ClusterState]], Plan | None]
     "unmute": Operator._unmute,
     "resolve": Operator._resolve,
     "reopen": Operator._reopen,
+    "dismiss": Operator._dismiss,
     "separate": Operator._separate,
     "merge": Operator._merge,
     "reject": Operator._reject,

@@ -62,6 +62,7 @@ def _differences(cluster: StoredCluster, state: State, rules: Rules) -> dict[str
         "pinned": cluster.pinned != state.pinned,
         "muted": cluster.muted != state.muted,
         "resolved": cluster.resolved_size != state.resolved_size,
+        "dismissed": cluster.dismissed != state.dismissed,
         "separations or exemplars": cluster.bound != state.bound,
         "represented": cluster.represented != state.represented,
     }

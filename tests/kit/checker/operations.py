@@ -40,6 +40,8 @@ class Ruled:
     exemplars: Mapping[str, Exemplar]
     muted: bool = False
     resolved_size: int | None = None
+    # Suggestions about it that people dismissed.
+    dismissed: frozenset[str] = frozenset()
     # The name of the question that people chose to stand for it.
     represented: str | None = None
     threshold: float | None = None
@@ -172,6 +174,7 @@ def _ruled(told: Mapping[str, Any]) -> Ruled:
         },
         muted=told.get("muted", False),
         resolved_size=told.get("resolved_size"),
+        dismissed=frozenset(told.get("dismissed") or ()),
         represented=(told.get("represented_by") or {}).get("name"),
         threshold=told.get("threshold"),
         kept_in=frozenset(end[:-1] for end in told.get("ends") or () if end.endswith("=")),

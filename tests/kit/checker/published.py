@@ -51,6 +51,7 @@ class State:
     pinned: bool = False
     muted: bool = False
     resolved_size: int | None = None
+    dismissed: frozenset[str] = frozenset()
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
     # The last operation on it; the question that people chose to stand for it, and what stood for it before.
@@ -232,6 +233,7 @@ def _state(entry: Entry, number: int) -> State:
         pinned=ruled.get("pinned", False),
         muted=ruled.get("muted", False),
         resolved_size=ruled.get("resolved_size"),
+        dismissed=frozenset(ruled.get("dismissed") or ()),
         bound=frozenset([*ruled.get("separations", ()), *(one["name"] for one in ruled.get("exemplars", ()))]),
         operation=ruled.get("operation", 0),
         represented=chosen and chosen["name"],

@@ -167,13 +167,10 @@ class _Standing:
                 yield _broken(
                     self._namespace, number, f"is not pinned, or not free, as operation {operation.number} left it"
                 )
-            if cluster.merged_into is None and (cluster.muted, cluster.resolved_size) != (
-                after.muted,
-                after.resolved_size,
-            ):
-                yield _broken(
-                    self._namespace, number, f"is not muted or resolved as operation {operation.number} left it"
-                )
+            alone = cluster.muted, cluster.resolved_size, cluster.dismissed
+            if cluster.merged_into is None and alone != (after.muted, after.resolved_size, after.dismissed):
+                detail = f"is not muted, resolved or dismissed as operation {operation.number} left it"
+                yield _broken(self._namespace, number, detail)
             known = by_id.get(operation.id)
             if after.pinned and known is not None and known.absorbed is not None:
                 absorbed = {n for n, one in clusters.items() if one.merged_into == number}

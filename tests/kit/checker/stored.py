@@ -27,6 +27,7 @@ import redis
 
 from tests.kit.checker.rules import Floats
 
+_DISMISSED = {"n": "name", "s": "split"}
 _KEY = re.compile(r"questream:\{(?P<namespace>[^}]*)\}:(?P<name>.*)", re.DOTALL)
 
 
@@ -48,6 +49,8 @@ class StoredCluster:
     pinned: bool = False
     muted: bool = False
     resolved_size: int | None = None
+    # Suggestions about it that people dismissed.
+    dismissed: frozenset[str] = frozenset()
     # The ends of separations, and the names of exemplars.
     bound: frozenset[str] = frozenset()
     # The intent and the topic that people keep it in.
@@ -200,6 +203,7 @@ def _read_cluster(client: Any, key: bytes, stored: Stored, rest: str) -> None:
         pinned="p" in ruled[1],
         muted="m" in ruled[1],
         resolved_size=int(ruled[1].partition("r")[2]) if "r" in ruled[1] else None,
+        dismissed=frozenset(name for flag, name in _DISMISSED.items() if flag in ruled[1]),
         bound=frozenset(
             [
                 *(end for end in ruled[2:] if end[0] not in "it"),
