@@ -6,16 +6,23 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import orjson
 import pytest
 
+from questream import QuestionClusterer
+from questream.operations import By, Decisions
+from questream.records.events import read_event
 from questream.watch import suggesting
 from questream.watch.suggesting import Suggester
 from questream.watch.watcher import Watcher
 from tests.integration.test_cli_clusters import store_at
 from tests.integration.test_cli_suggestions import pinned
 from tests.kit.command import questream
+from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
-from tests.kit.stream import Reader, Stream, wait_until
+from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
+from tests.kit.vectors import hash_encoder
 from tests.kit.watching import create_event_topic
 
 __all__ = ["pinned"]
@@ -54,8 +61,8 @@ def test_a_suggestion_is_told_once_by_all_that_tell_events(
         (event,) = events.values()
     assert (event["type"], event["subject"]) == ("questream.cluster.suggested", "c1")
     assert event["id"] == "default/c1/suggested/c2"
-    data = {name: event["data"][name] for name in ("kind", "with", "forbidden_by", "count")}
-    assert data == {"kind": "suggested", "with": "c2", "forbidden_by": ["pin"], "count": 2}
+    data = {name: event["data"][name] for name in ("kind", "suggestion", "with", "forbidden_by", "count")}
+    assert data == {"kind": "suggested", "suggestion": "merge", "with": "c2", "forbidden_by": ["pin"], "count": 2}
 
 
 def test_what_people_separated_is_no_suggestion(pinned: str, kafka: KafkaServer, topics: Callable[..., Topics]) -> None:
@@ -64,3 +71,57 @@ def test_what_people_separated_is_no_suggestion(pinned: str, kafka: KafkaServer,
     suggester = Suggester(stream.settings(), store_at(url=pinned))
     suggester.look()
     assert suggester.take() == []
+
+
+def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "events.split_suggestions": True}
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis_url, settings)
+    encoder = hash_encoder()
+    asked = ["where is my card card card", "how do i change the pin"]
+    with running_worker(stream.settings(), encoder), stream.decisions() as reader:
+        stream.send([question(f"{text[:3]}-{name}", text) for text in asked for name in "abcd"])
+        assert {value["cluster_id"] for value in reader.values(8)} == {"c1", "c2"}
+        decisions = Decisions(stream.store(), "default", By("ann"))
+        decisions.commit(decisions.merge(1, 2))
+    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+    passed = [0.0]
+    suggester = Suggester(stream.settings(), store_at(url=redis_url), clock=lambda: passed[0])
+    suggester.look()
+    found = {event["id"]: event for event in suggester.take()}
+    (whole,) = (state for state in stream.store().summaries("default"))
+    name = f"c{whole.cluster_id}"
+    assert found.keys() == {f"default/{name}/suggested/name", f"default/{name}/suggested/split"}
+    for kind in ("name", "split"):
+        event = found[f"default/{name}/suggested/{kind}"]
+        schema_of("cluster-event").validate(event)
+        assert (event["data"]["suggestion"], event["data"]["count"]) == (kind, 8)
+        assert read_event(orjson.dumps(event)).suggestion == kind
+    decisions.commit(decisions.dismiss(whole.cluster_id, "name"))
+    again = Suggester(stream.settings(), store_at(url=redis_url), clock=lambda: passed[0])
+    again.look()
+    assert [event["data"]["suggestion"] for event in again.take()] == ["split"]
+    # The model is asked once an hour.
+    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: pytest.fail("the model is loaded"))
+    again.look()
+
+
+def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
+    pinned: str,
+    kafka: KafkaServer,
+    topics: Callable[..., Topics],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(1), pinned)
+    store = store_at(url=pinned)
+    vectors = np.eye(8, dtype=np.float32)[[2, 2, 2]]
+    QuestionClusterer(dimension=8, similarity="cosine", store=store, namespace="shop").assign(vectors)
+    monkeypatch.setattr("questream.tools.suggestions.MOST_PAIRS", 0)
+    suggester = Suggester(stream.settings(), store)
+    for _ in range(2):
+        suggester.look()
+    assert [event["id"] for event in suggester.take()] == ["shop/c1/suggested/name"]
+    (told,) = (one for one in caplog.records if one.levelname == "WARNING")
+    assert getattr(told, "namespace", None) == "default"

@@ -142,6 +142,7 @@ def test_every_setting_can_be_set_by_its_environment_variable(setting: Any, monk
         "serve.viewers_read_texts": "true",
         "events.asker": "question",
         "events.suggestions": "false",
+        "events.split_suggestions": "true",
         "webhooks.url": "https://elsewhere/hook",
         "names.endpoint": "https://elsewhere/v1",
         "names.moved_below": "0.5",

@@ -23,7 +23,8 @@ _MOST_ID_CHARACTERS = 500
 class ClusterEvent:
     """An event as its record tells it; times in ms since the epoch. A later release may know more kinds.
 
-    `other` is the cluster that it was merged into, split from or may be merged with.
+    `other` is the cluster that it was merged into, split from or may be merged with; `suggestion`
+    is what may be done: merge, name or split.
     """
 
     id: str
@@ -35,6 +36,7 @@ class ClusterEvent:
     count: int
     expected: float
     other: str | None = None
+    suggestion: str | None = None
 
 
 def event_document(namespace: str, event: DetectedEvent, topic: str) -> dict[str, Any]:
@@ -75,6 +77,8 @@ def read_event(value: bytes | None) -> ClusterEvent:
             count=int(data["count"]),
             expected=float(data["expected"]),
             other=data.get("into") or data.get("from") or data.get("with"),
+            # Those of an earlier release say only with what.
+            suggestion=data.get("suggestion", "merge" if "with" in data else None),
         )
         is_event = (
             is_known(data["schema_version"])
@@ -84,6 +88,7 @@ def read_event(value: bytes | None) -> ClusterEvent:
             and _CLUSTER.fullmatch(event.cluster_id)
             and (event.other is None or _CLUSTER.fullmatch(event.other))
             and _KIND.fullmatch(event.kind)
+            and (event.suggestion is None or _KIND.fullmatch(event.suggestion))
             and 0 <= event.count < 2**53
             and 0 <= event.expected < 2**53
         )

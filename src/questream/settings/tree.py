@@ -715,7 +715,12 @@ class EventSettings(Group):
     )
     suggestions: bool = Field(
         default=True,
-        description="Tell of merges that people's decisions stand in the way of, found in Redis once a minute.",
+        description="Tell what people may want to merge or to name, found in Redis once a minute.",
+    )
+    split_suggestions: bool = Field(
+        default=False,
+        description="With `suggestions`, tell which clusters look like two as well: each hour questions are read "
+        "again, with the model.",
     )
 
 

@@ -1,6 +1,7 @@
-"""Suggestions as events, beside the process that tells events: merges that people's decisions stand in the way of.
+"""Suggestions as events, beside the process that tells events: what people may want to merge, to name or to split.
 
-Nothing of it is stored. A pair has one id, whoever finds it and when: the topic of events says whether it was told.
+Nothing of it is stored. A suggestion has one id, whoever finds it and when: the topic of events says whether it was
+told.
 """
 
 from __future__ import annotations
@@ -9,29 +10,32 @@ import logging
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from questream.domain import format_cluster_id
 from questream.errors import QuestreamError
 from questream.events.detector import DetectedEvent
-from questream.operations.suggesting import Suggestion
 from questream.records.events import event_document
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore, open_store
-from questream.tools.suggestions import suggestions
+from questream.tools.suggestions import suggestions, two_in_one, unnamed
 from questream.watch.naming import Take
 from questream.watch.telling import MOST_TOLD
 
 logger = logging.getLogger(__name__)
 
 _PASS_SECONDS = 60.0
+# The model is loaded for it, and gone again until then.
+_SPLITS_SECONDS = 3600.0
 # To read and compare clusters takes so small a part of a processor at most.
 _PASS_SHARE = 1 / 50
-# Of one namespace; the next ones are told once these are answered.
+# Of one namespace and kind; the next ones are told once these are answered.
 _MOST_SUGGESTIONS = 100
 _STOP_SECONDS = 5.0
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextmanager
@@ -56,10 +60,14 @@ class Suggester:
         settings: Settings,
         store: RedisStore,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._store = store
         self._now_ms = now_ms
+        self._clock = clock
+        self._splits_at = clock()
+        self._failing: set[str] = set()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._found: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
@@ -82,30 +90,63 @@ class Suggester:
         return taken
 
     def look(self) -> None:
-        """Look once at all namespaces of the stream. Raises what the store raises."""
-        own = self._settings.kafka.cluster_topic
-        for namespace in self._store.namespaces():
+        """Look once at all namespaces of the stream. Raises what the store raises where it tells none."""
+        own, failing = self._settings.kafka.cluster_topic, set[str]()
+        namespaces = self._store.namespaces()
+        kinds = self._kinds()
+        for namespace in namespaces:
             if self._stopping.is_set():
                 return
-            if self._store.topics(namespace).cluster_topic in ("", own):
-                for one in suggestions(self._store, namespace, self._settings, _MOST_SUGGESTIONS):
-                    self._note(self._event(namespace, one))
+            try:
+                if self._store.topics(namespace).cluster_topic in ("", own):
+                    for find in kinds:
+                        for document in find(namespace):
+                            self._note(document)
+            except QuestreamError as error:
+                failing.add(namespace)
+                self._tell(namespace, error)
+        self._failing = failing
+
+    def _kinds(self) -> list[Callable[[str], Iterator[dict[str, Any]]]]:
+        """What is looked for this time; what costs most comes last."""
+        if not self._settings.events.split_suggestions or self._clock() < self._splits_at:
+            return [self._merges, self._names]
+        self._splits_at = self._clock() + _SPLITS_SECONDS
+        return [self._merges, self._names, self._splits]
+
+    def _merges(self, namespace: str) -> Iterator[dict[str, Any]]:
+        for one in suggestions(self._store, namespace, self._settings, _MOST_SUGGESTIONS):
+            older, newer = (format_cluster_id(state.cluster_id) for state in one.clusters)
+            more = {"with": newer, "forbidden_by": list(one.forbidden_by)}
+            yield self._event(namespace, "merge", older, one.size, newer, more)
+
+    def _names(self, namespace: str) -> Iterator[dict[str, Any]]:
+        for state in unnamed(self._store, namespace, _MOST_SUGGESTIONS):
+            yield self._event(namespace, "name", format_cluster_id(state.cluster_id), state.size, "name")
+
+    def _splits(self, namespace: str) -> Iterator[dict[str, Any]]:
+        for one in two_in_one(self._store, namespace, self._settings, _MOST_SUGGESTIONS):
+            yield self._event(namespace, "split", format_cluster_id(one.state.cluster_id), one.state.size, "split")
 
     def _run(self) -> None:
-        wait_seconds, is_told = _PASS_SECONDS, False
+        wait_seconds = _PASS_SECONDS
         while not self._stopping.wait(wait_seconds):
             started = time.thread_time()
             try:
                 self.look()
-                is_told = False
             except QuestreamError as error:
-                level = logging.DEBUG if is_told else logging.WARNING
-                logger.log(level, "suggestions could not be looked for", extra={"reason": str(error)})
-                is_told = True
+                self._tell("", error)
+                self._failing.add("")
             except Exception as error:
                 # Its message may hold a question.
                 logger.error("suggestions could not be looked for", extra={"error": type(error).__name__})
             wait_seconds = max(_PASS_SECONDS, (time.thread_time() - started) / _PASS_SHARE)
+
+    def _tell(self, namespace: str, error: QuestreamError) -> None:
+        """Log why nothing is looked for in a namespace, or in any: once, until it was looked for again."""
+        level = logging.DEBUG if namespace in self._failing else logging.WARNING
+        extra = {"reason": str(error), **({"namespace": namespace} if namespace else {})}
+        logger.log(level, "suggestions could not be looked for", extra=extra)
 
     def _note(self, document: dict[str, Any]) -> None:
         if document["id"] not in self._known:
@@ -114,12 +155,13 @@ class Suggester:
         if len(self._known) > MOST_TOLD:
             self._known.popitem(last=False)
 
-    def _event(self, namespace: str, one: Suggestion) -> dict[str, Any]:
-        """It is of the older of the two; the id has no time, since it is the same event whenever it is found."""
-        older, newer = (format_cluster_id(state.cluster_id) for state in one.clusters)
+    def _event(
+        self, namespace: str, suggestion: str, cluster: str, size: int, ending: str, more: Mapping[str, Any] = _NOTHING
+    ) -> dict[str, Any]:
+        """It is of the older of two; the id has no time, since it is the same event whenever it is found."""
         now = self._now_ms()
         document = event_document(
-            namespace, DetectedEvent("suggested", older, now, now, one.size, 0.0), self._settings.kafka.cluster_topic
+            namespace, DetectedEvent("suggested", cluster, now, now, size, 0.0), self._settings.kafka.cluster_topic
         )
-        data = {**document["data"], "with": newer, "forbidden_by": list(one.forbidden_by)}
-        return {**document, "id": f"{namespace}/{older}/suggested/{newer}", "data": data}
+        data = {**document["data"], "suggestion": suggestion, **more}
+        return {**document, "id": f"{namespace}/{cluster}/suggested/{ending}", "data": data}

@@ -102,6 +102,8 @@ def _slack_text(told: Told, page_url: str | None) -> str:
         what = f"{event.count} askers since {since} UTC, where {event.expected:.1f} were expected"
     elif event.kind in ("quiet", "returned"):
         what = f"last asked {since} UTC before"
+    elif event.suggestion is not None:
+        what = f"to {event.suggestion}" + ("" if event.other is None else f" with {event.other}")
     else:
         what = "" if event.other is None else event.other
     route = "" if told.route is None else f", route {_escaped(told.route)}"

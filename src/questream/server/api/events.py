@@ -21,7 +21,8 @@ class Event(BaseModel):
     """Something that happened to a cluster, in the time of its questions.
 
     `count` askers came since `since`, where `expected` were to be expected. `name` is the cluster's, if it has one and
-    lives; `other` is the cluster that it was merged into, or split from.
+    lives; `other` is the cluster that it was merged into, split from or may be merged with; `suggestion` is what may be
+    done: merge, name or split.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Event(BaseModel):
     cluster_id: str
     name: str | None
     other: str | None
+    suggestion: str | None
     time: str
     since: str
     count: int
@@ -50,6 +52,7 @@ def as_event(event: ClusterEvent, scope: Scope) -> Event:
         cluster_id=event.cluster_id,
         name=None if state is None else scope.name_of(state),
         other=event.other,
+        suggestion=event.suggestion,
         time=format_time(event.time_ms),
         since=format_time(event.since_ms),
         count=event.count,
