@@ -258,7 +258,7 @@ class Communities:
         if len(after) > _MOST_CLUSTERS:
             raise OperationRefused(
                 f"{len(after):,} clusters would be ruled, {_MOST_CLUSTERS:,} at most are by one operation",
-                "decide of parts of it",
+                "decide of the intents of a topic one by one, or move some of its clusters first",
             )
         before = {state.cluster_id: state.ruling for found in states for state in found if state.cluster_id in after}
         stood = self._stored.levels.parents
