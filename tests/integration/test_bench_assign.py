@@ -15,3 +15,7 @@ def test_assignment_is_measured_with_and_without_rejected_questions(kafka: Kafka
     (figures,) = ran.json["exemplars"]
     assert (figures["clusters"], figures["exemplars"], figures["runs"]) == (50, 20, 2)
     assert min(figures["cpu_median"], figures["without_cpu_median"]) > 0
+    operations = ran.json["operations"]
+    assert [one["kind"] for one in operations] == ["label", "pin", "reject", "split", "merge"]
+    assert all((one["clusters"], one["runs"]) == (50, 25) and one["cpu_mean"] > 0 for one in operations)
+    assert all(one["store_cpu_mean"] is not None for one in operations)

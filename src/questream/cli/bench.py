@@ -114,7 +114,9 @@ def assign(
     dimensions: DimensionsOption = "384",
     cluster_counts: CountsOption = "0,1000,10000,100000",
     runs: RunsOption = 20,
-    exemplars: Annotated[int, typer.Option(min=0, help="Measure what so many rejected questions cost, too.")] = 0,
+    exemplars: Annotated[
+        int, typer.Option(min=0, help="Measure what so many rejected questions cost, and operations.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure assignment and commit of 256 questions against many clusters, and a worker's memory with them.

@@ -34,6 +34,8 @@ def print_results(results: Results, line: Line, table: Table) -> None:
         _print_assignment(results, line, table)
     if results.exemplars:
         _print_exemplars(results, line, table)
+    if results.operations:
+        _print_operations(results, line, table)
     if results.memory:
         _print_memory(results, line, table)
 
@@ -173,6 +175,17 @@ def _print_exemplars(results: Results, line: Line, table: Table) -> None:
                 f"{f.cpu_median / f.without_cpu_median:.3f}",
             ]
             for f in results.exemplars
+        ],
+    )
+
+
+def _print_operations(results: Results, line: Line, table: Table) -> None:
+    line("\nWhat an operation costs, mean ms of processor time of who asks for it and of the store")
+    table(
+        ["operation", "clusters#", "dimension#", "who asks#", "store#"],
+        [
+            [f.kind, f"{f.clusters:,}", str(f.dimension), f"{f.cpu_mean:.2f}", _number(f.store_cpu_mean, 2)]
+            for f in results.operations
         ],
     )
 

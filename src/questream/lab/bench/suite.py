@@ -17,6 +17,7 @@ from questream.lab.bench.clusters import (
     measure_memory,
 )
 from questream.lab.bench.machine import Machine, describe_machine
+from questream.lab.bench.operations import OperationFigures, measure_operations
 from questream.lab.bench.pipeline import (
     Latency,
     ModelRatio,
@@ -76,6 +77,7 @@ class Results:
     assignment: list[AssignmentFigures] = field(default_factory=list)
     mirror_loads: list[MirrorLoad] = field(default_factory=list)
     exemplars: list[ExemplarFigures] = field(default_factory=list)
+    operations: list[OperationFigures] = field(default_factory=list)
     memory: list[MemoryFigures] = field(default_factory=list)
 
     @property
@@ -159,6 +161,8 @@ def _measure_exemplars(settings: Settings, plan: Plan, results: Results, announc
             announce(f"{plan.exemplars:,} exemplars in {clusters:,} clusters of {dimension} dimensions")
             figures = measure_exemplars(settings, dimension, clusters, plan.exemplars, plan.runs)
             results.exemplars.append(figures)
+            announce(f"operations in {clusters:,} clusters of {dimension} dimensions")
+            results.operations += measure_operations(settings, dimension, clusters)
 
 
 def _measure_memory(settings: Settings, plan: Plan, results: Results, announce: Announce) -> None:
