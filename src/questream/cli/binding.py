@@ -158,7 +158,7 @@ def _split_as_proposed(change: Change, whole: int) -> None:
         for one in found:
             remark(f"would be another part: {printable(one.text or one.question_id or '')}")
         if not agrees(f"Split {len(found)} questions off?"):
-            raise QuestreamError("nothing was split off", "say --yes to split without being change, or name questions")
+            raise QuestreamError("nothing was split off", "say --yes to split without being asked, or name questions")
     print_decided(decide(decisions, chosen, propose), change.as_json)
 
 
