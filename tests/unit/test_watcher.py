@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -49,6 +49,8 @@ class Topics:
     has_turn: bool = True
     # Of the group's offsets, since the process began.
     looks: int = 0
+    # Whoever polls for ever fails.
+    polls: Iterator[int] = field(default_factory=lambda: iter(range(5 * MOST_TURNS)))
 
     def decide(self, asked: Sequence[Asked]) -> None:
         """Have these questions be decided."""
@@ -102,6 +104,7 @@ class Reader:
 
     def poll(self, _: float) -> dict[Partition, list[Any]]:
         self._turns()
+        next(self._topics.polls)
         found = {at: self._topics.records[at][next_:][: self._most] for at, next_ in self._positions.items()}
         self._positions |= {at: messages[-1].offset + 1 for at, messages in found.items() if messages}
         return {at: messages for at, messages in found.items() if messages}
@@ -290,5 +293,6 @@ def test_a_process_that_stands_by_ends_when_it_is_stopped(monkeypatch: pytest.Mo
 
 def test_a_topic_that_is_missing_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "open_admin", lambda _: Admin(DECISIONS.topic, EVENTS.topic))
+    monkeypatch.setattr(watching, "make_consumer", lambda *_: pytest.fail("a session begins"))
     with pytest.raises(KafkaRefused, match=f"topic {STATES.topic} does not exist"):
         Watcher(SETTINGS).run()
