@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis.exceptions
 
+from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.merging import Merge
 from questream.domain import retired_cluster
 from questream.errors import AnotherStore, NamespaceRefused, RecoveryNeeded
-from questream.store.protocol import LAYOUT, Committed, Restored
+from questream.store.protocol import LAYOUT, Committed, MadeName, Restored, Waiting
 from questream.store.redis.store import RedisStore
 from questream.store.retention import Retention
 from tests.contract.on_redis import KEYS, client, namespace, store
@@ -307,3 +308,38 @@ def test_a_cluster_without_its_revision_is_not_retired(store: RedisStore, client
     with pytest.raises(RecoveryNeeded, match="lost"):
         store.retire(namespace, Retention(max_clusters=1), 10)
     assert client.zcard(KEYS.of(namespace, "idle")) == 2
+
+
+def test_levels_of_another_type_keep_nothing_else_from_being_published(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    client.set(KEYS.of(namespace, "levels"), "garbage")
+    found = store.waiting([namespace], 0.0, 10)[namespace]
+    assert isinstance(found, Waiting)
+    assert (sorted(found.cluster_ids), found.levels) == ([0, 1, 2], False)
+
+
+def test_nothing_is_left_of_a_name_that_is_taken_away(store: RedisStore, client: Any, namespace: str) -> None:
+    for made in (MadeName("Cards", "model", 1, 3, "00"), None):
+        store.write_names(namespace, store.store_epoch(namespace) or "", {1: made})
+    assert client.hkeys(KEYS.of(namespace, "names")) == [b"changes"]
+
+
+def test_where_no_merge_can_be_undone_nothing_is_kept_for_that(client: Any, namespace: str) -> None:
+    store = RedisStore(client, undo_seconds=0.0)
+    create_two(store, namespace)
+    merge(store, namespace, store.load(namespace).seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
+    assert not client.exists(KEYS.of(namespace, "remains"))
+    assert not client.hexists(KEYS.cluster(namespace, 2), "remains")
+
+
+def test_references_that_cannot_be_read_make_way_for_those_that_join(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    client.hset(KEYS.cluster(namespace, 1), "kept", "garbage")
+    joined = str(KeptMembers.of([KeptMember(("questions", 0, 3), 0.9, "0f")]))
+    update = replace(join(1, 2, vector(3, 0, 0, 0)), kept_members=joined)
+    assert isinstance(commit(store, namespace, proposal(update, rows=batch(row(3, 1)), seq=seq)), Committed)
+    assert client.hget(KEYS.cluster(namespace, 1), "kept").decode() == joined

@@ -25,6 +25,8 @@ from questream.store.protocol import (
     Restored,
     Stale,
     Store,
+    StoredLevels,
+    Waiting,
 )
 from questream.store.retention import Retention
 from tests.contract.test_store import (
@@ -659,6 +661,16 @@ def compared(store: Store, namespace: str, token: str = "one") -> OperationClaim
     assert claim is not None
     assert claim.compared
     return claim
+
+
+def test_nothing_waits_in_a_namespace_that_is_not_settled(store: Store, namespace: str) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    assert store.write_levels(namespace, store.store_epoch(namespace) or "", StoredLevels())
+    store.require_recovery(namespace)
+    waiting = store.waiting([namespace], 0.0, 1)[namespace]
+    assert isinstance(waiting, Waiting)
+    assert (waiting.store_epoch, waiting.operations, waiting.levels) == (None, False, False)
 
 
 def test_an_operation_waits_until_it_is_confirmed(store: Store, namespace: str) -> None:

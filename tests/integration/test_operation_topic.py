@@ -7,15 +7,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
-from questream.domain import Operation
+from questream.domain import Operation, OperationKind
 from questream.errors import RecoveryNeeded
 from questream.operations import By, Decisions, KnownQuestion
+from questream.records import encode_operation
 from questream.recovery.operation_topic import CorrectionTopic, OperationTopic, PublishedOperations
 from questream.recovery.operation_topic import _keep as keep
 from questream.store.protocol import OPERATIONS_KEPT
@@ -307,6 +309,33 @@ def test_a_claim_is_of_few_clusters_and_names_the_namespace_where_rules_change(s
         assert claimed is not None
         assert (claimed.newest, claimed.cluster_ids) == (number, cluster_ids)
         publisher.confirm(claimed)
+
+
+def test_who_reads_the_topic_waits_for_the_end_of_an_open_transaction(stream: Stream) -> None:
+    topic, found = OperationTopic(stream.settings()), list[dict[str, PublishedOperations]]()
+    key, value = encode_operation("shop", stream.topics.cluster_topic, Operation("one", 1, "pin", "ann", "", 5, {}, {}))
+    with closing(
+        KafkaProducer(bootstrap_servers=stream.bootstrap_servers, transactional_id=stream.group_id)
+    ) as producer:
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.send(stream.topics.operation_topic, value, key)
+        producer.flush()
+        reading = threading.Thread(target=lambda: found.append(topic.published()))
+        reading.start()
+        reading.join(1.0)
+        assert reading.is_alive()
+        producer.commit_transaction()
+    reading.join(WAIT_SECONDS)
+    assert [(namespace, list(published.by_number)) for namespace, published in found[0].items()] == [("shop", [1])]
+
+
+def test_operations_of_clusters_that_were_deleted_are_not_held() -> None:
+    held = PublishedOperations()
+    kinds: list[OperationKind] = ["pin", "delete", "pin"]
+    for number, kind in enumerate(kinds, 1):
+        keep(held, Operation(str(number), number, kind, "ann", "", 5, {}, {}))
+    assert ([one.number for one in held.ordered()], held.newest) == ([2, 3], 3)
 
 
 def test_of_what_was_published_no_more_is_held_than_a_store_keeps_twice() -> None:

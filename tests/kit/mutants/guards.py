@@ -104,6 +104,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     },
     **{f"{LUA}/{script}.lua": (_LEVELS, *_STORE) for script in ("write_levels", "lease_levels", "restore_levels")},
     f"{LUA}/write_names.lua": (_NAMES, *_STORE),
+    f"{LUA}/note_settings.lua": ("tests/integration/test_settings_in_use.py",),
     LUA: (*_STORE, "tests/fault/test_migration.py", "tests/fault/test_disorder.py"),
     "src/questream/stream/levels.py": _LEVEL_RUNS,
     "src/questream/stream/operations.py": (
@@ -131,7 +132,10 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/integration/test_worker.py",
         *_STORE[1:],
     ),
-    "src/questream/migration/deleting.py": ("tests/integration/test_delete_namespace.py",),
+    "src/questream/migration/deleting.py": (
+        "tests/unit/test_deleting.py",
+        "tests/integration/test_delete_namespace.py",
+    ),
     "src/questream/migration": (
         "tests/unit/test_moving.py tests/unit/test_exemplars_migrated.py",
         "tests/integration/test_held.py",
@@ -155,7 +159,7 @@ SUITES: dict[str, tuple[str, ...]] = {
         "tests/unit/test_confluent_producer.py tests/unit/test_confluent_consumer.py",
         *_adapter("confluent"),
     ),
-    "src/questream/broker/kafka_python": _adapter("not confluent"),
+    "src/questream/broker/kafka_python": ("tests/unit/test_kafka_python_clients.py", *_adapter("not confluent")),
 }
 
 
@@ -221,6 +225,13 @@ EQUIVALENT: dict[str, str] = {
     "store/redis/lua/commit.lua: if not known and #joined[slot] == 1 -> false": (
         "the same text, written by the JSON encoder"
     ),
+    **{
+        f"store/redis/lua/writing.lua: if {condition} -> false": "the short way to what the lines behind it make, too"
+        for condition in (
+            "place and known ~= '' and most == 3 and not string.find(known, place, 1, true)",
+            "last and sign * similarity_of(later) <= sign * similarity_of(last)",
+        )
+    },
     "deciding/merging.py: if not reply.apart -> False": (
         "another look, which finds nothing: merges that follow from merges are proposed together, and who overtook one"
         " scores what it moved"
