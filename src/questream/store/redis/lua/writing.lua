@@ -12,19 +12,19 @@ local function take_lease(key, field, asking, lease_ms, longest_ms)
   local left_ms = holder and tonumber(until_ms) - now_ms or 0
   -- One that ends further away than any lasts was taken by another clock.
   if holder ~= asking and left_ms > 0 and left_ms <= longest_ms then return 0 end
-  if lease_ms == '0' then
-    redis.call('HDEL', key, field)
-  else
-    redis.call('HSET', key, field, asking .. ' ' .. as_text(now_ms + lease_ms))
-  end
+  redis.call('HSET', key, field, asking .. ' ' .. as_text(now_ms + lease_ms))
   return 1
+end
+
+local function put(key, field, value)
+  if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end
 end
 
 -- Put the field `named` of levels, '' for none, in the place of one that no later operation has changed: a release before
 -- names wrote levels without them.
 local function put_names(levels_key, named)
   if named_by(named) < (named_by(redis.call('HGET', levels_key, 'named')) or 0) then return end
-  if named == '' then redis.call('HDEL', levels_key, 'named') else redis.call('HSET', levels_key, 'named', named) end
+  put(levels_key, 'named', named)
 end
 
 -- The turns to move the log of a namespace, as the worker of a token finds them. Workers stand in the order they asked:
@@ -41,10 +41,10 @@ local function open_turns(meta_key, token, now_ms)
       if name == token then mine = #waiting end
     end
   end
-  local function put()
+  local function keep()
     local texts = {}
     for at, turn in ipairs(waiting) do texts[at] = turn[1] .. ' ' .. as_text(turn[2]) .. turn[3] .. ';' end
-    if texts[1] then redis.call('HSET', meta_key, 'line', table.concat(texts)) else redis.call('HDEL', meta_key, 'line') end
+    put(meta_key, 'line', table.concat(texts))
   end
   local turns = {}
   function turns.is_others() return waiting[1] ~= nil and mine ~= 1 end
@@ -60,7 +60,7 @@ local function open_turns(meta_key, token, now_ms)
         waiting[mine][2] = now_ms + turn_ms
         if mine == 1 then waiting[1][3] = '*' end
       end
-      put()
+      keep()
     end
     return mine == 1 and 'own' or waiting[1] and 'other' or ''
   end
@@ -68,7 +68,7 @@ local function open_turns(meta_key, token, now_ms)
   function turns.finish()
     if mine then
       table.remove(waiting, mine)
-      put()
+      keep()
     end
   end
   return turns
@@ -144,7 +144,6 @@ end
 -- The first of two lists in which similarities fall (sign 1) or rise (sign -1); of equal ones those of `known` come first,
 -- and a place counts once.
 local function first_members(known, later, most, sign)
-  if known == '' or later == '' then return known .. later end
   -- Most often a full list stays as it is. The first similarity of a text is that of its first reference.
   local last = most == 3 and string.match(known, '^%S+ %S+ (%S+)$')
   if last and sign * similarity_of(later) <= sign * similarity_of(last) then return known end
@@ -222,10 +221,6 @@ local function joined(one, other)
     joins[partition] = all
   end
   return cjson.encode(joins)
-end
-
-local function put(key, field, value)
-  if value == '' then redis.call('HDEL', key, field) else redis.call('HSET', key, field, value) end
 end
 
 -- The names of exemplars, with a space between.
