@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .promises import Broken, check_end, check_state
 from .scenario import Scenario
+from .values import forget_constants
 from .worker import Protocol
 from .world import BROKER, Model, Step, World
 
@@ -53,7 +54,10 @@ def explore(scenario: Scenario, protocol: Protocol | None = None) -> Explored:
     Raises Violation where a promise does not hold.
     """
     with _uncollected():
-        return _explore(scenario, Model(scenario, protocol or Protocol()))
+        try:
+            return _explore(scenario, Model(scenario, protocol or Protocol()))
+        finally:
+            forget_constants()
 
 
 def _explore(scenario: Scenario, model: Model) -> Explored:

@@ -52,7 +52,7 @@ class Answer:
     @classmethod
     def of(cls, value: Any = None, error: Exception | None = None) -> Answer:
         """An answer that is compared by its content."""
-        return cls(value, error, digest((value, error)))
+        return cls(value, error and forgetful(error), digest((value, error)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,17 @@ def run(work: Callable[[], T], answers: tuple[Answer, ...]) -> Outcome[T]:
     except Paused:
         return Outcome(call=_SCRIPT.waiting)
     except Exception as error:  # whatever it is, it is the worker's outcome
-        return Outcome(error=error)
+        return Outcome(error=forgetful(error))
+    finally:
+        for answer in answers:
+            if answer.error is not None:
+                forgetful(answer.error)
+
+
+def forgetful(error: Exception) -> Exception:
+    """The error without the frames that it passed: with them it would keep each state that it was raised in."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class StorePort:
