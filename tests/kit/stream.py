@@ -457,8 +457,12 @@ class WorkerProcess(ChildProcess):
 
     @property
     def _forkable(self) -> bool:
-        """Whether a nursery has imported what it needs: not another release, nor what runs a model."""
-        return self.release is None and self._arguments["hash_encoder"]
+        """Whether a nursery has imported what it needs: not another release, nor what runs a model.
+
+        An owner of a model starts processes of its own, which a nursery would end with it.
+        """
+        owns = self.overrides.get("model.processes", 1) > 1
+        return self.release is None and self._arguments["hash_encoder"] and not owns
 
     def _start_anew(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         environment = own_environment()

@@ -10,6 +10,9 @@ before or after, the process sends itself SIGKILL or SIGSTOP, or has the call HA
 `store_paths`: by the URL of a path to a Redis, the URL of the Redis; the path counts as one of its addresses.
 `bug`, or null: one of tests/kit/checker/planted.py, which breaks the product in this process. `left_behind_seconds`, or
 null: after how long the states that a dead worker did not publish are published by another.
+
+With `model.processes` it owns the model of so many workers, processes of their own to which all of this happens too,
+but for the port file: each has a port.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
 from kafka import KafkaConsumer, KafkaProducer
 from pydantic import SecretStr
 
@@ -34,9 +38,10 @@ import questream.stream.housekeeping
 import questream.stream.worker
 from questream.broker.kafka_python.producer import ProducerAdapter
 from questream.broker.publisher import AtLeastOncePublisher, TransactionalPublisher
-from questream.encoder import load_encoder
+from questream.cli.run import Stopper
+from questream.encoder import Encoder, load_encoder
 from questream.logs import Redactor, configure_logging
-from questream.settings import RedisSettings, load_settings
+from questream.settings import RedisSettings, Settings, load_settings
 from questream.store.protocol import Committed
 from questream.store.redis.store import RedisStore
 from questream.stream.worker import Worker
@@ -67,6 +72,19 @@ def main(arguments: dict[str, Any]) -> None:
     """Run until SIGTERM; a second SIGTERM ends at once."""
     settings = load_settings(Path(os.devnull), arguments["settings"])
     configure_logging(settings.log, Redactor())
+    change(arguments, settings)
+    if arguments["hash_encoder"]:
+        encoder = hash_encoder(text_seconds=arguments["text_seconds"])
+    else:
+        encoder = load_encoder(settings.model)
+    if settings.model.processes > 1:
+        own_model(settings, encoder)
+    else:
+        run_worker(settings, encoder, Path(arguments["port_file"]))
+
+
+def change(arguments: dict[str, Any], settings: Settings) -> None:
+    """Put into this process what the arguments ask for."""
     if arguments["clock"]:
         follow_clock(Path(arguments["clock"]))
     if arguments["record"]:
@@ -80,10 +98,10 @@ def main(arguments: dict[str, Any]) -> None:
     if arguments["fault"]:
         for fault in arguments["fault"].split(","):
             build_in(fault, settings.kafka.client)
-    if arguments["hash_encoder"]:
-        encoder = hash_encoder(text_seconds=arguments["text_seconds"])
-    else:
-        encoder = load_encoder(settings.model)
+
+
+def run_worker(settings: Settings, encoder: Encoder, port_file: Path) -> None:
+    """Run a worker that has the model itself."""
     worker = Worker(settings, encoder)
 
     def on_signal(*_: object) -> None:
@@ -91,8 +109,20 @@ def main(arguments: dict[str, Any]) -> None:
         worker.stop()
 
     signal.signal(signal.SIGTERM, on_signal)
-    threading.Thread(target=tell_port, args=(worker, Path(arguments["port_file"])), daemon=True).start()
+    threading.Thread(target=tell_port, args=(worker, port_file), daemon=True).start()
     worker.run()
+
+
+def own_model(settings: Settings, encoder: Encoder) -> None:
+    """Run as many workers around the model as the settings say, as the command does."""
+    from questream.cli import processes
+
+    command: Any = processes
+    command.load_encoder = lambda _: encoder
+    try:
+        processes.run_processes(settings, Stopper())
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
 
 
 def tell_port(worker: Worker, port_file: Path) -> None:
@@ -225,3 +255,7 @@ def record_commits(path: Path) -> None:
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
         main(json.loads(sys.argv[1]))
+elif __name__ == "__mp_main__":
+    # A worker around the model of the process that has these arguments.
+    ITS = json.loads(sys.argv[1])
+    change(ITS, load_settings(Path(os.devnull), ITS["settings"]))

@@ -31,6 +31,13 @@ def test_the_client_of_a_round_is_drawn_and_changes_nothing_else() -> None:
     assert [one.blows for one in both] == [one.blows for one in draw_schedule(7, 200, KINDS)]
 
 
+def test_some_rounds_have_two_workers_around_a_model_and_say_so() -> None:
+    rounds = draw_schedule(7, 400, KINDS)
+    owned = [one for one in rounds if one.owner]
+    assert 0 < len(owned) < len(rounds)
+    assert all(("one of them two around a model" in str(one)) == one.owner for one in rounds)
+
+
 @pytest.mark.parametrize("faults", [1, ROUND_FAULTS - 1, ROUND_FAULTS + 3, 400])
 def test_a_schedule_has_as_many_faults_as_were_asked_for(faults: int) -> None:
     rounds = draw_schedule(3, faults, KINDS)

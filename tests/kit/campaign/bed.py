@@ -19,7 +19,7 @@ from tests.kit.campaign.traffic import Traffic
 from tests.kit.campaign.watch import Watch
 from tests.kit.checker import Evidence, collect
 from tests.kit.servers import KafkaServer, Link, create_topics
-from tests.kit.stream import Stream, wait_until
+from tests.kit.stream import Stream, members, wait_until
 
 if TYPE_CHECKING:
     from tests.kit.campaign.schedule import Round
@@ -74,6 +74,14 @@ class Bed:
         """The store that Sentinel watches."""
         assert isinstance(self.store, SentinelStore)
         return self.store
+
+    def wait_for_owner(self) -> None:
+        """Return when the workers around a model are in the group with the others; at once where there are none.
+
+        They take seconds to start, in which others have their partitions: what strikes them would strike nobody.
+        """
+        if self._plan.owner:
+            wait_until(self._all_are_members, "all workers are in the group", READY_SECONDS)
 
     def evidence_at_rest(self) -> Evidence:
         """What topics and store hold once everything asked is decided and published; fails if that does not come.
@@ -158,6 +166,8 @@ class Bed:
             overrides = self.stream.overrides() | self.store.overrides(number)
             path = self._paths[number]
             overrides["kafka.bootstrap_servers"] = f"127.0.0.1:{path.port}"
+            if plan.owner and number == 0:
+                overrides["model.processes"] = 2
             worker = KeptWorker(self.folder, overrides, path, self.store.path_of(number), self.store.paths_to_it)
             self.workers.append(self._started.enter_context(worker))
         self.watch = self._started.enter_context(Watch(self.stream))
@@ -170,6 +180,12 @@ class Bed:
                 f"no decision in some partition before any fault:\n{self.workers[0].process.end_of_log()}"
             )
         self.operator = self._started.enter_context(Operator(self, Random(f"{plan.seed}/operator")))
+
+    def _all_are_members(self) -> bool:
+        joined = len(members(self.stream)) == self._plan.workers + 1
+        if not joined:
+            time.sleep(0.2)
+        return joined
 
     def _is_drained(self) -> bool:
         committed, asked = self.stream.committed(), self.watch.asked()

@@ -92,6 +92,7 @@ def run_round(result: RoundOutcome, folder: Path, kafka: KafkaServer, paths: lis
     try:
         with Bed(folder, kafka, paths, plan) as bed:
             for number, blow in enumerate(plan.blows, 1):
+                bed.wait_for_owner()
                 outcome = Outcome(blow)
                 result.outcomes.append(outcome)
                 say(f"  {describe(blow)}")

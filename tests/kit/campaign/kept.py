@@ -59,10 +59,11 @@ class KeptWorker:
 
     @contextmanager
     def killed(self) -> Iterator[None]:
-        """SIGKILL; it is down meanwhile and started again after."""
+        """SIGKILL; it is down meanwhile and started again after. What it had started is left to itself meanwhile."""
         with self._hands:
-            self.process.kill()
+            self.process.signal(signal.SIGKILL)
             yield
+            self.process.kill()
             self.process.start()
 
     @contextmanager

@@ -12,6 +12,8 @@ from tests.kit.campaign.faults import Dice, Fault, StoreKind
 ROUND_FAULTS = 10
 # How often two faults come at once.
 TOGETHER = 0.25
+# How often the first worker of a round is two around one model.
+OWNED = 0.25
 # Fewer kinds can happen to the pair that Sentinel watches: each shall come about as often as the others.
 STORE_WEIGHTS: dict[StoreKind, int] = {"single": 3, "sentinel": 1}
 
@@ -20,7 +22,8 @@ STORE_WEIGHTS: dict[StoreKind, int] = {"single": 3, "sentinel": 1}
 class Round:
     """A stream of its own, with topics and a store of its own, and the blows that it takes, one after the other.
 
-    A blow is one fault, or two at once. `seed` is that of its questions.
+    A blow is one fault, or two at once. `seed` is that of its questions. With `owner` the first of the workers is a
+    process that owns the model of two workers, which are processes of their own.
     """
 
     number: int
@@ -30,12 +33,12 @@ class Round:
     partitions: int
     options: dict[str, Any]
     blows: list[tuple[Fault, ...]]
+    owner: bool = False
 
     def __str__(self) -> str:
         options = ", ".join(f"{name} {value}" for name, value in self.options.items())
-        return (
-            f"round {self.number}: {self.workers} workers, {self.partitions} partitions, {self.store} store, {options}"
-        )
+        workers = f"{self.workers} workers{', one of them two around a model' * self.owner}"
+        return f"round {self.number}: {workers}, {self.partitions} partitions, {self.store} store, {options}"
 
 
 def draw_schedule(
@@ -61,7 +64,8 @@ def draw_schedule(
                 break
         # By dice of its own: what else a seed draws does not hang on what is installed.
         client = Random(f"{drawn.seed}/client").choice(clients)
-        rounds.append(replace(drawn, blows=blows, options=drawn.options | {"kafka.client": client}))
+        owner = Random(f"{drawn.seed}/owner").random() < OWNED
+        rounds.append(replace(drawn, blows=blows, options=drawn.options | {"kafka.client": client}, owner=owner))
     return rounds
 
 
