@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
 from questream.errors import NamespaceRefused, RecoveryNeeded
+from questream.operations import By, Decisions
 from questream.store.levels_text import levels_text, parse_levels
 from questream.store.protocol import LevelsMark, Store, StoredLevels, Waiting
 from questream.store.redis.store import RedisStore
@@ -149,6 +151,33 @@ def test_levels_are_put_back_by_the_recovery_in_hand_alone(store: Store, namespa
     store.require_recovery(namespace)
     assert not store.restore_levels(namespace, "token", published)
     assert store.levels(namespace) == StoredLevels()
+
+
+@pytest.mark.parametrize("store", ["redis"], indirect=True)
+@pytest.mark.parametrize("step", ["lease", "write", "name"])
+def test_levels_that_a_release_before_levels_did_not_put_back_are_a_lost_memory(
+    store: RedisStore, namespace: str, redis_clients: dict[str, Any], step: str
+) -> None:
+    client, meta = redis_clients["redis"], KEYS.of(namespace, "meta")
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert store.write_levels(namespace, epoch(store, namespace), FOUND)
+    published = store.levels(namespace)
+    # That release begins a store epoch, and notes nothing of levels.
+    client.hset(meta, "incarnation", f"{epoch(store, namespace).rpartition(':')[0]}:another")
+    assert store.lease_levels(namespace, "one", 0), "it is let go all the same"
+    decisions = Decisions(store, namespace, By("ann"))
+    steps: dict[str, Callable[[], object]] = {
+        "lease": lambda: store.lease_levels(namespace, "one", 60.0),
+        "write": lambda: store.write_levels(namespace, epoch(store, namespace), published),
+        "name": lambda: decisions.commit(decisions.label_level("i5", "cards", None)),
+    }
+    with pytest.raises(RecoveryNeeded):
+        steps[step]()
+    assert store.store_epoch(namespace) is None
+    assert store.levels(namespace) == published
+    assert restored(store, namespace, published)
+    assert store.lease_levels(namespace, "one", 60.0)
+    assert store.write_levels(namespace, epoch(store, namespace), published)
 
 
 @pytest.mark.parametrize("store", ["redis"], indirect=True)

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import pytest
 
 from questream.clustering.constraints import pack_vector
+from questream.clustering.levels import Levels
+from questream.deciding.level_runs import is_due
 from questream.domain import Exemplar, Ruling
 from questream.operations import By, Decisions
 from questream.operations.binding import new_names
@@ -20,7 +22,7 @@ from questream.store.protocol import OpenedCluster
 from tests.fault.test_planted_bugs import at_rest
 from tests.kit.checker import Rules, check
 from tests.kit.stream import Stream, WorkerProcess, members, question, wait_until
-from tests.kit.vectors import hash_vector
+from tests.kit.vectors import hash_vector, spelled
 
 ROOT = Path(__file__).parents[2]
 # The last commit whose formats an upgrade must be able to start from.
@@ -172,3 +174,54 @@ def test_what_people_said_stands_through_an_upgrade_and_back(
 def opened_with(text: str) -> OpenedCluster:
     """What an example opens."""
     return OpenedCluster(1, hash_vector(text), 1_800_000_000_000, b"", text)
+
+
+def test_ids_of_intents_outlive_a_recovery_by_the_release_before(
+    make_stream: Callable[..., Stream], start_worker: Callable[..., WorkerProcess], release_before: Path
+) -> None:
+    """It puts clusters back and knows no levels: found from nothing, an intent would get the number of another."""
+    stream = make_stream(2, **(OPTIONS | {"clusters.threshold": 0.9}))
+    store, sent = stream.store(), 0
+
+    def ask(*texts: str) -> None:
+        nonlocal sent
+        stream.send(question(sent + at, text, partition=at % 2) for at, text in enumerate(texts))
+        sent += len(texts)
+        wait_until(lambda: sum(stream.committed().values()) >= sent, "all of it is decided", 90)
+
+    def calm_levels() -> Levels:
+        def is_calm() -> bool:
+            mark = store.levels_marks(["default"])["default"]
+            return mark.version == mark.published > 0 and not is_due(mark)
+
+        wait_until(is_calm, "levels are found and published", 90)
+        return store.levels("default").levels
+
+    after = start_worker(stream)
+    # The first cluster stands alone at first, so that the intent which it is in later is not the first.
+    ask(_aspect("matter", 0))
+    ask(*(_aspect(f"subject{spelled(n % 4)}", 1 + n) for n in range(24)))
+    calm_levels()
+    ask(*(_aspect(("matter", "other")[n % 2], 25 + n) for n in range(10)))
+    known = calm_levels()
+    start_worker(stream, release=release_before)
+    wait_until(lambda: len(members(stream)) == 2, "both releases share the partitions")
+    after.signal(signal.SIGSTOP)
+    with stream.redis() as client:
+        client.flushall()
+    before = sum(stream.committed().values())
+    stream.send(question(sent + at, _aspect("matter", 0), partition=at) for at in range(2))
+    sent += 2
+    wait_until(lambda: sum(stream.committed().values()) > before, "the release before has put the clusters back", 90)
+    after.signal(signal.SIGCONT)
+    ask(*(_aspect(("more", "again")[n % 2], 40 + n) for n in range(12)))
+    found = calm_levels()
+    intents, intents_after = ([str(levels.path(number)[1]) for number in range(1, 36)] for levels in (known, found))
+    assert intents == intents_after
+    # Else nothing was put to the test.
+    assert intents[0] not in {"c1", "i1"}, intents
+
+
+def _aspect(subject: str, number: int) -> str:
+    """Two questions of a subject have a cosine of .8: other questions, and one intent."""
+    return f"{subject} {subject} aspect{spelled(number)}"

@@ -43,7 +43,9 @@ class LevelCalls(Protocol):
     def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
         """Whether the holder is the one to find the levels anew, for so many seconds from now; 0 lets it go.
 
-        It spares work that is done twice: `write_levels` looks at the version alone.
+        It spares work that is done twice: `write_levels` looks at the version alone. Raises RecoveryNeeded, and ends
+        the store epoch, where a release that knows no levels has recovered the namespace; so do `write_levels` and an
+        operation on levels.
         """
 
     def write_levels(self, namespace: str, store_epoch: str, levels: StoredLevels, ruled: str = "") -> bool:

@@ -51,7 +51,7 @@ class RedisLevels(RedisCalls):
     @on_namespace
     def lease_levels(self, namespace: str, holder: str, seconds: float) -> bool:
         self.require_rights(namespace)
-        keys = [self._keys.of(namespace, "levels")]
+        keys = [self._keys.of(namespace, "meta"), self._keys.of(namespace, "levels")]
         return bool(self._scripts["lease_levels"](keys=keys, args=[holder, int(seconds * 1000)]))
 
     @on_namespace

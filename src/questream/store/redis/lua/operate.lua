@@ -72,6 +72,8 @@ if rules and known_rules ~= rules[1] then return false end
 local levels = redis.call('HMGET', levels_key, 'version', 'named')
 local named = named_by(levels[2])
 if not named then return lost('the names of levels cannot be read') end
+damaged = request.levels and levels_damage(meta_key, current_store_epoch(meta_key))
+if damaged then return lost(damaged) end
 if request.levels and levels[1] ~= request.levels then return false end
 if forgets then
   if tonumber(count) ~= forgets.operation_count or redis.call('ZCARD', aliases_key) ~= forgets.aliases_known then return false end

@@ -56,7 +56,7 @@ end
 count_live(meta_key, idle_key, tonumber(redis.call('HGET', meta_key, 'seq')))
 redis.call('HDEL', meta_key, 'settling', 'settler', 'held_until')
 local store_epoch = this_process() .. ':' .. request.nonce
-redis.call('HSET', meta_key, 'incarnation', store_epoch)
+redis.call('HSET', meta_key, 'incarnation', store_epoch, 'levels_epoch', store_epoch)
 if redis.call('HGET', meta_key, 'operation_epoch') == request.token then
   redis.call('HSET', meta_key, 'operation_epoch', store_epoch)
 end

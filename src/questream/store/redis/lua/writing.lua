@@ -388,6 +388,12 @@ local function absorb(log, keys, survivor_id, loser_id, kept, lost, made)
   log.append('moved', survivor_id, 'members', made.members, 'sum', made.sum, unpack(more))
 end
 
+-- What is wrong with the levels of a namespace that a release before levels has recovered, or nil: it put none back, and
+-- numbers that were given would be given again. Every recovery of a release that knows them notes its store epoch.
+local function levels_damage(meta_key, store_epoch)
+  if redis.call('HGET', meta_key, 'levels_epoch') ~= store_epoch then return 'levels were not put back' end
+end
+
 -- How often a cluster was found outdated in the cluster topic (verify_before_commit.lua): with the time, where the outbox
 -- stands.
 local function outdated_count(meta_key)
