@@ -10,8 +10,10 @@ import orjson
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
+from questream.clustering.levels import Levels, Node, leaf
+from questream.clustering.stored_levels import StoredLevels
 from questream.errors import ExitCode
-from questream.operations import merge_clusters
+from questream.operations import By, Decisions, merge_clusters
 from questream.records.files import read_questions
 from tests.fault.test_crash import TOPICS, text
 from tests.kit.command import Outcome, questream
@@ -69,6 +71,30 @@ def test_what_operators_decided_is_what_the_groups_are(stream: Stream) -> None:
     every = {row["gold"]: row.get("label") for row in export(stream).json_lines}
     assert len(every) == TOPICS - 2
     assert every[f"c{ids[4]}"] is None
+
+
+def test_groups_are_intents_where_these_are_asked_for(stream: Stream) -> None:
+    store = stream.store()
+    ids = sorted({int(row["gold"][1:]) for row in export(stream).json_lines})
+    store.label("default", ids[5], "pin", None)
+    epoch, intent, topic = store.store_epoch("default") or "", Node(1, 1), Node(2, 1)
+    kept = {leaf(ids[0]): intent, leaf(ids[1]): intent, leaf(ids[2]): Node(1, 2)}
+    found = Levels({**kept, intent: topic, Node(1, 2): topic}, (3, 2))
+    assert store.write_levels("default", epoch, StoredLevels(found, 1000, version=store.levels("default").version))
+    decisions = Decisions(store, "default", By("ann"))
+    decisions.commit(decisions.label_level("i1", "arrival", None))
+
+    def told(*arguments: str) -> dict[str, str | None]:
+        return {row["gold"]: row.get("label") for row in export(stream, *arguments).json_lines}
+
+    assert told() == {f"c{one}": "pin" if one == ids[5] else None for one in ids}
+    alone = {f"c{one}": "pin" if one == ids[5] else None for one in ids[3:]}
+    assert told("--level", "intent") == {"i1": "arrival", "i2": None, **alone}
+    assert told("--level", "topic") == {"t1": None, **alone}
+    assert told("--level", "intent", "--labelled") == {"i1": "arrival", f"c{ids[5]}": "pin"}
+    # As one intent, and with all that is in both.
+    decisions.commit(decisions.label_level("i2", "arrival", None))
+    assert told("--level", "intent", "--min-questions", str(2 * QUESTIONS // TOPICS + 1)) == {"i1": "arrival"}
 
 
 def test_what_the_input_topic_no_longer_holds_is_counted(stream: Stream) -> None:

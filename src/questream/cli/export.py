@@ -10,6 +10,7 @@ import typer
 from questream.cli.clusters import NamespaceOption
 from questream.cli.options import ConfigOption, SetOption, load
 from questream.cli.output import destination, json_line, remark
+from questream.tools.sorting import Level
 
 if TYPE_CHECKING:
     from questream.lab.training.decided import Group
@@ -20,18 +21,21 @@ def export(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    labelled: Annotated[bool, typer.Option("--labelled", help="Only clusters that an operator gave a label.")] = False,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Only groups that an operator gave a label.")] = False,
     min_questions: Annotated[
-        int, typer.Option(min=1, help="Only clusters that at least so many of the questions are in.")
+        int, typer.Option(min=1, help="Only groups that at least so many of the questions are in.")
     ] = 2,
+    level: Annotated[
+        Level | None, typer.Option(help="Groups are intents or topics, as a worker found them last, not clusters.")
+    ] = None,
     decisions: Annotated[
         int, typer.Option(min=1, help="How many of the newest decisions of each partition to look at.")
     ] = 200_000,
 ) -> None:
-    """Write the stream's questions with the cluster that each is in today, its text from the input topic.
+    """Write the stream's questions with the cluster that each is in today, or its intent or topic.
 
-    A line each: id, text, gold (the cluster, after merges; clusters with the same label are one) and label.
-    Example: questream export groups.jsonl --labelled
+    A line each: id, text from the input topic, gold (the group; those with the same label are one) and label.
+    Example: questream export groups.jsonl --labelled --level intent
     """
     from questream.lab.training.decided import Missed, decided_questions
     from questream.tools.clusters import open_namespace
@@ -42,9 +46,9 @@ def export(
     def wanted(group: Group) -> bool:
         return group.questions >= min_questions and (group.label is not None or not labelled)
 
-    missed, written = Missed(), 0
+    missed, written, at = Missed(), 0, 0 if level is None else 1 + list(Level).index(level)
     with destination(file) as output:
-        for question in decided_questions(settings, store, chosen, decisions, wanted, missed):
+        for question in decided_questions(settings, store, chosen, decisions, wanted, missed, at):
             label = {} if question.label is None else {"label": question.label}
             output.write(json_line({"id": question.id, "text": question.text, "gold": question.gold, **label}) + "\n")
             written += 1

@@ -6,11 +6,13 @@ Redis need not hold a text: it is read where it was sent to.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 from questream.broker.decided import DecidedTopics
-from questream.domain import format_cluster_id
+from questream.clustering.levels import LevelRules, Node, leaf
+from questream.clustering.stored_levels import StoredLevels
+from questream.deciding.level_runs import standing
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import Store
@@ -18,16 +20,17 @@ from questream.store.protocol import Store
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What a cluster stands for today: an id, how an operator named it, and how many of the decisions are its."""
+    """What a cluster stands for today: the id of a cluster, intent or topic, how people named it, and how many of the
+    decisions are its."""
 
-    gold: int
+    gold: str
     label: str | None
     questions: int
 
 
 @dataclass(frozen=True, slots=True)
 class DecidedQuestion:
-    """A question of the stream with the group that it is of; `gold` is a cluster's public id."""
+    """A question of the stream with the group that it is of; `gold` is the group's public id."""
 
     id: str
     text: str
@@ -43,39 +46,60 @@ class Missed:
 
 
 def decided_questions(
-    settings: Settings, store: Store, namespace: str, newest: int, chosen: Callable[[Group], bool], missed: Missed
+    settings: Settings,
+    store: Store,
+    namespace: str,
+    newest: int,
+    chosen: Callable[[Group], bool],
+    missed: Missed,
+    level: int = 0,
 ) -> Iterator[DecidedQuestion]:
     """The questions of a namespace whose group is `chosen`, of the newest decisions of each partition.
 
-    An id that was merged away stands for what survived it. Two clusters that an operator gave the same label are one
-    group, named by the older. A question is told once, however often its decision was published.
-    Raises KafkaUnavailable, KafkaRefused and what the store raises.
+    A group is a cluster, of level 1 an intent, of 2 a topic. An id that was merged away stands for what survived it.
+    Two groups that an operator gave the same label are one, named by the older. A question is told once, however often
+    its decision was published. Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
     with DecidedTopics(settings, namespace, newest) as topics:
         cluster_of = {published.place: published.cluster_id for published in topics.read_decisions()}
         decisions = Counter(cluster_of.values())
-        groups = groups_of(store, namespace, sorted(decisions), decisions)
+        groups = groups_of(store, namespace, level, decisions)
         wanted = {place for place, cluster_id in cluster_of.items() if chosen(groups[cluster_id])}
         missed.questions = len(wanted)
         for place, question in topics.questions(wanted):
             missed.questions -= 1
             group = groups[cluster_of[place]]
-            yield DecidedQuestion(question.id, question.text, format_cluster_id(group.gold), group.label)
+            yield DecidedQuestion(question.id, question.text, group.gold, group.label)
 
 
-def groups_of(store: Store, namespace: str, cluster_ids: list[int], decisions: Counter[int]) -> dict[int, Group]:
-    """What each of the cluster ids stands for today; `decisions` counts how often each was given."""
+def groups_of(store: Store, namespace: str, level: int, decisions: Counter[int]) -> dict[int, Group]:
+    """What each cluster id stands for today on a level; `decisions` counts how often each was given."""
+    cluster_ids = sorted(decisions)
     chains = follow_aliases(store, namespace, cluster_ids)
     # An alias may have retired with the cluster that it stood for: then the id stands for itself.
     survivors = {cluster_id: survivor_of(cluster_id, chain) for cluster_id, chain in chains.items()}
-    known = {state.cluster_id: state for chain in chains.values() for state in chain}
-    labels = {s: known[s].label or None if s in known else None for s in set(survivors.values())}
-    oldest: dict[str, int] = {}
-    for cluster_id in sorted(labels):
-        if (label := labels[cluster_id]) is not None:
-            oldest.setdefault(label, cluster_id)
-    named = {s: s if label is None else oldest[label] for s, label in labels.items()}
-    questions: Counter[int] = Counter()
-    for cluster_id in cluster_ids:
-        questions[named[survivors[cluster_id]]] += decisions[cluster_id]
-    return {cluster_id: Group(named[s], labels[s], questions[named[s]]) for cluster_id, s in survivors.items()}
+    own = {state.cluster_id: state.label or None for chain in chains.values() for state in chain}
+    paths = _paths_from(level, store, namespace, set(survivors.values()))
+    stored = store.levels(namespace) if level else StoredLevels()
+    labels = {
+        path[0]: (None if path[0].level else own.get(survivor)) or stored.naming(path)[0]
+        for survivor, path in sorted(paths.items())
+    }
+    oldest: dict[str, Node] = {}
+    for node, label in sorted(labels.items()):
+        if label is not None:
+            oldest.setdefault(label, node)
+    named = {node: node if label is None else oldest[label] for node, label in labels.items()}
+    group_of = {cluster_id: named[paths[survivor][0]] for cluster_id, survivor in survivors.items()}
+    questions: Counter[Node] = Counter()
+    for cluster_id, node in group_of.items():
+        questions[node] += decisions[cluster_id]
+    return {cluster_id: Group(str(node), labels[node], questions[node]) for cluster_id, node in group_of.items()}
+
+
+def _paths_from(level: int, store: Store, namespace: str, clusters: Set[int]) -> dict[int, tuple[Node, ...]]:
+    """By cluster what it is in, from this level up; what stands alone there is what it is in below."""
+    if not level:
+        return {cluster_id: (leaf(cluster_id),) for cluster_id in clusters}
+    levels = standing(store.load(namespace), store.levels(namespace), LevelRules())
+    return {cluster_id: levels.path(cluster_id)[level:] for cluster_id in clusters}
