@@ -66,6 +66,8 @@ def print_report(done: Calibrated, previews: Sequence[Preview], settings: Settin
                 f"For clusters as wide as intents {dial.written(proposal.value)} is a guess; by default intents stand"
                 " above them."
             )
+        else:
+            print_line(f"{dial.written(proposal.value)} is a guess: the groups that the sample falls into.")
     for what in proposal.remarks:
         remark(f"mind: {what}")
     if proposal.is_known and granularity is None and _has_levels(done):

@@ -9,6 +9,7 @@ import numpy as np
 
 from questream.clustering.rules import Rules
 from questream.domain import Matrix
+from questream.lab.calibration.level_sweep import dial_of
 from questream.lab.calibration.modularity import RESOLUTION, neighbour_graph
 from questream.lab.calibration.proposal import Proposal, edge_remarks, interval_of, middle_of_best, settings_of
 from questream.lab.calibration.sweep import FEWEST_QUESTIONS, Sweep, has_levels, require_enough, sweep
@@ -33,7 +34,7 @@ _UNCLEAR = (
     "the sample falls into no clear groups and may hold hardly any duplicates: --ask 40 tells, or give --granularity"
 )
 _WIDTH_OF_INTENTS = (
-    "these are the groups that the sample falls into, how wide your team wants an intent it cannot tell: --ask 40 tells"
+    "how wide your team wants an intent no sample tells, and one of duplicates has none to find: --ask 40 tells"
 )
 _WIDTH_OF_TOPICS = "nothing in a sample tells which of its groups are one topic: --ask 40 tells"
 
@@ -80,14 +81,13 @@ def propose_unlabelled(
 
 
 def propose_resolution(swept: Sweep, vectors: Matrix, rules: Rules, false_join_cost: float = 1.0) -> Proposal:
-    """A resolution from the sample alone: of those of intents the one whose groups hold together best.
+    """A guess from the sample alone: the resolution whose groups hold together best, of topics as of intents.
 
-    Of topics it is a guess that is not known: nothing in a sample tells which of its groups people would put together.
+    It is not known: nothing in a sample tells which of its questions and groups people would put together.
     """
     found = propose_intents(swept, vectors, rules, false_join_cost)
-    if swept.dial.key == "levels.intent_resolution":
-        return replace(found, remarks=(*found.remarks, _WIDTH_OF_INTENTS))
-    return replace(found, low=None, high=None, remarks=(_WIDTH_OF_TOPICS,), is_known=False)
+    remarks = (*found.remarks, _WIDTH_OF_INTENTS) if swept.dial == dial_of("intent") else (_WIDTH_OF_TOPICS,)
+    return replace(found, low=None, high=None, remarks=remarks, is_known=False)
 
 
 def propose_intents(
