@@ -23,6 +23,8 @@ ClusterEvent = Literal["created", "updated", "merged", "retired", "labelled"]
 _NAMED = 5
 # Of the question that stands for a cluster, so much is kept.
 REPRESENTATIVE_CHARACTERS = 500
+# Decisions and states carry both, each time.
+LABEL_OR_ROUTE_CHARACTERS = 256
 
 
 class Unread(bytes):
@@ -427,7 +429,8 @@ class Operation:
     `rules` what it changed of the namespace's, `levels` what it changed of intents and topics. `undoes` is the number
     of the operation that it takes back, `undone_by` of the one that took it back. Of a merge, `survivor` is the one of
     its two clusters that both are by now; of one that takes a merge back, `parted` is the cluster that stands by itself
-    again. `corrections` tell of the questions that are known by name which belong elsewhere since.
+    again. `corrections` tell of the questions that are known by name which belong elsewhere since. `asked` is a
+    fingerprint of what its maker asked for, where the id is the maker's own.
     """
 
     id: str
@@ -445,6 +448,7 @@ class Operation:
     parted: int | None = None
     levels: LevelsChange | None = None
     corrections: tuple[Correction, ...] = ()
+    asked: str | None = None
 
 
 ClusterStatus = Literal["open", "resolved", "returned"]

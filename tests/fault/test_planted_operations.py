@@ -8,7 +8,7 @@ from dataclasses import replace
 from questream.clustering.constraints import pack_vector
 from questream.domain import Exemplar, Ruling
 from questream.operations import By, Decisions, KnownQuestion
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.store.protocol import OpenedCluster
 from tests.fault.test_planted_bugs import OPTIONS, RULES, Broken, Starter, assert_broken, at_rest, cases
 from tests.kit.checker import Operated, Promise

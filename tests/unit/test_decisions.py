@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from questream import QuestionClusterer
-from questream.domain import Operation, Ruling
+from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Operation, Ruling
 from questream.errors import OperationRefused
-from questream.operations import By, Decisions, history, merge_clusters
+from questream.operations import By, Decisions, KnownQuestion, deciding, history, merge_clusters
+from questream.operations.requests import Propose
 from questream.store.reference.store import MemoryStore
 
 
@@ -85,6 +87,60 @@ def test_an_id_that_named_another_operation_is_refused(store: MemoryStore) -> No
     decisions = by(store, "mine")
     pinned = decisions.commit(decisions.pin(1))
     assert decisions.commit(decisions.pin(1)) == pinned
+    with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
+        decisions.commit(decisions.unpin(1))
+
+
+REQUESTS: dict[str, tuple[Callable[[Decisions], Propose], Callable[[Decisions], Propose]]] = {
+    "label": (lambda by: by.label(1, "cards", None), lambda by: by.label(2, "cards", None)),
+    "another label": (lambda by: by.label(1, "cards", None), lambda by: by.label(1, "lost cards", None)),
+    "a route beside it": (lambda by: by.label(1, "cards", None), lambda by: by.label(1, "cards", "desk")),
+    "many labels": (lambda by: by.label_all({1: ("a", None)}), lambda by: by.label_all({2: ("a", None)})),
+    "pin": (lambda by: by.pin(1), lambda by: by.pin(2)),
+    "mute": (lambda by: by.mute(1), lambda by: by.mute(2)),
+    "represent": (lambda by: by.represent(1, "a card"), lambda by: by.represent(1, "a lost card")),
+    "forget": (lambda by: by.forget(1), lambda by: by.forget(2)),
+    "separate": (lambda by: by.separate(1, 2), lambda by: by.separate(1, 3)),
+    "merge": (lambda by: by.merge(1, 2), lambda by: by.merge(1, 3)),
+    "rules": (lambda by: by.rules({"threshold": 0.5}), lambda by: by.rules({"threshold": 0.6})),
+    "reject": (lambda by: by.reject([asked_about(1, 5)]), lambda by: by.reject([asked_about(1, 6)])),
+    "move": (lambda by: by.move([asked_about(1, 5)], 2), lambda by: by.move([asked_about(1, 5)], 3)),
+    "split": (lambda by: by.split(1, [asked_about(1, 5)]), lambda by: by.split(1, [asked_about(1, 6)])),
+}
+
+
+def asked_about(cluster_id: int, offset: int) -> KnownQuestion:
+    vector = np.eye(3, dtype=np.float32)[cluster_id - 1]
+    return KnownQuestion(cluster_id, vector, ("questions", 0, offset), question_id=f"q{offset}")
+
+
+@pytest.mark.parametrize(("first", "other"), REQUESTS.values(), ids=REQUESTS)
+def test_an_id_that_is_said_again_does_nothing_twice_and_nothing_else(
+    store: MemoryStore, first: Callable[[Decisions], Propose], other: Callable[[Decisions], Propose]
+) -> None:
+    decisions = by(store, "mine")
+    done = decisions.commit(first(decisions))
+    assert decisions.commit(first(by(store, "mine"))) == done
+    assert decisions.preview(first(decisions)).after == {}
+    for ask in (decisions.commit, decisions.preview):
+        with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
+            ask(other(decisions))
+    assert store.operations("default", 10) == [done]
+
+
+def test_the_part_that_was_proposed_is_split_off_once_whatever_is_proposed_by_then(store: MemoryStore) -> None:
+    decisions = by(store, "mine")
+    done = decisions.commit(decisions.split_off(1, [asked_about(1, 5)]))
+    assert decisions.commit(decisions.split_off(1, [asked_about(1, 6)])) == done
+    with pytest.raises(OperationRefused, match="give it another one"):
+        decisions.commit(decisions.split_off(2, [asked_about(2, 6)]))
+
+
+def test_an_id_that_an_earlier_release_committed_answers_what_it_did(store: MemoryStore) -> None:
+    decisions = by(store, "mine")
+    done = decisions.commit(Propose(None, decisions.pin(1).look))
+    assert done.asked is None
+    assert decisions.commit(decisions.pin(1)) == done
     with pytest.raises(OperationRefused, match="the id of this operation is that of operation 1"):
         decisions.commit(decisions.unpin(1))
 
@@ -295,3 +351,33 @@ def test_a_merge_that_is_said_again_answers_what_it_did(store: MemoryStore) -> N
     assert decisions.commit(decisions.merge(1, 2)) == merged
     with pytest.raises(ValueError, match="one cluster already"):
         by(store).preview(by(store).merge(1, 2))
+
+
+LONGEST = "x" * LABEL_OR_ROUTE_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda by, name: by.label(1, name, None),
+        lambda by, name: by.label(1, None, name),
+        lambda by, name: by.label_all({1: (name, None), 2: (None, name)}),
+    ],
+    ids=["a label", "a route", "many"],
+)
+def test_a_label_or_a_route_that_every_decision_would_carry_is_short(
+    store: MemoryStore, ask: Callable[[Decisions, str], Propose]
+) -> None:
+    decisions = by(store)
+    with pytest.raises(OperationRefused, match="a label or a route has 256 characters at most"):
+        decisions.commit(ask(decisions, LONGEST + "x"))
+    assert decisions.commit(ask(decisions, LONGEST)).number == 1
+
+
+def test_a_cluster_is_not_separated_without_end(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "_MOST_SEPARATIONS", 2)
+    decisions = by(store)
+    for _ in range(2):
+        decisions.commit(decisions.separate(1, 2))
+    with pytest.raises(OperationRefused, match="a cluster is separated 2 times at most"):
+        decisions.commit(decisions.separate(1, 3))

@@ -191,13 +191,13 @@ def test_an_id_that_comes_again_does_nothing_twice() -> None:
         model.call("label_cluster", namespace="shop", cluster_id="c1", label="parcel", id="once") for _ in range(2)
     )
     assert first == second
-    assert "given to another" in model.refusal(
+    assert "give it another one" in model.refusal(
         "label_cluster", namespace="shop", cluster_id="c1", label="other", id="once"
     )
     assert "give it another one" in model.refusal("pin_cluster", namespace="shop", cluster_id="c1", id="once")
     merged = model.call("merge_clusters", namespace="shop", cluster_id="c1", other_id="c2", id="merge")
     assert (merged["after"]["cluster_id"], merged["after"]["size"]) == ("c1", 5)
-    assert "given to another" in model.refusal("pin_cluster", namespace="shop", cluster_id="c1", id="merge")
+    assert "give it another one" in model.refusal("pin_cluster", namespace="shop", cluster_id="c1", id="merge")
     assert [one.kind for one in store.operations("shop", 10)] == ["merge", "label"]
 
 

@@ -17,7 +17,7 @@ from questream.errors import QuestreamError
 if TYPE_CHECKING:
     from questream.encoder import Encoder
     from questream.operations import Decisions, KnownQuestion
-    from questream.operations.deciding import Propose
+    from questream.operations.requests import Propose
     from questream.settings import Settings
     from questream.store.protocol import Store
 
@@ -150,7 +150,7 @@ def _split_as_proposed(change: Change, whole: int) -> None:
     encoder = encoder_in(change.settings, store, chosen)
     found = proposed_part(change.settings, chosen, state, encoder)
     decisions = Decisions(store, chosen, change.by)
-    propose = decisions.split(whole, found)
+    propose = decisions.split_off(whole, found)
     if change.dry_run:
         print_proposed(store, chosen, change, preview(decisions, chosen, propose))
         return

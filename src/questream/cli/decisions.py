@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from questream.clustering.rules import Rules
     from questream.domain import NamespaceRules, Operation, RulesChange, Ruling
     from questream.operations import Decisions, KnownQuestion
-    from questream.operations.deciding import Propose
+    from questream.operations.requests import Propose
     from questream.store.protocol import ProposedOperation, Store
     from questream.store.redis.store import RedisStore
     from questream.tools.previewing import Effect, Scoring

@@ -14,7 +14,7 @@ from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
     from questream.operations import Decisions
-    from questream.operations.deciding import Propose
+    from questream.operations.requests import Propose
 
 __all__ = ["clusters"]
 

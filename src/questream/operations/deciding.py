@@ -15,6 +15,7 @@ from functools import partial
 
 from questream.domain import (
     DISMISSIBLE,
+    LABEL_OR_ROUTE_CHARACTERS,
     NAMES_OF_RULES,
     REPRESENTATIVE_CHARACTERS,
     ChosenQuestion,
@@ -35,6 +36,7 @@ from questream.operations.levels import taken_back as levels_taken_back
 from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
+from questream.operations.requests import Propose, request
 from questream.operations.splitting import opened_by, part_of
 from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
@@ -42,9 +44,10 @@ from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOpe
 _ATTEMPTS = 20
 _MOST_CLUSTERS = 1000
 _MOST_ALIASES = 10_000
+_MOST_SEPARATIONS = 1000
+# What a request would change as the clusters stand.
+Look = Callable[[], ProposedOperation]
 _LONGEST = {"actor": 200, "reason": 2000, "id": 200}
-
-Propose = Callable[[], ProposedOperation]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,17 @@ class Decisions:
         self._namespace = namespace
         self._by = by
 
-    def label(self, cluster_id: int, label: str | None, route: str | None) -> Propose:
-        """Name a cluster and set its route; None leaves one as it is, an empty text removes it."""
+    @request
+    def label(self, cluster_id: int, label: str | None, route: str | None) -> Look:
+        """Name a cluster and set its route; None leaves one as it is, an empty text removes it.
+
+        It raises OperationRefused where one of them has more than 256 characters, as those that follow.
+        """
         id_ = self._new_id()
         return lambda: self._proposal(id_, "label", {cluster_id: _naming(label, route)})
 
-    def label_all(self, namings: Mapping[int, tuple[str | None, str | None]]) -> Propose:
+    @request
+    def label_all(self, namings: Mapping[int, tuple[str | None, str | None]]) -> Look:
         """As `label`, of many clusters by one operation; those that are named so already are no part of it.
 
         It raises OperationRefused where two that are one cluster by now are named differently, and where more than
@@ -109,12 +117,14 @@ class Decisions:
 
         return propose
 
-    def label_level(self, name: str, label: str | None, route: str | None) -> Propose:
+    @request
+    def label_level(self, name: str, label: str | None, route: str | None) -> Look:
         """As `label`, of an intent (i5) or a topic (t2): what is within it has both, as far as it has none itself.
 
         It raises ValueError for another name, OperationRefused where there is no such intent or topic any more.
         """
         id_ = self._new_id()
+        _require_short(label, route)
 
         def propose() -> ProposedOperation:
             levels = named(self._store.levels(self._namespace), name, label, route)
@@ -122,52 +132,62 @@ class Decisions:
 
         return propose
 
-    def pin(self, cluster_id: int) -> Propose:
+    @request
+    def pin(self, cluster_id: int) -> Look:
         """The cluster never merges automatically."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "pin", {cluster_id: lambda ruling: replace(ruling, pinned=True)})
 
-    def unpin(self, cluster_id: int) -> Propose:
+    @request
+    def unpin(self, cluster_id: int) -> Look:
         """The cluster may merge automatically again."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "unpin", {cluster_id: lambda ruling: replace(ruling, pinned=False)})
 
-    def move_nodes(self, names: Sequence[str], target: str) -> Propose:
+    @request
+    def move_nodes(self, names: Sequence[str], target: str) -> Look:
         """Clusters (c17) belong to an intent (i5), or intents to a topic (t2): to one of their own where it is `own`.
 
         This and what follows raise as `Communities` does.
         """
         return self._on_levels("move", lambda communities: communities.moved(names, target))
 
+    @request
     def merge_levels(
         self, one: str, other: str, may_drop: MayDropNaming = keep_both, *, keep: str | None = None
-    ) -> Propose:
+    ) -> Look:
         """Two intents, or two topics, are one, and what is in both stays there."""
         return self._on_levels("merge", lambda communities: communities.merged(one, other, may_drop, keep))
 
-    def separate_levels(self, one: str, other: str) -> Propose:
+    @request
+    def separate_levels(self, one: str, other: str) -> Look:
         """Two intents, or two topics, are different: they are never one, nor do their clusters change sides."""
         return self._on_levels("separate", lambda communities: communities.separated(one, other))
 
-    def pin_level(self, name: str) -> Propose:
+    @request
+    def pin_level(self, name: str) -> Look:
         """What is in an intent or a topic stays there; what is near to it may join it."""
         return self._on_levels("pin", lambda communities: communities.pinned(name))
 
-    def unpin_level(self, name: str) -> Propose:
+    @request
+    def unpin_level(self, name: str) -> Look:
         """What is in an intent or a topic may be found elsewhere again."""
         return self._on_levels("unpin", lambda communities: communities.unpinned(name))
 
-    def mute(self, cluster_id: int) -> Propose:
+    @request
+    def mute(self, cluster_id: int) -> Look:
         """The cluster raises no events."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "mute", {cluster_id: lambda ruling: replace(ruling, muted=True)})
 
-    def unmute(self, cluster_id: int) -> Propose:
+    @request
+    def unmute(self, cluster_id: int) -> Look:
         """The cluster raises events again."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "unmute", {cluster_id: lambda ruling: replace(ruling, muted=False)})
 
-    def dismiss(self, cluster_id: int, suggestion: Dismissible) -> Propose:
+    @request
+    def dismiss(self, cluster_id: int, suggestion: Dismissible) -> Look:
         """A suggestion about a cluster is not wanted: it is made no more."""
         id_ = self._new_id()
 
@@ -177,7 +197,8 @@ class Decisions:
 
         return lambda: self._proposal(id_, "dismiss", {cluster_id: dismissed})
 
-    def resolve(self, cluster_id: int) -> Propose:
+    @request
+    def resolve(self, cluster_id: int) -> Look:
         """What the cluster's questions are about is dealt with; a question that comes later makes it return."""
         id_ = self._new_id()
 
@@ -187,14 +208,16 @@ class Decisions:
 
         return propose
 
-    def reopen(self, cluster_id: int) -> Propose:
+    @request
+    def reopen(self, cluster_id: int) -> Look:
         """The cluster is as if nobody had resolved it."""
         id_ = self._new_id()
         return lambda: self._proposal(id_, "reopen", {cluster_id: lambda ruling: replace(ruling, resolved_size=None)})
 
+    @request
     def represent(
         self, cluster_id: int, text: str, place: tuple[str, int, int] | None = None, of: int | None = None
-    ) -> Propose:
+    ) -> Look:
         """This question stands for the cluster, in place of the one that opened it, and for what the cluster becomes.
 
         `place` is where it stands in Kafka, `of` the cluster that it was decided to be in. Raises OperationRefused
@@ -214,7 +237,8 @@ class Decisions:
 
         return propose
 
-    def forget(self, cluster_id: int) -> Propose:
+    @request
+    def forget(self, cluster_id: int) -> Look:
         """Erase the texts of a cluster and of all that it absorbed, for ever; it decides on as before.
 
         Label, route and reasons stay: they are words of those who decided. Raises OperationRefused where it has
@@ -238,19 +262,28 @@ class Decisions:
 
         return propose
 
-    def separate(self, one: int, other: int) -> Propose:
+    @request
+    def separate(self, one: int, other: int) -> Look:
         """The two are different: they never merge, nor does what they become."""
         if one == other:
             raise OperationRefused("the two are one cluster")
         name = uuid.uuid4().hex[:12]
 
         def bearing(end: str) -> Callable[[Ruling], Ruling]:
-            return lambda ruling: replace(ruling, separations=(*ruling.separations, name + end))
+            def change(ruling: Ruling) -> Ruling:
+                if len(ruling.separations) >= _MOST_SEPARATIONS:
+                    raise OperationRefused(
+                        f"a cluster is separated {_MOST_SEPARATIONS:,} times at most", "undo one that is not needed"
+                    )
+                return replace(ruling, separations=(*ruling.separations, name + end))
+
+            return change
 
         id_ = self._new_id()
         return lambda: self._proposal(id_, "separate", {one: bearing("+"), other: bearing("-")})
 
-    def reject(self, questions: Sequence[KnownQuestion]) -> Propose:
+    @request
+    def reject(self, questions: Sequence[KnownQuestion]) -> Look:
         """The questions do not belong to the clusters that they are in, nor does what is nearer to them than to these.
 
         What comes later goes to the next best cluster, or opens one.
@@ -267,31 +300,21 @@ class Decisions:
 
         return propose
 
-    def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Propose:
+    @request
+    def split(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Look:
         """The questions are another part of a cluster: it is opened as a cluster of its own, and never merges back.
 
         Raises OperationRefused where one of them is in another cluster, or none is given.
         """
-        id_, separation = self._new_id(), uuid.uuid4().hex[:12]
-        part = part_of(questions, new_names(len(questions)), separation)
+        return self._splitting(cluster_id, questions)
 
-        def propose() -> ProposedOperation:
-            if self._is_said_again(id_):
-                return self._proposal(id_, "split", {})
-            known, whole = self._corrected(), self._live(cluster_id)
-            now = corrected(questions, known)
-            live = self._live_of(now)
-            if any(owner != whole for owner in live.values()):
-                raise OperationRefused(
-                    f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
-                )
-            proposed = self._opening(self._proposal(id_, "split", {whole: part.leave}), [(part.ruling, part.opened)])
-            (opened,) = proposed.opens
-            return replace(proposed, corrections=moved(now, known, live, lambda _: opened))
+    @request
+    def split_off(self, cluster_id: int, found: Sequence[KnownQuestion]) -> Look:
+        """As `split`, of the part that was proposed: said again, it is that part, whatever would be proposed by now."""
+        return self._splitting(cluster_id, found)
 
-        return propose
-
-    def move(self, questions: Sequence[KnownQuestion], target: int) -> Propose:
+    @request
+    def move(self, questions: Sequence[KnownQuestion], target: int) -> Look:
         """The questions belong to the target: what is near them goes there, not to the clusters that they are in."""
         id_, names = self._new_id(), new_names(len(questions))
 
@@ -304,7 +327,8 @@ class Decisions:
 
         return propose
 
-    def merge(self, one: int, other: int, may_drop: MayDrop = keep_namings, *, keep: int | None = None) -> Propose:
+    @request
+    def merge(self, one: int, other: int, may_drop: MayDrop = keep_namings, *, keep: int | None = None) -> Look:
         """The two are one, by the rules of `OperatorsMerge`.
 
         Raises ValueError if they are one cluster already, NamingsDiffer if a label or a route would be dropped and
@@ -314,17 +338,13 @@ class Decisions:
         merge = OperatorsMerge(self._store, self._namespace, one, other, may_drop, keep)
 
         def propose() -> ProposedOperation:
-            try:
-                merged, before, after = merge.proposed()
-            except ValueError:
-                if not self._is_said_again(id_):
-                    raise
-                return self._proposal(id_, "merge", {})
+            merged, before, after = merge.proposed()
             return ProposedOperation(id_, "merge", self._by.actor, self._by.reason, before, after, merge=merged)
 
         return propose
 
-    def rules(self, values: Mapping[str, float | int | str | None]) -> Propose:
+    @request
+    def rules(self, values: Mapping[str, float | int | str | None]) -> Look:
         """Set rules of the namespace, by name; None leaves one to the settings of the workers again.
 
         All workers decide by them from one point of the log on. Raises OperationRefused for a name that is none.
@@ -340,12 +360,14 @@ class Decisions:
 
         return propose
 
-    def open_intents(self, leaves: Sequence[tuple[Ruling, OpenedCluster]], changes: Mapping[int, Change]) -> Propose:
+    @request
+    def open_intents(self, leaves: Sequence[tuple[Ruling, OpenedCluster]], changes: Mapping[int, Change]) -> Look:
         """Open clusters that people know before any question comes, each with its ruling; change those of others."""
         id_ = self._new_id()
         return lambda: self._opening(self._proposal(id_, "intents", changes), leaves)
 
-    def undo(self, number: int, joined: Sequence[KnownQuestion] = ()) -> Propose:
+    @request
+    def undo(self, number: int, joined: Sequence[KnownQuestion] = ()) -> Look:
         """Take an operation back, where what it decided still stands; a merge as `unmerge` does.
 
         Clusters that it opened and that no question joined are retired; others stay, without what it decided of them.
@@ -361,11 +383,7 @@ class Decisions:
                     "`questream clusters history` shows them",
                 )
             if undone.undone_by is not None:
-                known = self._store.operation(self._namespace, undone.undone_by)
-                if known is None or known.id != id_:
-                    raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
-                # Said again: the store answers what it did.
-                return replace(self._proposal(id_, "undo", {}), undoes=number)
+                raise OperationRefused(f"operation {number} was undone by operation {undone.undone_by}")
             if undone.kind == "delete":
                 raise OperationRefused(f"operation {number} deleted the namespace, which nothing brings back")
             if undone.kind == "forget":
@@ -393,7 +411,8 @@ class Decisions:
 
         return propose
 
-    def unmerge(self, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Propose:
+    @request
+    def unmerge(self, cluster_id: int, joined: Sequence[KnownQuestion] = ()) -> Look:
         """A cluster that was merged away, by whom ever, stands by itself again, as `operations/parting.py` says.
 
         Of the questions that `joined` what it had become, those that are nearer to it go with it.
@@ -401,8 +420,6 @@ class Decisions:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            if self._is_said_again(id_):
-                return self._proposal(id_, "unmerge", {})
             kept = self._store.operations(self._namespace, OPERATIONS_KEPT)
             merged = next((one for one in kept if one.survivor and cluster_id in one.after and not one.undone_by), None)
             undoes = merged.number if merged is not None and merged.survivor != cluster_id else None
@@ -432,37 +449,44 @@ class Decisions:
         return replace(proposed, corrections=moved_along, levels=levels)
 
     def preview(self, propose: Propose) -> ProposedOperation:
-        """What the operation would change now."""
+        """What the operation would change now: nothing, where its id has done it. Raises as `commit`."""
+        done = self._done(propose)
+        if done is not None:
+            return ProposedOperation(done.id, done.kind, done.actor, done.reason, {}, {}, undoes=done.undoes)
         return propose()
 
     def commit(self, propose: Propose) -> Operation:
-        """Commit the operation; a repeated id answers what it did."""
+        """Commit the operation; an id that is said again answers what it did, and is refused with another request."""
         for _ in range(_ATTEMPTS):
+            done = self._done(propose)
+            if done is not None:
+                return done
             proposed = propose()
             operation = self._store.operate(self._namespace, proposed)
             if operation is not None:
-                if operation.kind != proposed.kind or proposed.undoes not in (None, operation.undoes):
-                    raise OperationRefused(
-                        f"the id of this operation is that of operation {operation.number}", "give it another one"
-                    )
+                # Somebody else may have said the id meanwhile, or to an earlier release, which kept no fingerprint.
+                if operation.kind != proposed.kind or operation.asked not in (None, proposed.asked):
+                    raise _id_was_given(operation)
                 return operation
         raise Contended("the clusters kept moving", "try again")
 
-    def _on_levels(self, kind: OperationKind, decide: Callable[[Communities], OnLevels]) -> Propose:
+    def _done(self, propose: Propose) -> Operation | None:
+        """What the person's id did before, if it is kept. Raises OperationRefused where that was asked otherwise."""
+        kept = self._store.operations(self._namespace, OPERATIONS_KEPT) if self._by.id else []
+        done = next((known for known in kept if known.id == self._by.id and known.asked is not None), None)
+        if done is not None and done.asked != propose.asked:
+            raise _id_was_given(done)
+        return done
+
+    def _on_levels(self, kind: OperationKind, decide: Callable[[Communities], OnLevels]) -> Look:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            if self._is_said_again(id_):
-                return self._proposal(id_, kind, {})
             found = decide(Communities(self._store, self._namespace))
             by = self._by
             return ProposedOperation(id_, kind, by.actor, by.reason, found.before, found.after, levels=found.levels)
 
         return propose
-
-    def _is_said_again(self, id_: str) -> bool:
-        """Whether an id is that of an operation, so that the store answers what that did."""
-        return any(known.id == id_ for known in self._store.operations(self._namespace, OPERATIONS_KEPT))
 
     def _opening(
         self, proposed: ProposedOperation, leaves: Sequence[tuple[Ruling, OpenedCluster]]
@@ -490,6 +514,24 @@ class Decisions:
         opened = [i for i in opened_by(undone) if proposed.after.get(i) == Ruling()]
         found = self._store.states(self._namespace, opened) if opened else []
         return frozenset(state.cluster_id for state in found if state.size == 0)
+
+    def _splitting(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Look:
+        id_, separation = self._new_id(), uuid.uuid4().hex[:12]
+        part = part_of(questions, new_names(len(questions)), separation)
+
+        def propose() -> ProposedOperation:
+            known, whole = self._corrected(), self._live(cluster_id)
+            now = corrected(questions, known)
+            live = self._live_of(now)
+            if any(owner != whole for owner in live.values()):
+                raise OperationRefused(
+                    f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
+                )
+            proposed = self._opening(self._proposal(id_, "split", {whole: part.leave}), [(part.ruling, part.opened)])
+            (opened,) = proposed.opens
+            return replace(proposed, corrections=moved(now, known, live, lambda _: opened))
+
+        return propose
 
     def _next_best(self, question: KnownQuestion, owner: int) -> int | None:
         """The best cluster that would take a question, but for the one that turns it away."""
@@ -546,13 +588,22 @@ def history_of_levels(operations: Iterable[Operation], names: Iterable[str]) -> 
     return [one for one in operations if one.levels is not None and not wanted.isdisjoint(one.levels.after)]
 
 
+def _id_was_given(done: Operation) -> OperationRefused:
+    return OperationRefused(f"the id of this operation is that of operation {done.number}", "give it another one")
+
+
+def _require_short(*names: str | None) -> None:
+    if any(len(name or "") > LABEL_OR_ROUTE_CHARACTERS for name in names):
+        raise OperationRefused(f"a label or a route has {LABEL_OR_ROUTE_CHARACTERS} characters at most")
+
+
 def _naming(label: str | None, route: str | None) -> Callable[[Ruling], Ruling]:
     def change(ruling: Ruling) -> Ruling:
-        return replace(
-            ruling,
-            label=ruling.label if label is None else label or None,
-            route=ruling.route if route is None else route or None,
-        )
+        names = (ruling.label, ruling.route)
+        new = [known if given is None else given or None for given, known in zip((label, route), names, strict=True)]
+        # One of an earlier release may stay as long as it is.
+        _require_short(*(name for name in new if name not in names))
+        return replace(ruling, label=new[0], route=new[1])
 
     return change
 

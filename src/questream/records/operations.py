@@ -46,6 +46,7 @@ def encode_operation(namespace: str, stream: str, operation: Operation) -> tuple
         "rules": operation.rules and operation.rules.document(),
         "levels": operation.levels and operation.levels.document(),
         "corrections": [correction_document(one) for one in operation.corrections],
+        "asked": operation.asked,
     }
     return namespace.encode(), orjson.dumps(value)
 
@@ -78,6 +79,7 @@ def decode_operation(key: bytes | None, value: bytes | None) -> tuple[str, str, 
             rules=RulesChange.of(body["rules"]) if body.get("rules") else None,
             levels=LevelsChange.of(body["levels"]) if body.get("levels") else None,
             corrections=tuple(map(read_correction, body.get("corrections") or ())),
+            asked=body.get("asked"),
         )
         return namespace, str(body["cluster_topic"]), operation
     except (BadRecord, ValueError, KeyError, TypeError, AttributeError) as error:

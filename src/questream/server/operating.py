@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Literal
 
-from questream.domain import ClusterState, Correction, Dismissible, Ruling, format_cluster_id
+from questream.domain import ClusterState, Correction, Dismissible, format_cluster_id
 from questream.domain import Operation as CommittedOperation
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
-from questream.operations.deciding import Propose
 from questream.operations.intents import ImportPlan, commit_import
 from questream.operations.merging import precedence_of
+from questream.operations.requests import Propose
 from questream.server.catalogues import Catalogues
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, Store
@@ -236,8 +236,6 @@ class Operating:
                 before = self._live(namespace, operation.cluster_id)
                 decisions = Decisions(self._store, namespace, by)
                 done = decide(decisions, namespace, _ruling(decisions, operation))
-                if not all(_has_names(ruling, operation) for ruling in done.after.values()):
-                    raise id_was_given()
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
             case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
                 decisions = Decisions(self._store, namespace, by)
@@ -253,12 +251,12 @@ class Operating:
         before = {one.cluster_id: one for one in self._live_all(namespace, (operation.cluster_id, operation.other_id))}
         decisions = Decisions(self._store, namespace, by)
         done = decide(decisions, namespace, _ruling(decisions, operation))
-        if done.survivor is None:
-            raise id_was_given()
         # Of an id that was said before another process began, how they stood is not known any more.
         stood = {**{one.cluster_id: one for one in self._store.states(namespace, list(done.after))}, **before}
         survivor, loser = (stood[cluster_id] for cluster_id in done.after)
-        return Outcome((survivor, loser), self._live(namespace, done.survivor), _drops(survivor, loser), done.number)
+        return Outcome(
+            (survivor, loser), self._live(namespace, operation.cluster_id), _drops(survivor, loser), done.number
+        )
 
     def _live(self, namespace: str, cluster_id: int) -> ClusterState:
         return lineage(self._store, namespace, cluster_id)[-1]
@@ -303,17 +301,12 @@ def _ruling(decisions: Decisions, operation: Operation) -> Propose:
 
 def id_was_given() -> Refused:
     """The refusal of an id that is another operation's."""
-    return Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give a new one")
+    return Refused(HTTPStatus.CONFLICT, "this id was given to another operation", "give it another one")
 
 
 def _named(state: ClusterState, naming: Naming) -> ClusterState:
     label, route = _names(state, naming)
     return replace(state, label=label, route=route)
-
-
-def _has_names(ruling: Ruling, naming: Naming) -> bool:
-    given = ((naming.label, ruling.label), (naming.route, ruling.route))
-    return all(wanted is None or (wanted or None) == name for wanted, name in given)
 
 
 def _names(state: ClusterState, naming: Naming) -> tuple[str | None, str | None]:

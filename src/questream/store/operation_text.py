@@ -40,6 +40,7 @@ def operation_text(proposed: ProposedOperation | Operation) -> bytes:
         | ({"rules": proposed.rules.document()} if proposed.rules else {})
         | ({"levels": namings.document()} if namings else {})
         | ({"corrections": [_corrected(one) for one in proposed.corrections]} if proposed.corrections else {})
+        | ({"asked": proposed.asked} if proposed.asked else {})
     )
 
 
@@ -63,6 +64,7 @@ def parse_operation(number: int, time_ms: int, text: bytes, undone_by: int | Non
         parted=body.get("parted"),
         levels=LevelsChange.of(body["levels"]) if body.get("levels") else None,
         corrections=tuple(_correction(one) for one in body.get("corrections", ())),
+        asked=body.get("asked"),
     )
 
 

@@ -10,8 +10,9 @@ from questream.domain import ClusterState, LevelsChange, Operation, Ruling, form
 from questream.errors import OperationRefused
 from questream.operations import By, Decisions
 from questream.operations import history as of_clusters
-from questream.operations.deciding import Propose, history_of_levels
+from questream.operations.deciding import history_of_levels
 from questream.operations.levels import live_community
+from questream.operations.requests import Propose
 from questream.records.corrections import correction_document
 from questream.records.states import chosen_document
 from questream.records.times import format_time

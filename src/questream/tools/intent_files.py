@@ -10,7 +10,7 @@ from typing import Protocol
 
 import orjson
 
-from questream.domain import THRESHOLD_DIGITS
+from questream.domain import LABEL_OR_ROUTE_CHARACTERS, THRESHOLD_DIGITS
 from questream.errors import QuestreamError
 from questream.operations.intents import ToldIntent
 from questream.records.paths import ABSENT
@@ -52,6 +52,8 @@ def read_intents(path: Path) -> list[GivenIntent]:
         if not name or len(name) > LONGEST_NAME:
             raise at_line(path, line, f"an intent has a name of {LONGEST_NAME} characters at most")
         route, threshold = text_at(path, line, row, "route"), _threshold(path, line, row)
+        if len(route or "") > LABEL_OR_ROUTE_CHARACTERS:
+            raise at_line(path, line, f"a route has {LABEL_OR_ROUTE_CHARACTERS} characters at most")
         intent = found.setdefault(name, GivenIntent(name, route, threshold))
         if intent.route != route:
             raise at_line(path, line, "the intent has another route in a line before")

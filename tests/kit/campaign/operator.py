@@ -23,8 +23,8 @@ from questream.domain import DISMISSIBLE, ClusterState, Exemplar, Operation, Rul
 from questream.errors import NamingsDiffer, OperationRefused, QuestreamError
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion, new_names
-from questream.operations.deciding import Propose
 from questream.operations.parting import joined_since
+from questream.operations.requests import Propose
 from questream.store.protocol import OpenedCluster, ProposedOperation, Store
 from questream.store.redis.keys import Keys
 from questream.store.redis.store import RedisStore
@@ -92,7 +92,7 @@ class Attempt:
             self.erased = frozenset() if proposed.forgets is None else proposed.forgets.cluster_ids
             return proposed
 
-        return decisions.commit(noted)
+        return decisions.commit(Propose(propose.asked, noted))
 
 
 class Operator:

@@ -14,7 +14,7 @@ from questream.lab.bench.questions import in_letters, table_encoder
 from questream.lab.bench.servers import own_namespace
 from questream.operations import By, Decisions
 from questream.operations.binding import KnownQuestion
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.settings import Settings
 from questream.store.protocol import Store
 from questream.store.redis.client import connect_redis

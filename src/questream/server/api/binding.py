@@ -11,7 +11,7 @@ from pydantic import Field
 from questream.domain import EXEMPLARS_KEPT, Operation
 from questream.operations import Decisions
 from questream.operations.binding import KnownQuestion
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.history import Committed, Ruling, rule
@@ -61,18 +61,20 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Commit
     names_none = not request.question_ids and not request.texts
     if names_none and request.op != "split":
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "no question is named", "give question_ids or texts")
-    done_before = _known(scope, request)
-    if done_before is not None:
-        return Committed(**as_document(done_before))
     asking = scope.services.asking
+    done_before = _known(scope, request)
+    if done_before is not None and not request.question_ids:
+        return Committed(**as_document(done_before))
+    if names_none and cluster_id is not None:
+        part = asking.part_of(scope.namespace, find_cluster(scope, cluster_id).cluster_id)
+        return rule(scope, request, lambda made: made.split_off(cluster_id, part))
     found = asking.known(scope.namespace, request.question_ids) if request.question_ids else []
     found += asking.given(scope.namespace, request.texts, cluster_id)
-    found += asking.part_of(scope.namespace, cluster_id) if names_none and cluster_id is not None else []
     return rule(scope, request, lambda made: _proposed(made, request.op, found, cluster_id, target_id))
 
 
 def _known(scope: Scope, request: QuestionsRequest) -> Operation | None:
-    """What an id that comes again did: its questions may be in other clusters by now.
+    """What an id that comes again did: texts may be nearest to other clusters by now, and a part be another.
 
     Raises Refused where that was another kind.
     """
@@ -83,7 +85,10 @@ def _known(scope: Scope, request: QuestionsRequest) -> Operation | None:
 
 
 def _cluster(scope: Scope, name: str) -> int:
-    return find_cluster(scope, read_cluster_id(name)).cluster_id
+    """The number of a cluster that is there, as it was named: it may be an alias."""
+    number = read_cluster_id(name)
+    find_cluster(scope, number)
+    return number
 
 
 def _proposed(

@@ -9,13 +9,11 @@ from pydantic import Field
 
 from questream.domain import Naming
 from questream.operations import Decisions
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.api.levels import LevelId
-from questream.server.operating import id_was_given
 from questream.server.services import InNamespace
-from questream.tools.decisions import known_as
 
 _MOST_MOVED = 100
 
@@ -79,9 +77,6 @@ def decide_on_levels(scope: InNamespace, request: Request) -> Committed:
     It comes again with the same id without being done again.
     """
     scope.require(Role.OPERATOR)
-    known = known_as(scope.services.store, scope.namespace, request.id)
-    if known is not None and (known.kind != request.op or known.levels is None):
-        raise id_was_given()
     return rule(scope, request, lambda made: _proposed(made, request))
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from questream.domain import Dismissible
 from questream.operations import By, Decisions
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import Chosen
 from questream.server.api.effects import (

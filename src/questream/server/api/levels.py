@@ -16,10 +16,9 @@ from questream.domain import format_cluster_id
 from questream.server.access import Role
 from questream.server.activity import Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_clusters
-from questream.server.api.history import Committed, NamesOf, Ruling, rule
+from questream.server.api.history import Committed, Ruling, rule
 from questream.server.api.operations import Name
 from questream.server.catalogue import ServedSort
-from questream.server.operating import id_was_given
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
 from questream.tools.communities import Clusters, Communities
@@ -183,22 +182,13 @@ def label_community(
         _require(scope, community_id, str(if_match).strip('"'))
     if request.label is None and request.route is None:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
-    named = rule(scope, request, lambda made: made.label_level(community_id, request.label, request.route))
-    if named.levels is None or not all(_is_named(request, after) for after in named.levels.after.values()):
-        raise id_was_given()
-    return named
+    return rule(scope, request, lambda made: made.label_level(community_id, request.label, request.route))
 
 
 def _require(scope: Scope, community_id: str, matches: str) -> None:
     """Raises Refused where an intent or topic is not as it was."""
     if etag_of(read_community(scope, community_id)) != matches:
         raise Refused(HTTPStatus.PRECONDITION_FAILED, "it has changed meanwhile", "look at it again")
-
-
-def _is_named(request: NamingRequest, named: NamesOf) -> bool:
-    """Whether a community is named as asked for; an operation whose id came before may have named it otherwise."""
-    asked, after = (request.label, request.route), (named.label, named.route)
-    return all(one is None or (one or None) == stands for one, stands in zip(asked, after, strict=True))
 
 
 def _as_model(one: Found, scope: Scope) -> Community:

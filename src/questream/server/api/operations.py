@@ -9,7 +9,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Header, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from questream.domain import Dismissible
+from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
@@ -28,7 +28,7 @@ from questream.server.operating import (
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.parting import Joined
 
-MAX_NAME_CHARACTERS = 256
+MAX_NAME_CHARACTERS = LABEL_OR_ROUTE_CHARACTERS
 MAX_REASON_CHARACTERS = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

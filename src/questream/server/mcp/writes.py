@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from questream.domain import Dismissible
 from questream.operations import Decisions
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels
@@ -22,7 +22,6 @@ from questream.server.api.history import Committed, Ruling, UndoRequest, rule, u
 from questream.server.api.levels import LevelId, NamingRequest, label_community
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
-from questream.server.operating import id_was_given
 from questream.server.services import read_cluster_id
 
 Reason = Annotated[str, Field(max_length=1000, description="Why; the history keeps it.")]
@@ -77,8 +76,7 @@ class Writes:
     ) -> Committed:
         """Give a cluster a name."""
         number = read_cluster_id(cluster_id)
-        done = self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, label, None))
-        return _naming(done, "label", label)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, label, None))
 
     def route_cluster(
         self,
@@ -91,8 +89,7 @@ class Writes:
     ) -> Committed:
         """Give a cluster a route: decisions tell it, so that other programs know where its questions go."""
         number = read_cluster_id(cluster_id)
-        done = self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, None, route))
-        return _naming(done, "route", route)
+        return self._decide(namespace, reason, id, dry_run, lambda made: made.label(number, None, route))
 
     def label_level(
         self,
@@ -368,10 +365,3 @@ class Writes:
         self, namespace: str | None, reason: str, id: str, dry_run: bool, propose: Callable[[Decisions], Propose]
     ) -> Committed:
         return rule(self._caller.scope(namespace), Ruling(id=id, reason=reason, dry_run=dry_run), propose)
-
-
-def _naming(done: Committed, what: str, name: str) -> Committed:
-    """The operation that named clusters so. Raises Refused where its id gave them another name."""
-    if any(getattr(after, what) != (name or None) for after in done.after.values()):
-        raise id_was_given()
-    return done

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from questream.domain import EXEMPLARS_KEPT, format_cluster_id
 from questream.operations import Decisions
-from questream.operations.deciding import Propose
+from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster

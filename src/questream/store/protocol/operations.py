@@ -131,8 +131,8 @@ class ProposedOperation:
     with a `part` on what a merged cluster has become and on that cluster. `rules` changes those of the namespace,
     `levels` its intents and topics. `opens` has clusters that it opens under the numbers that are next,
     in their order: the last of `before`, where nothing rules them. Those of `retires` are of no question, and leave the
-    index. One that `forgets` is on that cluster alone, and leaves no text of it but label and route. `corrections` are
-    kept with it.
+    index. One that `forgets` is on that cluster alone, and leaves no text of it but label and route. `corrections` and
+    `asked` are kept with it.
     """
 
     id: str
@@ -150,6 +150,7 @@ class ProposedOperation:
     retires: frozenset[int] = frozenset()
     forgets: Forgetting | None = None
     corrections: tuple[Correction, ...] = ()
+    asked: str | None = None
 
     @property
     def survivor(self) -> int | None:

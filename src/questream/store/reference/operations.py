@@ -140,6 +140,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 parted=proposed.parted,
                 levels=None if proposed.levels is None else proposed.levels.change,
                 corrections=proposed.corrections,
+                asked=proposed.asked,
             )
             state.operation_count = number
             state.operations[number] = operation
