@@ -156,6 +156,47 @@ def test_what_a_release_before_wrote_and_let_go_is_not_missed(
     assert [one.number for one in store.operations_from(namespace, 1, 10)] == [3, 4]
 
 
+@pytest.mark.parametrize("name", ["operations", "operation_ids"])
+def test_an_operation_that_is_gone_from_among_others_is_missed(
+    store: RedisStore, client: Any, namespace: str, name: Name
+) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    _unpinned(store, namespace)
+    key = KEYS.of(namespace, name)
+    client.hdel(key, client.hkeys(key)[0])
+    with pytest.raises(RecoveryNeeded, match="operations are gone"):
+        store.operate(namespace, proposed(3, "pin", Ruling(), PINNED))
+    assert store.store_epoch(namespace) is None
+    recover(store, namespace)
+    assert store.operate(namespace, proposed(3, "pin", Ruling(), PINNED)) is not None
+    assert store.operations(namespace, 10)
+
+
+def test_an_operation_that_is_gone_is_not_taken_for_one_that_never_was(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    _unpinned(store, namespace)
+    client.hdel(KEYS.of(namespace, "operations"), 1)
+    with pytest.raises(RecoveryNeeded, match="operations are gone"):
+        store.operation(namespace, 1)
+
+
+def test_what_an_operation_of_a_release_before_wrote_is_not_taken_for_lost(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    pin(store, namespace, 1)
+    lengths = client.hget(KEYS.of(namespace, "meta"), "operation_lengths")
+    _unpinned(store, namespace)
+    # It does not know the field.
+    client.hset(KEYS.of(namespace, "meta"), "operation_lengths", lengths)
+    assert [one.number for one in store.operations(namespace, 10)] == [2, 1]
+    assert store.operate(namespace, proposed(3, "pin", Ruling(), PINNED)) is not None
+
+
 def _unpinned(store: RedisStore, namespace: str) -> Any:
     return store.operate(namespace, proposed(2, "unpin", PINNED, Ruling()))
 

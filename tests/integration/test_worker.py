@@ -306,7 +306,7 @@ def test_metrics_and_probes_tell_how_it_is(
         server.stop()
         stream.send([question(99, "is anybody there?")])
         wait_until(lambda: page(worker.metrics_port, "readyz")[0] == 503, "not ready")
-        assert page(worker.metrics_port, "readyz")[1].startswith("Redis does not answer")
+        assert page(worker.metrics_port, "readyz")[1].startswith("Redis did not answer")
         assert page(worker.metrics_port, "livez")[0] == 200
         server.start()
         reader.until(41)

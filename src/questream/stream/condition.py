@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from questream.errors import StoreUnavailable
 from questream.recovery.cluster_topic import ClusterTopic
 from questream.recovery.recover import Progress, StoreRecovery
 from questream.stream.intake import Intake
@@ -73,8 +72,7 @@ class WorkerCondition:
             reading = self._cluster_topic.reading
             return str(progress) if reading is None else f"{progress} ({reading[0]:,} of {reading[1]:,} offsets read)"
         if unanswered is not None:
-            is_redis = isinstance(unanswered, StoreUnavailable)
-            return f"Redis does not answer: {unanswered}" if is_redis else str(unanswered)
+            return str(unanswered)
         if intake is None or not intake.assigned:
             return "not a member of the consumer group yet"
         return None if intake.answered else "Kafka does not answer"

@@ -14,10 +14,22 @@ from questream.store.protocol import StoreError
 from questream.store.redis.client import why_unanswered
 from questream.store.redis.rights import concerns_key, denial
 
-# Redis answers with these while it starts, fails over, is full or saves: the same call may succeed later.
-_PASSING = re.compile(
-    r"LOADING|BUSY|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|OOM|MISCONF|NOREPLICAS|max number of clients"
-)
+# Redis answers with these while it starts or fails over: the same call may succeed later.
+_PASSING = re.compile(r"LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|max number of clients")
+# And with these until somebody does something about it: what is wrong and the remedy, by what Redis says.
+_NO_WRITES = {
+    re.compile(r"READONLY|read only replica"): ("it is a replica", "let redis.url lead to the master"),
+    re.compile(r"OOM|command not allowed when used memory"): (
+        "its memory is full",
+        "raise its maxmemory, or let clusters retire (clusters.retention_seconds, clusters.max_clusters)",
+    ),
+    re.compile(r"MISCONF"): ("it cannot save them to its disk", "look at its log, and free the disk"),
+    re.compile(r"^BUSY "): ("somebody's script keeps it busy", "end it with SCRIPT KILL"),
+    re.compile(r"NOREPLICAS"): ("it has fewer replicas than min-replicas-to-write", "start its replicas"),
+}
+
+# Of a script that begun with all rights: Redis 7.0 and older say the first, newer ones and Valkey the second.
+_DENIED = re.compile(r"user executing the script|ACL failure")
 
 # What a command or a script says of a field that holds something else than it was written with.
 _UNREADABLE = re.compile(
@@ -29,10 +41,8 @@ _UNAVAILABLE = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
     redis.exceptions.BusyLoadingError,
-    redis.exceptions.ReadOnlyError,
     redis.exceptions.ClusterDownError,
     redis.exceptions.TryAgainError,
-    redis.exceptions.OutOfMemoryError,
     redis.exceptions.MaxConnectionsError,
     # These two are no RedisError: a cluster none of whose nodes answers, or that has a slot without a node.
     redis.exceptions.RedisClusterException,
@@ -68,8 +78,15 @@ def _meaning_of(error: Exception) -> StoreError:
         return StoreUnavailable(
             f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
         )
+    for said, (why, remedy) in _NO_WRITES.items():
+        if said.search(text):
+            return StoreUnavailable(f"Redis takes no writes: {why}", remedy)
     if _PASSING.search(text):
         return StoreUnavailable(f"Redis cannot take writes now: {code}")
+    if _DENIED.search(text):
+        return StoreRefused(
+            "Redis denies this user a command that scripts call", "questream doctor names it; grant it with ACL SETUSER"
+        )
     if code == "LEFT":
         return AnotherStore(
             "the namespace was moved to another Redis (questream restore --adopt)", "set redis.url to that one"

@@ -64,7 +64,8 @@ KINDS = (
         " verify_before_commit.lua; line: see open_turns of writing.lua; head:TOPIC/PARTITION: store epoch and where"
         " its ledger ends; settings: those that its workers run by;"
         " operation_count: the number of the last operation; operation_kept: number and id of the last that was"
-        " written, without which operations are lost; operations_published operation_epoch operation_claim: see"
+        " written, without which operations are lost; operation_lengths: that number, and how many fields operations"
+        " and operation_ids had then; operations_published operation_epoch operation_claim: see"
         " claim_operations.lua; constrained: the seq at which exemplars, thresholds or rules last changed; rules:"
         " number of the operation that set them, and JSON (store/rules_text.py); home moved: see recovery/home.py. Of a"
         " deleted namespace next, operation_count and home are left",

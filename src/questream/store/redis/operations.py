@@ -229,13 +229,21 @@ class RedisOperations(RedisCalls):
             ]
 
     def _require_kept(self, namespace: str) -> None:
-        """Raises LostMemory where the last operation that was written is not there."""
-        count, kept = self._client.hmget(self._keys.of(namespace, "meta"), ["operation_count", "operation_kept"])
+        """Raises LostMemory where operations that were written are not there."""
+        fields = ["operation_count", "operation_kept", "operation_lengths"]
+        count, kept, lengths = self._client.hmget(self._keys.of(namespace, "meta"), fields)
         with reading("the namespace"):
             number = int(kept.partition(b" ")[0]) if kept else 0
             # A release before `operation_kept` may have written more than are kept since.
             is_kept = number > max(0, int(count or 0) - OPERATIONS_KEPT)
-        if is_kept and self._client.hget(self._keys.of(namespace, "operations"), f"{number}") is None:
+            written, *wanted = map(int, (lengths or b"0").split())
+        if not is_kept:
+            return
+        meta, key, ids = (self._keys.of(namespace, name) for name in ("meta", "operations", "operation_ids"))
+        is_there = self._client.hget(key, f"{number}") is not None
+        # A release before `operation_lengths` does not keep it up; and another operation may come in between.
+        is_whole = written != number or wanted == [self._client.hlen(key), self._client.hlen(ids)]
+        if not is_there or (not is_whole and self._client.hget(meta, fields[2]) == lengths):
             raise LostMemory("operations are gone")
 
 

@@ -50,6 +50,10 @@ require_zsets(outbox_key, singletons_key, aliases_key)
 local newest_kept = redis.call('HGET', meta_key, 'operation_kept')
 local kept_number, kept_id = string.match(newest_kept or '', '^(%d+) (.*)$')
 if newest_kept and not kept_number then return lost('which operation was the last cannot be read') end
+local lengths_at, lengths = string.match(redis.call('HGET', meta_key, 'operation_lengths') or '', '^(%d+) (.*)$')
+if kept_number and lengths_at == kept_number and lengths ~= operation_lengths(operations_key, ids_key) then
+  return lost('operations are gone')
+end
 -- A release before `operation_kept` may have written more than are kept since.
 if kept_number and tonumber(kept_number) > tonumber(count) - request.kept
     and (redis.call('HEXISTS', operations_key, kept_number) == 0 or redis.call('HEXISTS', ids_key, kept_id) == 0) then
@@ -231,4 +235,5 @@ if kept then
   if is_json then redis.call('HDEL', ids_key, operation.id) end
   redis.call('HDEL', operations_key, oldest, 'undone:' .. oldest)
 end
+redis.call('HSET', meta_key, 'operation_lengths', as_text(number) .. ' ' .. operation_lengths(operations_key, ids_key))
 return number

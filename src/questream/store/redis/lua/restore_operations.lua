@@ -61,6 +61,7 @@ for number = math.max(1, count - kept + 1), count do
   end
 end
 put(meta_key, 'operation_kept', last or '')
+put(meta_key, 'operation_lengths', last and string.match(last, '^%d+ ') .. operation_lengths(operations_key, ids_key) or '')
 redis.call('HSET', meta_key, 'operation_count', as_text(count), 'operation_epoch', store_epoch or token,
   'operations_published', as_text(newest))
 if recovers then redis.call('HDEL', meta_key, 'operation_claim') end

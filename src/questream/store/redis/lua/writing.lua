@@ -399,3 +399,8 @@ end
 local function outdated_count(meta_key)
   return tonumber(redis.call('HGET', meta_key, 'outdated_count')) or 0
 end
+
+-- How many fields the keys of operations have: one that is gone is a lost memory, whichever it is.
+local function operation_lengths(operations_key, ids_key)
+  return as_text(redis.call('HLEN', operations_key)) .. ' ' .. as_text(redis.call('HLEN', ids_key))
+end
