@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import MessageSizeTooLargeError
+from kafka.net.compat import KafkaNetClient
+from kafka.producer.record_accumulator import RecordAccumulator
+from kafka.producer.sender import Sender
 from kafka.producer.transaction_manager import ProducerIdAndEpoch, TransactionManager, TransactionState
 
 from questream.broker.kafka_python.patches import PATCHES, VERSION, Patch
@@ -34,6 +39,31 @@ def test_each_patch_has_what_it_mends_a_module_and_a_test(patch: Patch) -> None:
         if not hasattr(found, part) and isinstance(found, type):
             break
         found = getattr(found, part)
+
+
+def asks_again_after_seconds(monkeypatch: pytest.MonkeyPatch, **state: dict[int, Any]) -> float:
+    """How long a producer's sender waits that has a record for broker 1, where the connections stand so."""
+    client = KafkaNetClient(bootstrap_servers="127.0.0.1:1")
+    accumulator = RecordAccumulator(delivery_timeout_ms=120_000)
+    sender = Sender(client, client.cluster, accumulator)
+    monkeypatch.setattr(client.cluster, "leader_for_partition", lambda _: 1)
+    for name, values in state.items():
+        monkeypatch.setattr(client._manager, name, values)
+    accumulator.append(TopicPartition("decisions", 0), 0, b"key", b"value", [], 1000)
+    seconds: float = sender._send_producer_data() / 1000
+    client._net.close()
+    return seconds
+
+
+def test_a_sender_waits_for_as_long_as_its_broker_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asked for nothing else than whether the broker takes something meanwhile, as fast as a core can."""
+    later = time.monotonic() + 40
+    held = SimpleNamespace(connected=True, paused={"throttle"}, _throttle_time=later)
+    assert 30 < asks_again_after_seconds(monkeypatch, _conns={1: held}) < 40
+    assert 30 < asks_again_after_seconds(monkeypatch, _backoff={1: (1, later, 1000)}) < 40
+    # A connection that is being made is heard of when it is there.
+    being_made = SimpleNamespace(connected=False, paused=set(), _throttle_time=0)
+    assert asks_again_after_seconds(monkeypatch, _conns={1: being_made}) == 0.05
 
 
 def in_transaction() -> TransactionManager:

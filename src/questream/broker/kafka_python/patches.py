@@ -58,6 +58,12 @@ PATCHES = (
         "tests/integration/test_operations_of_kafka.py::test_brokers_that_are_restarted_one_by_one_end_no_worker",
     ),
     Patch(
+        "a producer that a quota holds back, or whose broker is away, asks in a circle without a pause",
+        "kafka.producer.sender.Sender.__init__",
+        "patches",
+        "tests/unit/test_patches.py::test_a_sender_waits_for_as_long_as_its_broker_takes_nothing",
+    ),
+    Patch(
         "requests that wait behind a transaction that failed are never ended",
         "kafka.producer.transaction_manager.TransactionManager.next_request_handler",
         "patches",
@@ -169,16 +175,29 @@ def _answering(await_ready: Callable[..., bool]) -> Callable[..., bool]:
     return is_ready
 
 
-def _with_answering_client(begin: Callable[..., None]) -> Callable[..., None]:
+# The sender takes the seconds until a broker may be connected again for milliseconds, and does not ask for how long a
+# quota holds it back: it comes back at once, again and again, and keeps a core busy meanwhile.
+def _in_milliseconds(client: Any) -> Callable[[Any], float]:
+    connection_delay, throttle_delay = client.connection_delay, client.throttle_delay
+
+    def milliseconds(node_id: Any) -> float:
+        # Whatever happens on a connection ends the wait sooner.
+        return float(max(1000 * connection_delay(node_id), throttle_delay(node_id), 1000 * _PAUSE_SECONDS))
+
+    return milliseconds
+
+
+def _with_mended_client(begin: Callable[..., None]) -> Callable[..., None]:
     def begun(sender: Any, client: Any, *arguments: Any, **config: Any) -> None:
         begin(sender, client, *arguments, **config)
         # Of this client alone, which is the producer's own: others rely on the exception.
         client.await_ready = _answering(client.await_ready)
+        client.connection_delay = _in_milliseconds(client)
 
     return begun
 
 
-Sender.__init__ = _with_answering_client(Sender.__init__)
+Sender.__init__ = _with_mended_client(Sender.__init__)
 
 
 # Once a transaction has failed, for a record that its topic does not take say, the sender ends one waiting request with
