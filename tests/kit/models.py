@@ -26,17 +26,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
-from transformers import (
-    AutoModel,
-    AutoModelForSequenceClassification,
-    BertConfig,
-    DistilBertConfig,
-    MPNetConfig,
-    PretrainedConfig,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    XLMRobertaConfig,
-)
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
+from transformers.models.auto import AutoModel, AutoModelForSequenceClassification
+from transformers.models.bert import BertConfig
+from transformers.models.distilbert import DistilBertConfig
+from transformers.models.mpnet import MPNetConfig
+from transformers.models.roberta import RobertaConfig
+from transformers.models.xlm_roberta import XLMRobertaConfig
 
 WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -80,12 +76,12 @@ BEFORE_POOLING: dict[str, Callable[[], Any]] = {
 def build_model(folder: Path, architecture: str, **pooling: object) -> SentenceTransformer:
     """A random model of this architecture with a tokenizer of one token a word, as a library model."""
     torch.manual_seed(5)
-    AutoModel.from_config(ARCHITECTURES[architecture]()).save_pretrained(folder)  # type: ignore[no-untyped-call]  # untyped in transformers
+    AutoModel.from_config(ARCHITECTURES[architecture]()).save_pretrained(folder)
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(SPECIAL + WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
     names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]  # as above
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]  # untyped in transformers
     fast.save_pretrained(folder)
     transformer = Transformer(str(folder), max_seq_length=64)
     width = transformer.get_embedding_dimension()
@@ -95,7 +91,7 @@ def build_model(folder: Path, architecture: str, **pooling: object) -> SentenceT
 def save_cross_encoder(folder: Path) -> Path:
     """A random cross-encoder with one score, as published ones lie in a folder; returns the folder."""
     build_model(folder, "bert")
-    AutoModelForSequenceClassification.from_config(BertConfig(**SIZES, id2label={0: "same"})).save_pretrained(folder)  # type: ignore[no-untyped-call]  # untyped in transformers
+    AutoModelForSequenceClassification.from_config(BertConfig(**SIZES, id2label={0: "same"})).save_pretrained(folder)
     return folder
 
 
