@@ -229,6 +229,15 @@ def test_what_nobody_ruled_is_not_ruled_by_a_merge(store: RedisStore, client: An
     assert client.hget(KEYS.cluster(namespace, 1), "ruled") is None
 
 
+def test_clusters_that_keep_no_references_keep_none_once_they_are_merged(
+    store: RedisStore, client: Any, namespace: str
+) -> None:
+    create_two(store, namespace)
+    merge(store, namespace, store.load(namespace).seq, [Merge(1, 2, 2, 1, vector(2, 1, 0, 0))])
+    assert client.hget(KEYS.cluster(namespace, 2), "merged_into") is not None
+    assert not client.hexists(KEYS.cluster(namespace, 1), "kept")
+
+
 def test_meta_of_another_type_begins_anew_and_a_later_layout_is_left(
     store: RedisStore, client: Any, namespace: str
 ) -> None:

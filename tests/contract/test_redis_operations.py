@@ -242,6 +242,34 @@ def test_texts_are_erased_where_the_key_of_names_is_of_another_type(
     assert store.name_changes(namespace) > 0
 
 
+REMAINS: dict[str, Callable[[Any, str, str], object]] = {
+    "they are of another type": lambda client, key, _: (client.delete(key), client.set(key, "?")),
+    "they are trimmed": lambda client, key, _: client.xtrim(key, maxlen=0, approximate=False),
+    "only those of another merge are left": lambda client, key, entry: (
+        client.xadd(key, dict(client.xrange(key)[0][1])),
+        client.xdel(key, entry),
+    ),
+    "a part of them stands by itself": lambda client, key, _: client.xadd(
+        key, {"cluster": "2", "survivor": "", "kept": "", "parted": "3"}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", REMAINS)
+def test_a_cluster_returns_by_its_own_whole_remains_or_not_at_all(
+    store: RedisStore, client: Any, namespace: str, damage: str
+) -> None:
+    seq = create_two(store, namespace).seq
+    assert merge(store, namespace, seq, [merge_one_and_two(store, namespace)]).applied
+    wanted, key = parted(store, namespace), KEYS.of(namespace, "remains")
+    whole = client.dump(key)
+    assert wanted.part is not None
+    REMAINS[damage](client, key, wanted.part.remains.key)
+    assert store.operate(namespace, wanted) is None
+    client.restore(key, 0, whole, replace=True)
+    assert store.operate(namespace, wanted) is not None
+
+
 def test_remains_of_another_type_stop_no_merge_and_go(store: RedisStore, client: Any, namespace: str) -> None:
     key = KEYS.of(namespace, "remains")
     seq = create_third(store, namespace, create_two(store, namespace).seq)

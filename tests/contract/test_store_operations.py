@@ -620,6 +620,25 @@ def test_what_a_merge_absorbed_stands_by_itself_again(store: Store, namespace: s
     assert store.sizes(namespace).aliases == 0
 
 
+def test_a_cluster_that_parts_takes_what_it_had_absorbed_and_is_a_singleton_if_it_was(
+    store: Store, namespace: str
+) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq)
+    first, second = Merge(2, 3, 1, 1, vector(1, 1, 0, 0)), Merge(1, 2, 2, 2, vector(3, 1, 0, 0))
+    assert merge(store, namespace, seq, [first]).applied
+    assert store.sizes(namespace).singletons == 0
+    assert merge(store, namespace, seq + 1, [second]).applied
+    assert store.operate(namespace, parted(store, namespace)) is not None
+    assert [state.in_flight.absorbed for state in store.states(namespace, [1, 2])] == [(), (3,)]
+    remains = store.remains(namespace, 3)
+    assert remains is not None
+    rulings = {i: ruling_of(store, namespace, i) for i in (2, 3)}
+    part = Part(remains, 2, 2, vector(0, 1, 0, 0), "")
+    wanted = ProposedOperation("again", "unmerge", "ann", "", rulings, {**rulings, 3: Ruling("pins")}, part=part)
+    assert store.operate(namespace, wanted) is not None
+    assert store.sizes(namespace).singletons == 2
+
+
 def test_a_cluster_parts_only_from_what_was_seen(store: Store, namespace: str) -> None:
     seq = create_two(store, namespace).seq
     assert store.remains(namespace, 2) is None

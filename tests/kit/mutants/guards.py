@@ -232,6 +232,9 @@ EQUIVALENT: dict[str, str] = {
             "last and sign * similarity_of(later) <= sign * similarity_of(last)",
         )
     },
+    "store/redis/lua/writing.lua: if log.entries == 0 (2) -> false": (
+        "what moved nothing writes the seq again, and the count that was found to be right before"
+    ),
     "deciding/merging.py: if not reply.apart -> False": (
         "another look, which finds nothing: merges that follow from merges are proposed together, and who overtook one"
         " scores what it moved"
