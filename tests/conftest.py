@@ -84,7 +84,7 @@ FOLDERS = ("fault", "integration", "contract", "unit")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--costs`: what each test file costs."""
-    parser.addoption("--costs", action="store_true", help="end with the processor time of each test file")
+    parser.addoption("--costs", action="store_true", help="end with the processor time by kind and by file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
