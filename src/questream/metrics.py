@@ -208,14 +208,23 @@ class Metrics:
             self.assignments.labels(outcome)
 
 
+# What people call a route is theirs: a registry has so many at most.
+MOST_ROUTES = 100
+
+
 class EventMetrics:
     """Metrics of a process that tells events, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         self.told = Counter(
-            "questream_events", "Events of clusters that were published, by kind.", ["kind"], registry=registry
+            "questream_events",
+            "Events of clusters that were published, by kind and by the route of the cluster, empty where it has none;"
+            " routes beyond the first 100 are counted as (others).",
+            ["kind", "route"],
+            registry=registry,
         )
+        self._routes = {""}
         self.read = Counter(
             "questream_events_read", "Questions whose decisions were looked at for events.", registry=registry
         )
@@ -240,9 +249,16 @@ class EventMetrics:
         )
         self.build = Info("questream_build", "Version of questream.", registry=registry)
         for kind in KINDS:
-            self.told.labels(kind)
+            self.told.labels(kind, "")
         for outcome in ("made", "refused", "failed"):
             self.names.labels(outcome)
+
+    def count_told(self, kind: str, route: str) -> None:
+        """An event of a cluster of this route was published."""
+        if route not in self._routes and len(self._routes) > MOST_ROUTES:
+            route = "(others)"
+        self._routes.add(route)
+        self.told.labels(kind, route).inc()
 
 
 class WebhookMetrics:

@@ -96,7 +96,7 @@ def test_an_event_is_published_once_and_what_was_before_the_first_start_is_not(t
         assert ("content-type", b"application/cloudevents+json; charset=UTF-8") in record.headers
         for value in (value for value in told._events.values()):
             schema_of("cluster-event").validate(value)
-        wait_until(lambda: one.metrics()['questream_events_total{kind="emerging"}'] >= 1, "events are counted")
+        wait_until(lambda: one.metrics()['questream_events_total{kind="emerging",route=""}'] >= 1, "events are counted")
         one.signal(signal.SIGTERM)
         assert one.wait() == 0
         later = told.burst()

@@ -254,7 +254,7 @@ def test_who_tells_events_does_with_the_listed_rights_and_without_one_of_them_na
         wait_until(lambda: watcher.metrics.telling._value.get() or ended.is_set(), "it tells events, or has ended")
         burst = after(past, f"c{99 + len(past)}", 6, MINUTE_MS)
         send(stream.bootstrap_servers, OWN_TOPICS.output_topic, decided(burst, key="burst"))
-        wait_until(lambda: watcher.metrics.told.labels("emerging")._value.get() > 0 or ended.is_set(), "an event")
+        wait_until(lambda: watcher.metrics.told.labels("emerging", "")._value.get() > 0 or ended.is_set(), "an event")
         watcher.stop()
 
     ended = threading.Event()

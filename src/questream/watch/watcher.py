@@ -273,7 +273,7 @@ class Turn:
         self._publisher.publish(records, offsets, self._generation, lambda: None)
         self._committed |= offsets
         for document in documents:
-            self._metrics.told.labels(document["data"]["kind"]).inc()
+            self._metrics.count_told(document["data"]["kind"], document["data"].get("route", ""))
 
 
 def _start(reader: Consumer, seen: Mapping[Partition, int], before: int | None) -> None:
