@@ -31,14 +31,16 @@ def pages(services: Services) -> dict[str, str]:
     first, second = sorted(states, key=lambda one: -one.size)[:2]
     levels = services.levels.of("default", services.catalogues.get("default").clusters())
     assert levels is not None
-    intent = next(one.node for one in levels.of(Level.INTENT) if one.node.level == 1)
+    intents = [one.node for one in levels.of(Level.INTENT)[:20] if one.node.level == 1]
     here, one, other = "/n/default", f"c{first.cluster_id}", f"c{second.cluster_id}"
     return {
         "clusters": f"{here}/clusters",
         "nothing": f"{here}/clusters?q=zebra",
         "tree": f"{here}/levels",
         "intents": f"{here}/levels?level=intent",
-        "intent": f"{here}/levels/{intent}",
+        "topics": f"{here}/levels?level=topic",
+        "intent": f"{here}/levels/{intents[0]}",
+        "several": f"{here}/change?op=label&c={intents[0]}&c={intents[1]}",
         "known": f"{here}/intents",
         "cluster": f"{here}/clusters/{one}",
         "merge": f"{here}/change?op=merge&c={one}&c={other}",
