@@ -467,6 +467,7 @@ def test_the_page_of_an_intent_previews_what_people_decide_of_it(shop: MemorySto
     shown = client.get(decide, params={"op": "move", "ids": "c3 c4", "target_id": "i1"}).text
     assert "Move c3, c4 to i1" in shown
     assert "read it" not in shown
+    assert "kept in none → i1" in shown
     assert shop.operations("shop", 9) == []
     answer = do(op="move", ids="c3", target_id="i1")
     assert "It is decided. This is operation 1." in client.get(answer.headers["location"]).text
