@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from questream.cli.clusters import NamespaceOption
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
+from questream.signatures import as_called, parameters_of
 
 if TYPE_CHECKING:
     from questream.operations import By
@@ -65,7 +65,7 @@ def _options(
     """Only its parameters are used: they are the options of every change."""
 
 
-_OPTIONS = inspect.signature(_options, eval_str=True).parameters
+_OPTIONS = parameters_of(_options)
 
 
 def change_command(
@@ -86,9 +86,9 @@ def with_options(decide: Callable[Concatenate[Change, ...], None], *, previews: 
     A parameter of the function's own takes the place of the option of its name. `previews`: a dry run is tried on the
     last decisions.
     """
-    _, *own = inspect.signature(decide, eval_str=True).parameters.values()
+    _, *own = parameters_of(decide)
     names = {parameter.name for parameter in own}
-    shared = [option for option in _OPTIONS.values() if option.name not in names]
+    shared = [option for option in _OPTIONS if option.name not in names]
     if not previews:
         shared = [option for option in shared if option.name != "looked_at"]
 
@@ -106,9 +106,4 @@ def with_options(decide: Callable[Concatenate[Change, ...], None], *, previews: 
         )
         decide(change, **{name: given[name] for name in names})
 
-    parameters = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
-    # What typer reads a command's parameters from.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__doc__, command.__name__ = decide.__doc__, decide.__name__
-    return command
+    return as_called(command, decide, [*own, *shared])
