@@ -73,6 +73,48 @@ def test_what_people_decide_of_questions_binds_both_workers_and_outlives_redis(
         assert state.operation == rejected.number < moved.number
 
 
+def test_what_an_operator_merged_takes_the_questions_of_either_until_that_is_undone(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
+    stream = Stream(kafka.bootstrap_servers, topics(), redis_url, settings)
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        # So unlike, and so many against one, that what both become is near to the many alone.
+        stream.send([*(question(number, CARD) for number in range(9)), question("pin", PIN)])
+        by_id = {value["question_id"]: value["cluster_id"] for value in reader.values(10)}
+        card, pin = by_id["q0"], by_id["qpin"]
+        assert card != pin
+        store = stream.store()
+        decisions = Decisions(store, "default", By("ann", "one matter to us"))
+        decisions.commit(decisions.merge(int(card[1:]), int(pin[1:])))
+        stream.send([question("pin-later", PIN), question("card-later", CARD)])
+        assert [value["cluster_id"] for value in reader.values(12)[10:]] == [card, card]
+        wait_until(lambda: store.unpublished("default", 0.0, 10) == [], "the outbox is published", 40)
+        with stream.redis() as client:
+            client.flushall()
+        stream.send([question("pin-again", PIN)])
+        assert reader.values(13)[12]["cluster_id"] == card
+
+
+def test_a_merge_that_is_undone_draws_no_question_any_more(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str
+) -> None:
+    settings = {"clusters.threshold": 0.7, "clusters.similarity": "cosine", "judge.features": False}
+    stream = Stream(kafka.bootstrap_servers, topics(), redis_url, settings)
+    with running_worker(stream.settings(), hash_encoder()), stream.decisions() as reader:
+        stream.send([*(question(number, CARD) for number in range(9)), question("pin", PIN)])
+        by_id = {value["question_id"]: value["cluster_id"] for value in reader.values(10)}
+        card, pin = by_id["q0"], by_id["qpin"]
+        store = stream.store()
+        decisions = Decisions(store, "default", By("ann", "one matter to us"))
+        merged = decisions.commit(decisions.merge(int(card[1:]), int(pin[1:])))
+        assert [one.kind for one in merged.after[int(card[1:])].exemplars] == ["must", "must"]
+        decisions.commit(decisions.undo(merged.number))
+        assert [state.exemplars for state in store.clusters("default")] == [(), ()]
+        stream.send([question("pin-later", PIN), question("card-later", CARD)])
+        assert [value["cluster_id"] for value in reader.values(12)[10:]] == [pin, card]
+
+
 def test_a_question_of_kafka_is_moved_through_the_api(
     kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

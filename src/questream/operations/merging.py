@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from questream.clustering.constraints import pack_vector
+from questream.clustering.kept_members import KeptMembers, Place
 from questream.clustering.merging import Merge, merged_naming, precedence
 from questream.clustering.second_look.kept import keep_both, pack, unpack
-from questream.domain import ClusterState, Naming, Ruling, format_cluster_id
+from questream.domain import ClusterState, Exemplar, Naming, Ruling, format_cluster_id, joint_exemplars
 from questream.errors import NamingsDiffer, OperationRefused
+from questream.operations.binding import new_names
 from questream.operations.live import live_cluster
+from questream.store.ledger import topic_of
 from questream.store.protocol import Store
 
+# In the name of an exemplar that a merge has left, before the number of the cluster that it took away.
+_MARK = "m"
 MayDrop = Callable[[ClusterState, ClusterState], bool]
 
 
@@ -28,6 +36,7 @@ class OperatorsMerge:
     The id of the named one survives, else that of the larger, else that of the older. Where both are named and their
     labels or routes differ, those of `keep` stay, one of the two; without it those of the survivor, if `may_drop`
     agrees: it is asked with the survivor and the loser, and asked again if either is named anew before the merge.
+    What is near to either goes to what both become: `drawing`.
     The ends of separations that are `forgiven` go.
     """
 
@@ -58,7 +67,8 @@ class OperatorsMerge:
                 "undo that first, `questream clusters history` has its number, or move one to the other's intent",
             )
         label, route = self._naming(survivor, loser)
-        after = replace(kept, label=label, route=route).with_constraints_of(lost)
+        both = replace(kept, label=label, route=route).with_constraints_of(lost)
+        after = replace(both, exemplars=joint_exemplars(both.exemplars, drawing(survivor, loser)))
         before = {survivor.cluster_id: survivor.ruling, loser.cluster_id: loser.ruling}
         gone = replace(lost, exemplars=())
         return merge_of(survivor, loser), before, {survivor.cluster_id: after, loser.cluster_id: gone}
@@ -81,6 +91,35 @@ class OperatorsMerge:
                 raise NamingsDiffer("the two have labels or routes that differ, and a cluster has one of each")
             self._agreed = kept, lost
         return kept
+
+
+def drawing(survivor: ClusterState, loser: ClusterState) -> list[Exemplar]:
+    """Exemplars that draw what is near to either of two clusters to what both become, however unlike they are.
+
+    Each is the centroid, at the place of the question that is most alike: a move to another model embeds that. There is
+    none without any, nor one of a survivor that an earlier merge has left one of. `drawn_by_merge_of` tells them again.
+    """
+    drawn_before = any(_MARK in one.name for one in survivor.exemplars)
+    states = [loser] if drawn_before else [survivor, loser]
+    found = []
+    for name, state in zip(new_names(len(states)), states, strict=True):
+        place, centroid = _typical_place(state), np.asarray(state.vector_sum)
+        if place is not None and (length := np.linalg.norm(centroid)) > 0:
+            found.append(Exemplar(f"{name}{_MARK}{loser.cluster_id}", "must", pack_vector(centroid / length), place))
+    return found
+
+
+def drawn_by_merge_of(cluster_id: int, exemplars: Iterable[Exemplar]) -> set[str]:
+    """The names of the exemplars that the operator's merge which took this cluster away has left."""
+    return {one.name for one in exemplars if one.name.endswith(f"{_MARK}{cluster_id}")}
+
+
+def _typical_place(state: ClusterState) -> Place | None:
+    kept = KeptMembers.parse(state.kept_members)
+    for one in (*kept.typical, *kept.newest):
+        topic, partition, offset = one.place
+        return topic_of(topic), partition, offset
+    return None
 
 
 def merge_of(survivor: ClusterState, loser: ClusterState) -> Merge:

@@ -13,6 +13,7 @@ from questream.domain import ClusterState, Correction, Ruling, Vector, format_cl
 from questream.errors import OperationRefused
 from questream.operations.binding import KnownQuestion
 from questream.operations.live import live_cluster
+from questream.operations.merging import drawn_by_merge_of
 from questream.store.ledger import topic_of
 from questream.store.protocol import Part, Remains, Store
 
@@ -118,6 +119,7 @@ def _left(ruling: Ruling, returned: Ruling, remains: Remains, *, is_direct: bool
     if is_direct and naming == (returned.label, returned.route):
         naming = own
     gone = set(remains.exemplars) - set(remains.survivor_exemplars)
+    gone |= drawn_by_merge_of(remains.cluster_id, ruling.exemplars)
     chosen = ruling.represented_by
     if is_direct and chosen is not None and chosen == returned.represented_by:
         # A survivor inherits one where it has none of its own.
