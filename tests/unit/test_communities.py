@@ -95,6 +95,8 @@ def test_they_are_what_the_paths_of_their_clusters_say(seed: int) -> None:
             assert one.naming == named.get(one.node, (None, None))
             if one.node.level:
                 assert told(found.get(one.node))[:2] == told(one)[:2]
+            for part in one.parts:
+                assert told(part) == next(told(each) for each in found.of(Level.INTENT) if each.node == part.node)
     if any(levels.path(state.cluster_id)[1] == Node(1, 2) for state in states):
         assert found.get(Node(1, 99)).node == Node(1, 2)
     for missing in (Node(1, 98), Node(2, 77), leaf(1)):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -19,6 +20,7 @@ from questream.operations import merge_clusters
 from questream.server.catalogue import Catalogue, Query, decode_cursor, encode_cursor
 from questream.server.catalogues import Catalogues
 from questream.store.reference.store import MemoryStore
+from questream.tools.communities import Clusters
 from questream.tools.listing import Listed, list_clusters
 from questream.tools.sorting import Sort
 from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
@@ -51,6 +53,19 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_what_a_list_finds_has_the_columns_of_its_clusters() -> None:
+    catalogue = Catalogue("shop")
+    labels = ["parcel", None, "card", "parcel", "", "card"]
+    catalogue.put(state(number, 2**62 // number, label=label) for number, label in enumerate(labels, 1))
+    for query in (Query(), Query(Sort.NEW, text="question 3"), Query(label="parcel"), Query(label="", limit=1)):
+        found = catalogue.find(query).clusters
+        expected = Clusters.of(found.states)
+        assert found.states
+        assert (found.ids.tolist(), found.sizes.tolist()) == (expected.ids.tolist(), expected.sizes.tolist())
+        alike = [np.equal.outer(one.labels, one.labels).tolist() for one in (found, expected)]
+        assert alike[0] == alike[1]
 
 
 def test_a_list_is_sorted_and_of_equals_the_older_comes_first() -> None:

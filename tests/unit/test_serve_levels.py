@@ -86,6 +86,16 @@ def test_the_page_is_a_tree_of_topics_intents_and_clusters(shop: MemoryStore) ->
     assert "No intents yet" in client_of(shop).get("/n/empty/levels").text
 
 
+def test_the_tree_shows_the_largest_clusters_of_an_intent_and_how_many_more_there_are() -> None:
+    words = ("parcel", "card", "invoice", "account", "password")
+    shop = store_with({"shop": [f"Where is my {word}?" for word in words]})
+    found = StoredLevels(Levels({leaf(number): DELIVERY for number in range(1, 6)}, (2, 1)), 5)
+    shop.write_levels("shop", shop.store_epoch("shop") or "", found)
+    page = client_of(shop).get("/n/shop/levels").text
+    assert [f">c{number}<" in page for number in range(1, 6)] == [True, True, True, False, False]
+    assert "and 2 smaller ones" in page
+
+
 def test_an_operator_names_an_intent_and_its_clusters_are_shown_by_it(shop: MemoryStore, tmp_path: Path) -> None:
     roles = {"vera": {"shop": "viewer"}, "otto": {"shop": "operator"}}
     settings, tokens = with_tokens(tmp_path, roles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from questream.clustering.second_look.features import language_of, tokens_of
@@ -17,6 +17,8 @@ from questream.clustering.second_look.vocabulary import Entry, entry_of
 # Of a long mail the first sentences.
 _MOST_TOKENS = 60
 _LONGEST_TERM = 40
+# A page shows a few hundred names, and their words are most of its time: those of a few pages.
+_REMEMBERED = 4096
 _NAMING_KINDS = frozenset((Kind.WORD, Kind.NUMBER, Kind.CODE))
 
 
@@ -37,7 +39,8 @@ def naming_items(kept: Kept) -> frozenset[int]:
     return frozenset(one for member in kept for one in member if one >> PAYLOAD_BITS in _NAMING_KINDS)
 
 
-def terms_of(text: str) -> list[Term]:
+@lru_cache(maxsize=_REMEMBERED)
+def terms_of(text: str) -> tuple[Term, ...]:
     """The terms of a text in its order, each once; a negation stands with the word after it.
 
     Small words of the text's language are none. What is written like a name, `iPhone` or `PIN`, stays so.
@@ -66,7 +69,7 @@ def terms_of(text: str) -> list[Term]:
         elif term is not None or entry.is_mark:
             negator = ""
         at += 1
-    return list(found.values())
+    return tuple(found.values())
 
 
 def _term(token: str, entry: Entry, words: Lexicon, is_first: bool) -> Term | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -85,10 +85,15 @@ class Listing:
     `similarities` to what was searched for by its meaning are by id.
     """
 
-    states: list[ClusterState]
+    clusters: Clusters
     total: int
     next: tuple[int, int] | None
     similarities: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def states(self) -> Sequence[ClusterState]:
+        """The clusters, in their order."""
+        return self.clusters.states
 
 
 class Catalogue:
@@ -163,11 +168,11 @@ class Catalogue:
                 left = (keys < key) | ((keys == key) & (ids > cluster_id))
                 rows, keys, ids = rows[left], keys[left], ids[left]
             order = np.lexsort((ids, -keys))[: query.limit]
-            states = [self._states[row] for row in rows[order].tolist()]
+            clusters = self._clusters([self._states[row] for row in rows[order].tolist()], rows[order])
             is_last = len(rows) <= query.limit or not len(order)
             last = None if is_last else (int(keys[order[-1]]), int(ids[order[-1]]))
         near = dict(zip(ids.tolist(), (keys / _NEARNESS_STEPS).tolist(), strict=True)) if query.near else {}
-        return Listing(states, total, last, near)
+        return Listing(clusters, total, last, near)
 
     def states(self) -> list[ClusterState]:
         """All live clusters, in no order."""
@@ -177,9 +182,7 @@ class Catalogue:
     def clusters(self) -> Clusters:
         """The same in columns."""
         with self._guard:
-            columns = (self._columns[name][: len(self._states)].copy() for name in ("id", Sort.SIZE, "label"))
-            ids, sizes, labels = columns
-            return Clusters(list(self._states), ids, np.minimum(sizes, LARGEST_SIZE), labels)
+            return self._clusters(list(self._states), np.arange(len(self._states)))
 
     def put_names(self, made: Mapping[int, str]) -> None:
         """These are all names that a language model made."""
@@ -221,6 +224,11 @@ class Catalogue:
                     found.add(one)
                     left.append(one)
             return sorted(found)[:_MOST_MERGED_SHOWN]
+
+    def _clusters(self, states: list[ClusterState], rows: NDArray[np.int64]) -> Clusters:
+        """The states of these rows, with their columns."""
+        ids, sizes, labels = (self._columns[name][rows] for name in ("id", Sort.SIZE, "label"))
+        return Clusters(states, ids, np.minimum(sizes, LARGEST_SIZE), labels)
 
     def _doing(self, query: Query) -> NDArray[np.int64]:
         """What each cluster is doing, by row, as places in `ACTIVITIES`."""

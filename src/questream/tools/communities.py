@@ -234,9 +234,10 @@ class Communities:
         nodes = self._places.nodes[level]
         return nodes[number] if number < len(nodes) else leaf(int(self._clusters.ids[number - len(nodes)]))
 
-    def _made(self, level: Level, number: int) -> Community:
-        clusters = self._clusters
-        rows = np.flatnonzero(self._columns[level].number_of == number)
+    def _made(self, level: Level, number: int, among: Numbers | None = None) -> Community:
+        """The one of this number, whose clusters are all in the rows `among`: what it is part of, or None for all."""
+        clusters, number_of = self._clusters, self._columns[level].number_of
+        rows = np.flatnonzero(number_of == number) if among is None else among[number_of[among] == number]
         rows = rows[np.lexsort((clusters.ids[rows], -clusters.sizes[rows]))]
         labelled = np.unique(clusters.labels[rows], return_index=True)[1]
         labels = sorted(filter(None, (clusters.states[row].label for row in rows[labelled].tolist())))
@@ -253,7 +254,7 @@ class Communities:
             int(self._columns[level].sizes[number]),
             labels,
             topic if level is Level.INTENT else None,
-            Lazy(parts, lambda one: self._made(Level.INTENT, one)),
+            Lazy(parts, lambda one: self._made(Level.INTENT, one, rows)),
             [self._node(0, one) for one in parts.tolist()],
             self._stored.named.get(node, UNNAMED),
             self._stored.named.get(topic, UNNAMED) if level is Level.INTENT else UNNAMED,

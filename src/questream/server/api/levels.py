@@ -117,7 +117,7 @@ def find_communities(scope: Scope, communities: Communities | None, level: Level
     sort = ServedSort.MEANING if by_meaning else Sort.SIZE
     most = max(1, len(scope.services.catalogues.get(scope.namespace)))
     listing, _ = find_clusters(scope, sort, sought.q, sought.label, sought.activity, most, None)
-    narrowed = _communities(scope, Clusters.of(listing.states))
+    narrowed = _communities(scope, listing.clusters)
     found = [] if narrowed is None else narrowed.of(level)
     near = listing.similarities
     return sorted(found, key=lambda one: -max(near[number] for number in one.ids)) if near else found

@@ -36,7 +36,7 @@ from questream.tools.sorting import Level
 _PAGE = 20
 # Of one topic and of one intent in the tree: a page has a few hundred clusters at most. Their own pages show more.
 _INTENTS_SHOWN = 8
-_CLUSTERS_SHOWN = 5
+_CLUSTERS_SHOWN = 3
 _CLUSTERS_OF_ONE = 200
 
 router = APIRouter()
