@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from kafka.admin import (
     ResourcePattern,
     ResourceType,
 )
+from redis.exceptions import ResponseError
 
 from questream import QuestionClusterer
 from questream.embedded import embedded_broker, embedded_store
@@ -33,6 +35,7 @@ from questream.tools.doctor.findings import Check, Finding, Patient
 from tests.kit.command import questream
 from tests.kit.servers import KafkaServer, RedisCluster, RedisSentinel, RedisServer, Topics
 from tests.kit.servers.kafka import PASSWORD
+from tests.kit.stream import wait_until
 
 MakeTopics = Callable[..., Topics]
 NOWHERE = "127.0.0.1:1"
@@ -302,6 +305,44 @@ def test_a_redis_that_evicts_is_told(redis_factory: Callable[..., RedisServer]) 
     assert finding["status"] == "fail"
     assert "allkeys-lru" in finding["told"]
     assert "noeviction" in finding["remedy"]
+
+
+def test_a_redis_that_is_full_is_told_as_workers_tell_it(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory()
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+    found = redis_findings(server.url)
+    for check in ("redis eviction", "redis rights"):
+        assert found[check]["status"] == "fail", check
+        assert "its memory is full" in found[check]["told"]
+        assert "raise its maxmemory" in found[check]["remedy"]
+
+
+def test_a_redis_that_a_script_keeps_busy_is_told_as_workers_tell_it(redis_factory: Callable[..., RedisServer]) -> None:
+    server = redis_factory()
+
+    def keep_busy() -> None:
+        with server.client() as client, pytest.raises(ResponseError, match="SCRIPT KILL"):
+            client.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        try:
+            return not client.ping()
+        except ResponseError as error:
+            return str(error).startswith("BUSY")
+
+    with server.client() as client, ThreadPoolExecutor() as threads:
+        client.config_set("lua-time-limit", 10)
+        busy = threads.submit(keep_busy)
+        try:
+            wait_until(is_busy, "the script keeps it busy")
+            finding = redis_findings(server.url)["redis"]
+        finally:
+            client.script_kill()
+        busy.result()
+    assert finding["status"] == "fail"
+    assert finding["told"] == "Redis takes no writes: somebody's script keeps it busy"
+    assert finding["remedy"] == "end it with SCRIPT KILL"
 
 
 def test_a_user_without_rights_to_scripts_is_told(redis_factory: Callable[..., RedisServer]) -> None:

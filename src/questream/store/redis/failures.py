@@ -9,23 +9,32 @@ from contextlib import contextmanager
 import redis
 import redis.exceptions
 
-from questream.errors import AnotherStore, LostMemory, NamespaceRefused, RecoveryNeeded, StoreRefused, StoreUnavailable
+from questream.errors import (
+    AnotherStore,
+    LostMemory,
+    NamespaceRefused,
+    Problem,
+    RecoveryNeeded,
+    StoreRefused,
+    StoreUnavailable,
+)
 from questream.store.protocol import StoreError
 from questream.store.redis.client import why_unanswered
 from questream.store.redis.rights import concerns_key, denial
 
+FULL = Problem(
+    "its memory is full",
+    "raise its maxmemory, or let clusters retire (clusters.retention_seconds, clusters.max_clusters)",
+)
 # Redis answers with these while it starts or fails over: the same call may succeed later.
 _PASSING = re.compile(r"LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|max number of clients")
 # And with these until somebody does something about it: what is wrong and the remedy, by what Redis says.
 _NO_WRITES = {
-    re.compile(r"READONLY|read only replica"): ("it is a replica", "let redis.url lead to the master"),
-    re.compile(r"OOM|command not allowed when used memory"): (
-        "its memory is full",
-        "raise its maxmemory, or let clusters retire (clusters.retention_seconds, clusters.max_clusters)",
-    ),
-    re.compile(r"MISCONF"): ("it cannot save them to its disk", "look at its log, and free the disk"),
-    re.compile(r"^BUSY "): ("somebody's script keeps it busy", "end it with SCRIPT KILL"),
-    re.compile(r"NOREPLICAS"): ("it has fewer replicas than min-replicas-to-write", "start its replicas"),
+    re.compile(r"READONLY|read only replica"): Problem("it is a replica", "let redis.url lead to the master"),
+    re.compile(r"OOM|command not allowed when used memory"): FULL,
+    re.compile(r"MISCONF"): Problem("it cannot save them to its disk", "look at its log, and free the disk"),
+    re.compile(r"^BUSY "): Problem("somebody's script keeps it busy", "end it with SCRIPT KILL"),
+    re.compile(r"NOREPLICAS"): Problem("it has fewer replicas than min-replicas-to-write", "start its replicas"),
 }
 
 # Of a script that begun with all rights: Redis 7.0 and older say the first, newer ones and Valkey the second.
@@ -78,9 +87,9 @@ def _meaning_of(error: Exception) -> StoreError:
         return StoreUnavailable(
             f"Redis did not answer: {why_unanswered(error)}", "check redis.url, and that Redis runs"
         )
-    for said, (why, remedy) in _NO_WRITES.items():
+    for said, why in _NO_WRITES.items():
         if said.search(text):
-            return StoreUnavailable(f"Redis takes no writes: {why}", remedy)
+            return StoreUnavailable(f"Redis takes no writes: {why.what}", why.remedy)
     if _PASSING.search(text):
         return StoreUnavailable(f"Redis cannot take writes now: {code}")
     if _DENIED.search(text):

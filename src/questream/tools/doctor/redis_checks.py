@@ -11,7 +11,8 @@ from typing import Any
 from questream.deciding.config import topics_of
 from questream.errors import NamespaceOfAnotherStream, StoreRefused, StoreUnavailable
 from questream.store.protocol import NO_TOPICS
-from questream.store.redis.client import connect_redis, why_unanswered
+from questream.store.redis.client import connect_redis
+from questream.store.redis.failures import FULL
 from questream.store.redis.server import (
     CommandForbidden,
     LoginRefused,
@@ -41,8 +42,7 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
         yield Finding("redis", "warn", "there, but INFO is forbidden: nothing more can be seen", "grant +info")
         return
     except StoreUnavailable as error:
-        why = why_unanswered(error.__cause__) if isinstance(error.__cause__, Exception) else str(error)
-        yield Finding("redis", "fail", f"no answer ({why})", remedy)
+        yield from failures("redis", error, remedy)
         return
     found = [f"{_product(server)} {_version_text(server)}" for server in servers]
     nodes = f", {len(servers)} primaries" if settings.mode == "cluster" else ""
@@ -59,6 +59,7 @@ def check_eviction(patient: Patient) -> Iterator[Finding]:
     policies = {memory.get("maxmemory_policy", "unknown") for memory in memories}
     limit_bytes = min(int(memory.get("maxmemory", 0)) for memory in memories)
     used_bytes = max(int(memory.get("used_memory", 0)) for memory in memories)
+    full = next(filter(_is_full, memories), None)
     if policies != {"noeviction"}:
         yield Finding(
             "redis eviction",
@@ -73,8 +74,17 @@ def check_eviction(patient: Patient) -> Iterator[Finding]:
             f"noeviction, {_mib(used_bytes)} used, no limit: Redis may take all of the machine's memory",
             "set maxmemory",
         )
+    elif full is not None:
+        used, limit = int(full["used_memory"]), int(full["maxmemory"])
+        yield Finding("redis eviction", "fail", f"{FULL.what}: {_mib(used)} of {_mib(limit)} used", FULL.remedy)
     else:
         yield Finding("redis eviction", "ok", f"noeviction, {_mib(used_bytes)} of {_mib(limit_bytes)} used")
+
+
+def _is_full(memory: dict[str, Any]) -> bool:
+    """Whether this node takes no writes. Buffers for replicas and for its file do not count."""
+    limit_bytes, uncounted_bytes = int(memory.get("maxmemory", 0)), int(memory.get("mem_not_counted_for_evict", 0))
+    return 0 < limit_bytes <= int(memory.get("used_memory", 0)) - uncounted_bytes
 
 
 def check_persistence(patient: Patient) -> Iterator[Finding]:
