@@ -74,6 +74,15 @@ def no_topic() -> KafkaUnavailable:
     return KafkaUnavailable("a topic does not exist", "create it with: questream topics create")
 
 
+def taken_over() -> KafkaUnavailable:
+    """A producer with the same transactional id has begun since, or the broker ended a transaction that took long."""
+    return KafkaUnavailable(
+        "another producer has the transactional id of this one, or its transaction outlasted"
+        " kafka.transaction_timeout_seconds",
+        "where that goes on, give each worker a kafka.worker_id of its own",
+    )
+
+
 def hung_up(servers: str, *, has_login: bool) -> KafkaHungUp:
     """The broker closed the connection, and did not say why; `has_login`: one is in the settings."""
     if has_login:

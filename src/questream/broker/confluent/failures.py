@@ -81,6 +81,7 @@ _SUPERSEDED = frozenset(
         KafkaError._UNKNOWN_GROUP,
     }
 )
+_TAKEN_OVER = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _TIMED_OUT = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError._MSG_TIMED_OUT})
 
 
@@ -121,6 +122,8 @@ def meaning_of(error: KafkaError, on_topics: Operation, topic: str = "") -> Kafk
     refusal = refusal_of(error, on_topics, topic)
     if refusal is not None:
         return refusal
+    if error.code() in _TAKEN_OVER:
+        return refusals.taken_over()
     if error.code() in UNKNOWN_TOPIC:
         return refusals.no_topic()
     kind = KafkaTimeout if error.code() in _TIMED_OUT else KafkaUnavailable

@@ -54,6 +54,7 @@ _SUPERSEDED = (
     kafka_errors.RebalanceInProgressError,
     kafka_errors.FencedInstanceIdError,
 )
+_TAKEN_OVER = (kafka_errors.ProducerFencedError, kafka_errors.InvalidProducerEpochError)
 _NAMED = re.compile(r"\b[A-Z][A-Za-z]+Error\b")
 
 
@@ -83,6 +84,8 @@ def meaning_of(error: BaseException, on_topics: Operation) -> KafkaUnavailable |
     refusal = refusal_of(error, on_topics)
     if refusal is not None:
         return refusal
+    if issubclass(_kind_of(error) or type(error), _TAKEN_OVER):
+        return refusals.taken_over()
     if isinstance(error, kafka_errors.UnknownTopicOrPartitionError):
         return refusals.no_topic()
     if isinstance(error, kafka_errors.CorruptRecordError):
