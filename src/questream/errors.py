@@ -190,14 +190,14 @@ class ClusterTopicDamaged(KafkaRefused):
 
 
 class RecordsTooLarge(KafkaRefused):
-    """Nothing was published, since a topic takes no record as large as these; `indices` are their places."""
+    """Nothing was published, since this topic takes no record as large as these; `indices` are their places."""
 
-    def __init__(self, indices: Sequence[int]) -> None:
-        super().__init__(
-            "the broker refused to publish a record of this size",
-            "check that max.message.bytes of the output, cluster and dead-letter topics is at least the input topic's",
-        )
+    REMEDY = "raise its max.message.bytes to 64 KiB above the input topic's"
+
+    def __init__(self, indices: Sequence[int], topic: str) -> None:
+        super().__init__(f"topic {topic} takes no record of this size", self.REMEDY)
         self.indices = list(indices)
+        self.topic = topic
 
 
 class KafkaHungUp(KafkaRefused):

@@ -181,6 +181,7 @@ def test_a_record_that_its_topic_does_not_take_is_told(bed: Bed) -> None:
     producer.flush(ANSWER_SECONDS)
     (outcome,) = outcomes
     assert isinstance(outcome, RecordsTooLarge)
+    assert outcome.topic == bed.topic
 
 
 def test_a_producer_that_is_closed_takes_nothing(bed: Bed) -> None:

@@ -11,11 +11,22 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource
 
+from questream.broker.connect import open_admin
 from questream.errors import KafkaRefused
+from questream.stream.starting import check_topics
 from questream.stream.worker import Worker
+from questream.watch.watcher import Watcher
 from tests.conftest import built
 from tests.kit.servers import KafkaCluster, KafkaServer, Topics, create_topics
-from tests.kit.stream import Stream, WorkerProcess, assert_one_decision_each, metric_values, question, wait_until
+from tests.kit.stream import (
+    Message,
+    Stream,
+    WorkerProcess,
+    assert_one_decision_each,
+    metric_values,
+    question,
+    wait_until,
+)
 from tests.kit.vectors import hash_encoder
 
 
@@ -81,12 +92,41 @@ def test_a_session_timeout_that_the_broker_does_not_allow_names_the_setting(
         Worker(stream.settings(kafka__session_timeout_seconds=30), hash_encoder()).run()
 
 
+def configure(stream: Stream, topic: str, configs: dict[str, str]) -> None:
+    client = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
+    client.alter_configs([ConfigResource("TOPIC", topic, configs)])
+    client.close()
+    with open_admin(stream.settings()) as admin:
+        wait_until(lambda: configs.items() <= admin.find_topics([topic])[topic].configs.items(), "it is set")
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+@pytest.mark.parametrize("role", ["cluster_topic", "dead_letter_topic"])
+def test_a_topic_that_takes_too_little_is_named_with_its_setting(stream: Stream, role: str, client: str) -> None:
+    name = getattr(stream.topics, role)
+    configure(stream, name, {"max.message.bytes": "100"})
+    stream.send([question(1, "where is my card?") if role == "cluster_topic" else Message(b"{", b"k")])
+    with pytest.raises(
+        KafkaRefused, match=rf"topic {name} takes no record of this size; raise its max\.message\.bytes"
+    ):
+        Worker(stream.settings(kafka__client=client), hash_encoder()).run()
+
+
+@pytest.mark.parametrize("role", ["output", "cluster", "dead_letter", "operation", "correction", "event"])
+def test_a_topic_that_does_not_take_the_end_of_a_transaction_is_refused_at_the_start(stream: Stream, role: str) -> None:
+    name = getattr(stream.topics, f"{role}_topic")
+    if role == "event":
+        with open_admin(stream.settings()) as admin:
+            admin.create_topic(name, 1, 1, {})
+            admin.wait_for_topics([name])
+    configure(stream, name, {"max.message.bytes": "77"})
+    with pytest.raises(KafkaRefused, match=rf"topic {name} takes no record: its max\.message\.bytes is 77; raise it"):
+        Watcher(stream.settings()).run() if role == "event" else check_topics(stream.settings())
+
+
 def test_times_that_the_broker_refuses_are_told_as_a_clock_that_is_off(stream: Stream) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=stream.bootstrap_servers)
     # As it is for a worker whose clock is hours away from the broker's.
-    narrow = {"message.timestamp.before.max.ms": "1"}
-    admin.alter_configs([ConfigResource("TOPIC", stream.topics.output_topic, narrow)])
-    admin.close()
+    configure(stream, stream.topics.output_topic, {"message.timestamp.before.max.ms": "1"})
     stream.send([question(1, "where is my card?")])
     with pytest.raises(KafkaRefused, match="synchronise the clocks"):
         Worker(stream.settings(), hash_encoder()).run()

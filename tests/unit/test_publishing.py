@@ -94,7 +94,7 @@ class Publications:
         verify_before_commit: Callable[[], None],
     ) -> Offsets:
         if self.too_large is not None:
-            raise RecordsTooLarge([self.too_large])
+            raise RecordsTooLarge([self.too_large], "output")
         self.meanwhile()
         verify_before_commit()
         self.all.append(list(records))

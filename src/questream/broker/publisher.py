@@ -13,6 +13,7 @@ from questream.broker.port import Offsets, Outgoing, Place, Producer
 from questream.errors import (
     KafkaRefused,
     KafkaTimeout,
+    KafkaUnavailable,
     QuestreamError,
     RecordsTooLarge,
     RecoveryNeeded,
@@ -21,6 +22,9 @@ from questream.errors import (
 )
 
 logger = logging.getLogger(__name__)
+
+# The client has them by then, and only has to say them.
+_OUTCOMES_SECONDS = 2.0
 
 
 class Publisher(Protocol):
@@ -105,6 +109,7 @@ class TransactionalPublisher(_Guarded):
                 verify_before_commit()
                 producer.commit_transaction()
         except Exception as error:
+            self._hear_outcomes(sent, error)
             # After a failed offset commit and an abort, kafka-python 3.0.12 commits the old offsets with the next
             # transaction: a producer that failed once is never used again, and the next one's start aborts its
             # transaction.
@@ -124,6 +129,16 @@ class TransactionalPublisher(_Guarded):
 
     def close(self) -> None:
         self._discard()
+
+    def _hear_outcomes(self, sent: Sent, error: Exception) -> None:
+        """Wait shortly for what became of the records: a call may fail for one before its client says which.
+
+        kafka-python 3.0.12 says "unexpected server error" then, where a topic does not take a record for its size.
+        """
+        is_told = isinstance(error, KafkaUnavailable | KafkaRefused) and not isinstance(error, KafkaTimeout)
+        if is_told and sent.awaits_any and self._producer is not None:
+            with suppress(QuestreamError), self._guard("flush", self._producer):
+                self._producer.flush(_OUTCOMES_SECONDS)
 
     def _ready_producer(self) -> Producer:
         if self._producer is None:
@@ -233,22 +248,28 @@ class Sent:
         """Whether a record was handed to the producer."""
         return self._count > 0
 
+    @property
+    def awaits_any(self) -> bool:
+        """Whether the outcome of a record is not told yet."""
+        return len(self._outcomes) < self._count
+
     def require_all(self) -> None:
         """Raise the error of a record that was not acknowledged."""
         failure = self._first_failure
         if failure is not None:
             raise failure[1]
-        if len(self._outcomes) < self._count:
+        if self.awaits_any:
             raise KafkaTimeout("records were not acknowledged")
 
     @property
     def too_large(self) -> RecordsTooLarge | None:
-        """The error where a topic did not take a record for its size, whatever the call failed with.
+        """The error where a topic did not take a record for its size, whatever the call and other records failed with.
 
         A client ends all others with the error of the first that is refused: only that one is reported.
         """
-        at, error = self._first_failure or (0, None)
-        return RecordsTooLarge([at]) if isinstance(error, RecordsTooLarge) else None
+        refused = ((at, outcome) for at, outcome in self._outcomes if isinstance(outcome, RecordsTooLarge))
+        at, error = next(refused, (0, None))
+        return None if error is None else RecordsTooLarge([at], error.topic)
 
     @property
     def refusal(self) -> KafkaRefused | None:

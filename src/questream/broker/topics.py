@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from questream.broker.port import GRANT, Admin, FoundTopic
-from questream.errors import Problem
+from questream.errors import KafkaRefused, Problem, RecordsTooLarge
 from questream.settings import Settings
 
 Role = Literal["input", "output", "cluster", "dead-letter", "event", "operation", "correction"]
@@ -15,6 +15,8 @@ Outcome = Literal["created", "would be created", "exists", "failed"]
 
 # What a record grows by on its way: error headers, or a decision around passed-through headers.
 HEADROOM_BYTES = 65_536
+# Of the batch that ends a transaction in each topic of it: where it does not fit, the transaction never ends.
+_MARKER_BYTES = 78
 # Two workers may publish a cluster in either order; until the newest state comes again, it must stand in the topic,
 # or a Redis that is lost within those seconds is restored from an older one.
 COMPACTION_LAG_MS = 600_000
@@ -94,6 +96,16 @@ def create_missing(admin: Admin, wanted: Sequence[WantedTopic]) -> list[TopicRep
 def check_missing(admin: Admin, wanted: Sequence[WantedTopic]) -> list[TopicReport]:
     """What `create_missing` would do and raise: the broker is asked whether it would take each new topic."""
     return _reports(admin, wanted, "would be created")
+
+
+def require_room(topics: Iterable[FoundTopic]) -> None:
+    """Raises KafkaRefused for a topic that is published to and takes nothing, not even the end of a transaction."""
+    for topic in topics:
+        limit = topic.max_message_bytes
+        if limit is not None and limit < _MARKER_BYTES:
+            raise KafkaRefused(
+                f"topic {topic.name} takes no record: its max.message.bytes is {limit}", RecordsTooLarge.REMEDY
+            )
 
 
 def problems_of(role: Role, topic: FoundTopic, found_input: FoundTopic | None) -> list[Problem]:

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from questream.broker.connect import open_admin
 from questream.broker.port import FoundTopic
-from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of
+from questream.broker.topics import COMPACTION_LAG_MS, Role, problems_of, require_room
 from questream.errors import KafkaRefused, Problem, QuestreamError, SettingsError, StoreUnavailable, recourse_of
 from questream.settings import MetricsSettings, Settings
 from questream.store.redis.store import open_store
@@ -72,6 +72,7 @@ def check_topics(settings: Settings) -> None:
     missing = [name for name in roles.values() if name not in found]
     if missing:
         raise KafkaRefused(f"topic {', '.join(missing)} does not exist", _REMEDY)
+    require_room(topic for name, topic in found.items() if name != kafka.input_topic)
     policy = found[kafka.cluster_topic].configs.get("cleanup.policy")
     if policy is not None and policy != "compact":
         raise KafkaRefused(

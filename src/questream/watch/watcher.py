@@ -22,6 +22,7 @@ from questream.broker.deadline import Watchdog
 from questream.broker.port import Consumer, Partition
 from questream.broker.publisher import TransactionalPublisher
 from questream.broker.reading import partitions_of, read_to_end, start_before_end
+from questream.broker.topics import require_room
 from questream.errors import KafkaRefused, Superseded
 from questream.events.detector import EventRules
 from questream.metrics import EventMetrics
@@ -84,6 +85,7 @@ class Watcher:
         missing = [name for name in names if name not in found]
         if missing:
             raise KafkaRefused(f"topic {', '.join(missing)} does not exist", "create it with: questream topics create")
+        require_room([found[kafka.event_topic]])
 
     def _run_session(self) -> None:
         self._require_topics()

@@ -158,4 +158,4 @@ def _place(message: Message) -> Place:
 
 
 def _meaning_of_delivery(error: KafkaError, topic: str) -> Exception:
-    return RecordsTooLarge([0]) if error.code() in TOO_LARGE else meaning_of(error, "WRITE", topic)
+    return RecordsTooLarge([0], topic) if error.code() in TOO_LARGE else meaning_of(error, "WRITE", topic)

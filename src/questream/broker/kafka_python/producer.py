@@ -49,9 +49,9 @@ class ProducerAdapter:
                 record.topic, record.value, key, headers, partition=record.partition, timestamp_ms=record.timestamp_ms
             )
         except kafka_errors.KafkaError as error:
-            raise _meaning_of_delivery(error) from error
+            raise _meaning_of_delivery(error, record.topic) from error
         future.add_callback(lambda written: on_delivery(Place(written.partition, written.offset)))
-        future.add_errback(lambda error: on_delivery(_meaning_of_delivery(error)))
+        future.add_errback(lambda error: on_delivery(_meaning_of_delivery(error, record.topic)))
 
     @translated("WRITE")
     @fenced()
@@ -95,7 +95,7 @@ class ProducerAdapter:
             self._client.close(timeout=0)
 
 
-def _meaning_of_delivery(error: Exception) -> Exception:
+def _meaning_of_delivery(error: Exception, topic: str) -> Exception:
     if isinstance(error, _TOO_LARGE):
-        return RecordsTooLarge([0])
+        return RecordsTooLarge([0], topic)
     return meaning_of(error, "WRITE") if isinstance(error, kafka_errors.KafkaError | OSError) else error
