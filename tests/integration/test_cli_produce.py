@@ -101,6 +101,7 @@ def test_a_time_that_the_topic_does_not_take_or_keep_is_told(
     kafka: KafkaServer, topics: MakeTopics, tmp_path: Path
 ) -> None:
     mine = topics()
+    configure(kafka, mine.input_topic, retention_ms="604800000")
     path = tmp_path / "q.csv"
     path.write_text("text,ts\none,2020-01-01\n")
     old = questream("produce", str(path), *flags(kafka, mine))
