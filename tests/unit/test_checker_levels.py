@@ -37,3 +37,27 @@ def test_an_intent_keeps_one_of_its_clusters_or_what_they_have_become(
     found = Evidence("asked", [], {}, [], [], states, {}, {})
     rules = Rules(0.6)
     assert len(list(check_levels(read_run(found, rules), rules))) == broken
+
+
+@pytest.mark.parametrize(("cluster", "decided_ms", "broken"), [(5, 1500, 0), (5, 2500, 1), (4, 1500, 1)])
+def test_an_intent_keeps_a_cluster_that_was_opened_in_it(cluster: int, decided_ms: int, broken: int) -> None:
+    """c1 has left and c3 has come; whether a decision told in time that the other was opened in the intent."""
+    told = {
+        "source": {"topic": "asked", "partition": 0, "offset": 0, "timestamp": 0},
+        "namespace": "default",
+        "cluster_id": f"c{cluster}",
+        "outcome": "joined",
+        "similarity": 1.0,
+        "cluster_size": 2,
+        "runner_up": None,
+        "threshold": 0.6,
+        "decided_at": f"1970-01-01T00:00:{decided_ms / 1000:06.3f}Z",
+        "path": ["i1", "i1", f"c{cluster}"],
+    }
+    states = [version(1000, ["c1"]), version(2000, ["c3", f"c{cluster}"])]
+    output = [Entry(0, 0, 0, b"", json.dumps(told).encode())]
+    found = Evidence("asked", [], {}, output, [], states, {}, {})
+    rules = Rules(0.6)
+    assert (
+        len([one for one in check_levels(read_run(found, rules), rules) if "which these became" in str(one)]) == broken
+    )

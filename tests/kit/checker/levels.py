@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.kit.checker.operations import Published, forgotten, published_operations
-from tests.kit.checker.published import Decision, Run, Told
+from tests.kit.checker.published import Decision, Run, Told, milliseconds
 from tests.kit.checker.rules import Rules
 from tests.kit.checker.violation import Promise, Violation
 
@@ -68,17 +68,18 @@ def check_levels(run: Run, rules: Rules) -> Iterator[Violation]:
         for version in versions:
             yield from _beyond_next(namespace, version)
         operations = published.get(namespace, [])
+        decisions = [one for one in run.decisions if one.namespace == namespace]
         for before, after in pairwise(versions):
             since = [one for one in operations if before.operation < one.number <= after.operation]
             put = {into for one in since for into in one.places.values() if into is not None}
             put |= {version.parents.get(into, into) for into in put for version in (before, after)}
             yield from _given_again(namespace, before, after, put)
-            yield from _changed(namespace, before, after, told, put)
+            yield from _changed(namespace, before, after, told, put, decisions)
         known = [one for one in rules.operated if one.namespace == namespace]
         if not forgotten(known, operations):
             for version in versions:
                 yield from _contradicted(namespace, version, operations, told)
-        yield from _unpublished(versions, [one for one in run.decisions if one.namespace == namespace])
+        yield from _unpublished(versions, decisions)
 
 
 def _is_whole(parts: Mapping[int, Mapping[str, Any]]) -> bool:
@@ -125,26 +126,40 @@ def _contradicted(namespace: str, version: Version, operations: Sequence[Publish
             yield Violation(Promise.STANDING, f"{namespace}/{cluster}", detail)
 
 
-def _changed(namespace: str, before: Version, after: Version, told: Told, put: Set[str]) -> Iterator[Violation]:
-    """Ids of communities that have clusters from before, and none of those that they had then.
+def _changed(
+    namespace: str, before: Version, after: Version, told: Told, put: Set[str], decisions: Sequence[Decision]
+) -> Iterator[Violation]:
+    """Ids of communities that have clusters from before, and none of those that they had then, or that were opened in
+    them until the next version: decisions told these as theirs.
 
     Those are passed over that people put something into.
     """
+    opened = _opened_in(before, after, decisions)
     merged: dict[str, set[str]] = {}
     for number, states in told.states.items():
         for state in states:
             if state.merged_into is not None:
                 merged.setdefault(f"c{number}", set()).add(f"c{state.merged_into}")
     for one in sorted((after.communities & before.communities) - put):
-        clusters, former = after.clusters(one), before.clusters(one)
+        clusters, former = after.clusters(one), before.clusters(one) | opened.get(one, set())
         became = _became(former, merged)
         old = {cluster for cluster in clusters if int(cluster[1:]) <= before.opened}
-        if old and not old & became:
+        if old and not clusters & became:
             detail = (
                 f"version {after.number} has {_few(old)}, and none of its clusters of version {before.number},"
                 f" {_few(former)}, nor of {_few(became - former)}, which these became"
             )
             yield Violation(Promise.LEVELS, f"{namespace}/{one}", detail)
+
+
+def _opened_in(before: Version, after: Version, decisions: Sequence[Decision]) -> dict[str, set[str]]:
+    """The clusters that are newer than a version, by the communities that they were decided in before the next one."""
+    found: dict[str, set[str]] = {}
+    for decision in decisions:
+        if (decision.number or 0) > before.opened and milliseconds(decision.told["decided_at"]) < after.number:
+            for community in decision.told.get("path") or ():
+                found.setdefault(community, set()).add(f"c{decision.number}")
+    return found
 
 
 def _became(clusters: set[str], merged: Mapping[str, set[str]]) -> set[str]:
