@@ -170,6 +170,17 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         shown = questream("clusters", "split", by_id["qlost"], "qlost", "--dry-run", "--json", *flags).json
         assert [(one["from"], one["to"]) for one in shown["corrections"]] == [(by_id["qlost"], "c3")]
         assert [(one["text"], one["after"]) for one in shown["effect"]["moving"]] == [(LOST, "c3")]
+        # By what it is about: what is nearer to that goes along.
+        about = "where is my lost card"
+        shown = questream("clusters", "split", by_id["qlost"], "--text", about, "--dry-run", "--json", *flags).json
+        assert [(one["question_id"], one["to"]) for one in shown["corrections"]] == [("qlost", "c3")]
+        by_api = decide(op="split", cluster_id=by_id["qlost"], texts=[about], dry_run=True)[1]
+        assert [(one["question_id"], one["to"]) for one in by_api["corrections"]] == [("qlost", "c3")]
+        # And what is nearer to a question: the others say all the same.
+        shown = decide(op="split", cluster_id=by_id["qa"], question_ids=["qa"], nearer=True, dry_run=True)[1]
+        assert {"qa"} < {one["question_id"] for one in shown["corrections"]} <= {"qa", "qb", "qc"}
+        page = f"/n/default/decide?op=split&c={by_id['qa']}&q=qa&nearer=true"
+        assert "Split 1 question off" in client.get(page).text
         # What differs most of what it keeps.
         proposed = questream("clusters", "split", by_id["qlost"], "--dry-run", "--json", *flags).json
         assert [one["question_id"] for one in proposed["corrections"]] == ["qlost"]
@@ -178,5 +189,12 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         assert [one["question_id"] for one in asked["corrections"]] == ["qlost"]
         code, moved = decide(op="move", question_ids=["qlost"], target_id=by_id["qpin"], reason="another matter")
         assert (code, moved["kind"], moved["operation"]) == (200, "move", 1), moved
+        # It is no part of that cluster any more.
+        shown = decide(op="split", cluster_id=by_id["qa"], texts=[about], dry_run=True)[1]
+        assert shown["corrections"] == []
+        # What was turned away joins nothing; said again, it is not asked where it would.
+        once = ("clusters", "reject", "--text", CARD, "--id", "once", "--json")
+        first = questream(*once, *flags).json
+        assert questream(*once, *flags).json == first
         stream.send([question("later", LOST)])
         assert by_id["qlost"] == by_id["qa"] != reader.values(6)[5]["cluster_id"] == by_id["qpin"]

@@ -13,6 +13,7 @@ from questream.clustering.rules import Rules
 from questream.domain import Correction, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.operations.asking import would_join
+from questream.operations.correcting import latest, still_in
 from questream.records import decode_operation, encode_corrections, encode_operation
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.reference.store import MemoryStore
@@ -60,6 +61,16 @@ def test_another_question_at_the_place_of_one_that_was_moved_is_where_it_was_dec
     decisions.commit(decisions.move([asked(1)], 2))
     another = replace(asked(1), question_id="of a topic that was made anew")
     assert steps(decisions.commit(decisions.move([another], 3))) == [(7, 1, 3)]
+
+
+def test_what_was_moved_out_of_a_cluster_is_no_part_of_it_any_more(store: MemoryStore, decisions: Decisions) -> None:
+    asked_there = [asked(1), asked(1, 8), asked(1, 9)]
+    decisions.commit(decisions.move([asked(1)], 2))
+    decisions.commit(decisions.reject([asked(1, 8)]))
+    known = latest(store.operations("default", 10))
+    assert still_in(asked_there, known, lambda number: number) == asked_there[2:]
+    # Its cluster is one with that by now.
+    assert still_in(asked_there, known, lambda number: {2: 1}.get(number, number)) == [asked_there[0], asked_there[2]]
 
 
 def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) -> None:

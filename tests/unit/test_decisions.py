@@ -8,10 +8,11 @@ import pytest
 
 from questream import QuestionClusterer
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Operation, Ruling
-from questream.errors import OperationRefused
+from questream.errors import OperationRefused, QuestreamError
 from questream.operations import By, Decisions, KnownQuestion, deciding, history, merge_clusters
 from questream.operations.requests import Propose
 from questream.store.reference.store import MemoryStore
+from questream.tools.named_questions import Named
 
 
 @pytest.fixture
@@ -128,12 +129,42 @@ def test_an_id_that_is_said_again_does_nothing_twice_and_nothing_else(
     assert store.operations("default", 10) == [done]
 
 
-def test_the_part_that_was_proposed_is_split_off_once_whatever_is_proposed_by_then(store: MemoryStore) -> None:
+NAMED = {
+    "reject": (Named("reject", ("q5",)), Named("reject", ("q6",))),
+    "reject texts": (Named("reject", texts=("where is my card",)), Named("reject", texts=("where is my pin",))),
+    "move": (Named("move", ("q5",), target_id=2), Named("move", ("q5",), target_id=3)),
+    "split": (Named("split", ("q5",), cluster_id=1), Named("split", ("q5",), cluster_id=1, nearer=True)),
+    "the part that was proposed": (Named("split", cluster_id=1), Named("split", cluster_id=2)),
+    "questions of one kind of decision": (Named("reject", ("q5",)), Named("split", ("q5",))),
+}
+
+
+@pytest.mark.parametrize(("named", "other"), NAMED.values(), ids=NAMED)
+def test_an_id_that_is_said_again_answers_before_its_questions_are_looked_up(
+    store: MemoryStore, named: Named, other: Named
+) -> None:
+    looked_up: list[str] = []
+
+    def find() -> list[KnownQuestion]:
+        looked_up.append("once")
+        return [asked_about(1, 5)]
+
+    def gone() -> list[KnownQuestion]:
+        raise QuestreamError("a text would join no cluster now")
+
     decisions = by(store, "mine")
-    done = decisions.commit(decisions.split_off(1, [asked_about(1, 5)]))
-    assert decisions.commit(decisions.split_off(1, [asked_about(1, 6)])) == done
+    assert decisions.preview(named.proposed(decisions, find)).after
+    looked_up.clear()
+    done = decisions.commit(named.proposed(decisions, find))
+    assert looked_up == ["once"]
+    assert decisions.commit(named.proposed(by(store, "mine"), gone)) == done
+    assert decisions.preview(named.proposed(decisions, gone)).after == {}
     with pytest.raises(OperationRefused, match="give it another one"):
-        decisions.commit(decisions.split_off(2, [asked_about(2, 6)]))
+        decisions.commit(other.proposed(decisions, gone))
+
+
+def test_what_names_questions_shows_no_text_of_one() -> None:
+    assert "card" not in repr(Named("reject", texts=("where is my card",)))
 
 
 def test_an_id_that_an_earlier_release_committed_answers_what_it_did(store: MemoryStore) -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from questream.cli.changes import Change, change_command
 from questream.cli.clusters import ClusterArgument, clusters, is_level, number_of
-from questream.cli.decisions import decide_as_asked, decide_in, print_decided, print_proposed
+from questream.cli.decisions import decide_as_asked, decide_in, print_proposed
 from questream.cli.output import agrees, printable, remark
 from questream.errors import QuestreamError
 
 if TYPE_CHECKING:
-    from questream.encoder import Encoder
-    from questream.operations import Decisions, KnownQuestion
-    from questream.operations.requests import Propose
-    from questream.settings import Settings
-    from questream.store.protocol import Store
+    from questream.tools.named_questions import Named, QuestionOp
 
 __all__ = ["clusters"]
 
@@ -48,7 +44,7 @@ def reject(
     Example: questream clusters reject q-4711 --reason "asks for a refund"
     """
     of = None if cluster is None else number_of(cluster)
-    _decide(change, questions or [], text or [], of, lambda decisions, found: decisions.reject(found), _with_next_best)
+    _decide(change, _named("reject", questions, text, of))
 
 
 @change_command(clusters, "move", previews=True)
@@ -77,7 +73,7 @@ def move(
         decide_as_asked(change, lambda by: by.move_nodes(questions[:-1], questions[-1]))
         return
     target, of = number_of(questions[-1]), None if cluster is None else number_of(cluster)
-    _decide(change, questions[:-1], text or [], of, lambda decisions, found: decisions.move(found, target))
+    _decide(change, _named("move", questions[:-1], text, of, target))
 
 
 @change_command(clusters, "split", previews=True)
@@ -86,18 +82,18 @@ def split(
     cluster: ClusterArgument,
     questions: QuestionsArgument = None,
     text: TextOption = None,
+    nearer: Annotated[
+        bool, typer.Option("--nearer", help="With those that it keeps and that are nearer to these than to the rest.")
+    ] = False,
 ) -> None:
     """Say that questions are another part of a cluster: it is a cluster of its own from then on, and never merges back.
 
+    With --text, or --nearer, those it keeps go along that are nearer to the examples than to the rest.
     Without questions, those it keeps are put into two groups; the smaller is split off when you agree.
 
     Example: questream clusters split c17 q-4711 q-4712
     """
-    whole = number_of(cluster)
-    if not questions and not text:
-        _split_as_proposed(change, whole)
-        return
-    _decide(change, questions or [], text or [], whole, lambda decisions, found: decisions.split(whole, found))
+    _decide(change, _named("split", questions, text, number_of(cluster), nearer=nearer))
 
 
 @change_command(clusters, "represent")
@@ -125,71 +121,45 @@ def represent(
     )
 
 
-LookUp = Callable[["Settings", "Store", str, "Encoder", "list[KnownQuestion]"], "list[KnownQuestion]"]
-
-
-def _with_next_best(
-    settings: Settings, store: Store, namespace: str, encoder: Encoder, found: list[KnownQuestion]
-) -> list[KnownQuestion]:
+def _decide(change: Change, named: Named) -> None:
     from questream.deciding.config import rules_of
-    from questream.operations.asking import would_join
-
-    mirror, rules = store.load(namespace), rules_of(settings, encoder)
-    return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
-
-
-def _split_as_proposed(change: Change, whole: int) -> None:
     from questream.operations import Decisions
-    from questream.tools.asking import encoder_in
     from questream.tools.clusters import lineage, open_namespace
-    from questream.tools.decisions import decide, known_as, preview
-    from questream.tools.splitting import proposed_part
+    from questream.tools.decisions import known_as, preview
+    from questream.tools.named_questions import Finding, find
 
     store, chosen = open_namespace(change.settings, change.namespace)
-    state = lineage(store, chosen, whole)[-1]
-    encoder = encoder_in(change.settings, store, chosen)
-    found = proposed_part(change.settings, chosen, state, encoder)
-    decisions = Decisions(store, chosen, change.by)
-    propose = decisions.split_off(whole, found)
+    is_known = known_as(store, chosen, change.by.id) is not None
+    if named.cluster_id is not None and not is_known:
+        lineage(store, chosen, named.cluster_id)
+    finding = Finding(change.settings, store, chosen)
+    found = cache(lambda: find(named, chosen, finding))
     if change.dry_run:
-        print_proposed(store, chosen, change, preview(decisions, chosen, propose))
+        decisions = Decisions(store, chosen, change.by)
+        proposed = preview(decisions, chosen, named.proposed(decisions, found))
+        print_proposed(
+            store, chosen, change, proposed, lambda: (finding.encoder, rules_of(change.settings, finding.encoder))
+        )
         return
-    if not change.yes and known_as(store, chosen, change.by.id) is None:
-        for one in found:
+    if named.is_proposed and not change.yes and not is_known:
+        for one in found():
             remark(f"would be another part: {printable(one.text or one.question_id or '')}")
-        if not agrees(f"Split {len(found)} questions off?"):
+        if not agrees(f"Split {len(found())} questions off?"):
             raise QuestreamError("nothing was split off", "say --yes to split without being asked, or name questions")
-    print_decided(decide(decisions, chosen, propose), change.as_json)
+    decide_in(store, chosen, change, lambda decisions: named.proposed(decisions, found))
 
 
-def _decide(
-    change: Change,
-    question_ids: Sequence[str],
-    texts: Sequence[str],
+def _named(
+    op: QuestionOp,
+    questions: Sequence[str] | None,
+    texts: Sequence[str] | None,
     cluster_id: int | None,
-    propose: Callable[[Decisions, Sequence[KnownQuestion]], Propose],
-    look_up: LookUp | None = None,
-) -> None:
-    from questream.deciding.config import rules_of
-    from questream.operations import Decisions
-    from questream.tools.asking import encoder_in
-    from questream.tools.clusters import lineage, open_namespace
-    from questream.tools.decisions import preview
-    from questream.tools.questions import given_questions, known_questions
+    target_id: int | None = None,
+    nearer: bool = False,
+) -> Named:
+    from questream.tools.named_questions import Named
 
-    if not question_ids and not texts:
+    named = Named(op, tuple(questions or ()), tuple(texts or ()), cluster_id, target_id, nearer)
+    if named.is_proposed and op != "split":
         raise typer.BadParameter("name questions by their ids, or give --text")
-    store, chosen = open_namespace(change.settings, change.namespace)
-    if cluster_id is not None:
-        lineage(store, chosen, cluster_id)
-    encoder = encoder_in(change.settings, store, chosen)
-    found = known_questions(change.settings, chosen, encoder, question_ids) if question_ids else []
-    found += given_questions(change.settings, store, chosen, encoder, texts, cluster_id)
-    if look_up is not None:
-        found = look_up(change.settings, store, chosen, encoder, found)
-    if not change.dry_run:
-        decide_in(store, chosen, change, lambda decisions: propose(decisions, found))
-        return
-    decisions, rules = Decisions(store, chosen, change.by), rules_of(change.settings, encoder)
-    proposed = preview(decisions, chosen, propose(decisions, found))
-    print_proposed(store, chosen, change, proposed, lambda: (encoder, rules))
+    return named

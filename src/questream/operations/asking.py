@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from questream.clustering.confidence import model_mark
 from questream.clustering.levels import LevelRules
@@ -91,6 +91,11 @@ def would_join(mirror: Mirror, rules: Rules, question: KnownQuestion) -> tuple[i
     rules = rules.in_force(mirror.rules)
     neighbours = nearest_clusters(mirror, rules, question.vector, NEIGHBOURS + 1, features(question.text))
     return tuple(one.cluster_id for one in neighbours if one.is_near(rules) and one.reason is None)
+
+
+def with_next_best(mirror: Mirror, rules: Rules, questions: Sequence[KnownQuestion]) -> list[KnownQuestion]:
+    """The questions, each with the clusters that would take it."""
+    return [replace(one, would_join=would_join(mirror, rules, one)) for one in questions]
 
 
 def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:

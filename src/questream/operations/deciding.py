@@ -306,12 +306,22 @@ class Decisions:
 
         Raises OperationRefused where one of them is in another cluster, or none is given.
         """
-        return self._splitting(cluster_id, questions)
+        id_, separation = self._new_id(), uuid.uuid4().hex[:12]
+        part = part_of(questions, new_names(len(questions)), separation)
 
-    @request
-    def split_off(self, cluster_id: int, found: Sequence[KnownQuestion]) -> Look:
-        """As `split`, of the part that was proposed: said again, it is that part, whatever would be proposed by now."""
-        return self._splitting(cluster_id, found)
+        def propose() -> ProposedOperation:
+            known, whole = self._corrected(), self._live(cluster_id)
+            now = corrected(questions, known)
+            live = self._live_of(now)
+            if any(owner != whole for owner in live.values()):
+                raise OperationRefused(
+                    f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
+                )
+            proposed = self._opening(self._proposal(id_, "split", {whole: part.leave}), [(part.ruling, part.opened)])
+            (opened,) = proposed.opens
+            return replace(proposed, corrections=moved(now, known, live, lambda _: opened))
+
+        return propose
 
     @request
     def move(self, questions: Sequence[KnownQuestion], target: int) -> Look:
@@ -514,24 +524,6 @@ class Decisions:
         opened = [i for i in opened_by(undone) if proposed.after.get(i) == Ruling()]
         found = self._store.states(self._namespace, opened) if opened else []
         return frozenset(state.cluster_id for state in found if state.size == 0)
-
-    def _splitting(self, cluster_id: int, questions: Sequence[KnownQuestion]) -> Look:
-        id_, separation = self._new_id(), uuid.uuid4().hex[:12]
-        part = part_of(questions, new_names(len(questions)), separation)
-
-        def propose() -> ProposedOperation:
-            known, whole = self._corrected(), self._live(cluster_id)
-            now = corrected(questions, known)
-            live = self._live_of(now)
-            if any(owner != whole for owner in live.values()):
-                raise OperationRefused(
-                    f"not all of the questions are in {format_cluster_id(whole)}", "name those of the cluster alone"
-                )
-            proposed = self._opening(self._proposal(id_, "split", {whole: part.leave}), [(part.ruling, part.opened)])
-            (opened,) = proposed.opens
-            return replace(proposed, corrections=moved(now, known, live, lambda _: opened))
-
-        return propose
 
     def _next_best(self, question: KnownQuestion, owner: int) -> int | None:
         """The best cluster that would take a question, but for the one that turns it away."""

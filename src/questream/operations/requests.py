@@ -14,7 +14,7 @@ from questream.operations.binding import KnownQuestion
 from questream.store.protocol import ProposedOperation
 
 # What was looked up for a request, or made: another time it may be something else.
-_FOUND = frozenset({"joined", "of", "found", "may_drop", "leaves", "changes"})
+_FOUND = frozenset({"joined", "of", "may_drop", "leaves", "changes"})
 Given = ParamSpec("Given")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from questream.domain import ClusterState, Matrix, NamespaceRules, NamespaceStat
 from questream.encoder import CrossEncoderJudge, Encoder, load_encoder, load_judge
 from questream.errors import QuestreamError
 from questream.operations import Answer, ask_mirror
-from questream.operations.asking import would_join
+from questream.operations.asking import with_next_best
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
@@ -37,7 +37,7 @@ from questream.tools.previewing import Effect as OperationEffect
 from questream.tools.previewing import effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
-from questream.tools.splitting import TwoInOne, find_two_in_one, proposed_part
+from questream.tools.splitting import TwoInOne, find_two_in_one, kept_nearer, proposed_part
 from questream.tools.suggestions import rules_built_with, rules_in_use
 
 logger = logging.getLogger(__name__)
@@ -100,9 +100,8 @@ class Asking:
         """
         encoder = self._encoder_of(namespace)
         found = known_questions(self._settings, namespace, self._locked(namespace), question_ids)
-        rules = rules_of(self._settings, encoder)
         with self._mirrors.of(namespace) as mirror:
-            return [replace(one, would_join=would_join(mirror, rules, one)) for one in found]
+            return with_next_best(mirror, rules_of(self._settings, encoder), found)
 
     def chosen(self, namespace: str, question_id: str | None, text: str | None) -> ReadQuestion:
         """A question that is to stand for a cluster, as `chosen_question`, whose errors it raises. Needs no model."""
@@ -126,12 +125,15 @@ class Asking:
         return found
 
     def part_of(self, namespace: str, cluster_id: int) -> list[KnownQuestion]:
-        """The part of a live cluster that may be another, as `proposed_part`, whose errors it raises.
+        """The part of a cluster that may be another, as `proposed_part`, whose errors it raises.
 
-        Raises Refused while the model or centroids are being loaded.
+        Raises Refused while the model or centroids are being loaded, as `nearer`.
         """
-        (state,) = self._store.states(namespace, [cluster_id])
-        return proposed_part(self._settings, namespace, state, self._locked(namespace))
+        return proposed_part(self._settings, self._store, namespace, cluster_id, self._locked(namespace))
+
+    def nearer(self, namespace: str, cluster_id: int, found: Sequence[KnownQuestion]) -> list[KnownQuestion]:
+        """What a cluster keeps that is nearer to these questions than to the rest, as `kept_nearer`."""
+        return kept_nearer(self._settings, self._store, namespace, cluster_id, self._locked(namespace), found)
 
     def joined(self, namespace: str, cluster_id: int | None) -> Joined:
         """The questions that joined what a cluster was merged into, since then; none of no cluster.

@@ -5,7 +5,7 @@ Clusters that have one are looked for among the large ones whose questions are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import compress
@@ -18,15 +18,20 @@ from questream.clustering.rules import Rules
 from questream.domain import ClusterState, Matrix, Question, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import KnownQuestion
+from questream.operations.correcting import latest, still_in
+from questream.operations.live import live_cluster
 from questream.operations.suggesting import looks_like_two
 from questream.settings import Settings
+from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.ledger import topic_of
-from questream.store.protocol import Store
+from questream.store.protocol import OPERATIONS_KEPT, Store
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
 from questream.tools.members import First, Member
 from questream.tools.questions import Encodes
 
 _ROUNDS = 20
+# Cosines that differ by less are those of the same text.
+_ALIKE = 1e-6
 # Each takes a read of Kafka and a pass of the model for the questions that it keeps.
 MOST_LOOKED_AT = 40
 _LARGEST = 1000
@@ -83,22 +88,50 @@ def _read(kept: KeptQuestions, namespace: str, state: ClusterState) -> list[tupl
     return [(one, one.question) for one in members if one.question is not None]
 
 
-def proposed_part(settings: Settings, namespace: str, state: ClusterState, encoder: Encodes) -> list[KnownQuestion]:
+def proposed_part(
+    settings: Settings, store: Store, namespace: str, cluster_id: int, encoder: Encodes
+) -> list[KnownQuestion]:
     """Of the questions that a cluster keeps, the smaller of the two groups that differ most.
 
     Raises OperationRefused where fewer than two of them differ, or can be read again; KafkaUnavailable, KafkaRefused.
     """
-    with closing(KeptQuestions(settings)) as kept:
-        read = _read(kept, namespace, state)
-    vectors = encoder.encode([question.text for _, question in read]) if read else np.zeros((0, 1), np.float32)
-    apart = smaller_group(vectors)
+    kept = _kept_in(settings, store, namespace, cluster_id, encoder)
+    apart = smaller_group(_vectors(kept))
     if not apart.any():
         raise OperationRefused(
-            f"the questions that {format_cluster_id(state.cluster_id)} keeps do not fall into two groups",
+            f"the questions that {format_cluster_id(cluster_id)} keeps do not fall into two groups",
             "name those that are another part by their ids, or give examples with --text",
         )
+    return list(compress(kept, apart))
+
+
+def kept_nearer(
+    settings: Settings,
+    store: Store,
+    namespace: str,
+    cluster_id: int,
+    encoder: Encodes,
+    examples: Sequence[KnownQuestion],
+) -> list[KnownQuestion]:
+    """Of the questions that a cluster keeps, those nearer to the examples than to the rest. Raises as `proposed_part`.
+
+    The examples themselves are none of them.
+    """
+    places = {one.place for one in examples}
+    kept = [one for one in _kept_in(settings, store, namespace, cluster_id, encoder) if one.place not in places]
+    return list(compress(kept, nearer_to(_vectors(examples), _vectors(kept))))
+
+
+def _kept_in(
+    settings: Settings, store: Store, namespace: str, cluster_id: int, encoder: Encodes
+) -> list[KnownQuestion]:
+    """The questions that a cluster keeps and that nobody has moved elsewhere since."""
+    state = live_cluster(store, namespace, cluster_id)
+    with closing(KeptQuestions(settings)) as kept:
+        read = _read(kept, namespace, state)
+    vectors = encoder.encode([question.text for _, question in read]) if read else ()
     keeps = settings.clusters.keep_texts
-    return [
+    found = [
         KnownQuestion(
             state.cluster_id,
             vector,
@@ -107,9 +140,37 @@ def proposed_part(settings: Settings, namespace: str, state: ClusterState, encod
             question.id,
             question.record.key,
         )
-        for is_apart, vector, (member, question) in zip(apart, vectors, read, strict=True)
-        if is_apart
+        for vector, (member, question) in zip(vectors, read, strict=True)
     ]
+
+    def live(number: int) -> int | None:
+        return survivor_of(number, follow_aliases(store, namespace, [number])[number])
+
+    return still_in(found, latest(store.operations(namespace, OPERATIONS_KEPT)), live)
+
+
+def _vectors(questions: Sequence[KnownQuestion]) -> Matrix:
+    return np.stack([one.vector for one in questions]) if questions else np.zeros((0, 1), np.float32)
+
+
+def nearer_to(examples: Matrix, vectors: Matrix) -> NDArray[np.bool_]:
+    """Which unit vectors (n, d) are nearer to one of the examples (k, d) than, in the mean, to the others that stay.
+
+    The one of which that is most true goes first. The last one stays: there is nothing else that it could be nearer to.
+    """
+    goes = np.zeros(len(vectors), np.bool_)
+    if not len(vectors) or not len(examples):
+        return goes
+    to_examples = (vectors @ examples.T).max(axis=1)
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, 0.0)
+    while (others := int((~goes).sum()) - 1) > 0:
+        nearer_by = np.where(goes, -np.inf, to_examples - cosines[:, ~goes].sum(axis=1) / others)
+        first = int(np.argmax(nearer_by))
+        if nearer_by[first] <= _ALIKE:
+            break
+        goes[first] = True
+    return goes
 
 
 def smaller_group(vectors: Matrix) -> NDArray[np.bool_]:
@@ -122,7 +183,7 @@ def smaller_group(vectors: Matrix) -> NDArray[np.bool_]:
         return nobody
     cosines = vectors @ vectors.T
     one, other = np.unravel_index(int(np.argmin(cosines)), cosines.shape)
-    if cosines[one, other] > 1 - 1e-6:
+    if cosines[one, other] > 1 - _ALIKE:
         return nobody
     of_other = cosines[:, other] > cosines[:, one]
     for _ in range(_ROUNDS):

@@ -193,9 +193,18 @@ def move_questions(change: Change, question_ids: QuestionIds, target_id: Cluster
     return decide_on_questions(change.scope, request)
 
 
-def split_cluster(change: Change, cluster_id: ClusterId, question_ids: QuestionIds) -> Committed:
+def split_cluster(
+    change: Change,
+    cluster_id: ClusterId,
+    question_ids: QuestionIds,
+    nearer: Annotated[
+        bool, Field(description="With those that it keeps and that are nearer to these than to the rest.")
+    ] = False,
+) -> Committed:
     """Say that questions are another part of a cluster: it is a cluster of its own, and never merges back."""
-    request = QuestionsRequest(op="split", question_ids=question_ids, cluster_id=cluster_id, **change.how)
+    request = QuestionsRequest(
+        op="split", question_ids=question_ids, cluster_id=cluster_id, nearer=nearer, **change.how
+    )
     return decide_on_questions(change.scope, request)
 
 

@@ -66,6 +66,7 @@ class _Asked:
     cluster_id: int
     other_id: int | None
     question_ids: list[str] = field(default_factory=list)
+    nearer: bool = False
 
     @property
     def title(self) -> str:
@@ -80,6 +81,7 @@ def _asked(
     op: QuestionOp | ClusterOp,
     c: Annotated[list[str], Query(min_length=1, max_length=2)],
     q: Annotated[list[Annotated[str, Query(max_length=1000)]], Query(max_length=EXEMPLARS_KEPT)] = [],  # noqa: B006 - FastAPI copies it
+    nearer: bool = False,
 ) -> _Asked:
     """Of the clusters `c` the first is decided on; the second is where questions are moved, or what is kept apart.
 
@@ -91,7 +93,7 @@ def _asked(
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "say of which cluster", "give its id, such as c17")
     if op in ("move", "reject", "represent") and not q:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "no question is selected", "select some of its questions")
-    return _Asked(op, one, others[0] if others and op in ("move", "separate") else None, q)
+    return _Asked(op, one, others[0] if others and op in ("move", "separate") else None, q, nearer)
 
 
 Asked = Annotated[_Asked, Depends(_asked)]
@@ -130,7 +132,14 @@ def _decide(scope: Scope, asked: _Asked, how: Ruling) -> Committed:
     if op == "reject" or op == "move" or op == "split":
         owner = cluster_id if op == "split" else None
         target = None if asked.other_id is None else format_cluster_id(asked.other_id)
-        wanted = QuestionsRequest(op=op, question_ids=questions, cluster_id=owner, target_id=target, **how.model_dump())
+        wanted = QuestionsRequest(
+            op=op,
+            question_ids=questions,
+            cluster_id=owner,
+            target_id=target,
+            nearer=asked.nearer,
+            **how.model_dump(),
+        )
         return decide_on_questions(scope, wanted)
     chosen = scope.services.asking.chosen(scope.namespace, questions[0], None) if op == "represent" else None
     return rule(scope, how, lambda made: _proposed(made, asked, chosen))
