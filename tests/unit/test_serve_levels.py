@@ -256,6 +256,9 @@ def test_one_level_is_shown_flat_with_the_questions_of_its_clusters_by_day(shop:
         "/n/shop/levels/i2",
         "/n/shop/clusters/c5",
     ]
+    # Nothing a week ago, and all of them today.
+    assert '<path class="before" d="M0 19h4V20h-4z' in rows[0]
+    assert 'M72 19h4V20h-4zM78 1h4V20h-4z"/>' in rows[0]
     assert ["3 questions in" in rows[0], "1 questions in" in rows[1], "1 questions in" in rows[2]] == [True] * 3
     topics = client.get("/n/shop/levels?level=topic").text
     assert topics.count("<tr data-row>") == 2
