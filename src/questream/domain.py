@@ -409,7 +409,7 @@ OperationKind = Literal[
 class Correction:
     """What an operation changed of where a question belongs: from cluster `before` to `after`.
 
-    None stands for no cluster: the next question like it opens one, or joins the next best. `place` is where the
+    None stands for no cluster, or for one that nobody knows: what comes later is decided anew. `place` is where the
     question stands in Kafka, `question_id` and `key` are those of its decision, None where it has none or they are not
     known.
     """

@@ -141,9 +141,9 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         ).json()
         assert [chosen[one]["representative"] for one in ("after",)] == [LOST]
         assert [one["representative"] for one in chosen["before"]] == [CARD]
-        # Nothing else takes it.
+        # Nothing else takes it: it is one of its own.
         assert [(one["question_id"], one["from"], one["to"]) for one in looked["corrections"]] == [
-            ("qlost", by_id["qlost"], None)
+            ("qlost", by_id["qlost"], "c3")
         ]
         monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
         flags = [f"--{name}={value}" for name, value in stream.overrides().items()]
@@ -152,7 +152,7 @@ def test_a_question_of_kafka_is_moved_through_the_api(
         assert state is not None
         counts = ("decisions", "decisions_moved", "members", "members_moved", "unread")
         assert [effect[name] for name in counts] == [4, 1, len(kept_in_order(state, First.NEWEST)), 1, 0]
-        places = {"before": by_id["qlost"], "after": None}
+        places = {"before": by_id["qlost"], "after": "c3"}
         assert effect["moving"] == [{"question_id": "qlost", "text": LOST} | places]
         assert {one["text"] for one in effect["staying"]} == {CARD}
         told_by_api = decide(op="reject", question_ids=["qlost"], dry_run=True, questions=10_000)[1]

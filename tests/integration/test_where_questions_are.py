@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from questream.operations import By, Decisions
@@ -81,3 +82,6 @@ def test_the_program_of_the_page_follows_corrections_and_merges(
         assert told() == where
         decide(lambda decisions: decisions.reject(lost))
         assert told() == where | {"qlost": "None"}
+        # Where nothing else takes it, it is in one of its own.
+        decide(lambda decisions: decisions.reject([replace(one, opens=0) for one in lost]))
+        assert told() == where | {"qlost": "c5"}

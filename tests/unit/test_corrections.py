@@ -10,9 +10,9 @@ import pytest
 
 from questream import QuestionClusterer
 from questream.clustering.rules import Rules
-from questream.domain import Correction, Operation
+from questream.domain import Correction, Mode, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
-from questream.operations.asking import would_join
+from questream.operations.asking import with_next_best, would_join
 from questream.operations.correcting import latest, still_in
 from questream.records import decode_operation, encode_corrections, encode_operation
 from questream.store.operation_text import operation_text, parse_operation
@@ -20,6 +20,7 @@ from questream.store.reference.store import MemoryStore
 from tests.kit.schemas import schema_of
 
 PLACE = ("questions", 0, 7)
+RULES = Rules(threshold=0.9, merge_threshold=0.95, similarity="cosine", linkage="centroid")
 
 
 @pytest.fixture
@@ -126,6 +127,54 @@ def test_a_rejected_question_is_in_the_next_best_cluster(store: MemoryStore, dec
     again = replace(question, would_join=would_join(store.load("default"), rules, question))
     assert again.would_join == (2,)
     assert steps(decisions.commit(decisions.reject([again]))) == [(7, 2, None)]
+
+
+def test_a_question_that_no_other_cluster_takes_opens_one(store: MemoryStore, decisions: Decisions) -> None:
+    one, like_it, another = (replace(asked(1, offset), question_id=f"q{offset}", text="lost?") for offset in (7, 8, 9))
+    another = replace(another, vector=np.array([0.6, -0.8, 0], np.float32), text="stolen?")
+    given = with_next_best(store.load("default"), RULES, [one, like_it, another])
+    assert [(question.would_join, question.opens) for question in given] == [((1,), 0), ((1,), 0), ((), 2)]
+    rejected = decisions.commit(decisions.reject(given))
+    assert steps(rejected) == [(7, 1, 4), (8, 1, 4), (9, 1, 5)]
+    assert {i: [named.kind for named in rejected.after[i].exemplars] for i in rejected.after} == {
+        1: ["cannot"] * 3,
+        4: ["must"] * 2,
+        5: ["must"],
+    }
+    assert [(state.cluster_id, state.size, state.members) for state in store.states("default", [4, 5])] == [
+        (4, 0, 2),
+        (5, 0, 1),
+    ]
+    # What comes later goes there, and the two do not merge.
+    later = with_next_best(store.load("default"), RULES, [one, another])
+    assert [question.would_join for question in later] == [(4,), (5,)]
+    undone = decisions.commit(decisions.undo(rejected.number))
+    assert steps(undone) == [(7, 4, 1), (8, 4, 1), (9, 5, 1)]
+    assert [state.event for state in store.states("default", [4, 5])] == ["retired", "retired"]
+    (back,) = with_next_best(store.load("default"), RULES, [one])
+    assert back.would_join == (1,)
+
+
+def test_a_cluster_that_a_rejected_question_opened_stays_where_one_joined(store: MemoryStore) -> None:
+    decisions = Decisions(store, "default", By("ann"))
+    question = replace(asked(1), text="lost?")
+    rejected = decisions.commit(decisions.reject(with_next_best(store.load("default"), RULES, [question])))
+    clusterer = QuestionClusterer(dimension=3, similarity="cosine", threshold=0.9, store=store)
+    assert clusterer.assign([question.vector]).ids == [4]
+    decisions.commit(decisions.undo(rejected.number))
+    (state,) = store.states("default", [4])
+    assert (state.event != "retired", state.size, state.exemplars) == (True, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"), [(None, "open"), ("lost?", "known-only")], ids=["without its text", "known only"]
+)
+def test_a_rejected_question_opens_no_cluster_where_nobody_knows_or_wants_it(
+    store: MemoryStore, decisions: Decisions, text: str | None, mode: Mode
+) -> None:
+    given = with_next_best(store.load("default"), replace(RULES, mode=mode), [replace(asked(1), text=text)])
+    assert steps(decisions.commit(decisions.reject(given))) == [(7, 1, None)]
+    assert store.sizes("default").clusters == 3
 
 
 def test_a_question_without_a_place_has_no_correction(decisions: Decisions) -> None:

@@ -126,6 +126,18 @@ def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Scale:
     return found
 
 
+def first_alike(mirror: Mirror, rules: Rules, vectors: Matrix) -> list[int]:
+    """Of each unit vector (n, d) the first one that was alike to none before it, and with which it is one cluster."""
+    products = ScoreTerms(mirror, rules, room=0)
+    own = vectors - mirror.mean_sum / np.float32(products.mean_weight) if products.centred else vectors
+    own = own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-9)
+    alike = own @ own.T >= rules.threshold
+    found: list[int] = []
+    for i in range(len(vectors)):
+        found.append(next((first for first in dict.fromkeys(found) if alike[i, first]), i))
+    return found
+
+
 def _scores(products: ScoreTerms, dots: Vector, constant: float, length: float) -> Scale:
     """Scores times `length` by row (count,), of the question's products with the sums."""
     scores = dots * products.scale + products.shift * products.centred + constant * products.inverse

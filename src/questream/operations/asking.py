@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from questream.clustering.confidence import model_mark
 from questream.clustering.levels import LevelRules
 from questream.clustering.mirror import Mirror
-from questream.clustering.nearest import NEIGHBOURS, Neighbour, assigned, nearest_clusters
+from questream.clustering.nearest import NEIGHBOURS, Neighbour, assigned, first_alike, nearest_clusters
 from questream.clustering.rules import Rules
 from questream.clustering.second_look.features import features
 from questream.clustering.stored_levels import StoredLevels, Within, inherited
@@ -94,8 +96,20 @@ def would_join(mirror: Mirror, rules: Rules, question: KnownQuestion) -> tuple[i
 
 
 def with_next_best(mirror: Mirror, rules: Rules, questions: Sequence[KnownQuestion]) -> list[KnownQuestion]:
-    """The questions, each with the clusters that would take it."""
-    return [replace(one, would_join=would_join(mirror, rules, one)) for one in questions]
+    """The questions, each with the clusters that would take it, and with which others it would open one.
+
+    Without texts none opens one, nor where clusters open by imports alone.
+    """
+    in_force = rules.in_force(mirror.rules)
+    first = first_alike(mirror, in_force, np.stack([one.vector for one in questions])) if questions else []
+    return [
+        replace(
+            one,
+            would_join=would_join(mirror, rules, one),
+            opens=None if one.text is None or in_force.mode == "known-only" else group,
+        )
+        for one, group in zip(questions, first, strict=True)
+    ]
 
 
 def require_same_model(store: Store, namespace: str, encoder: Encoder) -> None:

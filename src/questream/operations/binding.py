@@ -19,7 +19,8 @@ class KnownQuestion:
     """A question in a cluster: its unit vector (d,), where it stands in Kafka, and its text where texts are kept.
 
     `question_id` and `key` are those of its decision. `would_join` has the clusters that would take it now, the best
-    first, as far as that was looked for.
+    first, as far as that was looked for. Where none takes it that is turned away, it opens one of its own with the
+    others of the same `opens`; None where it opens none, or nobody looked for what takes it.
     """
 
     cluster_id: int
@@ -29,6 +30,7 @@ class KnownQuestion:
     question_id: str | None = None
     key: bytes | None = None
     would_join: tuple[int, ...] = ()
+    opens: int | None = None
 
 
 def new_names(count: int) -> list[str]:

@@ -37,7 +37,7 @@ from questream.operations.live import live_cluster
 from questream.operations.merging import MayDrop, OperatorsMerge, keep_namings
 from questream.operations.parting import parting
 from questream.operations.requests import Propose, request
-from questream.operations.splitting import opened_by, part_of
+from questream.operations.splitting import cluster_of, opened_by, part_of
 from questream.operations.taking_back import require_standing, taking_back
 from questream.store.protocol import OPERATIONS_KEPT, OpenedCluster, ProposedOperation, Store
 
@@ -286,7 +286,7 @@ class Decisions:
     def reject(self, questions: Sequence[KnownQuestion]) -> Look:
         """The questions do not belong to the clusters that they are in, nor does what is nearer to them than to these.
 
-        What comes later goes to the next best cluster, or opens one.
+        They go to the next best cluster, as what comes later and is near them; those that none takes open one.
         """
         id_, names = self._new_id(), new_names(len(questions))
 
@@ -295,8 +295,19 @@ class Decisions:
             now = corrected(questions, known)
             live = self._live_of(now)
             proposed = self._proposal(id_, "reject", turned_away(now, names, live))
-            corrections = moved(now, known, live, lambda one: self._next_best(one, live[one.cluster_id]))
-            return replace(proposed, corrections=corrections)
+            target = {one: self._next_best(one, live[one.cluster_id]) for one in now}
+            alone: dict[int, list[tuple[str, KnownQuestion]]] = {}
+            for name, one in zip(names, now, strict=True):
+                if target[one] is None and one.opens is not None and one.place is not None:
+                    alone.setdefault(one.opens, []).append((f"{name}o", one))
+            if alone:
+                leaves = [
+                    cluster_of([one for _, one in group], [name for name, _ in group]) for group in alone.values()
+                ]
+                proposed = self._opening(proposed, leaves)
+                for opened, group in zip(proposed.opens, alone.values(), strict=True):
+                    target |= dict.fromkeys((one for _, one in group), opened)
+            return replace(proposed, corrections=moved(now, known, live, target.__getitem__))
 
         return propose
 

@@ -1,4 +1,4 @@
-"""A cluster is split: the part that people name by questions is opened as a cluster of its own."""
+"""Questions that people name become a cluster of their own at once: the part of a cluster, or what fits in no other."""
 
 from __future__ import annotations
 
@@ -33,8 +33,22 @@ def part_of(questions: Sequence[KnownQuestion], names: Sequence[str], separation
     """
     if not questions:
         raise OperationRefused("no question is named", "name those that are another part")
-    put = adding(exemplars_of("must", names, questions))
     turn_away = adding(exemplars_of("cannot", [f"{name}x" for name in names], questions))
+
+    def leave(ruling: Ruling) -> Ruling:
+        changed = turn_away(ruling)
+        return replace(changed, separations=(*changed.separations, f"{separation}+"))
+
+    ruling, opened = cluster_of(questions, names)
+    return Part(opened, replace(ruling, separations=(f"{separation}-",)), leave)
+
+
+def cluster_of(questions: Sequence[KnownQuestion], names: Sequence[str]) -> tuple[Ruling, OpenedCluster]:
+    """The cluster that questions open, which has learned from them and counts none yet: what is near them goes there.
+
+    Raises OperationRefused for more than a cluster keeps exemplars.
+    """
+    put = adding(exemplars_of("must", names, questions))
     texts = [one.text for one in questions if one.text is not None]
     kept: Kept = ()
     for text in texts:
@@ -46,17 +60,12 @@ def part_of(questions: Sequence[KnownQuestion], names: Sequence[str], separation
         pack(kept),
         texts[0][:REPRESENTATIVE_CHARACTERS] if texts else None,
     )
-
-    def leave(ruling: Ruling) -> Ruling:
-        changed = turn_away(ruling)
-        return replace(changed, separations=(*changed.separations, f"{separation}+"))
-
-    return Part(opened, put(Ruling(separations=(f"{separation}-",))), leave)
+    return put(Ruling()), opened
 
 
 def opened_by(operation: Operation) -> list[int]:
     """The clusters that an operation opened."""
-    if operation.kind not in ("intents", "split"):
+    if operation.kind not in ("intents", "reject", "split"):
         return []
     return [
         cluster_id

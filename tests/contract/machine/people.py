@@ -127,7 +127,9 @@ class People(Deciding):
     def decide_on_questions(self, position: int, other: int, kind: str, towards: int, twice: bool, late: bool) -> None:
         number, target = self.known(position), self.known(other)
         vector: Vector = np.eye(4, dtype=np.float32)[towards]
-        asked = [KnownQuestion(number, vector, ("questions", 0, position), "Is it lost?", f"q{position}", b"key")]
+        place = ("questions", 0, position)
+        # Where nothing else takes it, it opens a cluster.
+        asked = [KnownQuestion(number, vector, place, "Is it lost?", f"q{position}", b"key", opens=0)]
         made: dict[str, Callable[[Decisions], Propose]] = {
             "reject": lambda by: by.reject(asked),
             "move": lambda by: by.move(asked, target),

@@ -92,7 +92,7 @@ def opened_by_people(operations: Iterable[Published]) -> set[int]:
     return {
         number
         for one in operations
-        if one.kind in ("intents", "split")
+        if one.kind in ("intents", "reject", "split")
         for number, after in one.after.items()
         if any(exemplar.kind == "must" for exemplar in after.exemplars.values())
     }
