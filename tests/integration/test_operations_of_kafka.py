@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,25 @@ def test_a_worker_of_the_same_name_ends_what_a_crash_left_open(stream: Stream, t
         worker.start()
         with stream.decisions() as reader:
             assert_one_decision_each(reader.values(1), ["q1"])
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_workers_of_one_name_are_told_to_have_one_each(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str, client: str, tmp_path: Path
+) -> None:
+    stream = Stream(kafka.bootstrap_servers, topics(2), redis_url)
+    workers = [WorkerProcess(tmp_path, stream.overrides(kafka__client=client)) for _ in range(2)]
+    workers[1].overrides["kafka.worker_id"] = workers[0].overrides["kafka.worker_id"]
+    sent = 0
+
+    def is_told() -> bool:
+        nonlocal sent
+        stream.send([replace(question(sent + at, "where is my card?"), partition=at) for at in range(2)])
+        sent += 2
+        return any("give each worker a kafka.worker_id of its own" in one.log.read_text() for one in workers)
+
+    with workers[0], workers[1]:
+        wait_until(is_told, "the setting is named")
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])

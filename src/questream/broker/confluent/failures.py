@@ -95,6 +95,11 @@ def translated(on_topics: Operation = "READ", topic: str = "") -> Iterator[None]
         yield
     except KafkaException as error:
         raise meaning_of(error_of(error), on_topics, topic) from error
+    except SystemError as error:
+        # confluent-kafka raises a fatal error of the client and goes on to call for outcomes, the first of which fails.
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        raise meaning_of(error_of(error.__cause__), on_topics, topic) from error
     except RuntimeError as error:
         # Of a client that was closed.
         raise KafkaUnavailable(f"the client for Kafka failed a call: {type(error).__name__}") from error
