@@ -16,7 +16,7 @@ from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
 from questream.lab.bench.questions import in_letters
 from questream.naming.names import name_of
-from questream.operations import merge_clusters
+from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.server.catalogue import Catalogue, Query, decode_cursor, encode_cursor
 from questream.server.catalogues import Catalogues
 from questream.store.reference.store import MemoryStore
@@ -188,6 +188,22 @@ def test_any_timestamp_that_a_producer_sent_is_sorted() -> None:
     catalogue = Catalogue("shop")
     catalogue.put([state(1, 1, last_seen_at=-(2**63)), state(2, 1, last_seen_at=2**63 - 1), state(3, 1)])
     assert ids(catalogue, Query(Sort.SEEN)) == [2, 3, 1]
+
+
+def test_a_question_that_was_moved_is_no_member_of_its_cluster_any_longer() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    decisions = Decisions(store, "shop", By("ann", "", ""))
+
+    def members() -> list[int]:
+        return [one["offset"] for one in client.get(f"{CLUSTERS}/c2/members").json()["members"]]
+
+    assert members() == [1]
+    question = KnownQuestion(2, encoder_of(TEXTS).encode([TEXTS[1]])[0], ("questions", 0, 1), None, "q1")
+    moved = decisions.commit(decisions.move([question], 1))
+    assert members() == []
+    decisions.commit(decisions.undo(moved.number))
+    assert members() == [1]
 
 
 def test_the_api_lists_and_shows_clusters() -> None:

@@ -51,7 +51,7 @@ def members(
     Example: questream clusters members c17 --doubtful --search refund
     """
     from questream.tools.clusters import lineage, open_namespace
-    from questream.tools.kept_questions import KeptQuestions, kept_in_order
+    from questream.tools.kept_questions import KeptQuestions, still_kept
     from questream.tools.members import WHOLE_TOPIC, First, Members
 
     chosen_order = [order for order, is_chosen in zip(First, (typical, newest, doubtful), strict=True) if is_chosen]
@@ -67,7 +67,7 @@ def members(
         _print(Members(settings, store, chosen, WHOLE_TOPIC).all(state.cluster_id, search), as_json)
         return
     order: First = chosen_order[0] if chosen_order else First.TYPICAL
-    kept = kept_in_order(state, order)
+    kept = still_kept(store, chosen, state, order)
     if kept and decisions is None and not search:
         with closing(KeptQuestions(settings)) as questions:
             _print(questions.read(state.cluster_id, chosen, kept[:limit]), as_json)

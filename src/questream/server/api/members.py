@@ -12,7 +12,7 @@ from questream.domain import ClusterState, format_cluster_id
 from questream.server.api.clusters import find_cluster, route_of
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.ledger import routed, topic_of
-from questream.tools.kept_questions import kept_in_order
+from questream.tools.kept_questions import still_kept
 from questream.tools.members import First, as_document
 from questream.tools.suggestions import rules_in_use
 
@@ -64,7 +64,7 @@ def list_members(
 
 def members_of(scope: Scope, state: ClusterState, order: First) -> list[Member]:
     """The members of a cluster as they are shown to somebody."""
-    kept = kept_in_order(state, order)
+    kept = still_kept(scope.services.store, scope.namespace, state, order)
     read = scope.services.members.read(state.cluster_id, scope.namespace, kept) if kept and scope.reads_texts else None
     documents: list[dict[str, Any]] = [{}] * len(kept) if read is None else [as_document(one) for one in read]
     whole, given = scope.services.store.namespace_state(scope.namespace), route_of(scope, state)
