@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from questream.broker.port import Outgoing, Partition
+from questream.broker.port import FoundTopic, Outgoing, Partition
 from questream.errors import KafkaRefused, Superseded
 from questream.settings import Settings
 from questream.watch import watcher as watching
@@ -273,8 +273,8 @@ class Admin:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def find_topics(self, names: Sequence[str]) -> dict[str, None]:
-        return {name: None for name in names if name in self._topics}
+    def find_topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        return {name: FoundTopic(name, 1, 1, 0, {}, None) for name in names if name in self._topics}
 
 
 def test_a_process_that_stands_by_ends_when_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
