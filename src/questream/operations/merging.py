@@ -15,7 +15,7 @@ from questream.domain import ClusterState, Exemplar, Naming, Ruling, format_clus
 from questream.errors import NamingsDiffer, OperationRefused
 from questream.operations.binding import new_names
 from questream.operations.live import live_cluster
-from questream.store.ledger import topic_of
+from questream.store.ledger import in_topic
 from questream.store.protocol import Store
 
 # In the name of an exemplar that a merge has left, before the number of the cluster that it took away.
@@ -116,10 +116,7 @@ def drawn_by_merge_of(cluster_id: int, exemplars: Iterable[Exemplar]) -> set[str
 
 def _typical_place(state: ClusterState) -> Place | None:
     kept = KeptMembers.parse(state.kept_members)
-    for one in (*kept.typical, *kept.newest):
-        topic, partition, offset = one.place
-        return topic_of(topic), partition, offset
-    return None
+    return next((in_topic(one.place) for one in (*kept.typical, *kept.newest)), None)
 
 
 def merge_of(survivor: ClusterState, loser: ClusterState) -> Merge:

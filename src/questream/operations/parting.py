@@ -14,7 +14,7 @@ from questream.errors import OperationRefused
 from questream.operations.binding import KnownQuestion
 from questream.operations.live import live_cluster
 from questream.operations.merging import drawn_by_merge_of
-from questream.store.ledger import topic_of
+from questream.store.ledger import in_topic
 from questream.store.protocol import Part, Remains, Store
 
 Rulings = dict[int, Ruling]
@@ -105,8 +105,7 @@ def _nearer(
     )
     found: dict[Place, KnownQuestion] = {}
     for one in joined:
-        topic, partition, offset = one.place
-        question = by_place.get((topic_of(topic), partition, offset))
+        question = by_place.get(in_topic(one.place))
         if question is not None and float(question.vector @ towards) > 0:
             found[one.place] = question
     return found

@@ -42,6 +42,12 @@ def topic_of(stream: str) -> str:
     return stream.partition("@")[0]
 
 
+def in_topic(place: tuple[str, int, int]) -> tuple[str, int, int]:
+    """A place of the ledgers as Kafka has it: topic, partition and offset."""
+    stream, partition, offset = place
+    return topic_of(stream), partition, offset
+
+
 def entry_prefix(batch: PartitionBatch, proposal: Proposal) -> bytes:
     """The entry up to its open `clusters` field."""
     in_clusters = [row for row in batch.rows if row.cluster_id is not None]

@@ -16,7 +16,7 @@ from questream.records import open_decoder
 from questream.records.fingerprint import fingerprint
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.ledger import topic_of
+from questream.store.ledger import in_topic, topic_of
 from questream.store.protocol import OPERATIONS_KEPT, Store
 from questream.tools.members import First, Member
 
@@ -34,7 +34,7 @@ def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
 
 def still_kept(store: Store, namespace: str, state: ClusterState, order: First) -> list[KeptMember]:
     """As `kept_in_order`, without the questions that people have moved out of the cluster since."""
-    kept = {_place(one): one for one in kept_in_order(state, order)}
+    kept = {in_topic(one.place): one for one in kept_in_order(state, order)}
     operations = store.operations(namespace, OPERATIONS_KEPT) if kept else []
     moves = [one for operation in operations for one in operation.corrections if one.place in kept]
     ends = {number for one in moves for number in (one.before, one.after) if number is not None}
@@ -48,12 +48,6 @@ def still_kept(store: Store, namespace: str, state: ClusterState, order: First) 
         if state.cluster_id in (before, after):
             belongs.setdefault(one.place, after == state.cluster_id)
     return [one for place, one in kept.items() if belongs.get(place, True)]
-
-
-def _place(member: KeptMember) -> Place:
-    """Its place as operations name it."""
-    topic, partition, offset = member.place
-    return topic_of(topic), partition, offset
 
 
 class KeptQuestions:

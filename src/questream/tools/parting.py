@@ -11,7 +11,7 @@ from questream.errors import QuestreamError
 from questream.operations import KnownQuestion
 from questream.operations.parting import joined_since
 from questream.settings import Settings
-from questream.store.ledger import topic_of
+from questream.store.ledger import in_topic
 from questream.store.protocol import Store
 from questream.tools.kept_questions import KeptQuestions
 from questream.tools.questions import Encodes
@@ -53,7 +53,7 @@ def _read(
     with closing(KeptQuestions(settings)) as kept:
         members = kept.read(cluster_id, namespace, since)
     found = [
-        ((topic_of(one.place[0]), *one.place[1:]), member.question)
+        (in_topic(one.place), member.question)
         for one, member in zip(since, members, strict=True)
         if member.question is not None
     ]

@@ -18,7 +18,7 @@ from questream.domain import ClusterState, Matrix, Naming, Ruling, format_cluste
 from questream.records import open_decoder
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.ledger import topic_of
+from questream.store.ledger import in_topic
 from questream.store.protocol import Part, ProposedLevels, ProposedOperation, Store
 from questream.tools.following import open_texts, recent
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
@@ -153,7 +153,7 @@ def _go_to(mirror: Mirror, rules: Rules, vectors: Matrix, asked: Sequence[Asked]
 def _parted(part: Part, proposed: ProposedOperation, asked: Sequence[Asked]) -> Places:
     """With the cluster that parts goes what was decided for it, what it kept, and what is nearer to it."""
     parted = part.remains.cluster_id
-    own = {(topic_of(one.place[0]), *one.place[1:]) for one in KeptMembers.parse(part.own_kept).all()}
+    own = {in_topic(one.place) for one in KeptMembers.parse(part.own_kept).all()}
     own |= {one.place for one in proposed.corrections}
     return [(part.survivor, parted if parted in one.lineage or one.place in own else part.survivor) for one in asked]
 

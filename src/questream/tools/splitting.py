@@ -23,7 +23,6 @@ from questream.operations.live import live_cluster
 from questream.operations.suggesting import looks_like_two
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.ledger import topic_of
 from questream.store.protocol import OPERATIONS_KEPT, Store
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
 from questream.tools.members import First, Member
@@ -135,7 +134,7 @@ def _kept_in(
         KnownQuestion(
             state.cluster_id,
             vector,
-            (topic_of(member.topic), *member.published.place),
+            (member.topic, *member.published.place),
             question.text if keeps else None,
             question.id,
             question.record.key,
