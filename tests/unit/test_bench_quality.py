@@ -16,6 +16,7 @@ from questream.lab.bench.quality.goals import goals_of, reference_f1
 from questream.lab.bench.quality.measure import Figures, comparable, measure_quality
 from questream.lab.bench.quality.method import Method
 from questream.lab.bench.quality.offline import offline_methods
+from questream.lab.bench.quality.ours import answered_method, level_method, our_methods
 from questream.lab.bench.quality.report import print_quality
 from questream.lab.bench.quality.runs import Run, runs_of
 from questream.lab.evaluation.agreement import Agreement, agreement
@@ -24,6 +25,7 @@ from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of, read_gold
 from questream.library import QuestionClusterer
 from questream.records.files import AS_THEY_STAND
+from tests.kit.stepping import unit_rows
 from tests.unit.test_assignment import stream
 from tests.unit.test_library import subjects
 
@@ -66,6 +68,22 @@ def test_levels_are_found_above_the_clusters_and_a_change_is_told() -> None:
     assert found["intent"].changed[:64].all()
     assert not found["intent"].changed[128:].any()
     assert not Clustering(None, clusters.after).changed.any()
+
+
+def test_answers_of_who_knows_the_groups_find_how_fine_intents_are() -> None:
+    kinds = np.arange(720) % 48
+    own = np.random.default_rng(5).normal(size=(720, 64)) / 8
+    vectors = unit_rows(
+        np.hstack([0.71 * np.eye(4)[kinds // 12], 0.45 * np.eye(48)[kinds], 0.55 * own]).astype(np.float32)
+    )
+    methods = {one.name: one for one in our_methods("question")}
+    by_answers = methods[answered_method("intent")]
+    found = {
+        gold: by_answers.run(Stream([""] * 720, vectors, kinds // gold), "its own").after.tolist() for gold in (1, 12)
+    }
+    for asked_for, other in ((1, 12), (12, 1)):
+        gold = (kinds // asked_for).tolist()
+        assert agreement(found[asked_for], gold).bcubed_f1 > agreement(found[other], gold).bcubed_f1 + 0.1
 
 
 def test_what_merges_later_is_one_cluster_after_the_stream_but_not_as_published() -> None:
@@ -166,14 +184,15 @@ def test_goals_are_held_against_the_better_offline_reference() -> None:
     assert goals_of(figures[2:], "duplicate") == []
 
 
-def test_goals_of_intents_are_held_against_the_reference_and_against_themselves() -> None:
+@pytest.mark.parametrize("intents", [level_method("intent"), answered_method("intent")])
+def test_goals_of_intents_are_held_against_the_reference_and_against_themselves(intents: str) -> None:
     reference = figures_of("average linkage, offline", None, 0.60)
-    figures = [figures_of("questream, level of intents", 0.55, 0.59), reference]
+    figures = [figures_of(intents, 0.55, 0.59), reference]
     assert [(round(goal.value, 1), goal.holds) for goal in goals_of(figures, "question")] == [
         (-1.0, False),
         (4.0, True),
     ]
-    figures = [figures_of("questream, level of intents", 0.55, 0.61), reference]
+    figures = [figures_of(intents, 0.55, 0.61), reference]
     assert [(round(goal.value, 1), goal.holds) for goal in goals_of(figures, "question")] == [(1.0, True), (6.0, False)]
 
 

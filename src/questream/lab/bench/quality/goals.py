@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from questream.lab.bench.quality.measure import Figures
 from questream.lab.bench.quality.offline import AVERAGE_LINKAGE
-from questream.lab.bench.quality.ours import CALIBRATED, OURS, WORKERS, level_method
+from questream.lab.bench.quality.ours import CALIBRATED, OURS, WORKERS, answered_method, level_method
 from questream.settings import Granularity
 
 _PUBLISHED_POINTS = -3.0
@@ -40,9 +40,9 @@ def goals_of(figures: Sequence[Figures], granularity: Granularity) -> list[Goal]
     for method in (OURS, CALIBRATED):
         if method in rows and reference is not None:
             goals += _against_offline(rows[method], reference)
-    intents = rows.get(level_method("intent"))
-    if intents is not None and reference is not None:
-        goals += _of_intents(intents, reference)
+    for method in (level_method("intent"), answered_method("intent")):
+        if method in rows and reference is not None:
+            goals += _of_intents(rows[method], reference)
     if OURS in rows and WORKERS in rows:
         goals.append(_of_workers(rows[OURS], rows[WORKERS]))
     if granularity == "duplicate" and OURS in rows:

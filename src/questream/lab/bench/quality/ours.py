@@ -10,6 +10,9 @@ from questream.clustering.levels import LEVEL_NAMES, LevelRules
 from questream.clustering.rules import Linkage, Rules
 from questream.lab.bench.quality.method import Method
 from questream.lab.calibration import propose_threshold
+from questream.lab.calibration.answers import Inquiry
+from questream.lab.calibration.level_sweep import sweep_level
+from questream.lab.calibration.unlabelled import propose_resolution
 from questream.lab.evaluation.levels import cluster_in_levels
 from questream.lab.evaluation.online import cluster_online
 from questream.lab.evaluation.stream import Clustering, Stream
@@ -21,6 +24,8 @@ WORKERS = "questream, 8 workers"
 
 _WORKERS = 8
 _SAMPLE_QUESTIONS = 2000
+_ASKED_OF_QUESTIONS = 1000
+_ANSWERS = 40
 # No cosine reaches it.
 _NEVER = 2.0
 
@@ -39,9 +44,12 @@ def our_methods(granularity: Granularity) -> list[Method]:
 
 
 def _levels() -> list[Method]:
-    """What stands above the clusters of the default threshold."""
+    """What stands above the clusters of the default threshold, by default and as `questream calibrate` proposes."""
     threshold = GRANULARITY_THRESHOLDS["question"]
-    return [Method(level_method(name), [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES]
+    return [
+        *(Method(level_method(name), [threshold], partial(_of_level, name=name)) for name in LEVEL_NAMES),
+        *(Method(answered_method(name), ["its own"], partial(_of_answered, name=name)) for name in LEVEL_NAMES),
+    ]
 
 
 def level_method(name: str) -> str:
@@ -49,8 +57,34 @@ def level_method(name: str) -> str:
     return f"{OURS}, level of {name}s"
 
 
+def answered_method(name: str) -> str:
+    """What a level is called where answers have told how fine intents are."""
+    return f"{level_method(name)}, {_ANSWERS} answers"
+
+
 def _of_level(stream: Stream, threshold: float, *, name: str) -> Clustering:
     return cluster_in_levels(stream.vectors, Rules(threshold, threshold), LevelRules(), stream.texts)[name]
+
+
+def _of_answered(stream: Stream, _: object, *, name: str) -> Clustering:
+    threshold = GRANULARITY_THRESHOLDS["question"]
+    rules = Rules(threshold, threshold)
+    level_rules = LevelRules(
+        (_answered_resolution(stream.first(_ASKED_OF_QUESTIONS), rules), LevelRules().resolutions[1])
+    )
+    return cluster_in_levels(stream.vectors, rules, level_rules, stream.texts)[name]
+
+
+def _answered_resolution(sample: Stream, rules: Rules) -> float:
+    """That of intents after so many answers of one who knows the gold groups."""
+    swept = sweep_level(sample.vectors, sample.texts, rules, LevelRules(), "intent")
+    inquiry = Inquiry(swept, propose_resolution(swept, sample.vectors, rules).value)
+    while len(inquiry.answers) < _ANSWERS and not inquiry.is_sure:
+        ask = inquiry.next()
+        if ask is None:
+            break
+        inquiry.tell(ask.first, ask.second, bool(sample.gold[ask.first] == sample.gold[ask.second]))
+    return inquiry.proposal().value
 
 
 def simpler_methods() -> list[Method]:
