@@ -244,6 +244,13 @@ class EventMetrics:
             ["outcome"],
             registry=registry,
         )
+        self.suggestions = Gauge(
+            "questream_suggestions",
+            "What waits for people, by suggestion: to merge or to name clusters, or to split those that look like two;"
+            " 100 of a namespace and suggestion at most, by the last look of the process that tells events alone.",
+            ["suggestion"],
+            registry=registry,
+        )
         self.sessions = Counter(
             "questream_events_sessions", "Times that its clients for Kafka were (re)built.", registry=registry
         )

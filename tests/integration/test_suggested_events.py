@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from questream import QuestionClusterer
+from questream.metrics import EventMetrics
 from questream.operations import By, Decisions
 from questream.records.events import read_event
 from questream.watch import suggesting
@@ -38,6 +39,11 @@ def telling(stream: Stream) -> Iterator[None]:
     finally:
         watcher.stop()
         thread.join(30)
+
+
+def waiting(metrics: EventMetrics) -> dict[str, float]:
+    """What waits for people, by suggestion."""
+    return {sample.labels["suggestion"]: sample.value for sample in next(iter(metrics.suggestions.collect())).samples}
 
 
 def test_a_suggestion_is_told_once_by_all_that_tell_events(
@@ -68,7 +74,7 @@ def test_a_suggestion_is_told_once_by_all_that_tell_events(
 def test_what_people_separated_is_no_suggestion(pinned: str, kafka: KafkaServer, topics: Callable[..., Topics]) -> None:
     stream = Stream(kafka.bootstrap_servers, topics(1), pinned)
     questream("suggestions", "dismiss", "c1", "c2", f"--redis.url={pinned}")
-    suggester = Suggester(stream.settings(), store_at(url=pinned))
+    suggester = Suggester(stream.settings(), store_at(url=pinned), EventMetrics())
     suggester.look()
     assert suggester.take() == []
 
@@ -86,9 +92,10 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
         decisions = Decisions(stream.store(), "default", By("ann"))
         decisions.commit(decisions.merge(1, 2))
     monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
-    passed = [0.0]
-    suggester = Suggester(stream.settings(), store_at(url=redis_url), clock=lambda: passed[0])
+    passed, metrics = [0.0], EventMetrics()
+    suggester = Suggester(stream.settings(), store_at(url=redis_url), metrics, clock=lambda: passed[0])
     suggester.look()
+    assert waiting(metrics) == {"merge": 0, "name": 1, "split": 1}
     found = {event["id"]: event for event in suggester.take()}
     (whole,) = (state for state in stream.store().summaries("default"))
     name = f"c{whole.cluster_id}"
@@ -99,12 +106,14 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
         assert (event["data"]["suggestion"], event["data"]["count"]) == (kind, 8)
         assert read_event(orjson.dumps(event)).suggestion == kind
     decisions.commit(decisions.dismiss(whole.cluster_id, "name"))
-    again = Suggester(stream.settings(), store_at(url=redis_url), clock=lambda: passed[0])
+    again = Suggester(stream.settings(), store_at(url=redis_url), metrics, clock=lambda: passed[0])
     again.look()
+    assert waiting(metrics) == {"merge": 0, "name": 0, "split": 1}
     assert [event["data"]["suggestion"] for event in again.take()] == ["split"]
     # The model is asked once an hour.
     monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: pytest.fail("the model is loaded"))
     again.look()
+    assert waiting(metrics)["split"] == 1
 
 
 def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
@@ -119,7 +128,7 @@ def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
     vectors = np.eye(8, dtype=np.float32)[[2, 2, 2]]
     QuestionClusterer(dimension=8, similarity="cosine", store=store, namespace="shop").assign(vectors)
     monkeypatch.setattr("questream.tools.suggestions.MOST_PAIRS", 0)
-    suggester = Suggester(stream.settings(), store)
+    suggester = Suggester(stream.settings(), store, EventMetrics())
     for _ in range(2):
         suggester.look()
     assert [event["id"] for event in suggester.take()] == ["shop/c1/suggested/name"]

@@ -52,6 +52,8 @@ def test_columns_tell_pairs_from_groups_and_one_call_takes_both(loaded: list[Any
     assert outcome.json["granularity"] is None
     assert 0.5 in [point["threshold"] for point in groups["curve"]]
     assert [level["level"] for level in groups["levels"]] == ["intent", "topic"]
+    # "today" and "yesterday" beside each other.
+    assert groups["two_in_one"] == {"clusters": 1, "questions": 8}
     assert all(level["after"]["questions"] == 12 and 0 <= level["changed"] <= 1 for level in groups["levels"])
     assert (pairs["kind"], pairs["pairs"], pairs["same"]) == ("pairs", 10, 5)
     assert pairs["metrics"]["cossim_ap"] == 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from questream.cli.evaluation_tables import print_figures
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
-from questream.lab.evaluation.evaluate import evaluate_groups, evaluate_pairs
+from questream.lab.evaluation.evaluate import GroupEvaluation, evaluate_groups, evaluate_pairs
 from questream.lab.evaluation.files import GoldFile, PairFile
+from questream.lab.evaluation.mixing import TwoInOne
 from questream.lab.evaluation.report.page import Evaluation, Subject, write_report
 from tests.kit.vectors import hash_encoder
 
@@ -102,6 +105,25 @@ def test_the_page_shows_every_figure_and_plot_of_both_kinds(page: str, evaluatio
         assert title in text
     groups = next(iter(evaluations.values())).figures
     assert f"{groups.first.after.bcubed_f1:.3f}" in text  # type: ignore[union-attr]
+
+
+def test_clusters_that_look_like_two_are_told_with_examples_of_both(
+    evaluations: dict[str, Evaluation], tmp_path: Path
+) -> None:
+    name, groups = next(iter(evaluations.items()))
+    assert isinstance(groups, GroupEvaluation)
+    write_report(tmp_path / "none.html", SUBJECT, {name: replace(groups, two_in_one=[])})
+    assert "look like two" not in Page((tmp_path / "none.html").read_text("utf-8")).text
+    halved = replace(groups, two_in_one=[TwoInOne(7, 12, [0, 4, 8], [1, 5])])
+    write_report(tmp_path / "report.html", SUBJECT, {name: halved})
+    text = Page((tmp_path / "report.html").read_text("utf-8")).text
+    told = text.index("look like two")
+    assert text.index("12 questions", told) < text.index("lost", told) < text.index("card", told)
+    lines: list[str] = []
+    print_figures(halved, 0.5, lines.append, lambda _, rows: lines.extend("; ".join(row) for row in rows))
+    at = next(number for number, line in enumerate(lines) if "look like two" in line)
+    assert "look like two: 1, 30.0% of the questions" in lines[at]
+    assert lines[at + 1].startswith("12; 3, of them 1 ")
 
 
 def test_plots_take_their_colours_from_the_page_in_light_and_dark(page: str) -> None:

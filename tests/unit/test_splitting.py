@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from questream.tools.splitting import nearer_to, smaller_group
+from questream.operations.two_in_one import smaller_group
+from questream.tools.splitting import nearer_to
 from tests.kit.vectors import hash_vector
 
 PIN, CARD = "how do i change the pin", "where is my card card card"

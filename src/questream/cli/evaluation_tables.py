@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from questream.lab.evaluation.agreement import Agreement, SizeAgreement
 from questream.lab.evaluation.evaluate import GroupEvaluation, PairEvaluation
 from questream.lab.evaluation.groups import CurvePoint, GroupFigures, LevelFigures
-from questream.lab.evaluation.mixing import Breakdown, broken_down, largest
+from questream.lab.evaluation.mixing import Breakdown, TwoInOne, broken_down, largest
 from questream.lab.evaluation.report.page import Evaluation, Subject
 from questream.lab.evaluation.report.plots import size_name
 from questream.lab.evaluation.report.words import group_verdict, pair_verdict
@@ -79,6 +80,10 @@ def _document(evaluation: Evaluation) -> dict[str, Any]:
         "left_out": file.left_out,
         **asdict(figures),
         "best": asdict(evaluation.figures.best),
+        "two_in_one": {
+            "clusters": len(evaluation.two_in_one),
+            "questions": sum(one.questions for one in evaluation.two_in_one),
+        },
         "encoding_seconds": evaluation.encoding_seconds,
     }
 
@@ -124,6 +129,13 @@ def _print_groups(evaluation: GroupEvaluation, threshold: float, line: Line, tab
     table(
         ["questions#", "gold groups#", "most of them"], [_big_cluster(one, file.groups) for one in _biggest(evaluation)]
     )
+    if evaluation.two_in_one:
+        share = sum(one.questions for one in evaluation.two_in_one) / after.questions
+        line(f"\nClusters that look like two: {len(evaluation.two_in_one):,}, {share:.1%} of the questions; the first")
+        table(
+            ["questions#", "larger part", "smaller part"],
+            [_halves(one, evaluation) for one in evaluation.two_in_one[:_BIG_CLUSTERS]],
+        )
     line("\nIntents and topics, groups of these clusters")
     table(
         ["", "F1 published#", "F1 after#", "ARI published#", "ARI after#", "in heaps#", "groups#", "changed later#"],
@@ -206,6 +218,15 @@ def _big_cluster(one: Breakdown, groups: Sequence[str]) -> list[str]:
         f"{one.parts:,}",
         ", ".join(parts) + (f", {one.rest:,} of others" if one.rest else ""),
     ]
+
+
+def _halves(one: TwoInOne, evaluation: GroupEvaluation) -> list[str]:
+    def told(rows: Sequence[int]) -> str:
+        groups = Counter(evaluation.stream.gold[rows].tolist())
+        group, shared = groups.most_common(1)[0]
+        return f"{len(rows):,}, of them {shared:,} {_shortened(evaluation.file.groups[group])}"
+
+    return [f"{one.questions:,}", told(one.larger), told(one.smaller)]
 
 
 def _shortened(name: str) -> str:

@@ -12,17 +12,15 @@ from statistics import median_low
 from typing import Literal
 
 from questream.clustering.merging import Merge, merged_ruling, propose_merges
-from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
+from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.domain import ClusterState, Matrix, Ruling
+from questream.domain import ClusterState, Ruling
 
 Forbidding = Literal["label", "route", "pin"]
 
 # Each round scores all ruled clusters against all others, and finds at least one pair that no round before it had.
 _ROUNDS = 64
 _FEWEST_QUESTIONS = 3
-# A question that is far from all others is no second cluster.
-_FEWEST_OF_A_PART = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +103,3 @@ def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) 
     least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
     large = [one for one in by_size if not one.label and one.size >= least and "name" not in one.dismissed]
     return [one for one in large if one.cluster_id not in labelled]
-
-
-def looks_like_two(mirror: Mirror, rules: Rules, parts: tuple[Matrix, Matrix]) -> bool:
-    """Whether two groups of questions, as unit vectors (n, d) each, would stand as clusters that nothing merges.
-
-    They are scored as the clusters of a mirror are, with its mean, and are two questions each at least.
-    """
-    if min(len(part) for part in parts) < _FEWEST_OF_A_PART:
-        return False
-    alone = Mirror(mirror.dimension)
-    alone.apply([MeanMoved(mirror.mean_questions, mirror.mean_sum)])
-    alone.apply([ClusterMoved(number, len(part), part.sum(axis=0)) for number, part in enumerate(parts, 1)])
-    return not propose_merges(alone, [1, 2], rules)

@@ -20,7 +20,7 @@ from questream.errors import OperationRefused
 from questream.operations import KnownQuestion
 from questream.operations.correcting import latest, still_in
 from questream.operations.live import live_cluster
-from questream.operations.suggesting import looks_like_two
+from questream.operations.two_in_one import ALIKE, FEWEST_QUESTIONS, looks_like_two, smaller_group
 from questream.settings import Settings
 from questream.store.aliases import follow_aliases, survivor_of
 from questream.store.protocol import OPERATIONS_KEPT, Store
@@ -28,13 +28,9 @@ from questream.tools.kept_questions import KeptQuestions, kept_in_order
 from questream.tools.members import First, Member
 from questream.tools.questions import Encodes
 
-_ROUNDS = 20
-# Cosines that differ by less are those of the same text.
-_ALIKE = 1e-6
 # Each takes a read of Kafka and a pass of the model for the questions that it keeps.
 MOST_LOOKED_AT = 40
 _LARGEST = 1000
-_FEWEST_QUESTIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ def find_two_in_one(
     Of the 1,000 largest with eight questions the 40 are looked at whose questions are least alike. The mirror is held
     only while that is found out. Raises KafkaUnavailable, KafkaRefused and what the store raises.
     """
-    large = [one for one in states if one.size >= _FEWEST_QUESTIONS and "split" not in one.dismissed]
+    large = [one for one in states if one.size >= FEWEST_QUESTIONS and "split" not in one.dismissed]
     large = sorted(large, key=lambda one: (-one.size, one.cluster_id))[:_LARGEST]
     with mirror() as held:
         wide = sorted((one for one in large if one.cluster_id in held.row_of), key=lambda one: _alikeness(held, one))
@@ -166,32 +162,7 @@ def nearer_to(examples: Matrix, vectors: Matrix) -> NDArray[np.bool_]:
     while (others := int((~goes).sum()) - 1) > 0:
         nearer_by = np.where(goes, -np.inf, to_examples - cosines[:, ~goes].sum(axis=1) / others)
         first = int(np.argmax(nearer_by))
-        if nearer_by[first] <= _ALIKE:
+        if nearer_by[first] <= ALIKE:
             break
         goes[first] = True
     return goes
-
-
-def smaller_group(vectors: Matrix) -> NDArray[np.bool_]:
-    """Which unit vectors (n, d) are of the smaller of two groups, by k-means from the two that differ most.
-
-    None where all are alike. Of groups of one size the one without the first vector.
-    """
-    nobody = np.zeros(len(vectors), np.bool_)
-    if len(vectors) < 2:
-        return nobody
-    cosines = vectors @ vectors.T
-    one, other = np.unravel_index(int(np.argmin(cosines)), cosines.shape)
-    if cosines[one, other] > 1 - _ALIKE:
-        return nobody
-    of_other = cosines[:, other] > cosines[:, one]
-    for _ in range(_ROUNDS):
-        centres = [vectors[group].sum(axis=0) for group in (~of_other, of_other)]
-        nearness = [vectors @ (centre / max(float(np.linalg.norm(centre)), 1e-12)) for centre in centres]
-        moved = nearness[1] > nearness[0]
-        if moved.all() or not moved.any() or (moved == of_other).all():
-            break
-        of_other = moved
-    counts = int((~of_other).sum()), int(of_other.sum())
-    is_other_smaller = counts[1] < counts[0] or (counts[0] == counts[1] and not of_other[0])
-    return of_other if is_other_smaller else ~of_other

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Any
 from questream.domain import format_cluster_id
 from questream.errors import QuestreamError
 from questream.events.detector import DetectedEvent
+from questream.metrics import EventMetrics
 from questream.records.events import event_document
 from questream.settings import Settings
 from questream.store.redis.store import RedisStore, open_store
@@ -39,17 +40,18 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @contextmanager
-def suggesting(settings: Settings) -> Iterator[Take]:
+def suggesting(settings: Settings, metrics: EventMetrics) -> Iterator[Take]:
     """Suggestions are looked for meanwhile, unless the settings switch that off; gives what takes their events."""
     if not settings.events.suggestions:
         yield list
         return
-    suggester = Suggester(settings, open_store(settings.redis))
+    suggester = Suggester(settings, open_store(settings.redis), metrics)
     suggester.start()
     try:
         yield suggester.take
     finally:
         suggester.stop()
+        metrics.suggestions.clear()
 
 
 class Suggester:
@@ -59,11 +61,13 @@ class Suggester:
         self,
         settings: Settings,
         store: RedisStore,
+        metrics: EventMetrics,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._store = store
+        self._metrics = metrics
         self._now_ms = now_ms
         self._clock = clock
         self._splits_at = clock()
@@ -94,25 +98,30 @@ class Suggester:
         own, failing = self._settings.kafka.cluster_topic, set[str]()
         namespaces = self._store.namespaces()
         kinds = self._kinds()
+        counts = Counter(dict.fromkeys(kinds, 0))
         for namespace in namespaces:
             if self._stopping.is_set():
                 return
             try:
                 if self._store.topics(namespace).cluster_topic in ("", own):
-                    for find in kinds:
+                    for kind, find in kinds.items():
                         for document in find(namespace):
                             self._note(document)
+                            counts[kind] += 1
             except QuestreamError as error:
                 failing.add(namespace)
                 self._tell(namespace, error)
         self._failing = failing
+        for kind, count in counts.items():
+            self._metrics.suggestions.labels(kind).set(count)
 
-    def _kinds(self) -> list[Callable[[str], Iterator[dict[str, Any]]]]:
+    def _kinds(self) -> Mapping[str, Callable[[str], Iterator[dict[str, Any]]]]:
         """What is looked for this time; what costs most comes last."""
+        cheap = {"merge": self._merges, "name": self._names}
         if not self._settings.events.split_suggestions or self._clock() < self._splits_at:
-            return [self._merges, self._names]
+            return cheap
         self._splits_at = self._clock() + _SPLITS_SECONDS
-        return [self._merges, self._names, self._splits]
+        return {**cheap, "split": self._splits}
 
     def _merges(self, namespace: str) -> Iterator[dict[str, Any]]:
         for one in suggestions(self._store, namespace, self._settings, _MOST_SUGGESTIONS):

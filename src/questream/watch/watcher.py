@@ -106,7 +106,7 @@ class Watcher:
                 publisher.start()
                 decisions, states, told = (opened.enter_context(open_reader(settings)) for _ in range(3))
                 names = opened.enter_context(naming(settings, self.metrics))
-                found = opened.enter_context(suggesting(settings))
+                found = opened.enter_context(suggesting(settings, self.metrics))
                 readers = Readers(decisions, states, told)
                 Turn(self, settings, membership, readers, publisher, (names, found)).run(self._stopping)
         finally:

@@ -19,6 +19,7 @@ from questream.errors import QuestreamError
 from questream.lab.evaluation.decisions import PairDecisions, best_decisions, centred, decision_curve, decisions_at
 from questream.lab.evaluation.files import GoldFile, PairFile
 from questream.lab.evaluation.groups import LEVEL_RULES, GroupFigures, group_figures, time_order
+from questream.lab.evaluation.mixing import TwoInOne, two_in_one
 from questream.lab.evaluation.pairs import PairIntervals, PairMetrics, pair_intervals, pair_metrics
 from questream.lab.evaluation.stream import Clustering, Stream, orders_of
 
@@ -54,13 +55,14 @@ class PairEvaluation:
 class GroupEvaluation:
     """A file of gold groups, its figures, and the stream in its first order with what it was clustered to.
 
-    `encoding_seconds` is what the model took.
+    `two_in_one` are the clusters after the stream that look like two; `encoding_seconds` is what the model took.
     """
 
     file: GoldFile
     figures: GroupFigures
     stream: Stream
     clustering: Clustering
+    two_in_one: list[TwoInOne]
     encoding_seconds: float
 
 
@@ -108,7 +110,9 @@ def evaluate_groups(
     stream = Stream(file.texts, vectors, file.gold).in_order(rows_in_order)
     shuffled = orders_of(len(stream), shuffles, seed)[1:]
     figures, clustering = group_figures(stream, order, rules, shuffled, announce, judge, level_rules)
-    return GroupEvaluation(file, figures, stream, clustering, seconds)
+    announce("clusters that look like two")
+    halves = two_in_one(clustering.after, stream.vectors, rules)
+    return GroupEvaluation(file, figures, stream, clustering, halves, seconds)
 
 
 def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:

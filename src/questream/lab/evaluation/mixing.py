@@ -1,4 +1,7 @@
-"""What went wrong in a clustering: clusters that mix groups, groups that were split, questions that joined wrongly."""
+"""What went wrong in a clustering: clusters that mix groups, groups that were split, questions that joined wrongly.
+
+Clusters that look like two are found without the groups, as for people who may split one.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from questream.clustering.mirror import MeanMoved, Mirror
+from questream.clustering.rules import Rules
 from questream.domain import Matrix
 from questream.lab.evaluation.agreement import Labels, falsely_joined
+from questream.operations.two_in_one import FEWEST_QUESTIONS, looks_like_two, smaller_group
 
 _LARGEST_PARTS = 4
 _EXAMPLES = 2
+# All pairs of so many questions of a cluster are compared; a larger one is looked at by these, evenly drawn.
+_MOST_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,34 @@ class FalseJoin:
     question: int
     beside: int
     similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class TwoInOne:
+    """A cluster that looks like two, how many questions it has, and which of them are of either part."""
+
+    cluster: int
+    questions: int
+    larger: list[int]
+    smaller: list[int]
+
+
+def two_in_one(clusters: Labels, vectors: Matrix, rules: Rules) -> list[TwoInOne]:
+    """The clusters of unit vectors (n, d) that fall into two groups which nothing would merge, the largest first."""
+    mirror = Mirror(vectors.shape[1])
+    learned = vectors[: rules.mean_questions]
+    mirror.apply([MeanMoved(len(learned), learned.sum(axis=0))])
+    sizes = np.bincount(clusters)
+    found = []
+    for cluster in np.argsort(-sizes, kind="stable")[: int(np.sum(sizes >= FEWEST_QUESTIONS))].tolist():
+        members = np.flatnonzero(clusters == cluster)
+        looked_at = members[:: -(-len(members) // _MOST_LOOKED_AT)]
+        of_cluster = vectors[looked_at]
+        apart = smaller_group(of_cluster)
+        if looks_like_two(mirror, rules, (of_cluster[~apart], of_cluster[apart])):
+            parts = (looked_at[~apart].tolist(), looked_at[apart].tolist())
+            found.append(TwoInOne(int(cluster), len(members), *parts))
+    return found
 
 
 def largest(wholes: Labels, limit: int) -> list[int]:
