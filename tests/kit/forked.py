@@ -27,7 +27,15 @@ from tests.kit.nursery import ANSWER
 FORKS = hasattr(os, "pidfd_open")
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 120.0
-_MODULES = ("tests.kit.worker_process", "tests.kit.watcher_process")
+_MODULES = (
+    "tests.kit.worker_process",
+    "tests.kit.watcher_process",
+    # What each worker imports only when it runs.
+    "questream.broker.confluent.connect",
+    "questream.broker.kafka_python.connect",
+    "graspologic_native",
+    "scipy.sparse.csgraph",
+)
 
 
 class Forked:

@@ -139,9 +139,6 @@ def main(path: str, modules: list[str]) -> None:
     """Serve; in a child, be the module that was asked for."""
     for module in modules:
         importlib.import_module(module)
-    for module in modules:
-        # Their imports are what is wanted: the one that is asked for runs under the name `__main__`.
-        del sys.modules[module]
     # The collector of a child must not touch, and so copy, what it has in common with the others.
     gc.collect()
     gc.freeze()
@@ -152,6 +149,9 @@ def main(path: str, modules: list[str]) -> None:
     # Python sows the seeds of its own generator anew after a fork; NumPy does not.
     numpy.random.seed()
     sys.argv = [birth.module, *birth.arguments]
+    if birth.module in modules:
+        # Its imports are what is wanted: it runs under the name `__main__`.
+        del sys.modules[birth.module]
     runpy.run_module(birth.module, run_name="__main__", alter_sys=True)
 
 
