@@ -22,6 +22,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from questream.clustering.levels import parse_node
 from questream.encoder import Encoder
 from questream.events.detector import DetectedEvent
 from questream.operations import By, Decisions
@@ -406,9 +407,30 @@ def test_several_intents_are_routed_by_keyboard_and_merged_with_the_mouse(site: 
             page.keyboard.press("Space")
         page.keyboard.press("r")
         expect(page.get_by_role("heading", name="Route 2 intents")).to_be_visible()
+        expect(page.get_by_label("Route", exact=True)).to_be_focused()
         page.keyboard.type("intent-team")
         page.keyboard.press("Enter")
         expect(page.get_by_role("status")).to_contain_text("2 intents routed. These are operations")
+        assert {store.levels("default").named[parse_node(name)][1] for name in chosen} == {"intent-team"}
+        # What was one act is taken back as one: by keyboard, and once it is done again, with the mouse.
+        page.keyboard.press("u")
+        expect(page.get_by_role("heading", name="Take operations")).to_be_visible()
+        for name in chosen:
+            expect(page.get_by_role("listitem").filter(has_text=name)).to_contain_text("intent-team → none")
+        page.get_by_label("Why").focus()
+        page.keyboard.type("wrong team")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("It was taken back. These are operations")
+        named = store.levels("default").named
+        assert [named.get(parse_node(name), (None, None))[1] for name in chosen] == [None, None]
+        assert [one.reason for one in store.operations("default", 2)] == ["wrong team"] * 2
+        page.goto(f"/n/default/change?op=label&c={chosen[0]}&c={chosen[1]}")
+        page.get_by_label("Label", exact=True).fill("Both of them")
+        page.get_by_role("button", name="Save").click()
+        page.get_by_role("link", name="Undo all").click()
+        page.get_by_role("button", name="Take back").click()
+        expect(page.get_by_role("status")).to_contain_text("It was taken back. These are operations")
+        assert not any(name in store.levels("default").named for name in map(parse_node, chosen))
         # The tree has the same intents, once their topics are open.
         page.goto("/n/default/levels")
         for name in chosen:
@@ -616,6 +638,62 @@ def test_two_operators_at_once_see_what_the_other_did(site: Site, browser: Brows
         other.get_by_role("button", name="Save").click()
         expect(other.get_by_role("alert")).to_contain_text("Somebody changed")
         expect(other.get_by_label("Label", exact=True)).to_have_value("Anna's")
+        # What is previewed on a page of its own is shown again as well.
+        for page in (one, other):
+            page.goto("/n/default/decide?op=pin&c=c7")
+        one.get_by_role("button", name="Do it").click()
+        expect(one.get_by_role("status")).to_contain_text("It never merges automatically.")
+        other.get_by_role("button", name="Do it").click()
+        expect(other.get_by_role("alert")).to_contain_text("Somebody changed")
+
+
+def test_of_two_programs_at_once_the_second_is_told_and_changes_nothing(site: Site) -> None:
+    store = site.stream.store()
+    here = f"{site.url}/api/v1/namespaces/default"
+
+    def asked(name: str, path: str, body: dict[str, Any] | None = None, tag: str | None = None) -> tuple[int, Any, str]:
+        headers = {"Authorization": f"Bearer {site.tokens[name]}", "Content-Type": "application/json"}
+        headers |= {"If-Match": tag} if tag else {}
+        data = None if body is None else orjson.dumps(body)
+        try:
+            with urllib.request.urlopen(urllib.request.Request(f"{here}/{path}", data, headers), timeout=30) as answer:
+                return answer.status, orjson.loads(answer.read()), answer.headers["ETag"]
+        except urllib.error.HTTPError as error:
+            return error.code, orjson.loads(error.read()), error.headers["Content-Type"]
+
+    wait_until(lambda: store.levels("default").version > 0, "a worker has found intents")
+    intents = sorted({str(one) for one in store.levels("default").levels.parents.values() if one.level == 1})
+    cluster, spare = asked("anna", "clusters/c9"), asked("anna", "clusters/c11")
+    name, other = cluster[1]["cluster_id"], spare[1]["cluster_id"]
+    about: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+        f"clusters/{name}": (
+            "operations",
+            {"op": "label", "cluster_id": name, "label": "Anna's"},
+            {"op": "separate", "cluster_id": name, "other_id": other},
+        ),
+        f"clusters/{other}": (
+            "operations/questions",
+            {"op": "reject", "cluster_id": other, "texts": ["Is this no question of it?"]},
+            {"op": "reject", "cluster_id": other, "texts": ["Is that no question of it?"]},
+        ),
+        f"levels/{intents[0]}": (
+            "operations/levels",
+            {"op": "pin", "level_id": intents[0]},
+            {"op": "separate", "level_id": intents[0], "other_id": intents[1]},
+        ),
+    }
+    for path, (decide, annas, bens) in about.items():
+        # Both have seen the same; a question that joins meanwhile is in nobody's way.
+        seen = [asked(who, path)[2] for who in ("anna", "ben")]
+        assert seen[0] == seen[1]
+        wait_until(lambda: asked("anna", decide, annas, seen[0])[0] == 200, "the model is loaded", 120)  # noqa: B023 - called at once
+        status, problem, content = asked("ben", decide, bens, seen[1])
+        assert (status, content, "get it again" in problem["remedy"]) == (412, "application/problem+json", True)
+        (newest,) = store.operations("default", 1)
+        assert (newest.actor, newest.kind) == ("anna", annas["op"])
+        again = asked("ben", path)[2]
+        assert again != seen[1]
+        assert asked("ben", decide, {**bens, "dry_run": True}, again)[0] == 200
 
 
 def test_a_viewer_sees_clusters_without_texts_and_changes_nothing(site: Site, browser: Browser) -> None:

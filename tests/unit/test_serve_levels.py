@@ -312,7 +312,9 @@ def test_several_intents_or_topics_are_labelled_and_routed_at_once(shop: MemoryS
         fields = fields_of(form.text)
         done = client.post("/n/shop/change", data={**fields, "name": name})
         assert done.headers["location"].startswith("/n/shop/levels?level=intent&done=")
-        assert f"2 intents {op}" in client.get(done.headers["location"]).text
+        page = client.get(done.headers["location"]).text
+        assert f"2 intents {op}" in page
+        assert re.search(r'href="/n/shop/undo/\d\.\d">Undo all<', page)
         # A browser that sends it again is told how it stands by now.
         assert client.post("/n/shop/change", data={**fields, "name": name}).status_code == 409
     assert shop.levels("shop").named == {DELIVERY: ("Orders", "team"), PAYMENT: ("Orders", "team")}
@@ -322,6 +324,39 @@ def test_several_intents_or_topics_are_labelled_and_routed_at_once(shop: MemoryS
     )
     assert one.headers["location"] == "/n/shop/levels/t1?done=label&count=1&of=topic&operation=5"
     assert 'href="/n/shop/undo/5"' in client.get(one.headers["location"]).text
+    looked = client.get("/n/shop/undo/3.4").text
+    assert ("Take operations 3, 4 back" in looked, looked.count("<bdi>team</bdi> → <bdi>none</bdi>")) == (True, 2)
+    done = client.post("/n/shop/undo/3.4", data=fields_of(looked))
+    assert done.headers["location"] == "/n/shop/levels?done=undo&operation=6.7"
+    named = shop.levels("shop").named
+    assert {node: named[node] for node in (DELIVERY, PAYMENT)} == {
+        DELIVERY: ("Orders", None),
+        PAYMENT: ("Orders", None),
+    }
+
+
+def test_a_merge_of_several_intents_is_taken_back_at_once(shop: MemoryStore) -> None:
+    parents = {leaf(at): Node(1, at) for at in range(1, 6)}
+    alone = replace(shop.levels("shop"), levels=Levels(parents, (9, 2)))
+    assert shop.write_levels("shop", shop.store_epoch("shop") or "", alone)
+    client = client_of(shop)
+    done = client.post("/n/shop/change", data=fields_of(client.get("/n/shop/change?op=merge&c=i3&c=i1&c=i2").text))
+    assert done.headers["location"] == "/n/shop/levels/i1?done=merge&count=3&of=intent&operation=1.2"
+    assert client.get(f"{LEVELS}/i1").json()["clusters"] == ["c1", "c2", "c3"]
+    client.post("/n/shop/undo/1.2", data=fields_of(client.get("/n/shop/undo/1.2").text))
+    found = client.get(LEVELS).json()["communities"]
+    assert [one["clusters"] for one in found] == [[f"c{at}"] for at in range(1, 6)]
+
+
+def test_what_somebody_changed_of_intents_since_the_preview_is_shown_first(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    path = "/n/shop/decide/levels?op=separate&level_id=i1&other_id=i2"
+    fields = fields_of(client.get(path).text)
+    decisions = Decisions(shop, "shop", By("ann"))
+    decisions.commit(decisions.label_level("i2", "Payment", None))
+    shown = client.post(path, data=fields)
+    assert (shown.status_code, "Somebody changed some of it" in shown.text) == (409, True)
+    assert client.post(path, data=fields_of(shown.text)).status_code == 303
 
 
 def test_several_intents_are_merged_once_what_names_they_lose_is_agreed(shop: MemoryStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def fields_of(page: str) -> dict[str, list[str]]:
     for tag in re.findall(r"<input [^>]*>", form):
         named = dict(re.findall(r'(\w+)="([^"]*)"', tag))
         if named.get("type") == "hidden":
-            fields.setdefault(named["name"], []).append(named["value"])
+            fields.setdefault(named["name"], []).append(html.unescape(named["value"]))
     return fields
 
 
@@ -275,7 +276,7 @@ def test_the_page_labels_several_clusters_as_one_change() -> None:
     assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=label&count=2&operation=1")
     page = client.get(done.headers["location"]).text
     assert "2 clusters labelled. This is operation 1." in page
-    assert '<a class="linked" href="/n/shop/undo/1">Undo</a>' in page
+    assert 'href="/n/shop/undo/1">Undo</a>' in page
     assert [state.label for state in store.summaries("shop")] == ["parcel", None, "parcel", None]
 
 
@@ -291,6 +292,49 @@ def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
     done = client.post("/n/shop/change", data={**fields, "drop_names": "yes"})
     assert done.headers["location"] == "/n/shop/clusters/c2?done=merge&count=3&operation=1.2"
     assert [(state.cluster_id, state.size) for state in store.summaries("shop")] == [(2, 9), (4, 1)]
+    assert 'href="/n/shop/undo/1.2">Undo all</a>' in client.get(done.headers["location"]).text
+    # Nothing of it is done while it is only looked at; then both merges are taken back, the last one first.
+    looked = client.get("/n/shop/undo/1.2").text
+    assert "Take operations 1, 2 back" in looked
+    assert looked.index('href="/n/shop/clusters/c1"') > 0
+    assert looked.index('href="/n/shop/clusters/c3"') > 0
+    fields = {**fields_of(looked), "reason": ["a mistake"]}
+    for _ in range(2):
+        done = client.post("/n/shop/undo/1.2", data=fields)
+        assert done.headers["location"] == "/n/shop/clusters?done=undo&operation=3.4"
+    assert "It was taken back. These are operations 3, 4." in client.get(done.headers["location"]).text
+    assert [(one.undoes, one.reason) for one in store.operations("shop", 2)] == [(1, "a mistake"), (2, "a mistake")]
+    assert [state.size for state in store.summaries("shop")] == [4, 3, 2, 1]
+
+
+def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    for name in ("c1", "c2", "c3"):
+        operate(client, op="label", cluster_id=name, label="x")
+    client.post(f"{OPERATIONS}/2/undo", json={})
+    page = client.get("/n/shop/undo/3.2.1.3").text
+    assert "Take operations 1, 3 back" in page
+    # Meanwhile somebody names one of them again: the other has been taken back by then, and the page says so.
+    fields = fields_of(page)
+    operate(client, op="label", cluster_id="c1", label="y")
+    refused = client.post("/n/shop/undo/3.2.1.3", data=fields)
+    assert (refused.status_code, "operation 1 was not taken back, 3 was" in refused.text) == (409, True)
+    assert [state.label for state in store.summaries("shop")] == ["y", None, None, None]
+    for wrong in ("0", "1.", "x", "1.2.3.", ".".join(["1"] * 51)):
+        assert client.get(f"/n/shop/undo/{wrong}").status_code == 422, wrong
+
+
+@pytest.mark.parametrize("path", ["decide?op=pin&c=c1", "decide?op=separate&c=c2&c=c1"])
+def test_what_somebody_changed_since_the_preview_is_shown_first(path: str) -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    fields = fields_of(client.get(f"/n/shop/{path}").text)
+    operate(client, op="label", cluster_id="c1", label="theirs")
+    shown = client.post(f"/n/shop/{path}", data=fields)
+    assert (shown.status_code, "Somebody changed some of it" in shown.text) == (409, True)
+    assert len(store.operations("shop", 9)) == 1
+    assert client.post(f"/n/shop/{path}", data=fields_of(shown.text)).status_code == 303
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_an_operator_previews_and_sets_a_threshold_on_the_page() -> None:
     fields = {name: hidden(page, name) for name in ("form_token", "id", "threshold")} | {"reason": "too fine"}
     for _ in range(2):
         done = client.post("/n/shop/rules", data=fields)
-        assert done.headers["location"] == "/n/shop/rules?operation=1"
+        assert done.headers["location"] == "/n/shop/rules?done=rules&operation=1"
     assert store.rules("shop").values() == {"threshold": 0.75}
     (only,) = store.operations("shop", 9)
     assert (only.kind, only.reason) == ("rules", "too fine")

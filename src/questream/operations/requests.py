@@ -28,6 +28,18 @@ class Propose:
     def __call__(self) -> ProposedOperation:
         return replace(self.look(), asked=self.asked)
 
+    def provided(self, require: Callable[[], None]) -> Propose:
+        """The same, as long as `require` does not raise."""
+
+        def look() -> ProposedOperation:
+            try:
+                return self.look()
+            finally:
+                # Last: what it rests on was read before, and the commit is refused where that changes later.
+                require()
+
+        return replace(self, look=look)
+
 
 def request(
     method: Callable[Concatenate[Any, Given], Callable[[], ProposedOperation]],

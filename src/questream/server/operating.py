@@ -162,14 +162,14 @@ class Operating:
         actor: str,
         id: str = "",
         reason: str = "",
-        matches: str | None = None,
+        require: Callable[[], None] = lambda: None,
     ) -> Outcome:
         """Do it, unless this id has done it; the log tells who did it and why.
 
-        `matches` is the revision, as `c17.4`, that its cluster must have.
+        `require` raises where what it is about is not as somebody saw it.
 
-        Raises Refused where the id did something else, or the revision is another by now; NoSuchCluster; NamingsDiffer;
-        Contended; and what the store raises.
+        Raises Refused where the id did something else; NoSuchCluster; NamingsDiffer; Contended; and what `require` and
+        the store raise.
         """
         with self._guard:
             done = self._done.get((namespace, id)) if id else None
@@ -177,9 +177,7 @@ class Operating:
                 if done[0] != operation:
                     raise id_was_given()
                 return done[1]
-            if matches is not None:
-                self._require(namespace, operation, matches)
-            outcome = self._apply(namespace, operation, By(actor, reason, id))
+            outcome = self._apply(namespace, operation, By(actor, reason, id), require)
             if id:
                 self._done[namespace, id] = operation, outcome
                 if len(self._done) > _MOST_IDS:
@@ -230,27 +228,25 @@ class Operating:
             },
         )
 
-    def _apply(self, namespace: str, operation: Operation, by: By) -> Outcome:
+    def _apply(self, namespace: str, operation: Operation, by: By, require: Callable[[], None]) -> Outcome:
+        decisions = Decisions(self._store, namespace, by)
+        proposed = _ruling(decisions, operation).provided(require)
         match operation:
             case Naming():
                 before = self._live(namespace, operation.cluster_id)
-                decisions = Decisions(self._store, namespace, by)
-                done = decide(decisions, namespace, _ruling(decisions, operation))
+                done = decide(decisions, namespace, proposed)
                 return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
             case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
-                decisions = Decisions(self._store, namespace, by)
-                proposed = _ruling(decisions, operation)
                 states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
                 done = decide(decisions, namespace, proposed)
                 after = self._live(namespace, operation.cluster_id)
                 return Outcome(states, after, number=done.number, corrections=done.corrections)
             case Merging():
-                return self._merge(namespace, operation, by)
+                return self._merge(namespace, operation, decisions, proposed)
 
-    def _merge(self, namespace: str, operation: Merging, by: By) -> Outcome:
+    def _merge(self, namespace: str, operation: Merging, decisions: Decisions, proposed: Propose) -> Outcome:
         before = {one.cluster_id: one for one in self._live_all(namespace, (operation.cluster_id, operation.other_id))}
-        decisions = Decisions(self._store, namespace, by)
-        done = decide(decisions, namespace, _ruling(decisions, operation))
+        done = decide(decisions, namespace, proposed)
         # Of an id that was said before another process began, how they stood is not known any more.
         stood = {**{one.cluster_id: one for one in self._store.states(namespace, list(done.after))}, **before}
         survivor, loser = (stood[cluster_id] for cluster_id in done.after)
@@ -269,11 +265,6 @@ class Operating:
         if one.cluster_id == other.cluster_id:
             raise Refused(HTTPStatus.CONFLICT, "the two are one cluster already")
         return sorted((one, other), key=precedence_of)
-
-    def _require(self, namespace: str, operation: Operation, matches: str) -> None:
-        state = self._live(namespace, operation.cluster_id)
-        if matches != f"{format_cluster_id(state.cluster_id)}.{state.revision}":
-            raise Refused(HTTPStatus.PRECONDITION_FAILED, "the cluster has changed meanwhile", "look at it again")
 
 
 def _ruling(decisions: Decisions, operation: Operation) -> Propose:

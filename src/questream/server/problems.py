@@ -103,8 +103,18 @@ def loading(what: str) -> Refused:
     )
 
 
-# What each operation may answer, for the OpenAPI document.
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {}}}
-    for status in (400, 401, 403, 404, 413, 422, 429, 502, 503)
-}
+def _answers(*statuses: HTTPStatus | int) -> dict[int | str, dict[str, Any]]:
+    return {
+        int(status): {
+            "model": Problem,
+            "description": HTTPStatus(status).phrase,
+            "content": {"application/problem+json": {}},
+        }
+        for status in statuses
+    }
+
+
+# For the OpenAPI document: what every view may answer, and what those do besides that change something.
+ANSWERS = _answers(400, 401, 403, 404, 413, 422, 429, 502, 503)
+CONFLICT = _answers(409)
+CONFLICTS = _answers(409, 412)

@@ -109,20 +109,22 @@ def namings_of(operation: Operation | ProposedOperation) -> LevelsChange | None:
     return operation.levels.change if isinstance(operation.levels, ProposedLevels) else operation.levels
 
 
-def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any]]:
+def ruling_document(ruling: Ruling) -> dict[str, Any]:
+    """What people decided of a cluster as JSON tells it; exemplars by their names."""
     return {
-        format_cluster_id(cluster_id): {
-            "label": ruling.label,
-            "route": ruling.route,
-            "pinned": ruling.pinned,
-            "separations": list(ruling.ends_of_clusters),
-            "kept_in": list(ruling.kept_in),
-            "muted": ruling.muted,
-            "resolved_size": ruling.resolved_size,
-            "threshold": ruling.threshold,
-            "dismissed": list(ruling.dismissed),
-            "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
-            "represented_by": chosen_document(ruling.represented_by),
-        }
-        for cluster_id, ruling in rulings
+        "label": ruling.label,
+        "route": ruling.route,
+        "pinned": ruling.pinned,
+        "separations": list(ruling.ends_of_clusters),
+        "kept_in": list(ruling.kept_in),
+        "muted": ruling.muted,
+        "resolved_size": ruling.resolved_size,
+        "threshold": ruling.threshold,
+        "dismissed": list(ruling.dismissed),
+        "exemplars": [{"name": one.name, "kind": one.kind} for one in ruling.exemplars],
+        "represented_by": chosen_document(ruling.represented_by),
     }
+
+
+def _documents(rulings: Iterable[tuple[int, Ruling]]) -> dict[str, dict[str, Any]]:
+    return {format_cluster_id(cluster_id): ruling_document(ruling) for cluster_id, ruling in rulings}

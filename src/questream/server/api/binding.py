@@ -12,9 +12,10 @@ from pydantic import Field
 from questream.domain import EXEMPLARS_KEPT
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
+from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.api.operations import ClusterId
-from questream.server.problems import Refused
+from questream.server.problems import CONFLICTS, Refused
 from questream.server.services import InNamespace, read_cluster_id
 from questream.tools.decisions import known_as
 from questream.tools.named_questions import Named, QuestionOp, find
@@ -48,8 +49,8 @@ class QuestionsRequest(Ruling):
     nearer: bool = False
 
 
-@router.post("/namespaces/{namespace}/operations/questions", responses={409: {}})
-def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Committed:
+@router.post("/namespaces/{namespace}/operations/questions", responses=CONFLICTS)
+def decide_on_questions(scope: InNamespace, request: QuestionsRequest, if_match: IfMatch = None) -> Committed:
     """Preview or decide where questions belong; what is near them is decided by that from then on."""
     scope.require(Role.OPERATOR)
     cluster_id = None if request.cluster_id is None else read_cluster_id(request.cluster_id)
@@ -64,10 +65,13 @@ def decide_on_questions(scope: InNamespace, request: QuestionsRequest) -> Commit
         request.op, tuple(request.question_ids), tuple(request.texts), cluster_id, target_id, nearer=request.nearer
     )
     found = cache(lambda: find(named, scope.namespace, scope.services.asking))
+    # Of questions by their ids the clusters are not in the request.
+    seen = Seen.of(scope, if_match, None if request.question_ids else [request.cluster_id, request.target_id])
     if known_as(scope.services.store, scope.namespace, request.id) is None:
+        seen.require()
         for number in (cluster_id, target_id):
             if number is not None:
                 find_cluster(scope, number)
         # Kafka and the model are asked before the operations of others have to wait.
         found()
-    return rule(scope, request, lambda made: named.proposed(made, found))
+    return rule(scope, request, seen.provided(lambda made: named.proposed(made, found)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
@@ -17,6 +19,7 @@ from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import as_document, lineage
 from questream.tools.communities import Communities, NoSuchCommunity
+from questream.tools.decisions import ruling_document
 from questream.tools.levels import within_document
 from questream.tools.sorting import SORTED_BY, Level, Sort
 
@@ -186,8 +189,12 @@ def route_of(scope: Scope, state: ClusterState) -> str | None:
 
 
 def etag_of(state: ClusterState) -> str:
-    """The entity tag of a cluster: its id and its revision."""
-    return f'"{format_cluster_id(state.cluster_id)}.{state.revision}"'
+    """The entity tag of a cluster: another one once people decide something else of it, or it is part of another.
+
+    A question that joins it changes nothing of what people have decided, and so not the tag.
+    """
+    decided = orjson.dumps(ruling_document(state.ruling))
+    return f'"{format_cluster_id(state.cluster_id)}.{sha256(decided).hexdigest()[:16]}"'
 
 
 def find_clusters(

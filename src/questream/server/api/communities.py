@@ -1,7 +1,8 @@
-"""What people decide of intents and topics: moved into, merged, separated, pinned."""
+"""What people decide of intents and topics: named, moved into, merged, separated, pinned."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -11,8 +12,11 @@ from questream.domain import Naming
 from questream.operations import Decisions
 from questream.operations.requests import Propose
 from questream.server.access import Role
+from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.api.levels import LevelId
+from questream.server.api.operations import Name
+from questream.server.problems import CONFLICTS, Refused
 from questream.server.services import InNamespace
 
 _MOST_MOVED = 100
@@ -31,6 +35,13 @@ TargetId = Annotated[
         description="The intent of the clusters, or the topic of the intents; `own`: one of their own.",
     ),
 ]
+
+
+class NamingRequest(Ruling):
+    """An intent or topic gets a label, a route or both; an empty one removes it."""
+
+    label: Name | None = None
+    route: Name | None = None
 
 
 class MoveRequest(Ruling):
@@ -70,14 +81,43 @@ AnyRequest = MoveRequest | MergeRequest | SeparateRequest | PinRequest
 Request = Annotated[AnyRequest, Field(discriminator="op")]
 
 
-@router.post("/namespaces/{namespace}/operations/levels", responses={409: {}})
-def decide_on_levels(scope: InNamespace, request: Request) -> Committed:
+@router.post("/namespaces/{namespace}/levels/{community_id}/label", responses=CONFLICTS)
+def label_community(
+    scope: InNamespace, community_id: str, request: NamingRequest, if_match: IfMatch = None
+) -> Committed:
+    """Name an intent or topic, or set its route: its clusters have both, as far as they have none of their own.
+
+    It comes again with the same id without being done again.
+    """
+    scope.require(Role.OPERATOR)
+    if request.label is None and request.route is None:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
+    seen = Seen.of(scope, if_match, [community_id])
+    return rule(
+        scope, request, seen.provided(lambda made: made.label_level(community_id, request.label, request.route))
+    )
+
+
+@router.post("/namespaces/{namespace}/operations/levels", responses=CONFLICTS)
+def decide_on_levels(scope: InNamespace, request: Request, if_match: IfMatch = None) -> Committed:
     """Preview or decide of intents and topics; workers find communities around it from then on.
 
     It comes again with the same id without being done again.
     """
     scope.require(Role.OPERATOR)
-    return rule(scope, request, lambda made: _proposed(made, request))
+    seen = Seen.of(scope, if_match, named_in(request))
+    return rule(scope, request, seen.provided(lambda made: _proposed(made, request)))
+
+
+def named_in(request: AnyRequest) -> list[str]:
+    """The clusters, intents and topics that a request is about."""
+    match request:
+        case MoveRequest():
+            return [*request.ids, request.target_id]
+        case MergeRequest() | SeparateRequest():
+            return [request.level_id, request.other_id]
+        case PinRequest():
+            return [request.level_id]
 
 
 def _proposed(made: Decisions, request: AnyRequest) -> Propose:

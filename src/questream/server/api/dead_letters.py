@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from questream.broker.dead_letters import DeadLetter
 from questream.server.access import Role
+from questream.server.problems import CONFLICT
 from questream.server.services import LoggedIn, Serving, require_everywhere
 
 MOST_VALUE_CHARACTERS = 2000
@@ -94,7 +95,7 @@ def list_dead_letters(
     )
 
 
-@router.post("/dead-letters/replay", responses={409: {}})
+@router.post("/dead-letters/replay", responses=CONFLICT)
 def replay_dead_letters(services: Serving, login: LoggedIn, request: ReplayRequest) -> ReplayResult:
     """Send dead letters back to the input topic, each once: a second replay sends only what is new."""
     require_everywhere(login, Role.ADMIN)

@@ -13,6 +13,7 @@ from questream.operations import By, Decisions
 from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.clusters import Chosen
+from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.effects import (
     Corrected,
     LookedAt,
@@ -23,6 +24,7 @@ from questream.server.api.effects import (
     rules_effect_of,
 )
 from questream.server.api.operations import DryRun, OperationId, Reason
+from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.tools.decisions import as_document, history
@@ -134,15 +136,21 @@ def cluster_history(scope: InNamespace, cluster_id: str, limit: Limit = 50) -> H
     return history_of(scope, limit, read_cluster_id(cluster_id))
 
 
-@router.post("/namespaces/{namespace}/operations/{number}/undo", responses={409: {}})
-def undo(scope: InNamespace, number: Annotated[int, Path(ge=1, le=2**53)], request: UndoRequest) -> Committed:
+@router.post("/namespaces/{namespace}/operations/{number}/undo", responses=CONFLICTS)
+def undo(
+    scope: InNamespace,
+    number: Annotated[int, Path(ge=1, le=2**53)],
+    request: UndoRequest,
+    if_match: IfMatch = None,
+) -> Committed:
     """Preview or take back an operation. It comes again with the same id without being done again.
 
     Where a merge is taken back, questions that joined since go to the nearer part.
     """
     scope.require(Role.OPERATOR)
     joined = scope.services.asking.joined(scope.namespace, merged_away(scope.services.store, scope.namespace, number))
-    return rule(scope, request, lambda made: made.undo(number, joined.questions), joined.unknown)
+    seen = Seen.of(scope, if_match, None)
+    return rule(scope, request, seen.provided(lambda made: made.undo(number, joined.questions)), joined.unknown)
 
 
 def unmerge(scope: Scope, cluster_id: int, request: Ruling) -> Committed:

@@ -12,6 +12,7 @@ from questream.operations import By
 from questream.operations.intents import known_intents
 from questream.server.access import Role
 from questream.server.api.operations import DryRun, Name, OperationId, Reason
+from questream.server.problems import CONFLICT
 from questream.server.services import InNamespace, Scope
 from questream.tools.importing import as_document
 from questream.tools.intent_files import LONGEST_NAME, GivenIntent
@@ -110,7 +111,7 @@ def list_intents(scope: InNamespace) -> KnownIntents:
     )
 
 
-@router.post("/namespaces/{namespace}/intents/import", responses={409: {}})
+@router.post("/namespaces/{namespace}/intents/import", responses=CONFLICT)
 def import_intents(scope: InNamespace, request: ImportRequest) -> Imported:
     """Preview or open clusters of intents that people know, with the server's model. Said again it changes nothing."""
     given = [

@@ -8,22 +8,19 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+import orjson
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from questream.clustering.levels import parse_node
 from questream.domain import format_cluster_id
-from questream.server.access import Role
 from questream.server.activity import Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_clusters
-from questream.server.api.history import Committed, Ruling, rule
-from questream.server.api.operations import Name
 from questream.server.catalogue import ServedSort
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
 from questream.tools.communities import Clusters, Communities
 from questream.tools.communities import Community as Found
-from questream.tools.decisions import known_as
 from questream.tools.sorting import Level, Sort
 
 MAX_PAGE = 200
@@ -58,13 +55,6 @@ class Community(BaseModel):
     intent_count: int
     intents: list[str]
     representative: str | None
-
-
-class NamingRequest(Ruling):
-    """An intent or topic gets a label, a route or both; an empty one removes it."""
-
-    label: Name | None = None
-    route: Name | None = None
 
 
 class CommunityList(BaseModel):
@@ -155,40 +145,15 @@ def list_level(
 def show_community(scope: InNamespace, community_id: str, response: Response) -> Community:
     """An intent or topic; an id that is no more leads to where most of its questions are."""
     found = read_community(scope, community_id)
-    response.headers["ETag"] = f'"{etag_of(found)}"'
+    response.headers["ETag"] = etag_of_level(found)
     return _as_model(found, scope)
 
 
-def etag_of(one: Found) -> str:
-    """Changes with what people named it, and with what it has become."""
-    named = sha256("\x1f".join(name or "" for name in one.naming).encode()).hexdigest()
-    return f"{one.node}.{named[:16]}"
-
-
-@router.post("/namespaces/{namespace}/levels/{community_id}/label", responses={409: {}, 412: {}})
-def label_community(
-    scope: InNamespace,
-    community_id: str,
-    request: NamingRequest,
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that it must have.")] = None,
-) -> Committed:
-    """Name an intent or topic, or set its route: its clusters have both, as far as they have none of their own.
-
-    It comes again with the same id without being done again.
-    """
-    scope.require(Role.OPERATOR)
-    known = known_as(scope.services.store, scope.namespace, request.id)
-    if known is None and if_match not in (None, "*"):
-        _require(scope, community_id, str(if_match).strip('"'))
-    if request.label is None and request.route is None:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "give a label, a route or both")
-    return rule(scope, request, lambda made: made.label_level(community_id, request.label, request.route))
-
-
-def _require(scope: Scope, community_id: str, matches: str) -> None:
-    """Raises Refused where an intent or topic is not as it was."""
-    if etag_of(read_community(scope, community_id)) != matches:
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "it has changed meanwhile", "look at it again")
+def etag_of_level(one: Found) -> str:
+    """The entity tag of an intent or topic: another one once people name it otherwise, or keep other clusters in it."""
+    kept = sorted((state.cluster_id, state.ruling.kept_in) for state in one.clusters if state.ruling.kept_in)
+    decided = orjson.dumps([one.naming, kept])
+    return f'"{one.node}.{sha256(decided).hexdigest()[:16]}"'
 
 
 def _as_model(one: Found, scope: Scope) -> Community:

@@ -6,13 +6,14 @@ import re
 from typing import Annotated, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from questream.domain import LABEL_OR_ROUTE_CHARACTERS, Dismissible
 from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
+from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
 from questream.server.operating import (
     Dismissing,
@@ -25,6 +26,7 @@ from questream.server.operating import (
     Standing,
     Unmerging,
 )
+from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.parting import Joined
 
@@ -192,12 +194,12 @@ def operation_of(request: AnyRequest, scope: Scope, joined: Joined) -> Operation
             return Separating(cluster_id, read_cluster_id(request.other_id))
 
 
-@router.post("/namespaces/{namespace}/operations", responses={409: {}, 412: {}})
+@router.post("/namespaces/{namespace}/operations", responses=CONFLICTS)
 def operate(
     scope: InNamespace,
     request: Request,
     response: Response,
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that `cluster_id` must have.")] = None,
+    if_match: IfMatch = None,
 ) -> Result:
     """Preview or apply an operation. One that comes again with the same id is not done again."""
     scope.require(Role.OPERATOR)
@@ -205,13 +207,14 @@ def operate(
     joined = scope.services.asking.joined(scope.namespace, parted)
     operation, operating = operation_of(request, scope, joined), scope.services.operating
     id, effect = request.id or str(uuid4()), None
+    seen = Seen.of(scope, if_match, [request.cluster_id, getattr(request, "other_id", None)])
     if request.dry_run:
         outcome = operating.preview(scope.namespace, operation)
+        seen.require()
         if request.questions:
             effect = effect_of(scope, operating.proposed(scope.namespace, operation), request.questions)
     else:
-        matches = None if if_match in (None, "*") else str(if_match).strip('"')
-        outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, matches)
+        outcome = operating.apply(scope.namespace, operation, scope.login.name, id, request.reason, seen.require)
         response.headers["ETag"] = etag_of(outcome.after)
     return Result(
         operation=outcome.number,

@@ -8,15 +8,16 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from questream.domain import NamespaceRules
 from questream.errors import QuestreamError
 from questream.operations import By
 from questream.server.access import Role
 from questream.server.api.effects import RulesEffect
 from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, OperationId, Reason
-from questream.server.problems import Refused
+from questream.server.problems import CONFLICTS, Refused
 from questream.server.services import InNamespace, Scope
-from questream.tools.decisions import as_document, known_as
+from questream.tools.decisions import as_document
 from questream.tools.rules import Values, read_rules
 
 router = APIRouter(tags=["operations"])
@@ -102,11 +103,11 @@ def show_effect(
 def show_rules(scope: InNamespace, response: Response) -> Rules:
     """The rules that people set for the namespace, in place of the settings of its workers."""
     rules = scope.services.store.rules(scope.namespace)
-    response.headers["ETag"] = f'"rules.{rules.operation}"'
+    response.headers["ETag"] = etag_of_rules(rules)
     return Rules(rules=rules.values(), operation=rules.operation or None)
 
 
-@router.post("/namespaces/{namespace}/operations/rules", responses={409: {}, 412: {}})
+@router.post("/namespaces/{namespace}/operations/rules", responses=CONFLICTS)
 def set_rules(
     scope: InNamespace,
     request: RulesRequest,
@@ -114,17 +115,26 @@ def set_rules(
 ) -> Committed:
     """Preview or set rules; all workers decide by them from then on. The same id does it once."""
     scope.require(Role.OPERATOR)
-    store = scope.services.store
-    known = known_as(store, scope.namespace, request.id)
-    stand = f"rules.{store.rules(scope.namespace).operation}"
-    if known is None and if_match not in (None, "*") and str(if_match).strip('"') != stand:
-        raise Refused(HTTPStatus.PRECONDITION_FAILED, "the rules have changed meanwhile", "look at them again")
     given = request.rules.model_dump(include=request.rules.model_fields_set)
     try:
         values = read_rules(f"{name}={'unset' if value is None else value}" for name, value in given.items())
     except QuestreamError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
+
+    def require() -> None:
+        if if_match not in (None, "*", etag_of_rules(scope.services.store.rules(scope.namespace))):
+            raise Refused(
+                HTTPStatus.PRECONDITION_FAILED,
+                "the rules have changed meanwhile",
+                "get them again, and decide with the ETag that they have now",
+            )
+
     operating = scope.services.operating
     decide = operating.preview_ruling if request.dry_run else operating.rule
     by = By(scope.login.name, request.reason, request.id)
-    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.rules(values))))
+    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.rules(values).provided(require))))
+
+
+def etag_of_rules(rules: NamespaceRules) -> str:
+    """The entity tag of the rules of a namespace: another one with each operation on them."""
+    return f'"rules.{rules.operation}"'

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from questream.domain import Dismissible
 from questream.operations.suggesting import Forbidding
 from questream.server.api.clusters import Cluster, as_model
+from questream.server.problems import CONFLICT
 from questream.server.services import InNamespace, Scope
 
 MOST_SUGGESTIONS = 200
@@ -41,7 +42,7 @@ class SuggestionList(BaseModel):
     suggestions: list[Suggestion]
 
 
-@router.get("/namespaces/{namespace}/suggestions", responses={409: {}})
+@router.get("/namespaces/{namespace}/suggestions", responses=CONFLICT)
 def list_suggestions(
     scope: InNamespace,
     kind: Annotated[Kind, Query(description="What is suggested.")] = "merge",

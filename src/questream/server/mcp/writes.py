@@ -16,11 +16,18 @@ from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionIds, QuestionsRequest, decide_on_questions
 from questream.server.api.communities import MergeRequest as MergeLevels
-from questream.server.api.communities import MoveRequest, NodeIds, TargetId, decide_on_levels
+from questream.server.api.communities import (
+    MoveRequest,
+    NamingRequest,
+    NodeIds,
+    TargetId,
+    decide_on_levels,
+    label_community,
+)
 from questream.server.api.communities import PinRequest as PinLevel
 from questream.server.api.communities import SeparateRequest as SeparateLevels
 from questream.server.api.history import Committed, Ruling, UndoRequest, rule, undo, unmerge
-from questream.server.api.levels import LevelId, NamingRequest, label_community
+from questream.server.api.levels import LevelId
 from questream.server.api.operations import ClusterId, MergeRequest, Name, Result, operate
 from questream.server.mcp.toolset import Caller, Namespace
 from questream.server.services import Scope, read_cluster_id

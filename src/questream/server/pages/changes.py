@@ -16,9 +16,9 @@ from questream.clustering.merging import UNNAMED, precedence
 from questream.domain import LEVEL_LETTERS, ClusterState, Naming
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
-from questream.server.api.communities import MergeRequest, decide_on_levels
+from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community
 from questream.server.api.history import Ruling, rule
-from questream.server.api.levels import NamingRequest, label_community, read_community
+from questream.server.api.levels import read_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.operating import Merging
 from questream.server.pages.forms import Form, first, read_name
@@ -26,7 +26,7 @@ from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 
-_MOST_CHOSEN = 50
+MOST_CHOSEN = 50
 
 Op = Literal["label", "route", "merge"]
 _KINDS = ("cluster", *LEVEL_NAMES)
@@ -50,15 +50,23 @@ _SAID: dict[str, str] = {
     "forget": "Its texts are erased.",
     "name": "It was named.",
     "levels": "It is decided.",
+    "rules": "The rule was set.",
+    "intents": "They are imported.",
+    "known": "All of them are there already: nothing was changed.",
 }
 _FOR_EVER = ("forget", "undo")
 
 
 class Told(NamedTuple):
-    """What was done, in words, and the operation that is taken back by its number, if one did it all."""
+    """What was done, in words, and the operations that did it, with points between their numbers, to take it back."""
 
     words: str
-    operation: int | None
+    operations: str | None
+
+    @property
+    def is_one(self) -> bool:
+        """Whether one operation did it all."""
+        return "." not in (self.operations or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ def show_change(
     request: Request,
     scope: InNamespace,
     op: Op,
-    c: Annotated[list[str], Query(max_length=_MOST_CHOSEN)] = [],  # noqa: B006 - FastAPI copies it
+    c: Annotated[list[str], Query(max_length=MOST_CHOSEN)] = [],  # noqa: B006 - FastAPI copies it
 ) -> Response:
     """What is chosen, and what would become of it."""
     scope.require(Role.OPERATOR)
@@ -141,11 +149,12 @@ def told(request: Request) -> Told | None:
         return None
     words = _SAID[op].format(count=f"{count} {of}{'s' * (count != '1')}")
     numbers = operation.split(".")
-    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in numbers) or len(numbers) > _MOST_CHOSEN:
+    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in numbers) or len(numbers) > MOST_CHOSEN:
         return Told(words, None)
-    if len(numbers) > 1:
-        return Told(f"{words} These are operations {', '.join(numbers)}.", None)
-    return Told(f"{words} This is operation {operation}.", int(operation) if op not in _FOR_EVER else None)
+    which = f"operation {operation}" if len(numbers) == 1 else f"operations {', '.join(numbers)}"
+    return Told(
+        f"{words} {'This is' if len(numbers) == 1 else 'These are'} {which}.", None if op in _FOR_EVER else operation
+    )
 
 
 def _show(
@@ -188,8 +197,8 @@ def _chosen(scope: Scope, names: Sequence[str]) -> list[Chosen]:
     """
     if not names:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "nothing is selected", "select some in the list")
-    if len(names) > _MOST_CHOSEN:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"select {_MOST_CHOSEN} at most")
+    if len(names) > MOST_CHOSEN:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"select {MOST_CHOSEN} at most")
     found = [_find(scope, name) for name in names]
     if len({one.node.level for one in found}) > 1:
         raise Refused(

@@ -10,14 +10,15 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import RedirectResponse, Response
 
 from questream.server.access import Role
-from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_levels
+from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_levels, named_in
 from questream.server.api.communities import Request as LevelsRequest
+from questream.server.api.conditions import tags_of
 from questream.server.pages.changes import done_link
 from questream.server.pages.forms import Form, first, read_reason
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
 from questream.server.problems import Refused
-from questream.server.services import InNamespace
+from questream.server.services import InNamespace, Scope
 
 _REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(LevelsRequest)
 _TITLES = {
@@ -70,6 +71,25 @@ Asked = Annotated[AnyRequest, Depends(_asked)]
 @router.get("/n/{namespace}/decide/levels")
 def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
     """What it would do with clusters and questions."""
+    return _show(request, scope, asked)
+
+
+@router.post("/n/{namespace}/decide/levels")
+def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Response:
+    """Do it, and go back to the tree. What somebody else has changed meanwhile is shown first."""
+    how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
+    try:
+        done = decide_on_levels(scope, asked.model_copy(update=how), first(fields, "seen") or None)
+    except Refused as refused:
+        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
+            raise
+        return _show(request, scope, asked, changed=True)
+    where = f"/n/{scope.namespace}/levels"
+    return RedirectResponse(link(where, **done_link("levels", [done.operation])), HTTPStatus.SEE_OTHER)
+
+
+def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = False) -> Response:
+    seen = tags_of(scope, named_in(asked))
     return show_preview(
         request,
         scope,
@@ -79,16 +99,9 @@ def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
         meaning=_MEANINGS[asked.op],
         verb="Do it",
         back=f"/n/{scope.namespace}/levels",
+        seen=", ".join(seen),
+        changed=changed,
     )
-
-
-@router.post("/n/{namespace}/decide/levels")
-def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
-    """Do it, and go back to the tree."""
-    how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
-    done = decide_on_levels(scope, asked.model_copy(update=how))
-    where = f"/n/{scope.namespace}/levels"
-    return RedirectResponse(link(where, **done_link("levels", [done.operation])), HTTPStatus.SEE_OTHER)
 
 
 def _title(asked: AnyRequest) -> str:

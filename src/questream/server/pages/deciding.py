@@ -16,6 +16,7 @@ from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
+from questream.server.api.conditions import Seen, tags_of
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.pages.changes import done_link
 from questream.server.pages.forms import Form, first, read_reason
@@ -69,6 +70,11 @@ class _Asked:
     nearer: bool = False
 
     @property
+    def named(self) -> list[str]:
+        """The clusters that it is about."""
+        return [format_cluster_id(one) for one in (self.cluster_id, self.other_id) if one is not None]
+
+    @property
     def title(self) -> str:
         count = len(self.question_ids)
         questions = f"{count} question{'s' * (count != 1)}" if count else "a part"
@@ -102,10 +108,30 @@ Asked = Annotated[_Asked, Depends(_asked)]
 @router.get("/n/{namespace}/decide")
 def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
     """What it would do with clusters and questions."""
+    return _show(request, scope, asked)
+
+
+@router.post("/n/{namespace}/decide")
+def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Response:
+    """Do it, and go back to the cluster. What somebody else has changed meanwhile is shown first."""
+    if asked.op == "forget" and first(fields, "is_meant") != "yes":
+        raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
+    how = Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
+    try:
+        done = _decide(scope, asked, how, first(fields, "seen") or None)
+    except Refused as refused:
+        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
+            raise
+        return _show(request, scope, asked, changed=True)
+    where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
+    return RedirectResponse(link(where, **done_link(asked.op, [done.operation])), HTTPStatus.SEE_OTHER)
+
+
+def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = False) -> Response:
     return show_preview(
         request,
         scope,
-        lambda looked_at: _decide(scope, asked, Ruling(dry_run=True, questions=looked_at)),
+        lambda looked_at: _decide(scope, asked, Ruling(dry_run=True, questions=looked_at), None),
         action=f"{request.url.path}?{request.url.query}",
         title=asked.title,
         # What is said of a cluster as a whole moves no question.
@@ -114,20 +140,12 @@ def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
         verb="Erase for ever" if asked.op == "forget" else "Do it",
         is_final=asked.op == "forget",
         back=f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}",
+        seen=", ".join(tags_of(scope, asked.named)),
+        changed=changed,
     )
 
 
-@router.post("/n/{namespace}/decide")
-def do(scope: InNamespace, asked: Asked, fields: Form) -> Response:
-    """Do it, and go back to the cluster."""
-    if asked.op == "forget" and first(fields, "is_meant") != "yes":
-        raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
-    done = _decide(scope, asked, Ruling(id=first(fields, "id")[:64], reason=read_reason(fields)))
-    where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
-    return RedirectResponse(link(where, **done_link(asked.op, [done.operation])), HTTPStatus.SEE_OTHER)
-
-
-def _decide(scope: Scope, asked: _Asked, how: Ruling) -> Committed:
+def _decide(scope: Scope, asked: _Asked, how: Ruling, seen: str | None) -> Committed:
     op, cluster_id, questions = asked.op, format_cluster_id(asked.cluster_id), asked.question_ids
     if op == "reject" or op == "move" or op == "split":
         owner = cluster_id if op == "split" else None
@@ -140,9 +158,10 @@ def _decide(scope: Scope, asked: _Asked, how: Ruling) -> Committed:
             nearer=asked.nearer,
             **how.model_dump(),
         )
-        return decide_on_questions(scope, wanted)
+        return decide_on_questions(scope, wanted, seen)
     chosen = scope.services.asking.chosen(scope.namespace, questions[0], None) if op == "represent" else None
-    return rule(scope, how, lambda made: _proposed(made, asked, chosen))
+    stands = Seen.of(scope, seen, asked.named)
+    return rule(scope, how, stands.provided(lambda made: _proposed(made, asked, chosen)))
 
 
 def _proposed(made: Decisions, asked: _Asked, chosen: ReadQuestion | None) -> Propose:

@@ -17,6 +17,7 @@ from questream.errors import QuestreamError
 from questream.operations.intents import ToldIntent
 from questream.server.access import Role
 from questream.server.api.intents import Imported, import_given, list_intents
+from questream.server.pages.changes import done_link, told
 from questream.server.pages.forms import Form, first, read_reason
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -40,9 +41,9 @@ def export(scope: InNamespace, format: Literal["csv", "jsonl"]) -> Response:
     """The known intents as `questream intents import` reads them. Raises Refused for those who may not read texts."""
     if not scope.reads_texts:
         raise Refused(HTTPStatus.FORBIDDEN, "the examples are texts of questions, which you may not read")
-    told = [ToldIntent(one.name, one.route, one.threshold, one.examples) for one in list_intents(scope).intents]
+    given = [ToldIntent(one.name, one.route, one.threshold, one.examples) for one in list_intents(scope).intents]
     file = io.StringIO()
-    (write_csv if format == "csv" else write_jsonl)(file, told)
+    (write_csv if format == "csv" else write_jsonl)(file, given)
     kind = "text/csv" if format == "csv" else "application/jsonl"
     headers = {"Content-Disposition": f'attachment; filename="intents.{format}"'}
     return Response(file.getvalue(), media_type=f"{kind}; charset=utf-8", headers=headers)
@@ -62,8 +63,8 @@ def bring(request: Request, scope: InNamespace, fields: Form) -> Response:
         done = import_given(scope, _GIVEN, given, id, read_reason(fields), dry_run=False)
     except QuestreamError as error:
         return _show(request, scope, HTTPStatus.UNPROCESSABLE_ENTITY, lines=lines, refusal=str(error))
-    numbers = ".".join(map(str, done.operations)) or "0"
-    return RedirectResponse(link(f"/n/{scope.namespace}/intents", done=numbers), HTTPStatus.SEE_OTHER)
+    told_as = done_link("intents" if done.operations else "known", done.operations)
+    return RedirectResponse(link(f"/n/{scope.namespace}/intents", **told_as), HTTPStatus.SEE_OTHER)
 
 
 def _read(lines: str) -> list[GivenIntent]:
@@ -107,15 +108,5 @@ def _show(
         refusal=refusal,
         id=secrets.token_urlsafe(16),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=_done(request),
+        done=told(request),
     )
-
-
-def _done(request: Request) -> str | None:
-    """What the import that led to this page did, in words."""
-    numbers = request.query_params.get("done", "").split(".")
-    if not all(one.isascii() and one.isdigit() and len(one) < 16 for one in numbers):
-        return None
-    if numbers == ["0"]:
-        return "All of them are there already: nothing was changed."
-    return f"They are imported, by operation {', '.join(numbers)}."

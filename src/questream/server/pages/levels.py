@@ -14,14 +14,13 @@ from questream.clustering.levels import LEVEL_NAMES
 from questream.server.access import Role
 from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS
+from questream.server.api.communities import NamingRequest, label_community
 from questream.server.api.history import Committed
 from questream.server.api.levels import (
-    NamingRequest,
     Sought,
     communities_of,
-    etag_of,
+    etag_of_level,
     find_communities,
-    label_community,
     read_community,
 )
 from questream.server.api.operations import MAX_NAME_CHARACTERS
@@ -111,7 +110,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     """
     scope.require(Role.OPERATOR)
     id, own = first(fields, "id")[:64], read_community(scope, community_id)
-    if str(own.node) != community_id or fields.get("seen") != [etag_of(own)]:
+    if str(own.node) != community_id or fields.get("seen") != [etag_of_level(own)]:
         return _show_form(request, scope, own, id, HTTPStatus.CONFLICT)
     typed = read_name(fields, "label"), read_name(fields, "route")
     wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
@@ -149,7 +148,7 @@ def _show_form(
         id=id,
         typed=typed or own.naming,
         preview=preview,
-        seen=etag_of(own),
+        seen=etag_of_level(own),
         changed=status == HTTPStatus.CONFLICT,
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_OF_ONE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from http import HTTPStatus
 
 from fastapi import Request
 from starlette.responses import Response
@@ -34,8 +35,7 @@ def previewed(ask: Callable[[int], Committed], looked_at: int = LOOKED_AT) -> tu
 def show_preview(
     request: Request,
     scope: Scope,
-    ask: Callable[[int], Committed],
-    *,
+    *asks: Callable[[int], Committed],
     action: str,
     title: str,
     verb: str,
@@ -43,18 +43,22 @@ def show_preview(
     looked_at: int = LOOKED_AT,
     meaning: str | None = None,
     is_final: bool = False,
+    seen: str = "",
+    changed: bool = False,
 ) -> Response:
-    """The page of an operation that is not done yet: its form goes to `action` and asks for a reason.
+    """The page of operations that are not done yet: its form goes to `action` and asks for a reason.
 
-    It is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is for,
-    `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows.
+    One alone is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is
+    for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows. `seen` are the entity
+    tags of what it is about, which its form sends; with `changed` they were others when somebody wanted to do it.
     """
-    found, why_not = previewed(ask, looked_at)
+    found = [previewed(ask, looked_at if len(asks) == 1 else 0) for ask in asks]
     return render(
         request,
         "preview.html",
         scope.login,
         scope,
+        HTTPStatus.CONFLICT if changed else HTTPStatus.OK,
         action=action,
         title=title,
         meaning=meaning,
@@ -63,6 +67,7 @@ def show_preview(
         back=back,
         id=secrets.token_urlsafe(16),
         found=found,
-        why_not=why_not,
+        seen=seen,
+        changed=changed,
         most=MAX_REASON_CHARACTERS,
     )

@@ -17,10 +17,12 @@ from questream.server.api.rules import (
     RulesRequest,
     RulesToSet,
     Threshold,
+    etag_of_rules,
     in_force,
     set_rules,
     show_effect,
 )
+from questream.server.pages.changes import done_link, told
 from questream.server.pages.forms import Form, first
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
@@ -41,7 +43,6 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
     except QuestreamError as error:
         refusal = Refused.by(error)
     rules = scope.services.store.rules(scope.namespace)
-    done = request.query_params.get("operation", "")
     return render(
         request,
         "rules.html",
@@ -57,7 +58,8 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
         refusal=refusal,
         id=secrets.token_urlsafe(16),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
-        done=done if done.isdigit() and len(done) < 16 else None,
+        seen=etag_of_rules(rules),
+        done=told(request),
     )
 
 
@@ -71,8 +73,9 @@ def change(scope: InNamespace, fields: Form) -> Response:
     except ValueError:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
     asked = RulesRequest(rules=rules, reason=first(fields, "reason")[:1000], id=first(fields, "id")[:64])
-    done = set_rules(scope, asked)
-    return RedirectResponse(link(f"/n/{scope.namespace}/rules", operation=done.operation), HTTPStatus.SEE_OTHER)
+    done = set_rules(scope, asked, first(fields, "seen") or None)
+    here = link(f"/n/{scope.namespace}/rules", **done_link("rules", [done.operation]))
+    return RedirectResponse(here, HTTPStatus.SEE_OTHER)
 
 
 def _pairs(scope: Scope, effect: Effect) -> list[list[ClusterState]]:

@@ -29,6 +29,7 @@ const KEYS = {
   l: () => press("label"),
   r: () => press("route"),
   m: () => press("merge"),
+  u: () => document.getElementById("undo")?.click(),
   p: () => document.getElementById("pause")?.click(),
 };
 

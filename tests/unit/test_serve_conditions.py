@@ -1,0 +1,166 @@
+"""`If-Match`: of two who decide at once, the second is told before anything is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from questream.clustering.levels import Levels, Node, leaf
+from questream.domain import Operation
+from questream.operations import By, Decisions
+from questream.store.protocol import ProposedOperation, StoredLevels
+from questream.store.reference.store import MemoryStore
+from tests.kit.serving import add_clusters, client_of, encoder_of, store_with
+
+SHOP = "/api/v1/namespaces/shop"
+TEXTS = ["Where is my parcel?", "When does my parcel come?", "How do I pay?", "Can I pay by card?", "Who are you?"]
+INTENT, OTHER, TOPIC = Node(1, 1), Node(1, 2), Node(2, 1)
+OF_CLUSTER: dict[str, dict[str, Any]] = {
+    "label": {"label": "mine"},
+    "route": {"route": "mine"},
+    "merge": {"other_id": "c3"},
+    "separate": {"other_id": "c3"},
+    "pin": {},
+    "unpin": {},
+    "mute": {},
+    "unmute": {},
+    "resolve": {},
+    "reopen": {},
+    "dismiss": {"suggestion": "name"},
+    "represent": {"text": "Where is it?"},
+    "forget": {"irreversible": True},
+}
+# What is asked of whom: the path, the body, and what it is about.
+REQUESTS: dict[str, tuple[str, dict[str, Any], str]] = {
+    **{op: ("operations", {"op": op, "cluster_id": "c1", **more}, "clusters/c1") for op, more in OF_CLUSTER.items()},
+    "merge into": ("operations", {"op": "merge", "cluster_id": "c3", "other_id": "c1"}, "clusters/c1"),
+    "reject": ("operations/questions", {"op": "reject", "texts": TEXTS[:1], "cluster_id": "c1"}, "clusters/c1"),
+    "split": ("operations/questions", {"op": "split", "texts": TEXTS[:1], "cluster_id": "c1"}, "clusters/c1"),
+    "move": (
+        "operations/questions",
+        {"op": "move", "texts": TEXTS[2:3], "cluster_id": "c3", "target_id": "c1"},
+        "clusters/c1",
+    ),
+    "label a level": ("levels/i1/label", {"label": "mine"}, "levels/i1"),
+    "move into a level": ("operations/levels", {"op": "move", "ids": ["c3"], "target_id": "i1"}, "levels/i1"),
+    "move from a level": ("operations/levels", {"op": "move", "ids": ["c1"], "target_id": "i2"}, "clusters/c1"),
+    "merge levels": ("operations/levels", {"op": "merge", "level_id": "i1", "other_id": "i2"}, "levels/i1"),
+    "separate levels": ("operations/levels", {"op": "separate", "level_id": "i2", "other_id": "i1"}, "levels/i1"),
+    "pin a level": ("operations/levels", {"op": "pin", "level_id": "i1"}, "levels/i1"),
+    "undo": ("operations/1/undo", {}, "clusters/c1"),
+    "undo of a name": ("operations/2/undo", {}, "levels/i2"),
+}
+
+
+@pytest.fixture
+def shop() -> MemoryStore:
+    """Clusters c1 to c5, of two intents and a topic; c1 is routed by operation 1, i2 by operation 2."""
+    store = store_with({"shop": TEXTS})
+    parents = {leaf(1): INTENT, leaf(2): INTENT, leaf(3): OTHER, leaf(4): OTHER, INTENT: TOPIC, OTHER: TOPIC}
+    assert store.write_levels("shop", store.store_epoch("shop") or "", StoredLevels(Levels(parents, (9, 2)), 5))
+    by = Decisions(store, "shop", By("ann"))
+    by.commit(by.label(1, None, "first"))
+    by.commit(by.label_level("i2", None, "first"))
+    return store
+
+
+def decided_by_somebody_else(store: MemoryStore, about: str) -> None:
+    """Somebody mutes a cluster, or names an intent."""
+    by, name = Decisions(store, "shop", By("ben")), about.rpartition("/")[2]
+    by.commit(by.pin(int(name[1:])) if name[0] == "c" else by.label_level(name, "theirs", None))
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+def test_what_somebody_else_changed_meanwhile_is_not_decided_again(shop: MemoryStore, asked: str) -> None:
+    client = client_of(shop, encoder=encoder_of(TEXTS))
+    path, body, about = REQUESTS[asked]
+    stood = {"If-Match": client.get(f"{SHOP}/{about}").headers["ETag"]}
+    decided_by_somebody_else(shop, about)
+    for dry_run in (True, False):
+        refused = client.post(f"{SHOP}/{path}", json={**body, "dry_run": dry_run}, headers=stood)
+        assert refused.status_code == 412, refused.text
+        assert refused.headers["Content-Type"] == "application/problem+json"
+        assert "get it again" in refused.json()["remedy"]
+    assert [one.actor for one in shop.operations("shop", 10)] == ["ben", "ann", "ann"]
+
+
+@pytest.mark.parametrize("asked", REQUESTS)
+def test_what_stands_as_it_was_seen_is_decided_once(shop: MemoryStore, asked: str) -> None:
+    client = client_of(shop, encoder=encoder_of(TEXTS))
+    path, body, about = REQUESTS[asked]
+    stood = {"If-Match": client.get(f"{SHOP}/{about}").headers["ETag"]}
+    # A cluster that keeps a question has it read again for a split.
+    if asked == "split":
+        by = Decisions(shop, "shop", By("ann"))
+        by.commit(by.forget(1))
+        stood = {"If-Match": client.get(f"{SHOP}/{about}").headers["ETag"]}
+    done = client.post(f"{SHOP}/{path}", json={**body, "id": "mine"}, headers=stood)
+    assert done.status_code == 200, done.text
+    # It has changed itself: what is asked again is answered again, also by another server.
+    for again in (client, client_of(shop, encoder=encoder_of(TEXTS))):
+        answer = again.post(f"{SHOP}/{path}", json={**body, "id": "mine"}, headers=stood)
+        assert (answer.status_code, answer.json()["operation"]) == (200, done.json()["operation"]), answer.text
+
+
+def test_what_changes_after_the_look_is_not_overwritten(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(shop)
+    stood = {"If-Match": client.get(f"{SHOP}/clusters/c1").headers["ETag"]}
+    operate, late = shop.operate, [lambda: decided_by_somebody_else(shop, "clusters/c1")]
+
+    def operate_late(namespace: str, proposed: ProposedOperation) -> Operation | None:
+        if late:
+            late.pop()()
+        return operate(namespace, proposed)
+
+    monkeypatch.setattr(shop, "operate", operate_late)
+    refused = client.post(f"{SHOP}/operations", json={"op": "label", "cluster_id": "c1", "label": "x"}, headers=stood)
+    assert refused.status_code == 412, refused.text
+    assert [state.label for state in shop.states("shop", [1])] == [None]
+
+
+def test_an_etag_changes_with_what_people_decide_and_not_with_questions(shop: MemoryStore) -> None:
+    client = client_of(shop)
+
+    def tag(path: str) -> str:
+        return client.get(f"{SHOP}/{path}").headers["ETag"]
+
+    cluster, intent = tag("clusters/c1"), tag("levels/i1")
+    by = Decisions(shop, "shop", By("ann"))
+    moved = client.post(f"{SHOP}/operations/levels", json={"op": "move", "ids": ["c3"], "target_id": "i1"})
+    assert moved.status_code == 200, moved.text
+    assert (tag("clusters/c1") == cluster, tag("levels/i1") == intent) == (True, False)
+    by.commit(by.merge(1, 2))
+    assert tag("clusters/c2") == tag("clusters/c1")
+
+
+@pytest.mark.parametrize("given", ['W/"{}"', '"c1.0"', '"{}", "c3.0"', '"nothing"', '""', '"i99.0"', "{other}"])
+def test_a_tag_that_is_none_of_what_is_asked_about_is_refused(shop: MemoryStore, given: str) -> None:
+    client = client_of(shop)
+    tags = [client.get(f"{SHOP}/clusters/{name}").headers["ETag"] for name in ("c1", "c2")]
+    header = given.format(tags[0].strip('"'), other=tags[1])
+    body = {"op": "label", "cluster_id": "c1", "label": "x"}
+    assert client.post(f"{SHOP}/operations", json=body, headers={"If-Match": header}).status_code == 412
+
+
+def test_both_clusters_of_a_merge_may_have_to_stand(shop: MemoryStore) -> None:
+    client = client_of(shop)
+    tags = [client.get(f"{SHOP}/clusters/{name}").headers["ETag"] for name in ("c1", "c3")]
+    body = {"op": "separate", "cluster_id": "c1", "other_id": "c3"}
+    decided_by_somebody_else(shop, "clusters/c3")
+    asked = {"If-Match": ", ".join(tags)}
+    assert client.post(f"{SHOP}/operations", json=body, headers=asked).status_code == 412
+    asked = {"If-Match": f"{tags[0]},{client.get(f'{SHOP}/clusters/c3').headers['ETag']}"}
+    assert client.post(f"{SHOP}/operations", json=body, headers=asked).status_code == 200
+
+
+def test_the_document_tells_of_it() -> None:
+    store = store_with({"shop": TEXTS})
+    add_clusters(store, "more", TEXTS)
+    paths = client_of(store).get("/openapi.json").json()["paths"]
+    here = "/api/v1/namespaces/{namespace}"
+    for path in ("operations", "operations/questions", "operations/levels", "operations/{number}/undo"):
+        told = paths[f"{here}/{path}"]["post"]
+        assert "application/problem+json" in told["responses"]["412"]["content"], path
+        (header,) = [one for one in told["parameters"] if one["in"] == "header"]
+        assert (header["name"].lower(), "412" in header["description"]) == ("if-match", True), path
