@@ -1,11 +1,14 @@
 """The processor time of each test file, with all that it starts, and of each kind of process: `make test ARGS=--costs`.
 
 A server that tests share counts to the files that ran beside it in the process that started it. A process that was
-started and has ended between two looks counts as one of the rest.
+started and has ended between two looks counts as one of the rest. A look goes through all processes of the machine and
+takes as long as a short test: what short tests use counts to the first after them that is looked after.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Generator
 from typing import Any
@@ -15,6 +18,7 @@ import pytest
 
 _BY_FILE, _BY_KIND = "processor seconds", "processor seconds by kind"
 _SHOWN = 60
+_LOOK_EVERY_SECONDS = 0.2
 # By what stands in the command; the first that fits.
 _KINDS = {
     "kafka.Kafka": "Apache Kafka",
@@ -25,31 +29,54 @@ _KINDS = {
 }
 _ITSELF, _COLLECTION, _REST = "tests themselves", "start and collection", "the rest"
 
-# Children by process id and time of their start: the kind, and what was used with all below when it was last seen.
-_seen: dict[tuple[int, float], tuple[str, float]] = {}
-_before: dict[str, float] = {}
+# Children: the kind, and what was used with all below when it was last seen.
+_seen: dict[psutil.Process, tuple[str, float]] = {}
+_collection: dict[str, float] = {}
 _files = defaultdict[str, float](float)
 _kinds = defaultdict[str, float](float)
 
 
+class _Meter:
+    """What was used by kind until the last look."""
+
+    def __init__(self) -> None:
+        self._used = dict[str, float]()
+        self._taken = dict[str, float]()
+        self._look_at = 0.0
+
+    def look(self) -> None:
+        """Note what was used until now, unless there was a look a moment ago."""
+        if time.monotonic() >= self._look_at:
+            self._used = _used()
+            self._look_at = time.monotonic() + _LOOK_EVERY_SECONDS
+
+    def take(self) -> dict[str, float]:
+        """What of it was not taken before."""
+        untaken = {kind: seconds - self._taken.get(kind, 0.0) for kind, seconds in self._used.items()}
+        self._taken = self._used
+        return untaken
+
+
+_meter = _Meter()
+
+
 def pytest_collection_finish() -> None:
     """What was used until now is no test's."""
-    _before.update(_used())
-    _before[_COLLECTION] = -sum(_before.values())
+    _meter.look()
+    _collection[_COLLECTION] = sum(_meter.take().values())
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
-    """Add what was used since the last test to the last report of this one."""
+    """Add what was used and not told yet to the last report of this test."""
     report = yield
     # At each step of a test: what it has started has often ended at the last.
-    used = _used()
+    _meter.look()
     if report.when == "teardown":
-        kinds = {kind: used.get(kind, 0.0) - _before.get(kind, 0.0) for kind in used.keys() | _before.keys()}
-        report.user_properties.append((_BY_FILE, sum(kinds.values()) - kinds.get(_COLLECTION, 0.0)))
-        report.user_properties.append((_BY_KIND, kinds))
-        _before.clear()
-        _before.update(used)
+        kinds = _meter.take()
+        report.user_properties.append((_BY_FILE, sum(kinds.values())))
+        report.user_properties.append((_BY_KIND, kinds | _collection))
+        _collection.clear()
     return report
 
 
@@ -76,27 +103,24 @@ def _most(seconds: dict[str, float]) -> list[tuple[str, float]]:
 def _used() -> dict[str, float]:
     """Seconds by kind that this process, those it has waited for, and all that live below it have used."""
     me = psutil.Process()
-    own = me.cpu_times()
-    whole = own.children_user + own.children_system
-    for child in me.children():
-        try:
-            key = child.pid, child.create_time()
+    # By process id: the child that a process is, or is below.
+    children: dict[int, psutil.Process] = {}
+    living = defaultdict[psutil.Process, float](float)
+    # Parents come first.
+    for process in me.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():
+            parent = process.ppid()
+            child = process if parent == me.pid else children.get(parent, process)
+            children[process.pid] = child
+            times = process.cpu_times()
+            living[child] += times.user + times.system + times.children_user + times.children_system
+    for child, seconds in living.items():
+        with contextlib.suppress(psutil.NoSuchProcess):
             command = " ".join(child.cmdline())
-            seconds = sum(_of(process) for process in [child, *child.children(recursive=True)])
-        except psutil.NoSuchProcess:
-            continue
-        _seen[key] = next((kind for part, kind in _KINDS.items() if part in command), _REST), seconds
-        whole += seconds
+            _seen[child] = next((kind for part, kind in _KINDS.items() if part in command), _REST), seconds
+    own = me.cpu_times()
+    whole = own.children_user + own.children_system + sum(living.values())
     used = {_ITSELF: own.user + own.system, _REST: whole - sum(seconds for _, seconds in _seen.values())}
     for kind, seconds in _seen.values():
         used[kind] = used.get(kind, 0.0) + seconds
     return used
-
-
-def _of(process: psutil.Process) -> float:
-    """Seconds that a process and those it has waited for have used; none where it has ended meanwhile."""
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system + times.children_user + times.children_system)
