@@ -64,8 +64,8 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 test: $(STAMP) ## All checks: lint, types, unit tests and those on real servers (Kafka, Redis)
 	@$(MAKE) --no-print-directory --jobs 3 servers lint rewritten
 	@# In the order of tests/conftest.py: unit tests compute while others wait for servers. Threads of a model that have
-	@# nothing to do must not spin: the cores are other tests' meanwhile.
-	@OMP_WAIT_POLICY=passive $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@# nothing to do must not spin, as those of BLAS always do: the cores are other tests' meanwhile.
+	@OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Pytest rewrites each test file once for its bytecode: left to them, all processes of a parallel run would do it at once.
 rewritten: $(STAMP)
