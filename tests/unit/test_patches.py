@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from kafka import OffsetAndMetadata, TopicPartition
-from kafka.errors import MessageSizeTooLargeError
+from kafka.errors import ConcurrentTransactionsError, CoordinatorLoadInProgressError, MessageSizeTooLargeError
 from kafka.net.compat import KafkaNetClient
 from kafka.producer.record_accumulator import RecordAccumulator
 from kafka.producer.sender import Sender
@@ -88,6 +88,41 @@ def test_all_that_waits_ends_with_the_transaction_that_failed() -> None:
     assert offsets.is_done
     with pytest.raises(MessageSizeTooLargeError):
         offsets.wait()
+
+
+@pytest.mark.parametrize("request_of", ["offsets", "partitions"])
+def test_a_transaction_that_follows_another_asks_again_within_milliseconds(
+    monkeypatch: pytest.MonkeyPatch, request_of: str
+) -> None:
+    """The sender waited for as long as before any other request that it sends again: most of a small transaction."""
+    waits: list[float] = []
+    monkeypatch.setattr("questream.broker.kafka_python.patches.time.sleep", waits.append)
+    manager = in_transaction()
+    response: Any
+    if request_of == "offsets":
+        manager.send_offsets_to_transaction({TopicPartition("questions", 0): OffsetAndMetadata(1, "", -1)}, "g")
+        response = SimpleNamespace(error_code=ConcurrentTransactionsError.errno)
+    else:
+        manager.maybe_add_partition_to_transaction(TopicPartition("decisions", 0))
+        results = [("decisions", [(0, ConcurrentTransactionsError.errno)])]
+        response = SimpleNamespace(error_code=0, results_by_topic_v3_and_below=results)
+    for _ in range(8):
+        request = manager.next_request_handler(True)
+        # By this alone the sender knows that it has to wait.
+        assert not request.is_retry
+        request.handle_response(response)
+    assert waits == [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.1]
+
+
+def test_another_refusal_is_waited_for_as_long_as_the_client_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("questream.broker.kafka_python.patches.time.sleep", waits.append)
+    manager = in_transaction()
+    manager.send_offsets_to_transaction({TopicPartition("questions", 0): OffsetAndMetadata(1, "", -1)}, "g")
+    for error in (ConcurrentTransactionsError, CoordinatorLoadInProgressError):
+        manager.next_request_handler(True).handle_response(SimpleNamespace(error_code=error.errno))
+    assert manager.next_request_handler(True).is_retry
+    assert waits == [0.002]
 
 
 def test_an_abort_still_waits_for_the_batches_in_flight() -> None:

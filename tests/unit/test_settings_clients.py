@@ -62,12 +62,6 @@ def test_a_producer_waits_for_all_replicas_and_sends_nothing_twice() -> None:
     assert producer_config(Settings(), "w", "t")["transactional_id"] == "t"
 
 
-def test_a_transaction_that_follows_another_is_tried_again_soon_unless_the_user_says_otherwise() -> None:
-    assert producer_config(Settings(), "w", "t")["retry_backoff_ms"] == 10
-    assert producer_config(kafka_with(retry_backoff_ms=50), "w", "t")["retry_backoff_ms"] == 50
-    assert "retry_backoff_ms" not in producer_config(Settings(), "w")
-
-
 def test_a_send_fails_before_the_call_is_given_up() -> None:
     settings = Settings(kafka=KafkaSettings(call_deadline_seconds=9))
     assert producer_config(settings, "w")["delivery_timeout_ms"] < 9000

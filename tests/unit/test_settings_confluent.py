@@ -80,7 +80,7 @@ def test_nothing_is_committed_read_or_published_but_as_questream_promises() -> N
 
 def test_a_transaction_that_follows_another_is_tried_again_soon_unless_the_user_says_otherwise() -> None:
     settings = Settings(kafka=KafkaSettings(client="confluent"))
-    assert producer_config(settings, "w", "t")["retry.backoff.ms"] == 10
+    assert producer_config(settings, "w", "t")["retry.backoff.ms"] == 2
     assert producer_config(kafka_with(retry_backoff_ms=50), "w", "t")["retry.backoff.ms"] == 50
     assert "retry.backoff.ms" not in producer_config(settings, "w")
 

@@ -28,8 +28,8 @@ _LEAST_FETCH_BYTES = 1_000
 _BATCH_BYTES = 262_144
 _LINGER_MS = 5
 # A broker refuses the first request of a transaction until it has written the markers of the one before, milliseconds
-# later: with the client's own 100 ms, batch after batch would wait for most of that.
-_TRANSACTION_BACKOFF_MS = 10
+# later: with the client's own 100 ms, batch after batch would wait for most of that. Each pause is twice the last.
+_TRANSACTION_BACKOFF_MS = 2
 _PARTITION_FETCH_BYTES = 1_048_576
 _HELD_DELIVERY_MS = 24 * 3_600_000
 # librdkafka would look again for a broker that was away after up to 10 s; Kafka's own clients wait 1 s.

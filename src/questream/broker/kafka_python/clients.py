@@ -17,9 +17,6 @@ CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 _MAX_REQUEST_BYTES = 2**31 - 1
 _BATCH_BYTES = 262_144
 _LINGER_MS = 5
-# A broker refuses the first request of a transaction until it has written the markers of the one before, milliseconds
-# later: with the client's own 100 ms, batch after batch would wait for most of that.
-_TRANSACTION_BACKOFF_MS = 10
 _PARTITION_FETCH_BYTES = 1_048_576
 _REQUEST_TIMEOUT_MS = 30_000
 _HELD_DELIVERY_MS = 24 * 3_600_000
@@ -121,8 +118,6 @@ def producer_config(settings: Settings, client_id: str, transactional_id: str | 
         "batch_size": _BATCH_BYTES,
         "max_request_size": _MAX_REQUEST_BYTES,
     }
-    if transactional_id is not None:
-        config["retry_backoff_ms"] = _TRANSACTION_BACKOFF_MS
     config |= _options_for(KafkaProducer, kafka.options)
     config |= _connection(settings, client_id)
     config |= {

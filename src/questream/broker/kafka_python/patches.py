@@ -15,12 +15,19 @@ from kafka.cluster import ClusterMetadata
 from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
 from kafka.producer import record_accumulator
 from kafka.producer.sender import Sender
-from kafka.producer.transaction_manager import EndTxnHandler, TransactionManager
+from kafka.producer.transaction_manager import (
+    AddOffsetsToTxnHandler,
+    AddPartitionsToTxnHandler,
+    EndTxnHandler,
+    TransactionManager,
+)
 from kafka.record.memory_records import MemoryRecordsBuilder
 
 VERSION = "3.0.12"
 
 _PAUSE_SECONDS = 0.05
+_EARLY_PAUSE_SECONDS = 0.002
+_LONGEST_EARLY_PAUSE_SECONDS = 0.1
 
 
 class Patch(NamedTuple):
@@ -68,6 +75,12 @@ PATCHES = (
         "kafka.producer.transaction_manager.TransactionManager.next_request_handler",
         "patches",
         "tests/unit/test_patches.py::test_all_that_waits_ends_with_the_transaction_that_failed",
+    ),
+    Patch(
+        "a transaction that follows another pauses as long as after any refusal, for each of its requests",
+        "kafka.producer.transaction_manager.AddOffsetsToTxnHandler.handle_response",
+        "patches",
+        "tests/unit/test_patches.py::test_a_transaction_that_follows_another_asks_again_within_milliseconds",
     ),
     Patch(
         "a producer takes no header without a value, and no record of which key and value are null",
@@ -220,6 +233,40 @@ def _waits(manager: Any) -> bool:
 
 
 TransactionManager.next_request_handler = _ending_all(TransactionManager.next_request_handler)
+
+
+# A broker refuses the first request of a transaction until it has written the markers of the one before, most often
+# within milliseconds. The sender asks again after its general pause, whatever is refused, and pauses once more for each
+# request that waited behind that one.
+def _noting_early_ones(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def handled(request: Any, response: Any) -> None:
+        handle(request, response)
+        pause = 2 * getattr(request, "_pause_seconds", 0.0) or _EARLY_PAUSE_SECONDS
+        request._pause_seconds = min(pause, _LONGEST_EARLY_PAUSE_SECONDS) if _is_early(response) else 0.0
+
+    return handled
+
+
+def _is_early(response: Any) -> bool:
+    topics = getattr(response, "results_by_topic_v3_and_below", ())
+    codes = [response.error_code, *(code for _, partitions in topics for _, code in partitions)]
+    return kafka_errors.ConcurrentTransactionsError.errno in codes
+
+
+def _asking_early_ones_again(next_handler: Callable[..., Any]) -> Callable[..., Any]:
+    def next_request_handler(manager: Any, has_incomplete_batches: bool) -> Any:
+        found = next_handler(manager, has_incomplete_batches)
+        if found is not None and found.is_retry and getattr(found, "_pause_seconds", 0.0):
+            time.sleep(found._pause_seconds)
+            found._is_retry = False
+        return found
+
+    return next_request_handler
+
+
+for _request in (AddOffsetsToTxnHandler, AddPartitionsToTxnHandler):
+    _request.handle_response = _noting_early_ones(_request.handle_response)
+TransactionManager.next_request_handler = _asking_early_ones_again(TransactionManager.next_request_handler)
 
 
 class _Null(bytes):
