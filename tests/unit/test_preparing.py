@@ -57,6 +57,12 @@ MAILS = {
     "German quote": f"{QUESTION}\n\nViele Grüße\nAnna\n\nAm 03.03.2026 um 09:12 schrieb Bo <h@shop.example>:\n> Hallo",
     "French": f"Bonjour,\n\n{QUESTION}\n\nCordialement,\nAnna\n\nLe 3 mars 2026 à 09:12, Support a écrit :\n> Salut",
     "Spanish": f"Buenos días:\n\n{QUESTION}\n\nUn saludo,\nAna\n\nEl 3 mar 2026, a las 9:12, Ayuda escribió:\n> Hola",
+    "closing in words that no list has": f"Hi,\n\n{QUESTION}\n\nWarm wishes from Rome,\nDr. Petra Novak",
+    "thanks in the last line": f"Hello,\n\n{QUESTION} Thanks in advance.\n\nRegards\nAnna",
+    "name below what asks for an answer": f"Hello,\n\n{QUESTION}\n\nPlease let me know.\nAnna Meyer",
+    "German thanks in the last line": (
+        f"Guten Tag,\n\n{QUESTION} Vielen Dank im Voraus!\n\nMit freundlichen Grüßen\nAnna"
+    ),
     "HTML": f"<html><body><p>Hello,</p><p>{QUESTION}</p><p>Thanks,<br>Anna</p></body></html>",
     "HTML fragment": f"<div>Hi team,<br><br>{QUESTION}<br><br>Kind regards<br>Anna</div>",
     "HTML with a marked quote": (
@@ -129,6 +135,19 @@ def test_sentences_that_only_say_hello_are_left_out(said: str) -> None:
     ],
 )
 def test_a_sentence_that_goes_on_to_say_something_is_kept(question: str) -> None:
+    assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "I am at a loss.\nMy phone is missing.",
+        "It is about a refund.\nPlease let me know when the money of my order comes.",
+        "I have two cards.\nThank you for sending the first one to my old address.",
+        "Please block these:\n\nVisa,\nmy second card",
+    ],
+)
+def test_a_last_line_that_says_something_is_kept(question: str) -> None:
     assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
 
 

@@ -20,6 +20,7 @@ _SHORT_WORDS = 10
 _NAME_WORDS = 5
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
+_CLOSING_WORDS = 4
 # More than that behind the phrase may be what the mail is about.
 _COURTESY_WORDS = 2
 
@@ -32,10 +33,12 @@ _NUMBER = re.compile(
 )
 _CONTACT = re.compile(
     r"https?://|www\.|[\w.+-]{1,64}@[\w-]{1,64}\.|(?:\+|\b00|\(0)\d|\b\d{2,}[\s./-]\d{3,}|\d{6,}"
-    r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b",
+    # The word alone is what many questions are about.
+    r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_](?:[^\W_]|['\u2019.-](?=[^\W_]))*")
+_NAME = re.compile(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*\.?")
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 _GREETING_ENDS = re.compile(r"[,!:;\u2013]|\s-\s|\.\s")
@@ -98,7 +101,9 @@ def body(text: str) -> str:
     kept = _without_courtesies(framed)
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in _without_name(kept)))
+    # A name below what thanks for an answer hid it.
+    said = _without_courtesies(_without_name(kept))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in said))
 
 
 def _any(lines: Iterable[_Line]) -> bool:
@@ -215,18 +220,35 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
 
 
 def _without_courtesies(lines: list[_Line]) -> list[_Line]:
-    """Without the sentences at the beginning that only say hello, such as "I hope this mail finds you well."."""
+    """Without the sentences around it that only say hello or thank you, such as "I hope this mail finds you well."."""
     kept = _trimmed(lines)
     while kept:
         found = _SENTENCE.match(kept[0].text[:_LOOKED_AT])
         end = len(kept[0].text) if found is None else found.end()
-        sentence = _Line(kept[0].text[:end])
-        count = begins_with(sentence.words, phrases().courtesies)
-        if not count or sentence.asks or len(sentence.words) > count + _COURTESY_WORDS:
-            return kept
+        if not _is_courtesy(kept[0].text[:end], phrases().courtesies):
+            break
         rest = _Line(kept[0].text[end:])
         kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
+    while kept:
+        begin = _last_sentence(kept[-1].text)
+        if not _is_courtesy(kept[-1].text[begin:], phrases().endings):
+            return kept
+        rest = _Line(kept[-1].text[:begin])
+        kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
     return lines
+
+
+def _is_courtesy(text: str, those: frozenset[str]) -> bool:
+    sentence = _Line(text)
+    count = begins_with(sentence.words, those)
+    return count > 0 and not sentence.asks and len(sentence.words) <= count + _COURTESY_WORDS
+
+
+def _last_sentence(text: str) -> int:
+    """Where the last sentence of a line begins."""
+    ends = [found.end() for found in _SENTENCE.finditer(text[-_LOOKED_AT:].rstrip())]
+    before = [end for end in ends if end < len(text[-_LOOKED_AT:].rstrip())]
+    return max(0, len(text) - _LOOKED_AT) + (before[-1] if before else 0)
 
 
 def _without_notices(lines: list[_Line]) -> list[_Line]:
@@ -293,12 +315,15 @@ def _is_signature(lines: list[_Line]) -> bool:
 
 
 def _without_name(lines: list[_Line]) -> list[_Line]:
-    """Without a name alone below the last sentence; of what is known to be a mail."""
+    """Without a name alone below the last sentence, and the closing above it; of what is known to be a mail."""
     name = lines[-1].text.split()
-    if len(lines) < 3 or len(name) > 3 or not all(word.isalpha() and word.istitle() for word in name):
+    if len(lines) < 3 or len(name) > 3 or not all(word[0].isupper() and _NAME.fullmatch(word) for word in name):
         return lines
     rest = _trimmed(lines[:-1])
-    return rest if lines[-2].blank and rest[-1].text[-1] in ".!?" else lines
+    # A closing in other words than those that are known.
+    if len(rest) > 1 and rest[-1].text[-1] == "," and len(rest[-1].words) <= _CLOSING_WORDS and not rest[-1].asks:
+        return _trimmed(rest[:-1])
+    return rest if rest[-1].text[-1] in ".!?" else lines
 
 
 def _without_addresses(lines: list[_Line]) -> list[_Line]:

@@ -14,12 +14,14 @@ from importlib.resources import files
 class Phrases:
     """Phrases in lower case, words apart by one space.
 
-    A sentence that begins with one of `courtesies` and soon ends asks nothing. `headers` are names of the fields of a
-    mail or a ticket, `subjects` those of them that say what it is about.
+    A sentence at the beginning of a mail that begins with one of `courtesies` and soon ends asks nothing, nor does one
+    at its end that begins with one of `endings`. `headers` are names of the fields of a mail or a ticket, `subjects`
+    those of them that say what it is about.
     """
 
     greetings: frozenset[str]
     courtesies: frozenset[str]
+    endings: frozenset[str]
     closings: frozenset[str]
     sent_from: frozenset[str]
     headers: frozenset[str]
@@ -42,6 +44,7 @@ def phrases() -> Phrases:
     return Phrases(
         greetings=of("greetings"),
         courtesies=of("courtesies"),
+        endings=of("endings"),
         closings=of("closings"),
         sent_from=of("sent_from"),
         headers=of("headers"),
