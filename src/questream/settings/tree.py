@@ -38,7 +38,7 @@ TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@,\[\]]+)(:[0-9]{1,5})?")
 HOST_PORT_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[^\s:/@,]+):[0-9]{1,5}$"
 
-# Thresholds of centred similarity with adaptive linkage; docs/clustering.md says how far they carry over.
+# Thresholds of centred similarity with adaptive linkage; docs/calibration.md says how far they carry over.
 GRANULARITY_THRESHOLDS: dict[Granularity, float] = {"question": 0.725, "duplicate": 0.95}
 
 

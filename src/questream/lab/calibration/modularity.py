@@ -14,7 +14,7 @@ from questream.lab.evaluation.agreement import Labels
 
 _NEIGHBOURS = 3
 # At 1 the measure cannot see groups below a size that grows with the sample (Fortunato & Barthelemy 2007), and settles
-# for too few; docs/clustering.md says what other values cost.
+# for too few; docs/calibration.md says what other values cost.
 RESOLUTION = 2.0
 
 
