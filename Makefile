@@ -16,6 +16,7 @@ AUDIT := .cache/audit
 AUDIT_STAMP := $(AUDIT)/.done
 PEERS := .cache/peers
 PEERS_STAMP := $(PEERS)/.done
+LINTED := .cache/lint.log
 # Without --only-binary a package that has no wheel here would be built with tools that no hash pins.
 # The comparisons have one that has a wheel nowhere.
 UNBUILT := --no-binary drain3
@@ -28,7 +29,7 @@ unexport PIP_FIND_LINKS PIP_TARGET PIP_USER PIP_REQUIREMENT PIP_CONSTRAINT UV_FI
 unexport UV_SYSTEM_PYTHON VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test servers rewritten lint format bench peers faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
+.PHONY: help setup demo test linted tested servers rewritten lint format bench peers faults faults-report mutants fuzz overload machine audit sbom page-picture lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,7 +63,14 @@ demo: $(STAMP) ## Cluster 2,000 real questions live in this terminal; no server 
 	@$(BIN)/questream demo $(ARGS)
 
 test: $(STAMP) ## All checks: lint, types, unit tests and those on real servers (Kafka, Redis)
-	@$(MAKE) --no-print-directory --jobs 3 servers lint rewritten
+	@# Style and types compute while tests wait. What they say comes last, in one piece.
+	@$(MAKE) --no-print-directory --jobs 3 linted tested; code=$$?; cat $(LINTED); exit $$code
+
+linted: $(STAMP)
+	@mkdir -p $(dir $(LINTED))
+	@$(MAKE) --no-print-directory lint >$(LINTED) 2>&1
+
+tested: servers rewritten
 	@# In the order of tests/conftest.py: unit tests compute while others wait for servers. Threads of a model that have
 	@# nothing to do must not spin, as those of BLAS always do: the cores are other tests' meanwhile.
 	@OMP_WAIT_POLICY=passive OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
