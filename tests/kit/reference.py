@@ -45,21 +45,31 @@ class Reference:
         self.moved: set[int] = set()
         # How close any decision came to going the other way: equality is only meaningful away from a tie.
         self.closest_call = np.inf
+        # Lists of members only grow: by their lengths it is known whether a result still holds.
+        self._mean: tuple[int, Floats] = (0, np.zeros(dimension))
+        self._rows: dict[tuple[tuple[int, int], ...], Floats] = {}
 
     def mean(self) -> Floats:
-        if not self.mean_members:
-            return np.zeros(self.dimension)
-        total: Floats = np.sum(self.mean_members, axis=0)
-        return np.asarray(total / (len(self.mean_members) + MEAN_PRIOR_QUESTIONS))
+        count = len(self.mean_members)
+        if self._mean[0] != count:
+            total: Floats = np.sum(self.mean_members, axis=0)
+            self._mean = count, np.asarray(total / (count + MEAN_PRIOR_QUESTIONS))
+            self._rows.clear()
+        return self._mean[1]
 
-    def row(self, cluster: Cluster) -> Floats:
+    def row(self, *clusters: Cluster) -> Floats:
+        """Of the members of all of them."""
         m = self.mean()
-        s = np.mean(cluster.centroid_members, axis=0)
-        if self.rules.linkage in ("adaptive", "average"):
-            weight = np.sqrt(np.mean([np.sum((x - m) ** 2) for x in cluster.centroid_members]))
-        else:
-            weight = np.linalg.norm(s - m)
-        return np.asarray((s - m) / weight)
+        key = tuple((cluster.id, len(cluster.centroid_members)) for cluster in clusters)
+        if key not in self._rows:
+            members = np.array([member for cluster in clusters for member in cluster.centroid_members])
+            s = np.mean(members, axis=0)
+            if self.rules.linkage in ("adaptive", "average"):
+                weight = np.sqrt(np.mean(np.sum((members - m) ** 2, axis=1)))
+            else:
+                weight = np.linalg.norm(s - m)
+            self._rows[key] = np.asarray((s - m) / weight)
+        return self._rows[key]
 
     def score(self, question: Floats, cluster: Cluster) -> float:
         m = self.mean()
@@ -93,7 +103,6 @@ class Reference:
         """Whether both as one would be looser than the threshold asks, and than the larger of the two is."""
         if self.rules.linkage != "adaptive":
             return False
-        both = Cluster(0, one.centroid_members + other.centroid_members, 0)
         largest = max(len(one.centroid_members), len(other.centroid_members))
         own = [
             float(np.sum(self.row(cluster) ** 2))
@@ -101,7 +110,7 @@ class Reference:
             if len(cluster.centroid_members) == largest
         ]
         needed = min(self.merge_threshold(one, other), *own)
-        cohesion = float(np.sum(self.row(both) ** 2))
+        cohesion = float(np.sum(self.row(one, other) ** 2))
         if self.pair_score(one, other) >= self.merge_threshold(one, other) - 1e-3:
             self.closest_call = min(self.closest_call, abs(cohesion - needed))
         return cohesion < needed
