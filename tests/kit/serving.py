@@ -33,6 +33,7 @@ from questream.server.stream_health import PartitionLag
 from questream.server.suggesting import Suggesting
 from questream.server.tokens import make_token
 from questream.server.volumes import Volumes
+from questream.server.warming import Warming
 from questream.settings import ServeSettings, Settings
 from questream.store.protocol import (
     ClusterUpdate,
@@ -140,6 +141,7 @@ def client_of(
         members=MemberTexts(no_topic),
         levels=levels,
         volumes=volumes or Volumes(1000, 0.1),
+        warming=Warming(),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
 

@@ -53,6 +53,11 @@ class Vocabulary:
             else:
                 del self._clusters[item]
 
+    @property
+    def stage(self) -> int:
+        """Another number once a hundredth more or fewer clusters are counted: weights hardly change until then."""
+        return int(100 * math.log1p(self._total))
+
     def counting(self, states: Iterable[ClusterState]) -> Iterator[ClusterState]:
         """The same clusters, each added as it passes."""
         for state in states:

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from questream.errors import QuestreamError
 from questream.server import api, pages
-from questream.server.problems import Refused, respond
+from questream.server.problems import Refused, loading, respond
 from questream.server.protection import Protection
 from questream.server.services import Services
 
@@ -109,7 +109,9 @@ async def _alive() -> Response:
 
 
 def _ready(request: Request) -> Response:
-    """The store answers. Kafka may be away: lists go on."""
+    """The store answers, and what the first pages need is there. Kafka may be away: lists go on."""
     services: Services = request.app.state.services
     services.store.ping()
+    if not services.warming.is_done:
+        raise loading("the clusters that are shown first")
     return PlainTextResponse("ok\n")

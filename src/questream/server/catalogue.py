@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from questream.clustering.second_look.kept import unpack
 from questream.domain import ClusterState, InFlight
-from questream.naming.names import Vocabulary
+from questream.naming.names import Vocabulary, name_of
 from questream.server.activity import ACTIVITIES, STATUSES, Activity, activities
 from questream.server.volumes import Weeks
-from questream.tools.communities import LARGEST_SIZE, Clusters
+from questream.tools.communities import LARGEST_SIZE, Clusters, Lazy
 from questream.tools.listing import RANKS
 from questream.tools.searching import searchable_names, searchable_question, searched_words
 from questream.tools.sorting import Sort
@@ -27,6 +27,7 @@ _MOST_MERGED_SHOWN = 100
 # What a catalogue remembers of clusters that are no more.
 _MOST_GONE = 200_000
 _MOST_MERGED = 1_000_000
+_MOST_NAMES_KEPT = 10_000
 # A record's timestamp is any 64-bit number that its producer sent.
 _LARGEST = 2**61
 _FOREVER = sys.maxsize
@@ -111,6 +112,7 @@ class Catalogue:
         self._names: list[str] = []
         self._questions: list[str] = []
         self._made: dict[int, str] = {}
+        self._shown: dict[int, tuple[tuple[int, int], str | None]] = {}
         self._columns: dict[str, NDArray[np.int64]] = {
             name: np.zeros(_FIRST_CAPACITY, np.int64) for name in ("id", "label", "status", *Sort)
         }
@@ -168,7 +170,8 @@ class Catalogue:
                 left = (keys < key) | ((keys == key) & (ids > cluster_id))
                 rows, keys, ids = rows[left], keys[left], ids[left]
             order = np.lexsort((ids, -keys))[: query.limit]
-            clusters = self._clusters([self._states[row] for row in rows[order].tolist()], rows[order])
+            # A search of the tree asks for all that match, and looks at a few hundred.
+            clusters = self._clusters(Lazy(rows[order], list(self._states).__getitem__), rows[order])
             is_last = len(rows) <= query.limit or not len(order)
             last = None if is_last else (int(keys[order[-1]]), int(ids[order[-1]]))
         near = dict(zip(ids.tolist(), (keys / _NEARNESS_STEPS).tolist(), strict=True)) if query.near else {}
@@ -189,12 +192,25 @@ class Catalogue:
         with self._guard:
             changed = {one for one in {*made, *self._made} if made.get(one) != self._made.get(one)}
             self._made = dict(made)
+            self._shown.clear()
             for row in (self._row_of[one] for one in changed if one in self._row_of):
                 self._questions[row] = self._searchable(self._states[row])
 
     def made_name(self, cluster_id: int) -> str | None:
         """The name that a language model made for a cluster, if one did."""
         return self._made.get(cluster_id)
+
+    def name_of(self, state: ClusterState) -> str | None:
+        """The name of a cluster, as `names.name_of`: what was found for a state is kept, since a page has hundreds."""
+        known = self._shown.get(state.cluster_id)
+        stands = state.revision, self.vocabulary.stage
+        if known is not None and known[0] == stands:
+            return known[1]
+        name = name_of(state, self.vocabulary, self.made_name(state.cluster_id))
+        if len(self._shown) >= _MOST_NAMES_KEPT:
+            self._shown.clear()
+        self._shown[state.cluster_id] = stands, name
+        return name
 
     def get(self, cluster_id: int) -> ClusterState | None:
         """A live cluster, or None."""
@@ -225,7 +241,7 @@ class Catalogue:
                     left.append(one)
             return sorted(found)[:_MOST_MERGED_SHOWN]
 
-    def _clusters(self, states: list[ClusterState], rows: NDArray[np.int64]) -> Clusters:
+    def _clusters(self, states: Sequence[ClusterState], rows: NDArray[np.int64]) -> Clusters:
         """The states of these rows, with their columns."""
         ids, sizes, labels = (self._columns[name][rows] for name in ("id", Sort.SIZE, "label"))
         return Clusters(states, ids, np.minimum(sizes, LARGEST_SIZE), labels)
@@ -292,6 +308,7 @@ class Catalogue:
         elif self._states[row].features != state.features:
             self.vocabulary.remove(unpack(self._states[row].features))
             self.vocabulary.add(unpack(state.features))
+        self._shown.pop(state.cluster_id, None)
         self._states[row] = replace(state, vector_sum=None, in_flight=InFlight())
         self._names[row] = searchable_names(state)
         self._questions[row] = self._searchable(state)
@@ -322,6 +339,7 @@ class Catalogue:
                 self._merged[parent].discard(state.cluster_id)
             self._into[state.cluster_id] = state.merged_into
             self._merged.setdefault(state.merged_into, set()).add(state.cluster_id)
+        self._shown.pop(state.cluster_id, None)
         row = self._row_of.pop(state.cluster_id, None)
         if row is None:
             return

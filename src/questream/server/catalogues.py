@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from questream.domain import ClusterState
 from questream.errors import QuestreamError
-from questream.naming.names import Vocabulary
+from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
+from questream.server.lasting import lasting
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -81,10 +82,10 @@ class Catalogues:
         kept = self._kept.get(namespace)
         return Vocabulary() if kept is None else kept.catalogue.vocabulary
 
-    def made_name(self, namespace: str, cluster_id: int) -> str | None:
-        """The name that a language model made for a cluster, if one did."""
+    def name_of(self, namespace: str, state: ClusterState) -> str | None:
+        """The name that a cluster is shown by to those who may read texts."""
         kept = self._kept.get(namespace)
-        return None if kept is None else kept.catalogue.made_name(cluster_id)
+        return name_of(state, Vocabulary()) if kept is None else kept.catalogue.name_of(state)
 
     def follow(self, state: ClusterState) -> None:
         """A worker published this state, or an operation made it."""
@@ -124,6 +125,10 @@ class Catalogues:
             kept.catalogue.put_names({cluster_id: name.name for cluster_id, name in made.items()})
 
     def _begin(self, namespace: str) -> _Kept:
+        with self._guard:
+            if namespace in self._reading:
+                # A page asks hundreds of times, and the store need not be asked each time.
+                return self._reading[namespace]
         store_epoch = self._store.store_epoch(namespace)
         with self._guard:
             if namespace in self._reading:
@@ -136,7 +141,8 @@ class Catalogues:
     def _read(self, namespace: str, kept: _Kept) -> None:
         started = time.monotonic()
         try:
-            kept.catalogue.put(self._store.summaries(namespace))
+            with lasting():
+                kept.catalogue.put(self._store.summaries(namespace))
             self._read_names(namespace, kept)
         except QuestreamError as error:
             kept.failure = error

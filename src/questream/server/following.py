@@ -60,6 +60,10 @@ class Follower:
         """Whether records arrive as they are published."""
         return self._following.is_set()
 
+    def wait_until_following(self, seconds: float) -> None:
+        """Until records arrive, or for so long."""
+        self._following.wait(seconds)
+
     def close(self) -> None:
         """End the thread; what it reads then is dropped."""
         self._closed.set()

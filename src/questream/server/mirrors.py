@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from questream.clustering.mirror import Mirror
 from questream.errors import QuestreamError, RecoveryNeeded
+from questream.server.lasting import lasting
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -67,7 +68,8 @@ class Mirrors:
 
     def _load(self, namespace: str, kept: _Kept) -> None:
         try:
-            kept.mirror = self._store.load(namespace)
+            with lasting():
+                kept.mirror = self._store.load(namespace)
         except QuestreamError as error:
             kept.failure = error
             logger.warning("centroids could not be read", extra={"namespace": namespace, "reason": str(error)})

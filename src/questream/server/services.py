@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
@@ -12,7 +13,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from questream.domain import ClusterState, format_cluster_id, parse_cluster_id
-from questream.naming.names import keywords_of, name_of
+from questream.naming.names import keywords_of
 from questream.server.access import Access, Login, NotLoggedIn, Role
 from questream.server.activity import Activity, activity_of
 from questream.server.asking import Asking
@@ -30,6 +31,7 @@ from questream.server.snapshot import Snapshot
 from questream.server.stream_health import PartitionLag
 from questream.server.suggesting import Suggesting
 from questream.server.volumes import Volume, Volumes
+from questream.server.warming import Warming
 from questream.settings import NAMESPACE_PATTERN, Settings
 from questream.store.protocol import Store
 from questream.tools.doctor import Finding
@@ -59,6 +61,7 @@ class Services:
     members: MemberTexts
     levels: StandingLevels
     volumes: Volumes
+    warming: Warming
 
 
 def services_of(request: Request) -> Services:
@@ -121,9 +124,7 @@ class Scope:
         """The name of a cluster as it is shown here: without texts it has none but its label."""
         if not self.reads_texts:
             return state.label
-        catalogues = self.services.catalogues
-        made = catalogues.made_name(self.namespace, state.cluster_id)
-        return name_of(state, catalogues.vocabulary(self.namespace), made)
+        return self.services.catalogues.name_of(self.namespace, state)
 
     def keywords_of(self, state: ClusterState) -> list[str]:
         """The words that tell a cluster from others, for those who may read texts."""
@@ -167,6 +168,12 @@ def require_everywhere(login: Login, role: Role) -> None:
 
 
 InNamespace = Annotated[Scope, Depends(scope_of)]
+
+
+def usual_namespace(settings: Settings, names: Sequence[str]) -> str | None:
+    """Of these namespaces the one that is shown first: that of the settings, else the first."""
+    usual = settings.clusters.namespace
+    return usual if usual in names else next(iter(names), None)
 
 
 def visible_namespaces(services: Services, login: Login) -> list[str]:

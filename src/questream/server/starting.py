@@ -28,18 +28,23 @@ from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
+from questream.server.pages.rendering import load_templates
 from questream.server.rates import Rate, Rates
-from questream.server.services import Services
+from questream.server.services import Services, usual_namespace
 from questream.server.snapshot import Snapshot
 from questream.server.stream_health import find_all, read_lag
 from questream.server.suggesting import Suggesting
 from questream.server.volumes import Volumes
+from questream.server.warming import Warming
 from questream.settings import Settings
 from questream.store.redis.store import open_store
 from questream.tools.kept_questions import KeptQuestions
 
 logger = logging.getLogger(__name__)
 
+# Longer than a million clusters are read.
+_WARMING_SECONDS = 600.0
+_FOLLOWING_SECONDS = 10.0
 _LAG_SECONDS = 5.0
 _DOCTOR_SECONDS = 60.0
 _FAILED_LOGINS_PER_MINUTE = 30
@@ -82,9 +87,23 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
 
     followers = (states, published, dead, happened, asked)
 
+    def warm_up() -> None:
+        namespace = usual_namespace(settings, store.namespaces())
+        if namespace is not None:
+            # What is read before the topic is followed would be read again then. Kafka may be away.
+            states.wait_until_following(_FOLLOWING_SECONDS)
+            catalogues.get(namespace, _WARMING_SECONDS)
+            levels.stored(namespace)
+            with mirrors.of(namespace, _WARMING_SECONDS):
+                pass
+
+    warming = Warming(load_templates, warm_up)
+
     @contextmanager
     def running() -> Iterator[None]:
         asking.start()
+        levels.start()
+        warming.start()
         for follower in followers:
             follower.start()
         try:
@@ -92,6 +111,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         finally:
             for follower in followers:
                 follower.close()
+            levels.close()
             questions.close()
 
     questions = KeptQuestions(settings)
@@ -114,6 +134,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         members=MemberTexts(questions.read),
         levels=levels,
         volumes=volumes,
+        warming=warming,
     )
     return services, running
 

@@ -86,9 +86,26 @@ class Places:
     @classmethod
     def of(cls, levels: Levels) -> Places:
         """The places of all clusters that the levels know."""
-        empty = np.zeros(0, np.int64)
-        paths = {node.number: levels.path(node.number) for node in levels.parents if not node.level}
-        return cls(empty, (empty, empty), ([], []), ({}, {}))._with(paths)
+        numbers_of: tuple[dict[Node, int], dict[Node, int]] = ({}, {})
+        # What is in one intent has one path above it.
+        of_intent: dict[Node, tuple[int, ...]] = {}
+        rows = []
+        for node, parent in levels.parents.items():
+            if node.level:
+                continue
+            found = of_intent.get(parent)
+            if found is None:
+                path = levels.path(node.number)
+                intent, topic = (
+                    known.setdefault(at, len(known)) for known, at in zip(numbers_of, path[1:], strict=True)
+                )
+                found = intent, topic
+                if parent.level == 1:
+                    of_intent[parent] = found
+            rows.append((node.number, *found))
+        table = np.array(sorted(rows), np.int64).reshape(len(rows), 3)
+        ids, intents, topics = table.T.copy()
+        return cls(ids, (intents, topics), (list(numbers_of[0]), list(numbers_of[1])), numbers_of)
 
     def with_new(self, placed: Mapping[int, Node], levels: Levels) -> Places:
         """The same with clusters that are new since, each in the intent or the topic that it is placed in."""

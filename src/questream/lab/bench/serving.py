@@ -72,7 +72,7 @@ class ServeFigures:
 
 @dataclass(frozen=True, slots=True)
 class ServeReport:
-    """All of it: `read_seconds` from the first request to the first list, `resident_mib` of the server at the end."""
+    """All of it: `read_seconds` until the server says that it is ready, `resident_mib` of it at the end."""
 
     clusters: int
     read_seconds: float
@@ -237,18 +237,18 @@ class _Server:
         self._client = httpx2.Client(base_url=address, timeout=_ANSWER_SECONDS)
 
     def wait_until_read(self) -> float:
-        """Seconds from the first request to the first list."""
-        return self._wait_for("", "read the clusters")
+        """Seconds until it says that it is ready."""
+        return self._wait_for("/readyz", "read the clusters")
 
     def wait_until_loaded(self) -> None:
-        """Until model and centroids are there as well."""
-        self._wait_for("?sort=meaning&q=money", "load model and centroids")
+        """Until the model is there as well."""
+        self._wait_for(f"/api/v1/namespaces/{self._namespace}/clusters?sort=meaning&q=money", "load the model")
 
-    def _wait_for(self, query: str, what: str) -> float:
-        """Until a query of the clusters is answered; returns the seconds that it took. Raises QuestreamError."""
+    def _wait_for(self, path: str, what: str) -> float:
+        """Until a request is answered; returns the seconds that it took. Raises QuestreamError."""
         started = time.perf_counter()
         while time.perf_counter() < started + _START_SECONDS:
-            if self._client.get(f"/api/v1/namespaces/{self._namespace}/clusters{query}").status_code == 200:
+            if self._client.get(path).status_code == 200:
                 return time.perf_counter() - started
             time.sleep(0.2)
         raise QuestreamError(f"the server did not {what}")

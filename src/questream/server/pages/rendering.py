@@ -18,7 +18,7 @@ from questream.domain import ClusterState
 from questream.records.times import format_time
 from questream.server.access import Login, Role
 from questream.server.problems import Refused
-from questream.server.services import Scope, Services, services_of, visible_namespaces
+from questream.server.services import Scope, Services, services_of, usual_namespace, visible_namespaces
 from questream.tools.listing import questions_per_day
 
 CSRF_COOKIE = "questream_form"
@@ -87,6 +87,12 @@ _environment.filters |= {"a_day": _a_day, "rate": _rate, "bars": _bars}
 _environment.globals["Role"] = Role
 
 
+def load_templates() -> None:
+    """Have all of them ready: one that is read by a request takes it a tenth of a second."""
+    for name in _environment.list_templates():
+        _environment.get_template(name)
+
+
 def link(path: str, **query: Any) -> str:
     """A path with a query of what is not None or empty."""
     kept = {name: value for name, value in query.items() if value not in (None, "")}
@@ -127,10 +133,7 @@ def render(
 
 def _namespace(services: Services, scope: Scope | None, names: Sequence[str]) -> str | None:
     """The namespace that a page is of, or leads to: that of the settings, else the first that may be seen."""
-    if scope is not None:
-        return scope.namespace
-    usual = services.settings.clusters.namespace
-    return usual if usual in names else next(iter(names), None)
+    return usual_namespace(services.settings, names) if scope is None else scope.namespace
 
 
 def show_refusal(request: Request, refused: Refused) -> Response:

@@ -1,0 +1,153 @@
+"""What the first pages need is there before anybody asks, and is not walked by the collector again."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from questream.clustering.levels import Levels, Node, leaf
+from questream.domain import ClusterState
+from questream.errors import StoreUnavailable
+from questream.server.catalogues import Catalogues
+from questream.server.lasting import lasting
+from questream.server.levels import StandingLevels
+from questream.server.mirrors import Mirrors
+from questream.server.warming import Warming
+from questream.store.protocol import StoredLevels
+from questream.store.reference.store import MemoryStore
+from tests.kit.serving import client_of, store_with
+from tests.kit.stream import wait_until
+
+TEXTS = ["Where is my parcel?", "How do I pay?", "Can I return it?"]
+
+
+def test_a_server_is_ready_once_all_steps_were_taken() -> None:
+    taken: list[str] = []
+    go_on = threading.Event()
+    warming = Warming(lambda: go_on.wait(30), lambda: taken.append("second"))
+    client = client_of(store_with({"shop": TEXTS}))
+    services = client.app.state.services  # type: ignore[attr-defined]  # the client's application is ours
+    client.app.state.services = replace(services, warming=warming)  # type: ignore[attr-defined]
+    warming.start()
+    waits = client.get("/readyz")
+    assert (waits.status_code, waits.headers["Retry-After"]) == (503, "2")
+    assert client.get("/n/shop/clusters").status_code == 200
+    go_on.set()
+    wait_until(lambda: client.get("/readyz").status_code == 200, "it is ready")
+    assert taken == ["second"]
+
+
+def test_a_step_that_fails_is_left_to_who_asks_and_holds_nothing_up(caplog: pytest.LogCaptureFixture) -> None:
+    taken: list[str] = []
+
+    def fail() -> None:
+        raise StoreUnavailable("Redis does not answer", "start it")
+
+    warming = Warming(fail, lambda: taken.append("second"))
+    warming.start()
+    wait_until(lambda: warming.is_done, "all steps were taken")
+    assert taken == ["second"]
+    assert "could not be made ready" in caplog.text
+
+
+def levels_of(store: MemoryStore, parents: dict[Node, Node]) -> None:
+    """A worker finds these."""
+    standing = replace(store.levels("shop"), levels=Levels(parents, (9, 9)), opened=3)
+    assert store.write_levels("shop", store.store_epoch("shop") or "", standing)
+
+
+def test_levels_are_read_as_soon_as_a_worker_has_found_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    levels_of(store, {leaf(1): Node(1, 1), leaf(2): Node(1, 1)})
+    read, readers = store.levels, []
+
+    def count(namespace: str) -> StoredLevels:
+        readers.append(threading.current_thread().name)
+        return read(namespace)
+
+    monkeypatch.setattr(store, "levels", count)
+    monkeypatch.setattr("questream.server.levels._LOOK_SECONDS", 0.01)
+    levels = StandingLevels(store, Mirrors(store))
+    assert levels.stored("shop").levels.path(2)[1] == Node(1, 1)
+    levels.start()
+    try:
+        monkeypatch.setattr(store, "levels", read)
+        levels_of(store, {leaf(1): Node(1, 1), leaf(2): Node(1, 2)})
+        monkeypatch.setattr(store, "levels", count)
+        wait_until(lambda: len(readers) == 2, "they are read")
+        assert levels.stored("shop").levels.path(2)[1] == Node(1, 2)
+    finally:
+        levels.close()
+    assert readers == [threading.current_thread().name, "levels"]
+
+
+def test_of_two_who_need_levels_at_once_one_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    levels_of(store, {leaf(1): Node(1, 1)})
+    read, reads = store.levels, []
+
+    def slowly(namespace: str) -> StoredLevels:
+        reads.append(namespace)
+        time.sleep(0.2)
+        return read(namespace)
+
+    monkeypatch.setattr(store, "levels", slowly)
+    levels = StandingLevels(store, Mirrors(store))
+    threads = [threading.Thread(target=levels.stored, args=("shop",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert reads == ["shop"]
+
+
+def test_what_lasts_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[dict[str, Any]] = []
+    monkeypatch.setattr("questream.server.lasting._MANY", 1000)
+
+    def note(phase: str, told: dict[str, Any]) -> None:
+        if phase == "stop" and told["generation"] == 2:
+            passes.append(told)
+
+    gc.callbacks.append(note)
+    try:
+        with lasting():
+            table = [{at: [at]} for at in range(20_000)]
+        assert (len(passes), gc.get_freeze_count() >= 40_000) == (1, True)
+        passes.clear()
+        with lasting():
+            few = [[at] for at in range(100)]
+        assert passes == []
+    finally:
+        gc.callbacks.remove(note)
+        gc.unfreeze()
+    assert (len(table), len(few), gc.isenabled()) == (20_000, 100, True)
+
+
+def test_a_page_goes_on_while_clusters_are_read_anew_and_asks_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    catalogues = Catalogues(store, lambda: True)
+    before = catalogues.get("shop", 30)
+    go_on, read, asked = threading.Event(), store.summaries, [0]
+
+    def slowly(namespace: str) -> Iterator[ClusterState]:
+        go_on.wait(30)
+        return iter(list(read(namespace)))
+
+    def count(namespace: str) -> str | None:
+        asked[0] += 1
+        return MemoryStore.store_epoch(store, namespace)
+
+    monkeypatch.setattr(store, "summaries", slowly)
+    monkeypatch.setattr(store, "store_epoch", count)
+    catalogues.read_anew()
+    assert all(catalogues.get("shop") is before for _ in range(500))
+    assert asked == [1]
+    go_on.set()
+    wait_until(lambda: catalogues.get("shop") is not before, "they are read anew")
