@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from questream.events.detector import DetectedEvent
 from questream.operations import By, Decisions
 from questream.records.events import event_document
 from questream.server.tokens import make_token
+from questream.store.protocol import Identity
 from questream.store.redis.store import RedisStore
 from questream.tools.clusters import lineage
 from tests.conftest import built
@@ -818,6 +820,58 @@ def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Brow
     became = {state.cluster_id for state in lineage(site.stream.store(), "default", int(cluster[1:]))}
     turned_away = [one.kind for owner in became & newest.after.keys() for one in newest.after[owner].exemplars]
     assert turned_away == ["cannot"]
+
+
+def test_a_namespace_without_a_question_has_every_page(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    whole = store.namespace_state("default")
+    assert whole is not None
+    store.open("quiet", Identity(whole.model, whole.model_revision, whole.dimension, "centred", "adaptive", 0.7))
+    store.recover("quiet", store.begin_recovery("quiet"), None, {})
+    views = ["clusters", "clusters?q=card", "clusters?sort=meaning&q=card", "levels", "levels?level=intent", "intents"]
+    views += ["events", "live", "ask", "rules", "rules?threshold=0.6"]
+    views += [f"suggestions?kind={kind}" for kind in ("merge", "overlap", "name", "split")]
+    with logged_in(site, browser, "anna") as page:
+        for view in views:
+
+            def is_shown(path: str = f"/n/quiet/{view}") -> bool:
+                # What takes a moment to find out is told as that.
+                answer = page.goto(path)
+                return answer is not None and answer.status == 200
+
+            wait_until(is_shown, f"{view} is shown")
+            assert Axe().run(page).violations_count == 0, view
+        expect(page.locator("main")).to_contain_text("Nothing to answer")
+
+
+def test_hostile_texts_are_texts_in_a_browser(site: Site, browser: Browser) -> None:
+    store = site.stream.store()
+    hostile = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
+    right_to_left = "\u202egnp.exe is it \u0441ard?"
+    with logged_in(site, browser, "anna") as page:
+        page.goto("/n/default/live")
+        expect(page.get_by_role("status")).to_have_text("live")
+        for text in (f"Why is {hostile} shown as such?", f"Who sent me this: {right_to_left}"):
+            site.send(text)
+        expect(page.locator("#feed")).to_contain_text("onerror=")
+        wait_until(lambda: len(found_of(store, "onerror", "gnp.exe")) == 2, "both have a cluster")
+        ids = found_of(store, "onerror", "gnp.exe")
+        decisions = Decisions(store, "default", By(hostile[:100], hostile))
+        decisions.commit(decisions.label(ids[0], hostile, hostile))
+        for path in (
+            "/n/default/live",
+            *(f"/n/default/clusters/c{number}" for number in ids),
+            "/n/default/clusters?q=onerror",
+            f"/n/default/change?op=label&c=c{ids[0]}&c=c{ids[1]}",
+            f"/n/default/decide?op=pin&c=c{ids[0]}",
+            "/n/default/levels?q=onerror",
+            f"/n/default/clusters?q={urllib.parse.quote(hostile)}",
+        ):
+            page.goto(path)
+            page.wait_for_load_state()
+            assert page.title() != "taken over", path
+            assert page.locator("main img, main script").count() == 0, path
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def show_cluster(request: Request, scope: InNamespace, cluster_id: str, order: F
         orders=First,
         nearest=_nearest(scope, state.cluster_id),
         above=levels_of(scope, state.cluster_id),
+        has_levels=scope.services.levels.stored(scope.namespace).version > 0,
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         keeps_texts=scope.services.settings.clusters.keep_texts,
         done=told(request),
