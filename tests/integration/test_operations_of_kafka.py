@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from questream.stream.worker import Worker
 from questream.watch.watcher import Watcher
 from tests.conftest import built
 from tests.kit.servers import KafkaCluster, KafkaServer, Topics, create_topics
+from tests.kit.servers.kafka.cluster import Broker
 from tests.kit.stream import (
     Message,
     Stream,
@@ -37,8 +38,14 @@ def stream(kafka: KafkaServer, topics: Callable[..., Topics], redis_url: str) ->
     return Stream(kafka.bootstrap_servers, topics(), redis_url)
 
 
-@pytest.mark.parametrize("moves", [False, True], ids=["same ports", "other ports"])
-def test_brokers_that_are_restarted_one_by_one_end_no_worker(moves: bool, redis_url: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def quick_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A broker whose quotas look at the last 2 s, not at the last 11: a small batch is already too large."""
+    with built(lambda: KafkaServer(tmp_path_factory.mktemp("quick-kafka"), {"quota.window.num": "2"})) as server:
+        yield server
+
+
+def test_brokers_that_are_restarted_one_by_one_end_no_worker(redis_url: str, tmp_path: Path) -> None:
     with built(lambda: KafkaCluster(tmp_path / "kafka")) as cluster:
         stream = Stream(cluster.bootstrap_servers, create_topics(cluster.bootstrap_servers, 3), redis_url)
         # Longer than a broker is away; a lost request would wait for it.
@@ -57,40 +64,39 @@ def test_brokers_that_are_restarted_one_by_one_end_no_worker(moves: bool, redis_
                 )
                 sent += questions
 
-            ask(30)
-            reader.until(sent)
-            for broker in cluster.brokers:
+            def restart(broker: Broker, change: Callable[[], None]) -> None:
                 broker.stop()
                 # While it is away, and its coordinators move.
                 for _ in range(3):
                     ask(5)
                     time.sleep(0.5)
-                if moves:
-                    broker.move()
+                change()
                 broker.start()
                 cluster.wait_until_in_sync()
                 ask(5)
                 assert one.running, one.log.read_text()
                 assert other.running, other.log.read_text()
+
+            ask(30)
+            reader.until(sent)
+            for broker in cluster.brokers:
+                restart(broker, lambda: None)
+            for broker in cluster.brokers:
+                restart(broker, broker.move)
             assert_one_decision_each(reader.values(sent), [f"q{i}" for i in range(sent)])
 
 
-def test_a_transaction_timeout_above_the_brokers_names_the_setting(
+def test_a_time_that_the_broker_does_not_allow_names_the_setting(
     kafka_factory: Callable[..., KafkaServer], redis_url: str
 ) -> None:
-    server = kafka_factory(properties={"transaction.max.timeout.ms": "20000"})
+    limits = {"transaction.max.timeout.ms": "20000", "group.max.session.timeout.ms": "10000"}
+    server = kafka_factory(properties=limits)
     stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    allowed: dict[str, Any] = {"kafka__transaction_timeout_seconds": 20, "kafka__session_timeout_seconds": 10}
     with pytest.raises(KafkaRefused, match=r"kafka\.transaction_timeout_seconds.*transaction\.max\.timeout\.ms"):
-        Worker(stream.settings(kafka__transaction_timeout_seconds=30), hash_encoder()).run()
-
-
-def test_a_session_timeout_that_the_broker_does_not_allow_names_the_setting(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str
-) -> None:
-    server = kafka_factory(properties={"group.max.session.timeout.ms": "10000"})
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+        Worker(stream.settings(**allowed | {"kafka__transaction_timeout_seconds": 30}), hash_encoder()).run()
     with pytest.raises(KafkaRefused, match=r"kafka\.session_timeout_seconds"):
-        Worker(stream.settings(kafka__session_timeout_seconds=30), hash_encoder()).run()
+        Worker(stream.settings(**allowed | {"kafka__session_timeout_seconds": 30}), hash_encoder()).run()
 
 
 def configure(stream: Stream, topic: str, configs: dict[str, str]) -> None:
@@ -181,16 +187,14 @@ def test_workers_of_one_name_are_told_to_have_one_each(
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 def test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_it(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path, delivery: str
+    quick_kafka: KafkaServer, redis_url: str, tmp_path: Path, delivery: str
 ) -> None:
-    # By default a quota looks at the last 11 s: here at 2, so that a small batch is already too large.
-    server = kafka_factory(properties={"quota.window.num": "2"})
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    stream = Stream(quick_kafka.bootstrap_servers, create_topics(quick_kafka.bootstrap_servers), redis_url)
     overrides = stream.overrides(
         kafka__call_deadline_seconds=8, kafka__transaction_timeout_seconds=30, delivery=delivery, batch_questions=64
     )
     worker = WorkerProcess(tmp_path, overrides)
-    server.limit_client(worker.name, producer_byte_rate=2000)
+    quick_kafka.limit_client(worker.name, producer_byte_rate=2000)
     stream.send(question(i, f"question {i} of {i % 5}") for i in range(70))
     with worker, stream.decisions() as reader:
         assert_one_decision_each(reader.values(70, 120), [f"q{i}" for i in range(70)])
@@ -207,12 +211,11 @@ def test_a_quota_below_what_a_batch_needs_slows_a_worker_down_and_does_not_end_i
     [("consumer_byte_rate", 4000, "FetchResponse"), ("request_percentage", 1, "EndTxnResponse")],
 )
 def test_a_quota_on_fetches_or_requests_slows_a_worker_down_and_does_not_end_it(
-    kafka_factory: Callable[..., KafkaServer], redis_url: str, tmp_path: Path, quota: str, value: int, held: str
+    quick_kafka: KafkaServer, redis_url: str, tmp_path: Path, quota: str, value: int, held: str
 ) -> None:
-    server = kafka_factory(properties={"quota.window.num": "2"})
-    stream = Stream(server.bootstrap_servers, create_topics(server.bootstrap_servers), redis_url)
+    stream = Stream(quick_kafka.bootstrap_servers, create_topics(quick_kafka.bootstrap_servers), redis_url)
     worker = WorkerProcess(tmp_path, stream.overrides(kafka__call_deadline_seconds=8, batch_questions=4))
-    server.limit_client(worker.name, **{quota: value})
+    quick_kafka.limit_client(worker.name, **{quota: value})
     # In batches of their own: no broker hands out a batch that is larger than its quota lets pass in all its windows.
     for number in range(16):
         stream.send([question(number, f"question {number % 5} {'x' * 2000}")])

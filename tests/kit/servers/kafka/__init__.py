@@ -68,7 +68,7 @@ class KafkaServer(Server):
         return f"{LOOPBACK}:{self._sasl_port}"
 
     def command(self) -> list[str]:
-        return self._java_command("-Xmx512m", f"-Dlog4j2.configurationFile={LOG4J}", "kafka.Kafka")
+        return self._broker_command("-Xmx512m")
 
     def start(self) -> None:
         if not (self.folder / "data" / "meta.properties").exists():
@@ -114,7 +114,7 @@ class KafkaServer(Server):
 
     def limit_client(self, client_id: str, **quotas: int) -> None:
         """Give clients of this id quotas by the broker's names; kafka-python's admin client has no call for it."""
-        tool = [self._java, "-XX:TieredStopAtLevel=1", "-cp", f"{self._jars}/*", "kafka.admin.ConfigCommand"]
+        tool = self._java_command("kafka.admin.ConfigCommand")
         quota = ["--alter", "--add-config", ",".join(f"{name}={value}" for name, value in quotas.items())]
         client = ["--entity-type", "clients", "--entity-name", client_id]
         command = [*tool, "--bootstrap-server", self.bootstrap_servers, *quota, *client]
@@ -126,6 +126,10 @@ class KafkaServer(Server):
         """What else StorageTool shall write, such as users."""
         return []
 
+    def _broker_command(self, memory: str) -> list[str]:
+        log4j = f"-Dlog4j2.configurationFile={LOG4J}"
+        return self._java_command(memory, log4j, "kafka.Kafka", str(self._properties))
+
     def _java_command(self, *arguments: str) -> list[str]:
         # Most brokers live for a test or two: what the second compiler makes of them is not worth its processor time.
         options = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -133,8 +137,7 @@ class KafkaServer(Server):
         options.append(f"-Djava.io.tmpdir={self.folder}")
         if self._classes.exists():
             options += [f"-XX:SharedArchiveFile={self._classes}", "-Xlog:cds=off", "-Xlog:cds+dynamic=off"]
-        command = [self._java, *options, "-cp", f"{self._jars}/*", *arguments]
-        return command if "format" in arguments else [*command, str(self._properties)]
+        return [self._java, *options, "-cp", f"{self._jars}/*", *arguments]
 
     def _own_properties(self, controller_port: int) -> dict[str, str]:
         own = [f"PLAIN://{self.bootstrap_servers}", f"SASL://{self.sasl_bootstrap_servers}"]

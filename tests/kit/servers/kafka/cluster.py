@@ -11,7 +11,7 @@ from typing import Self
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from tests.kit.servers.kafka import LOG4J, KafkaServer
+from tests.kit.servers.kafka import KafkaServer
 from tests.kit.servers.process import LOOPBACK, ServerFailed, free_port, listens
 
 _REPLICATION = {
@@ -38,7 +38,7 @@ class Broker(KafkaServer):
         self.cluster_id = cluster_id or self.cluster_id
 
     def command(self) -> list[str]:
-        return self._java_command("-Xmx320m", f"-Dlog4j2.configurationFile={LOG4J}", "kafka.Kafka")
+        return self._broker_command("-Xmx320m")
 
     def answers(self) -> bool:
         return listens(self._port)
