@@ -175,6 +175,8 @@ class KafkaServer(Server):
             # After `kill` the controller takes the broker for alive, and refuses it, until its session has timed out.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            # By default a controller that has nothing to record says so twice a second, and all brokers read it.
+            "metadata.max.idle.interval.ms": "0",
             "num.network.threads": "2",
             "num.io.threads": "2",
             # Half a minute after its start a broker drops what is too old, and questions of tests may be of any time.
