@@ -68,7 +68,7 @@ def found(mirror: Mirror, rules: Rules, moved: list[int], may_merge: MayMerge | 
 def everything_noted() -> Iterator[None]:
     """However little it spares."""
     with (
-        patch.object(noting, "_LEAST_SELECTIVE", -2.0),
+        patch.object(noting, "LEAST_SELECTIVE", -2.0),
         patch.object(noting, "_LARGEST_SHARE", 1.0),
         patch.object(near_pairs, "_SPARSE_SHARE", 1.0),
     ):

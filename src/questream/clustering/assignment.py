@@ -1,4 +1,4 @@
-"""Assign a micro-batch: one matrix product against the mirror, one within the batch, then decisions in arrival order.
+"""Assign a micro-batch: products with the clusters that it may come near to and within it, then decisions in turn.
 
 The result equals taking the questions one by one: clusters opened in the batch, centroids that moved in it and the
 mean that learns in it are all seen by the questions that come later.
@@ -6,6 +6,7 @@ mean that learns in it are all seen by the questions that come later.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from questream.clustering.choices import Call, Choice, Found, Plan, Touched
 from questream.clustering.constraints import Bound
+from questream.clustering.contenders import Contenders
 from questream.clustering.may_merge import MayMerge, Neighbours
 from questream.clustering.mirror import Mirror
 from questream.clustering.replanning import MadePlan, Replay
@@ -26,8 +28,12 @@ from questream.domain import CheckedBy, Matrix, RunnerUp, Vector
 MOST_PASSED_OVER = 8
 
 
+class _MoreNeeded(Exception):
+    """A question comes to clusters behind which there may be better ones than the contenders."""
+
+
 class BatchAssigner:
-    """Scores of one batch of unit vectors (n, d) against a mirror, kept so that a retry rescores only what changed.
+    """Plans one batch of unit vectors (n, d) against a mirror. Products are kept, so that a retry makes few anew.
 
     `features` are those of the questions' texts, for a second look; without them there is none.
     """
@@ -40,12 +46,11 @@ class BatchAssigner:
         self._mirror = mirror
         self._rules = rules
         self._within: Matrix = vectors @ vectors.T
-        self._dots: Matrix = np.empty((len(vectors), 0), np.float32)
+        self._contenders = Contenders(vectors, mirror, rules)
         self._stale: set[int] = set()
         self._changed: set[int] = set()
         self._made: MadePlan | None = None
         self._verdicts: dict[Call, bool | None] = {}
-        self._score(mirror.count)
 
     def rescore(self, rows: Iterable[int]) -> None:
         """The mirror moved on: score its changed or added `rows` again before the next plan."""
@@ -73,8 +78,14 @@ class BatchAssigner:
 
         Of the last plan all is kept that nothing which changed since comes near to.
         """
-        self._bring_up_to_date()
-        plan = self._plan_again() or self._new_plan()
+        self._contenders.update(self._stale)
+        self._stale.clear()
+        while True:
+            try:
+                plan = self._plan_again() or self._new_plan()
+                break
+            except _MoreNeeded:
+                self._contenders.widen()
         self._made = MadePlan.of(plan, self._mirror)
         self._changed.clear()
         return plan
@@ -85,22 +96,30 @@ class BatchAssigner:
         rows = sorted(row for row in self._changed if row < mirror.count)
         if made is None or not made.may_hold(mirror, rows):
             return None
-        terms = ScoreTerms(mirror, self._rules, room=0)
-        choices = made.choices(mirror, rows, terms, self._dots[:, rows], self._vectors @ mirror.mean_sum)
-        return made.kept(mirror, rows, choices) or self._new_plan(Replay(made, mirror, rows, choices))
+        at = np.array(rows, np.int64)
+        columns = self._contenders.columns(at)
+        terms = ScoreTerms(mirror, self._rules, room=0, rows=at)
+        dots = self._contenders.dots[:, columns]
+        choices = made.choices(mirror, rows, terms, dots, self._vectors @ mirror.mean_sum)
+        kept = made.kept(mirror, rows, choices)
+        if kept is not None:
+            return kept
+        return self._new_plan(Replay(made, mirror, self._contenders.column_of, columns.tolist(), choices))
 
     def _new_plan(self, replay: Replay | None = None) -> Plan:
         size = len(self._vectors)
-        mirror, dots, within = self._mirror, self._dots, self._within
-        products = ScoreTerms(mirror, self._rules, room=size)
-        bound = Bound(mirror.constraints, mirror.row_of, self._vectors, products, mirror.mean_sum)
+        mirror, contenders, within = self._mirror, self._contenders, self._within
+        dots = contenders.dots
+        # From here on a cluster's row is its place among the contenders; those that are opened come behind these.
+        products = ScoreTerms(mirror, self._rules, room=size, rows=contenders.rows)
+        bound = Bound(mirror.constraints, contenders.column_of, self._vectors, products, mirror.mean_sum)
         dot_mean_sum = (self._vectors @ mirror.mean_sum).astype(np.float64)
-        ids = np.concatenate([mirror.ids, np.arange(mirror.next_id, mirror.next_id + size)])
+        ids = np.concatenate([mirror.ids[contenders.rows], np.arange(mirror.next_id, mirror.next_id + size)])
         scores = np.empty(products.count + size, np.float32)
         scratch = np.empty_like(scores)
         touched: dict[int, Touched] = {}
         choices: list[Choice] = []
-        neighbours = Neighbours(products, ids)
+        neighbours = Neighbours(products, ids, contenders.near)
         learned = 0
         for i in range(size):
             constant, length = products.question_terms(float(dot_mean_sum[i]))
@@ -118,14 +137,14 @@ class BatchAssigner:
                 cluster = self._touched(row, ids, touched)
                 self._join(i, row, cluster, products, float(dot_mean_sum[i]))
                 if not replay and cluster.learned and cluster.learned[-1] == i and cluster.members > 1:
-                    neighbours.note(row, float(dots[i, row]), constant, length, view, taken)
+                    neighbours.note(i, row, float(dots[i, row]), constant, length, view, taken)
             choices.append(_choice(found, cluster))
             if products.mean_questions < self._rules.learning_questions:
                 products.learn_mean(dots[i, : products.count], float(dot_mean_sum[i]))
                 bound.learn_mean(i)
                 dot_mean_sum += within[i]
                 learned += 1
-        self._stale.update(row for row, cluster in touched.items() if cluster.learned)
+        self._stale.update(int(contenders.rows[row]) for row, t in touched.items() if t.learned and not t.created)
         by_id = {cluster.cluster_id: cluster for cluster in touched.values()}
         # What is kept was not scored with all clusters.
         is_known = learned == 0 and not replay
@@ -160,11 +179,13 @@ class BatchAssigner:
         products: ScoreTerms,
     ) -> Found:
         """The row to join or, at len(scores), to open, or none; `taken` gets the rows whose scores are taken out."""
-        features = self._features[i]
+        features, floor = self._features[i], float(self._contenders.floors[i])
         passed_over, reason = None, None
         checked_by: CheckedBy | None = None
         far = products.take_out_far(scores, length)
-        row, similarity = _take_best(scores, length, taken)
+        # The contenders have all clusters with thresholds of their own: others below the floor are far as well.
+        floor_of_near = -math.inf if far is not None and floor <= self._rules.threshold * length else floor
+        row, similarity = _take_best(scores, length, taken, floor_of_near)
         for _ in range(MOST_PASSED_OVER):
             if row is None or similarity < products.least_threshold:
                 break
@@ -177,14 +198,14 @@ class BatchAssigner:
                 differs = "judge" if verdict is False else None
             if differs is None:
                 _put_back(scores, far)
-                runner_up = passed_over or _runner_up(*_take_best(scores, length, taken), ids)
+                runner_up = passed_over or _runner_up(*_take_best(scores, length, taken, floor), ids)
                 return Found(row, similarity, runner_up, checked_by, reason)
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
-            row, similarity = _take_best(scores, length, taken)
+            row, similarity = _take_best(scores, length, taken, floor_of_near)
         _put_back(scores, far)
         if row is None:
-            row, similarity = _take_best(scores, length, taken)
+            row, similarity = _take_best(scores, length, taken, floor)
         nearest = passed_over or _runner_up(row, similarity, ids)
         if self._rules.mode == "known-only":
             return Found(None, nearest.similarity if nearest else -1.0, nearest, checked_by, reason)
@@ -197,7 +218,8 @@ class BatchAssigner:
         """What the batch does to the cluster of a row: one that is there, or the next to be opened."""
         cluster = touched.get(row)
         if cluster is None:
-            expected = int(self._mirror.members[row]) if row < self._mirror.count else 0
+            rows = self._contenders.rows
+            expected = int(self._mirror.members[rows[row]]) if row < len(rows) else 0
             cluster = touched[row] = Touched(int(ids[row]), expected, unpack(self._mirror.kept(int(ids[row]))))
         return cluster
 
@@ -212,7 +234,7 @@ class BatchAssigner:
             return
         cluster.learned.append(i)
         cluster.kept = keep(cluster.kept, self._features[i])
-        dots, within = self._dots, self._within
+        dots, within = self._contenders.dots, self._within
         if len(cluster.learned) == 1 and cluster.created:
             dots[:, row] = within[:, i]
             products.count += 1
@@ -225,28 +247,6 @@ class BatchAssigner:
             products.members[row] += 1.0
             dots[i:, row] += within[i:, i]
         products.refresh_row(row)
-
-    def _bring_up_to_date(self) -> None:
-        """Rows changed by the log or by an earlier plan get their products anew; all others keep them."""
-        count, scored = self._mirror.count, self._dots.shape[1]
-        if count + len(self._vectors) > scored:
-            grown = self._room(count)
-            grown[:, :scored] = self._dots
-            self._dots = grown
-            self._stale.update(range(scored, count))
-        rows = sorted(row for row in self._stale if row < count)
-        if rows:
-            self._dots[:, rows] = self._vectors @ self._mirror.sums[rows].T
-        self._stale.clear()
-
-    def _score(self, count: int) -> None:
-        self._dots = self._room(count)
-        np.matmul(self._vectors, self._mirror.sums.T, out=self._dots[:, :count])
-        self._stale.clear()
-
-    def _room(self, count: int) -> Matrix:
-        """Room for products beyond this batch's own creations, so that what others create needs no more each time."""
-        return np.empty((len(self._vectors), count + 8 * len(self._vectors) + 64), np.float32)
 
 
 def _score_row(
@@ -285,13 +285,16 @@ def _put_back(scores: Matrix, far: tuple[NDArray[np.int64], Matrix] | None) -> N
         scores[rows] = had
 
 
-def _take_best(scores: Matrix, length: float, taken: list[int]) -> tuple[int | None, float]:
-    """The best row and its similarity; the row is then out of the running, and among those `taken`."""
-    if not len(scores):
-        return None, -1.0
-    best = int(scores.argmax())
-    similarity = float(scores[best])
-    if similarity == -np.inf:
+def _take_best(scores: Matrix, length: float, taken: list[int], floor: float) -> tuple[int | None, float]:
+    """The best row and its similarity; the row is then out of the running, and among those `taken`.
+
+    Raises _MoreNeeded where clusters that are not among the rows, and score less than the floor, may be better.
+    """
+    best = int(scores.argmax()) if len(scores) else -1
+    similarity = float(scores[best]) if len(scores) else -math.inf
+    if similarity < floor:
+        raise _MoreNeeded
+    if similarity == -math.inf:
         return None, -1.0
     scores[best] = -np.inf
     taken.append(best)

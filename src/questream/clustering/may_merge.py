@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.mirror import Change, MeanMoved
+from questream.clustering.scan import LEAST_SELECTIVE, NearClusters
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix
 
 Rows = NDArray[np.int64]
 
-# Below this score, or with a larger share of all clusters, those that may merge are too many to be worth noting.
-_LEAST_SELECTIVE = 0.05
+# With a larger share of all clusters, those that may merge are too many to be worth noting.
 _LARGEST_SHARE = 1 / 4
 # What float32 may err by in a product of unit vectors, several times over.
 _ROUNDING = 1e-5
@@ -66,16 +66,19 @@ class MayMerge:
 class Neighbours:
     """Of each cluster that questions of a batch join, those that may merge with it then.
 
-    `ids` are the clusters of the rows of `products`.
+    `ids` are the clusters of the rows of `products`; `others` are those beside them, which the batch does not move.
     """
 
-    def __init__(self, products: ScoreTerms, ids: NDArray[np.int64]) -> None:
+    def __init__(self, products: ScoreTerms, ids: NDArray[np.int64], others: NearClusters) -> None:
         self.of: dict[int, NDArray[np.int64]] = {}
         self._products = products
         self._ids = ids
-        self._largest_inverse = float(products.inverse[: products.count].max(initial=1.0))
+        self._others = others
+        self._largest_inverse = float(products.inverse[: products.count].max(initial=others.largest_inverse))
 
-    def note(self, row: int, dot: float, constant: float, length: float, scores: Matrix, taken: list[int]) -> None:
+    def note(
+        self, question: int, row: int, dot: float, constant: float, length: float, scores: Matrix, taken: list[int]
+    ) -> None:
         """A question has joined `row`, with whose sum its product is `dot` now.
 
         `scores` (count,) are its scores times `length`, but for the rows `taken` out of them.
@@ -83,12 +86,14 @@ class Neighbours:
         cluster_id = int(self._ids[row])
         self.of.pop(cluster_id, None)
         least = self._least(row, dot, constant, length)
-        if least < _LEAST_SELECTIVE:
+        others = self._others.of(question, least) if least >= LEAST_SELECTIVE else None
+        if others is None:
             return
         near = np.flatnonzero(scores >= np.float32(least * length))
         near = near[scores[near] - np.float32(length) * self._products.leeway[near] >= np.float32(least * length)]
-        if len(near) <= max(1, _LARGEST_SHARE * len(scores)):
-            self.of[cluster_id] = self._ids[np.concatenate([near, np.array(taken, np.int64)])]
+        if len(near) + len(others) <= max(1, _LARGEST_SHARE * max(len(scores), self._others.clusters)):
+            ids = self._ids[np.concatenate([near, np.array(taken, np.int64)])]
+            self.of[cluster_id] = np.concatenate([ids, others])
 
     def _least(self, row: int, dot: float, constant: float, length: float) -> float:
         products = self._products

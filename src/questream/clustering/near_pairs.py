@@ -15,6 +15,7 @@ from questream.domain import Matrix, Vector
 
 # Scores that fit the cache: most of them are looked at once and never again.
 _CLUSTERS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 # What reading a cluster's sum by itself costs beside what it costs in a product of many rows with all.
 _SPARSE_SHARE = 1 / 32
 _SHARE_WORTH_READING = 1 / 2
@@ -38,9 +39,12 @@ def near_pairs(
     """
     known = {} if may_merge is None else _known(mirror, rows, may_merge)
     unknown = np.array([row for row in rows if row not in known], np.int64)
-    for start in range(0, mirror.count if len(unknown) else 0, _CLUSTERS_AT_ONCE):
-        others = np.arange(start, min(start + _CLUSTERS_AT_ONCE, mirror.count))
-        yield _near(terms, unknown, others, mirror.sums[unknown] @ mirror.sums[others[0] : others[-1] + 1].T)
+    for first in range(0, len(unknown), _ROWS_AT_ONCE):
+        ones = unknown[first : first + _ROWS_AT_ONCE]
+        sums = mirror.sums[ones]
+        for start in range(0, mirror.count, _CLUSTERS_AT_ONCE):
+            others = np.arange(start, min(start + _CLUSTERS_AT_ONCE, mirror.count))
+            yield _near(terms, ones, others, sums @ mirror.sums[others[0] : others[-1] + 1].T)
     if may_merge is not None and known:
         ones, unsure = np.array(list(known), np.int64), np.array(mirror.rows(sorted(may_merge.unsure)), np.int64)
         yield _near(terms, ones, unsure, mirror.sums[ones] @ mirror.sums[unsure].T)

@@ -58,7 +58,7 @@ class MadePlan:
         """The choices that hold beside the mirror's `rows` (k,), which changed; None for a question to decide anew.
 
         `dots` (n, k) are the products of the questions with these rows' sums and `dot_mean_sum` (n,) those with the
-        mean's, `terms` are those of the mirror. What the plan opens has the numbers that are next in the mirror.
+        mean's, `terms` are those of `rows`. What the plan opens has the numbers that are next in the mirror.
         """
         numbered = [self.numbered(choice, mirror) for choice in self.plan.choices]
         if not rows:
@@ -66,7 +66,7 @@ class MadePlan:
         moved = set(mirror.ids[[row for row in rows if row < len(self.ids)]].tolist())
         constants, lengths = np.array([terms.question_terms(dot) for dot in dot_mean_sum.tolist()], np.float32).T
         at = np.array(rows, np.intp)
-        scores = _scores(terms, at, dots, constants[:, None], lengths[:, None])
+        scores = _scores(terms, slice(None), dots, constants[:, None], lengths[:, None])
         best = scores.argmax(axis=1)
         ids, similarities = mirror.ids[at[best]].tolist(), scores.max(axis=1).tolist()
         return [
@@ -107,15 +107,23 @@ class MadePlan:
 class Replay:
     """Makes the rest of a plan again, beside questions that are decided anew: they move clusters as it did not.
 
-    `choices` are those of `made` that hold beside the `rows` of the mirror that changed.
+    A cluster's row is its place among those that the plan is made of: `row_of` has it by id. `choices` are those of
+    `made` that hold beside the `rows` that changed.
     """
 
-    def __init__(self, made: MadePlan, mirror: Mirror, rows: Sequence[int], choices: Sequence[Choice | None]) -> None:
+    def __init__(
+        self,
+        made: MadePlan,
+        mirror: Mirror,
+        row_of: Mapping[int, int],
+        rows: Sequence[int],
+        choices: Sequence[Choice | None],
+    ) -> None:
         self._choices = choices
         self._planned = [made.numbered(choice, mirror) for choice in made.plan.choices]
-        self._mirror = mirror
+        self._rows = row_of
         self._changed = set(rows)
-        self._owned = {mirror.row_of[owner] for owner in mirror.constraints.owners.tolist()}
+        self._owned = {row_of[owner] for owner in mirror.constraints.owners.tolist()}
         self._opened: dict[int, int] = {}
         # The rows that do not stand as they did when the plan was made first.
         self._moved: list[int] = []
@@ -160,7 +168,7 @@ class Replay:
                 self._moved.extend({one for one in (row, before) if one is not None} - set(self._moved))
 
     def _row_of(self, cluster_id: int | None) -> int | None:
-        return None if cluster_id is None else self._mirror.row_of.get(cluster_id, self._opened.get(cluster_id))
+        return None if cluster_id is None else self._rows.get(cluster_id, self._opened.get(cluster_id))
 
 
 def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer: bool) -> Choice | None:
@@ -182,7 +190,7 @@ def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer:
 
 def _scores(
     terms: ScoreTerms,
-    rows: NDArray[np.intp],
+    rows: NDArray[np.intp] | slice,
     dots: Matrix,
     constants: Matrix | np.float32,
     lengths: Matrix | np.float32,

@@ -43,37 +43,39 @@ _SMALLEST_SQUARE = 1e-9
 class ScoreTerms:
     """The products of raw sums that scores need, for `count` clusters with room for `room` more.
 
+    They are those of `rows` (count,) of the mirror, ascending, or of all; what is by row below is by place in `rows`.
     `mean_weight` is n + prior: the mean is mean_sum / mean_weight. `dot_mean` is S.mean_sum, `dot_self` S.S by cluster.
     `cohesion` is c, and `leeway` (1 - c) / 2 for a c of at least t^2; 1 and 0 in other linkages. `thresholds` are t by
     row, where any cluster has one of its own, and else None; `least_threshold` is the least of all.
     """
 
-    def __init__(self, mirror: Mirror, rules: Rules, room: int) -> None:
+    def __init__(self, mirror: Mirror, rules: Rules, room: int, rows: NDArray[np.int64] | None = None) -> None:
+        of = slice(0, mirror.count) if rows is None else rows
         self.rules = rules
-        self.count = mirror.count
-        capacity = mirror.count + room
+        self.count = mirror.count if rows is None else len(rows)
+        capacity = self.count + room
         self.members = np.ones(capacity, np.float64)
-        self.members[: self.count] = mirror.members
+        self.members[: self.count] = mirror.members[of]
         self.mean_questions = mirror.mean_questions
         self.mean_square = float(mirror.mean_sum @ mirror.mean_sum)
         self.dot_mean = np.zeros(capacity, np.float64)
         if self.centred:
-            self.dot_mean[: self.count] = mirror.dot_mean
+            self.dot_mean[: self.count] = mirror.dot_mean[of]
         self.dot_self = np.ones(capacity, np.float64)
         if rules.linkage in ("adaptive", "centroid"):
-            self.dot_self[: self.count] = mirror.dot_self
+            self.dot_self[: self.count] = mirror.dot_self[of]
         # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m| + leeway
         self.scale: Scale = np.zeros(capacity, np.float32)
         # One array, so that a question's part of the score is one product with it.
-        self._terms: Scale = np.zeros((3, capacity), np.float32)
-        self.shift, self.inverse, self.leeway = self._terms
+        self.terms: Scale = np.zeros((3, capacity), np.float32)
+        self.shift, self.inverse, self.leeway = self.terms
         self.cohesion = np.ones(capacity, np.float64)
         self.thresholds: Floats | None = None
         if mirror.thresholds:
             self.thresholds = np.full(capacity, rules.threshold, np.float64)
             self._merge_thresholds = np.full(capacity, rules.merge_threshold, np.float64)
-            own = [mirror.row_of[i] for i in mirror.thresholds]
-            self.thresholds[own] = list(mirror.thresholds.values())
+            own, values = _own_thresholds(mirror, rows)
+            self.thresholds[own] = values
             self._merge_thresholds[own] = np.maximum(self.thresholds[own], rules.merge_threshold)
         self.least_threshold = min([rules.threshold, *mirror.thresholds.values()])
         self.refresh(slice(0, self.count))
@@ -173,7 +175,7 @@ class ScoreTerms:
         """Add shift + constant inverse + length leeway to `scores` of all `count` clusters; `scratch` is as long."""
         if self.centred or self.adaptive:
             factors = np.array([1.0, constant, length], np.float32)
-            scores += np.matmul(factors, self._terms[:, : self.count], out=scratch)
+            scores += np.matmul(factors, self.terms[:, : self.count], out=scratch)
 
     def cluster_scores(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: Matrix) -> Matrix:
         """Scores of clusters with others, a cluster in the question's place; `dots` are the products of their sums.
@@ -199,3 +201,15 @@ class ScoreTerms:
         self.mean_square += 2.0 * dot_mean_sum + 1.0
         self.mean_questions += 1
         self.refresh(slice(0, self.count))
+
+
+def _own_thresholds(mirror: Mirror, rows: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], Floats]:
+    """The places in `rows` of clusters with a threshold of their own, and these thresholds."""
+    own = np.array([mirror.row_of[i] for i in mirror.thresholds], np.int64)
+    values = np.array(list(mirror.thresholds.values()), np.float64)
+    if rows is None:
+        return own, values
+    places = np.searchsorted(rows, own)
+    there = places < len(rows)
+    there[there] = rows[places[there]] == own[there]
+    return places[there], values[there]

@@ -1,0 +1,110 @@
+"""Which clusters the questions of a batch may come near to, and the products of these alone with the questions.
+
+The mirror is scored in blocks that stay in the cache. Of each question the best few are kept, and a floor: what is not
+kept scores no more than that. So the plan of a batch is made of a few thousand clusters, however many there are, and
+where it comes to ask for one that scores less than a question's floor, more are kept. While the mean learns, which
+moves all scores, and with few clusters, all are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.clustering.scan import NearClusters, Rows, scan
+from questream.clustering.scores import Scale
+from questream.domain import Matrix
+
+# Of so many products, 128 MiB, all are held: up to there one large product is a little quicker than many small ones.
+_PRODUCTS_HELD = 2**25
+# Of each question: those that may be passed over, the one that it joins and the next.
+_MOST_OF_EACH = 10
+_WIDENING = 8
+# By how much float32 may err in a score, several times over.
+_ROUNDING = 1e-5
+
+
+class Contenders:
+    """Of a batch of unit vectors (n, d) the clusters that its plan is made of, by mirror rows (k,), ascending.
+
+    `dots` (n, k and room for more) are the products of the questions with these clusters' sums. `floors` (n,): what is
+    not in `rows` scores less than this, times the question's length. `near` has clusters beside them.
+    """
+
+    def __init__(self, vectors: Matrix, mirror: Mirror, rules: Rules) -> None:
+        self._vectors = vectors
+        self._mirror = mirror
+        self._rules = rules
+        self._most = _MOST_OF_EACH
+        self._seen = 0
+        self.rows: Rows = np.zeros(0, np.int64)
+        self._keep(self.rows)
+
+    @property
+    def column_of(self) -> Mapping[int, int]:
+        """The place in `rows` of each cluster there, by id."""
+        if len(self.rows) == self._mirror.count:
+            return self._mirror.row_of
+        return dict(zip(self._mirror.ids[self.rows].tolist(), range(len(self.rows)), strict=True))
+
+    def columns(self, rows: Rows) -> Rows:
+        """The places in `rows` of some that are there."""
+        return np.searchsorted(self.rows, rows)
+
+    def widen(self) -> None:
+        """Keep more clusters of each question."""
+        self._most *= _WIDENING
+        self._keep(self.rows)
+
+    def update(self, stale: Iterable[int]) -> None:
+        """The mirror moved on: its `stale` rows get their products anew, those that it added get theirs."""
+        mirror = self._mirror
+        changed = np.union1d(np.array(list(stale), np.int64), np.arange(self._seen, mirror.count))
+        changed = changed[changed < mirror.count]
+        self._seen = mirror.count
+        had = self.rows[self.rows < mirror.count]
+        rows = np.union1d(had, changed)
+        if mirror.mean_sum is not self._mean_sum:
+            self._keep(rows)
+            return
+        self._make_room(had, rows)
+        self.rows = rows
+        if len(changed):
+            self.dots[:, self.columns(changed)] = self._vectors @ mirror.sums[changed].T
+
+    def _keep(self, rows: Rows) -> None:
+        """Keep those that matter by the mirror as it stands, and `rows`."""
+        mirror, rules, questions = self._mirror, self._rules, len(self._vectors)
+        self._mean_sum, self._seen = mirror.mean_sum, mirror.count
+        learns = mirror.mean_questions < rules.learning_questions
+        few = mirror.count <= max(_PRODUCTS_HELD // questions, 2 * self._most * questions)
+        if learns or few:
+            self.rows = np.arange(mirror.count)
+            self.floors: Scale = np.full(questions, -np.inf, np.float32)
+            self.near = NearClusters.none(questions)
+        else:
+            found = scan(self._vectors, mirror, rules, self._most)
+            bound = [*mirror.constraints.owners.tolist(), *mirror.thresholds]
+            self.rows = np.union1d(np.union1d(found.rows, rows), np.array(mirror.rows(bound), np.int64))
+            # The products here may be rounded in another way than those of the scan.
+            self.floors = found.floors + np.float32(_ROUNDING * (1.0 + found.near.largest_inverse))
+            self.near = found.near
+        self.dots: Matrix = np.empty((questions, self._room(len(self.rows))), np.float32)
+        sums = mirror.sums if len(self.rows) == mirror.count else mirror.sums[self.rows]
+        np.matmul(self._vectors, sums.T, out=self.dots[:, : len(self.rows)])
+
+    def _make_room(self, had: Rows, rows: Rows) -> None:
+        """Move the columns of rows that were there to where they are among `rows`."""
+        is_prefix = np.array_equal(rows[: len(had)], had)
+        if is_prefix and len(rows) + len(self._vectors) <= self.dots.shape[1]:
+            return
+        dots: Matrix = np.empty((len(self._vectors), self._room(len(rows))), np.float32)
+        dots[:, np.searchsorted(rows, had)] = self.dots[:, : len(had)]
+        self.dots = dots
+
+    def _room(self, count: int) -> int:
+        """Room for products beyond this batch's own creations, so that what others create needs no more each time."""
+        return count + 8 * len(self._vectors) + 64
