@@ -415,6 +415,8 @@ def test_several_intents_are_routed_by_keyboard_and_merged_with_the_mouse(site: 
         expect(page.get_by_role("status")).to_contain_text("2 intents routed. These are operations")
         assert {store.levels("default").named[parse_node(name)][1] for name in chosen} == {"intent-team"}
         # What was one act is taken back as one: by keyboard, and once it is done again, with the mouse.
+        # The keys are the script's, which runs once the page is there.
+        expect(page.locator("html.scripted")).to_be_attached()
         page.keyboard.press("u")
         expect(page.get_by_role("heading", name="Take operations")).to_be_visible()
         for name in chosen:
@@ -820,6 +822,146 @@ def test_a_question_is_rejected_on_the_page_by_who_may(site: Site, browser: Brow
     became = {state.cluster_id for state in lineage(site.stream.store(), "default", int(cluster[1:]))}
     turned_away = [one.kind for owner in became & newest.after.keys() for one in newest.after[owner].exemplars]
     assert turned_away == ["cannot"]
+
+
+def act(page: Page, way: str, role: Any, name: str | re.Pattern[str]) -> None:
+    """Use a link or a button: with the mouse, or with the keyboard alone, for which it has to be reachable."""
+    one = page.get_by_role(role, name=name, exact=isinstance(name, str)).first
+    if way == "mouse":
+        one.click()
+        return
+    assert one.evaluate("element => element.tabIndex") >= 0
+    one.focus()
+    page.keyboard.press("Enter")
+
+
+def fill(page: Page, way: str, label: str, text: str) -> None:
+    """Type into a field."""
+    field = page.get_by_label(label, exact=True)
+    field.click() if way == "mouse" else field.focus()
+    page.keyboard.type(text)
+
+
+@pytest.mark.parametrize("way", ["mouse", "keyboard"])
+def test_each_operation_is_done_with_the_mouse_and_by_keyboard(site: Site, browser: Browser, way: str) -> None:
+    store = site.stream.store()
+    told, asked = {
+        "mouse": (
+            ("badgers", "lanterns"),
+            ("Where do badgers spend the winter?", "Who repairs old lanterns in this town?"),
+        ),
+        "keyboard": (
+            ("otters", "trombones"),
+            ("Are tame otters allowed in the swimming pool?", "How heavy is the case that trombones come in?"),
+        ),
+    }[way]
+    for text in asked:
+        site.send(text)
+    wait_until(lambda: len(found_of(store, *told)) == 2, "both have a cluster")
+    wait_until(lambda: store.levels("default").version > 0, "a worker has found intents")
+    one, other = (f"c{number}" for number in found_of(store, *told))
+    here, question = f"/n/default/clusters/{one}", asked[0]
+    intents = sorted({node for node in store.levels("default").levels.parents.values() if node.level == 1})
+    intent, next_intent = map(str, intents[:2] if way == "mouse" else intents[2:4])
+    done: list[str] = []
+    with logged_in(site, browser, "anna") as page:
+
+        def confirm(button: str, kind: str) -> None:
+            """The preview's button; the operation is then the newest, and anna's."""
+            before = [one.number for one in store.operations("default", 1)]
+            act(page, way, "button", button)
+            expect(page.get_by_role("status").filter(has_text="operation")).to_be_visible()
+            (newest,) = store.operations("default", 1)
+            assert (newest.kind, newest.actor, [newest.number] != before) == (kind, "anna", True)
+            done.append(kind)
+
+        for op in ("label", "route"):
+            page.goto(here)
+            act(page, way, "link", op.capitalize())
+            fill(page, way, op.capitalize(), f"{op} of {way}")
+            confirm("Save", "label")
+        for op in ("Pin", "Unpin", "Mute", "Unmute", "Resolve", "Reopen"):
+            page.goto(here)
+            act(page, way, "link", op)
+            confirm("Do it", op.lower())
+        for words, kind in (("Represent", "represent"), ("Not this one", "reject")):
+            page.goto(here)
+            act(page, way, "link", re.compile(f"^{words}.*{told[0]}"))
+            confirm("Do it", kind)
+            act(page, way, "link", "Undo")
+            confirm("Take back", "undo")
+        for button, kind in (("Not these", "reject"), ("Split off", "split"), ("Move", "move")):
+            page.goto(here)
+            box = page.get_by_role("checkbox", name=f"Select: {question}", exact=True)
+            if way == "mouse":
+                box.check()
+            else:
+                box.focus()
+                page.keyboard.press("Space")
+            if kind == "move":
+                fill(page, way, "Move to the cluster", other)
+            act(page, way, "button", button)
+            confirm("Do it", kind)
+            act(page, way, "link", "Undo")
+            confirm("Take back", "undo")
+        page.goto(here)
+        fill(page, way, "Another cluster", other)
+        act(page, way, "button", "Keep apart")
+        confirm("Do it", "separate")
+        act(page, way, "link", "Undo")
+        confirm("Take back", "undo")
+        page.goto(here)
+        fill(page, way, "Another cluster", other)
+        act(page, way, "button", "Merge")
+        confirm("Merge", "merge")
+        page.goto(here)
+        act(page, way, "link", f"Take apart {other}")
+        confirm("Take back", "unmerge")
+        page.goto(here)
+        fill(page, way, "Move to the intent, or to one of its own: own", "own")
+        act(page, way, "button", "Move to intent")
+        confirm("Do it", "move")
+        for button, field, value, kind in (
+            ("Pin", None, "", "pin"),
+            ("Unpin", None, "", "unpin"),
+            ("Move here", "Move here, one or several with a space between", one, "move"),
+            ("Keep apart", "Never one with the intent", next_intent, "separate"),
+        ):
+            page.goto(f"/n/default/levels/{intent}")
+            if field is not None:
+                fill(page, way, field, value)
+            act(page, way, "button", button)
+            confirm("Do it", kind)
+            # What is pinned is let go by the next one.
+            if kind != "pin":
+                act(page, way, "link", "Undo")
+                confirm("Take back", "undo")
+        page.goto(f"/n/default/levels/{intent}")
+        fill(page, way, "Label", f"intent of {way}")
+        confirm("Save", "label")
+        page.goto(f"/n/default/levels/{intent}")
+        fill(page, way, "Merge with the intent", next_intent)
+        act(page, way, "button", "Merge")
+        confirm("Do it", "merge")
+        act(page, way, "link", "Undo")
+        confirm("Take back", "undo")
+        page.goto(here)
+        act(page, way, "link", "Erase texts")
+        box = page.get_by_role("checkbox", name="It is meant")
+        if way == "mouse":
+            box.check()
+        else:
+            box.focus()
+            page.keyboard.press("Space")
+        confirm("Erase for ever", "forget")
+        page.goto("/n/default/rules")
+        page.get_by_label("Threshold, from -1 to 1").fill("0.71")
+        act(page, way, "button", "Preview")
+        confirm("Set it for all workers", "rules")
+        act(page, way, "link", "Undo")
+        confirm("Take back", "undo")
+    assert {"label", "merge", "unmerge", "separate", "pin", "unpin", "mute", "unmute", "resolve", "reopen"} < set(done)
+    assert {"represent", "reject", "move", "split", "forget", "rules", "undo"} < set(done)
 
 
 def test_a_namespace_without_a_question_has_every_page(site: Site, browser: Browser) -> None:
