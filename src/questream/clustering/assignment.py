@@ -111,7 +111,7 @@ class BatchAssigner:
         mirror, contenders, within = self._mirror, self._contenders, self._within
         dots = contenders.dots
         # From here on a cluster's row is its place among the contenders; those that are opened come behind these.
-        products = ScoreTerms(mirror, self._rules, room=size, rows=contenders.rows)
+        products = ScoreTerms(mirror, self._rules, room=size, rows=contenders.some)
         bound = Bound(mirror.constraints, contenders.column_of, self._vectors, products, mirror.mean_sum)
         dot_mean_sum = (self._vectors @ mirror.mean_sum).astype(np.float64)
         ids = np.concatenate([mirror.ids[contenders.rows], np.arange(mirror.next_id, mirror.next_id + size)])

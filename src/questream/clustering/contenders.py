@@ -44,6 +44,11 @@ class Contenders:
         self._keep(self.rows)
 
     @property
+    def some(self) -> Rows | None:
+        """The `rows`, or None where they are all, which is quicker to look up."""
+        return None if len(self.rows) == self._mirror.count else self.rows
+
+    @property
     def column_of(self) -> Mapping[int, int]:
         """The place in `rows` of each cluster there, by id."""
         if len(self.rows) == self._mirror.count:
@@ -64,9 +69,10 @@ class Contenders:
         mirror = self._mirror
         changed = np.union1d(np.array(list(stale), np.int64), np.arange(self._seen, mirror.count))
         changed = changed[changed < mirror.count]
+        had = self.rows[: np.searchsorted(self.rows, mirror.count)]
+        all_are_kept = len(self.rows) == self._seen
+        rows = np.arange(mirror.count) if all_are_kept else np.union1d(had, changed)
         self._seen = mirror.count
-        had = self.rows[self.rows < mirror.count]
-        rows = np.union1d(had, changed)
         if mirror.mean_sum is not self._mean_sum:
             self._keep(rows)
             return
