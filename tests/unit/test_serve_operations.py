@@ -14,11 +14,12 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
-from questream.domain import ClusterState
-from questream.errors import QuestreamError
+from questream.domain import ClusterState, Operation
+from questream.errors import QuestreamError, StoreUnavailable
 from questream.operations import merge_clusters
 from questream.server.decisions import MOST_SUBSCRIBERS, Decisions
 from questream.server.problems import Refused
+from questream.store.protocol import ProposedOperation
 from questream.tools.asking_server import ask_server
 from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
 
@@ -323,6 +324,43 @@ def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> No
     assert [state.label for state in store.summaries("shop")] == ["y", None, None, None]
     for wrong in ("0", "1.", "x", "1.2.3.", ".".join(["1"] * 51)):
         assert client.get(f"/n/shop/undo/{wrong}").status_code == 422, wrong
+
+
+def test_the_same_form_again_takes_back_what_it_did_and_not_what_somebody_else_did() -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    for name in ("c1", "c2", "c3"):
+        operate(client, op="label", cluster_id=name, label="x")
+    fields = fields_of(client.get("/n/shop/undo/3.2.1").text)
+    client.post(f"{OPERATIONS}/3/undo", json={})
+    for _ in range(2):
+        done = client.post("/n/shop/undo/3.2.1", data=fields)
+        assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=undo&operation=5.6")
+    assert len(store.operations("shop", 9)) == 6
+
+
+def test_where_the_store_ends_between_two_the_same_form_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    for name in ("c1", "c2", "c3", "c4"):
+        operate(client, op="label", cluster_id=name, label="x")
+    fields = fields_of(client.get("/n/shop/undo/1.2.3.4").text)
+    operate_, left = store.operate, [1, 2]
+
+    def fails_third(namespace: str, proposed: ProposedOperation) -> Operation | None:
+        if not left:
+            raise StoreUnavailable("Redis does not answer", "start it")
+        left.pop()
+        return operate_(namespace, proposed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "operate", fails_third)
+        ended = client.post("/n/shop/undo/1.2.3.4", data=fields)
+    assert (ended.status_code, "Retry-After" in ended.headers) == (503, True)
+    assert "operation 2 was not taken back, 4, 3 were, by operations 5, 6: Redis does not answer" in ended.text
+    done = client.post("/n/shop/undo/1.2.3.4", data=fields)
+    assert done.headers["location"] == "/n/shop/clusters?done=undo&operation=5.6.7.8"
+    assert [state.label for state in store.summaries("shop")] == [None] * 4
 
 
 @pytest.mark.parametrize("path", ["decide?op=pin&c=c1", "decide?op=separate&c=c2&c=c1"])

@@ -39,26 +39,45 @@ def show_undo(request: Request, scope: InNamespace, numbers: Numbers) -> Respons
 
 @router.post("/n/{namespace}/undo/{numbers}")
 def take_back(scope: InNamespace, numbers: Numbers, fields: Form) -> Response:
-    """Take them back, the newest first. Raises Refused where one of several is not, saying which were."""
+    """Take them back, the newest first. Raises Refused where one of several is not, saying which were.
+
+    The same form again goes on where it ended.
+    """
     id, reason, done = first(fields, "id")[:64], read_reason(fields), list[Committed]()
-    for number in _standing(scope, numbers):
+    for number in _standing(scope, numbers, id):
         try:
             done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason)))
-        except (Refused, QuestreamError) as error:
-            if not done:
-                raise
-            taken = ", ".join(str(one.undoes) for one in done)
-            raise Refused(
-                HTTPStatus.CONFLICT, f"operation {number} was not taken back, {taken} was: {error}", "look at it again"
-            ) from None
+        except Refused as refused:
+            raise _ended(number, done, refused) from None
+        except QuestreamError as error:
+            raise _ended(number, done, Refused.by(error)) from None
     return _done(scope, done)
 
 
-def _standing(scope: Scope, numbers: str) -> list[int]:
-    """Of these operations those that nobody has taken back, the newest first; all of them where that is none."""
-    found = sorted(set(map(int, numbers.split("."))), reverse=True)
-    kept = {number: scope.services.store.operation(scope.namespace, number) for number in found}
-    return [number for number, one in kept.items() if one is None or one.undone_by is None] or found
+def _ended(number: int, done: Sequence[Committed], refused: Refused) -> Refused:
+    """Why this one was not taken back, with those that were before it."""
+    if not done:
+        return refused
+    taken, by = (
+        ", ".join(map(str, found)) for found in zip(*((one.undoes, one.operation) for one in done), strict=True)
+    )
+    were = f"was, by operation {by}" if len(done) == 1 else f"were, by operations {by}"
+    detail = f"operation {number} was not taken back, {taken} {were}: {refused.detail}"
+    return Refused(refused.status, detail, refused.remedy, refused.headers)
+
+
+def _standing(scope: Scope, numbers: str, id: str | None = None) -> list[int]:
+    """Of these operations those that nobody has taken back but this form, the newest first; all where that is none."""
+    found, operation = sorted(set(map(int, numbers.split("."))), reverse=True), scope.services.store.operation
+
+    def stands(number: int) -> bool:
+        one = operation(scope.namespace, number)
+        if one is None or one.undone_by is None:
+            return True
+        undo = operation(scope.namespace, one.undone_by) if id is not None else None
+        return undo is not None and undo.id == f"{id}.{number}"
+
+    return list(filter(stands, found)) or found
 
 
 def _would_undo(scope: Scope, number: int, questions: int) -> Committed:
