@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from questream.clustering.kept_members import KEPT_OF_A_KIND, KeptMember, KeptMembers
 from questream.domain import InFlight
 from questream.recovery.putting_back import _without_lost_joins
+from questream.tools.kept_questions import kept_in_order
+from questream.tools.members import First
 from tests.unit.test_records_states import CLUSTER
 
 members = st.builds(
@@ -60,3 +62,12 @@ def test_a_question_that_is_decided_again_after_a_loss_is_kept_no_longer() -> No
     assert restored.state.size == state.size - 1
     assert offsets(KeptMembers.parse(restored.state.kept_members).newest) == [7]
     assert offsets(KeptMembers.parse(restored.state.kept_members).typical) == [7]
+
+
+def test_what_is_kept_is_listed_in_the_order_asked_for_also_where_others_were_moved_out() -> None:
+    """Of the least alike one is left, and after it the most alike came first."""
+    opened, near, nearer, nearest = member(0, None), member(1, 0.8), member(2, 0.9), member(3, 1.0)
+    kept = KeptMembers(newest=(nearer, opened), typical=(nearest, nearer), doubtful=(near,))
+    state = replace(CLUSTER, kept_members=str(kept))
+    listed = {order: offsets(tuple(kept_in_order(state, order))) for order in First}
+    assert listed == {First.NEWEST: [2, 0, 3, 1], First.TYPICAL: [3, 2, 1, 0], First.DOUBTFUL: [1, 2, 3, 0]}

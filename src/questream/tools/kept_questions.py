@@ -22,14 +22,13 @@ from questream.tools.members import First, Member
 
 
 def kept_in_order(state: ClusterState, order: First) -> list[KeptMember]:
-    """All that a cluster keeps, those of the kind asked for first, then the more alike ones; each once."""
+    """All that a cluster keeps, each once: the least alike first where these are asked for, else the most alike, after
+    the newest where these are.
+    """
     kept = KeptMembers.parse(state.kept_members)
-    first = {First.TYPICAL: kept.typical, First.NEWEST: kept.newest, First.DOUBTFUL: kept.doubtful}[order]
-    others = sorted((*kept.typical, *kept.newest, *kept.doubtful), key=lambda one: -(one.similarity or -1.0))
-    by_place: dict[Place, KeptMember] = {}
-    for one in (*first, *others):
-        by_place.setdefault(one.place, one)
-    return list(by_place.values())
+    by_likeness = sorted(kept.all(), key=_least_alike_first if order is First.DOUBTFUL else _most_alike_first)
+    newest = kept.newest if order is First.NEWEST else ()
+    return list({one.place: one for one in (*newest, *by_likeness)}.values())
 
 
 def still_kept(store: Store, namespace: str, state: ClusterState, order: First) -> list[KeptMember]:
@@ -48,6 +47,15 @@ def still_kept(store: Store, namespace: str, state: ClusterState, order: First) 
         if state.cluster_id in (before, after):
             belongs.setdefault(one.place, after == state.cluster_id)
     return [one for place, one in kept.items() if belongs.get(place, True)]
+
+
+# Who opens a cluster is alike to nothing yet, and comes last in both.
+def _most_alike_first(member: KeptMember) -> float:
+    return 2.0 if member.similarity is None else -member.similarity
+
+
+def _least_alike_first(member: KeptMember) -> float:
+    return 2.0 if member.similarity is None else member.similarity
 
 
 class KeptQuestions:
