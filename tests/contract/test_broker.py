@@ -35,9 +35,11 @@ from questream.errors import (
     Superseded,
 )
 from questream.settings import KafkaSettings, Settings
-from tests.kit.servers import KafkaServer, Topics
+from tests.kit.servers import KafkaServer, Topics, create_topics
+from tests.kit.servers.network import Link
+from tests.kit.servers.process import LOOPBACK
 from tests.kit.servers.topics import make_topic_anew
-from tests.kit.stream import Stream, wait_until
+from tests.kit.stream import WAIT_SECONDS, Stream, wait_until
 
 ADAPTERS = [cast("Adapter", kafka_python), cast("Adapter", confluent)]
 CLOSE_SECONDS = 5.0
@@ -624,6 +626,28 @@ def test_where_no_broker_listens_is_told_with_its_address(bed: Bed) -> None:
     settings = Settings(kafka=KafkaSettings(bootstrap_servers=address))
     with pytest.raises(KafkaUnavailable, match=address), bed.adapter.open_admin(settings):
         pass
+
+
+def test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began(
+    kafka_factory: Callable[..., KafkaServer],
+) -> None:
+    """Addresses that a client has learned may all be gone; those that it was given lead on (KIP-899)."""
+    with Link(free_port()) as old, Link(free_port()) as new:
+        server = kafka_factory(links=[old, new])
+        given = f"{LOOPBACK}:{old.port},{LOOPBACK}:{new.port}"
+        for adapter in ADAPTERS:
+            new.cut()
+            old.heal()
+            stream = Stream(given, create_topics(server.bootstrap_servers), "redis://127.0.0.1:1")
+            with ExitStack() as opened:
+                bed = Bed(adapter, stream, opened)
+                reader, producer = bed.reader(0), bed.producer()
+                for value in (b"before", b"after"):
+                    producer.send(Outgoing(bed.topic, b"k", value, (), 0, FIRST_MS), ignore)
+                    producer.flush(WAIT_SECONDS)
+                    assert values(reader, 1) == [value], adapter.__name__
+                    new.heal()
+                    old.cut()
 
 
 def test_an_option_that_the_client_does_not_have_is_refused(bed: Bed) -> None:

@@ -7,7 +7,7 @@ kafka-python, look at each entry again: tests/unit/test_patches.py holds the lis
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from kafka import errors as kafka_errors
@@ -51,6 +51,12 @@ PATCHES = (
         "patches",
         "tests/integration/test_start.py::test_a_missing_topic_is_refused_and_not_created",
         2083,
+    ),
+    Patch(
+        "a client all of whose brokers came back at other addresses never asks those again that it was given",
+        "kafka.cluster.ClusterMetadata._do_refresh_metadata",
+        "patches",
+        "tests/contract/test_broker.py::test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began",
     ),
     Patch(
         "what arrives together with the end of a connection is dropped: why a login is refused is lost",
@@ -156,6 +162,22 @@ PATCHES = (
 # No client of ours creates a topic by asking for it, with a broker's defaults, where `auto.create.topics.enable` is on.
 # kafka-python has the option, but hands it to no client's metadata, where alone it is read.
 ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
+
+
+# A client asks the brokers that it has learned of, again and again. All of them may have come back at other addresses:
+# those that it was given lead on then (KIP-899).
+def _asking_where_it_began(refresh: Callable[[Any, Any], Awaitable[None]]) -> Callable[[Any, Any], Awaitable[None]]:
+    async def refreshed(cluster: Any, node_id: Any) -> None:
+        manager = cluster._manager
+        if node_id is None and manager.least_loaded_node() is None:
+            given = [broker.node_id for broker in cluster.bootstrap_brokers()]
+            node_id = next((one for one in given if manager.connection_delay(one) <= 0), None)
+        await refresh(cluster, node_id)
+
+    return refreshed
+
+
+ClusterMetadata._do_refresh_metadata = _asking_where_it_began(ClusterMetadata._do_refresh_metadata)
 
 
 def _data_first(receive: Callable[[Any], tuple[bytes, Any]]) -> Callable[[Any], tuple[bytes, Any]]:
