@@ -246,11 +246,12 @@ class Reader:
         return fetched
 
     def until(self, count: int, seconds: float = WAIT_SECONDS) -> list[Any]:
-        """All records so far, once there are `count` of them; fails after `seconds`."""
+        """All records so far, once there are `count` of them; fails where none comes for `seconds`."""
         deadline = time.monotonic() + seconds
         while len(self.records) < count:
-            self.poll()
-            assert time.monotonic() < deadline, f"{len(self.records)} of {count} records after {seconds:.0f} s"
+            if self.poll():
+                deadline = time.monotonic() + seconds
+            assert time.monotonic() < deadline, f"{len(self.records)} of {count} records, and none for {seconds:.0f} s"
         return self.records
 
     def rest(self) -> list[Any]:
