@@ -40,6 +40,8 @@ PAUSE_SECONDS = 1.0
 # Clusters that still get questions.
 NEWEST = 24
 ANSWER_SECONDS = 5.0
+# Longer than a worker of a campaign may still be publishing a cluster that an operation retires; it is waited for.
+TOMBSTONE_SECONDS = 20.0
 KNOWN_ONLY_DECISIONS = 5
 # Near that of the campaign, and below those with a second look, which takes "a7" and "a8" for two codes.
 THRESHOLDS = (0.56, 0.6, 0.63)
@@ -183,7 +185,7 @@ class Operator:
             contextlib.suppress(QuestreamError, redis.RedisError),
             redis.Redis.from_url(self._bed.store.url, socket_timeout=ANSWER_SECONDS) as client,
         ):
-            act(RedisStore(client))
+            act(RedisStore(client, tombstone_seconds=TOMBSTONE_SECONDS))
 
     def _decide(self, store: Store) -> None:
         if self._unanswered is not None:

@@ -13,7 +13,7 @@ import redis.exceptions
 
 from questream.errors import LostMemory, NamespaceRefused, RecoveryNeeded, StoreRefused, StoreUnavailable
 from questream.settings.tree import DEFAULT_PREFIX
-from questream.store.protocol import UNDO_SECONDS, StoreError
+from questream.store.protocol import TOMBSTONE_SECONDS, UNDO_SECONDS, StoreError
 from questream.store.redis.codec import reading
 from questream.store.redis.failures import translated
 from questream.store.redis.keys import Keys
@@ -58,12 +58,19 @@ class RedisCalls:
     """The shared part of the store's protocols in Redis."""
 
     def __init__(
-        self, client: Any, *, log_entries: int = 8192, prefix: str = DEFAULT_PREFIX, undo_seconds: float = UNDO_SECONDS
+        self,
+        client: Any,
+        *,
+        log_entries: int = 8192,
+        prefix: str = DEFAULT_PREFIX,
+        undo_seconds: float = UNDO_SECONDS,
+        tombstone_seconds: float = TOMBSTONE_SECONDS,
     ) -> None:
         self._client = client
         self._keys = Keys(prefix)
         self._log_entries = log_entries
         self._undo_ms = int(undo_seconds * 1000)
+        self._tombstone_ms = int(tombstone_seconds * 1000)
         self._scripts = Scripts(client)
         self._rights = Rights(client, self._keys)
         self._may_read: set[str] = set()

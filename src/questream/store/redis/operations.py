@@ -16,7 +16,6 @@ from questream.store.operation_text import operation_text, parse_operation
 from questream.store.protocol import (
     OPERATIONS_KEPT,
     REMAINS_KEPT,
-    TOMBSTONE_SECONDS,
     Forgetting,
     OperationClaim,
     ProposedOperation,
@@ -82,7 +81,7 @@ class RedisOperations(RedisCalls):
                 for one in proposed.opens.values()
             ],
             "retires": sorted(proposed.retires),
-            "tombstone_ms": int(TOMBSTONE_SECONDS * 1000),
+            "tombstone_ms": self._tombstone_ms,
             "merge": merge is not None
             and [
                 *(merge.survivor_members, merge.loser_members),

@@ -43,6 +43,7 @@ class RedisStore(
 
     `client` is a redis.Redis or redis.RedisCluster that answers bytes (redis-py's annotations allow for both bytes and
     str, hence Any). `log_entries` bounds each namespace's log; a worker that falls further behind reloads its mirror.
-    What a merge absorbs is kept for `undo_seconds`.
+    What a merge absorbs is kept for `undo_seconds`; a cluster that an operation retires leaves the topic after
+    `tombstone_seconds`, when nobody can still be publishing an earlier state of it.
     All its keys begin with `prefix`.
     """
