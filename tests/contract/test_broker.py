@@ -645,7 +645,7 @@ def test_a_client_whose_brokers_are_all_elsewhere_by_now_asks_where_it_began(
                 for value in (b"before", b"after"):
                     producer.send(Outgoing(bed.topic, b"k", value, (), 0, FIRST_MS), ignore)
                     producer.flush(WAIT_SECONDS)
-                    assert values(reader, 1) == [value], adapter.__name__
+                    assert values(reader, 1) == [value], adapter
                     new.heal()
                     old.cut()
 
