@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from questream.clustering import contenders, near_pairs, scan
 from questream.clustering import may_merge as noting
 from questream.clustering.assignment import BatchAssigner
+from questream.clustering.choices import Choice
 from questream.clustering.constraints import pack_vector
 from questream.clustering.contenders import Contenders
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.clustering.second_look.features import features
+from questream.clustering.second_look.kept import pack
 from questream.domain import Exemplar, Matrix, Mode
 from tests.kit.stepping import unit_rows
 from tests.unit.test_near_pairs import found
@@ -178,3 +180,40 @@ def test_a_question_that_many_clusters_are_kept_from_is_given_the_next(most: int
     with few_kept(most):
         (choice,) = BatchAssigner(question[None, :], mirror, rules).plan().choices
     assert choice.cluster_id == 9
+
+
+def test_none_is_sought_behind_clusters_that_are_all_passed_over() -> None:
+    """Eight clusters of other orders are near; those behind them, of which more are wanted to tell, matter no more."""
+    cosines = [*np.linspace(0.95, 0.9, 8), *np.full(300, 0.85)]
+    (choice,), scans = decided_beside(cosines, differing=8, most=10)
+    assert (choice.created, choice.reason, choice.runner_up and choice.runner_up.cluster_id) == (True, "code", 1)
+    assert scans == 1
+
+
+@pytest.mark.parametrize("own", [None, 0.99])
+def test_none_is_sought_that_is_too_far_to_join_once_there_is_a_runner_up(own: float | None) -> None:
+    """One cluster differs, and so many are behind it that more are wanted to tell them apart: all too far to join."""
+    (choice,), scans = decided_beside([0.9, *np.full(300, 0.4)], differing=1, most=2, own=own)
+    assert (choice.created, choice.runner_up and choice.runner_up.cluster_id) == (True, 1)
+    assert scans == 1
+
+
+def decided_beside(
+    cosines: list[float], differing: int, most: int, own: float | None = None
+) -> tuple[list[Choice], int]:
+    """The choice of a question beside clusters of these cosines, the first of them of other orders; and the scans.
+
+    The last one has a threshold of its `own`.
+    """
+    question, *across = np.eye(len(cosines) + 1, dtype=np.float32)
+    mirror = Mirror(len(question))
+    for number, (cosine, other) in enumerate(zip(cosines, across, strict=True), start=1):
+        vector = np.float32(cosine) * question + np.float32((1 - cosine**2) ** 0.5) * other
+        kept = pack((features(f"where is order AB-{number}C?"),)) if number <= differing else b""
+        own_threshold = own if number == len(cosines) else None
+        mirror.apply([ClusterMoved(number, 1, vector, kept=kept, threshold=own_threshold)])
+    rules = Rules(0.7, 0.99, similarity="cosine")
+    asked = [features("where is order ZQ-777X?")]
+    with few_kept(most), patch.object(contenders, "scan", wraps=scan.scan) as scanned:
+        plan = BatchAssigner(question[None, :], mirror, rules, asked).plan()
+    return plan.choices, scanned.call_count

@@ -184,9 +184,11 @@ class BatchAssigner:
         checked_by: CheckedBy | None = None
         far = products.take_out_far(scores, length)
         # The contenders have all clusters with thresholds of their own: others below the floor are far as well.
-        floor_of_near = -math.inf if far is not None and floor <= self._rules.threshold * length else floor
-        row, similarity = _take_best(scores, length, taken, floor_of_near)
+        floor_to_join = -math.inf if floor <= self._rules.threshold * length else floor
         for _ in range(MOST_PASSED_OVER):
+            # What is too far to join matters as the runner-up alone, which is looked for below where far ones are out.
+            needs_runner_up = passed_over is None and far is None
+            row, similarity = _take_best(scores, length, taken, floor if needs_runner_up else floor_to_join)
             if row is None or similarity < products.least_threshold:
                 break
             kept = self._kept(row, ids, touched) if features else ()
@@ -202,9 +204,8 @@ class BatchAssigner:
                 return Found(row, similarity, runner_up, checked_by, reason)
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
-            row, similarity = _take_best(scores, length, taken, floor_of_near)
         _put_back(scores, far)
-        if row is None:
+        if row is None and passed_over is None:
             row, similarity = _take_best(scores, length, taken, floor)
         nearest = passed_over or _runner_up(row, similarity, ids)
         if self._rules.mode == "known-only":
