@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
+import tomllib
+from importlib.resources import files
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from questream.preparing import without_frame
 from questream.preparing.html import is_html
+from questream.preparing.phrases import LONGEST
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
 
@@ -57,6 +62,8 @@ MAILS = {
     "German quote": f"{QUESTION}\n\nViele Grüße\nAnna\n\nAm 03.03.2026 um 09:12 schrieb Bo <h@shop.example>:\n> Hallo",
     "French": f"Bonjour,\n\n{QUESTION}\n\nCordialement,\nAnna\n\nLe 3 mars 2026 à 09:12, Support a écrit :\n> Salut",
     "Spanish": f"Buenos días:\n\n{QUESTION}\n\nUn saludo,\nAna\n\nEl 3 mar 2026, a las 9:12, Ayuda escribió:\n> Hola",
+    "notice that asks": f"Hello,\n\n{QUESTION}\n\nAnna\n\nPlease consider the environment before printing this email.",
+    "German notice that asks": f"Hallo,\n\n{QUESTION}\n\nGruß\nAnna\n\nBitte informieren Sie bei Irrtum den Absender.",
     "closing in words that no list has": f"Hi,\n\n{QUESTION}\n\nWarm wishes from Rome,\nDr. Petra Novak",
     "thanks in the last line": f"Hello,\n\n{QUESTION} Thanks in advance.\n\nRegards\nAnna",
     "name below what asks for an answer": f"Hello,\n\n{QUESTION}\n\nPlease let me know.\nAnna Meyer",
@@ -149,6 +156,123 @@ def test_a_sentence_that_goes_on_to_say_something_is_kept(question: str) -> None
 )
 def test_a_last_line_that_says_something_is_kept(question: str) -> None:
     assert without_frame(f"Hello,\n\n{question}\n\nBest regards\nAnna") == question
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "I saw your blue sofa. Please let me know the price.",
+        "My parcel arrived broken. I would appreciate a refund.",
+        "I am writing because I need a refund. I paid by card.",
+        "I have been a customer, refund me. I paid by card.",
+        "I moved house. Please help me close it.",
+        "Ma commande est en double. Merci d'annuler.",
+        "Ma commande est en double.\nMerci d'annuler",
+        "J'ai commandé deux fois. Merci de rembourser.",
+        "Tengo dos cargos. Gracias por cancelar.",
+        "Die Bestellung ist doppelt. Danke für Stornierung.",
+        "I have an old contract.\n\nPlease cancel it,\nAnna",
+        "I moved to Spain last week.\n\nPlease close my account,\nAnna",
+        "I ordered on Monday.\n\nParcel arrived broken,\nAnna",
+        "I ordered on Monday.\nMy parcel never came.\nREFUND ME NOW",
+        "I lost it, please send it again.\nInvoice",
+        "I have an old contract.\nThanks, cancel it.",
+        "I have an old contract.\nDanke, bitte kündigen",
+        "I have two cards.\nPlease cancel order 1234567.",
+        "I have two cards.\nI never got order 1234567.",
+        "I ordered a book.\n\nSent from my account to Anna by mistake.",
+        "I ordered a book.\n\nPlease send me an invoice with VAT.",
+        "I ordered a book.\n\nI was charged VAT in error.",
+        "I wrote on 3 May:\nMy card is lost.\nNobody answered.",
+        "I replied to the original message:\nMy card is lost.\nNobody answered.",
+    ],
+)
+def test_a_request_in_words_of_a_frame_is_kept(question: str) -> None:
+    left = without_frame(f"Hello,\n\n{question}\n\nBest regards,\nAnna")
+    assert left.removesuffix("\n\nBest regards,\nAnna").removeprefix("Hello,\n\n") == question
+
+
+def test_what_stands_above_an_address_is_kept() -> None:
+    said = "I was in Rome.\nMy card is lost"
+    assert without_frame(f"Hello,\n\n{said}\nanna@x.example") == said
+
+
+@pytest.mark.parametrize(
+    "first", ["Hi, cancel my order please.", "Hello, my card was stolen.", "Hi my card was stolen"]
+)
+def test_a_request_beside_the_greeting_is_kept(first: str) -> None:
+    said = re.sub(r"^(Hi|Hello), ", "", first)
+    assert without_frame(f"{first}\nIt was in Rome last night.\n\nBest regards,\nAnna").startswith(said)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "PS: the order is 12 days old",
+        "We would like a refund",
+        "Please cancel it.",
+        "The order never arrived.",
+        "Bitte stornieren",
+        "Merci d'annuler ma commande",
+        "Quiero cancelar",
+    ],
+)
+def test_a_request_below_the_closing_is_kept(below: str) -> None:
+    assert without_frame(f"Hello,\n\nI have an old order.\n\nThanks,\nAnna\n\n{below}").endswith(f"\n\n{below}")
+
+
+def test_the_greeting_below_a_subject_is_left_out() -> None:
+    mail = "Subject: My trip to Spain\n\nHello,\n\nPlease help me activate roaming.\n\nAnna"
+    assert without_frame(mail) == "My trip to Spain\nPlease help me activate roaming."
+
+
+def test_a_field_that_says_something_is_no_header() -> None:
+    mail = "Phone: the screen is broken since Monday\n\nWhat do I do?\n\nBest regards,\nAnna"
+    assert without_frame(mail) == "Phone: the screen is broken since Monday\n\nWhat do I do?"
+
+
+# Of each language, what may follow any of its phrases.
+REQUESTS = {
+    "en": ["the price", "a refund", "close it", "to cancel", "and block it", "lost", "with invoice 12"],
+    "de": ["den Preis", "für Stornierung", "zu kündigen", "um Rückruf", "defekt", "mit Rechnung 12"],
+    "fr": ["d'annuler", "de rembourser", "le prix", "pour annuler", "cassé", "avec facture 12"],
+    "es": ["por cancelar", "el precio", "de anular", "para devolver", "roto", "con factura 12"],
+}
+LANGUAGES = {
+    language: tomllib.loads((files("questream.preparing") / "phrases" / f"{language}.toml").read_text("utf-8"))
+    for language in REQUESTS
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["greetings", "courtesies", "endings", "closings", "sent_from", "forwarded"])
+def test_a_request_behind_any_phrase_is_kept(language: str, kind: str) -> None:
+    asked = [
+        (request, f"{said} {request}")
+        for phrase, request in product(LANGUAGES[language][kind], REQUESTS[language])
+        for said in (phrase, f"{phrase.capitalize()},")
+    ]
+    frames = [
+        "{}\nThe order is old.\n\nBest regards,\nAnna",
+        "Hello,\n\nThe order is old. {}.\n\nBest regards,\nAnna",
+        "Hello,\n\nThe order is old.\n\n{},\nAnna",
+    ]
+    lost = [said for (request, said), mail in product(asked, frames) if request not in without_frame(mail.format(said))]
+    assert lost == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_request_with_a_word_of_a_notice_is_kept(language: str) -> None:
+    own = {"en": "Please look at my", "de": "Bitte prüfen Sie", "fr": "Je demande", "es": "Quiero"}[language]
+    for word in LANGUAGES[language]["legal"]:
+        assert word in without_frame(f"Hello,\n\nThe order is old.\n\n{own} {word}.\n\nBest regards,\nAnna")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_phrase_is_longer_than_is_looked_for(language: str) -> None:
+    for kind in ("greetings", "courtesies", "endings", "closings", "sent_from"):
+        assert all(len(phrase.split()) <= LONGEST for phrase in LANGUAGES[language][kind])
+    assert all(len(phrase.split()) <= 2 for phrase in LANGUAGES[language]["asking"])
 
 
 def test_a_mail_that_only_says_hello_is_kept() -> None:

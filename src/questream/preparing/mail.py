@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from itertools import takewhile
 
-from questream.preparing.phrases import begins_with, phrases
+from questream.preparing.phrases import asks_in, begins_with, phrases
 
 # No model reads further.
 MOST_LINES = 400
@@ -20,9 +20,8 @@ _SHORT_WORDS = 10
 _NAME_WORDS = 5
 _SIGNATURE_LINES = 16
 _SUBJECT_WORDS = 3
-_CLOSING_WORDS = 4
-# More than that behind the phrase may be what the mail is about.
-_COURTESY_WORDS = 2
+# Names and titles are capitalised, but for the small words in them.
+_SENTENCE_WORDS = 3
 
 _RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
 _DASHES = re.compile(r"--+|__+|\u2014")
@@ -38,19 +37,42 @@ _CONTACT = re.compile(
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[^\W_](?:[^\W_]|['\u2019.-](?=[^\W_]))*")
-_NAME = re.compile(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*\.?")
+_JOINT = re.compile(r"[-'.]")
+_MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
 _QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
 _SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
 _GREETING_ENDS = re.compile(r"[,!:;\u2013]|\s-\s|\.\s")
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.replace("\u2019", "'"))
+
+
+def _is_name(word: str) -> bool:
+    return all(part.istitle() for part in _JOINT.split(word))
+
+
+def _only_names(words: list[str]) -> bool:
+    """Whether all are names, or words that say nothing beside one."""
+    lower = [word.lower() for word in words]
+    named = all(one in phrases().fillers or _is_name(word) for word, one in zip(words, lower, strict=True))
+    return named and not asks_in(lower)
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether so many of its words are in lower case that it is no name, title or address."""
+    words = [word.rstrip(".,!") for word in text.split()]
+    count = sum(word.isalpha() and word[0].islower() for word in words)
+    return count >= _SENTENCE_WORDS - (text[-1:] in ".!")
+
+
 class _Line:
-    """A line of a mail; its words in lower case."""
+    """A line of a mail; its words in lower case, and as they are written."""
 
     def __init__(self, raw: str) -> None:
         self.text = raw.strip()
         self.blank = not self.text
-        self.words = [] if self.blank else _WORD.findall(self.text[:_LOOKED_AT].lower().replace("\u2019", "'"))
+        self.words = [] if self.blank else _words(self.text[:_LOOKED_AT].lower())
         # Its words, each between spaces.
         self.said = f" {' '.join(self.words)} "
 
@@ -63,6 +85,10 @@ class _Line:
         return _RULE.fullmatch(self.text) is not None
 
     @cached_property
+    def written(self) -> list[str]:
+        return _words(self.text[:_LOOKED_AT])
+
+    @cached_property
     def contact(self) -> bool:
         """Whether it has a telephone number, a link or an address."""
         return _CONTACT.search(self.text[:_LOOKED_AT]) is not None
@@ -70,6 +96,17 @@ class _Line:
     @cached_property
     def asks(self) -> bool:
         return not _QUESTION_MARKS.isdisjoint(self.text) and not self.contact
+
+    @cached_property
+    def own(self) -> bool:
+        """Whether its writer asks, or speaks of themself."""
+        text = self.text[:_LOOKED_AT]
+        return self.asks or asks_in(self.words if "@" not in text else _words(_MAIL_ADDRESS.sub(" ", text.lower())))
+
+    @cached_property
+    def says(self) -> bool:
+        """Whether it may be what a mail is about, and not a line of its frame."""
+        return self.own or _is_sentence(self.text[:_LOOKED_AT])
 
     @cached_property
     def field(self) -> tuple[str, str] | None:
@@ -97,7 +134,7 @@ def body(text: str) -> str:
     if "\n" not in text:
         return text
     lines = [_Line(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
-    framed = _without_signature(_without_notices(_without_greeting(_without_headers(_written(lines)))))
+    framed = _without_signature(_without_notices(_without_opening(_written(lines))))
     kept = _without_courtesies(framed)
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
@@ -130,7 +167,7 @@ def _written(lines: list[_Line]) -> list[_Line]:
             rest = _trimmed(lines[at + announced :])
             # Lines marked as quoted may have an answer below them; what is not marked is quoted to its end.
             if rest and not rest[0].quoted:
-                if _any(_without_greeting(_without_headers(kept))):
+                if _any(_without_opening(kept)):
                     break
                 kept = []
             at += announced
@@ -152,7 +189,10 @@ def _is_separator(line: _Line, at: int) -> bool:
     """Whether it is such as "-----Original Message-----"."""
     if len(line.words) > _SHORT_WORDS or not (line.text[0] in "-_=*#" or line.text[-1] == ":" or at == 0):
         return False
-    return phrases().forwarded.search(line.said) is not None
+    if phrases().forwarded.search(line.said) is None:
+        return False
+    beside = phrases().forwarded.sub("", line.said).split()
+    return not beside or (line.text[0] in "-_=*#" and not asks_in(beside))
 
 
 def _attribution(lines: list[_Line], at: int) -> int:
@@ -164,7 +204,8 @@ def _attribution(lines: list[_Line], at: int) -> int:
     count = next((count for count, line in enumerate(together, 1) if line.text[-1] == ":"), 0)
     said = "".join(line.said for line in together[:count]).replace("  ", " ")
     wrote = phrases().wrote.search(said) is not None
-    return count if wrote and any(c.isdigit() for c in said) else 0
+    own = any(line.own for line in together[:count])
+    return count if wrote and not own and any(c.isdigit() for c in said) else 0
 
 
 def _header_of_quoted(lines: list[_Line], at: int) -> int:
@@ -178,8 +219,8 @@ def _header_of_quoted(lines: list[_Line], at: int) -> int:
     return first - at + fields if fields >= (2 if first > at else 3) else 0
 
 
-def _without_headers(lines: list[_Line]) -> list[_Line]:
-    """Without the fields that a mail or a ticket begins with, but for what its subject says."""
+def _without_opening(lines: list[_Line]) -> list[_Line]:
+    """Without greeting, and the fields that a mail or a ticket begins with, but for what its subject says."""
     lines = _trimmed(lines)
     subjects: list[_Line] = []
     at = fields = 0
@@ -187,6 +228,8 @@ def _without_headers(lines: list[_Line]) -> list[_Line]:
         line = lines[at]
         if line.field is not None:
             name, content = line.field
+            if name not in phrases().subjects and _Line(content).says:
+                break
             subject = _Line(_NUMBER.sub("", _REPLY_PREFIX.sub("", content))) if name in phrases().subjects else _BLANK
             subjects += [subject] if len(subject.words) >= _SUBJECT_WORDS else []
             fields += 1
@@ -195,7 +238,7 @@ def _without_headers(lines: list[_Line]) -> list[_Line]:
         elif not (fields and (line.blank or line.rule)):
             break
         at += 1
-    return [*subjects, *_trimmed(lines[at:])] if fields else lines
+    return [*subjects, *_without_greeting(lines[at:])]
 
 
 def _without_greeting(lines: list[_Line]) -> list[_Line]:
@@ -205,7 +248,7 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
     first, count = lines[0], begins_with(lines[0].words, phrases().greetings)
     if not count:
         return lines
-    alone = not first.asks and len(first.words) <= count + _NAME_WORDS
+    alone = not first.asks and len(first.words) <= count + _NAME_WORDS and _only_names(first.written[count:])
     if (
         alone
         and len(lines) > 1
@@ -213,7 +256,8 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
     ):
         return _trimmed(lines[1:])
     ends = _GREETING_ENDS.search(first.text[:80])
-    if ends and len(_Line(first.text[: ends.start()]).words) <= count + 3:
+    greeted = _words(first.text[: ends.start()])[count:] if ends else []
+    if ends and len(greeted) <= 3 and _only_names(greeted):
         rest = _Line(first.text[ends.end() :].lstrip(" -,"))
         return [rest, *lines[1:]] if rest.words else lines
     return lines
@@ -225,23 +269,26 @@ def _without_courtesies(lines: list[_Line]) -> list[_Line]:
     while kept:
         found = _SENTENCE.match(kept[0].text[:_LOOKED_AT])
         end = len(kept[0].text) if found is None else found.end()
-        if not _is_courtesy(kept[0].text[:end], phrases().courtesies):
+        if not _is_courtesy(_Line(kept[0].text[:end]), phrases().courtesies):
             break
         rest = _Line(kept[0].text[end:])
         kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
     while kept:
         begin = _last_sentence(kept[-1].text)
-        if not _is_courtesy(kept[-1].text[begin:], phrases().endings):
+        if not _is_ending(_Line(kept[-1].text[begin:])):
             return kept
         rest = _Line(kept[-1].text[:begin])
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
     return lines
 
 
-def _is_courtesy(text: str, those: frozenset[str]) -> bool:
-    sentence = _Line(text)
+def _is_courtesy(sentence: _Line, those: frozenset[str]) -> bool:
     count = begins_with(sentence.words, those)
-    return count > 0 and not sentence.asks and len(sentence.words) <= count + _COURTESY_WORDS
+    return count > 0 and not sentence.asks and phrases().fillers.issuperset(sentence.words[count:])
+
+
+def _is_ending(sentence: _Line) -> bool:
+    return _is_courtesy(sentence, phrases().endings) or _is_closing(sentence)
 
 
 def _last_sentence(text: str) -> int:
@@ -270,8 +317,8 @@ def _without_notices(lines: list[_Line]) -> list[_Line]:
 def _is_notice(paragraph: list[_Line], *, last: bool) -> bool:
     text = "".join(line.said for line in paragraph).replace("  ", " ")
     said = len(set(phrases().legal.findall(text)))
-    asks = any(line.asks for line in paragraph)
-    return said >= (3 if asks else 2) or (last and said > 0 and not asks)
+    own = any(line.asks for line in paragraph) or asks_in(phrases().legal.sub("", text).split())
+    return said >= (3 if own else 2) or (last and said > 0 and not own)
 
 
 def _without_signature(lines: list[_Line]) -> list[_Line]:
@@ -282,7 +329,7 @@ def _without_signature(lines: list[_Line]) -> list[_Line]:
     while at < len(lines):
         line, rest = lines[at], lines[at + 1 :]
         at += 1
-        if begins_with(line.words, phrases().sent_from) and len(line.words) <= _SHORT_WORDS:
+        if _is_sent_from(line):
             continue
         ends = _DASHES.fullmatch(line.text) is not None or line.rule
         if kept and (ends or _is_closing(line)):
@@ -296,34 +343,52 @@ def _without_signature(lines: list[_Line]) -> list[_Line]:
     return _without_addresses(kept)
 
 
+def _is_sent_from(line: _Line) -> bool:
+    """Whether it is such as "Sent from my iPhone": names of devices alone follow."""
+    count = begins_with(line.words, phrases().sent_from)
+    if not count or line.asks or len(line.words) > _SHORT_WORDS:
+        return False
+    behind = list(zip(line.written[count:], line.words[count:], strict=True))
+    devices = phrases().devices
+    return not behind or (
+        any(lower in devices for _, lower in behind)
+        and all(lower in devices or _is_name(word) or word.isupper() or word[-1].isdigit() for word, lower in behind)
+    )
+
+
 def _is_closing(line: _Line) -> bool:
     """Whether it is a closing, with a name perhaps: "Thanks, Anna" is, "Thanks for looking into my refund" is not."""
+    if line.asks:
+        return False
     count = begins_with(line.words, phrases().closings)
-    rest = len(line.words) - count
-    return count > 0 and not line.asks and rest <= 4 and (rest <= 1 or "," in line.text[:60])
+    if count:
+        return len(line.words) <= count + 4 and _only_names(line.written[count:])
+    # In other words than those that are known, such as "Warm wishes from Rome,".
+    if line.text[-1:] != "," or len(line.words) > _NAME_WORDS or line.own:
+        return False
+    return any(word in phrases().regards and _only_names(line.written[at:]) for at, word in enumerate(line.words, 1))
 
 
 def _may_be_name(line: _Line) -> bool:
-    return not line.blank and len(line.words) <= 3 and not line.asks
+    return not line.blank and len(line.words) <= 3 and not line.says
 
 
 def _is_signature(lines: list[_Line]) -> bool:
-    written = [line for line in lines if not line.blank]
+    written = [line for line in lines if not line.blank and not _is_sent_from(line)]
     return len(written) <= _SIGNATURE_LINES and all(
-        not line.asks and (len(line.words) <= _SHORT_WORDS or line.contact) for line in written
+        not line.says and (len(line.words) <= _SHORT_WORDS or line.contact) for line in written
     )
 
 
 def _without_name(lines: list[_Line]) -> list[_Line]:
-    """Without a name alone below the last sentence, and the closing above it; of what is known to be a mail."""
-    name = lines[-1].text.split()
-    if len(lines) < 3 or len(name) > 3 or not all(word[0].isupper() and _NAME.fullmatch(word) for word in name):
+    """Without a name alone below the last sentence, of what is known to be a mail."""
+    name = lines[-1]
+    if len(lines) < 3 or len(name.text.split()) > 3 or name.says or not all(map(_is_name, name.written)):
         return lines
+    above = lines[-2]
+    alone = above.blank or _is_ending(_Line(above.text[_last_sentence(above.text) :]))
     rest = _trimmed(lines[:-1])
-    # A closing in other words than those that are known.
-    if len(rest) > 1 and rest[-1].text[-1] == "," and len(rest[-1].words) <= _CLOSING_WORDS and not rest[-1].asks:
-        return _trimmed(rest[:-1])
-    return rest if rest[-1].text[-1] in ".!?" else lines
+    return rest if alone and rest[-1].text[-1] in ".!?" else lines
 
 
 def _without_addresses(lines: list[_Line]) -> list[_Line]:
@@ -337,7 +402,7 @@ def _without_addresses(lines: list[_Line]) -> list[_Line]:
             continue
         address = line.contact and len(line.words) <= _SHORT_WORDS
         name = seen and len(line.words) <= _NAME_WORDS and line.text[-1] not in ".!"
-        if line.asks or not (address or name):
+        if line.says or not (address or name):
             break
         seen = seen or address
         end = at

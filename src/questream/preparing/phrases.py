@@ -8,22 +8,31 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
+
+# Words of a phrase that a line may begin with.
+LONGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
     """Phrases in lower case, words apart by one space.
 
-    A sentence at the beginning of a mail that begins with one of `courtesies` and soon ends asks nothing, nor does one
-    at its end that begins with one of `endings`. `headers` are names of the fields of a mail or a ticket, `subjects`
-    those of them that say what it is about.
+    A sentence at the beginning of a mail that is one of `courtesies` and some of `fillers` asks nothing, nor does one
+    at its end that is one of `endings`. A closing in other words has one of `regards`. A line that begins with one of
+    `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking` is said, of one word
+    or two. `headers` are names of the fields of a mail or a ticket, `subjects` those of them that say what it is about.
     """
 
     greetings: frozenset[str]
     courtesies: frozenset[str]
     endings: frozenset[str]
     closings: frozenset[str]
+    regards: frozenset[str]
+    fillers: frozenset[str]
+    asking: frozenset[str]
     sent_from: frozenset[str]
+    devices: frozenset[str]
     headers: frozenset[str]
     subjects: frozenset[str]
     wrote: re.Pattern[str]
@@ -46,7 +55,11 @@ def phrases() -> Phrases:
         courtesies=of("courtesies"),
         endings=of("endings"),
         closings=of("closings"),
+        regards=of("regards"),
+        fillers=of("fillers"),
+        asking=of("asking"),
         sent_from=of("sent_from"),
+        devices=of("devices"),
         headers=of("headers"),
         subjects=of("subjects"),
         wrote=_any_of(of("wrote")),
@@ -62,7 +75,13 @@ def _any_of(those: Iterable[str]) -> re.Pattern[str]:
 
 def begins_with(words: Sequence[str], those: frozenset[str]) -> int:
     """How many of the words make the longest of those phrases that they begin with; 0 for none."""
-    for count in range(min(len(words), 8), 0, -1):
+    for count in range(min(len(words), LONGEST), 0, -1):
         if " ".join(words[:count]) in those:
             return count
     return 0
+
+
+def asks_in(words: Sequence[str]) -> bool:
+    """Whether a sender asks with these words in lower case, or speaks of themself."""
+    asking = phrases().asking
+    return not (asking.isdisjoint(words) and asking.isdisjoint(map(" ".join, pairwise(words))))
