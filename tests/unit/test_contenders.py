@@ -166,20 +166,42 @@ def test_few_of_many_clusters_are_kept_and_their_products_alone() -> None:
     assert kept.dots.shape[1] < mirror.count / 4
 
 
-@pytest.mark.parametrize("most", [2, 3])
+def test_no_more_products_are_held_of_a_large_batch_than_of_what_is_kept() -> None:
+    random = np.random.default_rng(0)
+    rules = Rules(0.7, 0.7, similarity="cosine")
+    vectors = unit_rows(random.normal(size=(2100, 64)).astype(np.float32))
+    mirror = mirror_of(vectors[100:], random, rules)
+    batch = vectors[100 + np.arange(200) % 20]
+    with patch.object(contenders, "_PRODUCTS_HELD", mirror.count * len(batch) // 2):
+        kept = Contenders(batch, mirror, rules)
+    assert len(kept.rows) <= 10 * 20 < mirror.count
+    assert kept.dots.shape[1] <= len(kept.rows) + len(batch) + 1024
+
+
+@pytest.mark.parametrize("most", [3, 4])
 def test_a_question_that_many_clusters_are_kept_from_is_given_the_next(most: int) -> None:
-    """Each of so many clusters was told not to take it: the one behind them does, which was not kept at first."""
+    """Each of so many clusters was told not to take it: the one behind them does, which was not kept at first.
+
+    Of the other questions no more are kept for that.
+    """
     rules = Rules(0.5, 0.99, similarity="cosine")
-    question = np.eye(DIMENSION, dtype=np.float32)[0]
+    question, *others = np.eye(DIMENSION, dtype=np.float32)
     random = np.random.default_rng(1)
     noise = 0.02 * np.arange(1, 61)[:, None] * unit_rows(random.normal(size=(60, DIMENSION)).astype(np.float32))
+    near = unit_rows((question + noise).astype(np.float32))
+    vectors = np.concatenate([near, unit_rows(random.normal(size=(600, DIMENSION)).astype(np.float32))])
     mirror = Mirror(DIMENSION)
     barred = Exemplar("1", "cannot", pack_vector(question))
-    for number, vector in enumerate(unit_rows((question + noise).astype(np.float32)), start=1):
+    for number, vector in enumerate(vectors, start=1):
         mirror.apply([ClusterMoved(number, 1, vector, exemplars=(barred,) if number <= 8 else ())])
-    with few_kept(most):
-        (choice,) = BatchAssigner(question[None, :], mirror, rules).plan().choices
-    assert choice.cluster_id == 9
+    batch = np.array([*others[:3], question, *others[3:6]])
+    with few_kept(most), patch.object(contenders, "scan", wraps=scan.scan) as scanned:
+        plan = BatchAssigner(batch, mirror, rules).plan()
+    assert plan.choices[3].cluster_id == 9
+    scanned_questions = [len(call.args[0]) for call in scanned.call_args_list]
+    assert scanned_questions == [7] + [1] * (len(scanned_questions) - 1)
+    assert len(scanned_questions) > 1
+    assert_same(plan, BatchAssigner(batch, mirror, rules).plan())
 
 
 def test_none_is_sought_behind_clusters_that_are_all_passed_over() -> None:

@@ -28,10 +28,6 @@ from questream.domain import CheckedBy, Matrix, RunnerUp, Vector
 MOST_PASSED_OVER = 8
 
 
-class _MoreNeeded(Exception):
-    """A question comes to clusters behind which there may be better ones than the contenders."""
-
-
 class BatchAssigner:
     """Plans one batch of unit vectors (n, d) against a mirror. Products are kept, so that a retry makes few anew.
 
@@ -48,6 +44,8 @@ class BatchAssigner:
         self._within: Matrix = vectors @ vectors.T
         self._contenders = Contenders(vectors, mirror, rules)
         self._stale: set[int] = set()
+        # The questions that came to clusters behind which there may be better ones than the contenders.
+        self._short: set[int] = set()
         self._changed: set[int] = set()
         self._made: MadePlan | None = None
         self._verdicts: dict[Call, bool | None] = {}
@@ -78,14 +76,14 @@ class BatchAssigner:
 
         Of the last plan all is kept that nothing which changed since comes near to.
         """
-        self._contenders.update(self._stale)
-        self._stale.clear()
         while True:
-            try:
-                plan = self._plan_again() or self._new_plan()
+            self._contenders.update(self._stale)
+            self._stale.clear()
+            plan = self._plan_again() or self._new_plan()
+            if not self._short:
                 break
-            except _MoreNeeded:
-                self._contenders.widen()
+            self._contenders.widen(np.array(sorted(self._short), np.int64))
+            self._short.clear()
         self._made = MadePlan.of(plan, self._mirror)
         self._changed.clear()
         return plan
@@ -188,7 +186,8 @@ class BatchAssigner:
         for _ in range(MOST_PASSED_OVER):
             # What is too far to join matters as the runner-up alone, which is looked for below where far ones are out.
             needs_runner_up = passed_over is None and far is None
-            row, similarity = _take_best(scores, length, taken, floor if needs_runner_up else floor_to_join)
+            least = floor if needs_runner_up else floor_to_join
+            row, similarity = self._take_best(i, scores, length, taken, least)
             if row is None or similarity < products.least_threshold:
                 break
             kept = self._kept(row, ids, touched) if features else ()
@@ -200,17 +199,34 @@ class BatchAssigner:
                 differs = "judge" if verdict is False else None
             if differs is None:
                 _put_back(scores, far)
-                runner_up = passed_over or _runner_up(*_take_best(scores, length, taken, floor), ids)
+                runner_up = passed_over or _runner_up(*self._take_best(i, scores, length, taken, floor), ids)
                 return Found(row, similarity, runner_up, checked_by, reason)
             if passed_over is None:
                 passed_over, reason = _runner_up(row, similarity, ids), differs
         _put_back(scores, far)
         if row is None and passed_over is None:
-            row, similarity = _take_best(scores, length, taken, floor)
+            row, similarity = self._take_best(i, scores, length, taken, floor)
         nearest = passed_over or _runner_up(row, similarity, ids)
         if self._rules.mode == "known-only":
             return Found(None, nearest.similarity if nearest else -1.0, nearest, checked_by, reason)
         return Found(len(scores), 1.0, nearest, checked_by, reason)
+
+    def _take_best(
+        self, i: int, scores: Matrix, length: float, taken: list[int], floor: float
+    ) -> tuple[int | None, float]:
+        """The best row and its similarity; the row is then out of the running, and among those `taken`.
+
+        Where clusters that are not among the rows, and score less than the floor, may be better, question `i` is short.
+        """
+        best = int(scores.argmax()) if len(scores) else -1
+        similarity = float(scores[best]) if len(scores) else -math.inf
+        if similarity < floor:
+            self._short.add(i)
+        if similarity == -math.inf:
+            return None, -1.0
+        scores[best] = -np.inf
+        taken.append(best)
+        return best, min(1.0, max(-1.0, similarity / length))
 
     def _close(self, cluster_id: int) -> float:
         return self._rules.close(self._mirror.thresholds.get(cluster_id))
@@ -284,19 +300,3 @@ def _put_back(scores: Matrix, far: tuple[NDArray[np.int64], Matrix] | None) -> N
     if far is not None:
         rows, had = far
         scores[rows] = had
-
-
-def _take_best(scores: Matrix, length: float, taken: list[int], floor: float) -> tuple[int | None, float]:
-    """The best row and its similarity; the row is then out of the running, and among those `taken`.
-
-    Raises _MoreNeeded where clusters that are not among the rows, and score less than the floor, may be better.
-    """
-    best = int(scores.argmax()) if len(scores) else -1
-    similarity = float(scores[best]) if len(scores) else -math.inf
-    if similarity < floor:
-        raise _MoreNeeded
-    if similarity == -math.inf:
-        return None, -1.0
-    scores[best] = -np.inf
-    taken.append(best)
-    return best, min(1.0, max(-1.0, similarity / length))

@@ -1,8 +1,8 @@
 """Which clusters the questions of a batch may come near to, and the products of these alone with the questions.
 
 The mirror is scored in blocks that stay in the cache. Of each question the best few are kept, and a floor: what is not
-kept scores no more than that. So the plan of a batch is made of a few thousand clusters, however many there are, and
-where it comes to ask for one that scores less than a question's floor, more are kept. While the mean learns, which
+kept scores no more than that. So the plan of a batch is made of ten clusters for each question, however many there are,
+and of questions whose plan asks for one that scores less than their floor, more are kept. While the mean learns, which
 moves all scores, and with few clusters, all are kept.
 """
 
@@ -14,12 +14,15 @@ import numpy as np
 
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scan import NearClusters, Rows, scan
+from questream.clustering.scan import NearClusters, Rows, Scanned, scan
 from questream.clustering.scores import Scale
 from questream.domain import Matrix
 
 # Of so many products, 128 MiB, all are held: up to there one large product is a little quicker than many small ones.
+# Beyond, 256 questions hold 4 MiB of products with what is kept of them, and 4096, the most in a batch, 720 MiB.
 _PRODUCTS_HELD = 2**25
+# Columns of products for clusters that others open while a batch is planned, at the most.
+_MOST_ROOM = 1024
 # Of each question: those that may be passed over, the one that it joins and the next.
 _MOST_OF_EACH = 10
 _WIDENING = 8
@@ -38,7 +41,6 @@ class Contenders:
         self._vectors = vectors
         self._mirror = mirror
         self._rules = rules
-        self._most = _MOST_OF_EACH
         self._seen = 0
         self.rows: Rows = np.zeros(0, np.int64)
         self._keep(self.rows)
@@ -59,10 +61,12 @@ class Contenders:
         """The places in `rows` of some that are there."""
         return np.searchsorted(self.rows, rows)
 
-    def widen(self) -> None:
-        """Keep more clusters of each question."""
-        self._most *= _WIDENING
-        self._keep(self.rows)
+    def widen(self, questions: Rows) -> None:
+        """Keep more clusters of these questions, by the mirror that was last seen."""
+        self._most[questions] = _WIDENING * self._most[questions].max()
+        found = scan(self._vectors[questions], self._mirror, self._rules, int(self._most[questions[0]]))
+        self._hold(np.union1d(self.rows, found.rows), np.setdiff1d(found.rows, self.rows))
+        self.floors[questions] = _above(found)
 
     def update(self, stale: Iterable[int]) -> None:
         """The mirror moved on: its `stale` rows get their products anew, those that it added get theirs."""
@@ -76,31 +80,34 @@ class Contenders:
         if mirror.mean_sum is not self._mean_sum:
             self._keep(rows)
             return
-        self._make_room(had, rows)
-        self.rows = rows
-        if len(changed):
-            self.dots[:, self.columns(changed)] = self._vectors @ mirror.sums[changed].T
+        self.rows = had
+        self._hold(rows, changed)
 
     def _keep(self, rows: Rows) -> None:
         """Keep those that matter by the mirror as it stands, and `rows`."""
         mirror, rules, questions = self._mirror, self._rules, len(self._vectors)
         self._mean_sum, self._seen = mirror.mean_sum, mirror.count
-        learns = mirror.mean_questions < rules.learning_questions
-        few = mirror.count <= max(_PRODUCTS_HELD // questions, 2 * self._most * questions)
-        if learns or few:
+        self._most = np.full(questions, _MOST_OF_EACH)
+        if mirror.mean_questions < rules.learning_questions or mirror.count <= _PRODUCTS_HELD // questions:
             self.rows = np.arange(mirror.count)
             self.floors: Scale = np.full(questions, -np.inf, np.float32)
             self.near = NearClusters.none(questions)
         else:
-            found = scan(self._vectors, mirror, rules, self._most)
+            found = scan(self._vectors, mirror, rules, _MOST_OF_EACH)
             bound = [*mirror.constraints.owners.tolist(), *mirror.thresholds]
             self.rows = np.union1d(np.union1d(found.rows, rows), np.array(mirror.rows(bound), np.int64))
-            # The products here may be rounded in another way than those of the scan.
-            self.floors = found.floors + np.float32(_ROUNDING * (1.0 + found.near.largest_inverse))
+            self.floors = _above(found)
             self.near = found.near
         self.dots: Matrix = np.empty((questions, self._room(len(self.rows))), np.float32)
         sums = mirror.sums if len(self.rows) == mirror.count else mirror.sums[self.rows]
         np.matmul(self._vectors, sums.T, out=self.dots[:, : len(self.rows)])
+
+    def _hold(self, rows: Rows, changed: Rows) -> None:
+        """Have the products of `rows`: those there were, and anew those of the rows that `changed`."""
+        self._make_room(self.rows, rows)
+        self.rows = rows
+        if len(changed):
+            self.dots[:, self.columns(changed)] = self._vectors @ self._mirror.sums[changed].T
 
     def _make_room(self, had: Rows, rows: Rows) -> None:
         """Move the columns of rows that were there to where they are among `rows`."""
@@ -113,4 +120,11 @@ class Contenders:
 
     def _room(self, count: int) -> int:
         """Room for products beyond this batch's own creations, so that what others create needs no more each time."""
-        return count + 8 * len(self._vectors) + 64
+        questions = len(self._vectors)
+        return count + questions + min(7 * questions + 64, _MOST_ROOM)
+
+
+def _above(found: Scanned) -> Scale:
+    """The floors of what was found, above what products that are rounded in another way than the scan's come to."""
+    floors: Scale = found.floors + np.float32(_ROUNDING * (1.0 + found.near.largest_inverse))
+    return floors
