@@ -1,13 +1,11 @@
-"""What the first pages need is there before anybody asks, and is not walked by the collector again."""
+"""What the first pages need is there before anybody asks."""
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,6 @@ from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
 from questream.server.catalogues import Catalogues
-from questream.server.lasting import lasting
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.warming import Warming
@@ -105,29 +102,6 @@ def test_of_two_who_need_levels_at_once_one_reads_them(monkeypatch: pytest.Monke
     for thread in threads:
         thread.join()
     assert reads == ["shop"]
-
-
-def test_what_lasts_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[dict[str, Any]] = []
-    monkeypatch.setattr("questream.server.lasting._MANY", 1000)
-
-    def note(phase: str, told: dict[str, Any]) -> None:
-        if phase == "stop" and told["generation"] == 2:
-            passes.append(told)
-
-    gc.callbacks.append(note)
-    try:
-        with lasting():
-            table = [{at: [at]} for at in range(20_000)]
-        assert (len(passes), gc.get_freeze_count() >= 40_000) == (1, True)
-        passes.clear()
-        with lasting():
-            few = [[at] for at in range(100)]
-        assert passes == []
-    finally:
-        gc.callbacks.remove(note)
-        gc.unfreeze()
-    assert (len(table), len(few), gc.isenabled()) == (20_000, 100, True)
 
 
 def test_a_page_goes_on_while_clusters_are_read_anew_and_asks_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:

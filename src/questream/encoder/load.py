@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from questream.encoder.encoder import Encoder
 from questream.encoder.files import locate_model
-from questream.encoder.imports import garbage_left_alone
 from questream.encoder.kept import KeptProbes, default_folder
+from questream.garbage import garbage_left_alone
 
 if TYPE_CHECKING:
     from questream.settings import ModelSettings

@@ -17,13 +17,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from questream.encoder.device import choose_device, choose_dtype
-from questream.encoder.imports import garbage_left_alone
 from questream.encoder.kept import KeptProbe, KeptProbes, key_of
 from questream.encoder.opened import OpenModel
 from questream.encoder.packed import PACKED_FAMILIES, PackedForward
 from questream.encoder.probe import FAITHFUL_COSINE, Probe, probing
 from questream.encoder.tokens import Tokeniser
 from questream.encoder.weights import open_weights
+from questream.garbage import garbage_left_alone
 
 if TYPE_CHECKING:
     from questream.settings import ModelSettings

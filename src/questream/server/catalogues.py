@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from questream.domain import ClusterState
 from questream.errors import QuestreamError
+from questream.garbage import garbage_left_alone
 from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
-from questream.server.lasting import lasting
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -141,7 +141,7 @@ class Catalogues:
     def _read(self, namespace: str, kept: _Kept) -> None:
         started = time.monotonic()
         try:
-            with lasting():
+            with garbage_left_alone():
                 kept.catalogue.put(self._store.summaries(namespace))
             self._read_names(namespace, kept)
         except QuestreamError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from questream.clustering.levels import LevelRules, Levels, Node, leaf, place
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.errors import QuestreamError
-from questream.server.lasting import lasting
+from questream.garbage import garbage_left_alone
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused
 from questream.store.protocol import Store
@@ -106,7 +106,7 @@ class StandingLevels:
             kept = self._of_version(namespace, mark.version)
             if kept is not None:
                 return kept
-            with lasting():
+            with garbage_left_alone():
                 stored = self._store.levels(namespace)
                 kept = _Kept(stored, Places.of(stored.levels))
             with self._guard:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from questream.clustering.mirror import Mirror
 from questream.errors import QuestreamError, RecoveryNeeded
-from questream.server.lasting import lasting
+from questream.garbage import garbage_left_alone
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -68,7 +68,7 @@ class Mirrors:
 
     def _load(self, namespace: str, kept: _Kept) -> None:
         try:
-            with lasting():
+            with garbage_left_alone():
                 kept.mirror = self._store.load(namespace)
         except QuestreamError as error:
             kept.failure = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -97,7 +98,8 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
             with mirrors.of(namespace, _WARMING_SECONDS):
                 pass
 
-    warming = Warming(load_templates, warm_up)
+    # Python walks all of that once, which stops all requests: now, and not in one of the first.
+    warming = Warming(load_templates, warm_up, gc.collect)
 
     @contextmanager
     def running() -> Iterator[None]:
