@@ -24,6 +24,7 @@ from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
 from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
 from questream.server.catalogue import Nearness
+from questream.server.failures import again, met
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.problems import Refused, loading
@@ -165,7 +166,7 @@ class Asking:
         if not self._loaded.is_set():
             raise loading("the model's files")
         if self._failure is not None:
-            raise self._failure
+            raise again(self._failure)
         whole = self._store.namespace_state(namespace)
         encoder = next((one for one in self._encoders if whole is not None and _is_of(one, whole)), None)
         if encoder is None:
@@ -257,9 +258,9 @@ class Asking:
             former = self._settings.model.of_former
             self._judge = load_judge(self._settings.judge, self._settings.model.device)
             self.take(load_encoder(self._settings.model), *([] if former is None else [load_encoder(former)]))
-        except QuestreamError as error:
-            self._failure = error
-            logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(error)})
+        except Exception as error:
+            self._failure = met(error, "the model")
+            logger.warning("the model is not loaded: nobody can ask", extra={"reason": str(self._failure)})
         finally:
             self._loaded.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -14,6 +15,7 @@ from questream.errors import QuestreamError
 from questream.garbage import garbage_left_alone
 from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
+from questream.server.failures import again, met
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -74,7 +76,7 @@ class Catalogues:
         if not reading.read.wait(wait_seconds):
             raise loading(f"the clusters of {namespace}")
         if reading.failure is not None:
-            raise reading.failure
+            raise again(reading.failure)
         return reading.catalogue
 
     def vocabulary(self, namespace: str) -> Vocabulary:
@@ -103,12 +105,12 @@ class Catalogues:
         """Some changes may have been missed: what is asked for next is read from the store again."""
         with self._guard:
             for kept in (*self._kept.values(), *self._reading.values()):
-                kept.missed_changes = True
+                kept.missed_changes, kept.checked_at = True, -math.inf
 
     def _check(self, namespace: str, kept: _Kept) -> None:
         """Have a catalogue read anew, beside the requests, if it is not what the store holds."""
         now = self._now()
-        if not kept.missed_changes and now - kept.checked_at <= _CHECK_SECONDS:
+        if now - kept.checked_at <= _CHECK_SECONDS:
             return
         kept.checked_at = now
         is_old = now - kept.read_at > _UNFOLLOWED_SECONDS and not self.is_following()
@@ -144,9 +146,9 @@ class Catalogues:
             with garbage_left_alone():
                 kept.catalogue.put(self._store.summaries(namespace))
             self._read_names(namespace, kept)
-        except QuestreamError as error:
-            kept.failure = error
-            logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(error)})
+        except Exception as error:
+            kept.failure = met(error, f"the clusters of {namespace}")
+            logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
         finally:
             with self._guard:
                 self._reading.pop(namespace, None)

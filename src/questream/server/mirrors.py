@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from questream.clustering.mirror import Mirror
 from questream.errors import QuestreamError, RecoveryNeeded
 from questream.garbage import garbage_left_alone
+from questream.server.failures import again, met
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -49,7 +50,7 @@ class Mirrors:
             if kept.failure is not None or kept.mirror is None or not self._is_brought_up(namespace, kept.mirror):
                 self._drop(namespace, kept)
                 if kept.failure is not None:
-                    raise kept.failure
+                    raise again(kept.failure)
                 self._current(namespace)
                 raise loading(f"the centroids of {namespace}")
             yield kept.mirror
@@ -70,9 +71,9 @@ class Mirrors:
         try:
             with garbage_left_alone():
                 kept.mirror = self._store.load(namespace)
-        except QuestreamError as error:
-            kept.failure = error
-            logger.warning("centroids could not be read", extra={"namespace": namespace, "reason": str(error)})
+        except Exception as error:
+            kept.failure = met(error, f"the centroids of {namespace}")
+            logger.warning("centroids could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
         finally:
             kept.read.set()
 

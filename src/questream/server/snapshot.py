@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from questream.errors import QuestreamError
+from questream.server.failures import again, met
 from questream.server.problems import loading
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -51,7 +49,7 @@ class Snapshot(Generic[T]):
             raise loading(self._what)
         with self._guard:
             if self._failure is not None:
-                raise self._failure
+                raise again(self._failure)
             found = self._found or known
         if found is None:
             raise loading(self._what)
@@ -73,14 +71,8 @@ class Snapshot(Generic[T]):
         failure: QuestreamError | None = None
         try:
             found = Found(self._find_out(), int(time.time() * 1000))
-        except QuestreamError as error:
-            failure = error
         except Exception as error:
-            # Its text is not shown: a client's error may quote what it read.
-            logger.warning(
-                "something could not be found out", extra={"what": self._what, "error": type(error).__name__}
-            )
-            failure = QuestreamError(f"{self._what} cannot be read now")
+            failure = met(error, self._what)
         with self._guard:
             if self._done is done:
                 self._failure = failure
