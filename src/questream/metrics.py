@@ -246,8 +246,9 @@ class EventMetrics:
         )
         self.suggestions = Gauge(
             "questream_suggestions",
-            "What waits for people, by suggestion: to merge or to name clusters, or to split those that look like two;"
-            " 100 of a namespace and suggestion at most, by the last look of the process that tells events alone.",
+            "What waits for people, by suggestion: to merge or to name clusters, 100 of a namespace at most, or to"
+            " split those of 40 that look like two, once an hour; by the last look of the process that tells events"
+            " alone, and absent where a namespace could not be looked at.",
             ["suggestion"],
             registry=registry,
         )

@@ -11,6 +11,8 @@ import orjson
 import pytest
 
 from questream import QuestionClusterer
+from questream.domain import ClusterState
+from questream.errors import StoreUnavailable
 from questream.metrics import EventMetrics
 from questream.operations import By, Decisions
 from questream.records.events import read_event
@@ -126,11 +128,60 @@ def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
     stream = Stream(kafka.bootstrap_servers, topics(1), pinned)
     store = store_at(url=pinned)
     vectors = np.eye(8, dtype=np.float32)[[2, 2, 2]]
-    QuestionClusterer(dimension=8, similarity="cosine", store=store, namespace="shop").assign(vectors)
+    for namespace in ("default", "shop"):
+        QuestionClusterer(dimension=8, similarity="cosine", store=store, namespace=namespace).assign(vectors)
+    metrics = EventMetrics()
+    suggester = Suggester(stream.settings(), store, metrics)
+    suggester.look()
+    assert waiting(metrics) == {"merge": 1, "name": 2}
     monkeypatch.setattr("questream.tools.suggestions.MOST_PAIRS", 0)
-    suggester = Suggester(stream.settings(), store, EventMetrics())
+    suggester = Suggester(stream.settings(), store, metrics)
     for _ in range(2):
         suggester.look()
-    assert [event["id"] for event in suggester.take()] == ["shop/c1/suggested/name"]
+    # How many merges wait is not known, which is another thing than none; names are looked for nonetheless.
+    assert waiting(metrics) == {"name": 2}
+    assert {event["id"] for event in suggester.take()} == {"default/c4/suggested/name", "shop/c1/suggested/name"}
     (told,) = (one for one in caplog.records if one.levelname == "WARNING")
-    assert getattr(told, "namespace", None) == "default"
+    assert (getattr(told, "namespace", None), getattr(told, "suggestion", None)) == ("default", "merge")
+
+
+def test_nothing_is_counted_once_it_was_stopped(
+    pinned: str, kafka: KafkaServer, topics: Callable[..., Topics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suggesting, "_PASS_SECONDS", 0.1)
+    monkeypatch.setattr(suggesting, "_STOP_SECONDS", 0.1)
+    stream, metrics = Stream(kafka.bootstrap_servers, topics(1), pinned), EventMetrics()
+    looking, stopped = threading.Event(), threading.Event()
+
+    def long_look(*_: object) -> list[ClusterState]:
+        looking.set()
+        stopped.wait(60)
+        return []
+
+    monkeypatch.setattr(suggesting, "unnamed", long_look)
+    with suggesting.suggesting(stream.settings(), metrics):
+        assert looking.wait(60)
+        (thread,) = (one for one in threading.enumerate() if one.name == "suggester")
+    stopped.set()
+    thread.join(60)
+    assert waiting(metrics) == {}
+
+
+def test_nothing_is_counted_while_the_store_cannot_be_asked(
+    pinned: str, kafka: KafkaServer, topics: Callable[..., Topics], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suggesting, "_PASS_SECONDS", 0.1)
+    stream, metrics = Stream(kafka.bootstrap_servers, topics(1), pinned), EventMetrics()
+    store = store_at(url=pinned)
+    suggester = Suggester(stream.settings(), store, metrics)
+    suggester.start()
+    try:
+        wait_until(lambda: waiting(metrics) == {"merge": 1, "name": 0}, "it was looked", 60)
+        monkeypatch.setattr(store, "namespaces", away)
+        wait_until(lambda: waiting(metrics) == {}, "nothing is told", 60)
+    finally:
+        suggester.stop()
+
+
+def away() -> list[str]:
+    raise StoreUnavailable("it is away")

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -71,7 +71,8 @@ class Suggester:
         self._now_ms = now_ms
         self._clock = clock
         self._splits_at = clock()
-        self._failing: set[str] = set()
+        # Namespaces, each with the kind of suggestion; '' for all.
+        self._failing: set[tuple[str, str]] = set()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._found: deque[dict[str, Any]] = deque()
         self._stopping = threading.Event()
@@ -95,25 +96,37 @@ class Suggester:
 
     def look(self) -> None:
         """Look once at all namespaces of the stream. Raises what the store raises where it tells none."""
-        own, failing = self._settings.kafka.cluster_topic, set[str]()
+        failing = set[tuple[str, str]]()
         namespaces = self._store.namespaces()
         kinds = self._kinds()
         counts = Counter(dict.fromkeys(kinds, 0))
         for namespace in namespaces:
-            if self._stopping.is_set():
-                return
-            try:
-                if self._store.topics(namespace).cluster_topic in ("", own):
-                    for kind, find in kinds.items():
+            for kind, find in kinds.items():
+                if self._stopping.is_set():
+                    return
+                try:
+                    if self._is_of_the_stream(namespace):
                         for document in find(namespace):
                             self._note(document)
                             counts[kind] += 1
-            except QuestreamError as error:
-                failing.add(namespace)
-                self._tell(namespace, error)
+                except QuestreamError as error:
+                    failing.add((namespace, kind))
+                    self._tell(error, namespace, kind)
         self._failing = failing
+        # Counts of a process that has stopped would stand beside those of the next.
+        if not self._stopping.is_set():
+            self._count(counts, unknown={kind for _, kind in failing})
+
+    def _count(self, counts: Mapping[str, int], unknown: Set[str]) -> None:
+        """Tell how many wait, but where a namespace could not be looked at: that is not none."""
         for kind, count in counts.items():
-            self._metrics.suggestions.labels(kind).set(count)
+            if kind in unknown:
+                self._metrics.suggestions.remove(kind)
+            else:
+                self._metrics.suggestions.labels(kind).set(count)
+
+    def _is_of_the_stream(self, namespace: str) -> bool:
+        return self._store.topics(namespace).cluster_topic in ("", self._settings.kafka.cluster_topic)
 
     def _kinds(self) -> Mapping[str, Callable[[str], Iterator[dict[str, Any]]]]:
         """What is looked for this time; what costs most comes last."""
@@ -144,17 +157,19 @@ class Suggester:
             try:
                 self.look()
             except QuestreamError as error:
-                self._tell("", error)
-                self._failing.add("")
+                self._metrics.suggestions.clear()
+                self._tell(error)
+                self._failing.add(("", ""))
             except Exception as error:
+                self._metrics.suggestions.clear()
                 # Its message may hold a question.
                 logger.error("suggestions could not be looked for", extra={"error": type(error).__name__})
             wait_seconds = max(_PASS_SECONDS, (time.thread_time() - started) / _PASS_SHARE)
 
-    def _tell(self, namespace: str, error: QuestreamError) -> None:
-        """Log why nothing is looked for in a namespace, or in any: once, until it was looked for again."""
-        level = logging.DEBUG if namespace in self._failing else logging.WARNING
-        extra = {"reason": str(error), **({"namespace": namespace} if namespace else {})}
+    def _tell(self, error: QuestreamError, namespace: str = "", kind: str = "") -> None:
+        """Log why a kind is not looked for in a namespace, or nothing in any: once, until it was looked for again."""
+        level = logging.DEBUG if (namespace, kind) in self._failing else logging.WARNING
+        extra = {"reason": str(error), **({"namespace": namespace, "suggestion": kind} if namespace else {})}
         logger.log(level, "suggestions could not be looked for", extra=extra)
 
     def _note(self, document: dict[str, Any]) -> None:
