@@ -33,15 +33,15 @@ BEFORE = 500
 
 
 @contextmanager
-def few_kept(most: int) -> Iterator[None]:
-    """Blocks of some clusters, and of each question so few."""
+def few_kept(most: int, near: int = 2**20) -> Iterator[None]:
+    """Blocks of some clusters, and of each question so few; and so many pairs of a question and one near to it."""
     with (
         patch.object(contenders, "_PRODUCTS_HELD", 0),
         patch.object(contenders, "_MOST_OF_EACH", most),
         patch.object(contenders, "_WIDENING", 2),
         patch.object(scan, "_MOST_AT_ONCE", 16),
         patch.object(scan, "_FEWEST_AT_ONCE", 16),
-        patch.object(scan, "_LARGEST_SHARE", 1.0),
+        patch.object(scan, "_MOST_NEAR", near),
         patch.object(scan, "LEAST_SELECTIVE", -2.0),
         patch.object(noting, "_LARGEST_SHARE", 1.0),
         patch.object(noting, "LEAST_SELECTIVE", -2.0),
@@ -131,9 +131,10 @@ def test_few_clusters_give_the_plan_that_all_would(
     threshold=st.floats(0.3, 0.8),
     similarity=st.sampled_from(["centred", "cosine"]),
     linkage=st.sampled_from(["adaptive", "average", "centroid"]),
+    near=st.sampled_from([10, 300, 2**20]),
 )
 def test_few_clusters_hide_no_pair_that_is_near(
-    seed: int, spread: float, threshold: float, similarity: Similarity, linkage: Linkage
+    seed: int, spread: float, threshold: float, similarity: Similarity, linkage: Linkage, near: int
 ) -> None:
     random, rules = np.random.default_rng(seed), Rules(threshold, threshold - 0.25, similarity, linkage, 4, 20)
     # Of few topics, so that more clusters are near a question than are kept of it.
@@ -142,13 +143,13 @@ def test_few_clusters_hide_no_pair_that_is_near(
     ]
     vectors = unit_rows(topics + np.float32(0.5 * spread) * random.normal(size=topics.shape).astype(np.float32))
     mirror = mirror_of(vectors[QUESTIONS:], random, rules)
-    with few_kept(2):
+    with few_kept(2, near):
         assigner = BatchAssigner(vectors[:QUESTIONS], mirror, rules)
         plan = assigner.plan()
     assert plan.may_merge is not None
     sums = assigner.vector_sums(plan)
     mirror.apply([ClusterMoved(n, plan.touched[n].members, total) for n, total in sums.items()])
-    with few_kept(2):
+    with few_kept(2, near):
         quick = found(mirror, rules, plan.moved, plan.may_merge)
     full = found(mirror, rules, plan.moved, None)
     assert {pair for pair, score in full.items() if score >= rules.merge_threshold + 1e-5} <= quick.keys()
@@ -239,3 +240,26 @@ def decided_beside(
     with few_kept(most), patch.object(contenders, "scan", wraps=scan.scan) as scanned:
         plan = BatchAssigner(question[None, :], mirror, rules, asked).plan()
     return plan.choices, scanned.call_count
+
+
+def test_clusters_near_to_a_question_are_noted_unless_they_are_too_many() -> None:
+    """Those of the first question all come in the first blocks: a large share of these, and a small one of all."""
+    random = np.random.default_rng(3)
+    rules = Rules(0.7, 0.9, similarity="cosine")
+    questions = np.eye(DIMENSION, dtype=np.float32)[:4]
+    # Of the fourth there is none.
+    clusters = np.repeat(questions[[0, 1, 2, 1]], [50, 300, 40, 300], axis=0)
+    noise = np.float32(0.05) * random.normal(size=clusters.shape).astype(np.float32)
+    mirror = Mirror(DIMENSION)
+    for number, vector in enumerate(unit_rows(clusters + noise), start=1):
+        mirror.apply([ClusterMoved(number, 1, vector)])
+    with few_kept(2, near=200), patch.object(scan, "LEAST_SELECTIVE", 0.05):
+        found = scan.scan(questions, mirror, rules, 2)
+    scores = questions @ mirror.sums.T
+    assert found.near.of(1, 0.9) is None
+    for question in (0, 2, 3):
+        known = found.near.of(question, 0.7)
+        assert known is not None
+        expected = np.setdiff1d(np.flatnonzero(scores[question] >= 0.7), found.rows)
+        assert known.tolist() == mirror.ids[expected].tolist()
+    assert 0 < len(found.near.ids) <= 200

@@ -1,11 +1,11 @@
 """All clusters of a mirror scored with a batch of questions in blocks that stay in the cache: the best few are kept.
 
-Nothing of questions x clusters is held.
+What is held at a time, a block of scores and the pairs that are near, does not grow with the clusters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,8 +27,9 @@ _FEWEST_AT_ONCE, _MOST_AT_ONCE = 1024, 2048
 _BLOCKS_WITH_TERMS = 16
 # Below this score those that may merge are too many to be worth noting.
 LEAST_SELECTIVE = 0.05
-# So large a share of all clusters are too many to be worth keeping.
-_LARGEST_SHARE = 1 / 16
+# So many pairs of a question and a cluster near to it are kept: 40 MiB, and for a moment 110. Where clusters are scored
+# in blocks at all (contenders.py), that is a sixteenth of them for each question on average.
+_MOST_NEAR = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,6 @@ def scan(vectors: Matrix, mirror: Mirror, rules: Rules, most: int) -> Scanned:
         some = scores.ravel()[high]
         best.add(questions, start + places, some)
         near.add(questions, start + places, some, block.leeway[places])
-        near.drop_many(start + len(scores))
     best.settle()
     rows = np.unique(best.rows)
     return Scanned(rows, best.floors, near.beside(rows, mirror.ids, largest_inverse))
@@ -184,13 +184,13 @@ class _Best:
 
 
 class _Near:
-    """The clusters that are near to each question, as long as they are few."""
+    """The clusters that are near to each question; of questions that they are too many for none is kept."""
 
     def __init__(self, lengths: Scale, least: float) -> None:
         self._lengths = lengths
         self._least: Scale = np.full(len(lengths), least, np.float32)
         self._counts = np.zeros(len(lengths), np.int64)
-        self._found: list[tuple[Rows, Rows, Scale]] = []
+        self._found: list[_Found] = []
 
     @property
     def floors(self) -> Scale:
@@ -204,17 +204,29 @@ class _Near:
         near = bare >= self._least[questions]
         self._found.append((questions[near], rows[near], bare[near]))
         self._counts += np.bincount(questions[near], minlength=len(self._counts))
-
-    def drop_many(self, clusters: int) -> None:
-        """Keep none of a question to which too large a share of so many clusters are near."""
-        self._least[self._counts > _LARGEST_SHARE * clusters] = np.inf
+        if self._counts.sum() > _MOST_NEAR:
+            self._drop_largest()
 
     def beside(self, rows: Rows, ids: Rows, largest_inverse: float) -> NearClusters:
         """What was found but for `rows`; `ids` are those of all rows."""
-        questions, found, scores = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
         others = np.ones(len(ids), bool)
         others[rows] = False
-        kept = np.flatnonzero(others[found] & (self._least[questions] < np.inf))
-        kept = kept[np.argsort(questions[kept], kind="stable")]
-        first = np.searchsorted(questions[kept], np.arange(len(self._least) + 1))
-        return NearClusters(first, ids[found[kept]], scores[kept], self._least, len(ids), largest_inverse)
+        questions, found, scores = self._those(lambda _, rows: others[rows])
+        order = np.argsort(questions, kind="stable")
+        first = np.searchsorted(questions[order], np.arange(len(self._least) + 1))
+        return NearClusters(first, ids[found[order]], scores[order], self._least, len(ids), largest_inverse)
+
+    def _drop_largest(self) -> None:
+        """Keep none of the questions that most clusters are near to, until half of the room is free."""
+        largest_first = np.argsort(-self._counts)
+        left = self._counts.sum() - np.cumsum(self._counts[largest_first])
+        dropped = largest_first[: 1 + np.count_nonzero(left > _MOST_NEAR // 2)]
+        self._least[dropped] = np.inf
+        self._counts[dropped] = 0
+        self._found = [self._those(lambda questions, _: self._least[questions] < np.inf)]
+
+    def _those(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Found:
+        """Those of what was found that are `kept`, as their questions and rows tell."""
+        some = [(one[0][at], one[1][at], one[2][at]) for one in self._found for at in [kept(one[0], one[1])]]
+        questions, rows, scores = (np.concatenate(parts) for parts in zip(*some, strict=True))
+        return questions, rows, scores
