@@ -13,8 +13,8 @@ from questream.clustering import may_merge as noting
 from questream.clustering import near_pairs
 from questream.clustering.assignment import BatchAssigner
 from questream.clustering.choices import Plan
-from questream.clustering.may_merge import MayMerge, Rows
-from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror
+from questream.clustering.may_merge import MayMerge
+from questream.clustering.mirror import Change, ClusterMoved, ClusterRemoved, MeanMoved, Mirror, Rows
 from questream.clustering.rules import Linkage, Rules, Similarity
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix

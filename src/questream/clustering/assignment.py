@@ -10,13 +10,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from questream.clustering.choices import Call, Choice, Found, Plan, Touched
 from questream.clustering.constraints import Bound
 from questream.clustering.contenders import Contenders
 from questream.clustering.may_merge import MayMerge, Neighbours
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import Ids, Mirror, Rows
 from questream.clustering.replanning import MadePlan, Replay
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
@@ -171,7 +170,7 @@ class BatchAssigner:
         i: int,
         scores: Matrix,
         length: float,
-        ids: NDArray[np.int64],
+        ids: Ids,
         touched: dict[int, Touched],
         taken: list[int],
         products: ScoreTerms,
@@ -231,7 +230,7 @@ class BatchAssigner:
     def _close(self, cluster_id: int) -> float:
         return self._rules.close(self._mirror.thresholds.get(cluster_id))
 
-    def _touched(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Touched:
+    def _touched(self, row: int, ids: Ids, touched: dict[int, Touched]) -> Touched:
         """What the batch does to the cluster of a row: one that is there, or the next to be opened."""
         cluster = touched.get(row)
         if cluster is None:
@@ -240,7 +239,7 @@ class BatchAssigner:
             cluster = touched[row] = Touched(int(ids[row]), expected, unpack(self._mirror.kept(int(ids[row]))))
         return cluster
 
-    def _kept(self, row: int, ids: NDArray[np.int64], touched: dict[int, Touched]) -> Kept:
+    def _kept(self, row: int, ids: Ids, touched: dict[int, Touched]) -> Kept:
         cluster = touched.get(row)
         return unpack(self._mirror.kept(int(ids[row]))) if cluster is None else cluster.kept
 
@@ -291,11 +290,11 @@ def _call(i: int, cluster_id: int, touched: Touched | None) -> Call:
     return Call(i, 0, touched.questions[0]) if touched is not None and is_new else Call(i, cluster_id)
 
 
-def _runner_up(row: int | None, similarity: float, ids: NDArray[np.int64]) -> RunnerUp | None:
+def _runner_up(row: int | None, similarity: float, ids: Ids) -> RunnerUp | None:
     return None if row is None else RunnerUp(int(ids[row]), similarity)
 
 
-def _put_back(scores: Matrix, far: tuple[NDArray[np.int64], Matrix] | None) -> None:
+def _put_back(scores: Matrix, far: tuple[Rows, Vector] | None) -> None:
     """The scores of clusters that are not near enough, which `ScoreTerms.take_out_far` took out."""
     if far is not None:
         rows, had = far

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import Mirror, Rows
 from questream.clustering.rules import Rules
-from questream.clustering.scan import NearClusters, Rows, Scanned, scan
-from questream.clustering.scores import Scale
-from questream.domain import Matrix
+from questream.clustering.scan import NearClusters, Scanned, scan
+from questream.clustering.scores import ROUNDING
+from questream.domain import Matrix, Vector
 
 # Of so many products, 128 MiB, all are held: up to there one large product is a little quicker than many small ones.
 # Beyond, 256 questions hold 4 MiB of products with what is kept of them, and 4096, the most in a batch, 720 MiB.
@@ -26,8 +26,6 @@ _MOST_ROOM = 1024
 # Of each question: those that may be passed over, the one that it joins and the next.
 _MOST_OF_EACH = 10
 _WIDENING = 8
-# By how much float32 may err in a score, several times over.
-_ROUNDING = 1e-5
 
 
 class Contenders:
@@ -90,7 +88,7 @@ class Contenders:
         self._most = np.full(questions, _MOST_OF_EACH)
         if mirror.mean_questions < rules.learning_questions or mirror.count <= _PRODUCTS_HELD // questions:
             self.rows = np.arange(mirror.count)
-            self.floors: Scale = np.full(questions, -np.inf, np.float32)
+            self.floors: Vector = np.full(questions, -np.inf, np.float32)
             self.near = NearClusters.none(questions)
         else:
             found = scan(self._vectors, mirror, rules, _MOST_OF_EACH)
@@ -124,7 +122,7 @@ class Contenders:
         return count + questions + min(7 * questions + 64, _MOST_ROOM)
 
 
-def _above(found: Scanned) -> Scale:
+def _above(found: Scanned) -> Vector:
     """The floors of what was found, above what products that are rounded in another way than the scan's come to."""
-    floors: Scale = found.floors + np.float32(_ROUNDING * (1.0 + found.near.largest_inverse))
+    floors: Vector = found.floors + np.float32(ROUNDING * (1.0 + found.near.largest_inverse))
     return floors

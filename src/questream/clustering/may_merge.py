@@ -16,19 +16,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from questream.clustering.mirror import Change, MeanMoved
+from questream.clustering.mirror import Change, Ids, MeanMoved
 from questream.clustering.scan import LEAST_SELECTIVE, NearClusters
-from questream.clustering.scores import ScoreTerms
+from questream.clustering.scores import ROUNDING, ScoreTerms
 from questream.domain import Matrix
-
-Rows = NDArray[np.int64]
 
 # With a larger share of all clusters, those that may merge are too many to be worth noting.
 _LARGEST_SHARE = 1 / 4
-# What float32 may err by in a product of unit vectors, several times over.
-_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +33,7 @@ class MayMerge:
     What holds is of the clusters as they stood after the batch and of the mean that they were scored with.
     """
 
-    with_cluster: Mapping[int, Rows]
+    with_cluster: Mapping[int, Ids]
     unsure: Collection[int]
 
     def but_for(self, changes: Iterable[Change] | None) -> MayMerge | None:
@@ -55,7 +50,7 @@ class MayMerge:
     def renumbered(self, own: int, shift: int, moved: Collection[int]) -> MayMerge:
         """What is left where others `moved` or opened clusters, and numbers from `own` on are larger by `shift`."""
 
-        def numbered(ids: Rows) -> Rows:
+        def numbered(ids: Ids) -> Ids:
             return np.where(ids >= own, ids + shift, ids)
 
         with_cluster = {i + shift if i >= own else i: numbered(near) for i, near in self.with_cluster.items()}
@@ -69,8 +64,8 @@ class Neighbours:
     `ids` are the clusters of the rows of `products`; `others` are those beside them, which the batch does not move.
     """
 
-    def __init__(self, products: ScoreTerms, ids: NDArray[np.int64], others: NearClusters) -> None:
-        self.of: dict[int, NDArray[np.int64]] = {}
+    def __init__(self, products: ScoreTerms, ids: Ids, others: NearClusters) -> None:
+        self.of: dict[int, Ids] = {}
         self._products = products
         self._ids = ids
         self._others = others
@@ -102,7 +97,7 @@ class Neighbours:
         if nearness <= 0.0:
             return -math.inf
         # Where the mean takes nearly all of a vector off, little but its rounding is left.
-        rounding = _ROUNDING * (1.0 + max(self._largest_inverse, inverse) / length)
+        rounding = ROUNDING * (1.0 + max(self._largest_inverse, inverse) / length)
         beside = math.sqrt(max(float(products.cohesion[row]) - nearness**2, 0.0) + 4.0 * rounding)
         needed = products.rules.merge_threshold - 0.5 * float(products.leeway[row]) - 4.0 * rounding
         return _least_score(nearness, beside, needed, adaptive=products.adaptive) - rounding

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from questream.clustering.constraints import Constraints
 from questream.domain import Exemplar, Matrix, NamespaceRules, Vector
 
+# Places of clusters in a mirror, or in some of its rows; and the clusters' own numbers.
+Rows = NDArray[np.int64]
+Ids = NDArray[np.int64]
+
 _FIRST_CAPACITY = 256
 _GROWTH = 1.5
 
@@ -87,7 +91,7 @@ class Mirror:
         self._thresholds: dict[int, float] = {}
 
     @property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Ids:
         """Cluster ids by row, (count,)."""
         return self._ids[: self.count]
 

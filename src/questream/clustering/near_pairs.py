@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from questream.clustering.may_merge import MayMerge, Rows
-from questream.clustering.mirror import Mirror
+from questream.clustering.may_merge import MayMerge
+from questream.clustering.mirror import Mirror, Rows
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix, Vector
 
@@ -27,7 +26,7 @@ class Pairs:
 
     ones: Rows
     others: Rows
-    scores: NDArray[np.float32]
+    scores: Vector
 
 
 def near_pairs(
@@ -86,9 +85,7 @@ def _scored_each(mirror: Mirror, terms: ScoreTerms, with_rows: Mapping[int, Rows
     return _no_heaps(terms, ones[near], others[near], scores[near], dots[near])
 
 
-def _no_heaps(
-    terms: ScoreTerms, ones: Rows, others: Rows, scores: NDArray[np.float32], dots: NDArray[np.float32]
-) -> Pairs:
+def _no_heaps(terms: ScoreTerms, ones: Rows, others: Rows, scores: Vector, dots: Vector) -> Pairs:
     """The pairs but for a cluster with itself and, in adaptive linkage, those that would be too loose as one."""
     good = ones != others
     if terms.adaptive and len(ones):

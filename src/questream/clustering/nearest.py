@@ -12,7 +12,7 @@ from questream.clustering.choices import strongest
 from questream.clustering.constraints import Bound
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Scale, ScoreTerms
+from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.conflict import Reason
 from questream.clustering.second_look.features import Features
 from questream.clustering.second_look.kept import conflict_with, unpack
@@ -98,7 +98,7 @@ def nearest_of_each(
     return found
 
 
-def _first(mirror: Mirror, products: ScoreTerms, scores: Scale, length: float, limit: int) -> list[Neighbour]:
+def _first(mirror: Mirror, products: ScoreTerms, scores: Vector, length: float, limit: int) -> list[Neighbour]:
     order = np.argsort(-scores, kind="stable")
     shown = order[:limit]
     if products.thresholds is not None:
@@ -118,11 +118,11 @@ def _second_look(neighbours: list[Neighbour], mirror: Mirror, rules: Rules, look
     return [_judged(one, mirror, looks) if one.is_near(rules) else one for one in neighbours]
 
 
-def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Scale:
+def similarities(mirror: Mirror, rules: Rules, vector: Vector) -> Vector:
     """How near each cluster is to a unit vector (d,), by row (count,), whatever people turned it away from."""
     products = ScoreTerms(mirror, rules, room=0)
     constant, length = products.question_terms(float(vector @ mirror.mean_sum))
-    found: Scale = np.clip(_scores(products, mirror.sums @ vector, constant, length) / length, -1.0, 1.0)
+    found: Vector = np.clip(_scores(products, mirror.sums @ vector, constant, length) / length, -1.0, 1.0)
     return found
 
 
@@ -138,10 +138,10 @@ def first_alike(mirror: Mirror, rules: Rules, vectors: Matrix) -> list[int]:
     return found
 
 
-def _scores(products: ScoreTerms, dots: Vector, constant: float, length: float) -> Scale:
+def _scores(products: ScoreTerms, dots: Vector, constant: float, length: float) -> Vector:
     """Scores times `length` by row (count,), of the question's products with the sums."""
     scores = dots * products.scale + products.shift * products.centred + constant * products.inverse
-    scaled: Scale = (scores + length * products.leeway).astype(np.float32)
+    scaled: Vector = (scores + length * products.leeway).astype(np.float32)
     return scaled
 
 

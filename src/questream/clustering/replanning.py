@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from questream.clustering.choices import Choice, Found, Plan
 from questream.clustering.constraints import Constraints
-from questream.clustering.mirror import Mirror
-from questream.clustering.scores import ScoreTerms
+from questream.clustering.mirror import Ids, Mirror
+from questream.clustering.scores import ROUNDING, ScoreTerms
 from questream.domain import Matrix, RunnerUp
-
-# Scores that are nearer to each other than this are told apart by deciding anew.
-_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class MadePlan:
     """A plan and what it was made against: the mirror's clusters by row (count,), its mean, what people decided."""
 
     plan: Plan
-    ids: NDArray[np.int64]
+    ids: Ids
     next_id: int
     mean_questions: int
     constraints: Constraints
@@ -129,7 +126,7 @@ class Replay:
         self._moved: list[int] = []
 
     def found(
-        self, i: int, dots: Matrix, products: ScoreTerms, constant: float, length: float, ids: NDArray[np.int64]
+        self, i: int, dots: Matrix, products: ScoreTerms, constant: float, length: float, ids: Ids
     ) -> Found | None:
         """Where question `i` went and goes; None if it has to be decided anew.
 
@@ -174,18 +171,19 @@ class Replay:
 def _beside(choice: Choice, near: RunnerUp, threshold: float, *, may_pass_fewer: bool) -> Choice | None:
     """The choice where `near` is the nearest of what changed; None where that may be nearer than what was chosen.
 
-    `may_pass_fewer`: a cluster that differed from the question may have moved away from it.
+    What rounding alone may tell apart is decided anew. `may_pass_fewer`: a cluster that differed from the question may
+    have moved away from it.
     """
     runner_up = choice.runner_up
-    if near.similarity >= (choice.similarity if choice.joins else threshold) - _ROUNDING:
+    if near.similarity >= (choice.similarity if choice.joins else threshold) - ROUNDING:
         return None
     if choice.reason is not None:
         # As many as are ever looked at may have been passed over: without one, the next would be looked at.
         return choice if choice.joins or not may_pass_fewer else None
-    if runner_up is None or near.similarity > runner_up.similarity + _ROUNDING:
+    if runner_up is None or near.similarity > runner_up.similarity + ROUNDING:
         similarity = near.similarity if choice.is_unmatched else choice.similarity
         return replace(choice, runner_up=near, similarity=similarity)
-    return choice if near.similarity < runner_up.similarity - _ROUNDING else None
+    return choice if near.similarity < runner_up.similarity - ROUNDING else None
 
 
 def _scores(

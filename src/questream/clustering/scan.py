@@ -12,14 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import Ids, Mirror, Rows
 from questream.clustering.rules import Rules
-from questream.clustering.scores import Scale, ScoreTerms
-from questream.domain import Matrix
+from questream.clustering.scores import ScoreTerms
+from questream.domain import Matrix, Vector
 
-Rows = NDArray[np.int64]
 # Questions, rows of clusters, and their scores.
-_Found = tuple[Rows, Rows, Scale]
+_Scored = tuple[Rows, Rows, Vector]
 
 # Scores that stay in the cache while they are looked at, of as many clusters as a product is quick with.
 _SCORES_AT_ONCE = 2**17
@@ -41,9 +40,9 @@ class NearClusters:
     """
 
     first: Rows
-    ids: Rows
-    scores: Scale
-    least: Scale
+    ids: Ids
+    scores: Vector
+    least: Vector
     clusters: int
     largest_inverse: float
 
@@ -51,10 +50,10 @@ class NearClusters:
     def none(cls, questions: int) -> NearClusters:
         """Of a batch beside which no cluster is left."""
         nothing = np.zeros(0, np.int64)
-        least: Scale = np.full(questions, -np.inf, np.float32)
+        least: Vector = np.full(questions, -np.inf, np.float32)
         return cls(np.zeros(questions + 1, np.int64), nothing, np.zeros(0, np.float32), least, 0, 1.0)
 
-    def of(self, question: int, least: float) -> Rows | None:
+    def of(self, question: int, least: float) -> Ids | None:
         """Those that score `least` with a question at the least; None where they are not known."""
         if least < self.least[question]:
             return None
@@ -71,7 +70,7 @@ class Scanned:
     """
 
     rows: Rows
-    floors: Scale
+    floors: Vector
     near: NearClusters
 
 
@@ -119,8 +118,8 @@ class _Block(NamedTuple):
 
     start: int
     scores: Matrix
-    inverse: Scale
-    leeway: Scale
+    inverse: Vector
+    leeway: Vector
 
 
 def _blocks(vectors: Matrix, terms: Matrix, mirror: Mirror, rules: Rules) -> Iterator[_Block]:
@@ -144,9 +143,9 @@ class _Best:
 
     def __init__(self, questions: int, most: int) -> None:
         self._most = most
-        self.floors: Scale = np.full(questions, -np.inf, np.float32)
-        self._kept: _Found = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-        self._added: list[_Found] = []
+        self.floors: Vector = np.full(questions, -np.inf, np.float32)
+        self._kept: _Scored = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+        self._added: list[_Scored] = []
         self._count = 0
 
     @property
@@ -161,7 +160,7 @@ class _Best:
             groups = scores[: in_group * self._most].reshape(self._most, in_group, -1)
             self.floors = groups.max(axis=1).min(axis=0)
 
-    def add(self, questions: Rows, rows: Rows, scores: Scale) -> None:
+    def add(self, questions: Rows, rows: Rows, scores: Vector) -> None:
         """Clusters that may be among the best."""
         good = scores >= self.floors[questions]
         self._added.append((questions[good], rows[good], scores[good]))
@@ -186,19 +185,19 @@ class _Best:
 class _Near:
     """The clusters that are near to each question; of questions that they are too many for none is kept."""
 
-    def __init__(self, lengths: Scale, least: float) -> None:
+    def __init__(self, lengths: Vector, least: float) -> None:
         self._lengths = lengths
-        self._least: Scale = np.full(len(lengths), least, np.float32)
+        self._least: Vector = np.full(len(lengths), least, np.float32)
         self._counts = np.zeros(len(lengths), np.int64)
-        self._found: list[_Found] = []
+        self._found: list[_Scored] = []
 
     @property
-    def floors(self) -> Scale:
+    def floors(self) -> Vector:
         """What clusters that are near score at the least, times each question's length: infinite where none is kept."""
-        floors: Scale = self._least * self._lengths
+        floors: Vector = self._least * self._lengths
         return floors
 
-    def add(self, questions: Rows, rows: Rows, scores: Scale, leeway: Scale) -> None:
+    def add(self, questions: Rows, rows: Rows, scores: Vector, leeway: Vector) -> None:
         """Clusters that may be near: their scores, times the questions' lengths, and the leeway in them."""
         bare = scores / self._lengths[questions] - leeway
         near = bare >= self._least[questions]
@@ -207,7 +206,7 @@ class _Near:
         if self._counts.sum() > _MOST_NEAR:
             self._drop_largest()
 
-    def beside(self, rows: Rows, ids: Rows, largest_inverse: float) -> NearClusters:
+    def beside(self, rows: Rows, ids: Ids, largest_inverse: float) -> NearClusters:
         """What was found but for `rows`; `ids` are those of all rows."""
         others = np.ones(len(ids), bool)
         others[rows] = False
@@ -225,7 +224,7 @@ class _Near:
         self._counts[dropped] = 0
         self._found = [self._those(lambda questions, _: self._least[questions] < np.inf)]
 
-    def _those(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Found:
+    def _those(self, kept: Callable[[Rows, Rows], NDArray[np.bool_]]) -> _Scored:
         """Those of what was found that are `kept`, as their questions and rows tell."""
         some = [(one[0][at], one[1][at], one[2][at]) for one in self._found for at in [kept(one[0], one[1])]]
         questions, rows, scores = (np.concatenate(parts) for parts in zip(*some, strict=True))

@@ -29,13 +29,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import Mirror, Rows
 from questream.clustering.rules import MEAN_PRIOR_QUESTIONS, Rules
-from questream.domain import Matrix
+from questream.domain import Matrix, Vector
 
 Floats = NDArray[np.float64]
-Scale = NDArray[np.float32]
 
+# By how much float32 may err in a score of unit vectors, several times over.
+ROUNDING = 1e-5
 # Below this a squared length is rounding error.
 _SMALLEST_SQUARE = 1e-9
 
@@ -49,7 +50,7 @@ class ScoreTerms:
     row, where any cluster has one of its own, and else None; `least_threshold` is the least of all.
     """
 
-    def __init__(self, mirror: Mirror, rules: Rules, room: int, rows: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, mirror: Mirror, rules: Rules, room: int, rows: Rows | None = None) -> None:
         of = slice(0, mirror.count) if rows is None else rows
         self.rules = rules
         self.count = mirror.count if rows is None else len(rows)
@@ -65,9 +66,9 @@ class ScoreTerms:
         if rules.linkage in ("adaptive", "centroid"):
             self.dot_self[: self.count] = mirror.dot_self[of]
         # score(q, c) = (q.S scale + shift + (m.m - q.m) inverse) / |q - m| + leeway
-        self.scale: Scale = np.zeros(capacity, np.float32)
+        self.scale: Vector = np.zeros(capacity, np.float32)
         # One array, so that a question's part of the score is one product with it.
-        self.terms: Scale = np.zeros((3, capacity), np.float32)
+        self.terms: Matrix = np.zeros((3, capacity), np.float32)
         self.shift, self.inverse, self.leeway = self.terms
         self.cohesion = np.ones(capacity, np.float64)
         self.thresholds: Floats | None = None
@@ -104,14 +105,14 @@ class ScoreTerms:
         """The least similarity at which a question joins the cluster of a row."""
         return self.rules.threshold if self.thresholds is None else float(self.thresholds[row])
 
-    def needed_to_merge(self, ones: NDArray[np.int64], others: NDArray[np.int64]) -> float | Floats:
+    def needed_to_merge(self, ones: Rows, others: Rows) -> float | Floats:
         """The least score at which clusters merge, by rows: the merge threshold, or one of their own that is higher."""
         if self.thresholds is None:
             return self.rules.merge_threshold
         needed: Floats = np.maximum(self._merge_thresholds[ones], self._merge_thresholds[others])
         return needed
 
-    def take_out_far(self, scores: Scale, length: float) -> tuple[NDArray[np.int64], Scale] | None:
+    def take_out_far(self, scores: Vector, length: float) -> tuple[Rows, Vector] | None:
         """Put -inf in `scores` (count,), times `length`, of clusters that a question is not near enough to join.
 
         Returns the rows and what they had, or None: where no cluster has a threshold of its own, nothing is put there.
@@ -119,7 +120,7 @@ class ScoreTerms:
         if self.thresholds is None:
             return None
         rows = np.flatnonzero(scores < self.thresholds[: len(scores)] * length)
-        had: Scale = scores[rows]
+        had: Vector = scores[rows]
         scores[rows] = -np.inf
         return rows, had
 
@@ -154,7 +155,7 @@ class ScoreTerms:
             threshold = self.rules.threshold if self.thresholds is None else self.thresholds[rows]
             self.leeway[rows] = 0.5 - 0.5 * np.maximum(cohesion, np.maximum(threshold, 0.0) ** 2)
 
-    def united_cohesion(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: NDArray[np.float32]) -> Floats:
+    def united_cohesion(self, ones: Rows, others: Rows, dots: Vector) -> Floats:
         """The cohesion (k,) that each pair of rows would have as one cluster; `dots` are the products of their sums."""
         members = self.members[ones] + self.members[others]
         square = (self.dot_self[ones] + self.dot_self[others] + 2.0 * dots) / members**2
@@ -171,13 +172,13 @@ class ScoreTerms:
         square = self.mean_norm_square
         return square - dot_mean, max(1.0 - 2.0 * dot_mean + square, _SMALLEST_SQUARE) ** 0.5
 
-    def add_terms(self, scores: Scale, constant: float, length: float, scratch: Scale) -> None:
+    def add_terms(self, scores: Vector, constant: float, length: float, scratch: Vector) -> None:
         """Add shift + constant inverse + length leeway to `scores` of all `count` clusters; `scratch` is as long."""
         if self.centred or self.adaptive:
             factors = np.array([1.0, constant, length], np.float32)
             scores += np.matmul(factors, self.terms[:, : self.count], out=scratch)
 
-    def cluster_scores(self, ones: NDArray[np.int64], others: NDArray[np.int64], dots: Matrix) -> Matrix:
+    def cluster_scores(self, ones: Rows, others: Rows, dots: Matrix) -> Matrix:
         """Scores of clusters with others, a cluster in the question's place; `dots` are the products of their sums.
 
         `ones` and `others` are rows, broadcast to the shape of `dots`.
@@ -203,7 +204,7 @@ class ScoreTerms:
         self.refresh(slice(0, self.count))
 
 
-def _own_thresholds(mirror: Mirror, rows: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], Floats]:
+def _own_thresholds(mirror: Mirror, rows: Rows | None) -> tuple[Rows, Floats]:
     """The places in `rows` of clusters with a threshold of their own, and these thresholds."""
     own = np.array([mirror.row_of[i] for i in mirror.thresholds], np.int64)
     values = np.array(list(mirror.thresholds.values()), np.float64)
