@@ -64,6 +64,11 @@ class Site:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
+        self.begin()
+        wait_until(self.is_ready, "the server answers", 120)
+
+    def begin(self) -> None:
+        """Start the server."""
         overrides = self.stream.overrides(
             serve__port=self.port,
             serve__tokens_file=self.folder / "tokens.jsonl",
@@ -74,7 +79,6 @@ class Site:
         with (self.folder / "serve.log").open("ab") as log:
             command = [sys.executable, "-m", "questream", "serve", *settings]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        wait_until(self.is_ready, "the server answers", 120)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the server; returns its exit code."""

@@ -162,3 +162,21 @@ def test_a_server_that_is_killed_or_loses_both_comes_back_with_what_stands(
         with running_worker(stream.settings(), hash_encoder()):
             wait_until(lambda: label(client, 4).status_code == 200, "people decide again")
             assert label(client, 4).json()["operation"] == 1, "it is not done again"
+
+
+def test_a_server_that_started_without_redis_is_ready_once_its_first_pages_are(
+    kafka: KafkaServer, topics: Callable[..., Topics], redis_factory: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    redis = redis_factory(appendfsync="always")
+    stream = Stream(kafka.bootstrap_servers, topics(1), redis.url, {"redis.timeout_seconds": 1})
+    with served(stream, tmp_path) as (site, client):
+        site.stop()
+        redis.kill()
+        site.begin()
+        log = tmp_path / "serve.log"
+        wait_until(lambda: "once the store answers" in log.read_text(), "it has found no Redis", 60)
+        assert client.get("/readyz").status_code == 503
+        redis.start()
+        wait_until(site.is_ready, "it is ready", 60)
+        # Nobody has asked for them.
+        wait_until(lambda: "were read" in log.read_text().rpartition("once the store answers")[2], "they were read", 5)

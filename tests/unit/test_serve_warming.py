@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState
-from questream.errors import StoreUnavailable
+from questream.errors import StoreRefused, StoreUnavailable
 from questream.server.catalogues import Catalogues
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.warming import Warming
-from questream.store.protocol import StoredLevels
+from questream.store.protocol import LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
 from tests.kit.serving import client_of, store_with
 from tests.kit.stream import wait_until
@@ -44,7 +44,7 @@ def test_a_step_that_fails_is_left_to_who_asks_and_holds_nothing_up(caplog: pyte
     taken: list[str] = []
 
     def fail() -> None:
-        raise StoreUnavailable("Redis does not answer", "start it")
+        raise StoreRefused("Redis lets nobody in", "give it the password")
 
     warming = Warming(fail, lambda: taken.append("second"))
     warming.start()
@@ -53,10 +53,42 @@ def test_a_step_that_fails_is_left_to_who_asks_and_holds_nothing_up(caplog: pyte
     assert "could not be made ready" in caplog.text
 
 
-def levels_of(store: MemoryStore, parents: dict[Node, Node]) -> None:
+def test_a_step_is_taken_again_once_the_store_answers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("questream.server.warming._PAUSE_SECONDS", 0.01)
+    taken: list[str] = []
+    answers = threading.Event()
+
+    def ask() -> None:
+        taken.append("asked")
+        if not answers.is_set():
+            raise StoreUnavailable("Redis does not answer", "start it")
+
+    warming = Warming(ask, lambda: taken.append("second"))
+    warming.start()
+    wait_until(lambda: len(taken) > 3, "it is taken again")
+    assert (warming.is_done, "second" in taken) == (False, False)
+    answers.set()
+    wait_until(lambda: warming.is_done, "all steps were taken")
+    assert taken[-2:] == ["asked", "second"]
+    assert caplog.text.count("once the store answers") == 1
+
+
+def test_a_server_that_ends_waits_for_no_store() -> None:
+    def ask() -> None:
+        raise StoreUnavailable("Redis does not answer", "start it")
+
+    warming = Warming(ask)
+    warming.start()
+    warming.close()
+    wait_until(lambda: warming.is_done, "it has ended", 5)
+
+
+def levels_of(store: MemoryStore, parents: dict[Node, Node], namespace: str = "shop") -> None:
     """A worker finds these."""
-    standing = replace(store.levels("shop"), levels=Levels(parents, (9, 9)), opened=3)
-    assert store.write_levels("shop", store.store_epoch("shop") or "", standing)
+    standing = replace(store.levels(namespace), levels=Levels(parents, (9, 9)), opened=3)
+    assert store.write_levels(namespace, store.store_epoch(namespace) or "", standing)
 
 
 def test_levels_are_read_as_soon_as_a_worker_has_found_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +134,67 @@ def test_of_two_who_need_levels_at_once_one_reads_them(monkeypatch: pytest.Monke
     for thread in threads:
         thread.join()
     assert reads == ["shop"]
+
+
+def test_levels_that_are_newer_than_what_was_asked_for_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    levels_of(store, {leaf(1): Node(1, 1)})
+    asked_before = store.levels_marks(["shop"])
+    levels_of(store, {leaf(1): Node(1, 2)})
+    levels = StandingLevels(store, Mirrors(store))
+    found = levels.stored("shop")
+    read, reads, marks = store.levels, [], [asked_before]
+
+    def count(namespace: str) -> StoredLevels:
+        reads.append(namespace)
+        return read(namespace)
+
+    def late(namespaces: Sequence[str]) -> dict[str, LevelsMark]:
+        return marks.pop() if marks else MemoryStore.levels_marks(store, namespaces)
+
+    monkeypatch.setattr(store, "levels", count)
+    monkeypatch.setattr(store, "levels_marks", late)
+    assert levels.stored("shop") is found
+    assert (reads, marks) == ([], [])
+
+
+def test_levels_of_a_namespace_wait_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS, "desk": TEXTS})
+    for namespace in ("shop", "desk"):
+        levels_of(store, {leaf(1): Node(1, 1)}, namespace)
+    read, go_on, begun = store.levels, threading.Event(), threading.Event()
+
+    def slowly(namespace: str) -> StoredLevels:
+        if namespace == "shop":
+            begun.set()
+            assert go_on.wait(30)
+        return read(namespace)
+
+    monkeypatch.setattr(store, "levels", slowly)
+    levels = StandingLevels(store, Mirrors(store))
+    found: list[StoredLevels] = []
+    shop, desk = (threading.Thread(target=lambda n=n: found.append(levels.stored(n))) for n in ("shop", "desk"))
+    shop.start()
+    assert begun.wait(30)
+    desk.start()
+    desk.join(10)
+    assert len(found) == 1
+    go_on.set()
+    shop.join(30)
+    assert len(found) == 2
+
+
+def test_levels_of_a_namespace_that_came_again_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, again = store_with({"shop": TEXTS}), store_with({"shop": TEXTS})
+    levels_of(store, {leaf(1): Node(1, 1)})
+    levels_of(again, {leaf(1): Node(1, 2)})
+    levels = StandingLevels(store, Mirrors(store))
+    assert levels.stored("shop").levels.path(1)[1] == Node(1, 1)
+    monkeypatch.setattr(store, "levels_marks", lambda _: {})
+    assert not levels.stored("shop").version
+    monkeypatch.setattr(store, "levels_marks", again.levels_marks)
+    monkeypatch.setattr(store, "levels", again.levels)
+    assert levels.stored("shop").levels.path(1)[1] == Node(1, 2)
 
 
 def test_a_page_goes_on_while_clusters_are_read_anew_and_asks_the_store_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,14 @@ class _Kept:
 _NONE = _Kept(StoredLevels(), Places.of(Levels()))
 
 
+@dataclass(slots=True)
+class _Namespace:
+    """What was read of a namespace last. Whoever needs what is being read waits for it."""
+
+    kept: _Kept = _NONE
+    reading: threading.Lock = field(default_factory=threading.Lock)
+
+
 class StandingLevels:
     """Levels by namespace, at most 8; those used least recently are let go. For any thread.
 
@@ -42,9 +50,7 @@ class StandingLevels:
         self._store = store
         self._mirrors = mirrors
         self._guard = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        # Whoever needs what is being read waits for it.
-        self._reading = threading.Lock()
+        self._namespaces: OrderedDict[str, _Namespace] = OrderedDict()
         self._closed = threading.Event()
 
     def start(self) -> None:
@@ -88,7 +94,9 @@ class StandingLevels:
 
     def _keep_up(self) -> None:
         while not self._closed.wait(_LOOK_SECONDS):
-            for namespace in list(self._kept):
+            with self._guard:
+                namespaces = list(self._namespaces)
+            for namespace in namespaces:
                 try:
                     self._current(namespace)
                 except QuestreamError:
@@ -96,33 +104,35 @@ class StandingLevels:
                     continue
 
     def _current(self, namespace: str) -> _Kept:
-        mark = self._store.levels_marks([namespace]).get(namespace)
-        if mark is None or not mark.version:
-            return _NONE
-        kept = self._of_version(namespace, mark.version)
-        if kept is not None:
-            return kept
-        with self._reading:
-            kept = self._of_version(namespace, mark.version)
-            if kept is not None:
-                return kept
-            with garbage_left_alone():
-                stored = self._store.levels(namespace)
-                kept = _Kept(stored, Places.of(stored.levels))
+        version = self._version(namespace)
+        if not version:
+            # Another namespace of this name may come to the same version.
             with self._guard:
-                self._kept[namespace] = kept
-                self._kept.move_to_end(namespace)
-                while len(self._kept) > _MOST_NAMESPACES:
-                    self._kept.popitem(last=False)
-        return kept
+                self._namespaces.pop(namespace, None)
+            return _NONE
+        known = self._known(namespace)
+        if known.kept.stored.version == version:
+            return known.kept
+        with known.reading:
+            # What was read while this thread waited may be newer than what it asked for.
+            if known.kept.stored.version != self._version(namespace):
+                with garbage_left_alone():
+                    stored = self._store.levels(namespace)
+                    known.kept = _Kept(stored, Places.of(stored.levels))
+            return known.kept
 
-    def _of_version(self, namespace: str, version: int) -> _Kept | None:
+    def _version(self, namespace: str) -> int:
+        """That of the levels in the store, 0 for none."""
+        mark = self._store.levels_marks([namespace]).get(namespace)
+        return 0 if mark is None else mark.version
+
+    def _known(self, namespace: str) -> _Namespace:
         with self._guard:
-            kept = self._kept.get(namespace)
-            if kept is None or kept.stored.version != version:
-                return None
-            self._kept.move_to_end(namespace)
-            return kept
+            known = self._namespaces.setdefault(namespace, _Namespace())
+            self._namespaces.move_to_end(namespace)
+            while len(self._namespaces) > _MOST_NAMESPACES:
+                self._namespaces.popitem(last=False)
+            return known
 
     def _place(self, namespace: str, kept: _Kept, new: Iterable[int]) -> dict[int, Node]:
         """Where these new clusters are, as far as they are near to others."""

@@ -113,6 +113,7 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         finally:
             for follower in followers:
                 follower.close()
+            warming.close()
             levels.close()
             questions.close()
 

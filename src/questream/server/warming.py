@@ -6,27 +6,35 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from questream.errors import QuestreamError
+from questream.errors import QuestreamError, StoreUnavailable
 from questream.server.problems import Refused
 
 logger = logging.getLogger(__name__)
+
+_PAUSE_SECONDS = 1.0
 
 
 class Warming:
     """Takes steps one after the other, in the background. For any thread.
 
-    A step that fails is left to the requests that need it, and the next one is taken.
+    A step that the store does not answer is taken again until it does. One that fails otherwise is left to the requests
+    that need it, and the next one is taken.
     """
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self._steps: Sequence[Callable[[], object]] = steps
         self._done = threading.Event()
+        self._closed = threading.Event()
         if not steps:
             self._done.set()
 
     def start(self) -> None:
         """Begin."""
         threading.Thread(target=self._run, name="warming", daemon=True).start()
+
+    def close(self) -> None:
+        """Take no step again."""
+        self._closed.set()
 
     @property
     def is_done(self) -> bool:
@@ -36,9 +44,21 @@ class Warming:
     def _run(self) -> None:
         try:
             for step in self._steps:
-                try:
-                    step()
-                except (QuestreamError, Refused) as error:
-                    logger.warning("a page could not be made ready", extra={"reason": str(error)})
+                self._take(step)
         finally:
             self._done.set()
+
+    def _take(self, step: Callable[[], object]) -> None:
+        is_told = False
+        while not self._closed.is_set():
+            try:
+                step()
+                return
+            except StoreUnavailable as error:
+                if not is_told:
+                    logger.warning("a page is made ready once the store answers", extra={"reason": str(error)})
+                is_told = True
+                self._closed.wait(_PAUSE_SECONDS)
+            except (QuestreamError, Refused) as error:
+                logger.warning("a page could not be made ready", extra={"reason": str(error)})
+                return
