@@ -27,7 +27,7 @@ _BLOCKS_WITH_TERMS = 16
 # Below this score those that may merge are too many to be worth noting.
 LEAST_SELECTIVE = 0.05
 # So many pairs of a question and a cluster near to it are kept: 40 MiB, and for a moment 110. Where clusters are scored
-# in blocks at all (contenders.py), that is a sixteenth of them for each question on average.
+# in blocks at all (contenders.py), that is a sixteenth of them or less for each question on average.
 _MOST_NEAR = 2**21
 
 
