@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import traceback
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import pytest
@@ -17,9 +19,11 @@ from questream.server.asking import Asking
 from questream.server.catalogue import Catalogue
 from questream.server.catalogues import Catalogues
 from questream.server.failures import again
+from questream.server.following import Follower
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
 from questream.server.snapshot import Snapshot
+from questream.server.warming import Warming
 from questream.settings import Settings
 from questream.store.reference.store import MemoryStore
 from tests.kit.serving import store_with
@@ -176,3 +180,38 @@ def test_clusters_that_cannot_be_read_anew_are_left_alone_for_a_while(monkeypatc
     monkeypatch.setattr(store, "summaries", lambda namespace: MemoryStore.summaries(store, namespace))
     assert known.get("shop") is before
     wait_until(lambda: known.get("shop") is not before, "it is read anew")
+
+
+def test_no_thread_in_the_background_shows_the_words_of_an_error_that_nobody_foresaw(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("questream.server.levels._LOOK_SECONDS", 0.01)
+    store, failed = store_with({"shop": TEXTS}), []
+
+    def fail(*_: object) -> NoReturn:
+        failed.append(threading.current_thread().name)
+        raise ValueError("no number: where is my parcel")
+
+    levels = StandingLevels(store, Mirrors(store))
+    assert store.write_levels("shop", store.store_epoch("shop") or "", replace(store.levels("shop"), opened=3))
+    levels.stored("shop")
+    for call in ("levels_marks", "namespace_state"):
+        monkeypatch.setattr(store, call, fail)
+    monkeypatch.setattr("questream.server.following.open_reader", fail)
+    # It reads what was merged by itself.
+    Catalogues(store, lambda: True).get("shop", 30)
+    follower = Follower(Settings(), "questions", fail, lambda: None)
+    warming = Warming(fail)
+    try:
+        for each in (levels, follower, warming):
+            each.start()
+        wanted = {"levels", "follow-questions", "warming", "catalogue-shop"}
+        wait_until(lambda: wanted <= set(failed), "each has met it")
+        wait_until(lambda: failed.count("levels") > 1, "levels are looked for again")
+        wait_until(lambda: warming.is_done, "the server is ready")
+    finally:
+        levels.close()
+        follower.close()
+    told = str([vars(record) for record in caplog.records]) + caplog.text + capfd.readouterr().err
+    assert "ValueError" in told
+    assert "parcel" not in told

@@ -173,5 +173,6 @@ class Catalogues:
             for start in range(0, len(dead), _CHUNK):
                 states = self._store.states(namespace, dead[start : start + _CHUNK])
                 catalogue.put(state for state in states if state.merged_into is not None)
-        except QuestreamError as error:
-            logger.warning("merged clusters could not be read", extra={"namespace": namespace, "reason": str(error)})
+        except Exception as error:
+            reason = str(met(error, f"the merged clusters of {namespace}"))
+            logger.warning("merged clusters could not be read", extra={"namespace": namespace, "reason": reason})

@@ -80,8 +80,9 @@ class Follower:
                 if told != str(error) or self._following.is_set():
                     logger.warning("a topic is not followed", extra={"topic": self._topic, "reason": str(error)})
                 told = str(error)
-            except Exception:
-                logger.exception("a topic is not followed", extra={"topic": self._topic})
+            except Exception as error:
+                # Its text is not shown: it may quote a record.
+                logger.error("a topic is not followed", extra={"topic": self._topic, "error": type(error).__name__})
             pause = _FIRST_PAUSE_SECONDS if self._following.is_set() else min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._following.clear()
             self._closed.wait(pause)

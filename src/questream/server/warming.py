@@ -62,3 +62,7 @@ class Warming:
             except (QuestreamError, Refused) as error:
                 logger.warning("a page could not be made ready", extra={"reason": str(error)})
                 return
+            except Exception as error:
+                # Its text is not shown: a client's error may quote what it read.
+                logger.warning("a page could not be made ready", extra={"error": type(error).__name__})
+                return
