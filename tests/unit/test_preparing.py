@@ -65,6 +65,8 @@ MAILS = {
     "notice that asks": f"Hello,\n\n{QUESTION}\n\nAnna\n\nPlease consider the environment before printing this email.",
     "German notice that asks": f"Hallo,\n\n{QUESTION}\n\nGruß\nAnna\n\nBitte informieren Sie bei Irrtum den Absender.",
     "closing in words that no list has": f"Hi,\n\n{QUESTION}\n\nWarm wishes from Rome,\nDr. Petra Novak",
+    "salutation in words that no list has": f"Hello bank team,\n\n{QUESTION}\n\nMany thanks and best wishes,\nM. Rossi",
+    "telephone's line below a closing": f"Hi,\n\n{QUESTION}\n\nWarmly,\nAnna\n\nSent from Yahoo Mail on Android",
     "thanks in the last line": f"Hello,\n\n{QUESTION} Thanks in advance.\n\nRegards\nAnna",
     "name below what asks for an answer": f"Hello,\n\n{QUESTION}\n\nPlease let me know.\nAnna Meyer",
     "German thanks in the last line": (

@@ -248,7 +248,8 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
     first, count = lines[0], begins_with(lines[0].words, phrases().greetings)
     if not count:
         return lines
-    alone = not first.asks and len(first.words) <= count + _NAME_WORDS and _only_names(first.written[count:])
+    named = _only_names(first.written[count:]) or _is_salutation(first, lines[1:2])
+    alone = not first.asks and len(first.words) <= count + _NAME_WORDS and named
     if (
         alone
         and len(lines) > 1
@@ -261,6 +262,11 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
         rest = _Line(first.text[ends.end() :].lstrip(" -,"))
         return [rest, *lines[1:]] if rest.words else lines
     return lines
+
+
+def _is_salutation(line: _Line, below: list[_Line]) -> bool:
+    """Whether it has the form of one, whatever it calls people by: "Hello bank team," with nothing below."""
+    return line.text.find(",") == len(line.text) - 1 and not line.says and bool(below) and below[0].blank
 
 
 def _without_courtesies(lines: list[_Line]) -> list[_Line]:
@@ -352,7 +358,10 @@ def _is_sent_from(line: _Line) -> bool:
     devices = phrases().devices
     return not behind or (
         any(lower in devices for _, lower in behind)
-        and all(lower in devices or _is_name(word) or word.isupper() or word[-1].isdigit() for word, lower in behind)
+        and all(
+            lower in devices | phrases().fillers or _is_name(word) or word.isupper() or word[-1].isdigit()
+            for word, lower in behind
+        )
     )
 
 
@@ -361,8 +370,8 @@ def _is_closing(line: _Line) -> bool:
     if line.asks:
         return False
     count = begins_with(line.words, phrases().closings)
-    if count:
-        return len(line.words) <= count + 4 and _only_names(line.written[count:])
+    if count and len(line.words) <= count + 4 and _only_names(line.written[count:]):
+        return True
     # In other words than those that are known, such as "Warm wishes from Rome,".
     if line.text[-1:] != "," or len(line.words) > _NAME_WORDS or line.own:
         return False
