@@ -207,6 +207,11 @@ def test_a_request_beside_the_greeting_is_kept(first: str) -> None:
     assert without_frame(f"{first}\nIt was in Rome last night.\n\nBest regards,\nAnna").startswith(said)
 
 
+def test_a_request_in_the_form_of_a_salutation_is_kept() -> None:
+    said = "Hello card stolen,\n\nWhat now?"
+    assert without_frame(f"{said}\n\nBest regards,\nAnna") == said
+
+
 @pytest.mark.parametrize(
     "below",
     [

@@ -265,8 +265,9 @@ def _without_greeting(lines: list[_Line]) -> list[_Line]:
 
 
 def _is_salutation(line: _Line, below: list[_Line]) -> bool:
-    """Whether it has the form of one, whatever it calls people by: "Hello bank team," with nothing below."""
-    return line.text.find(",") == len(line.text) - 1 and not line.says and bool(below) and below[0].blank
+    """Whether it has the form of one, such as "Hello bank team,", with nothing below: the last word is for people."""
+    form = line.text.find(",") == len(line.text) - 1 and bool(below) and below[0].blank
+    return form and not line.says and _only_names(line.written[-1:])
 
 
 def _without_courtesies(lines: list[_Line]) -> list[_Line]:
