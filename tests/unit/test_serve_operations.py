@@ -14,12 +14,14 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import ClusterState, Operation
 from questream.errors import QuestreamError, StoreUnavailable
-from questream.operations import merge_clusters
-from questream.server.decisions import MOST_SUBSCRIBERS, Decisions
+from questream.operations import By, Decisions, merge_clusters
+from questream.server.decisions import MOST_SUBSCRIBERS
+from questream.server.decisions import Decisions as DecisionFeed
 from questream.server.problems import Refused
-from questream.store.protocol import ProposedOperation
+from questream.store.protocol import ProposedOperation, StoredLevels
 from questream.tools.asking_server import ask_server
 from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
 
@@ -317,7 +319,7 @@ def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> No
     page = client.get("/n/shop/undo/3.2.1.3").text
     assert "Take operations 1, 3 back" in page
     # Meanwhile somebody names one of them again: the other has been taken back by then, and the page says so.
-    fields = fields_of(page)
+    fields = fields_of(page) | {"seen": [""]}
     operate(client, op="label", cluster_id="c1", label="y")
     refused = client.post("/n/shop/undo/3.2.1.3", data=fields)
     assert (refused.status_code, "operation 1 was not taken back, 3 was" in refused.text) == (409, True)
@@ -331,8 +333,8 @@ def test_the_same_form_again_takes_back_what_it_did_and_not_what_somebody_else_d
     client = client_of(store)
     for name in ("c1", "c2", "c3"):
         operate(client, op="label", cluster_id=name, label="x")
-    fields = fields_of(client.get("/n/shop/undo/3.2.1").text)
     client.post(f"{OPERATIONS}/3/undo", json={})
+    fields = fields_of(client.get("/n/shop/undo/3.2.1").text)
     for _ in range(2):
         done = client.post("/n/shop/undo/3.2.1", data=fields)
         assert (done.status_code, done.headers["location"]) == (303, "/n/shop/clusters?done=undo&operation=5.6")
@@ -369,10 +371,34 @@ def test_what_somebody_changed_since_the_preview_is_shown_first(path: str) -> No
     client = client_of(store)
     fields = fields_of(client.get(f"/n/shop/{path}").text)
     operate(client, op="label", cluster_id="c1", label="theirs")
-    shown = client.post(f"/n/shop/{path}", data=fields)
+    shown = client.post(f"/n/shop/{path}", data=fields | {"reason": "it is so"})
     assert (shown.status_code, "Somebody changed some of it" in shown.text) == (409, True)
+    assert 'name="reason" value="it is so"' in shown.text
     assert len(store.operations("shop", 9)) == 1
     assert client.post(f"/n/shop/{path}", data=fields_of(shown.text)).status_code == 303
+
+
+@pytest.mark.parametrize("path", ["undo/1", "undo/2", "undo/1.2", "undo/3", "undo/4", "unmerge/c3"])
+def test_what_somebody_changed_since_the_preview_of_an_undo_is_shown_first(path: str) -> None:
+    store = store_with({"shop": TEXTS})
+    parents = {leaf(4): Node(1, 1), Node(1, 1): Node(2, 1)}
+    assert store.write_levels("shop", store.store_epoch("shop") or "", StoredLevels(Levels(parents, (2, 2)), 4))
+    by = Decisions(store, "shop", By("ann"))
+    named = by.label_level("i1", None, "first")
+    for decided in (by.pin(1), by.mute(2), by.merge(2, 3), by.rules({"threshold": 0.8}), named):
+        by.commit(decided)
+    client = client_of(store)
+    fields = fields_of(client.get(f"/n/shop/{path}").text)
+    theirs = by.label(1, "theirs", None), by.label(2, "theirs", None), by.rules({"max_clusters": 9}), by.pin_level("i1")
+    for decided in theirs:
+        by.commit(decided)
+    shown = client.post(f"/n/shop/{path}", data=fields | {"reason": "it is so"})
+    assert (shown.status_code, "Somebody changed some of it" in shown.text) == (409, True)
+    assert 'name="reason" value="it is so"' in shown.text
+    assert len(store.operations("shop", 99)) == 9
+    for _ in range(2):
+        assert client.post(f"/n/shop/{path}", data=fields_of(shown.text) | {"id": ["mine"]}).status_code == 303
+    assert len(store.operations("shop", 99)) == 10 + (path == "undo/1.2")
 
 
 @pytest.mark.parametrize(
@@ -515,7 +541,7 @@ class Published:
 
 
 def test_decisions_reach_who_looks_at_their_namespace_with_texts_for_who_may_read_them() -> None:
-    decisions = Decisions(lambda decision: f"text of {decision['question_id']}")
+    decisions = DecisionFeed(lambda decision: f"text of {decision['question_id']}")
 
     async def look() -> tuple[Any, Any]:
         async with decisions.subscribe("shop", True) as reader, decisions.subscribe("shop", False) as viewer:
@@ -530,7 +556,7 @@ def test_decisions_reach_who_looks_at_their_namespace_with_texts_for_who_may_rea
 
 
 def test_one_who_does_not_keep_up_is_told_how_many_were_left_out_and_holds_nobody_up() -> None:
-    decisions = Decisions(lambda _: None)
+    decisions = DecisionFeed(lambda _: None)
 
     async def look() -> tuple[int, int]:
         async with decisions.subscribe("shop", False) as slow:
@@ -543,7 +569,7 @@ def test_one_who_does_not_keep_up_is_told_how_many_were_left_out_and_holds_nobod
 
 
 def test_so_many_may_look_and_no_more() -> None:
-    decisions = Decisions(lambda _: None)
+    decisions = DecisionFeed(lambda _: None)
 
     async def look(left: int) -> None:
         if left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import time
 from pathlib import Path
@@ -158,6 +159,23 @@ def test_an_operator_previews_and_sets_a_threshold_on_the_page() -> None:
     assert client.post("/n/shop/rules", data=fields | {"id": "x", "threshold": "nan"}).status_code == 422
 
 
+def test_rules_that_somebody_else_set_since_the_preview_are_shown_first() -> None:
+    store = near_twins()
+    client = client_of(store)
+    effect(client, threshold=0.75)
+    page = client.get("/n/shop/rules", params={"threshold": 0.75}).text
+    fields = {name: hidden(page, name) for name in ("form_token", "id", "seen", "threshold")} | {"reason": "too fine"}
+    client.post(SET, json={"rules": {"max_clusters": 9}})
+    shown = client.post("/n/shop/rules", data=fields)
+    assert (shown.status_code, "Somebody changed some of it" in shown.text) == (409, True)
+    assert "What 0.750 would do" in shown.text
+    assert 'name="reason" value="too fine"' in shown.text
+    assert store.rules("shop").values() == {"max_clusters": 9}
+    again = fields | {name: hidden(shown.text, name) for name in ("id", "seen")}
+    assert client.post("/n/shop/rules", data=again).status_code == 303
+    assert store.rules("shop").values() == {"max_clusters": 9, "threshold": 0.75}
+
+
 def test_a_viewer_previews_without_texts_and_sets_nothing(tmp_path: Path) -> None:
     settings, tokens = with_tokens(tmp_path, {"vera": {"shop": "viewer"}})
     store = near_twins()
@@ -177,4 +195,4 @@ def hidden(page: str, name: str) -> str:
     """The value of a field that a form hides."""
     found = re.search(rf'name="{name}" value="([^"]*)"', page)
     assert found is not None
-    return found[1]
+    return html.unescape(found[1])

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Header
 
-from questream.domain import LEVEL_LETTERS
+from questream.domain import LEVEL_LETTERS, NamespaceRules
 from questream.operations import Decisions
 from questream.operations.requests import Propose
 from questream.server.api.clusters import etag_of, find_cluster
@@ -19,6 +19,8 @@ from questream.server.services import Scope, read_cluster_id
 from questream.tools.clusters import NoSuchCluster
 from questream.tools.communities import NoSuchCommunity
 
+# What the rules of a namespace are named by, beside the ids of clusters, intents and topics.
+RULES = "rules"
 _MOST_CHARACTERS = 2000
 
 IfMatch = Annotated[
@@ -26,8 +28,8 @@ IfMatch = Annotated[
     Header(
         max_length=_MOST_CHARACTERS,
         description=(
-            "ETags of clusters, intents and topics that the operation is about. Where one of them is another by now,"
-            " nothing is done: 412. An operation whose `id` was done before is answered all the same."
+            "ETags of clusters, intents, topics and rules that the operation is about. Where one of them is another by"
+            " now, nothing is done: 412. An operation whose `id` was done before is answered all the same."
         ),
     ),
 ]
@@ -37,7 +39,7 @@ IfMatch = Annotated[
 class Seen:
     """What somebody saw before deciding: entity tags, each with its quotes, all of which have to stand.
 
-    Each is that of something that is `named`, or of any cluster, intent or topic where that is None.
+    Each is that of something that is `named`, or of anything where that is None.
     """
 
     scope: Scope
@@ -68,12 +70,19 @@ class Seen:
 
 
 def tags_of(scope: Scope, names: Iterable[str]) -> list[str]:
-    """The entity tags that these clusters, intents and topics have now, as far as they are there."""
+    """The entity tags that these clusters, intents, topics and `RULES` have now, as far as they are there."""
     return [tag for name in names if (tag := _tag_of(scope, name)) is not None]
+
+
+def etag_of_rules(rules: NamespaceRules) -> str:
+    """The entity tag of the rules of a namespace: another one with each operation on them."""
+    return f'"{RULES}.{rules.operation}"'
 
 
 def _tag_of(scope: Scope, name: str) -> str | None:
     try:
+        if name == RULES:
+            return etag_of_rules(scope.services.store.rules(scope.namespace))
         if name[:1] in LEVEL_LETTERS:
             return etag_of_level(read_community(scope, name))
         return etag_of(find_cluster(scope, read_cluster_id(name)))

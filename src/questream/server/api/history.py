@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict
 
-from questream.domain import Dismissible
+from questream.domain import Dismissible, format_cluster_id
 from questream.operations import By, Decisions
 from questream.operations.requests import Propose
 from questream.server.access import Role
@@ -153,11 +153,16 @@ def undo(
     return rule(scope, request, seen.provided(lambda made: made.undo(number, joined.questions)), joined.unknown)
 
 
-def unmerge(scope: Scope, cluster_id: int, request: Ruling) -> Committed:
-    """Preview or let a merged cluster stand by itself again, with what joined since and is nearer to it."""
+def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: str | None = None) -> Committed:
+    """Preview or let a merged cluster stand by itself again, with what joined since and is nearer to it.
+
+    Raises Refused where the cluster that it became is not as `if_match` says.
+    """
     scope.require(Role.OPERATOR)
     joined = scope.services.asking.joined(scope.namespace, cluster_id)
-    return rule(scope, request, lambda made: made.unmerge(cluster_id, joined.questions), joined.unknown)
+    seen = Seen.of(scope, if_match, [format_cluster_id(cluster_id)])
+    asked = seen.provided(lambda made: made.unmerge(cluster_id, joined.questions))
+    return rule(scope, request, asked, joined.unknown)
 
 
 def rule(scope: Scope, request: Ruling, ask: Callable[[Decisions], Propose], unknown: str | None = None) -> Committed:

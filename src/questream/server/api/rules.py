@@ -5,13 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from questream.domain import NamespaceRules
 from questream.errors import QuestreamError
 from questream.operations import By
 from questream.server.access import Role
+from questream.server.api.conditions import RULES, IfMatch, Seen, etag_of_rules
 from questream.server.api.effects import RulesEffect
 from questream.server.api.history import Committed
 from questream.server.api.operations import DryRun, OperationId, Reason
@@ -111,7 +111,7 @@ def show_rules(scope: InNamespace, response: Response) -> Rules:
 def set_rules(
     scope: InNamespace,
     request: RulesRequest,
-    if_match: Annotated[str | None, Header(max_length=100, description="The ETag that the rules must have.")] = None,
+    if_match: IfMatch = None,
 ) -> Committed:
     """Preview or set rules; all workers decide by them from then on. The same id does it once."""
     scope.require(Role.OPERATOR)
@@ -121,20 +121,8 @@ def set_rules(
     except QuestreamError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
 
-    def require() -> None:
-        if if_match not in (None, "*", etag_of_rules(scope.services.store.rules(scope.namespace))):
-            raise Refused(
-                HTTPStatus.PRECONDITION_FAILED,
-                "the rules have changed meanwhile",
-                "get them again, and decide with the ETag that they have now",
-            )
-
+    seen = Seen.of(scope, if_match, [RULES])
     operating = scope.services.operating
     decide = operating.preview_ruling if request.dry_run else operating.rule
     by = By(scope.login.name, request.reason, request.id)
-    return Committed(**as_document(decide(scope.namespace, by, lambda made: made.rules(values).provided(require))))
-
-
-def etag_of_rules(rules: NamespaceRules) -> str:
-    """The entity tag of the rules of a namespace: another one with each operation on them."""
-    return f'"rules.{rules.operation}"'
+    return Committed(**as_document(decide(scope.namespace, by, seen.provided(lambda made: made.rules(values)))))

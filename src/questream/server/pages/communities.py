@@ -83,12 +83,12 @@ def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Resp
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise
-        return _show(request, scope, asked, changed=True)
+        return _show(request, scope, asked, changed=True, reason=how["reason"])
     where = f"/n/{scope.namespace}/levels"
     return RedirectResponse(link(where, **done_link("levels", [done.operation])), HTTPStatus.SEE_OTHER)
 
 
-def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = False) -> Response:
+def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = False, reason: str = "") -> Response:
     seen = tags_of(scope, named_in(asked))
     return show_preview(
         request,
@@ -101,6 +101,7 @@ def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = 
         back=f"/n/{scope.namespace}/levels",
         seen=", ".join(seen),
         changed=changed,
+        reason=reason,
     )
 
 

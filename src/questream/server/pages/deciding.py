@@ -122,12 +122,12 @@ def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Resp
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise
-        return _show(request, scope, asked, changed=True)
+        return _show(request, scope, asked, changed=True, reason=how.reason)
     where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
     return RedirectResponse(link(where, **done_link(asked.op, [done.operation])), HTTPStatus.SEE_OTHER)
 
 
-def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = False) -> Response:
+def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = False, reason: str = "") -> Response:
     return show_preview(
         request,
         scope,
@@ -142,6 +142,7 @@ def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = Fals
         back=f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}",
         seen=", ".join(tags_of(scope, asked.named)),
         changed=changed,
+        reason=reason,
     )
 
 

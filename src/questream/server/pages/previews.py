@@ -45,12 +45,14 @@ def show_preview(
     is_final: bool = False,
     seen: str = "",
     changed: bool = False,
+    reason: str = "",
 ) -> Response:
     """The page of operations that are not done yet: its form goes to `action` and asks for a reason.
 
     One alone is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is
     for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows. `seen` are the entity
-    tags of what it is about, which its form sends; with `changed` they were others when somebody wanted to do it.
+    tags of what it is about, which its form sends; with `changed` they were others when somebody wanted to do it, for
+    the `reason` that the form has again.
     """
     found = [previewed(ask, looked_at if len(asks) == 1 else 0) for ask in asks]
     return render(
@@ -69,5 +71,6 @@ def show_preview(
         found=found,
         seen=seen,
         changed=changed,
+        reason=reason,
         most=MAX_REASON_CHARACTERS,
     )

@@ -12,18 +12,19 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import ClusterState, parse_cluster_id
 from questream.errors import QuestreamError
 from questream.server.access import Role
+from questream.server.api.conditions import etag_of_rules
+from questream.server.api.operations import MAX_REASON_CHARACTERS
 from questream.server.api.rules import (
     Effect,
     RulesRequest,
     RulesToSet,
     Threshold,
-    etag_of_rules,
     in_force,
     set_rules,
     show_effect,
 )
 from questream.server.pages.changes import done_link, told
-from questream.server.pages.forms import Form, first
+from questream.server.pages.forms import Form, first, read_reason
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
@@ -34,6 +35,35 @@ router = APIRouter()
 @router.get("/n/{namespace}/rules")
 def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold | None, Query()] = None) -> Response:
     """The rules in force, and beneath them what a threshold would do; nothing is changed."""
+    return _show(request, scope, threshold)
+
+
+@router.post("/n/{namespace}/rules")
+def change(request: Request, scope: InNamespace, fields: Form) -> Response:
+    """Set the threshold, for all workers of the namespace at once; an empty one is as their settings say.
+
+    What somebody else has set meanwhile is shown first.
+    """
+    scope.require(Role.OPERATOR)
+    try:
+        typed = first(fields, "threshold")
+        rules = RulesToSet(threshold=float(typed) if typed else None)
+    except ValueError:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
+    asked = RulesRequest(rules=rules, reason=read_reason(fields), id=first(fields, "id")[:64])
+    try:
+        done = set_rules(scope, asked, first(fields, "seen") or None)
+    except Refused as refused:
+        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
+            raise
+        return _show(request, scope, rules.threshold, changed=True, reason=asked.reason)
+    here = link(f"/n/{scope.namespace}/rules", **done_link("rules", [done.operation]))
+    return RedirectResponse(here, HTTPStatus.SEE_OTHER)
+
+
+def _show(
+    request: Request, scope: Scope, threshold: float | None, *, changed: bool = False, reason: str = ""
+) -> Response:
     effect: Effect | None = None
     refusal = None
     try:
@@ -48,7 +78,7 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
         "rules.html",
         scope.login,
         scope,
-        refusal.status if refusal else HTTPStatus.OK,
+        HTTPStatus.CONFLICT if changed else refusal.status if refusal else HTTPStatus.OK,
         in_force=in_force(scope),
         rules=rules.values(),
         set_by=rules.operation or None,
@@ -59,23 +89,11 @@ def preview(request: Request, scope: InNamespace, threshold: Annotated[Threshold
         id=secrets.token_urlsafe(16),
         operates=scope.login.may(Role.OPERATOR, scope.namespace),
         seen=etag_of_rules(rules),
+        changed=changed,
+        reason=reason,
+        most=MAX_REASON_CHARACTERS,
         done=told(request),
     )
-
-
-@router.post("/n/{namespace}/rules")
-def change(scope: InNamespace, fields: Form) -> Response:
-    """Set the threshold, for all workers of the namespace at once; an empty one is as their settings say."""
-    scope.require(Role.OPERATOR)
-    try:
-        typed = first(fields, "threshold")
-        rules = RulesToSet(threshold=float(typed) if typed else None)
-    except ValueError:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
-    asked = RulesRequest(rules=rules, reason=first(fields, "reason")[:1000], id=first(fields, "id")[:64])
-    done = set_rules(scope, asked, first(fields, "seen") or None)
-    here = link(f"/n/{scope.namespace}/rules", **done_link("rules", [done.operation]))
-    return RedirectResponse(here, HTTPStatus.SEE_OTHER)
 
 
 def _pairs(scope: Scope, effect: Effect) -> list[list[ClusterState]]:

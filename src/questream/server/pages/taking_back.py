@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import format_cluster_id
 from questream.errors import QuestreamError
 from questream.server.access import Role
+from questream.server.api.conditions import RULES, tags_of
 from questream.server.api.history import Committed, Ruling, UndoRequest, undo, unmerge
 from questream.server.pages.changes import MOST_CHOSEN, done_link
 from questream.server.pages.forms import Form, first, read_reason
@@ -30,28 +31,52 @@ router = APIRouter()
 def show_undo(request: Request, scope: InNamespace, numbers: Numbers) -> Response:
     """What taking operations back would do: one, or all of one act, by their numbers with points between them."""
     scope.require(Role.OPERATOR)
-    chosen = _standing(scope, numbers)
-    shown = ", ".join(map(str, sorted(chosen)))
-    title = f"Take operation {shown} back" if len(chosen) == 1 else f"Take operations {shown} back"
-    asks = [partial(_would_undo, scope, number) for number in chosen]
-    return _show(request, scope, asks, f"undo/{numbers}", title)
+    return _show_undo(request, scope, numbers)
 
 
 @router.post("/n/{namespace}/undo/{numbers}")
-def take_back(scope: InNamespace, numbers: Numbers, fields: Form) -> Response:
-    """Take them back, the newest first. Raises Refused where one of several is not, saying which were.
+def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Form) -> Response:
+    """Take them back, the newest first; what somebody else has changed since the preview is shown first.
 
-    The same form again goes on where it ended.
+    Raises Refused where one of several is not, saying which were. The same form again goes on where it ended.
     """
     id, reason, done = first(fields, "id")[:64], read_reason(fields), list[Committed]()
     for number in _standing(scope, numbers, id):
+        # The first changes what those after it are about.
+        seen = None if done else first(fields, "seen") or None
         try:
-            done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason)))
+            done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason), seen))
         except Refused as refused:
+            if refused.status is HTTPStatus.PRECONDITION_FAILED:
+                return _show_undo(request, scope, numbers, changed=True, reason=reason)
             raise _ended(number, done, refused) from None
         except QuestreamError as error:
             raise _ended(number, done, Refused.by(error)) from None
     return _done(scope, done)
+
+
+def _show_undo(request: Request, scope: Scope, numbers: str, *, changed: bool = False, reason: str = "") -> Response:
+    chosen = _standing(scope, numbers)
+    shown = ", ".join(map(str, sorted(chosen)))
+    return _show(
+        request,
+        scope,
+        [partial(_would_undo, scope, number) for number in chosen],
+        f"undo/{numbers}",
+        f"Take operation {shown} back" if len(chosen) == 1 else f"Take operations {shown} back",
+        tags_of(scope, [name for number in chosen for name in _about(scope, number)]),
+        changed=changed,
+        reason=reason,
+    )
+
+
+def _about(scope: Scope, number: int) -> list[str]:
+    """What an operation changed, by the names of `tags_of`."""
+    one = scope.services.store.operation(scope.namespace, number)
+    if one is None:
+        return []
+    levels = () if one.levels is None else one.levels.after
+    return [*map(format_cluster_id, one.after), *levels, *([RULES] if one.rules else [])]
 
 
 def _ended(number: int, done: Sequence[Committed], refused: Refused) -> Refused:
@@ -88,29 +113,61 @@ def _would_undo(scope: Scope, number: int, questions: int) -> Committed:
 def show_unmerging(request: Request, scope: InNamespace, cluster_id: str) -> Response:
     """What would become of a cluster that was merged away, and of what it became a part of."""
     scope.require(Role.OPERATOR)
-    number = read_cluster_id(cluster_id)
-    return _show(
-        request,
-        scope,
-        [lambda questions: unmerge(scope, number, Ruling(dry_run=True, questions=questions))],
-        f"unmerge/{format_cluster_id(number)}",
-        f"Let {format_cluster_id(number)} stand by itself again",
-    )
+    return _show_unmerging(request, scope, read_cluster_id(cluster_id))
 
 
 @router.post("/n/{namespace}/unmerge/{cluster_id}")
-def take_apart(scope: InNamespace, cluster_id: str, fields: Form) -> Response:
-    """Let it stand by itself again."""
-    done = unmerge(scope, read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=read_reason(fields)))
+def take_apart(request: Request, scope: InNamespace, cluster_id: str, fields: Form) -> Response:
+    """Let it stand by itself again; what somebody else has changed since the preview is shown first."""
+    number, how = read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
+    try:
+        done = unmerge(scope, number, how, first(fields, "seen") or None)
+    except Refused as refused:
+        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
+            raise
+        return _show_unmerging(request, scope, number, changed=True, reason=how.reason)
     return _done(scope, [done])
 
 
+def _show_unmerging(
+    request: Request, scope: Scope, cluster_id: int, *, changed: bool = False, reason: str = ""
+) -> Response:
+    name = format_cluster_id(cluster_id)
+    return _show(
+        request,
+        scope,
+        [lambda questions: unmerge(scope, cluster_id, Ruling(dry_run=True, questions=questions))],
+        f"unmerge/{name}",
+        f"Let {name} stand by itself again",
+        tags_of(scope, [name]),
+        changed=changed,
+        reason=reason,
+    )
+
+
 def _show(
-    request: Request, scope: Scope, asks: Sequence[Callable[[int], Committed]], path: str, title: str
+    request: Request,
+    scope: Scope,
+    asks: Sequence[Callable[[int], Committed]],
+    path: str,
+    title: str,
+    seen: Iterable[str],
+    *,
+    changed: bool,
+    reason: str,
 ) -> Response:
     where = f"/n/{scope.namespace}"
     return show_preview(
-        request, scope, *asks, action=f"{where}/{path}", title=title, verb="Take back", back=f"{where}/clusters"
+        request,
+        scope,
+        *asks,
+        action=f"{where}/{path}",
+        title=title,
+        verb="Take back",
+        back=f"{where}/clusters",
+        seen=", ".join(dict.fromkeys(seen)),
+        changed=changed,
+        reason=reason,
     )
 
 
