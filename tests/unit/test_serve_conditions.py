@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from questream.clustering.levels import Levels, Node, leaf
 from questream.domain import Operation
 from questream.operations import By, Decisions
+from questream.operations.requests import Propose
 from questream.store.protocol import ProposedOperation, StoredLevels
 from questream.store.reference.store import MemoryStore
 from tests.kit.serving import add_clusters, client_of, encoder_of, store_with
@@ -132,6 +134,36 @@ def test_an_etag_changes_with_what_people_decide_and_not_with_questions(shop: Me
     assert (tag("clusters/c1") == cluster, tag("levels/i1") == intent) == (True, False)
     by.commit(by.merge(1, 2))
     assert tag("clusters/c2") == tag("clusters/c1")
+
+
+DECIDED: dict[str, tuple[str, Callable[[Decisions], Propose]]] = {
+    "a cluster is moved into it": ("levels/i1", lambda by: by.move_nodes(["c3"], "i1")),
+    "it is pinned and a cluster is moved out of it": ("levels/i1", lambda by: by.move_nodes(["c2"], "i2")),
+    "it is pinned": ("levels/i1", lambda by: by.pin_level("i1")),
+    "its topic is pinned": ("levels/i1", lambda by: by.pin_level("t1")),
+    "an intent of it is pinned": ("levels/t1", lambda by: by.pin_level("i1")),
+    "it is pinned and separated": ("levels/i1", lambda by: by.separate_levels("i1", "i2")),
+    "its intent is pinned and separated": ("clusters/c1", lambda by: by.separate_levels("i1", "i2")),
+    "it loses its texts": ("clusters/c1", lambda by: by.forget(1)),
+}
+
+
+@pytest.mark.parametrize("decided", DECIDED)
+def test_an_etag_changes_at_once_with_what_is_decided_elsewhere(shop: MemoryStore, decided: str) -> None:
+    client, by = client_of(shop, encoder=encoder_of(TEXTS)), Decisions(shop, "shop", By("ben"))
+    about, ask = DECIDED[decided]
+    if " and " in decided:
+        by.commit(by.pin_level("i1"))
+    stood = client.get(f"{SHOP}/{about}").headers["ETag"]
+    by.commit(ask(by))
+    path, body = (
+        (f"{about}/label", {"label": "mine"})
+        if about[:6] == "levels"
+        else ("operations", {"op": "mute", "cluster_id": "c1"})
+    )
+    refused = client.post(f"{SHOP}/{path}", json=body, headers={"If-Match": stood})
+    assert refused.status_code == 412, refused.text
+    assert client.get(f"{SHOP}/{about}").headers["ETag"] != stood
 
 
 @pytest.mark.parametrize("given", ['W/"{}"', '"c1.0"', '"{}", "c3.0"', '"nothing"', '""', '"i99.0"', "{other}"])

@@ -378,7 +378,7 @@ def test_what_somebody_changed_since_the_preview_is_shown_first(path: str) -> No
     assert client.post(f"/n/shop/{path}", data=fields_of(shown.text)).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["undo/1", "undo/2", "undo/1.2", "undo/3", "undo/4", "unmerge/c3"])
+@pytest.mark.parametrize("path", ["undo/1", "undo/2", "undo/1.2", "undo/3", "undo/4", "undo/5", "unmerge/c3"])
 def test_what_somebody_changed_since_the_preview_of_an_undo_is_shown_first(path: str) -> None:
     store = store_with({"shop": TEXTS})
     parents = {leaf(4): Node(1, 1), Node(1, 1): Node(2, 1)}

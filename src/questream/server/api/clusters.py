@@ -193,7 +193,9 @@ def etag_of(state: ClusterState) -> str:
 
     A question that joins it changes nothing of what people have decided, and so not the tag.
     """
-    decided = orjson.dumps(ruling_document(state.ruling))
+    # With what people decided of the intents and topics that it is in, and whether they erased its texts.
+    whole = {**ruling_document(state.ruling), "separations": state.ruling.separations}
+    decided = orjson.dumps([whole, state.representative is None])
     return f'"{format_cluster_id(state.cluster_id)}.{sha256(decided).hexdigest()[:16]}"'
 
 

@@ -84,7 +84,7 @@ def _tag_of(scope: Scope, name: str) -> str | None:
         if name == RULES:
             return etag_of_rules(scope.services.store.rules(scope.namespace))
         if name[:1] in LEVEL_LETTERS:
-            return etag_of_level(read_community(scope, name))
+            return etag_of_level(scope, read_community(scope, name))
         return etag_of(find_cluster(scope, read_cluster_id(name)))
     except (NoSuchCluster, NoSuchCommunity):
         return None

@@ -145,14 +145,22 @@ def list_level(
 def show_community(scope: InNamespace, community_id: str, response: Response) -> Community:
     """An intent or topic; an id that is no more leads to where most of its questions are."""
     found = read_community(scope, community_id)
-    response.headers["ETag"] = etag_of_level(found)
+    response.headers["ETag"] = etag_of_level(scope, found)
     return _as_model(found, scope)
 
 
-def etag_of_level(one: Found) -> str:
-    """The entity tag of an intent or topic: another one once people name it otherwise, or keep other clusters in it."""
-    kept = sorted((state.cluster_id, state.ruling.kept_in) for state in one.clusters if state.ruling.kept_in)
-    decided = orjson.dumps([one.naming, kept])
+def etag_of_level(scope: Scope, one: Found) -> str:
+    """The entity tag of an intent or topic: another one once people name it otherwise, or decide what is kept in it.
+
+    As the store has it now: what is decided elsewhere is in a catalogue only once it is published.
+    """
+    states = scope.services.store.states(scope.namespace, sorted(one.ids))
+    ends = [
+        (state.cluster_id, state.ruling.ends_of_levels)
+        for state in states
+        if state.merged_into is None and state.ruling.ends_of_levels
+    ]
+    decided = orjson.dumps([one.naming, ends])
     return f'"{one.node}.{sha256(decided).hexdigest()[:16]}"'
 
 

@@ -110,7 +110,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     """
     scope.require(Role.OPERATOR)
     id, own = first(fields, "id")[:64], read_community(scope, community_id)
-    if str(own.node) != community_id or fields.get("seen") != [etag_of_level(own)]:
+    if str(own.node) != community_id or fields.get("seen") != [etag_of_level(scope, own)]:
         return _show_form(request, scope, own, id, HTTPStatus.CONFLICT)
     typed = read_name(fields, "label"), read_name(fields, "route")
     wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
@@ -148,7 +148,7 @@ def _show_form(
         id=id,
         typed=typed or own.naming,
         preview=preview,
-        seen=etag_of_level(own),
+        seen=etag_of_level(scope, own),
         changed=status == HTTPStatus.CONFLICT,
         most=MAX_NAME_CHARACTERS,
         most_clusters=_CLUSTERS_OF_ONE,
