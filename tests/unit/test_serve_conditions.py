@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from questream.clustering.levels import Levels, Node, leaf
-from questream.domain import Operation
+from questream.domain import ClusterState, Operation
 from questream.operations import By, Decisions
 from questream.operations.requests import Propose
 from questream.store.protocol import ProposedOperation, StoredLevels
@@ -173,6 +173,46 @@ def test_a_tag_that_is_none_of_what_is_asked_about_is_refused(shop: MemoryStore,
     header = given.format(tags[0].strip('"'), other=tags[1])
     body = {"op": "label", "cluster_id": "c1", "label": "x"}
     assert client.post(f"{SHOP}/operations", json=body, headers={"If-Match": header}).status_code == 412
+
+
+@pytest.mark.parametrize("given", [("{0}", "{1}"), ("{0},", "", " ,{1}"), ("{1}, {0}",)])
+def test_all_lines_of_the_header_are_heeded(shop: MemoryStore, given: tuple[str, ...]) -> None:
+    client = client_of(shop)
+    tags = [client.get(f"{SHOP}/clusters/{name}").headers["ETag"] for name in ("c1", "c3")]
+    lines = [("If-Match", line.format(*tags)) for line in given]
+    body = {"op": "separate", "cluster_id": "c1", "other_id": "c3"}
+    assert client.post(f"{SHOP}/operations", json={**body, "dry_run": True}, headers=lines).status_code == 200
+    decided_by_somebody_else(shop, "clusters/c3")
+    assert client.post(f"{SHOP}/operations", json=body, headers=lines).status_code == 412
+
+
+def test_a_move_of_many_may_have_to_find_each_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"Question {number} of many?" for number in range(101)]
+    store = store_with({"shop": texts})
+    parents = {leaf(at): INTENT if at < 101 else OTHER for at in range(1, 102)}
+    assert store.write_levels("shop", store.store_epoch("shop") or "", StoredLevels(Levels(parents, (9, 2)), 101))
+    client, names = client_of(store), [f"c{number}" for number in range(1, 101)]
+    asked = [*(f"clusters/{name}" for name in names), "levels/i2"]
+    tags = [client.get(f"{SHOP}/{path}").headers["ETag"] for path in asked]
+    body = {"op": "move", "ids": names, "target_id": "i2"}
+    reads = list[int]()
+    states = store.states
+
+    def counted(namespace: str, cluster_ids: Sequence[int]) -> list[ClusterState]:
+        reads.append(len(cluster_ids))
+        return states(namespace, cluster_ids)
+
+    url, header = f"{SHOP}/operations/levels", {"If-Match": ", ".join(tags)}
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "states", counted)
+        assert client.post(url, json={**body, "dry_run": True}).status_code == 200
+        without = len(reads)
+        assert client.post(url, json={**body, "dry_run": True}, headers=header).status_code == 200
+        assert len(reads) - 2 * without == 2
+    decided_by_somebody_else(store, "clusters/c100")
+    assert client.post(url, json=body, headers=header).status_code == 412
+    many = {"If-Match": ", ".join(f'"c{number}."' for number in range(1, 2002))}
+    assert client.post(f"{SHOP}/operations/1/undo", json={}, headers=many).status_code == 422
 
 
 def test_both_clusters_of_a_merge_may_have_to_stand(shop: MemoryStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from questream.domain import ClusterState, format_cluster_id
@@ -34,9 +35,14 @@ def open_namespace(settings: Settings, namespace: str | None) -> tuple[RedisStor
 def lineage(store: Store, namespace: str, cluster_id: int) -> list[ClusterState]:
     """The cluster, and what it was merged into, one after the other; the last one lives. Raises NoSuchCluster."""
     states = follow_aliases(store, namespace, [cluster_id])[cluster_id]
-    if not states or states[-1].merged_into is not None or states[-1].event == "retired":
+    if not is_live(states):
         raise NoSuchCluster(cluster_id, namespace)
     return states
+
+
+def is_live(chain: Sequence[ClusterState]) -> bool:
+    """Whether a chain of `follow_aliases` leads to a cluster that lives."""
+    return bool(chain) and chain[-1].merged_into is None and chain[-1].event != "retired"
 
 
 def as_document(state: ClusterState) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
@@ -12,21 +13,22 @@ from fastapi import Header
 from questream.domain import LEVEL_LETTERS, NamespaceRules
 from questream.operations import Decisions
 from questream.operations.requests import Propose
-from questream.server.api.clusters import etag_of, find_cluster
-from questream.server.api.levels import etag_of_level, read_community
+from questream.server.api.clusters import etag_of
+from questream.server.api.levels import communities_of, community_of, etags_of_levels
 from questream.server.problems import Refused
 from questream.server.services import Scope, read_cluster_id
-from questream.tools.clusters import NoSuchCluster
+from questream.store.aliases import follow_aliases
+from questream.tools.clusters import is_live
 from questream.tools.communities import NoSuchCommunity
 
 # What the rules of a namespace are named by, beside the ids of clusters, intents and topics.
 RULES = "rules"
-_MOST_CHARACTERS = 2000
+# An operation is about 1,000 clusters at most, and the intents and topics above them.
+_MOST_TAGS = 2000
 
 IfMatch = Annotated[
-    str | None,
+    list[str] | None,
     Header(
-        max_length=_MOST_CHARACTERS,
         description=(
             "ETags of clusters, intents, topics and rules that the operation is about. Where one of them is another by"
             " now, nothing is done: 412. An operation whose `id` was done before is answered all the same."
@@ -37,27 +39,36 @@ IfMatch = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What somebody saw before deciding: entity tags, each with its quotes, all of which have to stand.
+    """What somebody saw before deciding: entity tags, each with its quotes, all of which have to stand; None: anything.
 
     Each is that of something that is `named`, or of anything where that is None.
     """
 
     scope: Scope
-    tags: frozenset[str]
+    tags: frozenset[str] | None
     named: frozenset[str] | None
 
     @classmethod
-    def of(cls, scope: Scope, if_match: str | None, named: Iterable[str | None] | None) -> Seen:
-        """As the header says, and of the ids that a request names; `*` and no header require nothing."""
-        given = () if if_match is None or if_match.strip() == "*" else (one.strip() for one in if_match.split(","))
-        return cls(scope, frozenset(given), None if named is None else frozenset(filter(None, named)))
+    def of(cls, scope: Scope, if_match: Sequence[str] | None, named: Iterable[str | None] | None) -> Seen:
+        """As the lines of the header say, and of the ids that a request names; `*` and no header require nothing.
+
+        Raises Refused for more tags than an operation can be about.
+        """
+        of_names = None if named is None else frozenset(filter(None, named))
+        members = ",".join(if_match or ()).strip()
+        if if_match is None or members == "*":
+            return cls(scope, None, of_names)
+        tags = frozenset(filter(None, (one.strip() for one in members.split(","))))
+        if len(tags) > _MOST_TAGS:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"If-Match takes {_MOST_TAGS:,} ETags at most")
+        return cls(scope, tags, of_names)
 
     def require(self) -> None:
         """Raises Refused where something is not as it was seen."""
-        if not self.tags:
+        if self.tags is None:
             return
         names = {tag.strip('"').partition(".")[0] for tag in self.tags} if self.named is None else self.named
-        if not self.tags <= set(tags_of(self.scope, names)):
+        if not self.tags or not self.tags <= set(tags_of(self.scope, names)):
             raise Refused(
                 HTTPStatus.PRECONDITION_FAILED,
                 "what this is about has changed meanwhile, or the ETag is of something else",
@@ -66,12 +77,17 @@ class Seen:
 
     def provided(self, ask: Callable[[Decisions], Propose]) -> Callable[[Decisions], Propose]:
         """The same request, refused where something is not as it was seen."""
-        return ask if not self.tags else lambda made: ask(made).provided(self.require)
+        return ask if self.tags is None else lambda made: ask(made).provided(self.require)
 
 
 def tags_of(scope: Scope, names: Iterable[str]) -> list[str]:
-    """The entity tags that these clusters, intents, topics and `RULES` have now, as far as they are there."""
-    return [tag for name in names if (tag := _tag_of(scope, name)) is not None]
+    """The entity tags that these clusters, intents, topics and `RULES` have now, each once, if they are there."""
+    wanted = frozenset(names)
+    of_levels = {name for name in wanted if name[:1] in LEVEL_LETTERS}
+    tags = [etag_of_rules(scope.services.store.rules(scope.namespace))] if RULES in wanted else []
+    tags += _tags_of_clusters(scope, wanted - of_levels - {RULES})
+    tags += _tags_of_levels(scope, of_levels) if of_levels else []
+    return list(dict.fromkeys(tags))
 
 
 def etag_of_rules(rules: NamespaceRules) -> str:
@@ -79,17 +95,19 @@ def etag_of_rules(rules: NamespaceRules) -> str:
     return f'"{RULES}.{rules.operation}"'
 
 
-def _tag_of(scope: Scope, name: str) -> str | None:
-    try:
-        if name == RULES:
-            return etag_of_rules(scope.services.store.rules(scope.namespace))
-        if name[:1] in LEVEL_LETTERS:
-            return etag_of_level(scope, read_community(scope, name))
-        return etag_of(find_cluster(scope, read_cluster_id(name)))
-    except (NoSuchCluster, NoSuchCommunity):
-        return None
-    except Refused as refused:
-        # An id that is none; what is being read is told as that.
-        if refused.status in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
-            return None
-        raise
+def _tags_of_clusters(scope: Scope, names: Iterable[str]) -> list[str]:
+    numbers = []
+    for name in sorted(names):
+        # What is no id has no tag.
+        with suppress(Refused):
+            numbers.append(read_cluster_id(name))
+    chains = follow_aliases(scope.services.store, scope.namespace, numbers).values()
+    return [etag_of(chain[-1]) for chain in chains if is_live(chain)]
+
+
+def _tags_of_levels(scope: Scope, names: Iterable[str]) -> list[str]:
+    communities, found = communities_of(scope), []
+    for name in sorted(names):
+        with suppress(NoSuchCommunity, Refused):
+            found.append(community_of(communities, name))
+    return etags_of_levels(scope, found)

@@ -153,7 +153,7 @@ def undo(
     return rule(scope, request, seen.provided(lambda made: made.undo(number, joined.questions)), joined.unknown)
 
 
-def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: str | None = None) -> Committed:
+def unmerge(scope: Scope, cluster_id: int, request: Ruling, if_match: list[str] | None = None) -> Committed:
     """Preview or let a merged cluster stand by itself again, with what joined since and is nearer to it.
 
     Raises Refused where the cluster that it became is not as `if_match` says.

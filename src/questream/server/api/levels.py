@@ -70,12 +70,16 @@ def communities_of(scope: Scope) -> Communities | None:
 
 
 def read_community(scope: Scope, community_id: str) -> Found:
+    """As `community_of`, of all that there are."""
+    return community_of(communities_of(scope), community_id)
+
+
+def community_of(communities: Communities | None, community_id: str) -> Found:
     """An intent or topic, or where most questions of one are that is no more. Raises NoSuchCommunity, Refused."""
     try:
         node = parse_node(community_id)
     except ValueError as error:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from None
-    communities = communities_of(scope)
     if communities is None or not node.level:
         raise Refused(HTTPStatus.NOT_FOUND, f"there is no intent or topic {node}")
     return communities.get(node)
@@ -150,16 +154,23 @@ def show_community(scope: InNamespace, community_id: str, response: Response) ->
 
 
 def etag_of_level(scope: Scope, one: Found) -> str:
-    """The entity tag of an intent or topic: another one once people name it otherwise, or decide what is kept in it.
+    """The entity tag of an intent or topic: another one once people name it otherwise, or decide what is kept in it."""
+    (tag,) = etags_of_levels(scope, [one])
+    return tag
 
-    As the store has it now: what is decided elsewhere is in a catalogue only once it is published.
+
+def etags_of_levels(scope: Scope, found: Sequence[Found]) -> list[str]:
+    """As `etag_of_level`, of each, as the store has them now.
+
+    What is decided elsewhere is in a catalogue only once it is published.
     """
-    states = scope.services.store.states(scope.namespace, sorted(one.ids))
-    ends = [
-        (state.cluster_id, state.ruling.ends_of_levels)
-        for state in states
-        if state.merged_into is None and state.ruling.ends_of_levels
-    ]
+    ids = {number for one in found for number in one.ids}
+    states = scope.services.store.states(scope.namespace, sorted(ids))
+    ends = {state.cluster_id: state.ruling.ends_of_levels for state in states if state.merged_into is None}
+    return [_etag(one, sorted((number, ends[number]) for number in one.ids if ends.get(number))) for one in found]
+
+
+def _etag(one: Found, ends: Sequence[tuple[int, tuple[str, ...]]]) -> str:
     decided = orjson.dumps([one.naming, ends])
     return f'"{one.node}.{sha256(decided).hexdigest()[:16]}"'
 

@@ -14,7 +14,7 @@ from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_
 from questream.server.api.communities import Request as LevelsRequest
 from questream.server.api.conditions import tags_of
 from questream.server.pages.changes import done_link
-from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.forms import Form, first, read_reason, read_seen
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
 from questream.server.problems import Refused
@@ -79,7 +79,7 @@ def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Resp
     """Do it, and go back to the tree. What somebody else has changed meanwhile is shown first."""
     how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
     try:
-        done = decide_on_levels(scope, asked.model_copy(update=how), first(fields, "seen") or None)
+        done = decide_on_levels(scope, asked.model_copy(update=how), read_seen(fields))
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise

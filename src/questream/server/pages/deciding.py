@@ -19,7 +19,7 @@ from questream.server.api.clusters import find_cluster
 from questream.server.api.conditions import Seen, tags_of
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.pages.changes import done_link
-from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.forms import Form, first, read_reason, read_seen
 from questream.server.pages.previews import LOOKED_AT, show_preview
 from questream.server.pages.rendering import link
 from questream.server.problems import Refused
@@ -118,7 +118,7 @@ def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Resp
         raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
     how = Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
     try:
-        done = _decide(scope, asked, how, first(fields, "seen") or None)
+        done = _decide(scope, asked, how, read_seen(fields))
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise
@@ -146,7 +146,7 @@ def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = Fals
     )
 
 
-def _decide(scope: Scope, asked: _Asked, how: Ruling, seen: str | None) -> Committed:
+def _decide(scope: Scope, asked: _Asked, how: Ruling, seen: list[str] | None) -> Committed:
     op, cluster_id, questions = asked.op, format_cluster_id(asked.cluster_id), asked.question_ids
     if op == "reject" or op == "move" or op == "split":
         owner = cluster_id if op == "split" else None

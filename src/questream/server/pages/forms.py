@@ -42,6 +42,11 @@ def first(fields: Fields, name: str) -> str:
     return fields.get(name, [""])[0].strip()
 
 
+def read_seen(fields: Fields) -> list[str] | None:
+    """The entity tags that a preview showed; None where it had none."""
+    return [one for one in fields.get("seen", []) if one] or None
+
+
 def read_name(fields: Fields, name: str) -> str:
     """A label or a route that somebody typed; an empty one removes it. Raises Refused for one that cannot be."""
     try:

@@ -24,7 +24,7 @@ from questream.server.api.rules import (
     show_effect,
 )
 from questream.server.pages.changes import done_link, told
-from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.forms import Form, first, read_reason, read_seen
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
@@ -52,7 +52,7 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
     asked = RulesRequest(rules=rules, reason=read_reason(fields), id=first(fields, "id")[:64])
     try:
-        done = set_rules(scope, asked, first(fields, "seen") or None)
+        done = set_rules(scope, asked, read_seen(fields))
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise

@@ -16,7 +16,7 @@ from questream.server.access import Role
 from questream.server.api.conditions import RULES, tags_of
 from questream.server.api.history import Committed, Ruling, UndoRequest, undo, unmerge
 from questream.server.pages.changes import MOST_CHOSEN, done_link
-from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.forms import Form, first, read_reason, read_seen
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
 from questream.server.problems import Refused
@@ -43,7 +43,7 @@ def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Fo
     id, reason, done = first(fields, "id")[:64], read_reason(fields), list[Committed]()
     for number in _standing(scope, numbers, id):
         # The first changes what those after it are about.
-        seen = None if done else first(fields, "seen") or None
+        seen = None if done else read_seen(fields)
         try:
             done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason), seen))
         except Refused as refused:
@@ -121,7 +121,7 @@ def take_apart(request: Request, scope: InNamespace, cluster_id: str, fields: Fo
     """Let it stand by itself again; what somebody else has changed since the preview is shown first."""
     number, how = read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
     try:
-        done = unmerge(scope, number, how, first(fields, "seen") or None)
+        done = unmerge(scope, number, how, read_seen(fields))
     except Refused as refused:
         if refused.status is not HTTPStatus.PRECONDITION_FAILED:
             raise
@@ -165,7 +165,7 @@ def _show(
         title=title,
         verb="Take back",
         back=f"{where}/clusters",
-        seen=", ".join(dict.fromkeys(seen)),
+        seen=", ".join(seen),
         changed=changed,
         reason=reason,
     )
