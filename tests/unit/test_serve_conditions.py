@@ -13,6 +13,7 @@ from questream.operations import By, Decisions
 from questream.operations.requests import Propose
 from questream.store.protocol import ProposedOperation, StoredLevels
 from questream.store.reference.store import MemoryStore
+from questream.store.retention import Retention
 from tests.kit.serving import add_clusters, client_of, encoder_of, store_with
 
 SHOP = "/api/v1/namespaces/shop"
@@ -103,6 +104,22 @@ def test_what_stands_as_it_was_seen_is_decided_once(shop: MemoryStore, asked: st
     for again in (client, client_of(shop, encoder=encoder_of(TEXTS))):
         answer = again.post(f"{SHOP}/{path}", json={**body, "id": "mine"}, headers=stood)
         assert (answer.status_code, answer.json()["operation"]) == (200, done.json()["operation"]), answer.text
+
+
+@pytest.mark.parametrize("op", OF_CLUSTER)
+@pytest.mark.parametrize("is_retired", [False, True], ids=["merged", "retired"])
+def test_what_cannot_be_any_more_has_changed_since_it_was_seen(shop: MemoryStore, op: str, is_retired: bool) -> None:
+    client, by = client_of(shop, encoder=encoder_of(TEXTS)), Decisions(shop, "shop", By("ben"))
+    stood = {"If-Match": client.get(f"{SHOP}/clusters/c1").headers["ETag"]}
+    body = {"op": op, "cluster_id": "c1", **OF_CLUSTER[op]}
+    if is_retired:
+        by.commit(by.label(1, None, ""))
+        assert shop.retire("shop", Retention(max_clusters=4), 9).ids == {"full": [1]}
+    else:
+        by.commit(by.merge(3, 1, lambda *_: True))
+    for dry_run in (True, False):
+        refused = client.post(f"{SHOP}/operations", json={**body, "dry_run": dry_run}, headers=stood)
+        assert refused.status_code == 412, refused.text
 
 
 def test_what_changes_after_the_look_is_not_overwritten(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Literal
@@ -231,34 +231,18 @@ class Operating:
     def _apply(self, namespace: str, operation: Operation, by: By, require: Callable[[], None]) -> Outcome:
         decisions = Decisions(self._store, namespace, by)
         proposed = _ruling(decisions, operation).provided(require)
-        match operation:
-            case Naming():
-                before = self._live(namespace, operation.cluster_id)
-                done = decide(decisions, namespace, proposed)
-                return Outcome((before,), self._live(namespace, operation.cluster_id), number=done.number)
-            case Pinning() | Separating() | Unmerging() | Standing() | Representing() | Dismissing():
-                states = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
-                done = decide(decisions, namespace, proposed)
-                after = self._live(namespace, operation.cluster_id)
-                return Outcome(states, after, number=done.number, corrections=done.corrections)
-            case Merging():
-                return self._merge(namespace, operation, decisions, proposed)
-
-    def _merge(self, namespace: str, operation: Merging, decisions: Decisions, proposed: Propose) -> Outcome:
-        before = {one.cluster_id: one for one in self._live_all(namespace, (operation.cluster_id, operation.other_id))}
+        before = tuple(self._store.states(namespace, list(preview(decisions, namespace, proposed).before)))
         done = decide(decisions, namespace, proposed)
+        after = self._live(namespace, operation.cluster_id)
+        if not isinstance(operation, Merging):
+            return Outcome(before, after, number=done.number, corrections=done.corrections)
         # Of an id that was said before another process began, how they stood is not known any more.
-        stood = {**{one.cluster_id: one for one in self._store.states(namespace, list(done.after))}, **before}
+        stood = {one.cluster_id: one for one in (*self._store.states(namespace, list(done.after)), *before)}
         survivor, loser = (stood[cluster_id] for cluster_id in done.after)
-        return Outcome(
-            (survivor, loser), self._live(namespace, operation.cluster_id), _drops(survivor, loser), done.number
-        )
+        return Outcome((survivor, loser), after, _drops(survivor, loser), done.number)
 
     def _live(self, namespace: str, cluster_id: int) -> ClusterState:
         return lineage(self._store, namespace, cluster_id)[-1]
-
-    def _live_all(self, namespace: str, cluster_ids: Iterable[int]) -> tuple[ClusterState, ...]:
-        return tuple(self._live(namespace, cluster_id) for cluster_id in cluster_ids)
 
     def _merging(self, namespace: str, operation: Merging) -> Sequence[ClusterState]:
         one, other = self._live(namespace, operation.cluster_id), self._live(namespace, operation.other_id)

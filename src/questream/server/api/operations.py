@@ -28,6 +28,7 @@ from questream.server.operating import (
 )
 from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
+from questream.tools.clusters import NoSuchCluster
 from questream.tools.parting import Joined
 
 MAX_NAME_CHARACTERS = LABEL_OR_ROUTE_CHARACTERS
@@ -205,12 +206,19 @@ def operate(
     scope.require(Role.OPERATOR)
     parted = read_cluster_id(request.cluster_id) if isinstance(request, UnmergeRequest) else None
     joined = scope.services.asking.joined(scope.namespace, parted)
-    operation, operating = operation_of(request, scope, joined), scope.services.operating
-    id, effect = request.id or str(uuid4()), None
     seen = Seen.of(scope, if_match, [request.cluster_id, getattr(request, "other_id", None)])
-    if request.dry_run:
-        outcome = operating.preview(scope.namespace, operation)
+    try:
+        operation = operation_of(request, scope, joined)
+    except NoSuchCluster:
         seen.require()
+        raise
+    operating, id, effect = scope.services.operating, request.id or str(uuid4()), None
+    if request.dry_run:
+        try:
+            outcome = operating.preview(scope.namespace, operation)
+        finally:
+            # What cannot be any more is told as what has changed, as by the operation itself.
+            seen.require()
         if request.questions:
             effect = effect_of(scope, operating.proposed(scope.namespace, operation), request.questions)
     else:
