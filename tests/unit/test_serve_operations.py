@@ -23,6 +23,7 @@ from questream.server.decisions import Decisions as DecisionFeed
 from questream.server.problems import Refused
 from questream.store.protocol import ProposedOperation, StoredLevels
 from questream.tools.asking_server import ask_server
+from questream.tools.parting import Joined
 from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
 
 OPERATIONS = "/api/v1/namespaces/shop/operations"
@@ -308,6 +309,19 @@ def test_the_page_merges_and_shows_first_what_becomes_of_it() -> None:
     assert "It was taken back. These are operations 3, 4." in client.get(done.headers["location"]).text
     assert [(one.undoes, one.reason) for one in store.operations("shop", 2)] == [(1, "a mistake"), (2, "a mistake")]
     assert [state.size for state in store.summaries("shop")] == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize("numbers", ["2", "1.2"])
+def test_a_preview_of_undos_says_once_what_they_leave_as_it_is(numbers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with({"shop": TEXTS})
+    client = client_of(store)
+    for name in ("c2", "c3"):
+        operate(client, op="merge", cluster_id="c1", other_id=name)
+    why = "questions that joined since stay where they were decided: no broker answered"
+    monkeypatch.setattr("questream.server.asking.joined_questions", lambda *_: Joined(unknown=why))
+    page = client.get(f"/n/shop/undo/{numbers}").text
+    assert page.count(why) == 1
+    assert ("each is shown as if it were the only one" in page) is (numbers == "1.2")
 
 
 def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> None:
