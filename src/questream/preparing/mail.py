@@ -300,8 +300,8 @@ def _is_ending(sentence: _Line) -> bool:
 
 def _last_sentence(text: str) -> int:
     """Where the last sentence of a line begins."""
-    ends = [found.end() for found in _SENTENCE.finditer(text[-_LOOKED_AT:].rstrip())]
-    before = [end for end in ends if end < len(text[-_LOOKED_AT:].rstrip())]
+    looked_at = text[-_LOOKED_AT:].rstrip()
+    before = [found.end() for found in _SENTENCE.finditer(looked_at) if found.end() < len(looked_at)]
     return max(0, len(text) - _LOOKED_AT) + (before[-1] if before else 0)
 
 
