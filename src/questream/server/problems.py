@@ -86,6 +86,17 @@ class Refused(Exception):
         return Problem(title=self.status.phrase, status=self.status, detail=self.detail, remedy=self.remedy)
 
 
+class Overtaken(Refused):
+    """Somebody has changed what a request is about since it was seen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            HTTPStatus.PRECONDITION_FAILED,
+            "what this is about has changed meanwhile, or the ETag is of something else",
+            "get it again, and decide with the ETag that it has now",
+        )
+
+
 def respond(refused: Refused) -> Response:
     """The answer of the API."""
     return Response(

@@ -15,7 +15,7 @@ from questream.operations import Decisions
 from questream.operations.requests import Propose
 from questream.server.api.clusters import etag_of
 from questream.server.api.levels import communities_of, community_of, etags_of_levels
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import Scope, read_cluster_id
 from questream.store.aliases import follow_aliases
 from questream.tools.clusters import is_live
@@ -64,16 +64,12 @@ class Seen:
         return cls(scope, tags, of_names)
 
     def require(self) -> None:
-        """Raises Refused where something is not as it was seen."""
+        """Raises Overtaken where something is not as it was seen."""
         if self.tags is None:
             return
         names = {tag.strip('"').partition(".")[0] for tag in self.tags} if self.named is None else self.named
         if not self.tags or not self.tags <= set(tags_of(self.scope, names)):
-            raise Refused(
-                HTTPStatus.PRECONDITION_FAILED,
-                "what this is about has changed meanwhile, or the ETag is of something else",
-                "get it again, and decide with the ETag that it has now",
-            )
+            raise Overtaken
 
     def provided(self, ask: Callable[[Decisions], Propose]) -> Callable[[Decisions], Propose]:
         """The same request, refused where something is not as it was seen."""

@@ -21,7 +21,7 @@ from questream.server.api.history import Ruling, rule
 from questream.server.api.levels import read_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.operating import Merging
-from questream.server.pages.forms import Form, first, read_name
+from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
@@ -117,7 +117,7 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     """Do it, and go back to where it shows. What somebody else has changed meanwhile is shown first."""
     scope.require(Role.OPERATOR)
     op: Op = _op_of(first(fields, "op"))
-    chosen, id = _chosen(scope, fields.get("c", [])), first(fields, "id")[:64]
+    chosen, id = _chosen(scope, fields.get("c", [])), read_id(fields)
     if fields.get("seen", []) != [one.seen for one in chosen]:
         return _show(request, scope, op, chosen, id, HTTPStatus.CONFLICT, changed=True)
     if op == "merge" and _loses_names(chosen) and first(fields, "drop_names") != "yes":

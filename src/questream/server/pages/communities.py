@@ -12,12 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from questream.server.access import Role
 from questream.server.api.communities import AnyRequest, MoveRequest, decide_on_levels, named_in
 from questream.server.api.communities import Request as LevelsRequest
-from questream.server.api.conditions import tags_of
 from questream.server.pages.changes import done_link
-from questream.server.pages.forms import Form, first, read_reason, read_seen
+from questream.server.pages.forms import Form, read_id, read_reason, read_seen
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope
 
 _REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(LevelsRequest)
@@ -77,19 +76,16 @@ def show(request: Request, scope: InNamespace, asked: Asked) -> Response:
 @router.post("/n/{namespace}/decide/levels")
 def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Response:
     """Do it, and go back to the tree. What somebody else has changed meanwhile is shown first."""
-    how = {"id": first(fields, "id")[:64], "reason": read_reason(fields)}
+    how = {"id": read_id(fields), "reason": read_reason(fields)}
     try:
         done = decide_on_levels(scope, asked.model_copy(update=how), read_seen(fields))
-    except Refused as refused:
-        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
-            raise
+    except Overtaken:
         return _show(request, scope, asked, changed=True, reason=how["reason"])
     where = f"/n/{scope.namespace}/levels"
     return RedirectResponse(link(where, **done_link("levels", [done.operation])), HTTPStatus.SEE_OTHER)
 
 
 def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = False, reason: str = "") -> Response:
-    seen = tags_of(scope, named_in(asked))
     return show_preview(
         request,
         scope,
@@ -99,7 +95,7 @@ def _show(request: Request, scope: Scope, asked: AnyRequest, *, changed: bool = 
         meaning=_MEANINGS[asked.op],
         verb="Do it",
         back=f"/n/{scope.namespace}/levels",
-        seen=", ".join(seen),
+        about=named_in(asked),
         changed=changed,
         reason=reason,
     )

@@ -16,13 +16,13 @@ from questream.operations.requests import Propose
 from questream.server.access import Role
 from questream.server.api.binding import QuestionsRequest, decide_on_questions
 from questream.server.api.clusters import find_cluster
-from questream.server.api.conditions import Seen, tags_of
+from questream.server.api.conditions import Seen
 from questream.server.api.history import Committed, Ruling, rule
 from questream.server.pages.changes import done_link
-from questream.server.pages.forms import Form, first, read_reason, read_seen
+from questream.server.pages.forms import Form, first, read_id, read_reason, read_seen
 from questream.server.pages.previews import LOOKED_AT, show_preview
 from questream.server.pages.rendering import link
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.questions import ReadQuestion
 
@@ -116,12 +116,10 @@ def do(request: Request, scope: InNamespace, asked: Asked, fields: Form) -> Resp
     """Do it, and go back to the cluster. What somebody else has changed meanwhile is shown first."""
     if asked.op == "forget" and first(fields, "is_meant") != "yes":
         raise Refused(HTTPStatus.CONFLICT, "what is erased cannot be restored", "say that it is meant")
-    how = Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
+    how = Ruling(id=read_id(fields), reason=read_reason(fields))
     try:
         done = _decide(scope, asked, how, read_seen(fields))
-    except Refused as refused:
-        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
-            raise
+    except Overtaken:
         return _show(request, scope, asked, changed=True, reason=how.reason)
     where = f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}"
     return RedirectResponse(link(where, **done_link(asked.op, [done.operation])), HTTPStatus.SEE_OTHER)
@@ -140,7 +138,7 @@ def _show(request: Request, scope: Scope, asked: _Asked, *, changed: bool = Fals
         verb="Erase for ever" if asked.op == "forget" else "Do it",
         is_final=asked.op == "forget",
         back=f"/n/{scope.namespace}/clusters/{format_cluster_id(asked.cluster_id)}",
-        seen=", ".join(tags_of(scope, asked.named)),
+        about=asked.named,
         changed=changed,
         reason=reason,
     )

@@ -42,6 +42,11 @@ def first(fields: Fields, name: str) -> str:
     return fields.get(name, [""])[0].strip()
 
 
+def read_id(fields: Fields) -> str:
+    """The id of the operation that a form asks for: the same form again has the same."""
+    return first(fields, "id")[:64]
+
+
 def read_seen(fields: Fields) -> list[str] | None:
     """The entity tags that a preview showed; None where it had none."""
     return [one for one in fields.get("seen", []) if one] or None

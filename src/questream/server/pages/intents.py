@@ -18,7 +18,7 @@ from questream.operations.intents import ToldIntent
 from questream.server.access import Role
 from questream.server.api.intents import Imported, import_given, list_intents
 from questream.server.pages.changes import done_link, told
-from questream.server.pages.forms import Form, first, read_reason
+from questream.server.pages.forms import Form, first, read_id, read_reason
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Refused
 from questream.server.services import InNamespace, Scope
@@ -53,7 +53,7 @@ def export(scope: InNamespace, format: Literal["csv", "jsonl"]) -> Response:
 def bring(request: Request, scope: InNamespace, fields: Form) -> Response:
     """Show what the lines would do, or import them where that was looked at."""
     scope.require(Role.OPERATOR)
-    lines, id = fields.get("lines", [""])[0], first(fields, "id")[:64]
+    lines, id = fields.get("lines", [""])[0], read_id(fields)
     try:
         given = _read(lines)
         looked_at = import_given(scope, _GIVEN, given, "", "", dry_run=True)

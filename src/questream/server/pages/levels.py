@@ -25,7 +25,7 @@ from questream.server.api.levels import (
 )
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.pages.changes import done_link, told
-from questream.server.pages.forms import Form, first, read_name
+from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
 from questream.server.services import InNamespace, Scope
@@ -109,7 +109,7 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     What somebody else has named meanwhile is shown first.
     """
     scope.require(Role.OPERATOR)
-    id, own = first(fields, "id")[:64], read_community(scope, community_id)
+    id, own = read_id(fields), read_community(scope, community_id)
     if str(own.node) != community_id or fields.get("seen") != [etag_of_level(scope, own)]:
         return _show_form(request, scope, own, id, HTTPStatus.CONFLICT)
     typed = read_name(fields, "label"), read_name(fields, "route")

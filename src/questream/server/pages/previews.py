@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from fastapi import Request
 from starlette.responses import Response
 
 from questream.errors import QuestreamError
+from questream.server.api.conditions import tags_of
 from questream.server.api.history import Committed
 from questream.server.api.operations import MAX_REASON_CHARACTERS
 from questream.server.pages.rendering import render
@@ -40,20 +41,22 @@ def show_preview(
     title: str,
     verb: str,
     back: str,
+    about: Iterable[str],
     looked_at: int = LOOKED_AT,
     meaning: str | None = None,
     is_final: bool = False,
-    seen: str = "",
     changed: bool = False,
     reason: str = "",
 ) -> Response:
     """The page of operations that are not done yet: its form goes to `action` and asks for a reason.
 
     One alone is tried on `looked_at` of the last decisions: 0 where no question can move. `meaning` says what it is
-    for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows. `seen` are the entity
-    tags of what it is about, which its form sends; with `changed` they were others when somebody wanted to do it, for
-    the `reason` that the form has again.
+    for, `verb` stands on its button; `is_final` asks whether it is meant, as no undo follows. The form sends the entity
+    tags of what it is `about`, by the names of `tags_of`; with `changed` they were others when somebody wanted to do
+    it, for the `reason` that the form has again.
     """
+    # Before it is tried: what changes meanwhile is noticed.
+    seen = ", ".join(tags_of(scope, about))
     found = [previewed(ask, looked_at if len(asks) == 1 else 0) for ask in asks]
     return render(
         request,

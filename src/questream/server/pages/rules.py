@@ -24,9 +24,9 @@ from questream.server.api.rules import (
     show_effect,
 )
 from questream.server.pages.changes import done_link, told
-from questream.server.pages.forms import Form, first, read_reason, read_seen
+from questream.server.pages.forms import Form, first, read_id, read_reason, read_seen
 from questream.server.pages.rendering import link, render
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope
 
 router = APIRouter()
@@ -50,12 +50,10 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
         rules = RulesToSet(threshold=float(typed) if typed else None)
     except ValueError:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a threshold is a number from -1 to 1") from None
-    asked = RulesRequest(rules=rules, reason=read_reason(fields), id=first(fields, "id")[:64])
+    asked = RulesRequest(rules=rules, reason=read_reason(fields), id=read_id(fields))
     try:
         done = set_rules(scope, asked, read_seen(fields))
-    except Refused as refused:
-        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
-            raise
+    except Overtaken:
         return _show(request, scope, rules.threshold, changed=True, reason=asked.reason)
     here = link(f"/n/{scope.namespace}/rules", **done_link("rules", [done.operation]))
     return RedirectResponse(here, HTTPStatus.SEE_OTHER)

@@ -13,13 +13,13 @@ from starlette.responses import RedirectResponse, Response
 from questream.domain import format_cluster_id
 from questream.errors import QuestreamError
 from questream.server.access import Role
-from questream.server.api.conditions import RULES, tags_of
+from questream.server.api.conditions import RULES
 from questream.server.api.history import Committed, Ruling, UndoRequest, undo, unmerge
 from questream.server.pages.changes import MOST_CHOSEN, done_link
-from questream.server.pages.forms import Form, first, read_reason, read_seen
+from questream.server.pages.forms import Form, read_id, read_reason, read_seen
 from questream.server.pages.previews import show_preview
 from questream.server.pages.rendering import link
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 
 Numbers = Annotated[str, Path(pattern=rf"^[1-9][0-9]{{0,14}}(\.[1-9][0-9]{{0,14}}){{0,{MOST_CHOSEN - 1}}}$")]
@@ -40,15 +40,15 @@ def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Fo
 
     Raises Refused where one of several is not, saying which were. The same form again goes on where it ended.
     """
-    id, reason, done = first(fields, "id")[:64], read_reason(fields), list[Committed]()
+    id, reason, done = read_id(fields), read_reason(fields), list[Committed]()
     for number in _standing(scope, numbers, id):
         # The first changes what those after it are about.
         seen = None if done else read_seen(fields)
         try:
             done.append(undo(scope, number, UndoRequest(id=f"{id}.{number}", reason=reason), seen))
+        except Overtaken:
+            return _show_undo(request, scope, numbers, changed=True, reason=reason)
         except Refused as refused:
-            if refused.status is HTTPStatus.PRECONDITION_FAILED:
-                return _show_undo(request, scope, numbers, changed=True, reason=reason)
             raise _ended(number, done, refused) from None
         except QuestreamError as error:
             raise _ended(number, done, Refused.by(error)) from None
@@ -64,7 +64,7 @@ def _show_undo(request: Request, scope: Scope, numbers: str, *, changed: bool = 
         [partial(_would_undo, scope, number) for number in chosen],
         f"undo/{numbers}",
         f"Take operation {shown} back" if len(chosen) == 1 else f"Take operations {shown} back",
-        tags_of(scope, [name for number in chosen for name in _about(scope, number)]),
+        [name for number in chosen for name in _about(scope, number)],
         changed=changed,
         reason=reason,
     )
@@ -119,12 +119,10 @@ def show_unmerging(request: Request, scope: InNamespace, cluster_id: str) -> Res
 @router.post("/n/{namespace}/unmerge/{cluster_id}")
 def take_apart(request: Request, scope: InNamespace, cluster_id: str, fields: Form) -> Response:
     """Let it stand by itself again; what somebody else has changed since the preview is shown first."""
-    number, how = read_cluster_id(cluster_id), Ruling(id=first(fields, "id")[:64], reason=read_reason(fields))
+    number, how = read_cluster_id(cluster_id), Ruling(id=read_id(fields), reason=read_reason(fields))
     try:
         done = unmerge(scope, number, how, read_seen(fields))
-    except Refused as refused:
-        if refused.status is not HTTPStatus.PRECONDITION_FAILED:
-            raise
+    except Overtaken:
         return _show_unmerging(request, scope, number, changed=True, reason=how.reason)
     return _done(scope, [done])
 
@@ -139,7 +137,7 @@ def _show_unmerging(
         [lambda questions: unmerge(scope, cluster_id, Ruling(dry_run=True, questions=questions))],
         f"unmerge/{name}",
         f"Let {name} stand by itself again",
-        tags_of(scope, [name]),
+        [name],
         changed=changed,
         reason=reason,
     )
@@ -151,7 +149,7 @@ def _show(
     asks: Sequence[Callable[[int], Committed]],
     path: str,
     title: str,
-    seen: Iterable[str],
+    about: Iterable[str],
     *,
     changed: bool,
     reason: str,
@@ -165,7 +163,7 @@ def _show(
         title=title,
         verb="Take back",
         back=f"{where}/clusters",
-        seen=", ".join(seen),
+        about=about,
         changed=changed,
         reason=reason,
     )
