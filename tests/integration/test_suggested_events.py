@@ -22,6 +22,7 @@ from questream.watch.watcher import Watcher
 from tests.integration.test_cli_clusters import store_at
 from tests.integration.test_cli_suggestions import pinned
 from tests.kit.command import questream
+from tests.kit.logged import logged_by
 from tests.kit.schemas import schema_of
 from tests.kit.servers import KafkaServer, Topics
 from tests.kit.stream import Reader, Stream, question, running_worker, wait_until
@@ -141,7 +142,7 @@ def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
     # How many merges wait is not known, which is another thing than none; names are looked for nonetheless.
     assert waiting(metrics) == {"name": 2}
     assert {event["id"] for event in suggester.take()} == {"default/c4/suggested/name", "shop/c1/suggested/name"}
-    (told,) = (one for one in caplog.records if one.levelname == "WARNING")
+    (told,) = (one for one in logged_by(Suggester, caplog) if one.levelname == "WARNING")
     assert (getattr(told, "namespace", None), getattr(told, "suggestion", None)) == ("default", "merge")
 
 

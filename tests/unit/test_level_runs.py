@@ -25,6 +25,7 @@ from questream.settings.tree import LevelSettings
 from questream.store.protocol import ENDED_KEPT, Identity, LevelsMark, StoredLevels
 from questream.store.reference.store import MemoryStore
 from questream.stream.levels import LevelRuns
+from tests.kit.logged import logged_by
 
 SUBJECTS = 4
 DIMENSION = 64
@@ -180,7 +181,7 @@ def test_more_clusters_than_the_setting_allows_are_told_once(caplog: pytest.LogC
         runs.look()
         runs.look()
     assert store.levels("default").version == 0
-    assert len(caplog.records) == 1
+    assert len(logged_by(LevelRuns, caplog)) == 1
     assert count(metrics, "questream_levels_too_large") == 1
 
 

@@ -13,6 +13,7 @@ from questream.metrics import Metrics
 from questream.store.protocol import LogLength
 from questream.store.reference.store import MemoryStore
 from questream.stream.log_budget import KEPT_IN_USE, LogBudget, entries_within
+from tests.kit.logged import logged_by
 from tests.unit.test_bounded import ask, clusterer
 
 
@@ -94,5 +95,5 @@ def test_a_login_without_the_right_goes_on_and_says_so_once(
         for _ in range(3):
             budget.look()
             now[0] += 10.0
-    (told,) = caplog.records
+    (told,) = logged_by(LogBudget, caplog)
     assert "XLEN" in str(vars(told))

@@ -15,6 +15,7 @@ from questream.preparing import Preparation, version_of, version_of_function, wi
 from questream.settings import InputSettings
 from questream.store.protocol import Identity
 from questream.store.reference.store import MemoryStore
+from tests.kit.logged import logged_by
 
 IDENTITY = Identity("words", "1", 4, "centred", "adaptive", 0.7)
 
@@ -30,9 +31,9 @@ def test_another_preparation_than_that_of_the_first_texts_is_logged_once(caplog:
     store = MemoryStore()
     for _ in range(2):
         open_shop(store, "mail-1")
-    assert not caplog.records
+    assert not logged_by(Namespaces, caplog)
     open_shop(store, "mail-1+own:hook")
-    (told,) = caplog.records
+    (told,) = logged_by(Namespaces, caplog)
     assert "prepared in another way" in told.message
     assert told.__dict__["begun_with"] == "mail-1"
     assert store.prepared_by("shop") == "mail-1"

@@ -31,6 +31,7 @@ from questream.stream.question import Embedded, Pending, Ready, Refused
 from questream.stream.retirement import Retirement
 from questream.stream.retry import Retry
 from tests.contract.test_levels import FOUND
+from tests.kit.logged import logged_by
 
 TOPICS = Topics("decisions", "clusters", "dead")
 DIMENSION = 8
@@ -246,12 +247,12 @@ def test_a_quota_that_makes_batches_smaller_is_told(caplog: pytest.LogCaptureFix
     bed = Bed(Pace(64, 1.0))
     bed.publications.held_seconds = 60.0
     bed.publish(bed.question(0))
-    assert [record.message for record in caplog.records] == [
+    assert [record.message for record in logged_by(Publishing, caplog)] == [
         "a quota of the broker (producer_byte_rate) holds publishing back: batches get smaller"
     ]
     bed.publications.held_seconds = 0.0
     bed.publish(bed.question(1))
-    assert len(caplog.records) == 1
+    assert len(logged_by(Publishing, caplog)) == 1
 
 
 def test_where_nothing_waits_nothing_is_published(bed: Bed) -> None:

@@ -10,6 +10,7 @@ import pytest
 from questream.records import read_decision
 from questream.records.published import _tell_of
 from questream.records.versions import SCHEMA_VERSION
+from tests.kit.logged import logged_by
 
 DECISION = {"cluster_id": "c3", "namespace": "shop"}
 
@@ -34,6 +35,6 @@ def test_a_decision_of_another_version_is_passed_over_and_its_version_told_once(
     value = json.dumps(DECISION | {"schema_version": version}).encode()
     with caplog.at_level(logging.WARNING):
         assert [read_decision(value) for _ in range(3)] == [None] * 3
-    assert [record.getMessage() for record in caplog.records] == [
+    assert [record.getMessage() for record in logged_by(read_decision, caplog)] == [
         "decisions of a later release are passed over: upgrade questream"
     ]

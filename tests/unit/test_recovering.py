@@ -32,6 +32,7 @@ from questream.store.reference.store import MemoryStore
 from tests.contract.test_levels import FOUND, INTENT, TOPIC
 from tests.contract.test_store import IDENTITY, create_third, create_two, recover
 from tests.contract.test_store_operations import compared, pin
+from tests.kit.logged import logged_by
 
 NAMESPACE, OTHER = "shop", "bank"
 HERE = Home(3, "this-store", "here", "")
@@ -300,7 +301,7 @@ def test_a_store_that_is_not_recovered_yet_is_no_earlier_one(topics: Topics, cap
 def test_progress_is_not_told_of_each_cluster_and_namespace(two: Topics, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         recovery(emptied(NAMESPACE, OTHER), two).recover(NAMESPACE)
-    assert [one.message for one in caplog.records].count("recovering") == 1
+    assert [one.message for one in logged_by(StoreRecovery, caplog)].count("recovering") == 1
 
 
 class Watched(MemoryStore):
