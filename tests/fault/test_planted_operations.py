@@ -99,6 +99,26 @@ def test_what_people_chose_erased_took_back_and_know_between_two_waves_of_questi
     assert_broken(at_rest(stream, len(SHOWN) + len(later)), replace(RULES, operated=operated), broken)
 
 
+def test_a_part_that_came_through_another_cluster_leaves_no_gap_there(
+    make_stream: Callable[..., Stream], start_worker: Starter
+) -> None:
+    stream = make_stream(1, **OPTIONS)
+    start_worker(stream)
+    asked = ["red sea", *["long road"] * 2, *["old key"] * 4]
+    send(stream, asked)
+    at_rest(stream, len(asked))
+    operated = [
+        decide(stream, lambda by: by.merge(1, 2)),
+        decide(stream, lambda by: by.merge(2, 3)),
+        decide(stream, lambda by: by.unmerge(1)),
+    ]
+    evidence = at_rest(stream, len(asked))
+    came_through, whole = (evidence.stored["default"].clusters[number] for number in (2, 3))
+    # c2 counted c1 when it was merged, and does not lead to it.
+    assert (came_through.merged_into, came_through.size, whole.size) == (3, 3, 6)
+    assert_broken(evidence, replace(RULES, operated=operated), set())
+
+
 def test_every_bug_of_operations_is_planted_in_some_test() -> None:
     assert OPERATION_BUGS.keys() == set().union(UNDER_WORKERS, AFTER_A_LOSS, OF_TEXTS) - {None}
 

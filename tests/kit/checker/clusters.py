@@ -163,6 +163,9 @@ def check_size_sequence(run: Run, rules: Rules) -> Iterator[Violation]:
             repeats = sorted(size for size, count in sizes.items() if count > 1)
             if repeats:
                 yield Violation(Promise.SIZE_SEQUENCE, _name(namespace, number), f"repeats the sizes {repeats[:5]}")
+            if not parted.get(namespace, set()).isdisjoint(_chain(run, namespace, number)):
+                # What has parted from the end of the chain may have come through this one, which goes on counting it.
+                continue
             absorbed = [c.size for c in stored.clusters.values() if c.merged_into == number and c.size]
             cluster = stored.clusters.get(number)
             gaps = _gaps(sizes, cluster.size if cluster is not None else max(sizes))
