@@ -18,6 +18,7 @@ from questream.cli.bench_corrections import corrections
 from questream.cli.bench_events import bench_events
 from questream.cli.bench_gpu import bench_gpu
 from questream.cli.bench_latency import bench_latency
+from questream.cli.bench_mails import bench_mails
 from questream.cli.bench_mirror import bench_mirror
 from questream.cli.bench_peers import bench_peers
 from questream.cli.bench_quality import quality
@@ -92,6 +93,7 @@ bench.command("events")(bench_events)
 bench.command("clients")(bench_clients)
 bench.command("gpu")(bench_gpu)
 bench.command("latency")(bench_latency)
+bench.command("mails")(bench_mails)
 bench.command("mirror")(bench_mirror)
 bench.command("peers")(bench_peers)
 bench.command("scale")(bench_scale)

@@ -1,0 +1,86 @@
+"""What preparing leaves of mails around questions, and how well they are clustered by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from questream.clustering.rules import Rules
+from questream.domain import Matrix
+from questream.lab.bench.mails.making import mails_around, wording_of
+from questream.lab.evaluation.agreement import Agreement, Labels, agreement
+from questream.lab.evaluation.online import cluster_online
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What preparing left of mails: `exact` the question alone, `lost` not all of it.
+
+    `words_beside` is how many words beside the question a mean mail of the others kept. `microseconds` are of the
+    processor, for one mail.
+    """
+
+    mails: int
+    exact: int
+    lost: int
+    words_beside: float
+    microseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MailFigures:
+    """Mails in one language, as they are published: `mail` where they are read as they came, `prepared` where not."""
+
+    language: str
+    left: Left
+    mail: Agreement
+    prepared: Agreement
+
+
+def left_of(questions: Sequence[str], mails: Sequence[str], prepare: Callable[[str], str]) -> tuple[Left, list[str]]:
+    """What preparing leaves of the mails around these questions, by its figures and in full; spaces do not count."""
+    began = time.process_time()
+    prepared = [prepare(mail) for mail in mails]
+    seconds = time.process_time() - began
+    asked, kept = ([f" {' '.join(text.split())} " for text in texts] for texts in (questions, prepared))
+    whole = [question in text for question, text in zip(asked, kept, strict=True)]
+    beside = sum(
+        len(text.split()) - len(question.split())
+        for question, text, is_whole in zip(asked, kept, whole, strict=True)
+        if is_whole
+    )
+    exact = sum(question == text for question, text in zip(asked, kept, strict=True))
+    figures = Left(
+        mails=len(mails),
+        exact=exact,
+        lost=len(mails) - sum(whole),
+        words_beside=beside / max(1, sum(whole)),
+        microseconds=1e6 * seconds / max(1, len(mails)),
+    )
+    return figures, prepared
+
+
+def clustered(texts: Sequence[str], gold: Labels, encode: Callable[[Sequence[str]], Matrix], rules: Rules) -> Agreement:
+    """How well these texts are clustered one after the other, as published."""
+    found = cluster_online(encode(texts), rules, texts)
+    published = found.after if found.published is None else found.published
+    return agreement(published.tolist(), gold.tolist())
+
+
+def measure_mails(
+    questions: Sequence[str],
+    gold: Labels,
+    languages: Sequence[str],
+    seed: int,
+    prepare: Callable[[str], str],
+    encode: Callable[[Sequence[str]], Matrix],
+    rules: Rules,
+) -> Iterator[MailFigures]:
+    """The figures of each language, in turn."""
+    for language in languages:
+        mails = list(mails_around(questions, wording_of(language), seed))
+        left, prepared = left_of(questions, mails, prepare)
+        yield MailFigures(
+            language, left, clustered(mails, gold, encode, rules), clustered(prepared, gold, encode, rules)
+        )
