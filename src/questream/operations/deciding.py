@@ -19,6 +19,7 @@ from questream.domain import (
     NAMES_OF_RULES,
     REPRESENTATIVE_CHARACTERS,
     ChosenQuestion,
+    ClusterState,
     Dismissible,
     NamespaceRules,
     Operation,
@@ -74,6 +75,8 @@ class Decisions:
         self._store = store
         self._namespace = namespace
         self._by = by
+        # What each cluster has become, as one look has found it first: where it moves meanwhile, the store refuses.
+        self._found: dict[int, ClusterState] = {}
 
     @request
     def label(self, cluster_id: int, label: str | None, route: str | None) -> Look:
@@ -98,7 +101,7 @@ class Decisions:
             before: dict[int, Ruling] = {}
             after: dict[int, Ruling] = {}
             for cluster_id, naming in namings.items():
-                state = live_cluster(self._store, self._namespace, cluster_id)
+                state = self._live_state(cluster_id)
                 if told.setdefault(state.cluster_id, naming) != naming:
                     raise OperationRefused(
                         f"{format_cluster_id(cluster_id)} and another are {format_cluster_id(state.cluster_id)} by now,"
@@ -203,7 +206,7 @@ class Decisions:
         id_ = self._new_id()
 
         def propose() -> ProposedOperation:
-            size = live_cluster(self._store, self._namespace, cluster_id).size
+            size = self._live_state(cluster_id).size
             return self._proposal(id_, "resolve", {cluster_id: lambda ruling: replace(ruling, resolved_size=size)})
 
         return propose
@@ -474,7 +477,7 @@ class Decisions:
         done = self._done(propose)
         if done is not None:
             return ProposedOperation(done.id, done.kind, done.actor, done.reason, {}, {}, undoes=done.undoes)
-        return propose()
+        return self._look(propose)
 
     def commit(self, propose: Propose) -> Operation:
         """Commit the operation; an id that is said again answers what it did, and is refused with another request."""
@@ -482,7 +485,7 @@ class Decisions:
             done = self._done(propose)
             if done is not None:
                 return done
-            proposed = propose()
+            proposed = self._look(propose)
             operation = self._store.operate(self._namespace, proposed)
             if operation is not None:
                 # Somebody else may have said the id meanwhile, or to an earlier release, which kept no fingerprint.
@@ -552,7 +555,17 @@ class Decisions:
         return {cluster_id: self._live(cluster_id) for cluster_id in {one.cluster_id for one in questions}}
 
     def _live(self, cluster_id: int) -> int:
-        return live_cluster(self._store, self._namespace, cluster_id).cluster_id
+        return self._live_state(cluster_id).cluster_id
+
+    def _live_state(self, cluster_id: int) -> ClusterState:
+        if cluster_id not in self._found:
+            state = live_cluster(self._store, self._namespace, cluster_id)
+            self._found[cluster_id] = self._found.setdefault(state.cluster_id, state)
+        return self._found[cluster_id]
+
+    def _look(self, propose: Propose) -> ProposedOperation:
+        self._found.clear()
+        return propose()
 
     def _new_id(self) -> str:
         return self._by.id or uuid.uuid4().hex
@@ -563,7 +576,7 @@ class Decisions:
         before: dict[int, Ruling] = {}
         after: dict[int, Ruling] = {}
         for cluster_id, change in changes.items():
-            state = live_cluster(self._store, self._namespace, cluster_id)
+            state = self._live_state(cluster_id)
             if state.cluster_id in before:
                 raise OperationRefused("the two are one cluster")
             before[state.cluster_id] = state.ruling

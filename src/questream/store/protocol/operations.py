@@ -152,6 +152,10 @@ class ProposedOperation:
     corrections: tuple[Correction, ...] = ()
     asked: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.forgets is not None and list(self.before) != [self.forgets.cluster_id]:
+            raise ValueError("an operation erases the texts of the one cluster that it is on")
+
     @property
     def survivor(self) -> int | None:
         """Of a merge, the one of its two clusters that both will be."""
