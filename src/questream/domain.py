@@ -14,6 +14,7 @@ Matrix = NDArray[np.float32]
 Headers = tuple[tuple[str, bytes | None], ...]
 # Label and route, None where there is none.
 Naming = tuple[str | None, str | None]
+UNNAMED: Naming = (None, None)
 Outcome = Literal["joined", "created", "replayed", "unmatched"]
 # Whether what joins no cluster opens one.
 Mode = Literal["open", "known-only"]

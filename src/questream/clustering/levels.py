@@ -129,6 +129,18 @@ class Levels:
         return found
 
 
+def leaves_within(nodes: Iterable[Node], children: Mapping[Node, Sequence[Node]]) -> list[int]:
+    """The clusters of nodes of any level, each once, by id; `children` are those of `Levels.children`."""
+    found, asked = set(), list(nodes)
+    while asked:
+        node = asked.pop()
+        if node.level:
+            asked += children.get(node, ())
+        else:
+            found.add(node.number)
+    return sorted(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Regrouped:
     """What a run found. `ended` are the communities that are no more, and where most of their questions are now.

@@ -18,10 +18,7 @@ from questream.clustering.near_pairs import Pairs, near_pairs, near_row
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
-from questream.domain import Exemplar, Naming, Ruling, Vector, joint_exemplars
-
-# A cluster's label and route, which survive together or not at all.
-UNNAMED: Naming = (None, None)
+from questream.domain import UNNAMED, Exemplar, Naming, Ruling, Vector, joint_exemplars
 
 
 @dataclass(frozen=True, slots=True)

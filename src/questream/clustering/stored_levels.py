@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from questream.clustering.levels import Levels, Node, leaf, parse_node
-from questream.domain import LevelsChange, Naming
+from questream.domain import UNNAMED, LevelsChange, Naming
 
 # Of one namespace; an operation that would name more is refused.
 MOST_NAMED = 10_000
@@ -52,11 +52,15 @@ class StoredLevels:
         standing = set(self.levels.parents.values())
         return {node: self._now(node, standing) for node in nodes}
 
+    def naming_of(self, node: Node) -> Naming:
+        """The label and the route that people gave a node itself."""
+        return self.named.get(node, UNNAMED)
+
     def naming(self, path: Iterable[Node]) -> Naming:
         """Label and route of what has the path, nearest node first: each is that of the nearest node with one."""
         label = route = None
         for node in path:
-            its_label, its_route = self.named.get(node, (None, None))
+            its_label, its_route = self.naming_of(node)
             label, route = label or its_label, route or its_route
         return label, route
 

@@ -20,7 +20,7 @@ from questream.clustering.levels import (
 )
 from questream.clustering.mirror import Mirror
 from questream.clustering.stored_levels import inherited
-from questream.domain import ClusterState, Naming
+from questream.domain import UNNAMED, ClusterState, Naming
 from questream.store.protocol import ENDED_KEPT, LevelsMark, StoredLevels
 
 # A run costs what all clusters cost. Levels may change after so many new ones, and so large a share of those that live.
@@ -105,7 +105,7 @@ def _handed_over(written: StoredLevels, mirror: Mirror) -> dict[Node, Naming]:
     for node, naming in written.named.items():
         into = became[node]
         if into is not None and into != node:
-            named[into] = inherited(named.get(into, (None, None)), naming)
+            named[into] = inherited(named.get(into, UNNAMED), naming)
     return {node: naming for node, naming in named.items() if node.level or node.number in mirror.row_of}
 
 

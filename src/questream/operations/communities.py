@@ -9,19 +9,18 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaf, parse_node
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaf, leaves_within, parse_node
 from questream.clustering.merging import merged_naming, precedence
 from questream.deciding.level_runs import standing
-from questream.domain import LEVEL_LETTERS, ClusterState, LevelsChange, Naming, Ruling, opposite_end
+from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, LevelsChange, Naming, Ruling, opposite_end
 from questream.errors import NamingsDiffer, OperationRefused
-from questream.operations.levels import live_community
+from questream.operations.levels import live_community, text_of
 from questream.operations.live import live_cluster
 from questream.store.protocol import ProposedLevels, Store
 
 # In the place of an intent or a topic: another one, that nothing is in yet.
 OWN = "own"
 _MOST_CLUSTERS = 1000
-_UNNAMED: Naming = (None, None)
 _TOPIC = 2
 
 # Whether the label and route of the second may be dropped for the sake of the first one's.
@@ -99,7 +98,9 @@ class Communities:
         """
         states = {node: self._leaves([node]) for node in self._two(one, other)}
         sizes = {node: sum(state.size for state in found) for node, found in states.items()}
-        survivor, loser = sorted(states, key=lambda node: precedence(self._naming(node), sizes[node], node.number))
+        survivor, loser = sorted(
+            states, key=lambda node: precedence(self._stored.naming_of(node), sizes[node], node.number)
+        )
         ends = {node: {end for state in found for end in state.separations} for node, found in states.items()}
         letter = LEVEL_LETTERS[survivor.level - 1]
         if any(end[0] == letter and opposite_end(end) in ends[loser] for end in ends[survivor]):
@@ -119,7 +120,7 @@ class Communities:
         after = {
             state.cluster_id: self._kept(state, survivor.level, topic) for found in states.values() for state in found
         }
-        return self._proposed(states.values(), after, {survivor: named, loser: _UNNAMED})
+        return self._proposed(states.values(), after, {survivor: named, loser: UNNAMED})
 
     def separated(self, one: str, other: str) -> OnLevels:
         """Two intents or two topics are different: what is in each stays there, and they are never one."""
@@ -177,12 +178,7 @@ class Communities:
 
     def _leaves(self, nodes: Sequence[Node]) -> list[ClusterState]:
         """The live clusters within."""
-        found, asked = [], list(nodes)
-        while asked:
-            at = asked.pop()
-            asked += self._children.get(at, ())
-            found += [] if at.level else [at.number]
-        states = self._store.states(self._namespace, sorted(found))
+        states = self._store.states(self._namespace, leaves_within(nodes, self._children))
         return [state for state in states if state.merged_into is None and state.vector_sum is not None]
 
     def _topic_of(self, node: Node) -> Node | None:
@@ -231,11 +227,8 @@ class Communities:
         kept = [f"{one}=" for one in (intent, topic) if one is not None]
         return replace(state.ruling, separations=(*ends, *kept))
 
-    def _naming(self, node: Node) -> Naming:
-        return self._stored.named.get(node, _UNNAMED)
-
     def _merged_naming(self, survivor: Node, loser: Node, may_drop: MayDropNaming, keep: str | None) -> Naming:
-        kept, lost = self._naming(survivor), self._naming(loser)
+        kept, lost = self._stored.naming_of(survivor), self._stored.naming_of(loser)
         naming = merged_naming(kept, lost, None)
         if naming is not None:
             return naming
@@ -263,18 +256,14 @@ class Communities:
         before = {state.cluster_id: state.ruling for found in states for state in found if state.cluster_id in after}
         stood = self._stored.levels.parents
         places = {
-            str(node): (_text(stood.get(node)), _text(self._parents.get(node)))
+            str(node): (text_of(stood.get(node)), text_of(self._parents.get(node)))
             for node in self._touched
             if stood.get(node) != self._parents.get(node)
         }
-        names = {str(node): self._naming(node) for node in named}
+        names = {str(node): self._stored.naming_of(node) for node in named}
         renamed = {str(node): naming or names[str(node)] for node, naming in named.items()}
         gone = self._stored.changed(LevelsChange({}, {}, places), 0).ended.keys() - self._stored.ended.keys()
         for node in sorted(gone & self._stored.named.keys()):
-            names.setdefault(str(node), self._naming(node))
-            renamed.setdefault(str(node), _UNNAMED)
+            names.setdefault(str(node), self._stored.naming_of(node))
+            renamed.setdefault(str(node), UNNAMED)
         return OnLevels(before, after, ProposedLevels(self._stored, LevelsChange(names, renamed, places)))
-
-
-def _text(node: Node | None) -> str | None:
-    return None if node is None else str(node)

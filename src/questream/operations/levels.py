@@ -8,11 +8,9 @@ from itertools import pairwise
 
 from questream.clustering.levels import LEVEL_NAMES, Node, leaf, parse_node
 from questream.clustering.stored_levels import MOST_NAMED, StoredLevels
-from questream.domain import LevelsChange, Naming, Ruling
+from questream.domain import UNNAMED, LevelsChange, Naming, Ruling
 from questream.errors import OperationRefused
 from questream.store.protocol import ProposedLevels
-
-_UNNAMED: Naming = (None, None)
 
 
 def live_community(standing: StoredLevels, name: str) -> Node:
@@ -35,7 +33,7 @@ def named(standing: StoredLevels, name: str, label: str | None, route: str | Non
     Raises as `live_community`, and OperationRefused where too many have one.
     """
     node = live_community(standing, name)
-    before = standing.named.get(node, _UNNAMED)
+    before = standing.naming_of(node)
     after = (
         before[0] if label is None else label or None,
         before[1] if route is None else route or None,
@@ -61,7 +59,7 @@ def taken_back(standing: StoredLevels, change: LevelsChange, require: Callable[[
     nodes = {parse_node(name): name for name in change.after}
     for node, now in placed.became(nodes).items():
         name = nodes[node]
-        stands = _UNNAMED if now is None else placed.named.get(now, _UNNAMED)
+        stands = UNNAMED if now is None else placed.naming_of(now)
         is_changed = change.before[name] != change.after[name]
         require(stands == change.after[name] or not is_changed)
         if now is not None:
@@ -82,11 +80,12 @@ def keeping(proposed: ProposedLevels, rulings: Mapping[int, Ruling]) -> Proposed
     for cluster_id, ruling in rulings.items():
         for below, above in pairwise([leaf(cluster_id), *map(parse_node, ruling.kept_in)]):
             if parents.get(below) != above:
-                places[str(below)] = _text(stood.get(below)), str(above)
+                places[str(below)] = text_of(stood.get(below)), str(above)
     return replace(proposed, change=replace(proposed.change, places=places))
 
 
-def _text(node: Node | None) -> str | None:
+def text_of(node: Node | None) -> str | None:
+    """The node as operations name it."""
     return None if node is None else str(node)
 
 

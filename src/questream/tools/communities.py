@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from questream.clustering.levels import LEVEL_NAMES, Levels, Node, leaf
-from questream.clustering.merging import UNNAMED
 from questream.clustering.stored_levels import StoredLevels
-from questream.domain import ClusterState, Naming
+from questream.domain import UNNAMED, ClusterState, Naming
 from questream.errors import QuestreamError
 from questream.tools.sorting import Level
 
@@ -156,8 +155,8 @@ class Community:
     within: Node | None = None
     parts: Sequence[Community] = ()
     part_nodes: Sequence[Node] = ()
-    naming: Naming = (None, None)
-    inherited: Naming = (None, None)
+    naming: Naming = UNNAMED
+    inherited: Naming = UNNAMED
 
     @property
     def label(self) -> str | None:
@@ -273,6 +272,6 @@ class Communities:
             topic if level is Level.INTENT else None,
             Lazy(parts, lambda one: self._made(Level.INTENT, one, rows)),
             [self._node(0, one) for one in parts.tolist()],
-            self._stored.named.get(node, UNNAMED),
-            self._stored.named.get(topic, UNNAMED) if level is Level.INTENT else UNNAMED,
+            self._stored.naming_of(node),
+            self._stored.naming_of(topic) if level is Level.INTENT else UNNAMED,
         )

@@ -40,6 +40,7 @@ def find_intents(
 
     A cluster that no other is near to is an intent by itself. Raises QuestreamError for more than `most` to group now.
     """
+    rules = rules or LevelRules()
     mirror, stored = store.load(namespace), store.levels(namespace)
     if not stored.version and mirror.count > most:
         raise QuestreamError(
@@ -51,9 +52,9 @@ def find_intents(
     states = {state.cluster_id: state for state in store.summaries(namespace)}
     leaves = leaves_of(mirror, {number: state.size for number, state in states.items()})
     if stored.version:
-        levels = standing(mirror, stored, rules or LevelRules())
+        levels = standing(mirror, stored, rules)
     else:
-        levels = regroup(leaves, Levels(), (rules or LevelRules()).in_force(mirror.rules)).levels
+        levels = regroup(leaves, Levels(), rules.in_force(mirror.rules)).levels
     return _intents(leaves, levels, states, are_stored=bool(stored.version))
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from questream.clustering.levels import LEVEL_NAMES, LevelRules, Levels, Node
-from questream.clustering.merging import UNNAMED
+from questream.clustering.levels import LEVEL_NAMES, LevelRules, Node, leaves_within
 from questream.clustering.stored_levels import StoredLevels, Within
 from questream.deciding.level_runs import standing
 from questream.deciding.paths import clusters_within
-from questream.domain import ClusterState, Naming, format_cluster_id
+from questream.domain import UNNAMED, ClusterState, Naming, format_cluster_id
 from questream.errors import QuestreamError
 from questream.naming.names import Vocabulary, name_of
 from questream.store.protocol import Store
@@ -50,21 +49,13 @@ def title_of(
 
     `name` names a cluster. None where none of its clusters is there any more.
     """
-    found = sorted(states_of(leaves_within(node, stored.levels)), key=lambda state: (-state.size, state.cluster_id))
+    found = sorted(
+        states_of(leaves_within([node], stored.levels.children())), key=lambda state: (-state.size, state.cluster_id)
+    )
     if not found:
-        return stored.named.get(node, UNNAMED)[0]
+        return stored.naming_of(node)[0]
     labels = sorted({state.label for state in found if state.label})
-    return title(stored.named.get(node, UNNAMED), labels) or name(found[0])
-
-
-def leaves_within(node: Node, levels: Levels) -> list[int]:
-    """The clusters of an intent or a topic, by id."""
-    nodes, found = {node}, []
-    while nodes:
-        nodes = {child for child, parent in levels.parents.items() if parent in nodes}
-        found += [child.number for child in nodes if not child.level]
-        nodes = {child for child in nodes if child.level}
-    return sorted(found)
+    return title(stored.naming_of(node), labels) or name(found[0])
 
 
 def within_document(within: Within | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from questream.clustering.kept_members import KeptMembers
-from questream.clustering.levels import parse_node
+from questream.clustering.levels import leaves_within, parse_node
 from questream.clustering.mirror import ClusterMoved, ClusterRemoved, Mirror
 from questream.clustering.nearest import NEIGHBOURS, assigned, nearest_of_each
 from questream.clustering.rules import Rules
@@ -22,7 +22,6 @@ from questream.store.ledger import in_topic
 from questream.store.protocol import Part, ProposedLevels, ProposedOperation, Store
 from questream.tools.following import open_texts, recent
 from questream.tools.kept_questions import KeptQuestions, kept_in_order
-from questream.tools.levels import leaves_within
 from questream.tools.members import First
 from questream.tools.questions import Encodes
 
@@ -162,7 +161,7 @@ def _within(proposed: ProposedOperation, stored: StoredLevels) -> list[int]:
     """The clusters of the intents and topics that an operation names."""
     change = proposed.levels.change if isinstance(proposed.levels, ProposedLevels) else None
     names = [] if change is None else list(change.after)
-    return sorted({one for name in names for one in leaves_within(parse_node(name), stored.levels)})
+    return leaves_within(map(parse_node, names), stored.levels.children()) if names else []
 
 
 def _namings(

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.clustering.levels import LEVEL_NAMES, Node, leaf
-from questream.clustering.merging import UNNAMED, precedence
-from questream.domain import LEVEL_LETTERS, ClusterState, Naming
+from questream.clustering.merging import precedence
+from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, Naming
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community

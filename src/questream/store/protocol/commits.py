@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from questream.clustering.merging import Merge
 from questream.clustering.mirror import Change, Mirror
 from questream.domain import (
+    UNNAMED,
     CheckedBy,
     ChosenQuestion,
     ClusterEvent,
@@ -80,7 +81,7 @@ class LedgerRow:
     checked_by: CheckedBy | None = None
     reason: str | None = None
     path: tuple[str, str, str] | None = None
-    inherited: Naming = (None, None)
+    inherited: Naming = UNNAMED
     confidence: float | None = None
     threshold: float | None = None
 
