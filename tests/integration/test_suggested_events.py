@@ -14,8 +14,11 @@ from questream import QuestionClusterer
 from questream.domain import ClusterState
 from questream.errors import StoreUnavailable
 from questream.metrics import EventMetrics
-from questream.operations import By, Decisions
+from questream.operations import By, Decisions, KnownQuestion
 from questream.records.events import read_event
+from questream.store.protocol import StreamTopics
+from questream.store.redis.client import connect_redis
+from questream.store.redis.store import RedisStore
 from questream.watch import suggesting
 from questream.watch.suggesting import Suggester
 from questream.watch.watcher import Watcher
@@ -91,7 +94,8 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
     asked = ["where is my card card card", "how do i change the pin"]
     with running_worker(stream.settings(), encoder), stream.decisions() as reader:
         stream.send([question(f"{text[:3]}-{name}", text) for text in asked for name in "abcd"])
-        assert {value["cluster_id"] for value in reader.values(8)} == {"c1", "c2"}
+        values = reader.values(8)
+        assert {value["cluster_id"] for value in values} == {"c1", "c2"}
         decisions = Decisions(stream.store(), "default", By("ann"))
         decisions.commit(decisions.merge(1, 2))
     monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
@@ -117,6 +121,18 @@ def test_large_clusters_without_a_name_and_those_that_look_like_two_are_told(
     monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: pytest.fail("the model is loaded"))
     again.look()
     assert waiting(metrics)["split"] == 1
+    # Somebody has moved one of the two kinds out of it: it keeps references to these questions, and they are elsewhere.
+    monkeypatch.setattr("questream.tools.asking.encoder_of", lambda *_: encoder)
+    passed[0] += 3601.0
+    (vector,) = encoder.encode(asked[1:])
+    places = [value["source"] for value in values if value["cluster_id"] == values[-1]["cluster_id"]]
+    moved = [
+        KnownQuestion(whole.cluster_id, vector, (one["topic"], one["partition"], one["offset"]), None, None, None)
+        for one in places
+    ]
+    decisions.commit(decisions.split(whole.cluster_id, moved))
+    again.look()
+    assert waiting(metrics)["split"] == 0
 
 
 def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
@@ -144,6 +160,34 @@ def test_a_namespace_that_cannot_be_looked_at_keeps_it_from_no_other(
     assert {event["id"] for event in suggester.take()} == {"default/c4/suggested/name", "shop/c1/suggested/name"}
     (told,) = (one for one in logged_by(Suggester, caplog) if one.levelname == "WARNING")
     assert (getattr(told, "namespace", None), getattr(told, "suggestion", None)) == ("default", "merge")
+
+
+def test_the_topics_of_a_namespace_are_read_once_for_all_kinds(
+    pinned: str, kafka: KafkaServer, topics: Callable[..., Topics], caplog: pytest.LogCaptureFixture
+) -> None:
+    stream, metrics = Stream(kafka.bootstrap_servers, topics(1), pinned), EventMetrics()
+    vectors = np.eye(8, dtype=np.float32)[[2, 2, 2]]
+    asked: list[str] = []
+
+    class OneUnreadable(RedisStore):
+        def topics(self, namespace: str) -> StreamTopics:
+            asked.append(namespace)
+            if namespace == "default":
+                raise StoreUnavailable("it is away")
+            return super().topics(namespace)
+
+    store = OneUnreadable(connect_redis(stream.settings().redis))
+    QuestionClusterer(dimension=8, similarity="cosine", store=store, namespace="shop").assign(vectors)
+    asked.clear()
+    suggester = Suggester(stream.settings(), store, metrics)
+    for _ in range(2):
+        suggester.look()
+    assert sorted(asked) == ["default", "default", "shop", "shop"]
+    # How many wait in the first is not known.
+    assert waiting(metrics) == {}
+    assert {event["id"] for event in suggester.take()} == {"shop/c1/suggested/name"}
+    (told,) = (one for one in caplog.records if one.levelname == "WARNING")
+    assert (getattr(told, "namespace", None), getattr(told, "suggestion", "all")) == ("default", "all")
 
 
 def test_nothing_is_counted_once_it_was_stopped(

@@ -9,14 +9,17 @@ import orjson
 import pytest
 
 from questream import QuestionClusterer
+from questream.clustering.kept_members import KeptMember, KeptMembers
 from questream.clustering.rules import Rules
 from questream.domain import Correction, Mode, Operation
 from questream.operations import By, Decisions, KnownQuestion, merge_clusters
 from questream.operations.asking import with_next_best, would_join
-from questream.operations.correcting import latest, still_in
 from questream.records import decode_operation, encode_corrections, encode_operation
 from questream.store.operation_text import operation_text, parse_operation
 from questream.store.reference.store import MemoryStore
+from questream.tools.clusters import lineage
+from questream.tools.kept_questions import still_kept
+from questream.tools.members import First
 from tests.kit.schemas import schema_of
 
 PLACE = ("questions", 0, 7)
@@ -64,14 +67,22 @@ def test_another_question_at_the_place_of_one_that_was_moved_is_where_it_was_dec
     assert steps(decisions.commit(decisions.move([another], 3))) == [(7, 1, 3)]
 
 
-def test_what_was_moved_out_of_a_cluster_is_no_part_of_it_any_more(store: MemoryStore, decisions: Decisions) -> None:
-    asked_there = [asked(1), asked(1, 8), asked(1, 9)]
+def test_a_cluster_does_not_keep_a_question_that_was_moved_out_of_it(store: MemoryStore, decisions: Decisions) -> None:
+    keeps = KeptMembers.of([KeptMember((*PLACE[:2], offset), 0.9) for offset in (7, 8, 9)])
+
+    def offsets() -> list[int]:
+        *_, live = lineage(store, "default", 1)
+        kept = still_kept(store, "default", replace(live, kept_members=str(keeps)), First.NEWEST)
+        return [one.place[2] for one in kept]
+
     decisions.commit(decisions.move([asked(1)], 2))
     decisions.commit(decisions.reject([asked(1, 8)]))
-    known = latest(store.operations("default", 10))
-    assert still_in(asked_there, known, lambda number: number) == asked_there[2:]
-    # Its cluster is one with that by now.
-    assert still_in(asked_there, known, lambda number: {2: 1}.get(number, number)) == [asked_there[0], asked_there[2]]
+    assert offsets() == [9]
+    # What another topic of this name had there was never in this cluster.
+    decisions.commit(decisions.move([replace(asked(3, 9), question_id="another")], 2))
+    assert offsets() == [9]
+    merge_clusters(store, "default", 1, 2, lambda *_: True)
+    assert offsets() == [9, 7]
 
 
 def test_a_question_that_was_turned_away_is_in_no_cluster(decisions: Decisions) -> None:

@@ -19,16 +19,17 @@ from questream.errors import SettingsError
 from questream.logs import secrets_of
 from questream.metrics import EventMetrics
 from questream.naming.making import place_of
+from questream.operations import By, Decisions, KnownQuestion
 from questream.records import load_schema
 from questream.settings import Settings, load_settings
 from questream.store.protocol import MadeName
 from questream.store.reference.store import MemoryStore
 from questream.tools.members import Member
 from questream.watch.names_endpoint import NamesEndpoint
-from questream.watch.naming import Namer, check_names
+from questream.watch.naming import Namer, Read, check_names
 from tests.kit.command import questream
 from tests.kit.receiver import HttpReceiver, Received, Reply
-from tests.kit.serving import client_of, store_with, with_tokens
+from tests.kit.serving import client_of, store_with, vectors_of, with_tokens
 from tests.kit.stream import wait_until
 
 # Sizes 12, 11, ... 1.
@@ -61,13 +62,15 @@ def model() -> Iterator[HttpReceiver]:
 class Naming:
     """A store and what names its clusters; the clock is turned by hand."""
 
-    def __init__(self, model: HttpReceiver, store: MemoryStore | None = None, **names: Any) -> None:
+    def __init__(
+        self, model: HttpReceiver, store: MemoryStore | None = None, read: Read = no_texts, **names: Any
+    ) -> None:
         self.store = store or store_with({"shop": TEXTS})
         self.metrics = EventMetrics()
         self.now_ms = NOW_MS
         own = {"endpoint": f"{model.url}/v1", "model": "small", **names}
         self.settings = Settings.model_validate({"names": own})
-        self.namer = Namer(self.settings, self.store, no_texts, self.metrics, lambda: self.now_ms)
+        self.namer = Namer(self.settings, self.store, read, self.metrics, lambda: self.now_ms)
 
     def look(self) -> dict[int, str]:
         """The names after a look."""
@@ -99,6 +102,21 @@ def test_large_clusters_without_a_label_are_named_the_largest_first(model: HttpR
     assert naming.look() == {1: "Name of my parcel", 3: "Name of Something a"}
     assert (len(model.received), naming.count("made")) == (2, 2)
     assert naming.namer.take() == [], "a first name is no event"
+
+
+def test_no_name_is_made_of_a_question_that_people_moved_out_of_the_cluster(model: HttpReceiver) -> None:
+    store = store_with({"shop": TEXTS})
+    decisions = Decisions(store, "shop", By("ann"))
+    first = KnownQuestion(1, vectors_of(len(TEXTS))[0], ("questions", 0, 0), None, "q0", None)
+    decisions.commit(decisions.move([first], 2))
+    read: list[tuple[int, int]] = []
+
+    def offsets(cluster_id: int, namespace: str, kept: Sequence[KeptMember]) -> list[Member]:
+        read.extend((cluster_id, one.place[2]) for one in kept)
+        return []
+
+    Naming(model, store, offsets, least_questions=10).look()
+    assert read == [(2, 1), (3, 2)]
 
 
 def test_a_cluster_that_moved_is_named_anew_and_that_is_an_event_once(model: HttpReceiver) -> None:

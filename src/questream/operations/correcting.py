@@ -35,18 +35,6 @@ def corrected(questions: Sequence[KnownQuestion], known: Latest) -> list[KnownQu
     return [now(one) for one in questions]
 
 
-def still_in(
-    questions: Sequence[KnownQuestion], known: Latest, live: Callable[[int], int | None]
-) -> list[KnownQuestion]:
-    """The questions that nobody has moved out of their clusters; `live` says what a cluster is today, None if gone."""
-
-    def stays(question: KnownQuestion) -> bool:
-        _, cluster_id = known.get(_asked(question), (0, question.cluster_id))
-        return cluster_id is not None and live(cluster_id) == live(question.cluster_id)
-
-    return [one for one in questions if stays(one)]
-
-
 def moved(
     questions: Iterable[KnownQuestion],
     known: Latest,

@@ -18,13 +18,11 @@ from questream.clustering.rules import Rules
 from questream.domain import ClusterState, Matrix, Question, format_cluster_id
 from questream.errors import OperationRefused
 from questream.operations import KnownQuestion
-from questream.operations.correcting import latest, still_in
 from questream.operations.live import live_cluster
 from questream.operations.two_in_one import ALIKE, FEWEST_QUESTIONS, looks_like_two, smaller_group
 from questream.settings import Settings
-from questream.store.aliases import follow_aliases, survivor_of
-from questream.store.protocol import OPERATIONS_KEPT, Store
-from questream.tools.kept_questions import KeptQuestions, kept_in_order
+from questream.store.protocol import Store
+from questream.tools.kept_questions import KeptQuestions, still_kept
 from questream.tools.members import First, Member
 from questream.tools.questions import Encodes
 
@@ -62,7 +60,7 @@ def find_two_in_one(
     found = []
     with closing(KeptQuestions(settings)) as kept:
         for state in store.states(namespace, [one.cluster_id for one in wide[:MOST_LOOKED_AT]]):
-            texts = [question.text for _, question in _read(kept, namespace, state)]
+            texts = [question.text for _, question in _read(kept, store, namespace, state)]
             vectors = encoder.encode(texts) if texts else np.zeros((0, 1), np.float32)
             apart = smaller_group(vectors)
             with mirror() as held:
@@ -77,9 +75,9 @@ def _alikeness(mirror: Mirror, state: ClusterState) -> float:
     return float(mirror.dot_self[mirror.row_of[state.cluster_id]]) / max(1, mirror.member_count(state.cluster_id)) ** 2
 
 
-def _read(kept: KeptQuestions, namespace: str, state: ClusterState) -> list[tuple[Member, Question]]:
-    """The questions that a cluster keeps and that can be read again, the most alike first."""
-    members = kept.read(state.cluster_id, namespace, kept_in_order(state, First.TYPICAL))
+def _read(kept: KeptQuestions, store: Store, namespace: str, state: ClusterState) -> list[tuple[Member, Question]]:
+    """The questions of a cluster that it still keeps and that can be read again, the most alike first."""
+    members = kept.read(state.cluster_id, namespace, still_kept(store, namespace, state, First.TYPICAL))
     return [(one, one.question) for one in members if one.question is not None]
 
 
@@ -120,13 +118,12 @@ def kept_nearer(
 def _kept_in(
     settings: Settings, store: Store, namespace: str, cluster_id: int, encoder: Encodes
 ) -> list[KnownQuestion]:
-    """The questions that a cluster keeps and that nobody has moved elsewhere since."""
     state = live_cluster(store, namespace, cluster_id)
     with closing(KeptQuestions(settings)) as kept:
-        read = _read(kept, namespace, state)
+        read = _read(kept, store, namespace, state)
     vectors = encoder.encode([question.text for _, question in read]) if read else ()
     keeps = settings.clusters.keep_texts
-    found = [
+    return [
         KnownQuestion(
             state.cluster_id,
             vector,
@@ -137,11 +134,6 @@ def _kept_in(
         )
         for vector, (member, question) in zip(vectors, read, strict=True)
     ]
-
-    def live(number: int) -> int | None:
-        return survivor_of(number, follow_aliases(store, namespace, [number])[number])
-
-    return still_in(found, latest(store.operations(namespace, OPERATIONS_KEPT)), live)
 
 
 def _vectors(questions: Sequence[KnownQuestion]) -> Matrix:

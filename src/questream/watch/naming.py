@@ -25,7 +25,7 @@ from questream.records.events import event_document
 from questream.settings import Settings
 from questream.store.protocol import MadeName, Store
 from questream.store.redis.store import open_store
-from questream.tools.kept_questions import KeptQuestions, kept_in_order
+from questream.tools.kept_questions import KeptQuestions, still_kept
 from questream.tools.members import First, Member
 from questream.watch.names_endpoint import Answer, NamesEndpoint
 
@@ -253,7 +253,7 @@ class Namer:
 
     def _questions(self, namespace: str, state: ClusterState) -> list[str]:
         """The most typical questions that it keeps, as they were embedded; else the one that founded it."""
-        kept = kept_in_order(state, First.TYPICAL)[:MOST_QUESTIONS]
+        kept = still_kept(self._store, namespace, state, First.TYPICAL)[:MOST_QUESTIONS]
         members = self._read(state.cluster_id, namespace, kept) if kept else []
         return [one.question.text for one in members if one.question is not None] or [state.representative or ""]
 
