@@ -97,18 +97,22 @@ class Suggester:
     def look(self) -> None:
         """Look once at all namespaces of the stream. Raises what the store raises where it tells none."""
         failing = set[tuple[str, str]]()
-        namespaces = self._store.namespaces()
         kinds = self._kinds()
         counts = Counter(dict.fromkeys(kinds, 0))
-        for namespace in namespaces:
-            for kind, find in kinds.items():
+        for namespace in self._store.namespaces():
+            try:
+                looked_for = kinds if self._is_of_the_stream(namespace) else {}
+            except QuestreamError as error:
+                looked_for = {}
+                failing.update((namespace, kind) for kind in ("", *kinds))
+                self._tell(error, namespace)
+            for kind, find in looked_for.items():
                 if self._stopping.is_set():
                     return
                 try:
-                    if self._is_of_the_stream(namespace):
-                        for document in find(namespace):
-                            self._note(document)
-                            counts[kind] += 1
+                    for document in find(namespace):
+                        self._note(document)
+                        counts[kind] += 1
                 except QuestreamError as error:
                     failing.add((namespace, kind))
                     self._tell(error, namespace, kind)
@@ -167,10 +171,11 @@ class Suggester:
             wait_seconds = max(_PASS_SECONDS, (time.thread_time() - started) / _PASS_SHARE)
 
     def _tell(self, error: QuestreamError, namespace: str = "", kind: str = "") -> None:
-        """Log why a kind is not looked for in a namespace, or nothing in any: once, until it was looked for again."""
+        """Log why a kind is not looked for in a namespace, or none of it, or none at all: once, until it was again."""
         level = logging.DEBUG if (namespace, kind) in self._failing else logging.WARNING
-        extra = {"reason": str(error), **({"namespace": namespace, "suggestion": kind} if namespace else {})}
-        logger.log(level, "suggestions could not be looked for", extra=extra)
+        extra = {"reason": str(error), "namespace": namespace, "suggestion": kind}
+        told = {name: value for name, value in extra.items() if value}
+        logger.log(level, "suggestions could not be looked for", extra=told)
 
     def _note(self, document: dict[str, Any]) -> None:
         if document["id"] not in self._known:
