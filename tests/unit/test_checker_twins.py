@@ -136,6 +136,24 @@ def test_a_merge_that_is_taken_back_is_no_opening() -> None:
     stored = Stored(log=[came_near, Moved(7, 2, 1, *vectors("a b d"))])
     found = evidence([("x y z", 1, 0), ("a b d", 2, 9)], stored)
     assert twins(found) == ["NO_TWINS: default/c2: was opened within the threshold of c1"]
+    assert not twins(replace(found, operations=[unmerged("c2")]))
+
+
+def test_a_merge_that_was_taken_back_at_a_moment_that_nobody_told_leaves_room_for_both() -> None:
+    """c1 was near the founder of c2 as long as another was a part of it."""
+    found = evidence([("a b d", 1, second) for second in range(4)] + [("a b d", 2, 9)])
+    alone = json.loads(state(vectors("x y z"))) | {"revision": 5}
+    states = [*found.cluster_states, Entry(0, 9, 10_000, b"default/c1", json.dumps(alone).encode())]
+    found = replace(found, cluster_states=states)
+    twin = ["NO_TWINS: default/c2: was opened within the threshold of c1"]
+    assert twins(found) == twins(replace(found, operations=[])) == twin
+    assert not twins(replace(found, operations=[unmerged("c3")]))
+    never_apart = replace(found, cluster_states=states[:-1], operations=[unmerged("c3")])
+    assert twins(never_apart) == twin
+
+
+def unmerged(parted: str) -> Entry:
+    """A cluster stands by itself again that was a part of c1."""
     ruled: dict[str, object] = {
         "label": None,
         "route": None,
@@ -144,10 +162,9 @@ def test_a_merge_that_is_taken_back_is_no_opening() -> None:
         "exemplars": [],
         "muted": False,
     }
-    both = {"c1": ruled, "c2": ruled}
-    told = {"operation": 1, "id": "1", "kind": "unmerge", "undoes": None, "survivor": None, "parted": "c2"}
-    parted = json.dumps({**told, "before": both, "after": both, "rules": None}).encode()
-    assert not twins(replace(found, operations=[Entry(0, 0, 0, b"default", parted)]))
+    both = {"c1": ruled, parted: ruled}
+    told = {"operation": 1, "id": "1", "kind": "unmerge", "undoes": None, "survivor": None, "parted": parted}
+    return Entry(0, 0, 0, b"default", json.dumps({**told, "before": both, "after": both, "rules": None}).encode())
 
 
 def test_the_mean_before_a_log_begun_anew_is_that_after_its_first_batch_without_the_batch() -> None:

@@ -8,7 +8,7 @@ may have stood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -62,7 +62,7 @@ def check_twins(run: Run, rules: Rules) -> Iterator[Violation]:
         twins = dict(_twins_by_log(stored, created, opened, openings, own, rules))
         told = run.told.get(namespace) or Told()
         for number in created.keys() - opened.keys():
-            older = _twin_by_topic(told, created[number], decisions, openings, own, rules)
+            older = _twin_by_topic(told, created[number], decisions, openings, own, parted, rules)
             twins |= {number: older} if older is not None else {}
         for number, older in sorted(twins.items()):
             yield Violation(Promise.NO_TWINS, f"{namespace}/c{number}", f"was opened within the threshold of c{older}")
@@ -173,9 +173,13 @@ def _twin_by_topic(
     decisions: Iterable[Decision],
     openings: Openings,
     own: Thresholds,
+    parted: Set[int],
     rules: Rules,
 ) -> int | None:
-    """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of."""
+    """An older cluster that the founder scored at or above the threshold, for one that the log does not tell of.
+
+    When a merge was taken back is not told: a cluster of `parted` may have stood as it ever did.
+    """
     decided_at = milliseconds(founder.told["decided_at"])
     if not 0 <= decided_at - _asked_at(founder) <= _CREDIBLE_MS:
         return None
@@ -196,6 +200,10 @@ def _twin_by_topic(
             continue
         if openings.opened_together(founder, older):
             candidates[older] = []
+        elif older in parted:
+            candidates[older] = [
+                Centroid(state.members, state.vector_sum) for state in states if state.vector_sum is not None
+            ]
         elif stood := _told_around(states, founder, older, before.get(older), after.get(older), openings):
             candidates[older] = stood
     return _near_throughout(founder, candidates, means or [None], openings, own, rules)
