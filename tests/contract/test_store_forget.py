@@ -115,6 +115,19 @@ def test_an_alias_that_has_gone_meanwhile_is_not_written_to(store: Store, namesp
     assert store.operate(namespace, forgetting(store, namespace)) is not None
 
 
+def test_what_was_absorbed_while_an_alias_of_another_went_is_not_left_out(store: Store, namespace: str) -> None:
+    seq = create_third(store, namespace, create_two(store, namespace).seq)
+    seq = merge(store, namespace, seq, [Merge(2, 3, 1, 1, vector(1, 1, 1, 0))]).seq
+    proposed = forgetting(store, namespace)
+    assert store.retire(namespace, Retention(alias_seconds=0), 10).count == 1
+    # As many aliases as before.
+    assert merge(store, namespace, seq, [Merge(1, 2, 2, 2, vector(2, 1, 1, 0))]).applied
+    assert store.operate(namespace, proposed) is None
+    assert store.operate(namespace, forgetting(store, namespace)) is not None
+    (alias,) = store.states(namespace, [2])
+    assert alias.representative is None
+
+
 def test_texts_of_other_clusters_stay(store: Store, namespace: str) -> None:
     create_third(store, namespace, create_two(store, namespace).seq)
     ruled(store, namespace, 1, 2, Ruling(represented_by=CHOSEN))

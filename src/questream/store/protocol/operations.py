@@ -109,12 +109,12 @@ class ProposedLevels:
 class Forgetting:
     """Whose texts an operation erases: a live cluster's, and those of all `aliases` that were merged into it.
 
-    The namespace had `aliases_known` in all then, and its last operation was `operation_count`.
+    `aliases_known` stands for all aliases that the namespace had then, and `operation_count` was its last operation.
     """
 
     cluster_id: int
     aliases: tuple[int, ...]
-    aliases_known: int
+    aliases_known: str
     operation_count: int
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -123,7 +124,8 @@ class RedisOperations(RedisCalls):
                 pipeline.hget(self._keys.cluster(namespace, alias), "merged_into")
             for alias, survivor in zip(page, pipeline.execute(), strict=True):
                 into.setdefault(int(survivor or 0), []).append(alias)
-        return Forgetting(cluster_id, aliases_of(cluster_id, into), len(ids), int(count or 0))
+        known = hashlib.sha1(b" ".join(members), usedforsecurity=False).hexdigest()
+        return Forgetting(cluster_id, aliases_of(cluster_id, into), known, int(count or 0))
 
     def _forgetting_document(self, namespace: str, forgets: Forgetting) -> dict[str, object]:
         """What the script is told: the operations that have texts of these clusters, without these."""

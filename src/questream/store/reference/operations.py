@@ -275,5 +275,5 @@ def _forgetting(state: Namespace, cluster_id: int) -> Forgetting:
     for i, cluster in state.clusters.items():
         if cluster.merged_into is not None:
             into.setdefault(cluster.merged_into, []).append(i)
-    known = sum(map(len, into.values()))
+    known = " ".join(str(i) for aliases in into.values() for i in sorted(aliases))
     return Forgetting(cluster_id, aliases_of(cluster_id, into), known, state.operation_count)
