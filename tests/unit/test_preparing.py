@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from questream.preparing import without_frame
 from questream.preparing.html import is_html
-from questream.preparing.phrases import LONGEST
+from questream.preparing.phrases import Beginnings, Sayings
 
 QUESTION = "My card was declined twice this morning. Can you unblock it?"
 
@@ -275,10 +275,22 @@ def test_a_request_with_a_word_of_a_notice_is_kept(language: str) -> None:
         assert word in without_frame(f"Hello,\n\nThe order is old.\n\n{own} {word}.\n\nBest regards,\nAnna")
 
 
+def test_the_longest_phrase_is_found_that_a_line_begins_with() -> None:
+    those = Beginnings(["best", "best of all regards", "kind regards"])
+    said = ["best", "best of all regards to you", "best of all", "kind", "regards", ""]
+    assert [those.begin(line.split()) for line in said] == [1, 4, 1, 0, 0, 0]
+
+
+def test_phrases_are_found_anywhere_among_whole_words() -> None:
+    those = Sayings(["in error", "error", "delete this"])
+    words = ["sent", "in", "error", "please", "delete", "this"]
+    assert those.among(words) == {"in error", "delete this"}
+    assert those.left_out_of(words) == ["sent", "please"]
+    assert those.among(["errors", "delete", "in"]) == set()
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_phrase_is_longer_than_is_looked_for(language: str) -> None:
-    for kind in ("greetings", "courtesies", "endings", "closings", "sent_from"):
-        assert all(len(phrase.split()) <= LONGEST for phrase in LANGUAGES[language][kind])
+def test_what_asks_is_of_two_words_at_most(language: str) -> None:
     assert all(len(phrase.split()) <= 2 for phrase in LANGUAGES[language]["asking"])
 
 

@@ -4,14 +4,49 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
-# Words of a phrase that a line may begin with.
-LONGEST = 12
+
+class Beginnings:
+    """Phrases that a line may begin with, found by their first word."""
+
+    def __init__(self, those: Iterable[str]) -> None:
+        self._those = frozenset(those)
+        lengths: defaultdict[str, set[int]] = defaultdict(set)
+        for words in map(str.split, self._those):
+            lengths[words[0]].add(len(words))
+        # Of each first word, the longest first.
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+
+    def begin(self, words: Sequence[str]) -> int:
+        """How many of the words make the longest phrase that they begin with; 0 for none."""
+        for length in self._lengths.get(words[0], ()) if words else ():
+            if length <= len(words) and " ".join(words[:length]) in self._those:
+                return length
+        return 0
+
+
+class Sayings:
+    """Phrases that may stand anywhere among words."""
+
+    def __init__(self, those: Iterable[str]) -> None:
+        longest_first = sorted(those, key=len, reverse=True)
+        self._first_words = frozenset(one.split()[0] for one in longest_first)
+        self._any = re.compile(f"(?<= )(?:{'|'.join(map(re.escape, longest_first))})(?= )")
+
+    def among(self, words: Sequence[str]) -> set[str]:
+        """Those that are said."""
+        # Most lines say none, and the pattern tries all phrases at each word.
+        return set() if self._first_words.isdisjoint(words) else set(self._any.findall(f" {' '.join(words)} "))
+
+    def left_out_of(self, words: Sequence[str]) -> list[str]:
+        """The words beside them."""
+        return self._any.sub("", f" {' '.join(words)} ").split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +55,26 @@ class Phrases:
 
     A sentence at the beginning of a mail that is one of `courtesies` and some of `fillers` asks nothing, nor does one
     at its end that is one of `endings`. A closing in other words has one of `regards`. A line that begins with one of
-    `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking` is said, of one word
-    or two. `headers` are names of the fields of a mail or a ticket, `subjects` those of them that say what it is about.
+    `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking` is said, or two
+    words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a ticket, `subjects`
+    those of them that say what it is about.
     """
 
-    greetings: frozenset[str]
-    courtesies: frozenset[str]
-    endings: frozenset[str]
-    closings: frozenset[str]
+    greetings: Beginnings
+    courtesies: Beginnings
+    endings: Beginnings
+    closings: Beginnings
     regards: frozenset[str]
     fillers: frozenset[str]
     asking: frozenset[str]
-    sent_from: frozenset[str]
+    asking_pairs: frozenset[tuple[str, str]]
+    sent_from: Beginnings
     devices: frozenset[str]
     headers: frozenset[str]
     subjects: frozenset[str]
-    wrote: re.Pattern[str]
-    forwarded: re.Pattern[str]
-    legal: re.Pattern[str]
+    wrote: Sayings
+    forwarded: Sayings
+    legal: Sayings
 
 
 @cache
@@ -50,38 +87,27 @@ def phrases() -> Phrases:
     def of(name: str) -> frozenset[str]:
         return frozenset().union(*(language[name] for language in languages))
 
+    asking = of("asking")
     return Phrases(
-        greetings=of("greetings"),
-        courtesies=of("courtesies"),
-        endings=of("endings"),
-        closings=of("closings"),
+        greetings=Beginnings(of("greetings")),
+        courtesies=Beginnings(of("courtesies")),
+        endings=Beginnings(of("endings")),
+        closings=Beginnings(of("closings")),
         regards=of("regards"),
         fillers=of("fillers"),
-        asking=of("asking"),
-        sent_from=of("sent_from"),
+        asking=frozenset(one for one in asking if " " not in one),
+        asking_pairs=frozenset(pair for one in asking for pair in pairwise(one.split())),
+        sent_from=Beginnings(of("sent_from")),
         devices=of("devices"),
         headers=of("headers"),
         subjects=of("subjects"),
-        wrote=_any_of(of("wrote")),
-        forwarded=_any_of(of("forwarded")),
-        legal=_any_of(of("legal")),
+        wrote=Sayings(of("wrote")),
+        forwarded=Sayings(of("forwarded")),
+        legal=Sayings(of("legal")),
     )
-
-
-def _any_of(those: Iterable[str]) -> re.Pattern[str]:
-    """Finds any of the phrases among words that have a space on either side."""
-    return re.compile(f"(?<= )(?:{'|'.join(map(re.escape, sorted(those, key=len, reverse=True)))})(?= )")
-
-
-def begins_with(words: Sequence[str], those: frozenset[str]) -> int:
-    """How many of the words make the longest of those phrases that they begin with; 0 for none."""
-    for count in range(min(len(words), LONGEST), 0, -1):
-        if " ".join(words[:count]) in those:
-            return count
-    return 0
 
 
 def asks_in(words: Sequence[str]) -> bool:
     """Whether a sender asks with these words in lower case, or speaks of themself."""
-    asking = phrases().asking
-    return not (asking.isdisjoint(words) and asking.isdisjoint(map(" ".join, pairwise(words))))
+    known = phrases()
+    return not (known.asking.isdisjoint(words) and known.asking_pairs.isdisjoint(pairwise(words)))

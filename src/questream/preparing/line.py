@@ -1,0 +1,198 @@
+"""One line of a mail, or one sentence: what it may be by its words alone.
+
+With bounded patterns: a regular expression over a long text takes as long as its sender makes it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from questream.preparing.phrases import Beginnings, asks_in, phrases
+
+_LOOKED_AT = 400
+# More words are a sentence, not a line of a frame.
+SHORT_WORDS = 10
+NAME_WORDS = 5
+# Names and titles are capitalised, but for the small words in them.
+_SENTENCE_WORDS = 3
+
+_RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
+_DASHES = re.compile(r"--+|__+|\u2014")
+_FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")
+TICKET_NUMBER = re.compile(
+    r"\W*(?:(?:ticket|case|request|vorgang|incident|ref)\b\W*)?[#\[]?[A-Z]{0,8}[-#]?\d{3,}\W*", re.IGNORECASE
+)
+_CONTACT = re.compile(
+    r"https?://|www\.|[\w.+-]{1,64}@[\w-]{1,64}\.|(?:\+|\b00|\(0)\d|\b\d{2,}[\s./-]\d{3,}|\d{6,}"
+    # The word alone is what many questions are about.
+    r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*")
+_JOINT = re.compile(r"[-'.]")
+_MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
+_QUESTION_MARKS = frozenset("?\uff1f\u061f\u00bf")
+_SENTENCE = re.compile(r"[^.!?]*[.!?]+(?:\s+|$)")
+
+
+class Line:
+    """A line of a mail; blank where it says nothing."""
+
+    __slots__ = ("_says", "_words", "text")
+
+    def __init__(self, raw: str) -> None:
+        self.text = raw.strip()
+        self._words: list[str] | None = None
+        self._says: bool | None = None
+
+    @property
+    def blank(self) -> bool:
+        return not self.text
+
+    @property
+    def words(self) -> list[str]:
+        """In lower case."""
+        if self._words is None:
+            self._words = words_of(self.text[:_LOOKED_AT].lower())
+        return self._words
+
+    @property
+    def written(self) -> list[str]:
+        """Its words as they are written."""
+        return words_of(self.text[:_LOOKED_AT])
+
+    @property
+    def quoted(self) -> bool:
+        return self.text.startswith(">")
+
+    @property
+    def rule(self) -> bool:
+        return _RULE.fullmatch(self.text) is not None
+
+    @property
+    def dashes(self) -> bool:
+        """Whether it stands above a signature, as mail programs put it there."""
+        return _DASHES.fullmatch(self.text) is not None or self.rule
+
+    @property
+    def contact(self) -> bool:
+        """Whether it has a telephone number, a link or an address."""
+        return _CONTACT.search(self.text[:_LOOKED_AT]) is not None
+
+    @property
+    def asks(self) -> bool:
+        return not _QUESTION_MARKS.isdisjoint(self.text) and not self.contact
+
+    @property
+    def own(self) -> bool:
+        """Whether its writer asks, or speaks of themself."""
+        text = self.text[:_LOOKED_AT]
+        return self.asks or asks_in(self.words if "@" not in text else words_of(_MAIL_ADDRESS.sub(" ", text.lower())))
+
+    @property
+    def says(self) -> bool:
+        """Whether it may be what a mail is about, and not a line of its frame."""
+        if self._says is None:
+            self._says = self.own or _is_sentence(self.text[:_LOOKED_AT])
+        return self._says
+
+    @property
+    def field(self) -> tuple[str, str] | None:
+        """Name and content of a header's field."""
+        found = _FIELD.match(self.text[:_LOOKED_AT]) if ":" in self.text else None
+        if found is None:
+            return None
+        name = " ".join(found[1].lower().replace("#", " ").split())
+        return (name, found[2] or "") if name in phrases().headers else None
+
+    @property
+    def number(self) -> bool:
+        """Whether it is the number of a ticket."""
+        return TICKET_NUMBER.fullmatch(self.text) is not None
+
+    @property
+    def courtesy(self) -> bool:
+        """Whether it only says hello or thank you, such as "I hope this mail finds you well."."""
+        return self._is_one_of(phrases().courtesies)
+
+    @property
+    def ending(self) -> bool:
+        """Whether it only thanks or asks for an answer, or is a closing."""
+        return self._is_one_of(phrases().endings) or self.closing
+
+    def _is_one_of(self, those: Beginnings) -> bool:
+        count = those.begin(self.words)
+        return count > 0 and not self.asks and phrases().fillers.issuperset(self.words[count:])
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is a closing, with a name perhaps: "Thanks, Anna", not "Thanks for looking into my refund"."""
+        count = phrases().closings.begin(self.words)
+        if not count and (self.text[-1:] != "," or len(self.words) > NAME_WORDS):
+            return False
+        if self.asks:
+            return False
+        if count and len(self.words) <= count + 4 and only_names(self.written[count:]):
+            return True
+        # In other words than those that are known, such as "Warm wishes from Rome,".
+        if self.text[-1:] != "," or len(self.words) > NAME_WORDS or self.own:
+            return False
+        return any(word in phrases().regards and only_names(self.written[at:]) for at, word in enumerate(self.words, 1))
+
+    @property
+    def sent_from(self) -> bool:
+        """Whether it is such as "Sent from my iPhone": names of devices alone follow."""
+        count = phrases().sent_from.begin(self.words)
+        if not count or self.asks or len(self.words) > SHORT_WORDS:
+            return False
+        behind = list(zip(self.written[count:], self.words[count:], strict=True))
+        devices = phrases().devices
+        return not behind or (
+            any(lower in devices for _, lower in behind)
+            and all(
+                lower in devices or lower in phrases().fillers or _is_name(word) or word.isupper() or word[-1].isdigit()
+                for word, lower in behind
+            )
+        )
+
+    @property
+    def may_be_name(self) -> bool:
+        return not self.blank and len(self.words) <= 3 and not self.says
+
+    @property
+    def name(self) -> bool:
+        """Whether it is a name alone."""
+        return len(self.text.split()) <= 3 and not self.says and all(map(_is_name, self.written))
+
+    def first_sentence(self) -> int:
+        """Where its first sentence ends."""
+        found = _SENTENCE.match(self.text[:_LOOKED_AT])
+        return len(self.text) if found is None else found.end()
+
+    def last_sentence(self) -> int:
+        """Where its last sentence begins."""
+        looked_at = self.text[-_LOOKED_AT:].rstrip()
+        before = [found.end() for found in _SENTENCE.finditer(looked_at) if found.end() < len(looked_at)]
+        return max(0, len(self.text) - _LOOKED_AT) + (before[-1] if before else 0)
+
+
+def words_of(text: str) -> list[str]:
+    return _WORD.findall(text.replace("\u2019", "'"))
+
+
+def only_names(words: list[str]) -> bool:
+    """Whether all are names, or words that say nothing beside one."""
+    lower = [word.lower() for word in words]
+    named = all(one in phrases().fillers or _is_name(word) for word, one in zip(words, lower, strict=True))
+    return named and not asks_in(lower)
+
+
+def _is_name(word: str) -> bool:
+    return all(part.istitle() for part in _JOINT.split(word))
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether so many of its words are in lower case that it is no name, title or address."""
+    words = [word.rstrip(".,!") for word in text.split()]
+    count = sum(word.isalpha() and word[0].islower() for word in words)
+    return count >= _SENTENCE_WORDS - (text[-1:] in ".!")
