@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,6 +146,15 @@ def client_of(
         warming=Warming(),
     )
     return TestClient(build_app(services), "http://127.0.0.1:8464", False, follow_redirects=False, client=(peer, 50000))
+
+
+def fields_of(page: str) -> dict[str, list[str]]:
+    """The hidden fields of a page's form, as a browser would send them."""
+    form = page[page.index('<form method="post" action="/n/') :]
+    fields: dict[str, list[str]] = {}
+    for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form):
+        fields.setdefault(name, []).append(html.unescape(value))
+    return fields
 
 
 def with_tokens(

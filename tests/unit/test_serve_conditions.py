@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from questream.operations.requests import Propose
 from questream.store.protocol import ProposedOperation, StoredLevels
 from questream.store.reference.store import MemoryStore
 from questream.store.retention import Retention
-from tests.kit.serving import add_clusters, client_of, encoder_of, store_with
+from tests.kit.serving import add_clusters, client_of, encoder_of, fields_of, store_with
 
 SHOP = "/api/v1/namespaces/shop"
 TEXTS = ["Where is my parcel?", "When does my parcel come?", "How do I pay?", "Can I pay by card?", "Who are you?"]
@@ -74,6 +76,19 @@ def decided_by_somebody_else(store: MemoryStore, about: str) -> None:
     by.commit(by.pin(int(name[1:])) if name[0] == "c" else by.label_level(name, "theirs", None))
 
 
+def decide_before(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, number: int, decide: Callable[[], None]) -> None:
+    """Have somebody else decide just before the commit of this number, once."""
+    operate, left = store.operate, [number]
+
+    def operate_late(namespace: str, proposed: ProposedOperation) -> Operation | None:
+        left[0] -= 1
+        if left[0] == 0:
+            decide()
+        return operate(namespace, proposed)
+
+    monkeypatch.setattr(store, "operate", operate_late)
+
+
 @pytest.mark.parametrize("asked", REQUESTS)
 def test_what_somebody_else_changed_meanwhile_is_not_decided_again(shop: MemoryStore, asked: str) -> None:
     client = client_of(shop, encoder=encoder_of(TEXTS))
@@ -125,17 +140,70 @@ def test_what_cannot_be_any_more_has_changed_since_it_was_seen(shop: MemoryStore
 def test_what_changes_after_the_look_is_not_overwritten(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     client = client_of(shop)
     stood = {"If-Match": client.get(f"{SHOP}/clusters/c1").headers["ETag"]}
-    operate, late = shop.operate, [lambda: decided_by_somebody_else(shop, "clusters/c1")]
-
-    def operate_late(namespace: str, proposed: ProposedOperation) -> Operation | None:
-        if late:
-            late.pop()()
-        return operate(namespace, proposed)
-
-    monkeypatch.setattr(shop, "operate", operate_late)
+    decide_before(shop, monkeypatch, 1, lambda: decided_by_somebody_else(shop, "clusters/c1"))
     refused = client.post(f"{SHOP}/operations", json={"op": "label", "cluster_id": "c1", "label": "x"}, headers=stood)
     assert refused.status_code == 412, refused.text
     assert [state.label for state in shop.states("shop", [1])] == [None]
+
+
+# What is asked for on a page, what is typed there, and what somebody else decides on meanwhile.
+ON_PAGES: dict[str, tuple[str, dict[str, str], str]] = {
+    "label a cluster": ("change?op=label&c=c1", {"name": "mine"}, "clusters/c1"),
+    "route several clusters": ("change?op=route&c=c2&c=c1", {"name": "mine"}, "clusters/c1"),
+    "merge clusters": ("change?op=merge&c=c3&c=c1", {}, "clusters/c1"),
+    "label an intent": ("change?op=label&c=i1", {"name": "mine"}, "levels/i1"),
+    "label several intents": ("change?op=label&c=i1&c=i2", {"name": "mine"}, "levels/i1"),
+    "merge intents": ("change?op=merge&c=i1&c=i2", {"drop_names": "yes"}, "levels/i1"),
+    "name an intent": ("levels/i1", {"label": "mine", "route": ""}, "levels/i1"),
+}
+
+
+@pytest.mark.parametrize("asked", ON_PAGES)
+def test_of_two_who_use_a_page_at_the_same_moment_the_second_is_told(
+    shop: MemoryStore, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    client = client_of(shop)
+    path, typed, about = ON_PAGES[asked]
+    fields = fields_of(client.get(f"/n/shop/{path}").text)
+    fields = {name: given for name, given in fields.items() if name not in typed}
+    decide_before(shop, monkeypatch, 1, lambda: decided_by_somebody_else(shop, about))
+    told = client.post(f"/n/shop/{path.partition('?')[0]}", data=fields | typed)
+    assert (told.status_code, 'role="alert">Somebody' in told.text) == (409, True), told.text
+    assert [one.actor for one in shop.operations("shop", 10)] == ["ben", "ann", "ann"]
+    # What is shown then is what the next form rests on.
+    shown = {name: given for name, given in fields_of(told.text).items() if name not in typed}
+    done = client.post(f"/n/shop/{path.partition('?')[0]}", data=shown | {"drop_names": "yes"} | typed)
+    assert done.status_code == 303, done.text
+
+
+@pytest.mark.parametrize(
+    ("path", "typed", "about", "told", "where"),
+    [
+        ("label&c=i1&c=i2", {"name": "mine"}, "levels/i2", "1 of 2 intents were changed", "levels?level=intent"),
+        ("merge&c=c1&c=c3&c=c5", {}, "clusters/c5", "2 of 3 clusters were changed", "clusters?"),
+    ],
+    ids=["named", "merged"],
+)
+def test_what_was_done_before_somebody_else_was_faster_is_told_with_a_link(
+    shop: MemoryStore,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    typed: dict[str, str],
+    about: str,
+    told: str,
+    where: str,
+) -> None:
+    client = client_of(shop)
+    fields = fields_of(client.get(f"/n/shop/change?op={path}").text)
+    decide_before(shop, monkeypatch, 2, lambda: decided_by_somebody_else(shop, about))
+    ended = client.post("/n/shop/change", data=fields | typed)
+    assert (ended.status_code, told in ended.text) == (412, True), ended.text
+    assert [one.actor for one in shop.operations("shop", 10)] == ["ben", "local", "ann", "ann"]
+    (link,) = re.findall(r'<li><a href="([^"]+)">What was done</a>', ended.text)
+    assert link.startswith(f"/n/shop/{where}")
+    page = client.get(unescape(link)).text
+    assert "This is operation 3." in page
+    assert 'href="/n/shop/undo/3"' in page
 
 
 def test_an_etag_changes_with_what_people_decide_and_not_with_questions(shop: MemoryStore) -> None:

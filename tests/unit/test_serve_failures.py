@@ -18,7 +18,7 @@ from questream.garbage import garbage_left_alone
 from questream.server.asking import Asking
 from questream.server.catalogue import Catalogue
 from questream.server.catalogues import Catalogues
-from questream.server.failures import again
+from questream.server.failures import Failures, again
 from questream.server.following import Follower
 from questream.server.levels import StandingLevels
 from questream.server.mirrors import Mirrors
@@ -51,6 +51,17 @@ class Failing:
             raise StoreUnavailable("Redis does not answer", "start it") from error
 
 
+class Clock:
+    """Time that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+CLOCK = Clock()
 Ask = Callable[[], object]
 Opened = Callable[[Failing, pytest.MonkeyPatch], Ask]
 
@@ -70,14 +81,14 @@ def catalogues(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
     monkeypatch.setattr(store, "summaries", half)
     monkeypatch.setattr("questream.server.catalogues.Catalogue", Noted)
-    known = Catalogues(store, lambda: True)
+    known = Catalogues(store, lambda: True, CLOCK)
     return lambda: known.get("shop", 30)
 
 
 def mirrors(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
     store = store_with({"shop": TEXTS})
     monkeypatch.setattr(store, "load", lambda _: failing.fail())
-    known = Mirrors(store)
+    known = Mirrors(store, CLOCK)
 
     def ask() -> None:
         with known.of("shop", 30):
@@ -99,11 +110,13 @@ def model(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 def snapshot(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> Ask:
     del monkeypatch
-    known = Snapshot[None]("it", failing.fail, 60)
+    known = Snapshot[None]("it", failing.fail, 60, CLOCK)
     return lambda: known.get(30)
 
 
 OPENED: tuple[Opened, ...] = (catalogues, mirrors, model, snapshot)
+# The model is looked for once.
+AGAIN: tuple[Opened, ...] = (catalogues, mirrors, snapshot)
 READERS = pytest.mark.parametrize("opened", OPENED, ids=lambda one: one.__name__)
 
 
@@ -132,7 +145,51 @@ def test_what_was_read_before_a_failure_goes_with_it(opened: Opened, monkeypatch
 @READERS
 def test_those_who_are_told_of_a_failure_are_not_kept_with_it(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     ask = opened(Failing(), monkeypatch)
-    assert len({frames_of(ask) for _ in range(4)}) == 1
+    _, *later = [frames_of(ask) for _ in range(5)]
+    assert len(set(later)) == 1
+
+
+@pytest.mark.parametrize("opened", AGAIN, ids=lambda one: one.__name__)
+def test_what_cannot_be_read_is_tried_by_one_request_a_while_and_told_to_the_others(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, tries = Failing(), list[float]()
+    fail = failing.fail
+
+    def counted() -> NoReturn:
+        tries.append(CLOCK.seconds)
+        fail()
+
+    monkeypatch.setattr(failing, "fail", counted)
+    monkeypatch.setattr(CLOCK, "seconds", 0.0)
+    ask = opened(failing, monkeypatch)
+    for second in range(40):
+        CLOCK.seconds = float(second)
+        for _ in range(5):
+            frames_of(ask)
+    # Twice as long each time, ten seconds at most.
+    assert tries == [0, 1, 3, 7, 15, 25, 35]
+
+
+def test_after_what_was_read_the_next_failure_is_left_alone_for_a_second_again() -> None:
+    now = Clock()
+    failures = Failures(now)
+    for _ in range(4):
+        failures.add("shop", QuestreamError("it cannot be read"))
+    now.seconds = 7.9
+    with pytest.raises(QuestreamError, match="cannot be read"):
+        failures.check("shop")
+    failures.check("other")
+    failures.clear("shop")
+    failures.check("shop")
+    failures.add("shop", QuestreamError("it cannot be read"))
+    now.seconds += 1
+    failures.check("shop")
+    for number in range(65):
+        failures.add(f"shop-{number}", QuestreamError("it cannot be read"))
+    failures.check("shop-0")
+    with pytest.raises(QuestreamError):
+        failures.check("shop-1")
 
 
 @READERS

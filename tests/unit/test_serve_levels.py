@@ -19,7 +19,17 @@ from questream.operations import By, Decisions
 from questream.store.protocol import ClusterUpdate, Committed, LedgerRow, PartitionBatch, Proposal, StoredLevels
 from questream.store.reference.store import MemoryStore
 from tests.kit.counted import counted, decision
-from tests.kit.serving import NOW_MS, add_clusters, bearer, client_of, encoder_of, store_with, vectors_of, with_tokens
+from tests.kit.serving import (
+    NOW_MS,
+    add_clusters,
+    bearer,
+    client_of,
+    encoder_of,
+    fields_of,
+    store_with,
+    vectors_of,
+    with_tokens,
+)
 from tests.kit.stream import wait_until
 
 LEVELS = "/api/v1/namespaces/shop/levels"
@@ -401,15 +411,6 @@ def test_a_name_that_somebody_changed_meanwhile_is_not_overwritten_by_the_api(sh
         # What comes again is told again, and what asks for no state is done.
         assert client.post(url, json=changing, headers=stood).json()["operation"] == answers[0].json()["operation"]
         assert client.post(url, json={**changing, "id": ""}, headers={"If-Match": "*"}).status_code == 200
-
-
-def fields_of(page: str) -> dict[str, list[str]]:
-    """The hidden fields of the form of a page, as a browser would send them."""
-    form = page[page.index('<form method="post" action="/n/') :]
-    fields: dict[str, list[str]] = {}
-    for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form):
-        fields.setdefault(name, []).append(html.unescape(value))
-    return fields
 
 
 def hidden(page: str, name: str) -> str:

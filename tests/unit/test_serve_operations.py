@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +20,20 @@ from questream.operations import By, Decisions, merge_clusters
 from questream.server.decisions import MOST_SUBSCRIBERS
 from questream.server.decisions import Decisions as DecisionFeed
 from questream.server.problems import Refused
-from questream.store.protocol import ProposedOperation, StoredLevels
+from questream.store.protocol import ClusterUpdate, Committed, Proposal, ProposedOperation, StoredLevels
 from questream.tools.asking_server import ask_server
 from questream.tools.parting import Joined
-from tests.kit.serving import add_clusters, bearer, client_of, encoder_of, store_with, with_tokens
+from tests.kit.serving import (
+    NOW_MS,
+    add_clusters,
+    bearer,
+    client_of,
+    encoder_of,
+    fields_of,
+    store_with,
+    vectors_of,
+    with_tokens,
+)
 
 OPERATIONS = "/api/v1/namespaces/shop/operations"
 ASSIGN = "/api/v1/namespaces/shop/assign"
@@ -33,17 +42,6 @@ TEXTS = ["Where is my parcel?", "How do I pay?", "Can I return it?", "Do you del
 
 def operate(client: TestClient, **body: Any) -> Any:
     return client.post(OPERATIONS, json=body)
-
-
-def fields_of(page: str) -> dict[str, list[str]]:
-    """The fields of a page's form, as a browser would send them."""
-    form = page[page.index('<form method="post" action="/n/') :]
-    fields: dict[str, list[str]] = {}
-    for tag in re.findall(r"<input [^>]*>", form):
-        named = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        if named.get("type") == "hidden":
-            fields.setdefault(named["name"], []).append(html.unescape(named["value"]))
-    return fields
 
 
 def test_a_preview_tells_what_would_be_and_changes_nothing() -> None:
@@ -337,6 +335,10 @@ def test_of_operations_that_are_taken_back_together_those_that_stand_are() -> No
     operate(client, op="label", cluster_id="c1", label="y")
     refused = client.post("/n/shop/undo/3.2.1.3", data=fields)
     assert (refused.status_code, "operation 1 was not taken back, 3 was" in refused.text) == (409, True)
+    # What was done by then is a page away.
+    where = "/n/shop/clusters/c3?done=undo&operation=6"
+    assert f'href="{where.replace("&", "&amp;")}">operation 6, which took 3 back' in refused.text
+    assert "It was taken back. This is operation 6." in client.get(where).text
     assert [state.label for state in store.summaries("shop")] == ["y", None, None, None]
     for wrong in ("0", "1.", "x", "1.2.3.", ".".join(["1"] * 51)):
         assert client.get(f"/n/shop/undo/{wrong}").status_code == 422, wrong
@@ -372,7 +374,7 @@ def test_where_the_store_ends_between_two_the_same_form_goes_on(monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(store, "operate", fails_third)
         ended = client.post("/n/shop/undo/1.2.3.4", data=fields)
-    assert (ended.status_code, "Retry-After" in ended.headers) == (503, True)
+    assert (ended.status_code, "Retry-After" in ended.headers, "Refresh" in ended.headers) == (503, True, False)
     assert "operation 2 was not taken back, 4, 3 were, by operations 5, 6: Redis does not answer" in ended.text
     done = client.post("/n/shop/undo/1.2.3.4", data=fields)
     assert done.headers["location"] == "/n/shop/clusters?done=undo&operation=5.6.7.8"
@@ -487,7 +489,10 @@ def test_a_question_that_counts_meanwhile_is_no_change_by_another_operator() -> 
     store = store_with({"shop": TEXTS})
     client = client_of(store)
     fields = fields_of(client.get("/n/shop/change?op=merge&c=c1&c=c2").text)
-    merge_clusters(store, "shop", 1, 4)
+    mirror = store.load("shop")
+    joined = ClusterUpdate(1, 1, 1, 2, vectors_of(1)[0], NOW_MS)
+    proposal = Proposal(mirror.store_epoch, mirror.seq, [], [joined], None, "model", 0.7, NOW_MS)
+    assert isinstance(store.commit({"shop": proposal})["shop"], Committed)
     assert client.post("/n/shop/change", data=fields).status_code == 303
 
 

@@ -15,7 +15,7 @@ from questream.errors import QuestreamError
 from questream.garbage import garbage_left_alone
 from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
-from questream.server.failures import again, met
+from questream.server.failures import Failures, again, met
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -59,11 +59,13 @@ class Catalogues:
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._reading: dict[str, _Kept] = {}
+        self._failures = Failures(now)
 
     def get(self, namespace: str, wait_seconds: float = 0.5) -> Catalogue:
         """The catalogue of a namespace that is in the store.
 
-        Raises Refused while it is being read for the first time, and what the store raises.
+        Raises Refused while it is being read for the first time, and what the store raises: that is told for a while
+        before it is asked again.
         """
         with self._guard:
             kept = self._kept.get(namespace)
@@ -72,6 +74,7 @@ class Catalogues:
         if kept is not None:
             self._check(namespace, kept)
             return kept.catalogue
+        self._failures.check(namespace)
         reading = self._begin(namespace)
         if not reading.read.wait(wait_seconds):
             raise loading(f"the clusters of {namespace}")
@@ -148,7 +151,10 @@ class Catalogues:
             self._read_names(namespace, kept)
         except Exception as error:
             kept.failure = met(error, f"the clusters of {namespace}")
+            self._failures.add(namespace, kept.failure)
             logger.warning("clusters could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
+        else:
+            self._failures.clear(namespace)
         finally:
             with self._guard:
                 self._reading.pop(namespace, None)

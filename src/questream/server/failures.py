@@ -1,13 +1,22 @@
-"""Errors that a thread in the background meets, kept for those who ask."""
+"""Errors that are met while something is read, kept for those who ask."""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from questream.errors import QuestreamError
 
 logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 10.0
+_MOST_FAILURES = 64
 
 E = TypeVar("E", bound=QuestreamError)
 
@@ -32,3 +41,48 @@ def again(error: E) -> E:
     fresh = type(error).__new__(type(error), *error.args)
     vars(fresh).update(vars(error))
     return fresh
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What was met, how often in a row, and until when it is told instead of being tried again."""
+
+    error: QuestreamError
+    times: int
+    until: float
+
+
+class Failures:
+    """What could not be read, by what it is of; the last 64. For any thread.
+
+    It is left alone for a second, after the next failure for twice as long, ten seconds at most: of many requests one
+    asks a store that does not answer.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._guard = threading.Lock()
+        self._met: OrderedDict[str, _Failure] = OrderedDict()
+
+    def check(self, name: str) -> None:
+        """Raises what was met, as long as that is left alone."""
+        with self._guard:
+            known = self._met.get(name)
+        if known is not None and self._now() < known.until:
+            raise again(known.error)
+
+    def add(self, name: str, error: QuestreamError) -> None:
+        """It was met just now."""
+        with self._guard:
+            known = self._met.pop(name, None)
+            times = 1 if known is None else known.times + 1
+            # 2^9 seconds are more than the longest pause.
+            pause = min(_FIRST_PAUSE_SECONDS * 2 ** min(times - 1, 9), _LONGEST_PAUSE_SECONDS)
+            self._met[name] = _Failure(again(error), times, self._now() + pause)
+            while len(self._met) > _MOST_FAILURES:
+                self._met.popitem(last=False)
+
+    def clear(self, name: str) -> None:
+        """It was read, or is to be tried at once."""
+        with self._guard:
+            self._met.pop(name, None)

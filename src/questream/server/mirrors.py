@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from questream.clustering.mirror import Mirror
 from questream.errors import QuestreamError, RecoveryNeeded
 from questream.garbage import garbage_left_alone
-from questream.server.failures import again, met
+from questream.server.failures import Failures, again, met
 from questream.server.problems import loading
 from questream.store.protocol import Store
 
@@ -32,8 +33,9 @@ class _Kept:
 class Mirrors:
     """Mirrors by namespace, at most 8; the one used least recently is let go. For any thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, now: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._failures = Failures(now)
         self._guard = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
@@ -41,7 +43,8 @@ class Mirrors:
     def of(self, namespace: str, wait_seconds: float = 0.5) -> Iterator[Mirror]:
         """The mirror of a namespace, up to where its log stands, for one thread at a time.
 
-        Raises Refused while it is being read, and what the store raises.
+        Raises Refused while it is being read, and what the store raises: that is told for a while before
+        it is asked again.
         """
         kept = self._current(namespace)
         if not kept.read.wait(wait_seconds):
@@ -61,6 +64,7 @@ class Mirrors:
             if kept is not None:
                 self._kept.move_to_end(namespace)
                 return kept
+            self._failures.check(namespace)
             kept = self._kept[namespace] = _Kept()
             while len(self._kept) > _MOST_NAMESPACES:
                 self._kept.popitem(last=False)
@@ -73,7 +77,10 @@ class Mirrors:
                 kept.mirror = self._store.load(namespace)
         except Exception as error:
             kept.failure = met(error, f"the centroids of {namespace}")
+            self._failures.add(namespace, kept.failure)
             logger.warning("centroids could not be read", extra={"namespace": namespace, "reason": str(kept.failure)})
+        else:
+            self._failures.clear(namespace)
         finally:
             kept.read.set()
 

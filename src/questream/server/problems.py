@@ -57,7 +57,10 @@ class Problem(BaseModel):
 
 
 class Refused(Exception):
-    """A request that is answered with a problem."""
+    """A request that is answered with a problem.
+
+    `links` are pages of what was done before it was refused, by what they are called.
+    """
 
     def __init__(
         self,
@@ -65,12 +68,14 @@ class Refused(Exception):
         detail: str,
         remedy: str | None = None,
         headers: dict[str, str] | None = None,
+        links: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.remedy = remedy
         self.headers = headers or {}
+        self.links = links or {}
 
     @classmethod
     def by(cls, error: QuestreamError) -> Refused:

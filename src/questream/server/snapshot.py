@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from questream.errors import QuestreamError
-from questream.server.failures import again, met
+from questream.server.failures import Failures, again, met
 from questream.server.problems import loading
 
 T = TypeVar("T")
@@ -22,12 +22,18 @@ class Found(NamedTuple, Generic[T]):
 
 
 class Snapshot(Generic[T]):
-    """What `find_out` returns, asked again once it is older than that. For any thread; it is asked by one at a time."""
+    """What `find_out` returns, asked again once it is older than that. For any thread; it is asked by one at a time.
 
-    def __init__(self, what: str, find_out: Callable[[], T], max_age_seconds: float) -> None:
+    What it raises is told for a while, before it is asked again.
+    """
+
+    def __init__(
+        self, what: str, find_out: Callable[[], T], max_age_seconds: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._what = what
         self._find_out = find_out
         self._max_age_seconds = max_age_seconds
+        self._failures = Failures(now)
         self._guard = threading.Lock()
         self._found: Found[T] | None = None
         self._found_at = 0.0
@@ -42,6 +48,7 @@ class Snapshot(Generic[T]):
         with self._guard:
             if self._found is not None and time.monotonic() - self._found_at < self._max_age_seconds:
                 return self._found
+            self._failures.check(self._what)
             done, known = self._begin(), self._found
         # What is known is shown without a wait, unless it is very old.
         is_recent = known is not None and time.monotonic() - self._found_at < 2 * self._max_age_seconds
@@ -58,6 +65,7 @@ class Snapshot(Generic[T]):
     def forget(self) -> None:
         """Something changed: what is asked next is found out anew."""
         with self._guard:
+            self._failures.clear(self._what)
             self._found, self._done = None, None
 
     def _begin(self) -> threading.Event:
@@ -76,6 +84,9 @@ class Snapshot(Generic[T]):
         with self._guard:
             if self._done is done:
                 self._failure = failure
+                if failure is not None:
+                    self._failures.add(self._what, failure)
                 if found is not None:
+                    self._failures.clear(self._what)
                     self._found, self._found_at = found, time.monotonic()
             done.set()

@@ -67,7 +67,7 @@ class Seen:
         """Raises Overtaken where something is not as it was seen."""
         if self.tags is None:
             return
-        names = {tag.strip('"').partition(".")[0] for tag in self.tags} if self.named is None else self.named
+        names = set(map(_name_of, self.tags)) if self.named is None else self.named
         if not self.tags or not self.tags <= set(tags_of(self.scope, names)):
             raise Overtaken
 
@@ -84,6 +84,16 @@ def tags_of(scope: Scope, names: Iterable[str]) -> list[str]:
     tags += _tags_of_clusters(scope, wanted - of_levels - {RULES})
     tags += _tags_of_levels(scope, of_levels) if of_levels else []
     return list(dict.fromkeys(tags))
+
+
+def tags_among(tags: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Of these entity tags those of clusters, intents and topics that are called so."""
+    wanted = frozenset(names)
+    return [tag for tag in tags if _name_of(tag) in wanted]
+
+
+def _name_of(tag: str) -> str:
+    return tag.strip('"').partition(".")[0]
 
 
 def etag_of_rules(rules: NamespaceRules) -> str:

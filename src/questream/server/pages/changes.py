@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple
@@ -14,16 +14,18 @@ from starlette.responses import RedirectResponse, Response
 from questream.clustering.levels import LEVEL_NAMES, Node, leaf
 from questream.clustering.merging import precedence
 from questream.domain import LEVEL_LETTERS, UNNAMED, ClusterState, Naming
+from questream.errors import QuestreamError
 from questream.server.access import Role
 from questream.server.api.clusters import find_cluster
 from questream.server.api.communities import MergeRequest, NamingRequest, decide_on_levels, label_community
+from questream.server.api.conditions import Seen, tags_among, tags_of
 from questream.server.api.history import Ruling, rule
 from questream.server.api.levels import read_community
 from questream.server.api.operations import MAX_NAME_CHARACTERS
 from questream.server.operating import Merging
 from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.rendering import link, render
-from questream.server.problems import Refused
+from questream.server.problems import Overtaken, Refused
 from questream.server.services import InNamespace, Scope, read_cluster_id
 
 MOST_CHOSEN = 50
@@ -83,11 +85,6 @@ class Chosen:
     title: str | None = None
 
     @property
-    def seen(self) -> str:
-        """What people have said of it, to find out whether they say something else by now."""
-        return "\x1f".join((str(self.node), *(name or "" for name in self.naming)))
-
-    @property
     def rank(self) -> tuple[bool, bool, int, int]:
         """The least survives a merge."""
         kept_in = () if self.node.level else self.largest.ruling.kept_in
@@ -106,10 +103,9 @@ def show_change(
 ) -> Response:
     """What is chosen, and what would become of it."""
     scope.require(Role.OPERATOR)
-    chosen = _chosen(scope, c)
     if op == "merge":
-        _require_mergeable(scope, chosen)
-    return _show(request, scope, op, chosen, secrets.token_urlsafe(16))
+        _require_mergeable(scope, _chosen(scope, c))
+    return _show(request, scope, op, c, secrets.token_urlsafe(16))
 
 
 @router.post("/n/{namespace}/change")
@@ -117,20 +113,30 @@ def change(request: Request, scope: InNamespace, fields: Form) -> Response:
     """Do it, and go back to where it shows. What somebody else has changed meanwhile is shown first."""
     scope.require(Role.OPERATOR)
     op: Op = _op_of(first(fields, "op"))
-    chosen, id = _chosen(scope, fields.get("c", [])), read_id(fields)
-    if fields.get("seen", []) != [one.seen for one in chosen]:
-        return _show(request, scope, op, chosen, id, HTTPStatus.CONFLICT, changed=True)
-    if op == "merge" and _loses_names(chosen) and first(fields, "drop_names") != "yes":
-        return _show(request, scope, op, chosen, id, HTTPStatus.CONFLICT)
-    if op == "merge":
-        shown = sorted(chosen, key=_rank)[:1]
-        operations = _merge(scope, chosen, id)
-    else:
-        shown = chosen
-        name = read_name(fields, "name")
-        operations = _name(scope, chosen, (name, None) if op == "label" else (None, name), id)
-    done = done_link(op, operations, len(chosen), _KINDS[chosen[0].node.level])
-    return RedirectResponse(_place(scope, shown, **done), HTTPStatus.SEE_OTHER)
+    names, seen, id = fields.get("c", []), fields.get("seen", []), read_id(fields)
+    chosen = _chosen(scope, names)
+    done = list[int | None]()
+    try:
+        if op == "merge":
+            # Before what it loses is asked for: that may be what somebody changed.
+            Seen.of(scope, seen, names).require()
+            if _loses_names(chosen) and first(fields, "drop_names") != "yes":
+                return _show(request, scope, op, names, id, HTTPStatus.CONFLICT)
+            made = _merges(scope, chosen, seen, id)
+        else:
+            name = read_name(fields, "name")
+            made = _namings(scope, chosen, seen, (name, None) if op == "label" else (None, name), id)
+        for number in made:
+            done.append(number)
+    except (Refused, QuestreamError) as error:
+        if done:
+            raise _ended(scope, op, chosen, done, error) from None
+        if isinstance(error, Overtaken):
+            return _show(request, scope, op, names, id, HTTPStatus.CONFLICT, changed=True)
+        raise
+    shown = sorted(chosen, key=_rank)[:1] if op == "merge" else chosen
+    told = done_link(op, done, len(chosen), _KINDS[chosen[0].node.level])
+    return RedirectResponse(_place(scope, shown, **told), HTTPStatus.SEE_OTHER)
 
 
 def done_link(
@@ -161,12 +167,15 @@ def _show(
     request: Request,
     scope: Scope,
     op: Op,
-    chosen: Sequence[Chosen],
+    names: Sequence[str],
     id: str,
     status: int = HTTPStatus.OK,
     *,
     changed: bool = False,
 ) -> Response:
+    # Before they are read: what changes meanwhile is noticed.
+    seen = tags_of(scope, names)
+    chosen = _chosen(scope, names)
     kept, *lost = chosen if op != "merge" else sorted(chosen, key=_rank)
     return render(
         request,
@@ -178,6 +187,7 @@ def _show(
         chosen=chosen,
         kind=_KINDS[chosen[0].node.level],
         id=id,
+        seen=seen,
         changed=changed,
         kept=kept,
         lost=lost,
@@ -224,6 +234,10 @@ def _op_of(text: str) -> Op:
     return known[text]
 
 
+def _names(chosen: Sequence[Chosen]) -> list[str]:
+    return [str(one.node) for one in chosen]
+
+
 def _rank(one: Chosen) -> tuple[bool, bool, int, int]:
     return one.rank
 
@@ -232,31 +246,55 @@ def _loses_names(chosen: Sequence[Chosen]) -> bool:
     return len({one.naming for one in chosen} - {UNNAMED}) > 1
 
 
-def _name(scope: Scope, chosen: Sequence[Chosen], naming: Naming, id: str) -> list[int | None]:
-    """Name all: clusters by one operation, intents and topics by one each. Returns their numbers."""
+def _ended(
+    scope: Scope, op: Op, chosen: Sequence[Chosen], done: Sequence[int | None], error: Refused | QuestreamError
+) -> Refused:
+    """Why a change of several ended before the last, with a link to what was done by then."""
+    refused = error if isinstance(error, Refused) else Refused.by(error)
+    count, kind = len(done) + (op == "merge"), _KINDS[chosen[0].node.level]
+    link_to = _list(scope, chosen, **done_link(op, done, count, kind))
+    detail = f"{count} of {len(chosen)} {kind}s were changed, the others were not: {refused.detail}"
+    return Refused(refused.status, detail, refused.remedy, refused.headers, {"What was done": link_to})
+
+
+def _namings(
+    scope: Scope, chosen: Sequence[Chosen], seen: Sequence[str], naming: Naming, id: str
+) -> Iterator[int | None]:
+    """Name all: clusters by one operation, intents and topics by one each. Gives their numbers as they are done."""
     label, route = naming
     if not chosen[0].node.level:
-        namings = {one.node.number: naming for one in chosen}
-        return [rule(scope, Ruling(id=id), lambda made: made.label_all(namings)).operation]
-    requests = [(str(one.node), NamingRequest(label=label, route=route, id=f"{id}.{one.node}")) for one in chosen]
-    return [label_community(scope, name, request).operation for name, request in requests]
+        stands, namings = Seen.of(scope, seen, _names(chosen)), {one.node.number: naming for one in chosen}
+        yield rule(scope, Ruling(id=id), stands.provided(lambda made: made.label_all(namings))).operation
+        return
+    if len(chosen) > 1:
+        Seen.of(scope, seen, _names(chosen)).require()
+    for name in _names(chosen):
+        request = NamingRequest(label=label, route=route, id=f"{id}.{name}")
+        yield label_community(scope, name, request, tags_among(seen, [name])).operation
 
 
-def _merge(scope: Scope, chosen: Sequence[Chosen], id: str) -> list[int | None]:
-    """Merge all into the first, one after the other. Returns the numbers of these merges."""
+def _merges(scope: Scope, chosen: Sequence[Chosen], seen: Sequence[str], id: str) -> Iterator[int | None]:
+    """Merge all into the first, one after the other. Gives the numbers of these merges as they are done."""
     kept, *rest = sorted(chosen, key=_rank)
     if not rest:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "one alone is not merged", "select two or more")
     if kept.node.level:
         _require_mergeable(scope, chosen)
-        return [decide_on_levels(scope, _merging(kept, one, id=f"{id}.{one.node}")).operation for one in rest]
-    survivor, numbers = kept.node.number, []
+    survivor = kept.node.number
     for one in rest:
+        # The first of them changes what all the others are merged into.
+        stand = [str(one.node), *([str(kept.node)] if one is rest[0] else [])]
+        tags = tags_among(seen, stand)
+        if kept.node.level:
+            yield decide_on_levels(scope, _merging(kept, one, id=f"{id}.{one.node}"), tags).operation
+            continue
         merging = Merging(survivor, one.node.number, drops_names=True)
-        done = scope.services.operating.apply(scope.namespace, merging, scope.login.name, f"{id}.{one.node.number}")
+        require = Seen.of(scope, tags, stand).require
+        done = scope.services.operating.apply(
+            scope.namespace, merging, scope.login.name, f"{id}.{one.node.number}", require=require
+        )
         survivor = done.after.cluster_id
-        numbers.append(done.number)
-    return numbers
+        yield done.number
 
 
 def _require_mergeable(scope: Scope, chosen: Sequence[Chosen]) -> None:

@@ -28,6 +28,7 @@ from questream.server.pages.changes import done_link, told
 from questream.server.pages.forms import Form, first, read_id, read_name
 from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
+from questream.server.problems import Overtaken
 from questream.server.services import InNamespace, Scope
 from questream.tools.communities import Community
 from questream.tools.sorting import Level
@@ -109,19 +110,20 @@ def name_level(request: Request, scope: InNamespace, community_id: str, fields: 
     What somebody else has named meanwhile is shown first.
     """
     scope.require(Role.OPERATOR)
-    id, own = read_id(fields), read_community(scope, community_id)
-    if str(own.node) != community_id or fields.get("seen") != [etag_of_level(scope, own)]:
-        return _show_form(request, scope, own, id, HTTPStatus.CONFLICT)
+    id, own, seen = read_id(fields), read_community(scope, community_id), fields.get("seen", [])
     typed = read_name(fields, "label"), read_name(fields, "route")
     wanted = NamingRequest(label=typed[0], route=typed[1], id=id)
-    if first(fields, "preview"):
 
-        def ask(questions: int) -> Committed:
-            trying = {"id": "", "dry_run": True, "questions": questions}
-            return label_community(scope, community_id, wanted.model_copy(update=trying))
+    def ask(questions: int) -> Committed:
+        trying = {"id": "", "dry_run": True, "questions": questions}
+        return label_community(scope, community_id, wanted.model_copy(update=trying), seen)
 
-        return _show_form(request, scope, own, id, typed=typed, preview=previewed(ask))
-    done = label_community(scope, community_id, wanted)
+    try:
+        if first(fields, "preview"):
+            return _show_form(request, scope, own, id, typed=typed, preview=previewed(ask))
+        done = label_community(scope, community_id, wanted, seen)
+    except Overtaken:
+        return _show_form(request, scope, read_community(scope, community_id), id, HTTPStatus.CONFLICT)
     return RedirectResponse(
         link(f"/n/{scope.namespace}/levels", **done_link("name", [done.operation])), HTTPStatus.SEE_OTHER
     )

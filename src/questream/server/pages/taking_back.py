@@ -49,9 +49,9 @@ def take_back(request: Request, scope: InNamespace, numbers: Numbers, fields: Fo
         except Overtaken:
             return _show_undo(request, scope, numbers, changed=True, reason=reason)
         except Refused as refused:
-            raise _ended(number, done, refused) from None
+            raise _ended(scope, number, done, refused) from None
         except QuestreamError as error:
-            raise _ended(number, done, Refused.by(error)) from None
+            raise _ended(scope, number, done, Refused.by(error)) from None
     return _done(scope, done)
 
 
@@ -79,8 +79,8 @@ def _about(scope: Scope, number: int) -> list[str]:
     return [*map(format_cluster_id, one.after), *levels, *([RULES] if one.rules else [])]
 
 
-def _ended(number: int, done: Sequence[Committed], refused: Refused) -> Refused:
-    """Why this one was not taken back, with those that were before it."""
+def _ended(scope: Scope, number: int, done: Sequence[Committed], refused: Refused) -> Refused:
+    """Why this one was not taken back, with those that were before it, and where they show."""
     if not done:
         return refused
     taken, by = (
@@ -88,7 +88,8 @@ def _ended(number: int, done: Sequence[Committed], refused: Refused) -> Refused:
     )
     were = f"was, by operation {by}" if len(done) == 1 else f"were, by operations {by}"
     detail = f"operation {number} was not taken back, {taken} {were}: {refused.detail}"
-    return Refused(refused.status, detail, refused.remedy, refused.headers)
+    links = {f"operation {one.operation}, which took {one.undoes} back": _place(scope, [one]) for one in done}
+    return Refused(refused.status, detail, refused.remedy, refused.headers, links)
 
 
 def _standing(scope: Scope, numbers: str, id: str | None = None) -> list[int]:
@@ -170,9 +171,13 @@ def _show(
 
 
 def _done(scope: Scope, done: Sequence[Committed]) -> Response:
-    """Back to where it shows: the cluster that it is of, else the list or the tree."""
+    return RedirectResponse(_place(scope, done), HTTPStatus.SEE_OTHER)
+
+
+def _place(scope: Scope, done: Sequence[Committed]) -> str:
+    """Where it shows, with words of it: the cluster that it is of, else the list, the tree or the rules."""
     clusters = [cluster for one in done for cluster in ([one.parted] if one.parted else one.after)]
-    of_levels = any(one.levels for one in done)
+    of_levels, of_rules = any(one.levels for one in done), all(one.rules for one in done)
     where = f"/clusters/{clusters[0]}" if clusters and len(done) == 1 else "/levels" if of_levels else "/clusters"
     told = done_link("undo", [one.operation for one in done])
-    return RedirectResponse(link(f"/n/{scope.namespace}{where}", **told), HTTPStatus.SEE_OTHER)
+    return link(f"/n/{scope.namespace}{'/rules' if of_rules else where}", **told)
