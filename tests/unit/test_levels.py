@@ -219,3 +219,39 @@ def test_a_node_is_read_as_it_is_written(node: Node) -> None:
 def test_what_is_no_node_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="an id is c, i or t"):
         parse_node(text)
+
+
+def leaves_in_pairs(sizes: dict[int, float], pairs: list[tuple[int, ...]]) -> Leaves:
+    """Leaves of these sizes, by id: those named together have a cosine of .6, others of 0."""
+    ids = sorted(sizes)
+    rows = np.zeros((len(ids), len(pairs) + len(ids)), np.float32)
+    for row, number in enumerate(ids):
+        subject = next(at for at, pair in enumerate(pairs) if number in pair)
+        rows[row, [subject, len(pairs) + row]] = np.sqrt([0.6, 0.4])
+    return Leaves(np.array(ids), rows, np.array([sizes[number] for number in ids], np.float64))
+
+
+def test_an_id_stays_with_the_leaves_that_it_had_and_not_with_new_ones_that_were_placed_there() -> None:
+    """Leaf 5 is new, and larger than both that the intent had: by its ties the id would be its own."""
+    former = Levels({leaf(number): Node(1, 1) for number in (1, 2, 5)}, (2, 1))
+    leaves = leaves_in_pairs({1: 1, 2: 1, 3: 10, 5: 10}, [(1, 2), (3, 5)])
+    levels = regroup(leaves, former, RULES, opened=4).levels
+    assert {intent(levels, number) for number in (1, 2)} == {Node(1, 1)}
+    assert {intent(levels, number) for number in (3, 5)} == {Node(1, 2)}
+
+
+def test_new_leaves_do_not_give_an_id_to_others_that_never_had_it() -> None:
+    """What the intent had is with others by now, in one that is larger; leaf 9 was placed there and left."""
+    was = {1: 1, 2: 1, 9: 1, 6: 2, 7: 2, 8: 2}
+    former = Levels({leaf(number): Node(1, of) for number, of in was.items()}, (3, 1))
+    leaves = leaves_in_pairs(dict.fromkeys((1, 2, 3, 6, 7, 8, 9), 10), [(1, 2, 6, 7, 8), (3, 9)])
+    found = regroup(leaves, former, RULES, opened=8)
+    assert {intent(found.levels, number) for number in (1, 2, 6, 7, 8)} == {Node(1, 2)}
+    assert {intent(found.levels, number) for number in (3, 9)} == {Node(1, 3)}
+    assert found.ended == {Node(1, 1): Node(1, 2)}
+
+
+def test_new_leaves_alone_keep_the_id_that_they_were_told_with() -> None:
+    former = Levels({leaf(number): Node(1, 1) for number in (1, 5, 6)}, (2, 1))
+    levels = regroup(leaves_in_pairs({3: 1, 5: 1, 6: 1}, [(3,), (5, 6)]), former, RULES, opened=4).levels
+    assert {intent(levels, number) for number in (5, 6)} == {Node(1, 1)}

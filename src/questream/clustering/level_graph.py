@@ -19,6 +19,7 @@ from questream.domain import Matrix
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # A resolution makes about as many communities, however few nodes there are: it is no higher than one for so many.
 _NODES_OF_A_COMMUNITY = 8
@@ -45,7 +46,8 @@ class TieRules(NamedTuple):
 class LevelGraph:
     """One level's nodes (n) with their ties; the former community of each, and the one it is kept in: 0 for none.
 
-    Nodes that are kept in two communities have no tie to each other.
+    Nodes that are kept in two communities have no tie to each other. Those that are `new` were in none, and have been
+    given the one that is nearest, if any.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class LevelGraph:
         sizes: Floats,
         former: Numbers,
         kept_in: Numbers,
+        new: Flags,
         resolution: float,
         rules: TieRules,
     ) -> None:
         self._former = former
         self._kept_in = kept_in
+        self._new = new & (kept_in == 0)
         self._inertia = rules.inertia
         self._count = len(unit)
         one, other, weights = _ties(unit, sizes, rules)
@@ -73,9 +77,12 @@ class LevelGraph:
     def communities(self) -> Numbers:
         """The community (n,) of each node: the number of a former one, or another above all those."""
         found = self._parted(self._leiden()) if len(self._weights) else np.arange(self._count)
-        # What people put into a community does not take its id from those that it came to, however large it is.
-        votes = np.where(self._kept_in > 0, _HARDLY * self._strengths, self._strengths)
-        named = self._united(found, _after_former(found, self._former, votes))
+        # What people put into a community, or what is new there, does not take its id from those that it came to,
+        # however large it is.
+        votes = np.where((self._kept_in > 0) | self._new, _HARDLY * self._strengths, self._strengths)
+        # Nor does what is new give that id to others, which never were in the community.
+        former = np.where(self._new & np.isin(found, found[~self._new]), 0, self._former)
+        named = self._united(found, _after_former(found, former, votes))
         return self._calmed(np.where(self._kept_in > 0, self._kept_in, named))
 
     def _parted(self, found: Numbers) -> Numbers:

@@ -30,6 +30,7 @@ LEVEL_NAMES = ("intent", "topic")
 _PREFIXES = f"c{LEVEL_LETTERS}"
 
 _SHORTEST = 1e-9
+_HARDLY = 1e-9
 
 
 class Node(NamedTuple):
@@ -179,12 +180,17 @@ def load_libraries() -> None:
 
 
 def regroup(
-    leaves: Leaves, former: Levels, rules: LevelRules, kept: Mapping[Node, Node] = MappingProxyType({})
+    leaves: Leaves,
+    former: Levels,
+    rules: LevelRules,
+    kept: Mapping[Node, Node] = MappingProxyType({}),
+    opened: int | None = None,
 ) -> Regrouped:
     """Find the communities anew, beginning with the `former` ones. The order of the leaves does not matter.
 
-    Leaves that `former` does not know are new; those that it alone knows are gone. `kept` says of leaves the intent,
-    and of intents the topic, that people keep them in, whether `former` knows it or not.
+    Leaves that `former` does not know are new, and so are those above the id `opened`: where it has these they have
+    only been placed, and an id does not go with them. Those that it alone knows are gone. `kept` says of leaves the
+    intent, and of intents the topic, that people keep them in, whether `former` knows it or not.
     """
     order = np.argsort(leaves.ids, kind="stable")
     ids = leaves.ids[order].tolist()
@@ -199,11 +205,14 @@ def regroup(
     of_leaf = np.arange(len(ids))
     leaf_sizes = leaves.sizes[order]
     unit, sizes = leaves.directions[order], leaf_sizes
+    is_new = np.zeros(len(ids), np.bool_) if opened is None else leaves.ids[order] > opened
+    weights = np.where(is_new, _HARDLY * leaf_sizes, leaf_sizes)
     for level, resolution in enumerate(rules.resolutions, start=1):
-        former_of = _majority([path[level] for path in paths], of_leaf, leaf_sizes, len(nodes), level)
+        former_of = _majority([path[level] for path in paths], of_leaf, weights, len(nodes), level)
         kept_in = np.array([kept[node].number if node in kept else 0 for node in nodes], np.int64).reshape(-1)
         former_of = np.where(kept_in > 0, kept_in, former_of)
-        found = LevelGraph(unit, sizes, former_of, kept_in, resolution, ties).communities()
+        new = np.bincount(of_leaf, ~is_new, len(nodes)) == 0
+        found = LevelGraph(unit, sizes, former_of, kept_in, new, resolution, ties).communities()
         named = _name(found, former_of, level, next_numbers[level - 1])
         next_numbers[level - 1] = max([next_numbers[level - 1], *(node.number + 1 for node in named.values())])
         for row, community in enumerate(found.tolist()):

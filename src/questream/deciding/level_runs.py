@@ -53,7 +53,7 @@ def find_anew(
     """
     leaves = leaves_of(mirror, sizes)
     # Decisions have named where new clusters are: these stay there as others do, but for a clear gain.
-    found = regroup(leaves, standing(mirror, stored, rules), rules, kept)
+    found = regroup(leaves, standing(mirror, stored, rules), rules, kept, stored.opened)
     written = replace(
         stored, levels=found.levels, opened=mirror.next_id - 1, ended=_ended(stored.ended, found, ENDED_KEPT)
     )
