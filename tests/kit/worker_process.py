@@ -115,12 +115,13 @@ def run_worker(settings: Settings, encoder: Encoder, port_file: Path) -> None:
 
 def own_model(settings: Settings, encoder: Encoder) -> None:
     """Run as many workers around the model as the settings say, as the command does."""
-    from questream.cli import processes
+    from questream.cli import processes as command
+    from questream.stream import processes
 
-    command: Any = processes
-    command.load_encoder = lambda _: encoder
+    loading: Any = processes
+    loading.load_encoder = lambda _: encoder
     try:
-        processes.run_processes(settings, Stopper())
+        command.run_processes(settings, Stopper())
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
 

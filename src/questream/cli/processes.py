@@ -1,184 +1,31 @@
-"""`questream run` with `model.processes`: workers as processes of their own around the model that this one has.
-
-Each worker is a member of the group, with its own partitions, transactions and port; none has the model. The first that
-ends ends the others, and its exit code is the command's.
-"""
+"""`questream run` with `model.processes`: the exit code of several workers, and each one's process."""
 
 from __future__ import annotations
 
-import errno
-import logging
-import multiprocessing
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import NamedTuple, NoReturn
 
 import typer
 
 from questream.cli.failures import report
 from questream.cli.run import Stopper
 from questream.cli.streams import open_streams
-from questream.encoder import Encoder, load_encoder, load_judge
-from questream.encoder.sharing.exchange import Exchange
-from questream.encoder.sharing.owner import ModelOwner
-from questream.encoder.sharing.remote import Channel, portable
-from questream.errors import ExitCode, ModelOwnerGone, SettingsError
+from questream.errors import ExitCode
 from questream.logs import Redactor, configure_logging, secrets_of
 from questream.settings import Settings
-from questream.stream.starting import open_port, try_servers
-from questream.stream.worker import Worker
-
-logger = logging.getLogger(__name__)
-
-# What a worker takes to leave its group, beside the batch in hand.
-_LEAVE_SECONDS = 15.0
-
-
-class _Child(NamedTuple):
-    process: multiprocessing.process.BaseProcess
-    connection: Connection
+from questream.stream.processes import run_around_model, run_beside_owner
 
 
 def run_processes(settings: Settings, stopper: Stopper) -> None:
-    """Run as many workers as the settings say until a signal, or until one of them ends.
-
-    Raises typer.Exit with the exit code of the first that failed, SettingsError where shared memory has no room, what
-    loading the models raises and what they raise when they embed.
-    """
-    try_servers(settings)
-    processes = WorkerProcesses(settings)
-    try:
-        # What may be wrong is tried before the model is loaded, which takes long.
-        if processes.listen():
-            former = settings.model.of_former
-            encoders = [load_encoder(one) for one in (settings.model, former) if one is not None]
-            stopper.stop_on_signal(processes, processes.kill)
-            processes.serve(encoders)
-    finally:
-        processes.close()
-    if processes.exit_code:
-        raise typer.Exit(processes.exit_code)
+    """As `run_around_model`, until a signal. Raises typer.Exit with the exit code of the first worker that failed."""
+    code = run_around_model(settings, _work, lambda processes: stopper.stop_on_signal(processes, processes.kill))
+    if code:
+        raise typer.Exit(code)
 
 
-class WorkerProcesses:
-    """The workers, as their parent sees them. They end when it does, however it ends."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        # spawn: forking a process that has threads and a GPU open deadlocks; and what travels is pickled through a
-        # pipe, so that no password stands in a list of processes.
-        context = multiprocessing.get_context("spawn")
-        self._children: list[_Child] = []
-        self.exit_code = 0
-        for number in range(settings.model.processes):
-            connection, childs = context.Pipe()
-            process = context.Process(target=_work, args=(_settings_of(settings, number), childs), daemon=True)
-            process.start()
-            childs.close()
-            self._children.append(_Child(process, connection))
-
-    def listen(self) -> bool:
-        """Whether all have come so far that their ports answer; False where one has ended instead."""
-        for child in self._children:
-            try:
-                child.connection.recv_bytes()
-            except (EOFError, OSError):
-                child.process.join()
-                self._note_end(child.process)
-                return False
-        return True
-
-    def serve(self, encoders: Sequence[Encoder]) -> None:
-        """Give the models to all, and embed for them until all have ended."""
-        owner = ModelOwner(encoders)
-        try:
-            for child in self._children:
-                exchange = self._exchange(encoders)
-                owner.admit(child.connection, exchange)
-                try:
-                    child.connection.send((exchange, [portable(encoder) for encoder in encoders]))
-                except OSError:
-                    logger.debug("a worker process has ended before it had the model")
-            logger.info("worker processes started", extra={"pids": [child.process.pid for child in self._children]})
-            running = [child.process for child in self._children]
-            while running:
-                owner.turn([process.sentinel for process in running])
-                running = self._still_running(running)
-        finally:
-            owner.close()
-
-    def stop(self) -> None:
-        """Have all finish what they have in hand."""
-        for child in self._children:
-            child.process.terminate()
-
-    def kill(self) -> None:
-        """End all at once."""
-        for child in self._children:
-            child.process.kill()
-
-    def close(self) -> None:
-        """End those that still run: what they have in hand cannot be embedded any more."""
-        self.stop()
-        deadline = time.monotonic() + _end_seconds(self._settings)
-        for child in self._children:
-            child.connection.close()
-            child.process.join(max(0.0, deadline - time.monotonic()))
-        self.kill()
-
-    def _exchange(self, encoders: Sequence[Encoder]) -> Exchange:
-        settings = self._settings
-        tokens = max(settings.batch_tokens, *(encoder.max_tokens for encoder in encoders))
-        dimension = max(encoder.dimension for encoder in encoders)
-        try:
-            return Exchange.create(settings.batch_questions, tokens, dimension)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise SettingsError(
-                f"shared memory (/dev/shm) has no room for model.processes = {settings.model.processes} with "
-                f"batch_questions = {settings.batch_questions}",
-                "give the container more of it (shm_size), or set fewer of them",
-            ) from error
-
-    def _still_running(
-        self, running: Sequence[multiprocessing.process.BaseProcess]
-    ) -> list[multiprocessing.process.BaseProcess]:
-        ended = [process for process in running if process.exitcode is not None]
-        for process in ended:
-            self._note_end(process)
-        if ended:
-            self.stop()
-        return [process for process in running if process not in ended]
-
-    def _note_end(self, process: multiprocessing.process.BaseProcess) -> None:
-        code = process.exitcode or 0
-        if code:
-            logger.error("a worker process failed, which ends all", extra={"pid": process.pid, "exit_code": code})
-        # By a signal: as a shell tells it.
-        self.exit_code = self.exit_code or (code if code >= 0 else 128 - code)
-
-
-def _settings_of(settings: Settings, number: int) -> Settings:
-    """The settings of a worker of its own, beside the others of the same process."""
-    metrics, kafka = settings.metrics, settings.kafka
-    if metrics.port:
-        metrics = metrics.model_copy(update={"port": metrics.port + number})
-    if kafka.worker_id is not None:
-        kafka = kafka.model_copy(update={"worker_id": f"{kafka.worker_id}-{number}"})
-    return settings.model_copy(update={"metrics": metrics, "kafka": kafka})
-
-
-def _end_seconds(settings: Settings) -> float:
-    return settings.shutdown_seconds + settings.kafka.call_deadline_seconds + _LEAVE_SECONDS
-
-
-def _work(settings: Settings, connection: Connection) -> NoReturn:
+def _work(settings: Settings, connection: Connection) -> None:
     """The child: a worker whose model the parent has."""
     # Ctrl-C reaches the whole terminal: the parent alone decides when to stop. Nothing is in hand yet.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -187,43 +34,9 @@ def _work(settings: Settings, connection: Connection) -> NoReturn:
     configure_logging(settings.log, Redactor(secrets_of(settings)))
     code: int = ExitCode.OK
     try:
-        _run_worker(settings, connection)
+        run_beside_owner(settings, connection)
     except Exception as error:
         code = report(error)
     # What Python still does to end itself is not cut short: the exit code tells how the worker ended.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(code)
-
-
-def _run_worker(settings: Settings, connection: Connection) -> None:
-    health = open_port(settings.metrics)
-    try:
-        connection.send_bytes(b"listening")
-        try:
-            exchange, known = connection.recv()
-        except (EOFError, OSError):
-            # The parent says why there is no model.
-            os._exit(ExitCode.FAILED)
-        exchange.forget_name()
-        channel = Channel(connection, exchange)
-        encoder, *former = [channel.encoder(model, its) for model, its in enumerate(known)]
-        judge = load_judge(settings.judge, settings.model.device)
-        worker = Worker(settings, encoder, former[0] if former else None, health, judge)
-        # A second one ends nothing: a service manager signals parent and children alike, and the parent passes it on.
-        signal.signal(signal.SIGTERM, lambda *_: worker.stop())
-        parent = multiprocessing.parent_process()
-        assert parent is not None  # noqa: S101 - this is a child
-        threading.Thread(target=_stop_with, args=(parent, worker, settings), name="parent", daemon=True).start()
-        worker.run()
-        if not parent.is_alive():
-            raise ModelOwnerGone
-    finally:
-        health.close()
-
-
-def _stop_with(parent: multiprocessing.process.BaseProcess, worker: Worker, settings: Settings) -> None:
-    parent.join()
-    worker.stop()
-    # Where even stopping hangs, nobody is left to kill it.
-    time.sleep(_end_seconds(settings))
-    os._exit(ExitCode.FAILED)
