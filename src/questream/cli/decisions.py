@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from questream.operations.requests import Propose
     from questream.store.protocol import ProposedOperation, Store
     from questream.store.redis.store import RedisStore
-    from questream.tools.previewing import Effect, Scoring
+    from questream.tools.previewing import OperationEffect, Scoring
     from questream.tools.questions import Encodes
 
 
@@ -257,7 +258,7 @@ def print_proposed(
         remark(f"what it would do with questions is not known: {error}")
         print_decided(found, change.as_json)
         return
-    print_decided(found, change.as_json, {"effect": effect.document()})
+    print_decided(found, change.as_json, {"effect": asdict(effect)})
     if not change.as_json:
         _print_effect(effect)
 
@@ -280,7 +281,7 @@ def print_effect_of_rules(effect: Mapping[str, Any]) -> None:
         print_line(f"{name}: {printable(told)}")
 
 
-def _print_effect(effect: Effect) -> None:
+def _print_effect(effect: OperationEffect) -> None:
     print_line(
         f"of {effect.decisions:,} questions that were decided there lately {effect.decisions_moved:,} would go"
         f" elsewhere; of {effect.members:,} kept members {effect.members_moved:,}"
@@ -294,7 +295,7 @@ def _print_effect(effect: Effect) -> None:
         print_line(f"{effect.unread:,} cannot be read again")
     for title, examples in (("would move", effect.moving), ("would stay", effect.staying)):
         for one in examples:
-            print_line(f"{title}: {one.before or 'none'} -> {one.after or 'none'}: {printable(one.text)}")
+            print_line(f"{title}: {one.before or 'none'} -> {one.after or 'none'}: {printable(one.text or '')}")
 
 
 def print_decided(found: Operation | ProposedOperation, as_json: bool, beside: Mapping[str, Any] | None = None) -> None:

@@ -34,8 +34,7 @@ from questream.tools.asking import question_of
 from questream.tools.importing import embedded
 from questream.tools.intent_files import GivenIntent
 from questream.tools.parting import Joined, joined_questions
-from questream.tools.previewing import Effect as OperationEffect
-from questream.tools.previewing import effect_of
+from questream.tools.previewing import OperationEffect, effect_of
 from questream.tools.questions import ReadQuestion, chosen_question, known_questions
 from questream.tools.rules import Effect, Values, effect_on
 from questream.tools.splitting import TwoInOne, find_two_in_one, kept_nearer, proposed_part

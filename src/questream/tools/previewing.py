@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from questream.clustering.kept_members import KeptMembers
@@ -47,17 +47,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A question, and where it would be before and after the operation; None for a new cluster."""
+    """A question, and where it would be before and after; null for a new cluster. Texts for those who may read them."""
 
     question_id: str | None
-    text: str
+    text: str | None
     before: str | None
     after: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
-    """Of the last decisions those of the operation's clusters, and the questions that these keep: how many would move.
+class OperationEffect:
+    """How many questions of the operation's clusters would move: of the last decisions, and of those that they keep.
 
     `unread` of both are in the input topic no more. `clusters` are those that the operation names, or that are within
     the intent or topic that it names: so many would have another label (`relabelled`) or route (`rerouted`). `labels`
@@ -77,9 +77,10 @@ class Effect:
     moving: list[Example]
     staying: list[Example]
 
-    def document(self) -> dict[str, Any]:
-        """As JSON tells it."""
-        return asdict(self)
+    def without_texts(self) -> OperationEffect:
+        """The same for those who may not read what was asked."""
+        moving, staying = ([replace(one, text=None) for one in found] for found in (self.moving, self.staying))
+        return replace(self, moving=moving, staying=staying)
 
 
 Places = Sequence[tuple[int | None, int | None]]
@@ -87,7 +88,7 @@ Places = Sequence[tuple[int | None, int | None]]
 
 def effect_of(
     settings: Settings, store: Store, namespace: str, proposed: ProposedOperation, most: int, scoring: Scoring
-) -> Effect:
+) -> OperationEffect:
     """What an operation would do with the questions that its clusters keep and have had lately.
 
     `most` is how many of the namespace's last decisions are looked at. Raises KafkaUnavailable or KafkaRefused, and
@@ -177,11 +178,13 @@ def _namings(
     return [(carried(proposed.before, one, stored), carried(proposed.after, one, changed)) for one in states]
 
 
-def _effect(namings: Sequence[tuple[Naming, Naming]], asked: Sequence[Asked], places: Places, unread: int) -> Effect:
+def _effect(
+    namings: Sequence[tuple[Naming, Naming]], asked: Sequence[Asked], places: Places, unread: int
+) -> OperationEffect:
     found = list(zip(asked, places, strict=True))
     moving, staying = ([one for one in found if (one[1][0] != one[1][1]) is moves] for moves in (True, False))
     members = [one.is_member for one, _ in moving]
-    return Effect(
+    return OperationEffect(
         decisions=sum(not one.is_member for one in asked),
         decisions_moved=len(members) - sum(members),
         members=sum(one.is_member for one in asked),

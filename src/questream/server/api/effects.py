@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from questream.server.services import Scope
 from questream.store.protocol import ProposedOperation
+from questream.tools.previewing import OperationEffect
 from questream.tools.rules import changed_by
 
 MOST_LOOKED_AT = 10_000
@@ -42,36 +43,6 @@ class Corrected(BaseModel):
     source: QuestionPlace
     from_: str | None = Field(alias="from")
     to: str | None
-
-
-class Example(BaseModel):
-    """A question, and where it would be before and after; null for a new cluster. Texts for those who may read them."""
-
-    question_id: str | None
-    text: str | None
-    before: str | None
-    after: str | None
-
-
-class OperationEffect(BaseModel):
-    """How many questions of the operation's clusters would move: of the last decisions, and of those that they keep.
-
-    `unread` are in the input topic no more. `clusters` are those that it names, or that are within the intent or topic
-    that it names: so many would have another label or route. `labels` and `routes` are those before it.
-    """
-
-    decisions: int
-    decisions_moved: int
-    members: int
-    members_moved: int
-    unread: int
-    clusters: int
-    relabelled: int
-    rerouted: int
-    labels: list[str]
-    routes: list[str]
-    moving: list[Example]
-    staying: list[Example]
 
 
 class RulesEffect(BaseModel):
@@ -109,9 +80,5 @@ def effect_of(scope: Scope, proposed: ProposedOperation, looked_at: int) -> Oper
     """
     if not looked_at or proposed.rules is not None:
         return None
-    effect = OperationEffect.model_validate(
-        scope.services.asking.effect_of_operation(scope.namespace, proposed, looked_at).document()
-    )
-    for one in [] if scope.reads_texts else [*effect.moving, *effect.staying]:
-        one.text = None
-    return effect
+    effect = scope.services.asking.effect_of_operation(scope.namespace, proposed, looked_at)
+    return effect if scope.reads_texts else effect.without_texts()

@@ -17,7 +17,6 @@ from questream.server.api.conditions import IfMatch, Seen
 from questream.server.api.effects import (
     Corrected,
     LookedAt,
-    OperationEffect,
     RulesEffect,
     Unknown,
     effect_of,
@@ -29,6 +28,7 @@ from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.store.protocol import OPERATIONS_KEPT
 from questream.tools.decisions import as_document, history
 from questream.tools.parting import merged_away
+from questream.tools.previewing import OperationEffect
 
 router = APIRouter(tags=["operations"])
 

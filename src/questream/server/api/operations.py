@@ -14,7 +14,7 @@ from questream.records.corrections import correction_document
 from questream.server.access import Role
 from questream.server.api.clusters import Cluster, as_model, etag_of, find_cluster
 from questream.server.api.conditions import IfMatch, Seen
-from questream.server.api.effects import Corrected, LookedAt, OperationEffect, Unknown, effect_of
+from questream.server.api.effects import Corrected, LookedAt, Unknown, effect_of
 from questream.server.operating import (
     Dismissing,
     Merging,
@@ -30,6 +30,7 @@ from questream.server.problems import CONFLICTS
 from questream.server.services import InNamespace, Scope, read_cluster_id
 from questream.tools.clusters import NoSuchCluster
 from questream.tools.parting import Joined
+from questream.tools.previewing import OperationEffect
 
 MAX_NAME_CHARACTERS = LABEL_OR_ROUTE_CHARACTERS
 MAX_REASON_CHARACTERS = 1000
