@@ -273,6 +273,19 @@ def test_a_sample_that_both_levels_fit_gives_a_guess_and_a_level_makes_it_a_prop
     assert any("how fine a question" in remark for remark in proposal.remarks)
 
 
+def test_questions_are_asked_up_to_as_many_answers_and_no_more_once_these_suffice() -> None:
+    swept, gold, *_ = nested()
+    inquiry = Inquiry(swept)
+    for most in (3, 3, 5):
+        for ask in inquiry.asks(most):
+            inquiry.tell(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
+        assert len(inquiry.answers) == most
+    for ask in inquiry.asks(10_000):
+        inquiry.tell(ask.first, ask.second, bool(gold[ask.first] == gold[ask.second]))
+    assert inquiry.is_sure
+    assert list(inquiry.asks(10_000)) == []
+
+
 def test_now_and_then_a_pair_of_the_biggest_clusters_is_asked_about_and_heaps_are_told() -> None:
     """A stream whose every threshold makes one heap of two: no threshold parts what merging brought together."""
     clusters = np.concatenate([np.zeros(60, np.int64), np.arange(1, 101)])

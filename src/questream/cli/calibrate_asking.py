@@ -29,11 +29,7 @@ def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None, l
 
     console = Console(stderr=True, highlight=False)
     asked = False
-    while len(inquiry.answers) < most and not inquiry.is_sure:
-        ask = inquiry.next()
-        if ask is None:
-            remark("there is nothing left that is worth asking")
-            break
+    for ask in inquiry.asks(most):
         if not asked:
             same_what = (
                 "the same question, as you want them clustered" if level is None else f"of one {level}, as you see it"
@@ -50,6 +46,9 @@ def ask_user(inquiry: Inquiry, texts: list[str], most: int, file: Path | None, l
         inquiry.tell(ask.first, ask.second, same == "yes")
         if file is not None:
             append_answer(file, LabelledPair(first, second, same == "yes"))
+    else:
+        if len(inquiry.answers) < most and not inquiry.is_sure:
+            remark("there is nothing left that is worth asking")
     if asked and inquiry.is_sure:
         remark(f"{len(inquiry.answers)} answers are enough: more would hardly move a question")
 

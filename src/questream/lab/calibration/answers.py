@@ -6,6 +6,7 @@ which it is expected to say most about the best one (mutual information: Lindley
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,16 @@ class Inquiry:
         self.answers: dict[tuple[int, int], bool] = {}
         self._passed_over: set[tuple[int, int]] = set()
         self._of_biggest: set[tuple[int, int]] = set()
+
+    def asks(self, most: int) -> Iterator[Ask]:
+        """One question after the other, each told or passed over before the next; up to `most` answers, with those
+        before, until they suffice or nothing is left that is worth asking.
+        """
+        while len(self.answers) < most and not self.is_sure:
+            ask = self.next()
+            if ask is None:
+                return
+            yield ask
 
     def next(self) -> Ask | None:
         """The pair whose answer is expected to tell most; None where all that are worth it were asked.

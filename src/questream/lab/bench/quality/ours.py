@@ -79,10 +79,7 @@ def _answered_resolution(sample: Stream, rules: Rules) -> float:
     """That of intents after so many answers of one who knows the gold groups."""
     swept = sweep_level(sample.vectors, sample.texts, rules, LevelRules(), "intent")
     inquiry = Inquiry(swept, propose_resolution(swept, sample.vectors, rules).value)
-    while len(inquiry.answers) < _ANSWERS and not inquiry.is_sure:
-        ask = inquiry.next()
-        if ask is None:
-            break
+    for ask in inquiry.asks(_ANSWERS):
         inquiry.tell(ask.first, ask.second, bool(sample.gold[ask.first] == sample.gold[ask.second]))
     return inquiry.proposal().value
 
