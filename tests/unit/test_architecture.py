@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "questream"
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 # From the ground up: a package imports those before it.
 LAYERS = (
-    {"errors", "garbage", "signatures"},
+    {"errors", "garbage", "guarded", "signatures"},
     {"domain"},
     {"clustering", "events", "naming"},
     {"settings", "preparing", "records", "broker", "store", "encoder", "logs", "metrics", "embedded"},
@@ -83,17 +83,34 @@ def test_the_plan_names_every_package_and_what_it_names_is_there() -> None:
     plan = PAGE.partition("```\n")[2].partition("```")[0]
     packages = {path.name for path in SOURCE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     assert packages == set(re.findall(r"^(\w+)/ ", plan, re.MULTILINE))
+    named = 0
+    for line in re.sub(r"\n {2,}", " ", plan).splitlines():
+        own, *inner = re.findall(r"\b\w+(?:/|\.py)(?![\w.])", line)
+        assert (SOURCE / own).exists(), own
+        for name in inner:
+            within = SOURCE if (SOURCE / name).exists() or own.endswith(".py") else SOURCE / own
+            assert any(within.rglob(name.removesuffix("/"))), f"{own} has no {name}"
+            named += 1
+    assert named > 20
 
 
 def test_the_files_and_functions_that_the_page_names_are_there() -> None:
-    named = re.findall(r"`((?:lua/|[a-z_]+/)[a-z_/]+\.(?:py|lua))`(?: `([A-Za-z_.]+)`)?", PAGE)
-    assert len(named) > 20
+    named = re.findall(r"`((?:[a-z0-9_]+/)*[a-z0-9_]+\.(?:py|lua))`(?:\s`([A-Za-z_.]+)`)?", PAGE)
+    assert len(named) > 70
     for file, name in named:
         path = SOURCE / (f"store/redis/{file}" if file.startswith("lua/") else file)
         path = path if path.exists() else ROOT / file
         text = path.read_text()
         for part in filter(None, name.split(".")):
             assert re.search(rf"(?:class|def) {part}\b", text), f"{file} has no {part}"
+
+
+def test_the_names_that_the_page_has_without_a_file_are_there() -> None:
+    text = "\n".join(path.read_text() for path in [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.lua")])
+    words = set(re.findall(r"\w+", text))
+    named = re.findall(r"`([A-Za-z_]+(?:\.[A-Za-z_]+)*)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))
+    assert len(named) > 50
+    assert {name for name in named if not words.issuperset(name.split("."))} == set()
 
 
 def test_collecting_tests_imports_nothing_that_takes_seconds(pytestconfig: pytest.Config) -> None:

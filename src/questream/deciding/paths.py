@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -10,30 +9,23 @@ from questream.clustering.levels import LevelRules, Levels, Node, leaf, place, p
 from questream.clustering.mirror import Mirror
 from questream.clustering.stored_levels import Within
 from questream.domain import Matrix
+from questream.guarded import Guarded
 from questream.store.protocol import LedgerRow, LevelsMark, StoredLevels
 
 # Clusters that are new since the last run, of one namespace: with more, where they are is found again.
 _MOST_PLACED = 50_000
 
 
-class LevelSnapshots:
+class LevelSnapshots(Guarded):
     """The levels of namespaces in use, `most` at most, as last read from the store; safe from any thread.
 
     A namespace whose levels are asked for is one to read; so the first questions after a start have no path.
     """
 
     def __init__(self, most: int | None = None) -> None:
+        super().__init__()
         self._most = most
         self._levels: dict[str, StoredLevels | None] = {}
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, object]:
-        # As in MemoryStore: what a notebook pickles.
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
 
     def of(self, namespace: str) -> StoredLevels | None:
         """The levels of a namespace, None where none were read yet or there are none."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
 from questream.clustering.mirror import Change
 from questream.errors import StoreRefused
+from questream.guarded import Guarded
 from questream.store.protocol import UNDO_SECONDS, OutboxPosition
 from questream.store.reference.state import Namespace, recovery_needed
 
 
-class MemoryBase:
-    """The namespaces of a store in memory, and what bounds them. One lock guards all."""
+class MemoryBase(Guarded):
+    """The namespaces of a store in memory, and what bounds them. One lock guards all; a notebook may pickle it."""
 
     def __init__(
         self,
@@ -22,6 +22,7 @@ class MemoryBase:
         clock: Callable[[], float] = time.monotonic,
         undo_seconds: float = UNDO_SECONDS,
     ) -> None:
+        super().__init__()
         self._log_commits = log_commits
         self._undo_seconds = undo_seconds
         self._clock = clock
@@ -31,15 +32,6 @@ class MemoryBase:
         self._streams: dict[str, str] = {}
         # Of deleted namespaces, the next cluster's number and that of the last operation.
         self._deleted: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, object]:
-        # What a notebook pickles: a lock cannot be, and nobody holds a copy's.
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
 
     def store_epoch(self, namespace: str) -> str | None:
         with self._lock:
