@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 
-from questream.preparing.phrases import Beginnings, asks_in, phrases
+from questream.preparing.phrases import asks_in, phrases
 
 _LOOKED_AT = 400
 # More words are a sentence, not a line of a frame.
 SHORT_WORDS = 10
 NAME_WORDS = 5
+# No courtesy of the lists has more.
+_COURTESY_WORDS = 12
 # Names and titles are capitalised, but for the small words in them.
 _SENTENCE_WORDS = 3
 
@@ -28,6 +30,7 @@ _CONTACT = re.compile(
     r"|\b(?:tel|phone|mobile|fax|mob|cell|telefon|mobil|tél|téléphone|teléfono)\b\.?\s*[:+(\d]",
     re.IGNORECASE,
 )
+_LOOKED_UP = re.compile(r"\d{3}")
 _WORD = re.compile(r"[^\W_]+(?:['.-][^\W_]+)*")
 _JOINT = re.compile(r"[-'.]")
 _MAIL_ADDRESS = re.compile(r"\S{1,64}@\S*")
@@ -111,18 +114,22 @@ class Line:
         return TICKET_NUMBER.fullmatch(self.text) is not None
 
     @property
-    def courtesy(self) -> bool:
-        """Whether it only says hello or thank you, such as "I hope this mail finds you well."."""
-        return self._is_one_of(phrases().courtesies)
+    def aside(self) -> bool:
+        """Whether it does not say what a mail is about, but thanks, asks for an answer or gives a number to look up."""
+        return self.courteous or self.reference
 
     @property
-    def ending(self) -> bool:
-        """Whether it only thanks or asks for an answer, or is a closing."""
-        return self._is_one_of(phrases().endings) or self.closing
+    def courteous(self) -> bool:
+        """Whether it is a courtesy and small words alone, such as "I'd be grateful for a swift reply."."""
+        return _is_courtesy(self.words)
 
-    def _is_one_of(self, those: Beginnings) -> bool:
-        count = those.begin(self.words)
-        return count > 0 and not self.asks and phrases().fillers.issuperset(self.words[count:])
+    @property
+    def reference(self) -> bool:
+        """Whether it only gives a number, such as "Order no. 4711"."""
+        words = self.words
+        known = phrases()
+        beside = [word for word in words if not _LOOKED_UP.search(word)]
+        return len(beside) < len(words) and known.references.issuperset(beside) and not known.small.issuperset(beside)
 
     @property
     def closing(self) -> bool:
@@ -134,10 +141,15 @@ class Line:
             return False
         if count and len(self.words) <= count + 4 and only_names(self.written[count:]):
             return True
-        # In other words than those that are known, such as "Warm wishes from Rome,".
-        if self.text[-1:] != "," or len(self.words) > NAME_WORDS or self.own:
+        if self.text[-1:] != "," or len(self.words) > NAME_WORDS:
             return False
-        return any(word in phrases().regards and only_names(self.written[at:]) for at, word in enumerate(self.words, 1))
+        # In other words than those that are known, such as "Warm wishes from Rome,".
+        return self.courteous or (
+            not self.own
+            and any(
+                word in phrases().regards and only_names(self.written[at:]) for at, word in enumerate(self.words, 1)
+            )
+        )
 
     @property
     def sent_from(self) -> bool:
@@ -174,6 +186,18 @@ class Line:
         looked_at = self.text[-_LOOKED_AT:].rstrip()
         before = [found.end() for found in _SENTENCE.finditer(looked_at) if found.end() < len(looked_at)]
         return max(0, len(self.text) - _LOOKED_AT) + (before[-1] if before else 0)
+
+
+def _is_courtesy(words: list[str]) -> bool:
+    known = phrases()
+    at = courtesies = 0
+    while at < len(words):
+        count = known.courtesies.begin(words[at : at + _COURTESY_WORDS])
+        if not count and words[at] not in known.small:
+            return False
+        courtesies += count > 0
+        at += count or 1
+    return courtesies > 0
 
 
 def words_of(text: str) -> list[str]:

@@ -31,11 +31,11 @@ def body(text: str) -> str:
         return text
     lines = [Line(line) for line in text.split("\n", MOST_LINES)[:MOST_LINES]]
     framed = _without_signature(_without_notices(_without_opening(_written(lines))))
-    kept = _without_courtesies(framed)
+    kept = _without_asides(framed)
     if not _any(kept) or (kept == framed and len(kept) == len(_trimmed(lines))):
         return text
     # A name below what thanks for an answer hid it.
-    said = _without_courtesies(_without_name(kept))
+    said = _without_asides(_without_name(kept))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.text for line in said))
 
 
@@ -136,7 +136,7 @@ def _without_opening(lines: list[Line]) -> list[Line]:
             subject = (
                 Line(TICKET_NUMBER.sub("", _REPLY_PREFIX.sub("", content))) if name in phrases().subjects else _BLANK
             )
-            subjects += [subject] if len(subject.words) >= _SUBJECT_WORDS else []
+            subjects += [subject] if len(subject.words) >= _SUBJECT_WORDS and not subject.aside else []
             fields += 1
         elif line.number:
             fields += 1
@@ -171,22 +171,23 @@ def _without_greeting(lines: list[Line]) -> list[Line]:
 
 def _is_salutation(line: Line, below: list[Line]) -> bool:
     """Whether it has the form of one, such as "Hello bank team,", with nothing below: the last word is for people."""
-    form = line.text.find(",") == len(line.text) - 1 and bool(below) and below[0].blank
+    form = line.text[-1] in ",:" and "," not in line.text[:-1] and bool(below) and below[0].blank
     return form and not line.says and only_names(line.written[-1:])
 
 
-def _without_courtesies(lines: list[Line]) -> list[Line]:
-    """Without the sentences around it that only say hello or thank you, such as "I hope this mail finds you well."."""
+def _without_asides(lines: list[Line]) -> list[Line]:
+    """Without the sentences around it that do not say what it is about, such as "I hope this mail finds you well."."""
     kept = _trimmed(lines)
     while kept:
-        end = kept[0].first_sentence()
-        if not Line(kept[0].text[:end]).courtesy:
+        end = len(kept[0].text) if kept[0].aside else kept[0].first_sentence()
+        if not Line(kept[0].text[:end]).aside:
             break
         rest = Line(kept[0].text[end:])
         kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
     while kept:
-        begin = kept[-1].last_sentence()
-        if not Line(kept[-1].text[begin:]).ending:
+        begin = 0 if kept[-1].aside else kept[-1].last_sentence()
+        last = Line(kept[-1].text[begin:])
+        if not (last.aside or last.closing):
             return kept
         rest = Line(kept[-1].text[:begin])
         kept = _trimmed(kept[:-1] if rest.blank else [*kept[:-1], rest])
@@ -252,7 +253,8 @@ def _without_name(lines: list[Line]) -> list[Line]:
     if len(lines) < 3 or not lines[-1].name:
         return lines
     above = lines[-2]
-    alone = above.blank or Line(above.text[above.last_sentence() :]).ending
+    ending = Line(above.text[above.last_sentence() :])
+    alone = above.blank or ending.aside or ending.closing
     rest = _trimmed(lines[:-1])
     return rest if alone and rest[-1].text[-1] in ".!?" else lines
 

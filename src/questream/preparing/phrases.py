@@ -53,19 +53,20 @@ class Sayings:
 class Phrases:
     """Phrases in lower case, words apart by one space.
 
-    A sentence at the beginning of a mail that is one of `courtesies` and some of `fillers` asks nothing, nor does one
-    at its end that is one of `endings`. A closing in other words has one of `regards`. A line that begins with one of
-    `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking` is said, or two
-    words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a ticket, `subjects`
-    those of them that say what it is about.
+    A sentence of nothing but `courtesies`, `fillers` and `small` words, one courtesy at least, does not say what a mail
+    is about; nor does one of a number and `references`. A closing in other words has one of `regards`. A line that
+    begins with one of `sent_from` names one of `devices`. Where a sender asks, or speaks of themself, one of `asking`
+    is said, or two words of `asking_pairs`, one behind the other. `headers` are names of the fields of a mail or a
+    ticket, `subjects` those of them that say what it is about.
     """
 
     greetings: Beginnings
     courtesies: Beginnings
-    endings: Beginnings
     closings: Beginnings
     regards: frozenset[str]
     fillers: frozenset[str]
+    small: frozenset[str]
+    references: frozenset[str]
     asking: frozenset[str]
     asking_pairs: frozenset[tuple[str, str]]
     sent_from: Beginnings
@@ -91,10 +92,11 @@ def phrases() -> Phrases:
     return Phrases(
         greetings=Beginnings(of("greetings")),
         courtesies=Beginnings(of("courtesies")),
-        endings=Beginnings(of("endings")),
         closings=Beginnings(of("closings")),
         regards=of("regards"),
         fillers=of("fillers"),
+        small=of("small") | of("fillers"),
+        references=of("references"),
         asking=frozenset(one for one in asking if " " not in one),
         asking_pairs=frozenset(pair for one in asking for pair in pairwise(one.split())),
         sent_from=Beginnings(of("sent_from")),

@@ -63,12 +63,9 @@ def _mail(question: str, wording: Wording, random: Random) -> str:
     def said(those: Sequence[str], of_hundred: int = 100) -> list[str]:
         return [random.choice(those).format_map(known)] if _happens(random, of_hundred) else []
 
-    sentences = [
-        *said(wording.courtesies, _COURTESY),
-        *said(wording.references, _REFERENCE),
-        question,
-        *said(wording.answers, _ANSWER),
-    ]
+    # What is no sentence stands on a line of its own.
+    above = [one + "\n" * (one[-1] not in ".)") for one in said(wording.references, _REFERENCE)]
+    sentences = [*said(wording.courtesies, _COURTESY), *above, question, *said(wording.answers, _ANSWER)]
     between = " " if _happens(random, _ONE_PARAGRAPH) else "\n\n" if _happens(random, _BLANK_LINES) else "\n"
     return "\n".join(
         [
