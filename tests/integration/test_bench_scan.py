@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.kit.command import questream
 
-OWN = ["one product", "decide, check for merges", "check with all clusters"]
+OWN = ["one product", "decide, check for merges", "check with all clusters", "64 merges"]
 
 
 def test_deciding_is_measured_in_products_beside_what_is_installed() -> None:

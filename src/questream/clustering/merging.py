@@ -11,10 +11,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from questream.clustering.constraints import Side, forbid_merge
 from questream.clustering.may_merge import MayMerge
-from questream.clustering.mirror import Mirror
+from questream.clustering.mirror import Mirror, Rows
 from questream.clustering.near_pairs import Pairs, near_pairs, near_row
+from questream.clustering.near_unions import ROWS_AT_ONCE, NearUnions
 from questream.clustering.rules import Rules
 from questream.clustering.scores import ScoreTerms
 from questream.clustering.second_look.kept import Kept, conflict_between, keep_both, pack, unpack
@@ -112,6 +115,7 @@ class _Merger:
         self._rules = rules
         self._mirror = mirror
         self._terms = terms
+        self._near_unions = NearUnions(mirror, terms)
         self._sums: dict[int, Vector] = {}  # of the rows that merges have changed
         self._kept: dict[int, Kept] = {}  # of the same
         self._exemplars: dict[int, tuple[Exemplar, ...]] = {}  # of the same
@@ -181,14 +185,26 @@ class _Merger:
             kept=pack(kept) or None,
         )
         exemplars = joint_exemplars(self._side(survivor).exemplars, self._side(loser).exemplars)
+        if not self._near_unions.knows((survivor, loser)):
+            self._near_unions.score([survivor, loser, *self._next_to_score()])
+        near = self._near_unions.unite(survivor, loser)
         self._add_terms(survivor, loser)
         self._kept[survivor], self._exemplars[survivor], self._sums[survivor] = kept, exemplars, merge.vector_sum
         self._gone.add(loser)
+        self._sums.pop(loser, None)
         for row in self._apart.get(loser, ()):
             self._keep_apart(survivor, row)
         self._changed[survivor] = self._changed.get(survivor, 0) + 1
-        self._add(near_row(self._terms, survivor, self._dots(survivor)))
+        others = np.arange(self._mirror.count) if near is None else np.union1d(near, list(self._sums))
+        self._add(near_row(self._terms, survivor, others, self._dots(survivor, others)))
         return merge
+
+    def _next_to_score(self) -> list[int]:
+        """The rows of the best pairs that `NearUnions` does not know yet."""
+        knows = self._near_unions.knows
+        unknown = (pair for pair in self._near if not knows((pair.one, pair.other)) and self._stands(pair))
+        best = heapq.nsmallest(ROWS_AT_ONCE, unknown)
+        return [row for pair in best for row in (pair.one, pair.other)]
 
     def _keep_apart(self, one: int, other: int) -> None:
         self._apart.setdefault(one, set()).add(other)
@@ -202,12 +218,12 @@ class _Merger:
         terms.members[survivor] += terms.members[loser]
         terms.refresh_row(survivor)
 
-    def _dots(self, row: int) -> Vector:
-        """The products (count,) of a changed row's sum with all others."""
-        own = self._sums[row]
-        dots: Vector = own @ self._mirror.sums.T
-        for changed, vector_sum in self._sums.items():
-            dots[changed] = own @ vector_sum
+    def _dots(self, row: int, others: Rows) -> Vector:
+        """The products (k,) of a changed row's sum with others, ascending; those that merges have changed are there."""
+        own, sums = self._sums[row], self._mirror.sums
+        dots: Vector = own @ (sums if len(others) == len(sums) else sums[others]).T
+        changed = list(self._sums)
+        dots[np.searchsorted(others, changed)] = [own @ self._sums[at] for at in changed]
         return dots
 
     def _sum(self, row: int) -> Vector:

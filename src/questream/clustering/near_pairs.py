@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from questream.clustering.may_merge import MayMerge
-from questream.clustering.mirror import Mirror, Rows
+from questream.clustering.mirror import Ids, Mirror, Rows
 from questream.clustering.scores import ScoreTerms
 from questream.domain import Matrix, Vector
 
@@ -53,25 +53,37 @@ def near_pairs(
 def _known(mirror: Mirror, rows: Sequence[int], may_merge: MayMerge) -> dict[int, Rows]:
     """By row those that it may merge with, for the rows for which scoring these alone costs less than scoring all."""
     ids = {row: may_merge.with_cluster.get(int(mirror.ids[row])) for row in rows}
-    known = {row: np.array(mirror.rows(near.tolist()), np.int64) for row, near in ids.items() if near is not None}
+    known = {row: near for row, near in ids.items() if near is not None}
     dense = [row for row, near in known.items() if len(near) > _SPARSE_SHARE * mirror.count]
     # Reading all sums once for a matrix product is what costs; each row beside the first adds little to it.
     all_are_read = len(known) < len(rows) or sum(len(known[row]) for row in dense) > _SHARE_WORTH_READING * mirror.count
     if all_are_read:
         for row in dense:
             del known[row]
-    return known if 2 * len(known) >= len(rows) else {}
+    return _rows_of(mirror, known) if known and 2 * len(known) >= len(rows) else {}
 
 
-def near_row(terms: ScoreTerms, row: int, dots: Vector) -> Pairs:
-    """The pairs of one cluster with all others; `dots` (count,) are the products of their sums."""
-    return _near(terms, np.array([row]), np.arange(len(dots)), dots[None, :])
+def _rows_of(mirror: Mirror, ids: Mapping[int, Ids]) -> dict[int, Rows]:
+    """The rows of those of each array of cluster ids that are in the index."""
+    by_id = np.argsort(mirror.ids, kind="stable")
+    sorted_ids = mirror.ids[by_id]
+    rows: dict[int, Rows] = {}
+    for key, wanted in ids.items():
+        places = np.minimum(np.searchsorted(sorted_ids, wanted), mirror.count - 1)
+        rows[key] = by_id[places[sorted_ids[places] == wanted]]
+    return rows
+
+
+def near_row(terms: ScoreTerms, row: int, others: Rows, dots: Vector) -> Pairs:
+    """The pairs of one cluster with others (k,); `dots` (k,) are the products of their sums."""
+    return _near(terms, np.array([row]), others, dots[None, :])
 
 
 def _near(terms: ScoreTerms, ones: Rows, others: Rows, dots: Matrix) -> Pairs:
     """The pairs of all `ones` (m,) with all `others` (k,), by the products (m, k) of their sums."""
     scores = terms.cluster_scores(ones[:, None], others, dots)
-    at, column = np.nonzero(scores >= terms.needed_to_merge(ones[:, None], others))
+    near = np.flatnonzero(scores >= terms.needed_to_merge(ones[:, None], others))
+    at, column = np.divmod(near, len(others))
     return _no_heaps(terms, ones[at], others[column], scores[at, column], dots[at, column])
 
 

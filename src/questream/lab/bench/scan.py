@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from questream.clustering.assignment import BatchAssigner
+from questream.clustering.may_merge import MayMerge
 from questream.clustering.merging import propose_merges
 from questream.clustering.mirror import ClusterMoved, MeanMoved, Mirror
 from questream.clustering.rules import Rules
@@ -30,6 +31,9 @@ INDEXES = ("faiss flat", "faiss HNSW", "usearch HNSW")
 
 _WARM_UP_RUNS = 1
 _MOVED_AT_ONCE = 4096
+_MERGES = 64
+# So near that they merge, and not the same.
+_NEAR = np.float32(0.2)
 # Those of the libraries' own examples for a recall near 1.
 _HNSW_LINKS = 32
 _HNSW_SEARCH = 64
@@ -77,7 +81,10 @@ def measure_scan(settings: Settings, dimension: int, clusters: int, questions: i
         decided = [(_cpu_seconds(partial(worker.decide, batch)), _cpu_seconds(worker.check_all)) for batch in batches]
         yield told("decide, check for merges", _median([seconds for seconds, _ in decided]))
         yield told("check with all clusters", _median([seconds for _, seconds in decided]))
-        del worker
+        come_together = worker.come_together(_MERGES)
+        together = partial(propose_merges, worker.mirror, list(come_together.with_cluster), rules, (), come_together)
+        yield told(f"{len(together())} merges", _median([_cpu_seconds(together) for _ in batches]))
+        del worker, together
         nearest = [np.matmul(batch, centres.T, out=room).argmax(axis=1) for batch in batches]
         for name in INDEXES:
             if name not in missing_indexes():
@@ -94,25 +101,33 @@ class _Worker:
     def __init__(self, centres: Matrix, rules: Rules) -> None:
         self._rules = rules
         self._moved: list[int] = []
-        self._mirror = Mirror(centres.shape[1])
-        self._mirror.reserve(len(centres))
-        self._mirror.apply([MeanMoved(rules.mean_questions, centres.mean(axis=0) * np.float32(rules.mean_questions))])
+        self.mirror = Mirror(centres.shape[1])
+        self.mirror.reserve(len(centres))
+        self.mirror.apply([MeanMoved(rules.mean_questions, centres.mean(axis=0) * np.float32(rules.mean_questions))])
         for first in range(0, len(centres), _MOVED_AT_ONCE):
             rows = enumerate(centres[first : first + _MOVED_AT_ONCE], start=first + 1)
-            self._mirror.apply([ClusterMoved(cluster_id, 1, centre) for cluster_id, centre in rows])
+            self.mirror.apply([ClusterMoved(cluster_id, 1, centre) for cluster_id, centre in rows])
 
     def decide(self, batch: Matrix) -> None:
         """Assign a batch (n, d), let its clusters learn, and look for those that may merge now; none does."""
-        assigner = BatchAssigner(batch, self._mirror, self._rules)
+        assigner = BatchAssigner(batch, self.mirror, self._rules)
         plan = assigner.plan()
         members = {touched.cluster_id: touched.members for touched in plan.touched.values()}
-        self._mirror.apply([ClusterMoved(i, members[i], vector) for i, vector in assigner.vector_sums(plan).items()])
+        self.mirror.apply([ClusterMoved(i, members[i], vector) for i, vector in assigner.vector_sums(plan).items()])
         self._moved = plan.moved
-        propose_merges(self._mirror, self._moved, self._rules, may_merge=plan.may_merge)
+        propose_merges(self.mirror, self._moved, self._rules, may_merge=plan.may_merge)
+
+    def come_together(self, count: int) -> MayMerge:
+        """Move `count` clusters, or as many as there are pairs, each beside another; what is near to which is known."""
+        ids = self.mirror.ids[: 2 * min(count, self.mirror.count // 2)].reshape(-1, 2).copy()
+        sums = [self.mirror.vector_sum(one) + _NEAR * self.mirror.vector_sum(other) for one, other in ids.tolist()]
+        moved = zip(ids[:, 1].tolist(), sums, strict=True)
+        self.mirror.apply([ClusterMoved(i, 1, vector / np.linalg.norm(vector)) for i, vector in moved])
+        return MayMerge({int(moved): ids[at, :1] for at, moved in enumerate(ids[:, 1])}, ())
 
     def check_all(self) -> None:
         """Look for merges of what the last batch moved by scoring that with all clusters."""
-        propose_merges(self._mirror, self._moved, self._rules)
+        propose_merges(self.mirror, self._moved, self._rules)
 
 
 def _faiss(description: str, centres: Matrix) -> Search:
