@@ -229,6 +229,7 @@ def test_a_decision_is_on_the_page_within_two_seconds_and_waits_while_it_is_paus
         site.send("Is the moon made of cheese?")
         expect(page.locator("#feed li").first).to_contain_text("made of cheese")
         shown_at = time.time()
+        expect(page.get_by_text("Waiting for the next decision")).to_be_hidden()
         with site.stream.decisions() as decisions:
             newest = max(value["decided_at"] for value in decisions.values())
         seconds = shown_at - _seconds_of(newest)

@@ -209,7 +209,16 @@ def test_guessing_tokens_is_slowed_down_and_asking_is_bounded(tmp_path: Path) ->
     answers = [client.get(CLUSTERS, headers=bearer(tokens["anna"])) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert int(answers[-1].headers["retry-after"]) >= 1
+    assert "wait " in answers[-1].json()["remedy"]
+    # A page comes again by itself; a form is not sent again.
+    page = client.get("/n/shop/clusters", headers=bearer(tokens["anna"]))
+    assert (page.status_code, page.headers["refresh"]) == (429, page.headers["retry-after"])
+    refused = client.post("/n/shop/change", headers=bearer(tokens["anna"]))
+    assert (refused.status_code, "refresh" in refused.headers, "wait " in refused.text) == (429, False, True)
     assert client.get(CLUSTERS, headers=bearer(tokens["ben"])).status_code == 200
+    lacking = client.get("/n/shop/change?op=label&c=c1", headers=bearer(tokens["ben"])).text
+    assert "this needs the role operator in shop" in lacking
+    assert "you are ben" in lacking
     guesses = [client.get(CLUSTERS, headers=bearer(f"qs_{guess}")).status_code for guess in range(31)]
     assert (guesses[0], guesses[-1]) == (401, 429)
 

@@ -104,7 +104,13 @@ LoggedIn = Annotated[Login, Depends(login_of)]
 def _count(limit: RateLimit, name: str) -> None:
     wait = limit.take(name)
     if wait:
-        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", None, {"Retry-After": str(ceil(wait))})
+        seconds = ceil(wait)
+        raise Refused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too many requests",
+            f"wait {seconds} second{'s' * (seconds != 1)}",
+            {"Retry-After": str(seconds)},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,7 @@ class Scope:
     def require(self, role: Role) -> None:
         """Raises Refused unless the login has this role here."""
         if not self.login.may(role, self.namespace):
-            raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {role.name.lower()} in {self.namespace}")
+            raise _lacks(self.login, role, self.namespace)
 
 
 NamespaceName = Annotated[str, Path(pattern=NAMESPACE_PATTERN, description="A namespace.")]
@@ -164,7 +170,15 @@ def scope_of(services: Serving, login: LoggedIn, namespace: NamespaceName) -> Sc
 def require_everywhere(login: Login, role: Role) -> None:
     """Raises Refused unless the login has this role in all namespaces: what is asked for is the whole stream's."""
     if not login.may(role):
-        raise Refused(HTTPStatus.FORBIDDEN, f"this needs the role {role.name.lower()} in all namespaces")
+        raise _lacks(login, role, "all namespaces")
+
+
+def _lacks(login: Login, role: Role, where: str) -> Refused:
+    return Refused(
+        HTTPStatus.FORBIDDEN,
+        f"this needs the role {role.name.lower()} in {where}",
+        f"you are {login.name}: ask who runs questream for that role, or log in as somebody who has it",
+    )
 
 
 InNamespace = Annotated[Scope, Depends(scope_of)]
