@@ -264,7 +264,7 @@ class Ruling:
     @property
     def ends_of_levels(self) -> tuple[str, ...]:
         """What people decided of the intents and topics that it is in."""
-        return tuple(end for end in self.separations if end[0] in LEVEL_LETTERS)
+        return ends_of_levels(self.separations)
 
     def without_texts(self) -> Ruling:
         """The same without any text of a question."""
@@ -557,6 +557,11 @@ class NamespaceState:
     def revision(self) -> int:
         """Grows whenever the mean learns, a cluster is opened or rules are set, within a generation."""
         return self.mean_questions + self.next_cluster + self.rules.operation
+
+
+def ends_of_levels(separations: Sequence[str]) -> tuple[str, ...]:
+    """Of a cluster's separations what people decided of the intents and topics that it is in."""
+    return tuple(end for end in separations if end[0] in LEVEL_LETTERS)
 
 
 def retired_cluster(namespace: str, cluster_id: int) -> ClusterState:

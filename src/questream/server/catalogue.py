@@ -218,6 +218,13 @@ class Catalogue:
             row = self._row_of.get(cluster_id)
             return None if row is None else self._states[row]
 
+    def separations(self, cluster_ids: Iterable[int]) -> dict[int, tuple[tuple[str, ...], int]]:
+        """Those of the ones that live, and the number of the last operation that ruled each."""
+        with self._guard:
+            rows = {number: row for number in cluster_ids if (row := self._row_of.get(number)) is not None}
+            states = {number: self._states[row] for number, row in rows.items()}
+        return {number: (state.separations, state.operation) for number, state in states.items()}
+
     def missing(self, up_to: int, most: int) -> list[int]:
         """The ids below `up_to` that no live cluster has, at most the newest so many."""
         with self._guard:

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from questream.domain import ClusterState
@@ -17,13 +17,14 @@ from questream.naming.names import Vocabulary, name_of
 from questream.server.catalogue import Catalogue
 from questream.server.failures import Failures, again, met
 from questream.server.problems import loading
-from questream.store.protocol import Store
+from questream.store.protocol import OPERATIONS_KEPT, Store
 
 logger = logging.getLogger(__name__)
 
 _MOST_NAMESPACES = 64
 _MOST_DEAD_IDS = 500_000
 _CHUNK = 1000
+_WAIT_SECONDS = 0.5
 _CHECK_SECONDS = 10.0
 # How often a catalogue is read again while the cluster topic cannot be followed.
 _UNFOLLOWED_SECONDS = 120.0
@@ -31,12 +32,16 @@ _UNFOLLOWED_SECONDS = 120.0
 
 @dataclass(slots=True)
 class _Kept:
-    """A catalogue with the store epoch that it was read in, and why it could not be read, if so."""
+    """A catalogue with the store epoch that it was read in, and why it could not be read, if so.
+
+    It has what people decided up to the operation of the number `decided`, and more where that was told by then.
+    """
 
     catalogue: Catalogue
     store_epoch: str | None
     read_at: float
     checked_at: float
+    decided: int
     read: threading.Event = field(default_factory=threading.Event)
     failure: QuestreamError | None = None
     missed_changes: bool = False
@@ -61,26 +66,56 @@ class Catalogues:
         self._reading: dict[str, _Kept] = {}
         self._failures = Failures(now)
 
-    def get(self, namespace: str, wait_seconds: float = 0.5) -> Catalogue:
+    def get(self, namespace: str, wait_seconds: float = _WAIT_SECONDS) -> Catalogue:
         """The catalogue of a namespace that is in the store.
 
         Raises Refused while it is being read for the first time, and what the store raises: that is told for a while
         before it is asked again.
         """
+        return self._get(namespace, wait_seconds).catalogue
+
+    def separations(self, namespace: str, cluster_ids: Collection[int]) -> dict[int, tuple[str, ...]]:
+        """Those of the ones that live, as people have decided by now. Raises as `get`.
+
+        What was decided elsewhere is in a catalogue only once it is published: the operations since are read, which are
+        few, and not thousands of clusters.
+        """
+        kept = self._get(namespace, _WAIT_SECONDS)
+        later = self._store.operations_from(namespace, kept.decided + 1, OPERATIONS_KEPT)
+        if later and later[0].number > kept.decided + 1:
+            # More than the store keeps: it is read anew, with the states that it has by now.
+            kept.missed_changes, kept.checked_at = True, -math.inf
+            states = self._store.states(namespace, list(cluster_ids))
+            return {state.cluster_id: state.separations for state in states if state.merged_into is None}
+        known = kept.catalogue.separations({*cluster_ids, *(number for one in later for number in one.after)})
+        found = {number: known[number][0] for number in cluster_ids if number in known}
+        is_told = True
+        for one in later:
+            new = [number for number in one.after if number in known and known[number][1] < one.number]
+            found.update((number, one.after[number].separations) for number in new if number in found)
+            for number in new if one.survivor is not None else ():
+                if number != one.survivor:
+                    found.pop(number, None)
+            is_told = is_told and not new
+            if is_told:
+                kept.decided = max(kept.decided, one.number)
+        return found
+
+    def _get(self, namespace: str, wait_seconds: float) -> _Kept:
         with self._guard:
             kept = self._kept.get(namespace)
             if kept is not None:
                 self._kept.move_to_end(namespace)
         if kept is not None:
             self._check(namespace, kept)
-            return kept.catalogue
+            return kept
         self._failures.check(namespace)
         reading = self._begin(namespace)
         if not reading.read.wait(wait_seconds):
             raise loading(f"the clusters of {namespace}")
         if reading.failure is not None:
             raise again(reading.failure)
-        return reading.catalogue
+        return reading
 
     def vocabulary(self, namespace: str) -> Vocabulary:
         """The words of a namespace by how many clusters have them; none while its clusters are being read."""
@@ -134,12 +169,13 @@ class Catalogues:
             if namespace in self._reading:
                 # A page asks hundreds of times, and the store need not be asked each time.
                 return self._reading[namespace]
-        store_epoch = self._store.store_epoch(namespace)
+        store_epoch, last = self._store.store_epoch(namespace), self._store.operations(namespace, 1)
         with self._guard:
             if namespace in self._reading:
                 return self._reading[namespace]
             # Before it is read, so that no change is missed meanwhile.
-            kept = self._reading[namespace] = _Kept(Catalogue(namespace), store_epoch, self._now(), self._now())
+            kept = _Kept(Catalogue(namespace), store_epoch, self._now(), self._now(), last[0].number if last else 0)
+            self._reading[namespace] = kept
         threading.Thread(target=self._read, args=(namespace, kept), name=f"catalogue-{namespace}", daemon=True).start()
         return kept
 

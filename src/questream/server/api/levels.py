@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from questream.clustering.levels import parse_node
-from questream.domain import format_cluster_id
+from questream.domain import ends_of_levels, format_cluster_id
 from questream.server.activity import Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS, find_clusters
 from questream.server.catalogue import ServedSort
@@ -160,13 +160,10 @@ def etag_of_level(scope: Scope, one: Found) -> str:
 
 
 def etags_of_levels(scope: Scope, found: Sequence[Found]) -> list[str]:
-    """As `etag_of_level`, of each, as the store has them now.
-
-    What is decided elsewhere is in a catalogue only once it is published.
-    """
+    """As `etag_of_level`, of each, as people have decided by now."""
     ids = {number for one in found for number in one.ids}
-    states = scope.services.store.states(scope.namespace, sorted(ids))
-    ends = {state.cluster_id: state.ruling.ends_of_levels for state in states if state.merged_into is None}
+    separations = scope.services.catalogues.separations(scope.namespace, ids)
+    ends = {number: ends_of_levels(apart) for number, apart in separations.items() if apart}
     return [_etag(one, sorted((number, ends[number]) for number in one.ids if ends.get(number))) for one in found]
 
 
