@@ -21,7 +21,8 @@ def test_pages_lists_and_decisions_are_measured_and_nothing_is_left(
     assert told["resident_mib"] > 0
     kinds = {one["what"] for one in told["figures"]}
     assert {"page: clusters", "list by growth", "search, a common word", "search by meaning", "one cluster"} < kinds
-    assert {"page: tree", "page: intents", "page: one intent", "list of topics"} < kinds
+    assert {"page: tree", "page: intents", "page: one intent", "list of topics", "one large topic"} < kinds
+    assert {f"page: suggestions, {kind}" for kind in ("overlap", "name", "split")} < kinds
     assert "a decision, from its sending on" in kinds
     assert all(one["median"] > 0 and one["runs"] == 2 for one in told["figures"])
     with redis.Redis.from_url(redis_url) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from questream.clustering.levels import Levels, Node, leaf
+from questream.clustering.mirror import Mirror
+from questream.clustering.rules import Rules
+from questream.domain import ClusterState
 from questream.operations import By, Decisions
+from questream.operations.suggesting import Suggestion, find_suggestions
 from questream.settings import Settings
 from questream.store.protocol import Identity, StoredLevels
 from questream.store.reference.store import MemoryStore
@@ -57,6 +62,42 @@ def test_suggestions_are_listed_the_largest_first(shop: MemoryStore) -> None:
     assert {tuple(row["forbidden_by"]) for row in found} == {("pin",)}
     one = answer(client_of(shop, with_low_merge_threshold()), f"{SUGGESTIONS}?limit=1").json()["suggestions"]
     assert one == found[:1]
+
+
+def test_of_many_clusters_those_that_are_answered_go_at_once(
+    shop: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("questream.server.suggesting._MOST_PAIRS_AT_ONCE", 2)
+    compared = list[int]()
+
+    def counted(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
+        compared.append(len(states))
+        return find_suggestions(mirror, states, rules, most)
+
+    monkeypatch.setattr("questream.server.asking.find_suggestions", counted)
+    client = client_of(shop, with_low_merge_threshold())
+
+    def pairs() -> list[list[str]]:
+        found = answer(client).json()["suggestions"]
+        return [[one["cluster_id"] for one in row["clusters"]] for row in found]
+
+    assert pairs() == [["c1", "c2"], ["c1", "c3"]]
+    body = {"op": "dismiss", "cluster_id": "c3", "suggestion": "name"}
+    assert client.post("/api/v1/namespaces/shop/operations", json=body).status_code == 200
+    # What people decided on since is looked at again with the next comparison.
+    assert (pairs(), compared) == ([["c1", "c2"]], [3])
+    monkeypatch.setattr("questream.server.suggesting._MOST_PAIRS", 2)
+    refused = answer(client_of(shop, with_low_merge_threshold()))
+    assert (refused.status_code, "pairs of ruled clusters" in refused.text) == (409, True)
+
+
+def test_many_overlaps_hide_no_other_merges(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("questream.server.pages.suggestions._PAGE", 1)
+    for number, label in ((2, "payment"), (3, "people")):
+        shop.label("shop", number, label, None)
+    client = client_of(shop, with_low_merge_threshold())
+    assert 'aria-label="c1 and c2"' in shown_once_read(client)
+    assert 'aria-label="c2 and c3"' in client.get("/n/shop/suggestions?kind=overlap").text
 
 
 def test_who_may_not_read_texts_is_shown_none(shop: MemoryStore, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -22,7 +22,7 @@ from questream.operations import Answer, ask_mirror
 from questream.operations.asking import with_next_best
 from questream.operations.binding import KnownQuestion
 from questream.operations.intents import ImportPlan, plan_import
-from questream.operations.suggesting import Suggestion, find_suggestions, pairs_compared
+from questream.operations.suggesting import Suggestion, find_suggestions
 from questream.server.catalogue import Nearness
 from questream.server.failures import again, met
 from questream.server.levels import StandingLevels
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 # For suggestions and the effect of rules: some seconds of a processor.
 _MOST_PAIRS = 10_000_000
+_MOST_SUGGESTIONS = 1000
 
 
 class Asking:
@@ -187,25 +188,14 @@ class Asking:
                 return []
             return _nearest(mirror, rules_built_with(whole), cluster_id, limit)
 
-    def suggestions(self, namespace: str, most: int) -> list[Suggestion]:
-        """The merges that people's decisions forbid, the largest first, `most` at most. Needs no model.
+    def merges(self, namespace: str, states: Mapping[int, ClusterState]) -> list[Suggestion]:
+        """The merges of these clusters that people's decisions forbid, the largest first. Needs no model.
 
-        Raises Refused while the centroids are being read, and for too many ruled clusters; and what the store
-        raises.
+        Raises Refused while the centroids are being read, and what the store raises.
         """
-        whole = self._store.namespace_state(namespace)
+        rules = self.rules(namespace)
         with self._mirrors.of(namespace) as mirror:
-            if whole is None:
-                return []
-            states = {state.cluster_id: state for state in self._store.summaries(namespace)}
-            if pairs_compared(states) > _MOST_PAIRS:
-                raise Refused(
-                    HTTPStatus.CONFLICT,
-                    f"{namespace} has {pairs_compared(states):,} pairs of ruled clusters with all others,"
-                    f" {_MOST_PAIRS:,} at most are compared here",
-                    "run `questream suggestions list`",
-                )
-            return find_suggestions(mirror, states, rules_in_use(whole, self._settings, {}), most)
+            return find_suggestions(mirror, states, rules, _MOST_SUGGESTIONS)
 
     def plan_of(self, namespace: str, path: Path, given: Iterable[GivenIntent]) -> ImportPlan:
         """What an import of intents would do; nothing is changed. `path` is where errors say that they stand.
@@ -220,6 +210,10 @@ class Asking:
     def require_ready(self, namespace: str) -> None:
         """Raises Refused while the model or centroids of a namespace are being loaded, and for one of another model."""
         self._encoder_of(namespace)
+        self.require_centroids(namespace)
+
+    def require_centroids(self, namespace: str) -> None:
+        """Raises Refused while the centroids of a namespace are being read, and what the store raises."""
         with self._mirrors.of(namespace):
             pass
 

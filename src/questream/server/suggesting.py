@@ -1,33 +1,63 @@
-"""What may be suggested of one cluster: to name it, or to split it."""
+"""What may be suggested: to merge two clusters, to name one, or to split it."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Generic, TypeVar
 
 from questream.domain import ClusterState
-from questream.operations.suggesting import find_unnamed
+from questream.operations.suggesting import Suggestion, find_unnamed, pairs_compared
 from questream.server.asking import Asking
 from questream.server.catalogues import Catalogues
 from questream.server.levels import StandingLevels
+from questream.server.problems import Refused
 from questream.server.snapshot import Snapshot
 from questream.tools.splitting import TwoInOne
 
 _MAX_AGE_SECONDS = 600.0
 _WAIT_SECONDS = 2.0
 _MOST_NAMESPACES = 64
+# They take a fraction of a second.
+_MOST_PAIRS_AT_ONCE = 10_000_000
+_MOST_PAIRS = 1_000_000_000
+
+T = TypeVar("T")
 
 
 class Suggesting:
-    """Finds what may be suggested; what looks like two is found out in the background, and kept. For any thread."""
+    """Finds what may be suggested; what takes seconds is found out in the background, and kept. For any thread."""
 
     def __init__(self, catalogues: Catalogues, levels: StandingLevels, asking: Asking) -> None:
         self._catalogues = catalogues
         self._levels = levels
         self._asking = asking
-        self._guard = threading.Lock()
-        self._found: OrderedDict[str, Snapshot[list[TwoInOne]]] = OrderedDict()
+        self._merges = _Kept("the clusters that are near", self._find_merges)
+        self._splits = _Kept("the questions of large clusters", self._find_splits)
+
+    def to_merge(self, namespace: str) -> list[Suggestion]:
+        """Merges that people's decisions forbid, the largest first.
+
+        Where many clusters have to be compared they are as they were ten minutes ago at most, but for those decided on
+        since. Raises Refused while that is being found out and for too many, and what the store raises.
+        """
+        states = self._states(namespace)
+        pairs = pairs_compared(states)
+        if pairs <= _MOST_PAIRS_AT_ONCE:
+            return self._asking.merges(namespace, states)
+        if pairs > _MOST_PAIRS:
+            raise Refused(
+                HTTPStatus.CONFLICT,
+                f"{namespace} has {pairs:,} pairs of ruled clusters with all others,"
+                f" {_MOST_PAIRS:,} at most are compared here",
+                "run `questream suggestions list`",
+            )
+        # What is found out in the background cannot tell that something is still being loaded.
+        self._asking.require_centroids(namespace)
+        return [one for one in self._merges.get(namespace) if all(map(self._stands(namespace), one.clusters))]
 
     def to_name(self, namespace: str, most: int) -> list[ClusterState]:
         """Large clusters without a label, the largest first. Raises Refused while they are being read."""
@@ -39,23 +69,46 @@ class Suggesting:
 
         Raises Refused while that is being found out, KafkaUnavailable, KafkaRefused.
         """
-        # What is found out in the background cannot tell that something is still being loaded.
         self._asking.require_ready(namespace)
-        found = self._snapshot(namespace).get(_WAIT_SECONDS).value
+        stands = self._stands(namespace)
+        return [one for one in self._splits.get(namespace) if stands(one.state)][:most]
+
+    def _stands(self, namespace: str) -> Callable[[ClusterState], bool]:
+        """Whether a cluster is there, and people have decided nothing else of it since."""
         catalogue = self._catalogues.get(namespace)
-        now = [(one, catalogue.get(one.state.cluster_id)) for one in found]
-        return [one for one, state in now if state is not None and state.operation == one.state.operation][:most]
 
-    def _snapshot(self, namespace: str) -> Snapshot[list[TwoInOne]]:
+        def stands(then: ClusterState) -> bool:
+            now = catalogue.get(then.cluster_id)
+            return now is not None and now.operation == then.operation
+
+        return stands
+
+    def _states(self, namespace: str) -> dict[int, ClusterState]:
+        return {state.cluster_id: state for state in self._catalogues.get(namespace).states()}
+
+    def _find_merges(self, namespace: str) -> list[Suggestion]:
+        return self._asking.merges(namespace, self._states(namespace))
+
+    def _find_splits(self, namespace: str) -> list[TwoInOne]:
+        return self._asking.two_in_one(namespace, self._catalogues.get(namespace).states())
+
+
+class _Kept(Generic[T]):
+    """What was found out of each of 64 namespaces, ten minutes ago at most. For any thread."""
+
+    def __init__(self, what: str, find_out: Callable[[str], T]) -> None:
+        self._what = what
+        self._find_out = find_out
+        self._guard = threading.Lock()
+        self._found: OrderedDict[str, Snapshot[T]] = OrderedDict()
+
+    def get(self, namespace: str) -> T:
+        """That of a namespace. Raises Refused while it is being found out, and what that raises."""
         with self._guard:
-            if namespace not in self._found:
-                self._found[namespace] = Snapshot(
-                    "the questions of large clusters", self._find(namespace), _MAX_AGE_SECONDS
-                )
-                if len(self._found) > _MOST_NAMESPACES:
-                    self._found.popitem(last=False)
-            self._found.move_to_end(namespace)
-            return self._found[namespace]
-
-    def _find(self, namespace: str) -> Callable[[], list[TwoInOne]]:
-        return lambda: self._asking.two_in_one(namespace, self._catalogues.get(namespace).states())
+            found = self._found.pop(namespace, None)
+            if found is None:
+                found = Snapshot(self._what, partial(self._find_out, namespace), _MAX_AGE_SECONDS)
+            self._found[namespace] = found
+            if len(self._found) > _MOST_NAMESPACES:
+                self._found.popitem(last=False)
+        return found.get(_WAIT_SECONDS).value

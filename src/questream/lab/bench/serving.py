@@ -46,9 +46,12 @@ _WORDS = 4000
 _MOST_QUESTIONS = 5000
 _LABELLED_EVERY = 50
 _EVENTS = 500
-# Of five clusters one stands alone; the others are in intents, and these in topics.
+# Of five clusters one stands alone; the others are in intents, and these in topics, the first of which is a large one.
 _OF_AN_INTENT = 10
 _OF_A_TOPIC = 20
+_OF_THE_LARGE_TOPIC = 500
+# How much a labelled cluster differs from the one before it where people may say that the two are one.
+_NEAR = 0.1
 _START_SECONDS = 600.0
 _ANSWER_SECONDS = 60.0
 _PORT = re.compile(r"http://[^\s\"]+:(\d+)")
@@ -58,7 +61,8 @@ _PORT = re.compile(r"http://[^\s\"]+:(\d+)")
 class ServeFigures:
     """One kind of request over `runs`, in milliseconds; `cpu_mean` is processor time of the server.
 
-    `first` is the first request of its kind after the server's start. None of `cpu_mean` where it is not told.
+    `first` is the first request of its kind after the server's start, until what is found out for it is there. None of
+    `cpu_mean` where it is not told.
     """
 
     what: str
@@ -109,7 +113,7 @@ def measure_serve(settings: Settings, clusters: int, runs: int, announce: Callab
 def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> list[str]:
     """Clusters of 1 to 5,000 questions over 60 days, one in fifty labelled, in intents and topics.
 
-    Returns words that stand in them.
+    Of each 500 two labelled ones are near enough to be one. Returns words that stand in them.
     """
     random = np.random.default_rng(1)
     words = sorted({"".join(random.choice(list("bdfgklmnprst"), 2)) + "aeiou"[at % 5] + f"{'nlrs'[at % 4]}a{at:x}"
@@ -125,6 +129,9 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
         at_once = range(first, min(first + _AT_ONCE, clusters))
         vectors = random.standard_normal((len(at_once), identity.dimension)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        if len(vectors) > _LABELLED_EVERY:
+            near = vectors[0] + _NEAR * vectors[_LABELLED_EVERY]
+            vectors[_LABELLED_EVERY] = near / np.linalg.norm(near)
         updates = []
         for at, vector in zip(at_once, vectors, strict=True):
             text = f"How do I {' '.join(words[word] for word in chosen[at])}, please?"
@@ -145,10 +152,11 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
 
 
 def _levels(clusters: int) -> Levels:
-    """Intents of ten clusters and topics of twenty intents; every fifth cluster stands alone."""
+    """Intents of ten clusters, a topic of 500 intents and others of twenty; every fifth cluster stands alone."""
     inside = [number for number in range(1, clusters + 1) if number % 5]
     intents = {number: Node(1, 1 + at // _OF_AN_INTENT) for at, number in enumerate(inside)}
-    topics = {node: Node(2, 1 + (node.number - 1) // _OF_A_TOPIC) for node in intents.values()}
+    later = {node: max(0, node.number - 1 - _OF_THE_LARGE_TOPIC) for node in intents.values()}
+    topics = {node: Node(2, 1 + (beyond + _OF_A_TOPIC - 1) // _OF_A_TOPIC) for node, beyond in later.items()}
     parents = {**{leaf(number): node for number, node in intents.items()}, **topics}
     return Levels(parents, (len(topics) + 1, len(set(topics.values())) + 1))
 
@@ -204,6 +212,8 @@ def _requests(namespace: str, clusters: int, runs: int, words: list[str]) -> dic
         "page: tree, the unnamed": f"{page}/levels?label=",
         "page: intents": f"{page}/levels?level=intent",
         "page: one intent": f"{page}/levels/i1",
+        "page: one large topic": f"{page}/levels/t1",
+        **{f"page: suggestions, {kind}": f"{page}/suggestions?kind={kind}" for kind in ("overlap", "name", "split")},
         "page: new and spiking": f"{page}/events",
         **{f"list by {sort}": f"{api}/clusters?sort={sort}" for sort in ("size", "new", "seen", "growth", "activity")},
         "list of 200": f"{api}/clusters?limit=200",
@@ -217,6 +227,8 @@ def _requests(namespace: str, clusters: int, runs: int, words: list[str]) -> dic
         "list of the quiet": f"{api}/clusters?activity=quiet",
         "effect of a threshold": f"{api}/rules/effect?threshold=0.6",
         **{f"list of {level}s": f"{api}/levels?level={level}" for level in ("intent", "topic")},
+        "one large topic": f"{api}/levels/t1",
+        "list of suggested merges": f"{api}/suggestions?kind=merge&limit=200",
         "events": f"{api}/events",
         "namespaces": "/api/v1/namespaces",
     }
@@ -259,6 +271,9 @@ class _Server:
         for path in paths:
             cpu_before, started = self._cpu_seconds(), time.perf_counter()
             answer = self._client.get(path)
+            while answer.status_code == 503 and time.perf_counter() < started + _ANSWER_SECONDS:
+                time.sleep(0.1)
+                answer = self._client.get(path)
             seconds.append(time.perf_counter() - started)
             cpu.append(self._cpu_seconds() - cpu_before)
             size = len(answer.content)

@@ -63,7 +63,7 @@ def _merges(scope: Scope, limit: int) -> list[Suggestion]:
             forbidden_by=list(one.forbidden_by),
             size=one.size,
         )
-        for one in scope.services.asking.suggestions(scope.namespace, limit)
+        for one in scope.services.suggesting.to_merge(scope.namespace)[:limit]
     ]
 
 

@@ -80,11 +80,11 @@ def _find(scope: Scope, kind: Shown) -> list[Row]:
     if kind == "split":
         found = services.suggesting.to_split(namespace, _PAGE)
         return [((one.state,), (), one.parts if scope.reads_texts else ()) for one in found]
-    merges = services.asking.suggestions(namespace, _PAGE)
     # Two intents overlap where their labels alone are what keeps two clusters apart.
-    return [
-        (one.clusters, one.forbidden_by, ()) for one in merges if (kind == "overlap") == ("label" in one.forbidden_by)
+    merges = [
+        one for one in services.suggesting.to_merge(namespace) if (kind == "overlap") == ("label" in one.forbidden_by)
     ]
+    return [(one.clusters, one.forbidden_by, ()) for one in merges[:_PAGE]]
 
 
 def _dismissed(fields: Fields) -> tuple[Shown, Separating | Dismissing]:
