@@ -44,6 +44,10 @@ class ExportFormat(StrEnum):
     CSV = "csv"
 
 
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")]
+FormatOption = Annotated[ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")]
+
+
 @clusters.command("list")
 def list_(
     config: ConfigOption = None,
@@ -184,12 +188,8 @@ def export(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")
-    ] = None,
-    format: Annotated[
-        ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
-    ] = None,
+    output: OutputOption = None,
+    format: FormatOption = None,
 ) -> None:
     """Write all clusters as JSON Lines, exactly, or as CSV, where no text is a formula to a spreadsheet.
 

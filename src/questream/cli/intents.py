@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from questream.cli.changes import Change, change_command
-from questream.cli.clusters import ExportFormat, NamespaceOption, chosen_format
+from questream.cli.clusters import ExportFormat, FormatOption, NamespaceOption, OutputOption, chosen_format
 from questream.cli.options import ConfigOption, JsonOption, SetOption, load
 from questream.cli.output import agrees, destination, print_json, print_line, print_table, printable, remark
 from questream.cli.streams import as_utf8
@@ -57,12 +57,8 @@ def export(
     config: ConfigOption = None,
     set_: SetOption = None,
     namespace: NamespaceOption = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; default, and `-`: stdout.")
-    ] = None,
-    format: Annotated[
-        ExportFormat | None, typer.Option(help="Default: what the file's suffix says, else jsonl.")
-    ] = None,
+    output: OutputOption = None,
+    format: FormatOption = None,
 ) -> None:
     """Write the intents that have examples, as `intents import` reads them.
 
