@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -124,7 +125,33 @@ class SentinelProcess(RedisServer):
         )
 
 
-class RedisSentinel:
+class _Together(ABC):
+    """Servers that are started and ended together."""
+
+    def __init__(self) -> None:
+        self._started = ExitStack()
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start all and wait until they are ready; raises ServerFailed if that does not come."""
+
+    def stop(self) -> None:
+        """End all at once. Idempotent."""
+        self._started.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class RedisSentinel(_Together):
     """A master, a replica and one sentinel, which makes the replica master some 4 s after that one's death.
 
     What Sentinel shall do is awaited with `wait_until`: it may rest for half a minute. `master` and `replica` change
@@ -141,7 +168,7 @@ class RedisSentinel:
         follow = {**at_once, "replicaof": f"{LOOPBACK} {self.master.port}"}
         self.replica = RedisServer(folder / "replica", appendfsync=appendfsync, directives=follow)
         self.sentinel = SentinelProcess(folder / "sentinel", self.service, self.master.port)
-        self._started = ExitStack()
+        super().__init__()
 
     @property
     def sentinels(self) -> list[str]:
@@ -165,21 +192,6 @@ class RedisSentinel:
         for server in (self.master, self.replica, self.sentinel):
             self._started.enter_context(server)
         self.wait_until(self._can_fail_over, "the replica follows the master and Sentinel knows it")
-
-    def stop(self) -> None:
-        """End all three at once. Idempotent."""
-        self._started.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def stop_replication(self) -> None:
         """The replica misses what the master is told from now on. Sentinel still takes it for fit for about 10 s."""
@@ -216,7 +228,7 @@ class RedisSentinel:
             return [known["port"] for known in sentinel.sentinel_slaves(self.service)] == [self.replica.port]
 
 
-class RedisCluster:
+class RedisCluster(_Together):
     """Three masters that share the slots; no replicas, so a dead node's slots are down until it is started again."""
 
     def __init__(self, folder: Path, *, appendfsync: AppendFsync = "everysec") -> None:
@@ -230,7 +242,7 @@ class RedisCluster:
             )
             for number in range(3)
         ]
-        self._started = ExitStack()
+        super().__init__()
 
     @property
     def url(self) -> str:
@@ -251,21 +263,6 @@ class RedisCluster:
     def is_whole(self) -> bool:
         """Whether every node sees every slot served."""
         return all(map(_sees_all_slots, self.nodes))
-
-    def stop(self) -> None:
-        """End all nodes at once. Idempotent."""
-        self._started.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
 
 def wait_until(condition: Callable[[], bool], promise: str, seconds: float = SETTLE_SECONDS) -> None:
