@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -244,6 +245,15 @@ class Ruling:
     threshold: float | None = None
     dismissed: tuple[Dismissible, ...] = ()
 
+    @classmethod
+    def of(cls, ruled: object) -> Ruling:
+        """That of a cluster's state or row, each of which has the fields of a ruling beside its own."""
+        return cls(*_ruled_by(ruled))
+
+    def by_field(self) -> dict[str, Any]:
+        """Its fields by their names, to put into a state or a row."""
+        return dict(zip(_RULED, _ruled_by(self), strict=True))
+
     def is_separate_from(self, other: Ruling) -> bool:
         """Whether people said that these two are different, or are of different intents or topics."""
         if not {opposite_end(end) for end in self.separations}.isdisjoint(other.separations):
@@ -285,6 +295,10 @@ class Ruling:
             exemplars=joint_exemplars(self.exemplars, absorbed.exemplars),
             represented_by=self.represented_by or absorbed.represented_by,
         )
+
+
+_RULED = tuple(one.name for one in fields(Ruling))
+_ruled_by = attrgetter(*_RULED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,18 +512,7 @@ class ClusterState:
     @property
     def ruling(self) -> Ruling:
         """What people decided of it."""
-        return Ruling(
-            self.label,
-            self.route,
-            self.pinned,
-            self.separations,
-            self.exemplars,
-            muted=self.muted,
-            resolved_size=self.resolved_size,
-            represented_by=self.represented_by,
-            threshold=self.threshold,
-            dismissed=self.dismissed,
-        )
+        return Ruling.of(self)
 
     @property
     def status(self) -> ClusterStatus:

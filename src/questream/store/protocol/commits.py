@@ -197,18 +197,7 @@ class ClusterRow:
     @property
     def ruling(self) -> Ruling:
         """What people decided of the cluster."""
-        return Ruling(
-            self.label,
-            self.route,
-            self.pinned,
-            self.separations,
-            self.exemplars,
-            muted=self.muted,
-            resolved_size=self.resolved_size,
-            represented_by=self.represented_by,
-            threshold=self.threshold,
-            dismissed=self.dismissed,
-        )
+        return Ruling.of(self)
 
     def with_representative(self, chosen: ChosenQuestion | None) -> ClusterRow:
         """The row of a cluster that this question stands for, None for the one that opened it."""

@@ -85,15 +85,7 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
                 cluster = state.clusters[i]
                 cluster.cluster_row = replace(
                     row.with_representative(after.represented_by),
-                    label=after.label,
-                    route=after.route,
-                    pinned=after.pinned,
-                    separations=after.separations,
-                    muted=after.muted,
-                    resolved_size=after.resolved_size,
-                    threshold=after.threshold,
-                    dismissed=after.dismissed,
-                    exemplars=after.exemplars,
+                    **after.by_field(),
                     operation=number,
                     revision=row.revision + 1,
                 )
