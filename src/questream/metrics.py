@@ -213,7 +213,7 @@ MOST_ROUTES = 100
 
 
 class EventMetrics:
-    """Metrics of a process that tells events, in a registry of their own."""
+    """Metrics of a process that publishes events, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -231,12 +231,14 @@ class EventMetrics:
         self.lag = Gauge(
             "questream_events_lag",
             "Offsets of a partition of the output topic that are committed and not looked at yet; of the process that"
-            " tells events alone.",
+            " publishes events alone.",
             ["topic", "partition"],
             registry=registry,
         )
         self.telling = Gauge(
-            "questream_events_telling", "1 where this process tells events, 0 where it stands by.", registry=registry
+            "questream_events_telling",
+            "1 where this process publishes events, 0 where it stands by.",
+            registry=registry,
         )
         self.names = Counter(
             "questream_names",
@@ -247,7 +249,7 @@ class EventMetrics:
         self.suggestions = Gauge(
             "questream_suggestions",
             "What waits for people, by suggestion: to merge or to name clusters, 100 of a namespace at most, or to"
-            " split those of 40 that look like two, once an hour; by the last look of the process that tells events"
+            " split those of 40 that look like two, once an hour; by the last look of the process that publishes events"
             " alone, and absent where a namespace could not be looked at.",
             ["suggestion"],
             registry=registry,
@@ -270,7 +272,7 @@ class EventMetrics:
 
 
 class WebhookMetrics:
-    """Metrics of a process that tells a receiver of webhooks, in a registry of their own."""
+    """Metrics of a process that delivers events to a receiver of webhooks, in a registry of their own."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()

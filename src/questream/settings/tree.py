@@ -571,7 +571,7 @@ class InputSettings(Group):
     """What a record of the input topic looks like, and what of its text is the question."""
 
     format: Format = Field(
-        default="auto", description="Format of values; `auto` tells JSON, CloudEvents and text apart record by record."
+        default="auto", description="Format of values; `auto` recognises JSON, CloudEvents and text record by record."
     )
     id_field: str = Field(default="id", min_length=1, description="Dotted path of the question's id in JSON.")
     text_field: str = Field(
@@ -643,7 +643,7 @@ class MetricsSettings(Group):
         default=9464,
         ge=0,
         le=65535,
-        description="TCP port of /metrics, /livez and /readyz; `auto` or 0: a free one, which the log tells.",
+        description="TCP port of /metrics, /livez and /readyz; `auto` or 0: a free one, which the log names.",
     )
 
 
@@ -666,7 +666,7 @@ class ServeSettings(Group):
         description="Address to listen on. Any but the loopback's needs `tokens_file` or `user_header`.",
     )
     port: Annotated[int, BeforeValidator(_read_port), Allowed("auto, or a whole number from 0 to 65535")] = Field(
-        default=8464, ge=0, le=65535, description="TCP port; `auto` or 0: a free one, which the log tells."
+        default=8464, ge=0, le=65535, description="TCP port; `auto` or 0: a free one, which the log names."
     )
     tokens_file: Path | None = Field(
         default=None,
@@ -680,7 +680,7 @@ class ServeSettings(Group):
     )
     role_header: HeaderName | None = Field(
         default=None,
-        description="Header in which that proxy tells the role, `operator`, or one for each namespace, "
+        description="Header in which that proxy names the role, `operator`, or one for each namespace, "
         "`shop:operator,*:viewer`; unset: all are viewers.",
     )
     trusted_proxies: Annotated[
@@ -711,16 +711,17 @@ class EventSettings(Group):
         default=200_000,
         ge=1,
         le=5_000_000,
-        description="Newest decisions of each partition of the output topic to learn from before anything is told.",
+        description="Newest decisions of each partition of the output topic to learn from before the first event is "
+        "published.",
     )
     suggestions: bool = Field(
         default=True,
-        description="Tell what people may want to merge or to name, found in Redis once a minute.",
+        description="Publish suggestions of clusters to merge or to name, which are looked for in Redis once a minute.",
     )
     split_suggestions: bool = Field(
         default=False,
-        description="With `suggestions`, tell which clusters look like two as well: each hour questions are read "
-        "again, with the model.",
+        description="With `suggestions`, publish those of clusters that look like two as well: each hour questions are "
+        "read again, with the model.",
     )
 
 
@@ -728,12 +729,13 @@ EventKindName = Literal["emerging", "spiking", "quiet", "returned", "merged", "s
 
 
 class WebhookSettings(Group):
-    """A receiver that `questream events deliver` tells of events over HTTP."""
+    """A receiver to which `questream events deliver` sends events over HTTP."""
 
     name: Annotated[str, _TOPIC_WORDS] = Field(
         default="default",
         pattern=TOPIC_PATTERN,
-        description="Name of the receiver: processes with another name tell another one, each from where it stands.",
+        description="Name of the receiver: processes with another name deliver to another one, from an offset of its "
+        "own.",
     )
     url: Annotated[
         SecretStr | None, AfterValidator(_check_optional(_check_http_url)), Allowed("a URL of http:// or https://")
