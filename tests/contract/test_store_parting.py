@@ -87,6 +87,20 @@ def test_what_joined_since_is_known_by_references_of_what_is_published(merged: S
     assert joined_since(merged, namespace, 1) == []
 
 
+def test_a_part_gets_no_references_back_once_its_texts_are_erased(merged: Store, namespace: str) -> None:
+    decisions = Decisions(merged, namespace, By("ann"))
+    late, committed = decisions.unmerge(2, [asked(3, 0, 1, 0, 0)])(), decisions.commit(decisions.forget(1))
+    assert committed.kind == "forget"
+    # What was looked at before has them.
+    assert late.part is not None
+    assert late.part.own_kept
+    assert merged.operate(namespace, late) is None
+    add(merged, namespace, 6, member(6, 0.8))
+    decisions.commit(decisions.unmerge(2))
+    assert cluster(merged, namespace, 2).kept_members == ""
+    assert [one.place[2] for one in KeptMembers.parse(cluster(merged, namespace, 1).kept_members).newest] == [6]
+
+
 def test_each_goes_to_the_nearer_part(merged: Store, namespace: str) -> None:
     decisions = Decisions(merged, namespace, By("ann"))
     questions = [asked(3, 0.2, 1, 0, 0), asked(4, 1, 0.2, 0, 0), asked(5, 0, 1, 0, 0), asked(0, 0, 1, 0, 0)]

@@ -27,7 +27,7 @@ class Remains:
     `key` names these remains in the store. `exemplars` are the names of those that it had, `survivor_exemplars` of
     those that the survivor had; `survivor_ruling` is how that was ruled, without them and what stood for it.
     `survivor_kept` are the references of the survivor, None where they were not kept; `later_kept` those of what it
-    absorbed since.
+    absorbed since. Where `texts_erased` since, it has no references.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Remains:
     survivor_exemplars: tuple[str, ...]
     survivor_kept: str | None = None
     later_kept: tuple[str, ...] = ()
+    texts_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)

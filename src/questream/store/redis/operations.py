@@ -90,7 +90,10 @@ class RedisOperations(RedisCalls):
                 KEPT_OF_A_KIND,
             ],
             "part": part is not None
-            and [part.survivor_members, part.remains.key, part.kept_members, part.joined, part.own_kept],
+            and [
+                *(part.survivor_members, part.remains.key, part.kept_members, part.joined, part.own_kept),
+                part.remains.texts_erased,
+            ],
             "remains_kept": REMAINS_KEPT,
             "undo_ms": self._undo_ms,
             "forgets": False if proposed.forgets is None else self._forgetting_document(namespace, proposed.forgets),
@@ -141,7 +144,8 @@ class RedisOperations(RedisCalls):
 
     @on_namespace
     def remains(self, namespace: str, cluster_id: int) -> Remains | None:
-        entry = self._client.hget(self._keys.cluster(namespace, cluster_id), "remains")
+        fields = ["remains", "forgotten"]
+        entry, forgotten = self._client.hmget(self._keys.cluster(namespace, cluster_id), fields)
         if entry is None:
             return None
         found = self._client.xrange(self._keys.of(namespace, "remains"), entry.decode(), "+")
@@ -155,7 +159,8 @@ class RedisOperations(RedisCalls):
             # Of a cluster that was merged again or parted since, its last entry alone counts.
             last = {one[b"cluster"]: one for one in later}.values()
             since = tuple(one[b"kept"].decode() for one in last if one[b"survivor"] == first[b"survivor"])
-            return replace(_parsed_remains(entry.decode(), first), later_kept=since)
+            remains = replace(_parsed_remains(entry.decode(), first), later_kept=since)
+            return remains if forgotten is None else replace(remains, kept_members="", texts_erased=True)
 
     @on_namespace
     def operation(self, namespace: str, number: int) -> Operation | None:

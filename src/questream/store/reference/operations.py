@@ -163,6 +163,9 @@ class MemoryOperations(MemoryMerging, MemoryRetirement):
             state.clusters[i].cluster_row = replace(row, kept_members="", revision=row.revision + is_alias)
             state.outbox[i] = self._clock()
             state.made_names.pop(i, None)
+            if is_alias and i in state.remains:
+                remains, in_flight, at = state.remains[i]
+                state.remains[i] = replace(remains, kept_members="", texts_erased=True), in_flight, at
         state.name_changes = max(state.name_changes + 1, int(self._clock() * 1000))
         state.operations = {number: without_texts(one, forgets.cluster_ids) for number, one in state.operations.items()}
         del state.log[:-1]
