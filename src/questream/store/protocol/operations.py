@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -201,6 +202,11 @@ def kept_rulings(rulings: Mapping[int, Ruling], others: Mapping[int, Ruling]) ->
         )
         for i, ruling in rulings.items()
     }
+
+
+def digest_of_aliases(cluster_ids: Iterable[int]) -> str:
+    """What stands for all aliases of a namespace, in the order of their merges and then of their texts."""
+    return hashlib.sha1(" ".join(map(str, cluster_ids)).encode(), usedforsecurity=False).hexdigest()
 
 
 def aliases_of(cluster_id: int, merged_into: Mapping[int, Collection[int]]) -> tuple[int, ...]:

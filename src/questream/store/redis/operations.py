@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from questream.store.protocol import (
     ProposedOperation,
     Remains,
     aliases_of,
+    digest_of_aliases,
     waits_to_be_published,
     without_texts,
 )
@@ -127,7 +127,7 @@ class RedisOperations(RedisCalls):
                 pipeline.hget(self._keys.cluster(namespace, alias), "merged_into")
             for alias, survivor in zip(page, pipeline.execute(), strict=True):
                 into.setdefault(int(survivor or 0), []).append(alias)
-        known = hashlib.sha1(b" ".join(members), usedforsecurity=False).hexdigest()
+        known = digest_of_aliases(ids)
         return Forgetting(cluster_id, aliases_of(cluster_id, into), known, int(count or 0))
 
     def _forgetting_document(self, namespace: str, forgets: Forgetting) -> dict[str, object]:

@@ -19,6 +19,7 @@ from questream.store.protocol import (
     ProposedOperation,
     Remains,
     aliases_of,
+    digest_of_aliases,
     kept_rulings,
     waits_to_be_published,
     without_texts,
@@ -26,7 +27,7 @@ from questream.store.protocol import (
 from questream.store.reference.merging import MemoryMerging
 from questream.store.reference.parting import may_part, part_again
 from questream.store.reference.retiring import MemoryRetirement
-from questream.store.reference.state import Cluster, Namespace, recovery_needed
+from questream.store.reference.state import Cluster, Namespace, members_of, recovery_needed
 
 
 class MemoryOperations(MemoryMerging, MemoryRetirement):
@@ -270,5 +271,5 @@ def _forgetting(state: Namespace, cluster_id: int) -> Forgetting:
     for i, cluster in state.clusters.items():
         if cluster.merged_into is not None:
             into.setdefault(cluster.merged_into, []).append(i)
-    known = " ".join(str(i) for aliases in into.values() for i in sorted(aliases))
+    known = digest_of_aliases(i for _, i in sorted(members_of(state, "aliases"), key=lambda one: (one[0], str(one[1]))))
     return Forgetting(cluster_id, aliases_of(cluster_id, into), known, state.operation_count)
