@@ -12,6 +12,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
 
 from questream.broker.port import Message
 from questream.errors import SettingsError
@@ -174,7 +175,9 @@ def serve(settings: Settings) -> None:
     # uvicorn raises the signal again once it has stopped: then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore)
-    uvicorn.Server(config).run(sockets=[listening])
+    # A second thread would spin beside the model and other processes for each question that is compared with clusters.
+    with threadpool_limits(1, user_api="blas"):
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
+from threadpoolctl import threadpool_limits
+
 from questream.broker.connect import make_consumer, make_producer, open_admin, open_reader
 from questream.broker.deadline import Watchdog
 from questream.broker.port import Consumer, Partition
@@ -73,7 +75,9 @@ class Watcher:
     def run(self) -> None:
         """Blocks until `stop`; raises what cannot be mended by trying again, such as a missing topic or right."""
         try:
-            run_sessions(self._run_session, self._stopping, self.condition)
+            # It shares its machine with workers, beside which a second thread would spin more than it computes.
+            with threadpool_limits(1, user_api="blas"):
+                run_sessions(self._run_session, self._stopping, self.condition)
         finally:
             self._watchdog.stop()
 
