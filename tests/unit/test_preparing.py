@@ -78,6 +78,14 @@ MAILS = {
         f'<div dir="ltr">{QUESTION}</div><br><div class="gmail_quote"><div>On Mon Support wrote:</div>'
         "<blockquote>Is there more?</blockquote></div>"
     ),
+    "HTML with a paragraph for each line of a quoted header": (
+        f"<div><p>Hello,</p><p>{QUESTION}</p><p>Thanks,</p><p>Anna</p><p>From: Support</p><p>Sent: Monday</p>"
+        "<p>To: Anna</p><p>Subject: Ticket</p><p>Is there more?</p></div>"
+    ),
+    "telephone's line with small words": f"Hi,\n\n{QUESTION}\n\nAnna\n\nSent from Outlook for iOS",
+    "notice that asks back": (
+        f"Hi,\n\n{QUESTION}\n\nThanks\nAnna\n\nDo you really need to print this? Consider the environment.\n\nNorthwind"
+    ),
     "HTML with a style and a script": f"<style>p {{color: red}}</style><script>ask('x?')</script><p>{QUESTION}</p>",
 }
 

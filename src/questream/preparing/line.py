@@ -162,7 +162,7 @@ class Line:
         return not behind or (
             any(lower in devices for _, lower in behind)
             and all(
-                lower in devices or lower in phrases().fillers or _is_name(word) or word.isupper() or word[-1].isdigit()
+                lower in devices or lower in phrases().small or _is_name(word) or word.isupper() or word[-1].isdigit()
                 for word, lower in behind
             )
         )

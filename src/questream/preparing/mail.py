@@ -118,8 +118,12 @@ def _header_of_quoted(lines: list[Line], at: int) -> int:
     first = at
     while first < min(len(lines), at + 3) and (lines[first].rule or lines[first].blank):
         first += 1
-    fields = sum(1 for _ in takewhile(lambda line: line.field is not None, lines[first : first + _SIGNATURE_LINES]))
-    return first - at + fields if fields >= (2 if first > at else 3) else 0
+    end, fields = first, 0
+    # A mail in HTML may have a paragraph for each.
+    while end < min(len(lines), first + 2 * _SIGNATURE_LINES) and (lines[end].blank or lines[end].field is not None):
+        fields += not lines[end].blank
+        end += 1
+    return end - at if fields >= (2 if first > at else 3) else 0
 
 
 def _without_opening(lines: list[Line]) -> list[Line]:
@@ -215,7 +219,9 @@ def _is_notice(paragraph: list[Line], *, last: bool) -> bool:
     said = len(phrases().legal.among(words))
     if not said:
         return False
-    own = any(line.asks for line in paragraph) or asks_in(phrases().legal.left_out_of(words))
+    beside = phrases().legal.left_out_of(words)
+    asks = any(line.asks for line in paragraph) and not phrases().small.issuperset(beside)
+    own = asks or asks_in(beside)
     return said >= (3 if own else 2) or (last and not own)
 
 
