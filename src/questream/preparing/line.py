@@ -19,6 +19,7 @@ _COURTESY_WORDS = 12
 _SENTENCE_WORDS = 3
 
 _RULE = re.compile(r"[-_=*~#\u2014\u2500]{5,}")
+_RULES = frozenset("-_=*~#\u2014\u2500")
 _DASHES = re.compile(r"--+|__+|\u2014")
 _FIELD = re.compile(r"[*_ ]{0,3}([^\W\d_][\w .'/#-]{0,24}?)[*_ ]{0,3}:[*_]{0,2}(?:\s+(.*)|)$")
 TICKET_NUMBER = re.compile(
@@ -70,12 +71,12 @@ class Line:
 
     @property
     def rule(self) -> bool:
-        return _RULE.fullmatch(self.text) is not None
+        return self.text[:1] in _RULES and _RULE.fullmatch(self.text) is not None
 
     @property
     def dashes(self) -> bool:
         """Whether it stands above a signature, as mail programs put it there."""
-        return _DASHES.fullmatch(self.text) is not None or self.rule
+        return self.text[:1] in _RULES and (_DASHES.fullmatch(self.text) is not None or self.rule)
 
     @property
     def contact(self) -> bool:
@@ -126,10 +127,11 @@ class Line:
     @property
     def reference(self) -> bool:
         """Whether it only gives a number, such as "Order no. 4711"."""
-        words = self.words
+        if _LOOKED_UP.search(self.text[:_LOOKED_AT]) is None:
+            return False
         known = phrases()
-        beside = [word for word in words if not _LOOKED_UP.search(word)]
-        return len(beside) < len(words) and known.references.issuperset(beside) and not known.small.issuperset(beside)
+        beside = [word for word in self.words if not _LOOKED_UP.search(word)]
+        return known.references.issuperset(beside) and not known.small.issuperset(beside)
 
     @property
     def closing(self) -> bool:
@@ -194,6 +196,7 @@ def _is_courtesy(words: list[str]) -> bool:
     while at < len(words):
         count = known.courtesies.begin(words[at : at + _COURTESY_WORDS])
         if not count and words[at] not in known.small:
+            # Nearly every sentence that says something ends here, at one of its first words.
             return False
         courtesies += count > 0
         at += count or 1

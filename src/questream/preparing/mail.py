@@ -183,10 +183,12 @@ def _without_asides(lines: list[Line]) -> list[Line]:
     """Without the sentences around it that do not say what it is about, such as "I hope this mail finds you well."."""
     kept = _trimmed(lines)
     while kept:
-        end = len(kept[0].text) if kept[0].aside else kept[0].first_sentence()
-        if not Line(kept[0].text[:end]).aside:
-            break
-        rest = Line(kept[0].text[end:])
+        rest = _BLANK
+        if not kept[0].aside:
+            end = kept[0].first_sentence()
+            rest = Line(kept[0].text[end:])
+            if rest.blank or not Line(kept[0].text[:end]).aside:
+                break
         kept = _trimmed(kept[1:] if rest.blank else [rest, *kept[1:]])
     while kept:
         begin = 0 if kept[-1].aside else kept[-1].last_sentence()
