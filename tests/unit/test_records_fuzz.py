@@ -23,6 +23,7 @@ from questream.records import (
     passthrough_headers,
 )
 from questream.settings import InputSettings
+from questream.settings.formats import FORMATS
 
 MAX_TEXT_BYTES = 40
 DECISION = Decision(1, 1.0, "created", 1, None, None, None, "model", 0.55, False, 0)
@@ -77,7 +78,7 @@ event_headers = st.tuples(
 headers: st.SearchStrategy[Any] = st.just(()) | some_headers | event_headers
 inputs = st.builds(
     InputSettings,
-    format=st.sampled_from(["auto", "json", "text", "cloudevents"]),
+    format=st.sampled_from(list(FORMATS)),
     id_field=st.sampled_from(["id", "q.id"]),
     text_field=st.sampled_from(["text", "text", "q.text"]),
     namespace_field=st.sampled_from([None, "ns", "q.ns"]),

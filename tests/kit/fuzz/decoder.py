@@ -22,12 +22,13 @@ from questream.records import (
 )
 from questream.records.reasons import PassedOverReason
 from questream.settings import InputSettings
+from questream.settings.formats import FORMATS
 from tests.kit.fuzz.records import Hostile, hostile_record
 
 MAX_TEXT_BYTES = 100_000
 INPUTS = [
     InputSettings.model_validate({"format": format, **others})
-    for format in ("auto", "json", "text", "cloudevents")
+    for format in FORMATS
     for others in (
         {"tombstones": "dead-letter"},
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from questream.errors import SettingsError
 from questream.records.formats.deserializer import Content, Deserializer, Event, Read
@@ -25,6 +25,7 @@ __all__ = [
     "Read",
     "Serialized",
     "Serializer",
+    "is_written",
     "open_deserializer",
     "open_serializer",
 ]
@@ -38,16 +39,20 @@ def open_deserializer(input: InputSettings) -> Deserializer:
 
 def open_serializer(input: InputSettings) -> Serializer:
     """What writes values of `input.format`. Raises SettingsError where questions cannot be written in it."""
-    module = import_module(FORMATS[input.format].partition(":")[0])
-    if not hasattr(module, "serializer"):
-        written = ", ".join(name for name in FORMATS if _is_written(name))
+    if not is_written(input.format):
+        written = ", ".join(name for name in FORMATS if is_written(name))
         raise SettingsError(
             f"no questions can be written with input.format = {input.format!r}",
             f"write them with a producer of your own, or choose one of {written}",
         )
-    serializer: Serializer = module.serializer(input)
+    serializer: Serializer = _module_of(input.format).serializer(input)
     return serializer
 
 
-def _is_written(format: str) -> bool:
-    return hasattr(import_module(FORMATS[format].partition(":")[0]), "serializer")
+def is_written(format: str) -> bool:
+    """Whether questions can be written in a format."""
+    return hasattr(_module_of(format), "serializer")
+
+
+def _module_of(format: str) -> Any:
+    return import_module(FORMATS[format].partition(":")[0])
