@@ -14,7 +14,7 @@ from typing import Literal
 from questream.clustering.merging import Merge, merged_ruling, propose_merges
 from questream.clustering.mirror import Mirror
 from questream.clustering.rules import Rules
-from questream.domain import ClusterState, Ruling
+from questream.domain import ClusterState
 
 Forbidding = Literal["label", "route", "pin"]
 
@@ -38,7 +38,7 @@ class Suggestion:
 
 def pairs_compared(states: Mapping[int, ClusterState]) -> int:
     """How many pairs `find_suggestions` compares at a time: each ruled cluster with all."""
-    return sum(_is_ruled(state.ruling) for state in states.values()) * len(states)
+    return sum(map(_is_ruled, states.values())) * len(states)
 
 
 def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
@@ -46,7 +46,7 @@ def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: 
 
     Pairs that people separated are none: that is an answer already. Neither are pairs that exemplars keep apart.
     """
-    ruled = sorted(number for number, state in states.items() if _is_ruled(state.ruling))
+    ruled = sorted(number for number, state in states.items() if _is_ruled(state))
     apart: set[tuple[int, int]] = set()
     found: list[Suggestion] = []
     for _ in range(_ROUNDS):
@@ -88,8 +88,8 @@ def _suggestion(merge: Merge, states: Mapping[int, ClusterState]) -> Suggestion 
     return Suggestion((one, other), tuple(name for name, forbids in forbidden.items() if forbids))
 
 
-def _is_ruled(ruling: Ruling) -> bool:
-    return ruling.pinned or bool(ruling.label or ruling.route)
+def _is_ruled(state: ClusterState) -> bool:
+    return state.pinned or bool(state.label or state.route)
 
 
 def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) -> list[ClusterState]:
@@ -98,8 +98,9 @@ def find_unnamed(states: Iterable[ClusterState], labelled: Container[int] = ()) 
     Large is what has at least as many questions as half of the clusters with a label of their own, and three.
     `labelled` are those that have the label of an intent or a topic.
     """
-    by_size = sorted(states, key=lambda one: (-one.size, one.cluster_id))
-    sizes = [one.size for one in by_size if one.label]
+    known = list(states)
+    sizes = [one.size for one in known if one.label]
     least = max(_FEWEST_QUESTIONS, median_low(sizes) if sizes else 0)
-    large = [one for one in by_size if not one.label and one.size >= least and "name" not in one.dismissed]
-    return [one for one in large if one.cluster_id not in labelled]
+    large = [one for one in known if not one.label and one.size >= least and "name" not in one.dismissed]
+    unnamed = [one for one in large if one.cluster_id not in labelled]
+    return sorted(unnamed, key=lambda one: (-one.size, one.cluster_id))

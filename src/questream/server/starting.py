@@ -30,6 +30,7 @@ from questream.server.limits import RateLimit
 from questream.server.members import MemberTexts
 from questream.server.mirrors import Mirrors
 from questream.server.operating import Operating
+from questream.server.pages.levels import shown_first
 from questream.server.pages.rendering import load_templates
 from questream.server.rates import Rate, Rates
 from questream.server.services import Services, usual_namespace
@@ -94,10 +95,13 @@ def open_services(settings: Settings, access: Access) -> tuple[Services, Callabl
         if namespace is not None:
             # What is read before the topic is followed would be read again then. Kafka may be away.
             states.wait_until_following(_FOLLOWING_SECONDS)
-            catalogues.get(namespace, _WARMING_SECONDS)
-            levels.stored(namespace)
+            catalogue = catalogues.get(namespace, _WARMING_SECONDS)
             with mirrors.of(namespace, _WARMING_SECONDS):
                 pass
+            # Names of hundreds of clusters take a tenth of a second.
+            communities = levels.of(namespace, catalogue.clusters())
+            for state in () if communities is None else shown_first(communities):
+                catalogue.name_of(state)
 
     # Python walks all of that once, which stops all requests: now, and not in one of the first.
     warming = Warming(load_templates, warm_up, gc.collect)

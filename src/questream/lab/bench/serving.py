@@ -132,6 +132,7 @@ def fill(store: Store, namespace: str, clusters: int, identity: Identity) -> lis
         if len(vectors) > _LABELLED_EVERY:
             near = vectors[0] + _NEAR * vectors[_LABELLED_EVERY]
             vectors[_LABELLED_EVERY] = near / np.linalg.norm(near)
+            chosen[first + _LABELLED_EVERY] = chosen[first]
         updates = []
         for at, vector in zip(at_once, vectors, strict=True):
             text = f"How do I {' '.join(words[word] for word in chosen[at])}, please?"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from questream.clustering.levels import LEVEL_NAMES
+from questream.domain import ClusterState
 from questream.server.access import Role
 from questream.server.activity import ACTIVITIES, Activity
 from questream.server.api.clusters import MAX_SEARCH_CHARACTERS
@@ -30,7 +32,7 @@ from questream.server.pages.previews import previewed
 from questream.server.pages.rendering import link, render
 from questream.server.problems import Overtaken
 from questream.server.services import InNamespace, Scope
-from questream.tools.communities import Community
+from questream.tools.communities import Communities, Community
 from questream.tools.sorting import Level
 
 _PAGE = 20
@@ -40,6 +42,13 @@ _CLUSTERS_SHOWN = 3
 _CLUSTERS_OF_ONE = 200
 
 router = APIRouter()
+
+
+def shown_first(communities: Communities) -> Iterator[ClusterState]:
+    """The clusters of the first page of the tree."""
+    for topic in communities.of(Level.TOPIC)[:_PAGE]:
+        for intent in topic.parts[:_INTENTS_SHOWN]:
+            yield from intent.clusters[:_CLUSTERS_SHOWN]
 
 
 @router.get("/n/{namespace}/levels")
