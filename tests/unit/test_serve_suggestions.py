@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,11 @@ def test_of_many_clusters_those_that_are_answered_go_at_once(
     monkeypatch.setattr("questream.server.suggesting._MOST_PAIRS_AT_ONCE", 2)
     compared = list[int]()
 
-    def counted(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
-        compared.append(len(states))
-        return find_suggestions(mirror, states, rules, most)
+    def counted(
+        mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int, ruled: Sequence[int]
+    ) -> list[Suggestion]:
+        compared.append(len(ruled))
+        return find_suggestions(mirror, states, rules, most, ruled)
 
     monkeypatch.setattr("questream.server.asking.find_suggestions", counted)
     client = client_of(shop, with_low_merge_threshold())
@@ -85,10 +87,20 @@ def test_of_many_clusters_those_that_are_answered_go_at_once(
     body = {"op": "dismiss", "cluster_id": "c3", "suggestion": "name"}
     assert client.post("/api/v1/namespaces/shop/operations", json=body).status_code == 200
     # What people decided on since is looked at again with the next comparison.
-    assert (pairs(), compared) == ([["c1", "c2"]], [3])
+    assert (pairs(), compared) == ([["c1", "c2"]], [1])
     monkeypatch.setattr("questream.server.suggesting._MOST_PAIRS", 2)
     refused = answer(client_of(shop, with_low_merge_threshold()))
     assert (refused.status_code, "pairs of ruled clusters" in refused.text) == (409, True)
+
+
+def test_many_clusters_are_compared_in_parts(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, label in ((2, "payment"), (3, "people")):
+        shop.label("shop", number, label, None)
+    whole = answer(client_of(shop, with_low_merge_threshold())).json()
+    assert len(whole["suggestions"]) == 3
+    for name, most in (("suggesting._MOST_PAIRS_AT_ONCE", 2), ("asking._MOST_PAIRS", 3)):
+        monkeypatch.setattr(f"questream.server.{name}", most)
+    assert answer(client_of(shop, with_low_merge_threshold())).json() == whole
 
 
 def test_many_overlaps_hide_no_other_merges(shop: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:

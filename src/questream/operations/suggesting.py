@@ -6,7 +6,7 @@ and splits of clusters that look like two.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Literal
@@ -41,12 +41,19 @@ def pairs_compared(states: Mapping[int, ClusterState]) -> int:
     return sum(map(_is_ruled, states.values())) * len(states)
 
 
-def find_suggestions(mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int) -> list[Suggestion]:
-    """Suggestions among the clusters of a mirror, the largest first, `most` at most.
+def ruled_clusters(states: Mapping[int, ClusterState]) -> list[int]:
+    """Those that people's decisions may keep from a merge, the oldest first."""
+    return sorted(number for number, state in states.items() if _is_ruled(state))
+
+
+def find_suggestions(
+    mirror: Mirror, states: Mapping[int, ClusterState], rules: Rules, most: int, ruled: Sequence[int] | None = None
+) -> list[Suggestion]:
+    """Suggestions among the clusters of a mirror, the largest first, `most` at most; of these `ruled` ones, or of all.
 
     Pairs that people separated are none: that is an answer already. Neither are pairs that exemplars keep apart.
     """
-    ruled = sorted(number for number, state in states.items() if _is_ruled(state))
+    ruled = ruled_clusters(states) if ruled is None else ruled
     apart: set[tuple[int, int]] = set()
     found: list[Suggestion] = []
     for _ in range(_ROUNDS):
