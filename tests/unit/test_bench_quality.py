@@ -12,6 +12,7 @@ import pytest
 from questream.clustering.levels import LevelRules
 from questream.clustering.rules import Rules
 from questream.errors import QuestreamError
+from questream.lab.bench.quality.anew import anew_methods, published_anew
 from questream.lab.bench.quality.goals import goals_of, reference_f1
 from questream.lab.bench.quality.measure import Figures, comparable, measure_quality
 from questream.lab.bench.quality.method import Method
@@ -221,6 +222,29 @@ def test_offline_references_find_topics_that_are_far_apart() -> None:
 
 
 needs_river = pytest.mark.skipif(find_spec("river") is None, reason="river is not installed: group quality")
+
+
+def test_clustered_anew_a_cluster_keeps_the_id_of_most_of_its_questions() -> None:
+    # One parts, and later two meet: the larger has the id, also for what comes to it.
+    found = published_anew([np.array([5, 5, 5, 8]), np.array([3, 3, 4, 4, 4, 3]), np.array([1, 1, 1, 1, 1, 1, 1])])
+    assert found.published is not None
+    assert found.published.tolist() == [0, 0, 0, 1, 1, 0, 0]
+    assert found.after.tolist() == [0] * 7
+
+
+def test_clustered_anew_an_id_that_ended_does_not_come_back() -> None:
+    found = published_anew([np.array([1, 2]), np.array([1, 1, 2])])
+    assert found.published is not None
+    assert found.published.tolist() == [0, 1, 2]
+
+
+def test_clustered_anew_the_last_clusters_are_those_of_offline_linkage() -> None:
+    questions = topics_stream()
+    offline, anew = offline_methods()[0], anew_methods()[0]
+    for cosine in (0.3, 0.5, 0.7):
+        after = anew.run(anew.prepare(questions), cosine).after.tolist()
+        reference = offline.run(offline.prepare(questions), cosine).after.tolist()
+        assert agreement(after, reference).bcubed_f1 == 1.0
 
 
 @needs_river

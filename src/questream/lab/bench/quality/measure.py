@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from questream.lab.bench.quality.anew import anew_methods
 from questream.lab.bench.quality.method import Method
 from questream.lab.bench.quality.offline import offline_methods
 from questream.lab.bench.quality.others import other_methods
@@ -45,7 +46,13 @@ class Figures:
 
 def all_methods(granularity: Granularity) -> list[Method]:
     """In the order of the table: questream, what is simpler, the references, other libraries."""
-    return [*our_methods(granularity), *simpler_methods(), *offline_methods(), *other_methods(granularity)]
+    return [
+        *our_methods(granularity),
+        *simpler_methods(),
+        *offline_methods(),
+        *anew_methods(),
+        *other_methods(granularity),
+    ]
 
 
 def measure_quality(

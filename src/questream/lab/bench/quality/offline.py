@@ -12,7 +12,7 @@ from questream.clustering.levels import Leaves, LevelRules, Levels, regroup
 from questream.domain import Matrix
 from questream.lab.bench.quality.centring import centred
 from questream.lab.bench.quality.method import Method
-from questream.lab.evaluation.agreement import numbered
+from questream.lab.evaluation.agreement import Labels, numbered
 from questream.lab.evaluation.stream import Clustering, Stream
 
 AVERAGE_LINKAGE = "average linkage, offline"
@@ -34,9 +34,14 @@ def offline_methods() -> list[Method]:
         for how in ("eom", "leaf")
     ]
     return [
-        Method(AVERAGE_LINKAGE, fine, _cut, lambda s: _tree(s.vectors), needs="scipy", order_matters=False),
+        Method(AVERAGE_LINKAGE, fine, _cut, lambda s: average_tree(s.vectors), needs="scipy", order_matters=False),
         Method(
-            f"{AVERAGE_LINKAGE}, centred", fine, _cut, lambda s: _tree(centred(s.vectors)), "scipy", order_matters=False
+            f"{AVERAGE_LINKAGE}, centred",
+            fine,
+            _cut,
+            lambda s: average_tree(centred(s.vectors)),
+            "scipy",
+            order_matters=False,
         ),
         Method("Ward, offline", _SHARES, _cut_to, _ward, needs="scipy", order_matters=False),
         Method("kNN + Leiden, offline", _RESOLUTIONS, _leiden, lambda s: centred(s.vectors), order_matters=False),
@@ -51,7 +56,7 @@ def offline_methods() -> list[Method]:
     ]
 
 
-def _tree(vectors: Matrix) -> NDArray[np.float64]:
+def average_tree(vectors: Matrix) -> NDArray[np.float64]:
     """One tree holds the clusters of every threshold. In memory it is the square of the questions."""
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
@@ -62,10 +67,16 @@ def _tree(vectors: Matrix) -> NDArray[np.float64]:
     return tree
 
 
-def _cut(tree: NDArray[np.float64], cosine: float) -> Clustering:
+def cut_at(tree: NDArray[np.float64], cosine: float) -> Labels:
+    """The clusters of such a tree that have joined at this mean cosine or above."""
     from scipy.cluster.hierarchy import fcluster
 
-    return Clustering(None, fcluster(tree, 1.0 - cosine, "distance").astype(np.int64))
+    clusters: Labels = fcluster(tree, 1.0 - cosine, "distance").astype(np.int64)
+    return clusters
+
+
+def _cut(tree: NDArray[np.float64], cosine: float) -> Clustering:
+    return Clustering(None, cut_at(tree, cosine))
 
 
 def _ward(stream: Stream) -> NDArray[np.float64]:
